@@ -1,0 +1,176 @@
+"""T5, T5 v1.1, FLAN-T5 and UnifiedQA in the Hub's layout, and the reference Multimodal-CoT layout on top of it.
+
+The reference (amazon-science/mm-cot) stores one state dict: T5's names, and its fusion as `image_dense`, `mha_layer`
+(a `torch.nn.MultiheadAttention` of one head) and `gate_dense`. Whether the output head is tied follows what the
+checkpoint holds: a separate `lm_head` is honoured, whatever the config says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import GatedFusionSpec, ModelSpec, TransformerSpec
+
+_ACTIVATIONS = {"relu": "relu", "gelu_new": "gelu_tanh", "gelu": "gelu", "silu": "silu"}
+
+
+def spec_from_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ModelSpec:
+    """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
+    projection = config.get("feed_forward_proj", "relu")
+    gated = projection.startswith("gated-")
+    activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(f"config.json: feed_forward_proj '{projection}' is not known")
+    width = config["d_model"]
+    tied = not _has_own_head(state)
+    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)) and tied
+    language = {
+        "kind": "encoder-decoder",
+        "vocabulary": config["vocab_size"],
+        "width": width,
+        "layers": config.get("num_decoder_layers") or config["num_layers"],
+        "encoder_layers": config["num_layers"],
+        "attention": {"heads": config["num_heads"], "head_width": config["d_kv"], "scale": 1.0},
+        "feed_forward": {"width": config["d_ff"], "activation": _ACTIVATIONS[activation], "gated": gated},
+        "norm": {"kind": "rms", "eps": config.get("layer_norm_epsilon", 1e-6)},
+        "positions": {
+            "kind": "relative",
+            "buckets": config.get("relative_attention_num_buckets", 32),
+            "max_distance": config.get("relative_attention_max_distance", 128),
+        },
+        "tied": tied,
+        "head_scale": width**-0.5 if scaled else None,
+        "dropout": config.get("dropout_rate", 0.1),
+        "tokens": {
+            "pad": config.get("pad_token_id", 0),
+            "end": config.get("eos_token_id", 1),
+            "start": config.get("decoder_start_token_id", 0),
+        },
+    }
+    raw: dict[str, Any] = {"name": "t5", "family": "flan-t5" if gated else "t5", "language": language}
+    if "gate_dense.weight" in state:
+        raw |= {"family": "mm-cot", "bridge": {"image_width": state["image_dense.weight"].shape[1]}}
+    return ModelSpec.parse(raw, "config.json")
+
+
+def _has_own_head(state: Mapping[str, Tensor]) -> bool:
+    head, shared = state.get("lm_head.weight"), state.get("shared.weight")
+    return head is not None and not (shared is not None and torch.equal(head, shared))
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    language = _language(spec)
+    ff = language.feed_forward
+    activation = next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation)
+    gated = {"gelu_new": "gated-gelu"}.get(activation, f"gated-{activation}") if ff.gated else activation
+    return {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "vocab_size": language.vocabulary,
+        "d_model": language.width,
+        "d_kv": language.attention.head_width or language.width // language.attention.heads,
+        "d_ff": ff.width,
+        "num_layers": language.encoder_layers or language.layers,
+        "num_decoder_layers": language.layers,
+        "num_heads": language.attention.heads,
+        "feed_forward_proj": gated,
+        "relative_attention_num_buckets": language.positions.buckets,
+        "relative_attention_max_distance": language.positions.max_distance,
+        "layer_norm_epsilon": language.norm.eps,
+        "dropout_rate": language.dropout,
+        "tie_word_embeddings": language.tied,
+        "scale_decoder_outputs": language.head_scale is not None,
+        "pad_token_id": language.tokens.pad,
+        "eos_token_id": language.tokens.end,
+        "decoder_start_token_id": language.tokens.start,
+        "is_encoder_decoder": True,
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """Our state dict from a Hub or reference one."""
+    language = _language(spec)
+    state = dict(state)
+    if language.tied:
+        state.pop("lm_head.weight", None)
+    if spec.bridge is not None and "mha_layer.in_proj_bias" in state:
+        _take_apart(state, language.width)
+    return rows_to_ours(state, _table(spec))
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours; with a fusion, the reference's layout."""
+    result = rows_to_hub(state, _table(spec))
+    if spec.bridge is not None:
+        for kind in ("weight", "bias"):
+            parts = (result.pop(f"mha_layer.q.{kind}"), result.pop(f"mha_layer.kv.{kind}"))
+            result[f"mha_layer.in_proj_{kind}"] = torch.cat(parts)
+    if _language(spec).tied:
+        result["lm_head.weight"] = result["shared.weight"].clone()
+    return result
+
+
+def _take_apart(state: dict[str, Tensor], width: int) -> None:
+    for kind in ("weight", "bias"):
+        q, kv = state.pop(f"mha_layer.in_proj_{kind}").split([width, 2 * width])
+        state[f"mha_layer.q.{kind}"], state[f"mha_layer.kv.{kind}"] = q, kv
+
+
+def _table(spec: ModelSpec) -> list[Row]:
+    language = _language(spec)
+    prefix = "language." if spec.bridge is not None else ""
+    rows = [
+        Row("embedding.weight", ("shared.weight",), also=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")),
+        Row("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
+        Row("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
+        Row("head.projection.weight", ("lm_head.weight",)),
+    ]
+    for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
+        bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        rows.append(Row(f"{stack}.relative.embedding.weight", (bias,)))
+        for layer in range(layers):
+            rows += _layer(f"{stack}.layers.{layer}", f"{stack}.block.{layer}.layer", language, stack == "decoder")
+    rows = [Row(prefix + row.ours, row.hub, row.rows, row.also) for row in rows]
+    if spec.bridge is not None:
+        for ours, hub in (("image", "image_dense"), ("gate", "gate_dense"), ("out", "mha_layer.out_proj"),
+                          ("q", "mha_layer.q"), ("kv", "mha_layer.kv")):
+            rows += [Row(f"bridge.{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
+    return rows
+
+
+def _layer(ours: str, hub: str, language: TransformerSpec, cross: bool) -> list[Row]:
+    last = 2 if cross else 1
+    rows = [
+        Row(f"{ours}.attention.qkv.weight", tuple(f"{hub}.0.SelfAttention.{p}.weight" for p in "qkv")),
+        Row(f"{ours}.attention.out.weight", (f"{hub}.0.SelfAttention.o.weight",)),
+        Row(f"{ours}.attention_norm.weight", (f"{hub}.0.layer_norm.weight",)),
+        Row(f"{ours}.feed_forward.down.weight", (f"{hub}.{last}.DenseReluDense.wo.weight",)),
+        Row(f"{ours}.feed_forward_norm.weight", (f"{hub}.{last}.layer_norm.weight",)),
+    ]
+    if language.feed_forward.gated:
+        parts = tuple(f"{hub}.{last}.DenseReluDense.{part}.weight" for part in ("wi_0", "wi_1"))
+        rows.append(Row(f"{ours}.feed_forward.gate_up.weight", parts))
+    else:
+        rows.append(Row(f"{ours}.feed_forward.up.weight", (f"{hub}.{last}.DenseReluDense.wi.weight",)))
+    if cross:
+        rows += [
+            Row(f"{ours}.cross.q.weight", (f"{hub}.1.EncDecAttention.q.weight",)),
+            Row(f"{ours}.cross.kv.weight", tuple(f"{hub}.1.EncDecAttention.{p}.weight" for p in "kv")),
+            Row(f"{ours}.cross.out.weight", (f"{hub}.1.EncDecAttention.o.weight",)),
+            Row(f"{ours}.cross_norm.weight", (f"{hub}.1.layer_norm.weight",)),
+        ]
+    return rows
+
+
+def _language(spec: ModelSpec) -> TransformerSpec:
+    assert spec.language is not None and isinstance(spec.bridge, GatedFusionSpec | None)
+    return spec.language

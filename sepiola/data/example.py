@@ -1,0 +1,77 @@
+"""Example: one record of any dataset, as chat messages with text and images interleaved, and a target.
+
+Readers make Examples; everything downstream eats them and knows no dataset's name. A question with options keeps
+its parts in `question`, so that a prompt format can lay them out anew (`sepiola.text.prompts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+
+Content = str | ImageRef
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn: who speaks, and text and images in their order."""
+
+    role: Literal["system", "user", "assistant"]
+    content: tuple[Content, ...]
+
+    @property
+    def text(self) -> str:
+        """The turn's text, images left out."""
+        return "".join(part for part in self.content if isinstance(part, str))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question's parts. A part that is None is unknown; an empty string is known to be empty.
+
+    `answer` is an index into `choices`; an open question has no choices and its answer is `answer_text`.
+    """
+
+    text: str
+    choices: tuple[str, ...] = ()
+    answer: int | None = None
+    answer_text: str | None = None
+    hint: str | None = None
+    lecture: str | None = None
+    solution: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.answer is not None and not 0 <= self.answer < len(self.choices):
+            raise DataError(
+                f"answer {self.answer} is out of range: the question has {len(self.choices)} choices (0 to "
+                f"{len(self.choices) - 1})"
+            )
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record: `messages` in, `target` out.
+
+    `metadata` is plain JSON data: `split`, `language` ("en" or "zh"), `group` (the scene or source that must not
+    stand on both sides of a split), and what the dataset knows (subject, grade, the scene's truth …).
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    target: str
+    question: Question | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """All images, in the order in which they are read."""
+        return tuple(part for m in self.messages for part in m.content if isinstance(part, ImageRef))
+
+    @property
+    def prompt(self) -> str:
+        """All text of the messages, images left out."""
+        return "\n".join(m.text for m in self.messages)

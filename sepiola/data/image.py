@@ -1,0 +1,68 @@
+"""Images by reference: a path, bytes or a picture in memory, opened only when its pixels are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sepiola.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """One image: `path` on disk or encoded `data` (PNG, JPEG, WebP …). Exactly one of the two is set."""
+
+    path: Path | None = None
+    data: bytes | None = None
+
+    @classmethod
+    def of(cls, image: ImageRef | Image.Image | bytes | str | Path) -> ImageRef:
+        """Wraps whatever a user holds. A picture in memory is encoded as PNG, without loss."""
+        if isinstance(image, ImageRef):
+            return image
+        if isinstance(image, Image.Image):
+            buffer = io.BytesIO()
+            image.save(buffer, format="PNG")
+            return cls(data=buffer.getvalue())
+        if isinstance(image, bytes):
+            return cls(data=image)
+        return cls(path=Path(image))
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The encoded bytes. Raises DataError when the file cannot be read."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot read the image: {error.strerror}") from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the encoded bytes: the image's identity, wherever it lies."""
+        return hashlib.sha256(self.encoded).hexdigest()
+
+    def open(self) -> Image.Image:
+        """The picture as RGB, upright (EXIF orientation applied), transparency laid on white.
+
+        Raises DataError when the bytes are no image or are cut short.
+        """
+        name = self.path or "image in memory"
+        try:
+            with Image.open(io.BytesIO(self.encoded)) as image:
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                    rgba = upright.convert("RGBA")
+                    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+                return upright.convert("RGB")
+        except UnidentifiedImageError:
+            raise DataError(f"{name}: not an image that can be read; expected PNG, JPEG, WebP, GIF or BMP") from None
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{name}: the image is damaged or cut short ({error}); replace the file") from None

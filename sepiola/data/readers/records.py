@@ -1,0 +1,61 @@
+"""Reading raw records: JSON files and checked fields, with errors that name the file and the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sepiola.errors import DataError
+
+
+def existing_folder(root: Path, dataset: str) -> Path:
+    """`root` as a Path. Raises DataError when it is no folder."""
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds {dataset}")
+    return root
+
+
+def read_json(path: Path) -> Any:
+    """The data of a JSON file. Raises DataError when it is absent or damaged."""
+    text = _text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew"
+        ) from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped. Raises DataError when it cannot be read."""
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def field(record: Mapping[str, Any], key: str, kinds: tuple[type, ...], where: str) -> Any:
+    """`record[key]`. Raises DataError when the field is missing or of another type than `kinds`."""
+    if key not in record:
+        raise DataError(f"{where}: the field '{key}' is missing")
+    value = record[key]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise DataError(f"{where}: '{key}' is {value!r}; expected {expected}")
+    return value
+
+
+def one_of(split: str, known: list[str], dataset: str) -> str:
+    """`split` itself. Raises DataError when the dataset has no such split."""
+    if split not in known:
+        raise DataError(f"{dataset} has no split '{split}'; known: {', '.join(known)}")
+    return split
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the file: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None

@@ -1,0 +1,21 @@
+"""Tidepool: the built-in procedural world of pictures, questions, explanations and captions in English and Chinese."""
+
+from sepiola.data.tidepool.claims import Claim, check, claims, hallucinated
+from sepiola.data.tidepool.family import Family, Query, Scene
+from sepiola.data.tidepool.world import FAMILIES, SPLITS, captions, generate, group_of, split_of
+
+__all__ = [
+    "FAMILIES",
+    "SPLITS",
+    "Claim",
+    "Family",
+    "Query",
+    "Scene",
+    "captions",
+    "check",
+    "claims",
+    "generate",
+    "group_of",
+    "hallucinated",
+    "split_of",
+]

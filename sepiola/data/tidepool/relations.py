@@ -1,0 +1,103 @@
+"""Relations: objects around a black star; what lies to its left, to its right, above or below it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from sepiola.data.tidepool.canvas import Canvas
+from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.words import COLOURS, RELATIONS, SHAPES, SIDES, Key, join
+
+STEP = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+PITCH = 20
+STAR_CELLS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+OBJECT_COLOURS = tuple(colour for colour in COLOURS if colour != "black")
+OBJECT_SHAPES = tuple(shape for shape in SHAPES if shape != "star")
+
+
+class Relations(Family):
+    """A scene holds the star's cell in a grid of three by three and the object at each of its sides that has one."""
+
+    name = "relations"
+    subject, grade, topic = "social science", "grade1", "geography"
+    category, skill = "Positions", "Describe where objects are"
+    kinds = SIDES
+    text = {
+        "en": {
+            "lecture": "To say where something is, start from a known object and look to the side that is named.",
+            "hint": "Start from the black star.",
+            "question.left": "Which shape is left of the star?",
+            "question.right": "Which shape is right of the star?",
+            "question.up": "Which shape is above the star?",
+            "question.down": "Which shape is below the star?",
+            "option": "the {option}",
+            "solution": "The {colour} {right} is {side} the star, so the answer is the {right}.",
+            "object": "the {colour} {shape} is {side} the star",
+        },
+        "zh": {
+            "lecture": "说明位置时，先找到已知的物体，再看题目所说的方向。",
+            "hint": "先找到黑色的星形。",
+            "question.left": "星形的左边是什么图形？",
+            "question.right": "星形的右边是什么图形？",
+            "question.up": "星形的上边是什么图形？",
+            "question.down": "星形的下边是什么图形？",
+            "option": "{option}",
+            "solution": "星形的{side}是{colour}的{right}，所以答案是{right}。",
+            "object": "星形的{side}是{colour}的{shape}",
+        },
+    }
+    statements = {
+        "en": [("side", "{colour} {shape} is {relation} the star"), ("exists", "{colour} {shape}")],
+        "zh": [("side", "星形的?{side}是{colour}{shape}"), ("exists", "{colour}{shape}")],
+    }
+
+    def sample(self, rng: random.Random, kind: str) -> Scene:
+        dx, dy = STEP[kind]
+        column, row = rng.choice([(x, y) for x, y in STAR_CELLS if 0 <= x + dx <= 2 and 0 <= y + dy <= 2])
+        shapes, colours = rng.sample(OBJECT_SHAPES, 4), rng.sample(OBJECT_COLOURS, 4)
+        objects: Scene = {}
+        for side, shape, colour in zip(SIDES, shapes, colours, strict=True):
+            dx, dy = STEP[side]
+            if 0 <= column + dx <= 2 and 0 <= row + dy <= 2:
+                x, y = PITCH * (column + dx) + 12, PITCH * (row + dy) + 12
+                objects[side] = {
+                    "shape": shape, "colour": colour, "x": x + rng.randint(-1, 1), "y": y + rng.randint(-1, 1)
+                }  # fmt: skip
+        return {"star": [PITCH * column + 12, PITCH * row + 12], "objects": objects}
+
+    def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
+        objects = scene["objects"]
+        options, answer = choose(rng, objects[kind]["shape"], [o["shape"] for o in objects.values()], len(objects))
+        return Query(kind, options, answer)
+
+    def solution_template(self, scene: Scene, query: Query) -> str:
+        return "solution"
+
+    def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
+        return {"side": _relation(language, query.kind), "colour": scene["objects"][query.kind]["colour"]}
+
+    def caption(self, scene: Scene, language: str) -> str:
+        objects = [
+            self.say(language, "object", side=_relation(language, side), colour=o["colour"], shape=o["shape"])
+            for side, o in scene["objects"].items()
+        ]
+        sentence = join(language, objects)
+        return sentence + "。" if language == "zh" else sentence[0].upper() + sentence[1:] + "."
+
+    def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
+        found = {(o["colour"], o["shape"]): side for side, o in scene["objects"].items()}
+        if statement == "exists":
+            return tuple(values) in found or tuple(values) == ("black", "star")
+        side = next(value for value in values if value in SIDES)
+        colour, shape = (value for value in values if value not in SIDES)
+        return found.get((colour, shape)) == side
+
+    def draw(self, canvas: Canvas, scene: Scene) -> None:
+        canvas.shape("star", *scene["star"], 9, "black")
+        for item in scene["objects"].values():
+            canvas.shape(item["shape"], item["x"], item["y"], 8, item["colour"])
+
+
+def _relation(language: str, side: str) -> str:
+    return RELATIONS[side] if language == "en" else side

@@ -1,0 +1,73 @@
+"""Training curves from a run's metrics.jsonl: one line of JSON a step with `step`, `stage`, `loss`, `val_loss`,
+`tokens_per_second`; any key may be absent from a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sepiola.errors import DataError
+from sepiola.evaluation.plots import Point, loss_curve
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl. A last line that a stopped run left half written is dropped.
+
+    Raises DataError when the file is absent or another line is not a JSON object.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the metrics: {error.strerror}") from None
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break
+            raise DataError(f"{path}, line {number}: not JSON; expected one object a line") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected an object with 'step' and 'loss', got {line[:40]!r}")
+        records.append(record)
+    return records
+
+
+def stage_curves(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per stage, in the order of their first line: `name`, `steps`, `first` and `last` loss, `best` validation loss,
+    `speed` (median tokens per second) and `plot` (inline SVG). A figure that no line has is None."""
+    stages: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        stages.setdefault(str(record.get("stage") or ""), []).append(record)
+    result = []
+    for name, lines in stages.items():
+        train, validation = _series(lines, "loss"), _series(lines, "val_loss")
+        speeds = [y for _, y in _series(lines, "tokens_per_second")]
+        steps = [x for key in ("loss", "val_loss") for x, _ in _series(lines, key)]
+        result.append(
+            {
+                "name": name,
+                "steps": int(max(steps)) if steps else None,
+                "first": train[0][1] if train else None,
+                "last": train[-1][1] if train else None,
+                "best": min((y for _, y in validation), default=None),
+                "speed": median(speeds) if speeds else None,
+                "plot": loss_curve(name, train, validation),
+            }
+        )
+    return result
+
+
+def _series(lines: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
+    pairs = [(line.get("step"), line.get(key)) for line in lines]
+    return [(float(x), float(y)) for x, y in pairs if _finite(x) and _finite(y)]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,209 @@
+"""A run's report: `report.json` with every figure, and `report.html`, one page that needs nothing beside itself (no
+script, no request: images are data URIs, plots inline SVG) with headline figures, tables beside baselines and
+published results, loss curves and a sheet of samples.
+
+All text from data and models is escaped, and the page's content policy forbids scripts and requests besides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sepiola.data.example import Example
+from sepiola.errors import DataError
+from sepiola.evaluation.curves import read_metrics, stage_curves
+from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.samples import sample_card
+from sepiola.reasoning.answer import Answer
+from sepiola.specs.base import Spec, write_yaml
+
+Curves = Path | Sequence[Mapping[str, Any]] | None
+Table = dict[str, Any]
+
+_ROW_COLUMNS = ("name", "accuracy", "interval", "count")
+_HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown")
+
+
+def write_report(
+    folder: Path, report: Mapping[str, Any], samples: Sequence[tuple[Example, Answer]] = (), curves: Curves = None
+) -> Path:
+    """Writes `report.json` and `report.html` into `folder` (made when absent) and returns the page's path.
+
+    `report` needs `title`; it may hold `description`, `name` (the system's, default "This model"), `language` (of
+    the page's title), `accuracy`, `interval`, `count`, `unparsed`, `unparsed_rule`, `rows` (a list of {name,
+    accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket: {accuracy,
+    interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval, count, buckets?}}),
+    `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `recipe` (YAML text, a mapping or a
+    Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone. `curves` is a metrics.jsonl or its
+    records. Raises DataError when the title is missing, a value is no plain data, or a sample's answer belongs to
+    another example.
+    """
+    data = _plain(report, "report")
+    if not isinstance(data.get("title"), str):
+        raise DataError("report: 'title' is missing; give the report's title as text")
+    page = _render(data, [sample_card(example, answer) for example, answer in samples], curves)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "report.json", json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    return _write(folder / "report.html", page)
+
+
+def bucket_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The bucket tables of a report: the systems in lines (this model, compared rows, baselines, published), the
+    buckets in columns. Each is {"title", "columns", "lines": [{"name", "own", "cells"}], "note"}."""
+    groups = _groups(report.get("buckets"))
+    others = list(report.get("rows") or []) + [
+        {"name": name} | dict(figures) for name, figures in (report.get("baselines") or {}).items()
+    ]
+    published = report.get("published") or []
+    if not groups and (report.get("baselines") or published):
+        # Baselines and published results are worth a table also where nothing is cut into buckets.
+        groups = {"": {}}
+    tables = []
+    for title, buckets in groups.items():
+        lines = [_line(str(report.get("name") or "This model"), report, buckets, own=True)]
+        for row in others:
+            own_groups = _groups(row.get("buckets"))
+            # One flat table of buckets belongs to the report's only table; several are matched by name.
+            cut = own_groups.get(title) or (own_groups.get("") if len(groups) == 1 else None) or {}
+            lines.append(_line(str(row.get("name", "")), row, {b: cut.get(b) for b in buckets}))
+        fits = [row for row in published if not buckets or any(row.get(b) is not None for b in buckets)]
+        if fits:
+            for row in published:
+                cells = [_percent(row.get(column)) for column in (*buckets, "average")]
+                lines.append({"name": f"{row['name']} (published)", "own": False, "cells": cells})
+        if not _has_figures(lines[0]):
+            del lines[0]
+        tables.append(
+            {
+                "title": f"By {title}" if title else "Results",
+                "columns": [*buckets, "All"],
+                "lines": lines,
+                "note": _note(buckets, bool(fits)),
+            }
+        )
+    return tables
+
+
+def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curves) -> str:
+    records = read_metrics(curves) if isinstance(curves, Path) else list(curves or [])
+    rows = report.get("rows") or []
+    recipe = report.get("recipe")
+    template = resources.files("sepiola.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.ChainableUndefined)
+    return environment.from_string(template).render(
+        report=report,
+        figures=_figures(report),
+        row_columns=list(dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)),
+        bars=interval_bars([(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]),
+        tables=bucket_tables(report),
+        stages=stage_curves(records),
+        samples=samples,
+        recipe=recipe if isinstance(recipe, str) or not recipe else write_yaml(recipe),
+    )
+
+
+def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    figures = []
+    if report.get("accuracy") is not None:
+        note = f"95% interval {_interval(report)}" if report.get("interval") else ""
+        figures.append({"name": "Accuracy", "value": f"{100 * report['accuracy']:.1f}%", "note": note})
+    if report.get("count") is not None:
+        figures.append({"name": "Questions", "value": f"{report['count']:,}", "note": ""})
+    if report.get("unparsed") is not None:
+        rule = {"random": "drawn among five options"}.get(str(report.get("unparsed_rule")), "counted as wrong")
+        figures.append({"name": "Unparsed outputs", "value": f"{report['unparsed']:,}", "note": rule})
+    rationales = report.get("rationales") or {}
+    if rationales.get("rougeL") is not None:
+        note = f"of {rationales['count']:,} rationales"
+        figures.append({"name": "ROUGE-L", "value": f"{rationales['rougeL']:.1f}", "note": note})
+    claims = report.get("hallucination") or {}
+    if claims.get("rate") is not None:
+        note = f"of {claims['claims']:,} claims in rationales"
+        figures.append({"name": "False claims", "value": f"{100 * claims['rate']:.1f}%", "note": note})
+    return figures
+
+
+def _groups(buckets: Any) -> dict[str, dict[str, Any]]:
+    """Bucket tables by name; a flat {bucket: figures} is one table without a name."""
+    if not buckets:
+        return {}
+    flat = all("accuracy" in figures for figures in buckets.values())
+    return {"": dict(buckets)} if flat else dict(buckets)
+
+
+def _line(name: str, whole: Mapping[str, Any], buckets: Mapping[str, Any], own: bool = False) -> dict[str, Any]:
+    return {"name": name, "own": own, "cells": [_cell(figures) for figures in (*buckets.values(), whole)]}
+
+
+def _cell(figures: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if figures is None or (figures.get("accuracy") is None and not figures.get("unknown")):
+        return None
+    value = "–" if figures.get("accuracy") is None else f"{100 * figures['accuracy']:.1f}"
+    notes = [_interval(figures)] if figures.get("interval") else []
+    if figures.get("count") is not None:
+        notes.append(f"n = {figures['count']:,}")
+    if figures.get("unknown"):
+        notes.append(f"unknown {figures['unknown']:,}")
+    return {"value": value, "note": "; ".join(notes)}
+
+
+def _has_figures(line: Mapping[str, Any]) -> bool:
+    return any(cell is not None for cell in line["cells"])
+
+
+def _percent(value: float | None) -> dict[str, str] | None:
+    return None if value is None else {"value": f"{value:.1f}", "note": ""}
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    low, high = figures["interval"]
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _note(buckets: Mapping[str, Any], published: bool) -> str:
+    notes = ["Percent; below each figure its 95% interval and the number of questions."]
+    if any(figures and figures.get("unknown") for figures in buckets.values()):
+        notes.append("Unknown: questions of which it is not known whether they belong to the bucket.")
+    if published:
+        notes.append("Published figures are for each benchmark's whole test set.")
+    return " ".join(notes)
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Plain JSON data; results and specs are taken apart, a float that is no number becomes None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Spec) or hasattr(value, "to_dict"):
+        return _plain(value.to_dict(), path)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value), path)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return _plain(value.item(), path)
+    raise DataError(f"{path}: cannot be written as JSON: got {type(value).__name__}, expected plain data")
+
+
+def _write(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,63 @@
+"""Text over the engine: examples in, texts or option likelihoods out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.sampling import Sampling
+from sepiola.text.encoding import encode_prompts, encode_targets
+from sepiola.text.tokenizer import Tokenizer
+
+Look = Callable[[Sequence[ImageRef]], Tensor]
+
+
+class Writer:
+    """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind."""
+
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, look: Look | None = None, *, source_tokens: int = 512,
+        target_tokens: int = 512,
+    ) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.look = look
+        self.source_tokens = source_tokens
+        self.target_tokens = target_tokens
+
+    def write(
+        self, examples: Sequence[Example], *, sampling: Sampling | None = None, samples: int = 1,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[list[str]]:
+        """For each example, `samples` texts that answer its messages."""
+        outputs = self.engine.generate(
+            self._prompts(examples), max_tokens=self.target_tokens, sampling=sampling, samples=samples,
+            on_done=on_done,
+        )
+        return [[self.tokenizer.decode(ids).strip() for ids in texts] for texts in outputs]
+
+    def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
+        """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
+        tokens = self.engine.tokens
+        ids = [encode_targets(o, self.tokenizer, tokens, self.target_tokens) for o in options]
+        return [_softmax(s) for s in self.engine.score(self._prompts(examples), ids)]
+
+    def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
+        sources = encode_prompts(
+            examples, self.tokenizer, self.engine.tokens, self.source_tokens, close=not self.engine.causal
+        )
+        return [Prompt(ids, self._images(e)) for ids, e in zip(sources, examples, strict=True)]
+
+    def _images(self, example: Example) -> Tensor | None:
+        return self.look(example.images) if self.look is not None and example.images else None
+
+
+def _softmax(scores: Sequence[float]) -> tuple[float, ...]:
+    most = max(scores)
+    weights = [math.exp(s - most) for s in scores]
+    return tuple(w / sum(weights) for w in weights)

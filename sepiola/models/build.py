@@ -1,0 +1,121 @@
+"""From a spec or a preset's name to a module; parameter counts without memory (torch's meta device)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import nn
+
+from sepiola.errors import SpecError
+from sepiola.models.bridges.fusion import GatedFusion
+from sepiola.models.multimodal import FusedModel
+from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
+from sepiola.models.vision.detr import DETR
+from sepiola.models.vision.resnet import ResNet
+from sepiola.models.vision.vit import ViT
+from sepiola.specs.base import nearest, parse_yaml
+from sepiola.specs.model import ModelSpec, TransformerSpec, VisionSpec
+
+EYES = {"vit": ViT, "resnet": ResNet, "detr": DETR}
+
+
+def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
+    """The module of a spec with fresh weights drawn from `seed`; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _assemble(spec)
+
+
+def _assemble(spec: ModelSpec) -> nn.Module:
+    vision = build_eye(spec.vision) if spec.vision is not None else None
+    if spec.language is None:
+        assert vision is not None
+        return vision
+    language = _language(spec.language)
+    if spec.bridge is None:
+        return language
+    assert isinstance(language, EncoderDecoder)
+    width = vision.width if vision is not None else spec.bridge.image_width
+    return FusedModel(language, GatedFusion(spec.language.width, width), vision)
+
+
+def build_eye(spec: VisionSpec) -> nn.Module:
+    """A vision encoder: pixels `(batch, 3, height, width)` to features `(batch, patches, width)`."""
+    return EYES[spec.kind](spec)
+
+
+def _language(spec: TransformerSpec) -> nn.Module:
+    model = EncoderDecoder(spec) if spec.kind == "encoder-decoder" else LanguageModel(spec)
+    if next(model.parameters()).device.type != "meta":
+        initialise(model, spec)
+    return model
+
+
+@cache
+def presets() -> dict[str, ModelSpec]:
+    """Every preset by name, read from `sepiola/models/presets/*.yaml`; one file holds one family."""
+    raw: dict[str, Any] = {}
+    for file in sorted(resources.files("sepiola.models.presets").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".yaml"):
+            raw |= parse_yaml(file.read_text(encoding="utf-8"), file.name)
+    return {name: ModelSpec.parse({"name": name, **full}, f"preset {name}") for name, full in _resolve(raw).items()}
+
+
+def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Writes presets out in full: `like: other` is that preset with some keys changed, at any depth, and
+    `vision: other` or `language: other` is that preset's part."""
+    done: dict[str, dict[str, Any]] = {}
+
+    def full(name: str) -> dict[str, Any]:
+        if name not in done:
+            own = dict(raw[name])
+            for part in ("language", "vision"):
+                if isinstance(own.get(part), str):
+                    own[part] = full(own[part])[part]
+            parent = own.pop("like", None)
+            done[name] = merge(full(parent), own) if parent else own
+        return done[name]
+
+    return {name: full(name) for name in raw}
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it; dicts merge, everything else replaces, None removes."""
+    result = dict(base)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def preset(name: str) -> ModelSpec:
+    """The spec of a preset. Raises SpecError with the nearest known name."""
+    known = presets()
+    if name not in known:
+        raise SpecError(f"no preset is named '{name}'; {nearest(name, known)}")
+    return known[name]
+
+
+def parameter_counts(spec: ModelSpec) -> dict[str, int]:
+    """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
+    with torch.device("meta"):
+        model = _assemble(spec)
+    parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
+    counts = {
+        part: count(getattr(model, part) if isinstance(model, FusedModel) else model)
+        for part, chosen in parts.items()
+        if chosen is not None and (not isinstance(model, FusedModel) or getattr(model, part) is not None)
+    }
+    return {**counts, "total": count(model)}
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module; a shared one counts once."""
+    return sum(p.numel() for p in module.parameters())

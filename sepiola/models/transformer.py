@@ -1,0 +1,349 @@
+"""One Transformer: decoder, encoder and encoder-decoder from the same layers (arXiv 1706.03762 and its heirs).
+
+What a spec chooses (norm and its place, positions, attention and feed-forward kind, tying) is settled when the module is
+built; the forward pass has no choices left. Segment numbers serve as attention masks everywhere: 0 is
+padding, and tokens see each other when they hold the same number, so a plain 0/1 mask and a packed batch are one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sepiola.nn.attention import CrossAttention, SelfAttention, mask_bias
+from sepiola.nn.cache import KVCache
+from sepiola.nn.feedforward import feed_forward
+from sepiola.nn.norms import norm
+from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.specs.model import AttentionSpec, FeedForwardSpec, NormSpec, PositionSpec, TransformerSpec
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention when there is a context, feed-forward; each a residual step."""
+
+    def __init__(
+        self, width: int, attention: AttentionSpec, ff: FeedForwardSpec, norm_spec: NormSpec, *, cross: bool,
+        dropout: float = 0.0, rotary: Rotary | None = None,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = norm(width, norm_spec)
+        self.attention = SelfAttention(width, attention, dropout, rotary)
+        self.cross_norm = norm(width, norm_spec) if cross else None
+        self.cross = CrossAttention(width, attention, dropout) if cross else None
+        self.feed_forward_norm = norm(width, norm_spec)
+        self.feed_forward = feed_forward(width, ff, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+
+class PreNormLayer(Layer):
+    """`x + f(norm(x))`."""
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None,
+        context: KeysValues | None = None, context_bias: Tensor | None = None,
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias, positions, cache))
+        if self.cross is not None:
+            x = x + self.dropout(self.cross(self.cross_norm(x), context, context_bias))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class PostNormLayer(Layer):
+    """`norm(x + f(x))`."""
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None,
+        context: KeysValues | None = None, context_bias: Tensor | None = None,
+    ) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, bias, positions, cache)))
+        if self.cross is not None:
+            x = self.cross_norm(x + self.dropout(self.cross(x, context, context_bias)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+LAYERS: dict[str, type[Layer]] = {"pre": PreNormLayer, "post": PostNormLayer}
+
+
+class DecodingState:
+    """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
+
+    def __init__(
+        self, caches: list[KVCache], context: list[KeysValues] | None = None, context_bias: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> None:
+        self.caches = caches
+        self.context = context
+        self.context_bias = context_bias
+        self.segments = segments
+
+    @property
+    def length(self) -> int:
+        """Positions decoded so far."""
+        return self.caches[0].length
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps these rows of the batch (finished rows are dropped, or one row is fanned out to several)."""
+        for cache in self.caches:
+            cache.select(rows)
+        if self.context is not None:
+            self.context = [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.context]
+        if self.context_bias is not None:
+            self.context_bias = self.context_bias.index_select(0, rows)
+        if self.segments is not None:
+            self.segments = self.segments.index_select(0, rows)
+
+
+class Stack(nn.Module):
+    """A run of layers with its position encoding and, for pre-norm, the final norm."""
+
+    def __init__(self, spec: TransformerSpec, layers: int, *, causal: bool, cross: bool) -> None:
+        super().__init__()
+        attention = spec.attention
+        head_width = attention.head_width or spec.width // attention.heads
+        rotary = Rotary(head_width, spec.positions.base) if spec.positions.kind == "rotary" else None
+        self.causal = causal
+        self.positions = _absolute_positions(spec.positions, spec.width)
+        self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.layers = nn.ModuleList(
+            LAYERS[spec.norm.place](
+                spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary
+            )
+            for _ in range(layers)
+        )
+        self.norm = norm(spec.width, spec.norm) if spec.norm.place == "pre" else nn.Identity()
+
+    def forward(
+        self, x: Tensor, segments: Tensor | None = None, *, context: Tensor | None = None,
+        context_segments: Tensor | None = None, state: DecodingState | None = None,
+    ) -> Tensor:
+        """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
+        tokens = x.shape[1]
+        past = state.length if state is not None else 0
+        positions = _positions(segments, past, tokens, x.device)
+        bias = self._bias(segments, past, tokens, x)
+        if state is not None and state.context is not None:
+            contexts: Sequence[KeysValues | None] = state.context
+            context_bias = state.context_bias
+        elif context is not None:
+            contexts, context_bias = self.project_context(context), self._context_bias(segments, context_segments, x)
+        else:
+            contexts, context_bias = [None] * len(self.layers), None
+        x = self.dropout(self.positions(x, positions))
+        caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
+        for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
+            x = layer(x, bias, positions, cache, keys_values, context_bias)
+        return self.dropout(self.norm(x))
+
+    def project_context(self, context: Tensor) -> list[KeysValues]:
+        """Every layer's keys and values of the context `(batch, positions, width)`."""
+        return [layer.cross.project(context) for layer in self.layers]
+
+    def state(self, batch: int, capacity: int, segments: Tensor | None = None) -> DecodingState:
+        """An empty decoding state for `capacity` positions."""
+        return DecodingState([layer.attention.cache(batch, capacity) for layer in self.layers], segments=segments)
+
+    def _bias(self, segments: Tensor | None, past: int, tokens: int, x: Tensor) -> Tensor | None:
+        mask = mask_bias(
+            None if segments is None else segments[:, past:], segments, causal=past if self.causal else None,
+            queries=tokens, keys=past + tokens, dtype=x.dtype, device=x.device,
+        )
+        if self.relative is None:
+            return mask
+        bias = self.relative(tokens, past + tokens, past).to(x.dtype)
+        return bias if mask is None else bias + mask
+
+    def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:
+        if context_segments is None:
+            return None
+        return mask_bias(
+            segments, context_segments, causal=None, queries=x.shape[1], keys=context_segments.shape[1],
+            dtype=x.dtype, device=x.device,
+        )
+
+
+class NoPositions(nn.Module):
+    """Order is told elsewhere (relative bias, rotary) or not at all."""
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x
+
+
+def _absolute_positions(spec: PositionSpec, width: int) -> nn.Module:
+    if spec.kind == "learned":
+        assert spec.length is not None
+        return Learned(spec.length, width)
+    return Sinusoidal(width, spec.base) if spec.kind == "sinusoidal" else NoPositions()
+
+
+def _relative_bias(spec: PositionSpec, heads: int, bidirectional: bool) -> RelativeBias | None:
+    if spec.kind != "relative":
+        return None
+    return RelativeBias(heads, spec.buckets, spec.max_distance, bidirectional)
+
+
+def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.device) -> Tensor:
+    """Positions `(batch | 1, tokens)`, counted from the start of each segment."""
+    index = torch.arange(past + tokens, device=device)[None]
+    if segments is not None:
+        changed = torch.zeros_like(segments, dtype=torch.bool)
+        changed[:, 1:] = segments[:, 1:] != segments[:, :-1]
+        index = index - torch.where(changed, index, 0).cummax(dim=1).values
+    return index[:, past:]
+
+
+class LanguageModel(nn.Module):
+    """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head."""
+
+    def __init__(self, spec: TransformerSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Embedding(spec.vocabulary, spec.width)
+        self.decoder = Stack(spec, spec.layers, causal=spec.kind == "decoder", cross=False)
+        self.head = Head(spec, self.embedding)
+
+    def forward(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits `(batch, tokens, vocabulary)` of token ids `(batch, tokens)`."""
+        return self.head(self.states(tokens, attention_mask=attention_mask))
+
+    def states(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
+        """Final states `(batch, tokens, width)`, the head not yet applied."""
+        return self.decoder(self.embedding(tokens), attention_mask)
+
+    def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
+        """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
+        state = self.decoder.state(tokens.shape[0], tokens.shape[1] + capacity, attention_mask)
+        if tokens.shape[1] > 1:
+            self.extend(tokens[:, :-1], state)
+        return state
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds."""
+        needed = state.length + tokens.shape[1]
+        if state.segments is not None and state.segments.shape[1] < needed:
+            state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
+        segments = None if state.segments is None else state.segments[:, :needed]
+        return self.decoder(self.embedding(tokens), segments, state=state)
+
+
+class EncoderDecoder(nn.Module):
+    """Encoder and decoder over one embedding: T5, and with other choices BART and the original Transformer."""
+
+    def __init__(self, spec: TransformerSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Embedding(spec.vocabulary, spec.width)
+        self.encoder = Stack(spec, spec.encoder_layers or spec.layers, causal=False, cross=False)
+        self.decoder = Stack(spec, spec.layers, causal=True, cross=True)
+        self.head = Head(spec, self.embedding)
+
+    def forward(
+        self, source: Tensor, target: Tensor, *, attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits `(batch, target tokens, vocabulary)`; position t of `target` predicts what follows it.
+
+        `target` are the decoder's input ids, the start token first, as in `torch.nn.Transformer`.
+        """
+        memory = self.encode(source, attention_mask=attention_mask)
+        return self.head(self.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask))
+
+    def encode(self, source: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
+        """The encoder's states `(batch, source tokens, width)`."""
+        return self.encoder(self.embedding(source), attention_mask)
+
+    def decode(
+        self, target: Tensor, memory: Tensor, *, attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
+        return self.decoder(
+            self.embedding(target), target_mask, context=memory, context_segments=attention_mask
+        )
+
+    def states(
+        self, source: Tensor, target: Tensor, *, attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The decoder's final states `(batch, target tokens, width)` of a source and decoder inputs."""
+        memory = self.encode(source, attention_mask=attention_mask)
+        return self.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
+
+    def begin(self, source: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
+        """Encodes the source; the state then decodes up to `capacity` tokens."""
+        return self.begin_from(self.encode(source, attention_mask=attention_mask), capacity, attention_mask)
+
+    def begin_from(self, memory: Tensor, capacity: int, attention_mask: Tensor | None = None) -> DecodingState:
+        """A decoding state over encoder states `(batch, source tokens, width)`; every context is projected once."""
+        state = self.decoder.state(memory.shape[0], capacity)
+        state.context = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.project_context(memory)]
+        if attention_mask is not None:
+            state.context_bias = mask_bias(
+                None, attention_mask, causal=None, queries=1, keys=memory.shape[1], dtype=memory.dtype,
+                device=memory.device,
+            )
+        return state
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds."""
+        return self.decoder(self.embedding(tokens), state=state)
+
+
+class Head(nn.Module):
+    """States to logits. A tied head reads the embedding's own matrix and adds nothing to the state dict."""
+
+    def __init__(self, spec: TransformerSpec, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.scale = spec.head_scale
+        self.projection = None if spec.tied else nn.Linear(spec.width, spec.vocabulary, bias=False)
+        self._tied = [embedding]  # in a list: the embedding belongs to the model, not to its head
+
+    @property
+    def weight(self) -> Tensor:
+        """The output matrix `(vocabulary, width)`."""
+        return self._tied[0].weight if self.projection is None else self.projection.weight
+
+    def scaled(self, states: Tensor) -> Tensor:
+        """States ready for the product with `weight`."""
+        return states if self.scale is None else states * self.scale
+
+    def forward(self, states: Tensor) -> Tensor:
+        return nn.functional.linear(self.scaled(states), self.weight)
+
+
+def initialise(model: nn.Module, spec: TransformerSpec) -> None:
+    """Fresh weights: every matrix N(0, 1/fan-in), residual outputs smaller by the root of their number (GPT-2).
+
+    Unscaled attention (T5) takes the missing scale into its queries. A tied head without a scale (GPT) needs
+    small embeddings; otherwise embeddings have unit variance.
+    """
+    depth = 2 * (spec.layers + (spec.encoder_layers or spec.layers) * (spec.kind == "encoder-decoder"))
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            continue
+        std = parameter.shape[1] ** -0.5
+        if name.endswith(("out.weight", "down.weight")):
+            std *= depth**-0.5
+        if "embedding" in name:
+            std = 1.0 if spec.head_scale or not spec.tied else 0.02
+        if name.endswith(("relative.embedding.weight", "positions.embedding.weight")):
+            std = 0.02
+        nn.init.normal_(parameter, std=std)
+    if spec.attention.scale is not None:
+        _scale_queries(model, spec)
+
+
+def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:
+    for module in model.modules():
+        if isinstance(module, SelfAttention):
+            rows = module.qkv.weight[: module.heads * module.head_width]
+        elif isinstance(module, CrossAttention):
+            rows = module.q.weight
+        else:
+            continue
+        with torch.no_grad():
+            rows.mul_(module.head_width**-0.5 / module.scale)

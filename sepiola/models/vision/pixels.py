@@ -1,0 +1,80 @@
+"""From a picture to a vision encoder's pixels: resize, crop, rescale, normalise, with Pillow and torch alone.
+
+The steps and their rounding are those of the Hub's image processors (ViT, CLIP, ConvNeXT for ResNet, DETR), so that
+published weights see what they were trained on. No step depends on chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sepiola.specs.model import PixelSpec
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def to_pixels(image: Image.Image, spec: PixelSpec) -> Tensor:
+    """Pixels `(3, height, width)`, float32, of a picture of any size; modes other than RGB are converted.
+
+    Height and width are `spec.size`, except in mode `fit`, which keeps the picture's aspect.
+    """
+    resized = _resize(image if image.mode == "RGB" else image.convert("RGB"), spec)
+    values = torch.from_numpy(np.array(resized, dtype=np.float32)).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(v)[:, None, None] for v in (spec.mean, spec.std))
+    return ((values - mean) / std).contiguous()
+
+
+def pad_pixels(pixels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """One batch `(batch, 3, height, width)` of pictures of several sizes, and its `pixel_mask` for DETR.
+
+    Pictures stand at the top left, zeros fill the rest; the mask `(batch, height, width)` is 1 on the pictures.
+    """
+    height, width = (max(p.shape[axis] for p in pixels) for axis in (1, 2))
+    batch = pixels[0].new_zeros((len(pixels), 3, height, width))
+    mask = torch.zeros((len(pixels), height, width), dtype=torch.long)
+    for index, one in enumerate(pixels):
+        batch[index, :, : one.shape[1], : one.shape[2]] = one
+        mask[index, : one.shape[1], : one.shape[2]] = 1
+    return batch, mask
+
+
+def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
+    kind = _FILTERS[spec.filter]
+    if spec.mode == "squash":
+        return image.resize((spec.size, spec.size), kind)
+    if spec.mode == "fit":
+        return image.resize(_fitted(image.size, spec), kind)
+    return _crop(image, spec, kind)
+
+
+def _crop(image: Image.Image, spec: PixelSpec, kind: Image.Resampling) -> Image.Image:
+    """The centre of the resized picture. Only the centre is computed: a thin picture would else grow without end."""
+    shorter = spec.resize or spec.size
+    whole = tuple(int(shorter * side / min(image.size)) for side in image.size)
+    corner = tuple((side - spec.size) // 2 for side in whole)
+    x, y = (side / scaled for side, scaled in zip(image.size, whole, strict=True))
+    left, top = corner
+    box = (left * x, top * y, min((left + spec.size) * x, image.width), min((top + spec.size) * y, image.height))
+    return image.resize((spec.size, spec.size), kind, box)
+
+
+def _fitted(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
+    """Width and height with the shorter side at `spec.size`, or less where the longer would pass `spec.longest`."""
+    assert spec.longest is not None
+    short, long = min(size), max(size)
+    exact = min(spec.size, spec.longest * short / long)
+    target = max(1, round(exact))
+    if target == short:
+        return size
+    scaled = max(1, int(exact * long / short))
+    return (target, scaled) if size[0] < size[1] else (scaled, target)

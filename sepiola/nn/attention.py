@@ -1,0 +1,118 @@
+"""Multi-head attention (arXiv 1706.03762) with grouped and multi-query heads, fused projections and a cache.
+
+Scores go through `scaled_dot_product_attention`; masks and position biases are one additive tensor, made once for
+all layers of a stack.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sepiola.nn.cache import KVCache
+from sepiola.nn.positions import Rotary
+from sepiola.specs.model import AttentionSpec
+
+
+class SelfAttention(nn.Module):
+    """Self-attention; queries, keys and values come from one matrix, laid out in this order."""
+
+    def __init__(self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
+        super().__init__()
+        self.heads = spec.heads
+        self.kv_heads = spec.kv_heads or spec.heads
+        self.head_width = spec.head_width or width // spec.heads
+        self.scale = spec.scale or self.head_width**-0.5
+        self.rotary = rotary
+        self.dropout = dropout
+        output_bias = spec.bias if spec.output_bias is None else spec.output_bias
+        self.qkv = nn.Linear(width, (self.heads + 2 * self.kv_heads) * self.head_width, bias=spec.bias)
+        self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """`x` `(batch, tokens, width)`; `bias` is added to the scores, `(batch | 1, heads | 1, tokens, keys)`."""
+        batch, tokens, _ = x.shape
+        heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        if self.rotary is not None:
+            q, k = self.rotary(q, positions), self.rotary(k, positions)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        return self.out(attend(q, k, v, bias, self.scale, self.dropout if self.training else 0.0))
+
+    def cache(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache for `capacity` tokens, in the weights' dtype and on their device."""
+        weight = self.qkv.weight
+        return KVCache.empty(
+            batch, self.kv_heads, capacity, self.head_width, dtype=weight.dtype, device=weight.device
+        )
+
+
+class CrossAttention(nn.Module):
+    """Attention from `x` to a context; the context's keys and values can be projected once and reused."""
+
+    def __init__(
+        self, width: int, spec: AttentionSpec, dropout: float = 0.0, context_width: int | None = None
+    ) -> None:
+        super().__init__()
+        self.heads = spec.heads
+        self.kv_heads = spec.kv_heads or spec.heads
+        self.head_width = spec.head_width or width // spec.heads
+        self.scale = spec.scale or self.head_width**-0.5
+        self.dropout = dropout
+        output_bias = spec.bias if spec.output_bias is None else spec.output_bias
+        self.q = nn.Linear(width, self.heads * self.head_width, bias=spec.bias)
+        self.kv = nn.Linear(context_width or width, 2 * self.kv_heads * self.head_width, bias=spec.bias)
+        self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
+
+    def project(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `(batch, kv_heads, positions, head_width)` of a context `(batch, positions, width)`."""
+        batch, positions, _ = context.shape
+        heads = self.kv(context).view(batch, positions, 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        k, v = heads.chunk(2, dim=1)
+        return k, v
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], bias: Tensor | None = None) -> Tensor:
+        batch, tokens, _ = x.shape
+        q = self.q(x).view(batch, tokens, self.heads, self.head_width).transpose(1, 2)
+        k, v = keys_values
+        return self.out(attend(q, k, v, bias, self.scale, self.dropout if self.training else 0.0))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
+    """Attention over heads `(batch, heads, tokens, head_width)`, returned as `(batch, tokens, heads * head_width)`."""
+    grouped = q.shape[1] != k.shape[1]
+    out = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale, enable_gqa=grouped
+    )
+    return out.transpose(1, 2).flatten(2)
+
+
+def mask_bias(
+    query_segments: Tensor | None, key_segments: Tensor | None, *, causal: int | None, queries: int, keys: int,
+    dtype: torch.dtype, device: torch.device,
+) -> Tensor | None:
+    """The additive mask `(batch | 1, 1, queries, keys)`, or None when everything is seen.
+
+    Segments are integers: 0 is padding, and positions see each other when they hold the same number (a plain 0/1
+    attention mask is the case of one segment). `causal` is the position of the first query among the keys, None for
+    attention in both directions. A query that may see nothing (padding) sees everything, so that no row is
+    empty; what it computes is never read.
+    """
+    allowed: Tensor | None = None
+    if causal is not None and queries > 1:
+        rows = torch.arange(causal, causal + queries, device=device)
+        allowed = (torch.arange(keys, device=device) <= rows[:, None])[None]
+    if key_segments is not None:
+        same = (key_segments > 0)[:, None] if query_segments is None else (
+            (query_segments[:, :, None] == key_segments[:, None]) & (key_segments > 0)[:, None]
+        )
+        allowed = same if allowed is None else allowed & same
+    if allowed is None:
+        return None
+    allowed = allowed | ~allowed.any(-1, keepdim=True)
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=device)
+    return bias.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]

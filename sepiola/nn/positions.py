@@ -1,0 +1,87 @@
+"""Position encodings: learned, sinusoidal (arXiv 1706.03762), T5's relative bias (1910.10683), rotary (2104.09864)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Learned(nn.Module):
+    """A learned vector for each position, added to the embeddings."""
+
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(length, width)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + self.embedding(positions)
+
+
+class Sinusoidal(nn.Module):
+    """Fixed sines and cosines, added to the embeddings."""
+
+    def __init__(self, width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.width = width
+        self.base = base
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        half = torch.arange(0, self.width, 2, device=x.device, dtype=torch.float32)
+        angles = positions[..., None].float() * torch.exp(half * (-math.log(self.base) / self.width))
+        table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)[..., : self.width]
+        return x + table.to(x.dtype)
+
+
+class Rotary(nn.Module):
+    """Rotates the two halves of each head by an angle that grows with the position."""
+
+    def __init__(self, head_width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.head_width = head_width
+        self.base = base
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """`x` `(batch, heads, tokens, head_width)`; `positions` `(batch | 1, tokens)`."""
+        exponents = torch.arange(0, self.head_width, 2, device=x.device, dtype=torch.float32) / self.head_width
+        angles = positions[:, None, :, None].float() * self.base**-exponents
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class RelativeBias(nn.Module):
+    """T5's bias: a learned number for each head and each bucket of distance, shared by all layers of a stack."""
+
+    def __init__(self, heads: int, buckets: int, max_distance: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.buckets = buckets
+        self.max_distance = max_distance
+        self.bidirectional = bidirectional
+        self.embedding = nn.Embedding(buckets, heads)
+
+    def forward(self, queries: int, keys: int, offset: int = 0) -> Tensor:
+        """The bias `(1, heads, queries, keys)`; the first query stands at position `offset` among the keys.
+
+        Only `queries + keys - 1` distances exist, so the table is looked up once for each and then laid out.
+        """
+        device = self.embedding.weight.device
+        distances = torch.arange(1 - queries - offset, keys - offset, device=device)
+        by_distance = self.embedding(self._bucket(distances)).t()
+        rows = torch.arange(queries - 1, -1, -1, device=device)[:, None] + torch.arange(keys, device=device)
+        return by_distance[:, rows][None]
+
+    def _bucket(self, distance: Tensor) -> Tensor:
+        """Buckets of `key position - query position`: half exact, half logarithmic up to `max_distance`."""
+        buckets, start = self.buckets, torch.zeros_like(distance)
+        if self.bidirectional:
+            buckets //= 2
+            start = (distance > 0) * buckets
+            distance = distance.abs()
+        else:
+            distance = (-distance).clamp(min=0)
+        exact = buckets // 2
+        ratio = (distance.clamp(min=1).float() / exact).log() / math.log(self.max_distance / exact)
+        far = (exact + (ratio * (buckets - exact)).long()).clamp(max=buckets - 1)
+        return start + torch.where(distance < exact, distance, far)

@@ -1,0 +1,105 @@
+"""Strategies: how an answer is reached. Each takes examples with questions and returns Answers with the same ids.
+
+Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
+arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from sepiola.data.example import Example, Question
+from sepiola.errors import DataError
+from sepiola.generation.writer import Writer
+from sepiola.reasoning.answer import Answer
+from sepiola.text.prompts import PromptFormat, split_rationale
+
+OnDone = Callable[[int], None] | None
+
+
+class Direct:
+    """Asks for the answer. With `score`, the choice is the most likely option; otherwise the text is parsed."""
+
+    def __init__(self, writer: Writer, prompt_format: str, *, score: bool = False) -> None:
+        self.writer = writer
+        self.format = PromptFormat.parse(prompt_format)
+        self.score = score
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        return self.answer_from(examples, {}, on_done)
+
+    def answer_from(
+        self, examples: Sequence[Example], rationales: Mapping[str, str], on_done: OnDone = None
+    ) -> list[Answer]:
+        """Answers that read a rationale, by the example's id; the format says whether it shows one."""
+        asked = [self.format.apply(e, rationales.get(e.id)) for e in examples]
+        if self.score:
+            return self._scored(asked, rationales)
+        texts = self.writer.write(asked, on_done=on_done)
+        return [
+            Answer(e.id, text, self.format.parse_answer(text, _question(e)), rationales.get(e.id))
+            for e, (text,) in zip(asked, texts, strict=True)
+        ]
+
+    def _scored(self, asked: Sequence[Example], rationales: Mapping[str, str]) -> list[Answer]:
+        options = [_options(e, self.format) for e in asked]
+        answers = []
+        for example, texts, probabilities in zip(asked, options, self.writer.probabilities(asked, options), strict=True):
+            best = max(range(len(texts)), key=probabilities.__getitem__)
+            answers.append(Answer(example.id, texts[best], best, rationales.get(example.id), probabilities))
+        return answers
+
+
+class OneStage:
+    """Asks for rationale and answer in one output (`QCM-LEA`, `QCM-ALE`)."""
+
+    def __init__(self, writer: Writer, prompt_format: str) -> None:
+        self.writer = writer
+        self.format = PromptFormat.parse(prompt_format)
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        asked = [self.format.apply(e) for e in examples]
+        texts = self.writer.write(asked, on_done=on_done)
+        return [
+            Answer(e.id, text, self.format.parse_answer(text, _question(e)), split_rationale(text)[0])
+            for e, (text,) in zip(asked, texts, strict=True)
+        ]
+
+
+class TwoStage:
+    """A rationale model, then an answer model that reads what the first wrote."""
+
+    def __init__(self, rationale: Writer, rationale_format: str, answer: Direct) -> None:
+        self.rationale = rationale
+        self.rationale_format = PromptFormat.parse(rationale_format)
+        self.second = answer
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        return self.second.answer_from(examples, self.rationales(examples, on_done))
+
+    def rationales(self, examples: Sequence[Example], on_done: OnDone = None) -> dict[str, str]:
+        """What the first model writes for each example, by id. Raises DataError when two examples share one."""
+        ids = {e.id for e in examples}
+        if len(ids) != len(examples):
+            raise DataError(f"{len(examples) - len(ids)} examples share an id with another; ids join the two stages")
+        texts = self.rationale.write([self.rationale_format.apply(e) for e in examples], on_done=on_done)
+        return {e.id: split_rationale(text)[0] for e, (text,) in zip(examples, texts, strict=True)}
+
+
+Strategy = Direct | OneStage | TwoStage
+
+
+def _question(example: Example) -> Question:
+    if example.question is None:
+        raise DataError(f"{example.id}: strategies answer questions; this example holds messages only")
+    return example.question
+
+
+def _options(example: Example, prompt_format: PromptFormat) -> list[str]:
+    """The target text of each choice."""
+    question = _question(example)
+    if not question.choices:
+        raise DataError(f"{example.id}: scoring needs choices; answer an open question by generation")
+    variants = (dataclasses.replace(question, answer=i) for i in range(len(question.choices)))
+    return [prompt_format.target(dataclasses.replace(example, question=v)) for v in variants]

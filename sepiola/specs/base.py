@@ -1,0 +1,179 @@
+"""Typed configuration: the base of every spec, YAML in and out, overrides, and errors that name the key.
+
+A spec is frozen and strict: an unknown key, a wrong type or an impossible value is refused before anything is
+loaded, with the key's path and, for a misspelt key, the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sepiola.errors import SpecError
+
+
+class Spec(BaseModel):
+    """Base class of all specs: frozen, no unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, raw: Any, source: str = "spec") -> Self:
+        """Validates `raw` (plain YAML data). Raises SpecError that lists every fault with its key's path."""
+        if isinstance(raw, cls):
+            return raw
+        if not isinstance(raw, Mapping):
+            raise SpecError(f"{source}: expected keys and values, got {type(raw).__name__}")
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            lines = [_explain(cls, fault) for fault in error.errors()]
+            raise SpecError(f"{source}: " + "\n  ".join(lines)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain YAML data that `parse` reads back; values equal to their default are left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _explain(root: type[BaseModel], fault: Any) -> str:
+    path = _path(root, fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{path}: this key is required"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message[0].lower() + message[1:]}, got {fault['input']!r}"
+
+
+def _path(root: type[BaseModel], location: Sequence[Any]) -> str:
+    """Joins a pydantic location, leaving out the names of union members, which are not keys of the file."""
+    text = ""
+    types_here: list[Any] = [root]
+    for step in location:
+        models = [t for t in types_here if isinstance(t, type) and issubclass(t, BaseModel)]
+        if isinstance(step, int):
+            text += f"[{step}]"
+            types_here = [a for t in types_here for a in typing.get_args(t)]
+            types_here = [m for t in types_here for m in _members(t)]
+            continue
+        fields = [m.model_fields[step] for m in models if step in m.model_fields]
+        if not fields and _is_union_tag(str(step), types_here):
+            continue
+        text += f".{step}" if text else str(step)
+        types_here = [m for f in fields for m in _members(f.annotation)]
+    return text
+
+
+def _is_union_tag(step: str, candidates: Sequence[Any]) -> bool:
+    for candidate in candidates:
+        if getattr(candidate, "__name__", None) == step:
+            return True
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            kind = candidate.model_fields.get("kind")
+            if kind is not None and step in typing.get_args(kind.annotation):
+                return True
+    return False
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types that an annotation may be, with unions, None and Annotated taken apart."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [m for a in typing.get_args(annotation) if a is not type(None) for m in _members(a)]
+    return [annotation]
+
+
+def _keys_at(root: type[BaseModel], location: Sequence[Any]) -> set[str]:
+    here: list[Any] = [root]
+    for step in location:
+        if isinstance(step, int):
+            here = [m for t in here for a in typing.get_args(t) for m in _members(a)]
+            continue
+        models = [t for t in here if isinstance(t, type) and issubclass(t, BaseModel)]
+        fields = [m.model_fields[step] for m in models if step in m.model_fields]
+        if fields:
+            here = [m for f in fields for m in _members(f.annotation)]
+        elif _is_union_tag(str(step), here):
+            here = [t for t in here if _is_union_tag(str(step), [t])]
+    return {k for t in here if isinstance(t, type) and issubclass(t, BaseModel) for k in t.model_fields}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The mend for a name that is not known: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data of a YAML file. Raises SpecError when the file is absent or is not YAML."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text: {error}") from None
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Plain data of YAML text. Raises SpecError that names `source` and the line."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{source}: not valid YAML: {error}") from None
+
+
+def write_yaml(data: Any) -> str:
+    """YAML text of plain data, keys in their given order, Chinese readable."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Applies `a.b=value` assignments to plain data; list items go by index (`stages.0.steps=10`).
+
+    Values are read as YAML. Raises SpecError for a malformed assignment or an index outside its list.
+    """
+    result = yaml.safe_load(yaml.safe_dump(raw))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set {assignment}: expected key.path=value")
+        *parents, last = key.split(".")
+        here: Any = result
+        for parent in parents:
+            here = _descend(here, parent, assignment)
+        if isinstance(here, list):
+            here[_index(here, last, assignment)] = yaml.safe_load(value)
+        elif isinstance(here, dict):
+            here[last] = yaml.safe_load(value)
+        else:
+            raise SpecError(f"--set {assignment}: '{'.'.join(parents)}' is a value, it has no key '{last}'")
+    return result
+
+
+def _descend(here: Any, key: str, assignment: str) -> Any:
+    if isinstance(here, list):
+        return here[_index(here, key, assignment)]
+    if not isinstance(here, dict):
+        raise SpecError(f"--set {assignment}: '{key}' lies under a value that has no keys")
+    child = here.get(key)
+    if child is None:
+        child = here[key] = {}
+    return child
+
+
+def _index(items: list[Any], key: str, assignment: str) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise SpecError(f"--set {assignment}: '{key}' is not an index from 0 to {len(items) - 1}")
+    return int(key)

@@ -1,0 +1,265 @@
+"""Specs of models: what is special about an architecture, and nothing else.
+
+A model is a vision encoder, a bridge and a language model; each may be absent. Presets (`sepiola/models/presets`)
+are YAML files of `ModelSpec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from sepiola.specs.base import Spec
+
+Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu"]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class AttentionSpec(Spec):
+    """Attention heads. `kv_heads` below `heads` is grouped-query, 1 is multi-query attention.
+
+    `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1).
+    """
+
+    heads: PositiveInt
+    kv_heads: PositiveInt | None = None
+    head_width: PositiveInt | None = None
+    bias: bool = False
+    output_bias: bool | None = None
+    scale: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _grouped(self) -> AttentionSpec:
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self
+
+
+class FeedForwardSpec(Spec):
+    """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`."""
+
+    width: PositiveInt
+    activation: Activation = "gelu"
+    gated: bool = False
+    bias: bool = False
+
+
+class NormSpec(Spec):
+    """Normalisation and where it stands: before each sublayer (`pre`) or after its residual sum (`post`)."""
+
+    kind: Literal["layer", "rms"] = "layer"
+    place: Literal["pre", "post"] = "pre"
+    eps: PositiveFloat = 1e-5
+
+
+class PositionSpec(Spec):
+    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack."""
+
+    kind: Literal["none", "learned", "sinusoidal", "relative", "rotary"]
+    length: PositiveInt | None = None
+    buckets: PositiveInt = 32
+    max_distance: PositiveInt = 128
+    base: PositiveFloat = 10_000.0
+
+    @model_validator(mode="after")
+    def _length(self) -> PositionSpec:
+        if self.kind == "learned" and self.length is None:
+            raise ValueError("learned positions need 'length', the most tokens the model can read")
+        return self
+
+
+class SpecialTokens(Spec):
+    """Token ids that generation and batching need."""
+
+    pad: int = 0
+    end: int = 1
+    start: int = 0
+
+
+class TransformerSpec(Spec):
+    """A language model: `decoder`, `encoder` or `encoder-decoder` over the same layers.
+
+    `head_scale` multiplies the final states before the output head (T5 with a tied head: `width ** -0.5`).
+    """
+
+    kind: Literal["decoder", "encoder", "encoder-decoder"]
+    vocabulary: PositiveInt
+    width: PositiveInt
+    layers: PositiveInt
+    encoder_layers: PositiveInt | None = None
+    attention: AttentionSpec
+    feed_forward: FeedForwardSpec
+    norm: NormSpec = NormSpec()
+    positions: PositionSpec
+    tied: bool = True
+    head_scale: PositiveFloat | None = None
+    dropout: Probability = 0.0
+    tokens: SpecialTokens = SpecialTokens()
+
+    @model_validator(mode="after")
+    def _shapes(self) -> TransformerSpec:
+        _check_heads(self.width, self.attention)
+        if self.positions.kind == "rotary" and _head_width(self.width, self.attention) % 2:
+            raise ValueError("rotary positions need an even attention.head_width")
+        if self.kind != "encoder-decoder" and self.encoder_layers is not None:
+            raise ValueError(f"encoder_layers is for an encoder-decoder; kind is '{self.kind}'")
+        return self
+
+
+class PixelSpec(Spec):
+    """How a picture becomes pixels: resized to `size`, rescaled to 0…1, normalised by channel.
+
+    `squash` resizes both sides to `size`; `crop` resizes the shorter side to `resize` (or `size`) and crops the centre;
+    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR).
+    """
+
+    size: PositiveInt
+    mode: Literal["squash", "crop", "fit"] = "squash"
+    resize: PositiveInt | None = None
+    longest: PositiveInt | None = None
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+
+    @model_validator(mode="after")
+    def _modes(self) -> PixelSpec:
+        if self.resize is not None and (self.mode != "crop" or self.resize < self.size):
+            raise ValueError(f"'resize' is for mode 'crop' and at least 'size' ({self.size}); got {self.resize}")
+        if (self.longest is not None) != (self.mode == "fit") or (self.longest or self.size) < self.size:
+            raise ValueError(f"mode 'fit', and no other, needs 'longest', at least 'size' ({self.size})")
+        return self
+
+
+class ViTSpec(Spec):
+    """Vision Transformer (arXiv 2010.11929); CLIP's (arXiv 2103.00020) adds `input_norm` and quick GELU.
+
+    Features are all states of the last layer, the class token first when there is one. `final_norm` closes
+    the stack (plain ViT); CLIP's features are the last layer's states without it.
+    """
+
+    kind: Literal["vit"] = "vit"
+    pixels: PixelSpec
+    patch: PositiveInt
+    width: PositiveInt
+    layers: PositiveInt
+    attention: AttentionSpec
+    feed_forward: FeedForwardSpec
+    norm: NormSpec = NormSpec(eps=1e-12)
+    class_token: bool = True
+    patch_bias: bool = True
+    input_norm: bool = False
+    final_norm: bool = True
+    dropout: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _shapes(self) -> ViTSpec:
+        _check_heads(self.width, self.attention)
+        if self.pixels.size % self.patch:
+            raise ValueError(f"pixels.size ({self.pixels.size}) must be a multiple of patch ({self.patch})")
+        return self
+
+
+class BackboneSpec(Spec):
+    """The convolutions of a ResNet: a stem, then stages of residual blocks, each at half its predecessor's size.
+
+    `frozen_norm` fixes the batch normalisation's statistics and affine values, as a backbone's in DETR.
+    """
+
+    stem_width: PositiveInt = 64
+    widths: tuple[PositiveInt, ...] = (256, 512, 1024, 2048)
+    depths: tuple[PositiveInt, ...] = (3, 4, 6, 3)
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    frozen_norm: bool = False
+
+    @model_validator(mode="after")
+    def _stages(self) -> BackboneSpec:
+        if not self.widths or len(self.widths) != len(self.depths):
+            raise ValueError(f"widths ({len(self.widths)} stages) and depths ({len(self.depths)}) must be as many")
+        if self.block == "bottleneck" and any(width % 4 for width in self.widths):
+            raise ValueError(f"widths of bottleneck blocks must be multiples of 4, got {list(self.widths)}")
+        return self
+
+
+class ResNetSpec(BackboneSpec):
+    """ResNet (arXiv 1512.03385), v1.5 strides. Features are the last stage's map, `(rows × columns, width)`."""
+
+    kind: Literal["resnet"] = "resnet"
+    pixels: PixelSpec
+
+
+class DETRSpec(Spec):
+    """DETR (arXiv 2005.12872): ResNet, encoder, decoder. Features are the last decoder states, `(queries, width)`."""
+
+    kind: Literal["detr"] = "detr"
+    pixels: PixelSpec
+    backbone: BackboneSpec = BackboneSpec(frozen_norm=True)
+    width: PositiveInt = 256
+    layers: PositiveInt = 6
+    encoder_layers: PositiveInt = 6
+    heads: PositiveInt = 8
+    feed_forward: PositiveInt = 2048
+    queries: PositiveInt = 100
+
+    @model_validator(mode="after")
+    def _shapes(self) -> DETRSpec:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.width % 4:
+            raise ValueError(f"width ({self.width}) must be a multiple of 4: sines and cosines of rows and columns")
+        return self
+
+
+VisionSpec = Annotated[ViTSpec | ResNetSpec | DETRSpec, Field(discriminator="kind")]
+
+
+class GatedFusionSpec(Spec):
+    """Gated fusion after the text encoder (Multimodal-CoT, arXiv 2302.00923).
+
+    `image_width` states the width of the features when there is no `vision` to tell it.
+    """
+
+    kind: Literal["gated-fusion"] = "gated-fusion"
+    image_width: PositiveInt | None = None
+
+
+Part = Literal["language", "vision", "bridge"]
+
+
+class ModelSpec(Spec):
+    """A model: vision encoder + bridge + language model, each may be absent.
+
+    `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
+    """
+
+    name: str = "model"
+    family: str = ""
+    counted: tuple[Part, ...] = ("language", "vision", "bridge")
+    language: TransformerSpec | None = None
+    vision: VisionSpec | None = None
+    bridge: GatedFusionSpec | None = None
+
+    @model_validator(mode="after")
+    def _parts(self) -> ModelSpec:
+        if self.language is None and self.vision is None:
+            raise ValueError("a model needs 'language', 'vision' or both")
+        if self.bridge is None:
+            if self.language is not None and self.vision is not None:
+                raise ValueError("'vision' and 'language' need a 'bridge' between them")
+            return self
+        if self.language is None:
+            raise ValueError("'bridge' needs a 'language' model to bridge to")
+        if self.language.kind != "encoder-decoder":
+            raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{self.language.kind}'")
+        if self.vision is None and self.bridge.image_width is None:
+            raise ValueError("'bridge' without 'vision' needs image_width, the width of the stored features")
+        return self
+
+
+def _head_width(width: int, attention: AttentionSpec) -> int:
+    return attention.head_width or width // attention.heads
+
+
+def _check_heads(width: int, attention: AttentionSpec) -> None:
+    if attention.head_width is None and width % attention.heads:
+        raise ValueError(f"width ({width}) must be a multiple of attention.heads ({attention.heads})")

@@ -1,0 +1,132 @@
+"""Specs of training: data, stage, strategy and recipe.
+
+A stage is data × objective × which parts learn × schedule. A recipe is a model, its ordered stages, and the strategy by
+which the trained model answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sepiola.specs.base import Spec, nearest
+from sepiola.specs.model import ModelSpec, Part
+
+
+class DataSpec(Spec):
+    """Examples of one dataset. `options` go to the reader; environment variables in `root` are expanded."""
+
+    reader: str
+    root: str | None = None
+    split: str = "train"
+    count: PositiveInt | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TokenizerSpec(Spec):
+    """Where the tokenizer comes from: a `tokenizer.json`, or trained on the recipe's own training text."""
+
+    path: str | None = None
+    vocabulary: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> TokenizerSpec:
+        if (self.path is None) == (self.vocabulary is None):
+            raise ValueError("give either 'path' (a tokenizer.json) or 'vocabulary' (a size to train)")
+        return self
+
+
+class StageSpec(Spec):
+    """One stage of training.
+
+    `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
+    loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says whether a
+    format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
+    (`generated`). Length: `steps` or `epochs`, one of the two.
+    """
+
+    name: str
+    data: DataSpec
+    validation: DataSpec | None = None
+    objective: Literal["language-modelling"] = "language-modelling"
+    format: str | None = None
+    start: str | None = None
+    learn: tuple[Part, ...] = ("language", "vision", "bridge")
+    rationales: Literal["gold", "generated"] = "gold"
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    packed: bool = False
+    source_tokens: PositiveInt = 512
+    target_tokens: PositiveInt = 512
+    learning_rate: PositiveFloat = 5e-5
+    final_learning_rate: NonNegativeFloat = 0.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: NonNegativeInt = 0
+    weight_decay: NonNegativeFloat = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: PositiveFloat | None = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: PositiveInt | None = None
+    save_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _length(self) -> StageSpec:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either 'steps' or 'epochs'")
+        if not self.learn:
+            raise ValueError("learn: no part would learn; name language, vision or bridge")
+        return self
+
+
+class StrategySpec(Spec):
+    """How the trained model answers. `rationale` and `answer` name the stages whose models write them.
+
+    `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`).
+    """
+
+    kind: Literal["direct", "one-stage", "two-stage"] = "direct"
+    answer: str
+    rationale: str | None = None
+    by: Literal["generate", "score"] = "generate"
+
+    @model_validator(mode="after")
+    def _stages(self) -> StrategySpec:
+        if (self.kind == "two-stage") != (self.rationale is not None):
+            raise ValueError("'rationale' names the rationale stage of a two-stage strategy, and of no other")
+        return self
+
+
+class RecipeSpec(Spec):
+    """A model, its stages in order, and how it answers. `eyes: false` trains and runs the same model blind."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    eyes: bool = True
+    model: ModelSpec
+    weights: str | None = None
+    tokenizer: TokenizerSpec
+    stages: tuple[StageSpec, ...] = Field(min_length=1)
+    strategy: StrategySpec
+    evaluation: tuple[DataSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _names(self) -> RecipeSpec:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.name in seen:
+                raise ValueError(f"stages: two stages are named '{stage.name}'")
+            if stage.start is not None and stage.start not in seen:
+                raise ValueError(f"stages: '{stage.name}' starts from '{stage.start}', which is no earlier stage; "
+                                 + nearest(stage.start, seen))
+            seen.add(stage.name)
+        for role in ("answer", "rationale"):
+            name = getattr(self.strategy, role)
+            if name is not None and name not in seen:
+                raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, seen)}")
+        if self.model.language is None:
+            raise ValueError("model: a recipe trains a language model; model.language is absent")
+        return self

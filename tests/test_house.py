@@ -1,0 +1,142 @@
+"""House rules that a machine can check: a cheap import, short files, a wheel that is whole, true READMEs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+READMES = ("README.md", "README.zh.md")
+PAGES = [*READMES, "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((REPOSITORY / "docs").glob("*.md")))]
+# Import names of the optional packages, where they differ from the package's name.
+IMPORT_NAMES = {"scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+LONGEST_FILE = 400
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def code_lines(page: str) -> list[str]:
+    """The commands and code of a page's fenced blocks, without comments and blank lines."""
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = (re.sub(r"\s*#.*", "", line) for block in blocks for line in block.splitlines())
+    return [line for line in lines if line.strip()]
+
+
+def optional_imports() -> Iterator[str]:
+    """Top-level import names of the extras that a user may lack, and of transformers, which is a rival."""
+    for extra in ("train", "eval"):
+        for requirement in PROJECT["optional-dependencies"][extra]:
+            name = re.match(r"[A-Za-z0-9-]+", requirement)
+            assert name is not None
+            yield IMPORT_NAMES.get(name.group(), name.group())
+    yield "transformers"
+
+
+def test_import_is_cheap_beyond_torch() -> None:
+    """Processor time, for a busy machine is no defect; the first run may compile, so the best counts."""
+    code = "import torch, time; t = time.process_time(); import sepiola; print(time.process_time() - t)"
+    seconds = min(float(run_python(code)) for _ in range(2))
+    assert seconds < 1.0, f"`import sepiola` takes {seconds:.2f} s of processor time beyond `import torch`"
+
+
+def test_import_needs_no_extra() -> None:
+    loaded = set(run_python("import sys, sepiola; print(*sys.modules)").split())
+    assert not loaded & set(optional_imports())
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_sepiola_commands_of_the_readme_exist(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, function = PROJECT["scripts"]["sepiola"].split(":")
+    main = getattr(importlib.import_module(module), function)
+    commands = {match.group(1) for line in code_lines(page) if (match := re.match(r"sepiola ([a-z]+)", line))}
+    assert commands, f"{page} shows no sepiola command"
+    for arguments in (["--help"], *([command, "--help"] for command in sorted(commands))):
+        monkeypatch.setattr(sys, "argv", ["sepiola", *arguments])
+        try:
+            status = main()
+        except SystemExit as end:
+            status = end.code
+        assert status in (None, 0), f"sepiola {' '.join(arguments)}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_that_a_page_names_exist(page: str) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, flags=re.MULTILINE))
+    assert named <= targets, f"{page} names targets that the Makefile lacks: {sorted(named - targets)}"
+    if page in READMES:
+        assert {"demo", "test"} <= named
+
+
+def test_the_chinese_readme_is_a_twin() -> None:
+    """Same code, and as many headings of each level."""
+    english, chinese = READMES
+    assert code_lines(chinese) == code_lines(english)
+    levels = [
+        Counter(re.findall(r"^(#+) ", (REPOSITORY / page).read_text(encoding="utf-8"), flags=re.MULTILINE))
+        for page in READMES
+    ]
+    assert levels[0] == levels[1]
+
+
+def test_continuous_integration_runs_the_readme_test_command() -> None:
+    script = REPOSITORY / ".ci" / "run"
+    assert script.stat().st_mode & 0o111, ".ci/run is not executable"
+    assert "exec make test </dev/null" in script.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("folder", ["sepiola", "tests", "benchmarks"])
+def test_files_stay_short(folder: str) -> None:
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for path in (REPOSITORY / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+    }
+    assert not long, f"files over {LONGEST_FILE} lines ask to be two: {long}"
+
+
+def test_the_lock_pins_every_direct_dependency_and_no_cuda() -> None:
+    lines = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
+    names = {pin.partition("==")[0] for pin in pins}
+    wanted = [*PROJECT["dependencies"], *(r for e in PROJECT["optional-dependencies"].values() for r in e)]
+    direct = {re.split(r"[<>=!~\[ ]", requirement)[0].lower() for requirement in wanted}
+    assert direct <= names, f"run `make lock`: no pin for {sorted(direct - names)}"
+    assert not {n for n in names if n.startswith(("nvidia", "triton", "cuda"))}
+
+
+def test_the_wheel_holds_presets_recipes_and_templates(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the wheel is built by hatchling, from the dev extra")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    package, recipes = REPOSITORY / "sepiola", REPOSITORY / "recipes"
+    data = [p for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".j2")]
+    wanted = {p.relative_to(REPOSITORY).as_posix() for p in data}
+    wanted |= {f"sepiola/_recipes/{p.relative_to(recipes).as_posix()}" for p in recipes.rglob("*.yaml")}
+    assert any(name.startswith("sepiola/_recipes/") for name in wanted), "recipes/ holds no recipe"
+    assert wanted <= packed, f"missing in the wheel: {sorted(wanted - packed)}"
+    assert not [name for name in packed if name.startswith(("tests/", "docs/", "recipes/", "benchmarks/"))]
