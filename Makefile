@@ -30,7 +30,7 @@ lint: $(STAMP) ## run ruff, mypy and the import rules
 	@echo "==> mypy"
 	@$(BIN)/mypy
 	@echo "==> lint-imports"
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 docs: $(STAMP) ## build the book into site/
 	@echo "==> mkdocs build --strict"

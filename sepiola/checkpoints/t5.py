@@ -22,7 +22,9 @@ from sepiola.specs.model import GatedFusionSpec, ModelSpec, TransformerSpec
 _ACTIVATIONS = {"relu": "relu", "gelu_new": "gelu_tanh", "gelu": "gelu", "silu": "silu"}
 
 
-def spec_from_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> ModelSpec:
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
     projection = config.get("feed_forward_proj", "relu")
     gated = projection.startswith("gated-")

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 
-CELL, MARGIN, THUMBNAIL, FONT_SIZE = 300, 12, 190, 15  # pixels
+CELL, MARGIN, THUMBNAIL, FONT_SIZE, LINE = 300, 12, 190, 15, 20  # pixels
 TEXT_LINES = {"question": 4, "option": 2, "options": 10}
 INK, GREY, GREEN, PAPER, FRAME = "#1b1b1b", "#6b6b6b", "#0a7a33", "#ffffff", "#d5d5d5"
 CJK_START = 0x2E80  # from here on, lines may break between any two characters
@@ -78,12 +78,12 @@ def contact_sheet(examples: Sequence[Example], path: Path, columns: int = 4, row
     cells = [_cell(example, font) for example in shown]
     bands = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in band) for band in bands]
-    note = _note(shown)
-    top = MARGIN + (2 * FONT_SIZE if note else 0)
     width = min(columns, len(cells)) * (CELL + MARGIN) + MARGIN
+    note = _wrapped(_note(shown), font, width - 2 * MARGIN, 4)
+    top = MARGIN + (len(note) * LINE + MARGIN if note != [""] else 0)
     sheet = Image.new("RGB", (width, top + sum(height + MARGIN for height in heights)), FRAME)
-    if note:
-        ImageDraw.Draw(sheet).text((MARGIN, MARGIN), note, font=font, fill=INK)
+    for index, line in enumerate(note):
+        ImageDraw.Draw(sheet).text((MARGIN, MARGIN + index * LINE), line, font=font, fill=INK)
     for band, height in zip(bands, heights, strict=True):
         for column, cell in enumerate(band):
             left = MARGIN + column * (CELL + MARGIN)
@@ -169,7 +169,7 @@ def _cell(example: Example, font: Font) -> Image.Image:
     for text, colour, limit in _lines(example):
         for line in _wrapped(text, font, CELL - 2 * MARGIN, limit):
             draw.text((MARGIN, top), line, font=font, fill=colour)
-            top += round(FONT_SIZE * 1.35)
+            top += LINE
     return cell.crop((0, 0, CELL, min(top + MARGIN, cell.height)))
 
 
@@ -218,7 +218,7 @@ def _wrapped(text: str, font: Font, width: int, limit: int) -> list[str]:
 
 
 def _pieces(text: str, font: Font, width: int) -> list[str]:
-    """Words with the space before them; a character beyond Latin, or of a word wider than `width`, stands alone."""
+    """Words with the space before them; Chinese, and words wider than `width`, character by character."""
     pieces: list[str] = []
     for character in text:
         joins = pieces and ord(character) < CJK_START and ord(pieces[-1][-1]) < CJK_START

@@ -1,9 +1,9 @@
-"""Accuracy with its uncertainty: right or wrong per question, the Wilson 95% interval (Wilson, 1927), and the paired
-difference of two systems on the same questions (a bootstrap interval and McNemar's exact test, 1947).
+"""Accuracy with its uncertainty: right or wrong per question, the Wilson 95% interval (Wilson, 1927), and the
+paired difference of two systems on the same questions (a bootstrap interval and McNemar's exact test, 1947).
 
-Questions and answers are joined by id, never by their order. An output from which no option can be read is counted
-as unparsed; how it scores is a named option, since the reference code of Multimodal-CoT draws such an answer at
-random among five options, which flatters a model that says nothing.
+Questions and answers are joined by id, never by their order. An output from which no option can be read is
+counted as unparsed; how it scores is a named option, since the reference code of Multimodal-CoT draws such an
+answer at random among five options, which flatters a model that says nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import random
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,8 +82,8 @@ class Accuracy:
 class Difference:
     """Accuracy of the first system minus the second's on the same questions, with a 95% bootstrap interval.
 
-    `only_first` questions are right in the first alone, `only_second` in the second alone; `p_value` is McNemar's
-    exact two-sided test of these two numbers.
+    `only_first` questions are right in the first alone, `only_second` in the second alone; `p_value` is
+    McNemar's exact two-sided test of these two numbers.
     """
 
     difference: float
@@ -102,9 +103,10 @@ def join_by_id(examples: Sequence[Example], answers: Sequence[Answer]) -> list[t
     ids = {example.id for example in examples}
     for kind, given, unique in (("examples", examples, ids), ("answers", answers, by_id)):
         if len(unique) != len(given):
-            seen: set[str] = set()
-            twice = next(item.id for item in given if item.id in seen or seen.add(item.id))  # type: ignore[func-returns-value]
-            raise DataError(f"{kind}: the id '{twice}' stands more than once; ids must be unique to be joined")
+            twice = Counter(item.id for item in given).most_common(1)[0][0]
+            raise DataError(
+                f"{kind}: the id '{twice}' stands more than once; ids must be unique to be joined"
+            )
     missing = [example.id for example in examples if example.id not in by_id]
     extra = [answer.id for answer in answers if answer.id not in ids]
     faults = []
@@ -113,7 +115,9 @@ def join_by_id(examples: Sequence[Example], answers: Sequence[Answer]) -> list[t
     if extra:
         faults.append(f"{len(extra)} of {len(answers)} answers belong to no example ({_some(extra)})")
     if faults:
-        raise DataError(f"{' and '.join(faults)}; give exactly one answer for each example, with the example's id")
+        raise DataError(
+            f"{' and '.join(faults)}; give exactly one answer for each example, with the example's id"
+        )
     return [(example, by_id[example.id]) for example in examples]
 
 
@@ -122,11 +126,12 @@ def verdicts(
 ) -> list[Verdict]:
     """Right or wrong for each example, in the order of the examples.
 
-    A question with choices is right when the answer's choice is the question's. An open question is right when the
-    output equals `answer_text` after normalisation (width and case, outer spaces, end punctuation, a leading
-    "The answer is" or "答案是"); an empty output is unparsed. With `unparsed="random"` an unparsed choice is drawn
-    among five options, as the reference draws it; the draw depends on the seed and the example's id alone.
-    Raises DataError when ids do not match, when a question has no known answer or a choice does not exist.
+    A question with choices is right when the answer's choice is the question's. An open question is right
+    when the output equals `answer_text` after normalisation (width and case, outer spaces, end punctuation, a
+    leading "The answer is" or "答案是"); an empty output is unparsed. With `unparsed="random"` an unparsed
+    choice is drawn among five options, as the reference draws it; the draw depends on the seed and the
+    example's id alone. Raises DataError when ids do not match, when a question has no known answer or a
+    choice does not exist.
     """
     if unparsed not in ("wrong", "random"):
         raise DataError(f"unparsed: got '{unparsed}', expected 'wrong' or 'random'")
@@ -151,7 +156,8 @@ def accuracy_of(judged: Sequence[Verdict], unparsed: Unparsed = "wrong") -> Accu
 
 
 def wilson_interval(correct: float, count: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, as shares (0 to 1). Raises DataError unless 0 <= correct <= count."""
+    """Wilson's score interval of a proportion, as shares (0 to 1). Raises DataError unless 0 <= correct <=
+    count."""
     if count < 1 or not 0 <= correct <= count:
         raise DataError(f"an interval needs 0 <= correct <= count and count >= 1; got {correct} of {count}")
     share = correct / count
@@ -172,11 +178,14 @@ def paired_difference(
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Difference:
-    """Accuracy of `first` minus `second`: 95% percentile bootstrap over questions, and McNemar's exact p-value.
+    """Accuracy of `first` minus `second`: 95% percentile bootstrap over questions, and McNemar's exact
+    p-value.
 
     Raises DataError as `verdicts` does, or when there is no example.
     """
-    pairs = zip(verdicts(examples, first, unparsed, seed), verdicts(examples, second, unparsed, seed), strict=True)
+    pairs = zip(
+        verdicts(examples, first, unparsed, seed), verdicts(examples, second, unparsed, seed), strict=True
+    )
     outcomes = [(a.correct, b.correct) for a, b in pairs]
     count = len(outcomes)
     if count == 0:
@@ -213,14 +222,16 @@ def _verdict(example: Example, answer: Answer, unparsed: Unparsed, seed: int) ->
         if not 0 <= answer.choice < len(question.choices):
             raise DataError(
                 f"answer '{answer.id}': choice {answer.choice} does not exist, the question has "
-                f"{len(question.choices)} choices (0 to {len(question.choices) - 1}); an output that names no "
-                "option has choice None"
+                f"{len(question.choices)} choices (0 to {len(question.choices) - 1}); an output that names "
+                "no option has choice None"
             )
         return Verdict(example, answer, answer.choice == question.answer, parsed=True)
     if question is not None and not question.choices and question.answer_text is not None:
         given = normalised(answer.output)
         return Verdict(example, answer, given == normalised(question.answer_text), parsed=bool(given))
-    raise DataError(f"example '{example.id}': its right answer is not known, so no answer to it can be scored")
+    raise DataError(
+        f"example '{example.id}': its right answer is not known, so no answer to it can be scored"
+    )
 
 
 def _mcnemar(only_first: int, only_second: int) -> float:

@@ -1,5 +1,5 @@
-"""Training curves from a run's metrics.jsonl: one line of JSON a step with `step`, `stage`, `loss`, `val_loss`,
-`tokens_per_second`; any key may be absent from a line."""
+"""Training curves from a run's metrics.jsonl: one line of JSON a step with `step`, `stage`, `loss`,
+`val_loss`, `tokens_per_second`; any key may be absent from a line."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 break
             raise DataError(f"{path}, line {number}: not JSON; expected one object a line") from None
         if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: expected an object with 'step' and 'loss', got {line[:40]!r}")
+            raise DataError(
+                f"{path}, line {number}: expected an object with 'step' and 'loss', got {line[:40]!r}"
+            )
         records.append(record)
     return records
 
 
 def stage_curves(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Per stage, in the order of their first line: `name`, `steps`, `first` and `last` loss, `best` validation loss,
-    `speed` (median tokens per second) and `plot` (inline SVG). A figure that no line has is None."""
+    """Per stage, in the order of their first line: `name`, `steps`, `first` and `last` loss, `best`
+    validation loss, `speed` (median tokens per second) and `plot` (inline SVG). A figure that no line has is
+    None."""
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         stages.setdefault(str(record.get("stage") or ""), []).append(record)
@@ -65,8 +68,8 @@ def stage_curves(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _series(lines: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
-    pairs = [(line.get("step"), line.get(key)) for line in lines]
-    return [(float(x), float(y)) for x, y in pairs if _finite(x) and _finite(y)]
+    usable = [line for line in lines if _finite(line.get("step")) and _finite(line.get(key))]
+    return [(float(line["step"]), float(line[key])) for line in usable]
 
 
 def _finite(value: Any) -> bool:

@@ -1,6 +1,6 @@
-"""How often a rationale says what the image does not show: the claims of each rationale are checked against the
-scene's truth by a judge, and false claims are counted (Multimodal-CoT, arXiv 2302.00923, counts such rationales by
-hand; a rendered world such as Tidepool knows its truth, so a judge can count them all).
+"""How often a rationale says what the image does not show: the claims of each rationale are checked against
+the scene's truth by a judge, and false claims are counted (Multimodal-CoT, arXiv 2302.00923, counts such
+rationales by hand; a rendered world such as Tidepool knows its truth, so a judge can count them all).
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ Judge = Callable[[Example, str], tuple[int, int]]
 
 
 def hallucination(
-    examples: Sequence[Example], answers: Sequence[Answer], judge: Judge, seed: int = 0, resamples: int = 10_000
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    judge: Judge,
+    seed: int = 0,
+    resamples: int = 10_000,
 ) -> dict[str, Any]:
     """False claims in the rationales.
 
     Returns `rate` (false claims / all claims) with `interval` (95% percentile bootstrap over rationales),
     `false_per_rationale`, `share_with_false` (rationales with at least one false claim / rationales) with
-    `share_interval` (Wilson), the counts `false`, `claims`, `rationales`, `without_claims` (a rationale in which the
-    judge finds no claim, which counts in the shares) and `without_rationale` (answers that have none; left out).
-    A figure whose denominator is 0 is None. Raises DataError when ids do not match or the judge's counts are
-    impossible.
+    `share_interval` (Wilson), the counts `false`, `claims`, `rationales`, `without_claims` (a rationale in
+    which the judge finds no claim, which counts in the shares) and `without_rationale` (answers that have
+    none; left out). A figure whose denominator is 0 is None. Raises DataError when ids do not match or the
+    judge's counts are impossible.
     """
     judged: list[tuple[int, int]] = []
     without = 0
@@ -60,7 +64,8 @@ def hallucination(
 
 
 def _bootstrap(table: np.ndarray, seed: int, resamples: int) -> list[float]:
-    """The interval of the ratio of sums; rationales are drawn whole, since claims of one rationale hang together."""
+    """The interval of the ratio of sums; rationales are drawn whole, since claims of one rationale hang
+    together."""
     generator = np.random.default_rng(seed)
     kinds, numbers = np.unique(table, axis=0, return_counts=True)
     # Equal rationales are drawn together: a multinomial draw of kinds is the same bootstrap, and far smaller.

@@ -1,9 +1,11 @@
-"""Plots as inline SVG, written by hand: they need no library, follow the page's colours in light and dark, and stay
-small. Colours come from the page through the classes `mark`, `curve`, `curve second`, `axis` and `grid`.
+"""Plots as inline SVG, written by hand: they need no library, follow the page's colours in light and dark,
+and stay small. Colours come from the page through the classes `mark`, `curve`, `curve second`, `axis` and
+`grid`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -14,22 +16,27 @@ Point = tuple[float, float]
 
 def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Markup:
     """Horizontal bars of shares (0 to 1) with their intervals; one row is (name, share, interval or None)."""
-    width, label, step, top = 640, 200, 30, 6
-    scale = width - label - 60
+    width, label, step, top = 460, 150, 28, 6
+    scale = width - label - 50
     bottom = top + step * len(rows)
     parts = [_open(width, bottom + 24, "Accuracy with 95% intervals")]
     for percent in (0, 25, 50, 75, 100):
         x = label + scale * percent / 100
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(f'<text class="axis" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{percent}%</text>')
+        parts.append(
+            f'<text class="axis" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{percent}%</text>'
+        )
     for index, (name, share, interval) in enumerate(rows):
         middle = top + step * (index + 0.5)
-        short = name if len(name) <= 28 else name[:27] + "…"
+        short = name if len(name) <= 22 else name[:21] + "…"
         end = label + scale * share
-        parts.append(f'<text class="axis name" x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(short)}')
-        parts.append(f"<title>{escape(name)}</title></text>")
         parts.append(
-            f'<rect class="mark" x="{label}" y="{middle - 8:.1f}" width="{max(0.5, end - label):.1f}" height="16" rx="2"/>'
+            f'<text class="axis name" x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(short)}'
+        )
+        parts.append(f"<title>{escape(name)}</title></text>")
+        length = max(0.5, end - label)
+        parts.append(
+            f'<rect class="mark" x="{label}" y="{middle - 8:.1f}" width="{length:.1f}" height="16"/>'
         )
         if interval is not None:
             low, high = (label + scale * bound for bound in interval)
@@ -51,7 +58,7 @@ def loss_curve(name: str, train: Sequence[Point], validation: Sequence[Point]) -
     points = [point for line in lines for point in line]
     if not points:
         return Markup("")
-    width, height, left, right, top, bottom = 640, 260, 56, 14, 12, 34
+    width, height, left, right, top, bottom = 460, 220, 46, 14, 12, 34
     x_low, x_high = _span([x for x, _ in points])
     y_ticks = _ticks(*_span([y for _, y in points]))
     y_low, y_high = min(y_ticks[0], *(y for _, y in points)), max(y_ticks[-1], *(y for _, y in points))
@@ -65,7 +72,9 @@ def loss_curve(name: str, train: Sequence[Point], validation: Sequence[Point]) -
     for value in y_ticks:
         y = place((x_low, value)).split()[1]
         parts.append(f'<line class="grid" x1="{left}" y1="{y}" x2="{width - right}" y2="{y}"/>')
-        parts.append(f'<text class="axis" x="{left - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{value:g}</text>')
+        parts.append(
+            f'<text class="axis" x="{left - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        )
     for value in _ticks(x_low, x_high):
         if x_low <= value <= x_high:
             x = place((value, y_low)).split()[0]
@@ -89,7 +98,7 @@ def thinned(series: Sequence[Point], most: int = 400) -> list[Point]:
     if len(finite) <= most:
         return finite
     edges = [round(i * len(finite) / most) for i in range(most + 1)]
-    stretches = [finite[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    stretches = [finite[a:b] for a, b in itertools.pairwise(edges)]
     return [(sum(x for x, _ in s) / len(s), sum(y for _, y in s) / len(s)) for s in stretches]
 
 

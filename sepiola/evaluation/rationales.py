@@ -1,12 +1,12 @@
-"""How close a rationale is to the reference: BLEU-1, BLEU-4 (Papineni et al., 2002), ROUGE-L (Lin, 2004) and a
-TF-IDF cosine, each scored per rationale and averaged, as the ScienceQA evaluation averages them.
+"""How close a rationale is to the reference: BLEU-1, BLEU-4 (Papineni et al., 2002), ROUGE-L (Lin, 2004) and
+a TF-IDF cosine, each scored per rationale and averaged, as the ScienceQA evaluation averages them.
 
-What is computed: BLEU is the sentence BLEU of the reference code (words split at white space and full stops, case
-kept, no smoothing, so a rationale without a common 4-gram scores 0), by sacrebleu. ROUGE-L is the F-measure of the
-longest common subsequence over lower-cased words, without stemming, by rouge-score; the reference uses another
-library, whose figures differ slightly. `tfidf_cosine` is the cosine of TF-IDF vectors of words and word pairs; it
-is not the sentence-BERT similarity of the papers and must not be set beside it. In all four, each Chinese character
-is a token of its own. All figures are on a scale of 0 to 100.
+What is computed: BLEU is the sentence BLEU of the reference code (words split at white space and full stops,
+case kept, no smoothing, so a rationale without a common 4-gram scores 0), by sacrebleu. ROUGE-L is the
+F-measure of the longest common subsequence over lower-cased words, without stemming, by rouge-score; the
+reference uses another library, whose figures differ slightly. `tfidf_cosine` is the cosine of TF-IDF vectors
+of words and word pairs; it is not the sentence-BERT similarity of the papers and must not be set beside it.
+In all four, each Chinese character is a token of its own. All figures are on a scale of 0 to 100.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ _WORDS = re.compile(f"[{_HAN}]|[^\\W_{_HAN}]+")
 
 
 def rationale_metrics(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
-    """BLEU-1, BLEU-4, ROUGE-L and TF-IDF cosine (0 to 100) over the examples with a known reference rationale.
+    """BLEU-1, BLEU-4, ROUGE-L and TF-IDF cosine (0 to 100) over the examples with a known reference
+    rationale.
 
     Returns `count` (rationales scored), `without_reference` (the example's solution is not known or empty),
-    `without_rationale` (the answer has none because its strategy asks for none), `lecture_unknown` (scored against
-    the solution alone), `empty` (scored, and 0 in all), `bleu1`, `bleu4`, `rougeL`, `tfidf_cosine` (None when
-    `count` is 0). Raises DataError when ids do not match, SepiolaError when the `eval` extra is not installed.
+    `without_rationale` (the answer has none because its strategy asks for none), `lecture_unknown` (scored
+    against the solution alone), `empty` (scored, and 0 in all), `bleu1`, `bleu4`, `rougeL`, `tfidf_cosine`
+    (None when `count` is 0). Raises DataError when ids do not match, SepiolaError when the `eval` extra is
+    not installed.
     """
     pairs: list[tuple[str, str]] = []
     counts = {"without_reference": 0, "without_rationale": 0, "lecture_unknown": 0, "empty": 0}
@@ -68,7 +70,10 @@ def reference_rationale(example: Example) -> str | None:
     question = example.question
     if question is None or question.solution is None:
         return None
-    return "\n".join(part.strip() for part in (question.lecture or "", question.solution) if part.strip()) or None
+    return (
+        "\n".join(part.strip() for part in (question.lecture or "", question.solution) if part.strip())
+        or None
+    )
 
 
 def bleu(reference: str, given: str, order: int) -> float:
@@ -124,4 +129,4 @@ def _tfidf_cosine(pairs: Sequence[tuple[str, str]]) -> list[float]:
 
 
 def _missing(package: str) -> SepiolaError:
-    return SepiolaError(f"rationale metrics need {package}, which is not installed: pip install 'sepiola[eval]'")
+    return SepiolaError(f"rationale metrics need {package}: pip install 'sepiola[eval]'")

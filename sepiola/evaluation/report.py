@@ -1,6 +1,6 @@
-"""A run's report: `report.json` with every figure, and `report.html`, one page that needs nothing beside itself (no
-script, no request: images are data URIs, plots inline SVG) with headline figures, tables beside baselines and
-published results, loss curves and a sheet of samples.
+"""A run's report: `report.json` with every figure, and `report.html`, one page that needs nothing beside
+itself (no script, no request: images are data URIs, plots inline SVG) with headline figures, tables beside
+baselines and published results, loss curves and a sheet of samples.
 
 All text from data and models is escaped, and the page's content policy forbids scripts and requests besides.
 """
@@ -34,18 +34,21 @@ _HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown")
 
 
 def write_report(
-    folder: Path, report: Mapping[str, Any], samples: Sequence[tuple[Example, Answer]] = (), curves: Curves = None
+    folder: Path,
+    report: Mapping[str, Any],
+    samples: Sequence[tuple[Example, Answer]] = (),
+    curves: Curves = None,
 ) -> Path:
     """Writes `report.json` and `report.html` into `folder` (made when absent) and returns the page's path.
 
-    `report` needs `title`; it may hold `description`, `name` (the system's, default "This model"), `language` (of
-    the page's title), `accuracy`, `interval`, `count`, `unparsed`, `unparsed_rule`, `rows` (a list of {name,
-    accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket: {accuracy,
-    interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval, count, buckets?}}),
-    `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `recipe` (YAML text, a mapping or a
-    Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone. `curves` is a metrics.jsonl or its
-    records. Raises DataError when the title is missing, a value is no plain data, or a sample's answer belongs to
-    another example.
+    `report` needs `title`; it may hold `description`, `name` (the system's, default "This model"), `language`
+    (of the page's title), `accuracy`, `interval`, `count`, `unparsed`, `unparsed_rule`, `rows` (a list of
+    {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
+    {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
+    count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `recipe` (YAML
+    text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
+    `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
+    plain data, or a sample's answer belongs to another example.
     """
     data = _plain(report, "report")
     if not isinstance(data.get("title"), str):
@@ -57,37 +60,46 @@ def write_report(
 
 
 def bucket_tables(report: Mapping[str, Any]) -> list[Table]:
-    """The bucket tables of a report: the systems in lines (this model, compared rows, baselines, published), the
-    buckets in columns. Each is {"title", "columns", "lines": [{"name", "own", "cells"}], "note"}."""
+    """The bucket tables of a report: systems in lines (this model, compared rows that have buckets,
+    baselines, published results), all questions and then each bucket in columns.
+
+    Each table is {"title", "columns": [{"name", "notes"}], "lines": [{"name", "own", "published", "cells":
+    [{"value", "note"} or None]}], "note"}.
+    """
     groups = _groups(report.get("buckets"))
-    others = list(report.get("rows") or []) + [
-        {"name": name} | dict(figures) for name, figures in (report.get("baselines") or {}).items()
-    ]
     published = report.get("published") or []
-    if not groups and (report.get("baselines") or published):
+    baselines = [
+        {"name": name.replace("_", " ")} | dict(b) for name, b in (report.get("baselines") or {}).items()
+    ]
+    others = [row for row in report.get("rows") or [] if row.get("buckets")] + baselines
+    if not groups and (baselines or published):
         # Baselines and published results are worth a table also where nothing is cut into buckets.
         groups = {"": {}}
     tables = []
     for title, buckets in groups.items():
-        lines = [_line(str(report.get("name") or "This model"), report, buckets, own=True)]
+        counts = [whole.get("count") for whole in (report, *buckets.values())]
+        lines = []
+        if report.get("accuracy") is not None or buckets:
+            lines.append(
+                _line(str(report.get("name") or "This model"), report, buckets, counts) | {"own": True}
+            )
         for row in others:
-            own_groups = _groups(row.get("buckets"))
+            named = _groups(row.get("buckets"))
             # One flat table of buckets belongs to the report's only table; several are matched by name.
-            cut = own_groups.get(title) or (own_groups.get("") if len(groups) == 1 else None) or {}
-            lines.append(_line(str(row.get("name", "")), row, {b: cut.get(b) for b in buckets}))
-        fits = [row for row in published if not buckets or any(row.get(b) is not None for b in buckets)]
-        if fits:
-            for row in published:
-                cells = [_percent(row.get(column)) for column in (*buckets, "average")]
-                lines.append({"name": f"{row['name']} (published)", "own": False, "cells": cells})
-        if not _has_figures(lines[0]):
-            del lines[0]
+            cut = named.get(title) or (named.get("") if len(groups) == 1 else None) or {}
+            lines.append(
+                _line(str(row["name"]), row, {bucket: cut.get(bucket) for bucket in buckets}, counts)
+            )
+        fits = not buckets or any(row.get(bucket) is not None for row in published for bucket in buckets)
+        for row in published if fits else []:
+            cells = [_percent(row.get(column)) for column in ("average", *buckets)]
+            lines.append({"name": str(row["name"]), "own": False, "published": True, "cells": cells})
         tables.append(
             {
-                "title": f"By {title}" if title else "Results",
-                "columns": [*buckets, "All"],
+                "title": f"By {title.replace('_', ' ')}" if title else "By bucket" if buckets else "Results",
+                "columns": [_column("All", report), *(_column(name, b) for name, b in buckets.items())],
                 "lines": lines,
-                "note": _note(buckets, bool(fits)),
+                "note": _note(buckets),
             }
         )
     return tables
@@ -102,8 +114,12 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
     return environment.from_string(template).render(
         report=report,
         figures=_figures(report),
-        row_columns=list(dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)),
-        bars=interval_bars([(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]),
+        row_columns=list(
+            dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)
+        ),
+        bars=interval_bars(
+            [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
+        ),
         tables=bucket_tables(report),
         stages=stage_curves(records),
         samples=samples,
@@ -119,7 +135,9 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
     if report.get("count") is not None:
         figures.append({"name": "Questions", "value": f"{report['count']:,}", "note": ""})
     if report.get("unparsed") is not None:
-        rule = {"random": "drawn among five options"}.get(str(report.get("unparsed_rule")), "counted as wrong")
+        rule = {"random": "drawn among five options"}.get(
+            str(report.get("unparsed_rule")), "counted as wrong"
+        )
         figures.append({"name": "Unparsed outputs", "value": f"{report['unparsed']:,}", "note": rule})
     rationales = report.get("rationales") or {}
     if rationales.get("rougeL") is not None:
@@ -140,24 +158,27 @@ def _groups(buckets: Any) -> dict[str, dict[str, Any]]:
     return {"": dict(buckets)} if flat else dict(buckets)
 
 
-def _line(name: str, whole: Mapping[str, Any], buckets: Mapping[str, Any], own: bool = False) -> dict[str, Any]:
-    return {"name": name, "own": own, "cells": [_cell(figures) for figures in (*buckets.values(), whole)]}
-
-
-def _cell(figures: Mapping[str, Any] | None) -> dict[str, str] | None:
-    if figures is None or (figures.get("accuracy") is None and not figures.get("unknown")):
-        return None
-    value = "–" if figures.get("accuracy") is None else f"{100 * figures['accuracy']:.1f}"
-    notes = [_interval(figures)] if figures.get("interval") else []
-    if figures.get("count") is not None:
-        notes.append(f"n = {figures['count']:,}")
+def _column(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    notes = [f"n = {figures['count']:,}"] if figures.get("count") is not None else []
     if figures.get("unknown"):
-        notes.append(f"unknown {figures['unknown']:,}")
-    return {"value": value, "note": "; ".join(notes)}
+        notes.append(f"{figures['unknown']:,} unknown")
+    return {"name": name, "notes": notes}
 
 
-def _has_figures(line: Mapping[str, Any]) -> bool:
-    return any(cell is not None for cell in line["cells"])
+def _line(
+    name: str, whole: Mapping[str, Any], buckets: Mapping[str, Any], counts: Sequence[int | None]
+) -> dict[str, Any]:
+    cells = [_cell(figures, count) for figures, count in zip((whole, *buckets.values()), counts, strict=True)]
+    return {"name": name, "own": False, "published": False, "cells": cells}
+
+
+def _cell(figures: Mapping[str, Any] | None, count: int | None) -> dict[str, str] | None:
+    if figures is None or figures.get("accuracy") is None:
+        return None
+    notes = [_interval(figures)] if figures.get("interval") else []
+    if figures.get("count") not in (None, count):
+        notes.append(f"n = {figures['count']:,}")
+    return {"value": f"{100 * figures['accuracy']:.1f}", "note": "; ".join(notes)}
 
 
 def _percent(value: float | None) -> dict[str, str] | None:
@@ -169,12 +190,10 @@ def _interval(figures: Mapping[str, Any]) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _note(buckets: Mapping[str, Any], published: bool) -> str:
-    notes = ["Percent; below each figure its 95% interval and the number of questions."]
-    if any(figures and figures.get("unknown") for figures in buckets.values()):
+def _note(buckets: Mapping[str, Any]) -> str:
+    notes = ["Percent; below each figure its 95% interval; n is the number of questions."]
+    if any(figures.get("unknown") for figures in buckets.values()):
         notes.append("Unknown: questions of which it is not known whether they belong to the bucket.")
-    if published:
-        notes.append("Published figures are for each benchmark's whole test set.")
     return " ".join(notes)
 
 

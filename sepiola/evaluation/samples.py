@@ -1,5 +1,5 @@
-"""The sample sheet of a report: each question with its thumbnail, options, rationales, output and verdict, as plain
-data for the page."""
+"""The sample sheet of a report: each question with its thumbnail, options, rationales, output and verdict, as
+plain data for the page."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MOST_IMAGES = 4
 def sample_card(example: Example, answer: Answer) -> dict[str, Any]:
     """What the page shows of one sample; its texts are plain and still to be escaped.
 
-    `verdict` is "right", "wrong" or "" (the right answer is not known). Raises DataError when the answer belongs to
-    another example.
+    `verdict` is "right", "wrong" or "" (the right answer is not known). Raises DataError when the answer
+    belongs to another example.
     """
     question = example.question
     verdict, mark = _verdict(example, answer)
@@ -55,7 +55,7 @@ def thumbnail(picture: Image.Image, side: int = THUMBNAIL) -> tuple[str, int, in
     small = picture.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     png, jpeg = io.BytesIO(), io.BytesIO()
-    small.save(png, format="PNG", optimize=True)
+    small.save(png, format="PNG")
     small.save(jpeg, format="JPEG", quality=80, optimize=True)
     # Drawings are smaller and cleaner as PNG, photographs smaller as JPEG.
     kind, data = ("png", png) if len(png.getvalue()) <= len(jpeg.getvalue()) else ("jpeg", jpeg)
@@ -88,9 +88,11 @@ def _options(example: Example, answer: Answer) -> list[dict[str, Any]]:
     rows = []
     for index, text in enumerate(question.choices):
         gold, chosen = index == question.answer, index == answer.choice
-        marks = [word for word, holds in (("right answer", gold), ("model", chosen)) if holds]
+        marks = [word for word, holds in (("right", gold), ("model", chosen)) if holds]
         if answer.probabilities is not None and len(answer.probabilities) == len(question.choices):
             marks.append(f"{100 * answer.probabilities[index]:.0f}%")
         letter = chr(ord("A") + index) if index < 26 else str(index + 1)
-        rows.append({"letter": letter, "text": text, "gold": gold, "chosen": chosen, "mark": " · ".join(marks)})
+        rows.append(
+            {"letter": letter, "text": text, "gold": gold, "chosen": chosen, "mark": " · ".join(marks)}
+        )
     return rows

@@ -1,14 +1,16 @@
-"""ScienceQA's buckets and published results (Lu et al., 2022, arXiv 2209.09513): accuracy by subject, context and
-grade, with the count and the interval of each bucket, beside the figures that the papers report.
+"""ScienceQA's buckets and published results (Lu et al., 2022, arXiv 2209.09513): accuracy by subject, context
+and grade, with the count and the interval of each bucket, beside the figures that the papers report.
 
-A record whose subject, grade or hint is not known stands in no bucket of that kind and is counted as unknown, so
-that a bucket never mixes what is known with a guess. Generic buckets by any metadata key serve other datasets.
+A record whose subject, grade or hint is not known stands in no bucket of that kind and is counted as unknown,
+so that a bucket never mixes what is known with a guess. Generic buckets by any metadata key serve other
+datasets.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sepiola.data.example import Example
@@ -39,28 +41,36 @@ PUBLISHED: tuple[dict[str, Any], ...] = tuple(
         ("T-SciQ large", None, None, None, None, None, None, None, None, 96.18),
     )
 )
-"""Test accuracy in percent on all 4,241 test questions, as published; None where the figure is not given here."""
+"""Test accuracy in percent on all 4,241 test questions, as published; None where the figure is not given
+here."""
 
 
 def scienceqa_buckets(
     examples: Sequence[Example], answers: Sequence[Answer], unparsed: Unparsed = "wrong", seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """ScienceQA's eight buckets, each `{"accuracy", "interval", "count", "unparsed", …, "unknown"}` (shares, 0 to 1).
+    """ScienceQA's eight buckets, each `{"accuracy", "interval", "count", "unparsed", …, "unknown"}` (shares,
+    0 to 1).
 
-    `unknown` is the number of examples of which it is not known whether they belong to the bucket. TXT: the hint is
-    not empty (with an image or without); IMG: there is an image; NO: neither. Raises DataError as `verdicts` does.
+    `unknown` is the number of examples of which it is not known whether they belong to the bucket. TXT: the
+    hint is not empty (with an image or without); IMG: there is an image; NO: neither. Raises DataError as
+    `verdicts` does.
     """
     judged = verdicts(examples, answers, unparsed, seed)
-    return {name: _bucket(judged, lambda e, name=name: _member(e, name), unparsed) for name in BUCKETS}
+    return {name: _bucket(judged, partial(_member, name), unparsed) for name in BUCKETS}
 
 
 def buckets_by(
-    key: str, examples: Sequence[Example], answers: Sequence[Answer], unparsed: Unparsed = "wrong", seed: int = 0
+    key: str,
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    unparsed: Unparsed = "wrong",
+    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """One bucket for each value of a metadata key ("language", "family", "has_image" …), in the values' order.
+    """One bucket for each value of a metadata key ("language", "family", "has_image" …), in the values'
+    order.
 
-    Examples without the key, or with None, are counted as `unknown` in every bucket. Raises DataError as `verdicts`
-    does, and when no example has the key.
+    Examples without the key, or with None, are counted as `unknown` in every bucket. Raises DataError as
+    `verdicts` does, and when no example has the key.
     """
     judged = verdicts(examples, answers, unparsed, seed)
     values = [_value(v.example, key) for v in judged]
@@ -88,7 +98,7 @@ def _bucket(
     return accuracy_of(inside, unparsed).to_dict() | {"unknown": sum(member is None for member in membership)}
 
 
-def _member(example: Example, bucket: str) -> bool | None:
+def _member(bucket: str, example: Example) -> bool | None:
     """Whether the example belongs to the bucket; None when that is not known."""
     if bucket in _SUBJECTS:
         subject = example.metadata.get("subject")

@@ -27,11 +27,12 @@ def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
             )
         tables.append(table)
     for data in bucket_tables(report):
-        table = _table(data["title"], ["System", *data["columns"]])
+        table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
         for line in data["lines"]:
             # The intervals stay in the report: a terminal is too narrow for them.
             cells = ["–" if cell is None else cell["value"] for cell in line["cells"]]
-            table.add_row(escape(line["name"]), *cells, style="bold" if line["own"] else None)
+            name = f"{line['name']} (published)" if line["published"] else line["name"]
+            table.add_row(escape(name), *cells, style="bold" if line["own"] else None)
         tables.append(table)
     return tables
 

@@ -11,7 +11,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
-from sepiola.text.encoding import encode_prompts, encode_targets
+from sepiola.text.encoding import encode
 from sepiola.text.tokenizer import Tokenizer
 
 Look = Callable[[Sequence[ImageRef]], Tensor]
@@ -44,17 +44,16 @@ class Writer:
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
         tokens = self.engine.tokens
-        ids = [encode_targets(o, self.tokenizer, tokens, self.target_tokens) for o in options]
+        ids = [[[*i, tokens.end] for i in self.tokenizer.encode_batch(o)] for o in options]
         return [_softmax(s) for s in self.engine.score(self._prompts(examples), ids)]
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
-        sources = encode_prompts(
-            examples, self.tokenizer, self.engine.tokens, self.source_tokens, close=not self.engine.causal
-        )
-        return [Prompt(ids, self._images(e)) for ids, e in zip(sources, examples, strict=True)]
+        samples = encode(examples, self.tokenizer, self.engine.tokens, close=not self.engine.causal)
+        cut = (s.cut(self.source_tokens, self.target_tokens) for s in samples)
+        return [Prompt(s.source, self._images(s.images)) for s in cut]
 
-    def _images(self, example: Example) -> Tensor | None:
-        return self.look(example.images) if self.look is not None and example.images else None
+    def _images(self, images: Sequence[ImageRef]) -> Tensor | None:
+        return self.look(images) if self.look is not None and images else None
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:

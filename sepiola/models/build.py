@@ -26,10 +26,11 @@ def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
     """The module of a spec with fresh weights drawn from `seed`; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _assemble(spec)
+        return assemble(spec)
 
 
-def _assemble(spec: ModelSpec) -> nn.Module:
+def assemble(spec: ModelSpec) -> nn.Module:
+    """The module of a spec, on torch's default device, drawing from its global generator."""
     vision = build_eye(spec.vision) if spec.vision is not None else None
     if spec.language is None:
         assert vision is not None
@@ -57,11 +58,33 @@ def _language(spec: TransformerSpec) -> nn.Module:
 @cache
 def presets() -> dict[str, ModelSpec]:
     """Every preset by name, read from `sepiola/models/presets/*.yaml`; one file holds one family."""
+    resolved = _resolve(_raw_presets())
+    return {name: ModelSpec.parse({"name": name, **full}, f"preset {name}") for name, full in resolved.items()}
+
+
+def resolve_model(raw: str | dict[str, Any], source: str = "model") -> ModelSpec:
+    """A model as recipes write it: a preset's name, a preset with changes (`like: name`), or a whole spec.
+
+    Raises SpecError for an unknown preset or a wrong key.
+    """
+    if isinstance(raw, str):
+        return preset(raw)
+    known = _raw_presets()
+    if isinstance(raw, dict):
+        for key in ("like", "language", "vision"):
+            if isinstance(raw.get(key), str):
+                preset(raw[key])
+        raw = {"name": raw.get("like", "model"), **_resolve({**known, "": raw})[""]}
+    return ModelSpec.parse(raw, source)
+
+
+@cache
+def _raw_presets() -> dict[str, Any]:
     raw: dict[str, Any] = {}
     for file in sorted(resources.files("sepiola.models.presets").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".yaml"):
             raw |= parse_yaml(file.read_text(encoding="utf-8"), file.name)
-    return {name: ModelSpec.parse({"name": name, **full}, f"preset {name}") for name, full in _resolve(raw).items()}
+    return raw
 
 
 def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -106,7 +129,7 @@ def preset(name: str) -> ModelSpec:
 def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
     with torch.device("meta"):
-        model = _assemble(spec)
+        model = assemble(spec)
     parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
     counts = {
         part: count(getattr(model, part) if isinstance(model, FusedModel) else model)

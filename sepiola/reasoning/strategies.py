@@ -52,19 +52,31 @@ class Direct:
 
 
 class OneStage:
-    """Asks for rationale and answer in one output (`QCM-LEA`, `QCM-ALE`)."""
+    """Asks for rationale and answer in one output (`QCM-LEA`, `QCM-ALE`).
 
-    def __init__(self, writer: Writer, prompt_format: str) -> None:
+    With `score`, the choice is the most likely ending after the rationale that was written.
+    """
+
+    def __init__(self, writer: Writer, prompt_format: str, *, score: bool = False) -> None:
         self.writer = writer
         self.format = PromptFormat.parse(prompt_format)
+        self.score = score
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
         asked = [self.format.apply(e) for e in examples]
-        texts = self.writer.write(asked, on_done=on_done)
-        return [
+        texts = [text for (text,) in self.writer.write(asked, on_done=on_done)]
+        answers = [
             Answer(e.id, text, self.format.parse_answer(text, _question(e)), split_rationale(text)[0])
-            for e, (text,) in zip(asked, texts, strict=True)
+            for e, text in zip(asked, texts, strict=True)
         ]
+        return [self._scored(e, a) for e, a in zip(asked, answers, strict=True)] if self.score else answers
+
+    def _scored(self, example: Example, answer: Answer) -> Answer:
+        question = dataclasses.replace(_question(example), lecture="", solution=answer.rationale or "")
+        options = _options(dataclasses.replace(example, question=question), self.format)
+        (probabilities,) = self.writer.probabilities([example], [options])
+        best = max(range(len(options)), key=probabilities.__getitem__)
+        return dataclasses.replace(answer, choice=best, probabilities=probabilities)
 
 
 class TwoStage:

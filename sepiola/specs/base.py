@@ -6,6 +6,7 @@ loaded, with the key's path and, for a misspelt key, the nearest known one.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import types
 import typing
@@ -144,7 +145,7 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
 
     Values are read as YAML. Raises SpecError for a malformed assignment or an index outside its list.
     """
-    result = yaml.safe_load(yaml.safe_dump(raw))
+    result = copy.deepcopy(raw)
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:

@@ -138,7 +138,7 @@ class ViTSpec(Spec):
     the stack (plain ViT); CLIP's features are the last layer's states without it.
     """
 
-    kind: Literal["vit"] = "vit"
+    kind: Literal["vit"]
     pixels: PixelSpec
     patch: PositiveInt
     width: PositiveInt
@@ -184,14 +184,14 @@ class BackboneSpec(Spec):
 class ResNetSpec(BackboneSpec):
     """ResNet (arXiv 1512.03385), v1.5 strides. Features are the last stage's map, `(rows × columns, width)`."""
 
-    kind: Literal["resnet"] = "resnet"
+    kind: Literal["resnet"]
     pixels: PixelSpec
 
 
 class DETRSpec(Spec):
     """DETR (arXiv 2005.12872): ResNet, encoder, decoder. Features are the last decoder states, `(queries, width)`."""
 
-    kind: Literal["detr"] = "detr"
+    kind: Literal["detr"]
     pixels: PixelSpec
     backbone: BackboneSpec = BackboneSpec(frozen_norm=True)
     width: PositiveInt = 256

@@ -99,6 +99,19 @@ class StrategySpec(Spec):
         return self
 
 
+class AnsweringSpec(Spec):
+    """How a saved model answers questions: kept beside its weights as `strategy.yaml`."""
+
+    kind: Literal["direct", "one-stage", "two-stage"] = "direct"
+    answer_format: str = "QCM-A"
+    rationale_format: str | None = None
+    by: Literal["generate", "score"] = "generate"
+    eyes: bool = True
+    source_tokens: PositiveInt = 512
+    answer_tokens: PositiveInt = 64
+    rationale_tokens: PositiveInt = 512
+
+
 class RecipeSpec(Spec):
     """A model, its stages in order, and how it answers. `eyes: false` trains and runs the same model blind."""
 

@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,12 @@ def test_hub_layout(tmp_path: Path) -> None:
     assert "row 1 of val: 'answer' is 3" in message_of("scienceqa", tmp_path, "val")
     path.write_bytes(path.read_bytes()[:100])
     assert "damaged parquet file" in message_of("scienceqa", tmp_path, "val")
+
+
+def test_hub_layout_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train-00000-of-00001.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "needs pyarrow; run: pip install 'sepiola[train]'" in message_of("scienceqa", tmp_path, "train")
 
 
 def test_hub_and_problems_give_the_same_question(tmp_path: Path) -> None:

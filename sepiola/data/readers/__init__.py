@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,29 @@ from sepiola.data.example import Example
 from sepiola.data.readers.daquar import read_daquar
 from sepiola.data.readers.easy_vqa import read_easy_vqa
 from sepiola.data.readers.scienceqa import read_scienceqa
+from sepiola.data.readers.tidepool import read_tidepool
 from sepiola.errors import DataError
+from sepiola.specs.recipe import DataSpec
 
 READERS: dict[str, Callable[..., list[Example]]] = {
+    "tidepool": read_tidepool,
     "scienceqa": read_scienceqa,
     "easy_vqa": read_easy_vqa,
     "daquar": read_daquar,
 }
+
+
+def read_spec(spec: DataSpec) -> list[Example]:
+    """The Examples that a spec names: the first `count` of its split. Raises DataError as `read` does."""
+    options = dict(spec.options)
+    if spec.reader == "tidepool":
+        return read("tidepool", Path(), spec.split, **options, **({"count": spec.count} if spec.count else {}))
+    if spec.root is None:
+        raise DataError(f"the dataset '{spec.reader}' lies on disk: name its folder in `root`")
+    root = os.path.expandvars(spec.root)
+    if "$" in root:
+        raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
+    return read(spec.reader, Path(root).expanduser(), spec.split, **options)[: spec.count]
 
 
 def read(name: str, root: Path, split: str, **options: Any) -> list[Example]:

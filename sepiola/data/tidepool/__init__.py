@@ -1,4 +1,4 @@
-"""Tidepool: the built-in procedural world of pictures, questions, explanations and captions in English and Chinese."""
+"""Tidepool: the built-in procedural world of pictures and questions in English and Chinese."""
 
 from sepiola.data.tidepool.claims import Claim, check, claims, hallucinated
 from sepiola.data.tidepool.family import Family, Query, Scene

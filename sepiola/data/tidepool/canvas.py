@@ -1,6 +1,7 @@
-"""The canvas of Tidepool: a few shapes drawn with Pillow in units of 1/64 of the picture, oversampled for smooth edges.
+"""The canvas of Tidepool: a few shapes in units of 1/64 of the picture, drawn large with Pillow and reduced.
 
-No fonts and no floating-point filters take part, so the pixels are the same on every machine.
+No fonts and no floating-point filters take part, so the pixels are the same on every machine
+(the packing of the PNG is zlib's own).
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Canvas:
         pixels = self._pixels(points)
         self._draw.polygon(pixels, fill=fill)
         if outline:
-            self._draw.line([*pixels, pixels[0], pixels[1]], fill=INK, width=self._width(outline), joint="curve")
+            self._draw.line(
+                [*pixels, pixels[0], pixels[1]], fill=INK, width=self._width(outline), joint="curve"
+            )
 
     def rectangle(self, x0: float, y0: float, x1: float, y1: float, fill: Rgb, outline: float = 0) -> None:
         """A filled rectangle with a dark outline."""
@@ -73,7 +76,9 @@ class Canvas:
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Rgb, outline: float = 0) -> None:
         """A filled ellipse around (x, y) with a dark outline."""
         width = self._width(outline) if outline else 0
-        self._draw.ellipse(self._pixels([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill, outline=INK, width=width)
+        self._draw.ellipse(
+            self._pixels([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill, outline=INK, width=width
+        )
 
     def line(self, points: Sequence[Point], colour: Rgb, width: float) -> None:
         """A line through the points, with rounded joints."""
@@ -100,10 +105,10 @@ class Canvas:
             return
         for dx, dy in _MARKS[name, fill]:
             if fill == "dotted":
-                self.ellipse(x + radius * dx, y + radius * dy, radius * 0.17, radius * 0.17, WHITE)
+                self.ellipse(x + radius * dx, y + radius * dy, radius * 0.2, radius * 0.2, WHITE)
             else:
                 y0 = y + radius * dy
-                self.line([(x - radius * dx, y0), (x + radius * dx, y0)], WHITE, radius * 0.22)
+                self.line([(x - radius * dx, y0), (x + radius * dx, y0)], WHITE, radius * 0.26)
 
     def _pixels(self, points: Sequence[Point]) -> list[tuple[int, int]]:
         return [(round(x * self._scale), round(y * self._scale)) for x, y in points]
@@ -152,7 +157,14 @@ _MARKS: dict[tuple[str, str], list[Point]] = {
     ("heart", "striped"): [(0.82, -0.45), (0.72, 0.0), (0.35, 0.42)],
     ("circle", "dotted"): _DOTS,
     ("square", "dotted"): _DOTS,
-    ("triangle", "dotted"): [(0.0, -0.35), (-0.25, 0.12), (0.25, 0.12), (-0.5, 0.55), (0.0, 0.55), (0.5, 0.55)],
+    ("triangle", "dotted"): [
+        (0.0, -0.35),
+        (-0.28, 0.12),
+        (0.28, 0.12),
+        (-0.54, 0.56),
+        (0.0, 0.56),
+        (0.54, 0.56),
+    ],
     ("star", "dotted"): [(0.0, -0.6), (-0.55, -0.15), (0.55, -0.15), (0.0, 0.05), (-0.38, 0.6), (0.38, 0.6)],
     ("heart", "dotted"): [(-0.5, -0.42), (0.5, -0.42), (-0.35, 0.05), (0.35, 0.05), (0.0, 0.5), (0.0, -0.2)],
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, join
 
 VALUES = (1, 2, 3, 4, 5)
@@ -21,9 +22,10 @@ class Charts(Family):
     subject, grade, topic = "natural science", "grade2", "science-and-engineering-practices"
     category, skill = "Charts", "Interpret bar charts"
     kinds = ("tallest", "shortest", "value")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
-            "lecture": "In a bar chart, a taller bar means a greater value; count the grid lines up to its top.",
+            "lecture": "In a bar chart, a taller bar means a greater value; count the grid lines up to its "
+            "top.",
             "hint": "Each grid line stands for 1.",
             "question.tallest": "Which bar has the greatest value?",
             "question.shortest": "Which bar has the smallest value?",
@@ -49,7 +51,7 @@ class Charts(Family):
             "bar": "{colour}柱子到达第{value}条线",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("value", "{colour} bar reaches line {number}"),
             ("tallest", "{colour} bar is the tallest"),

@@ -1,9 +1,9 @@
 """Claims: what a text says about a Tidepool picture, checked against the scene's truth.
 
-Multimodal-CoT (Zhang et al., 2023) finds that rationales written without eyes hallucinate: they state things that the
-picture does not show. Here such statements are found by rule, so the share of false ones is a number, not a sample
-judged by hand. Only statements phrased as Tidepool's own explanations and captions are found; anything else is passed
-over, and no text is an error.
+Multimodal-CoT (Zhang et al., 2023) finds that rationales written without eyes hallucinate: they state
+things that the picture does not show. Here such statements are found by rule, so the share of false ones is
+a number, not a sample judged by hand. Only statements phrased as Tidepool's own explanations and captions
+are found; anything else is passed over, and no text is an error.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 from sepiola.data.example import Example
-from sepiola.data.tidepool.world import FAMILIES, family_named, language_named
 from sepiola.data.tidepool.words import slot_key, slot_pattern
+from sepiola.data.tidepool.world import FAMILIES, family_named, language_named
 from sepiola.errors import DataError
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement about a picture: the family's statement by `name`, its slots' keys, and the words as they stood."""
+    """One statement about a picture: its name in the family, its slots' keys, and the words as they stood."""
 
     family: str
     name: str
@@ -33,8 +33,8 @@ class Claim:
 def claims(text: str, language: str, family: str) -> list[Claim]:
     """All statements about the picture in `text`, in their order, each once.
 
-    The mere mention of an object ("the red bar") counts as the claim that there is one, unless a fuller statement in the
-    text already speaks of it. Raises DataError for an unknown language or family; never for the text.
+    The mere mention of an object ("the red bar") counts as the claim that there is one, unless a fuller
+    statement already speaks of it. Raises DataError for an unknown language or family; never for the text.
     """
     language_named(language)
     family_named(family)
@@ -63,7 +63,9 @@ def hallucinated(example: Example, rationale: str) -> tuple[int, int]:
     """
     metadata = example.metadata
     if metadata.get("family") not in FAMILIES or "scene" not in metadata:
-        raise DataError(f"{example.id}: no scene to check claims against; expected an example made by Tidepool")
+        raise DataError(
+            f"{example.id}: no scene to check claims against; expected an example made by Tidepool"
+        )
     made = claims(rationale, metadata["language"], metadata["family"])
     return sum(not check(claim, metadata["scene"]) for claim in made), len(made)
 
@@ -72,7 +74,7 @@ def _plain(text: str, language: str) -> str:
     """Lower case, spaces made one (in Chinese: none), punctuation of Chinese in one form."""
     text = text.lower().replace("\0", " ")
     if language == "zh":
-        return re.sub(r"\s+", "", text).translate(str.maketrans(",;:!?℃", "，；：！？c"))
+        return re.sub(r"\s+", "", text).replace("℃", "°c").translate(str.maketrans(",;:!?", "，；：！？"))
     return re.sub(r"\s+", " ", text)
 
 

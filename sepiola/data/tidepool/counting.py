@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, SHAPES, Key, plural, word
 
 COUNTS = (1, 2, 3, 4, 5)
+COLUMNS, ROWS = 3, 2
 
 
 class Counting(Family):
-    """A scene holds two groups: a shape, a colour, and the places of its members in a grid of three by three."""
+    """A scene holds two groups, one in each half: a shape, a colour, and the cells that its members fill."""
 
     name = "counting"
     subject, grade, topic = "natural science", "grade1", "science-and-engineering-practices"
     category, skill = "Counting", "Count and compare objects in a picture"
     kinds = ("number", "more")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "To count one kind of object, count each of them once and leave out the others.",
             "hint": "There are two kinds of shapes.",
@@ -45,20 +47,19 @@ class Counting(Family):
             "group": "{number}个{colour}{shape}",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [("count", "{number} (?:{colour} )?{shape}"), ("exists", "{shape}")],
         "zh": [("count", "{number}个(?:{colour})?{shape}"), ("exists", "{shape}")],
     }
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
         first, second = rng.sample(COUNTS, 2)
-        cells = rng.sample(range(9), first + second)
         shapes, colours = rng.sample(SHAPES, 2), rng.sample(COLOURS, 2)
         groups = [
-            {"shape": shape, "colour": colour, "cells": sorted(members)}
-            for shape, colour, members in zip(shapes, colours, (cells[:first], cells[first:]), strict=True)
+            {"shape": shape, "colour": colour, "cells": sorted(rng.sample(range(COLUMNS * ROWS), count))}
+            for shape, colour, count in zip(shapes, colours, (first, second), strict=True)
         ]
-        return {"groups": sorted(groups, key=lambda group: str(group["shape"]))}
+        return {"groups": groups}
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         if kind == "more":
@@ -92,7 +93,7 @@ class Counting(Family):
         return number == str(len(group["cells"])) and colour in ("", group["colour"])
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
-        for group in scene["groups"]:
+        for half, group in enumerate(scene["groups"]):
             for cell in group["cells"]:
-                x, y = 12 + 20 * (cell % 3), 12 + 20 * (cell // 3)
-                canvas.shape(group["shape"], x, y, 8, group["colour"])
+                x, y = 12 + 20 * (cell % COLUMNS), 9 + 15.5 * (cell // COLUMNS + ROWS * half)
+                canvas.shape(group["shape"], x, y, 7, group["colour"])

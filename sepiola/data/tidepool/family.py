@@ -1,8 +1,9 @@
-"""Family: one kind of Tidepool picture with its questions, in the record layout of ScienceQA (Lu et al., 2022).
+"""Family: one kind of Tidepool picture with its questions, in ScienceQA's layout (Lu et al., 2022).
 
-A family samples a scene (plain JSON data: all that an answer may depend on, and the layout), draws it, and writes
-question, options, hint, lecture, worked explanation and caption from templates that stand side by side in English
-and Chinese. It also says which sentences state something about the picture, and whether such a statement is true.
+A family samples a scene (plain JSON data: all that an answer may depend on, and the layout), draws it, and
+writes question, options, hint, lecture, worked explanation and caption from templates that stand side by
+side in English and Chinese. It also says which sentences state something about the picture, and whether
+such a statement is true.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sepiola.data.tidepool.canvas import Canvas
 from sepiola.data.tidepool.words import Key, word
 
 Scene = dict[str, Any]
+Texts = dict[str, dict[str, str]]
+Statements = dict[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Family(ABC):
     category: ClassVar[str]
     skill: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
-    text: ClassVar[dict[str, dict[str, str]]]
-    statements: ClassVar[dict[str, list[tuple[str, str]]]]
+    text: ClassVar[Texts]
+    statements: ClassVar[Statements]
 
     @abstractmethod
     def sample(self, rng: random.Random, kind: str) -> Scene:
@@ -74,10 +77,10 @@ class Family(ABC):
 
     @abstractmethod
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
-        """Whether a statement of this name is true of the scene; `values` are its slots' keys, "" where left out."""
+        """Whether a statement is true of the scene; `values` are the keys of its slots, "" where left out."""
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
-        """Values for the {slots} of question and solution, beside `subject` and `right`: keys, or finished words."""
+        """Values for the {slots} of question and solution beside `subject` and `right`: keys or words."""
         return {}
 
     def solution_template(self, scene: Scene, query: Query) -> str:
@@ -105,7 +108,7 @@ class Family(ABC):
 
 
 def choose(rng: random.Random, right: Key, others: Sequence[Key], count: int) -> tuple[tuple[Key, ...], int]:
-    """`count` options in random order: the right one and random others. Returns them and the right one's place."""
+    """`count` options in random order, the right one among random others; and the place of the right one."""
     wrong = rng.sample([key for key in others if key != right], count - 1)
     options = [right, *wrong]
     rng.shuffle(options)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, Key, join
 
 CENTRES = ((12, 13), (51, 13), (51, 51), (12, 51))
 
 
 class FoodWebs(Family):
-    """A scene holds four fish, clockwise from the top left, and the arrows [eaten, eater] between neighbours."""
+    """A scene holds four fish, clockwise from the top left, and arrows [eaten, eater] between neighbours."""
 
     name = "food webs"
     subject, grade, topic = "natural science", "grade4", "biology"
     category, skill = "Ecosystems", "Interpret food webs"
     kinds = ("eater", "food")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "An arrow in a food web shows that matter moves from what is eaten to its eater.",
             "hint": "Each arrow points from the food to its eater.",
@@ -45,7 +46,7 @@ class FoodWebs(Family):
             "arrow": "从{eaten}的鱼指向{eater}的鱼",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("arrow", "from the {colour} fish to the {colour} fish"),
             ("eats", "{colour} fish eats the {colour} fish"),
@@ -69,7 +70,9 @@ class FoodWebs(Family):
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         end = 0 if kind == "eater" else 1
-        known = [arrow for arrow in scene["arrows"] if [a[end] for a in scene["arrows"]].count(arrow[end]) == 1]
+        known = [
+            arrow for arrow in scene["arrows"] if [a[end] for a in scene["arrows"]].count(arrow[end]) == 1
+        ]
         arrow = rng.choice(known)
         colours = [fish["colour"] for fish in scene["fish"]]
         subject, right = colours[arrow[end]], colours[arrow[1 - end]]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import Key
 
 PAIRS = ("top", "bottom")
@@ -22,21 +23,22 @@ class Magnets(Family):
     subject, grade, topic = "natural science", "grade3", "physics"
     category, skill = "Magnets", "Predict and compare the forces between magnets"
     kinds = ("force", "stronger")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
-            "lecture": "Unlike poles attract and like poles repel; the closer the magnets, the stronger the force.",
+            "lecture": "Unlike poles attract and like poles repel; the closer the magnets, the stronger the "
+            "force.",
             "hint.force": "Red ends are north poles and blue ends are south poles.",
             "hint.stronger": "All the magnets are equally strong.",
             "question.force": "Will the {subject} pair of magnets attract or repel each other?",
-            "question.stronger": "Which pair of magnets acts on each other with the stronger force?",
+            "question.stronger": "Between which pair of magnets is the force stronger?",
             "option.force": "{option}",
             "option.stronger": "the {option} pair",
             "solution.attract": "In the {subject} pair, a {first} end faces a {second} end. "
             "These are unlike poles, so they attract.",
             "solution.repel": "In the {subject} pair, a {first} end faces a {second} end. "
             "These are like poles, so they repel.",
-            "solution.stronger": "The {right} pair has the smaller gap. Closer magnets act with a stronger force, "
-            "so the answer is the {right} pair.",
+            "solution.stronger": "The {right} pair has the smaller gap. Closer magnets act with a stronger "
+            "force, so the answer is the {right} pair.",
             "caption": "In the top pair, a {top_first} end faces a {top_second} end; in the bottom pair, "
             "a {bottom_first} end faces a {bottom_second} end. The {closer} pair has the smaller gap.",
         },
@@ -48,14 +50,17 @@ class Magnets(Family):
             "question.stronger": "哪一对磁铁之间的作用力更强？",
             "option.force": "{option}",
             "option.stronger": "{option}一对",
-            "solution.attract": "{subject}一对磁铁中，{first}端对着{second}端。异名磁极相互吸引，所以它们相互吸引。",
-            "solution.repel": "{subject}一对磁铁中，{first}端对着{second}端。同名磁极相互排斥，所以它们相互排斥。",
-            "solution.stronger": "{right}一对磁铁的间隙更小。磁铁靠得越近，作用力越强，所以答案是{right}一对。",
+            "solution.attract": "{subject}一对磁铁中，{first}端对着{second}端。异名磁极相互吸引，"
+            "所以它们相互吸引。",
+            "solution.repel": "{subject}一对磁铁中，{first}端对着{second}端。同名磁极相互排斥，"
+            "所以它们相互排斥。",
+            "solution.stronger": "{right}一对磁铁的间隙更小。磁铁靠得越近，作用力越强，"
+            "所以答案是{right}一对。",
             "caption": "{top}一对磁铁中，{top_first}端对着{top_second}端；{bottom}一对磁铁中，"
             "{bottom_first}端对着{bottom_second}端。{closer}一对磁铁的间隙更小。",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("facing", "in the {pair} pair,? an? {colour} end faces an? {colour} end"),
             ("closer", "{pair} pair has the smaller gap"),
@@ -68,7 +73,9 @@ class Magnets(Family):
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
         scene: Scene = {}
-        for pair, gap, y in zip(PAIRS, rng.sample(GAPS, 2), (rng.randint(5, 13), rng.randint(38, 46)), strict=True):
+        for pair, gap, y in zip(
+            PAIRS, rng.sample(GAPS, 2), (rng.randint(5, 13), rng.randint(38, 46)), strict=True
+        ):
             poles = rng.choice(("NS", "SN")) + rng.choice(("NS", "SN"))
             scene[pair] = {"gap": gap, "poles": poles, "x": rng.randint(3, 61 - 2 * LENGTH - gap), "y": y}
         return scene

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, SIDES, Key
 
 TOWN_COLOURS = tuple(colour for colour in COLOURS if colour != "black")
@@ -23,16 +24,19 @@ class Maps(Family):
     subject, grade, topic = "social science", "grade3", "geography"
     category, skill = "Maps", "Find directions with a compass"
     kinds = ("north", "south")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "First find north with the compass arrow; south is opposite to north.",
             "hint": "The arrow in the white circle points north.",
             "question.north": "Which town is farthest north?",
             "question.south": "Which town is farthest south?",
             "option": "the {option} town",
-            "solution.north": "The arrow points {arrow}, so north is {side}. The town farthest {side} is {right}.",
-            "solution.south": "The arrow points {arrow}, so south is {side}. The town farthest {side} is {right}.",
-            "caption": "The arrow points {arrow}. The town farthest left is {left}, the town farthest right is "
+            "solution.north": "The arrow points {arrow}, so north is {side}. The town farthest {side} is "
+            "{right}.",
+            "solution.south": "The arrow points {arrow}, so south is {side}. The town farthest {side} is "
+            "{right}.",
+            "caption": "The arrow points {arrow}. The town farthest left is {left}, the town farthest right "
+            "is "
             "{right}, the town farthest up is {up} and the town farthest down is {down}.",
         },
         "zh": {
@@ -47,7 +51,7 @@ class Maps(Family):
             "最上边的小镇是{up}的，最下边的小镇是{down}的。",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("arrow", "arrow points {side}"),
             ("farthest", "town farthest {side} is {colour}"),
@@ -67,7 +71,8 @@ class Maps(Family):
             if _clear(spots, compass):
                 break
         towns = [
-            {"colour": c, "x": x, "y": y} for c, (x, y) in zip(rng.sample(TOWN_COLOURS, 3), spots, strict=True)
+            {"colour": c, "x": x, "y": y}
+            for c, (x, y) in zip(rng.sample(TOWN_COLOURS, 3), spots, strict=True)
         ]
         return {"arrow": rng.choice(SIDES), "compass": list(compass), "towns": towns}
 
@@ -85,7 +90,7 @@ class Maps(Family):
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "arrow":
-            return values[0] == scene["arrow"]
+            return bool(values[0] == scene["arrow"])
         if statement == "farthest":
             return values[1] == _farthest(scene, values[0])
         return values[0] in [town["colour"] for town in scene["towns"]]

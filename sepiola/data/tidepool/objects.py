@@ -1,27 +1,29 @@
-"""Objects: three shapes, each with a colour and a fill; what belongs to which."""
+"""Objects: two shapes, each with a colour and a fill; what belongs to which."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
-from sepiola.data.tidepool.words import COLOURS, FILLS, SHAPES, Key, join
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.words import COLOURS, FILLS, SHAPES, Key
 
 # What a question of each kind names, and what it asks for.
 GIVEN = {"colour": "shape", "shape": "colour", "fill": "fill"}
-CORNERS = ((17, 17), (47, 17), (17, 47), (47, 47))
+CENTRES = (16, 48)
+RADIUS = 12
 
 
 class Objects(Family):
-    """A scene holds three objects with their shape, colour, fill and place, all different."""
+    """A scene holds, from left to right, two objects: shape, colour, fill and place, all different."""
 
     name = "objects"
     subject, grade, topic = "natural science", "grade1", "science-and-engineering-practices"
     category, skill = "Properties of objects", "Identify the properties of an object"
     kinds = ("colour", "shape", "fill")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "An object can be told by its shape, its color and its pattern.",
             "hint": "Each object is plain, striped or dotted.",
@@ -49,7 +51,7 @@ class Objects(Family):
             "object": "{shape}是{colour}的，{fill}",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("object", "{shape} is {colour} and {fill}"),
             ("colour", "{shape} is {colour}"),
@@ -65,25 +67,22 @@ class Objects(Family):
     }
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
-        corners = sorted(rng.sample(CORNERS, 3))
-        traits = zip(rng.sample(SHAPES, 3), rng.sample(COLOURS, 3), rng.sample(FILLS, 3), corners, strict=True)
-        return {
-            "objects": [
-                {
-                    "shape": shape,
-                    "colour": colour,
-                    "fill": fill,
-                    "x": x + rng.randint(-3, 3),
-                    "y": y + rng.randint(-3, 3),
-                }
-                for shape, colour, fill, (x, y) in traits
-            ]
-        }
+        traits = zip(
+            rng.sample(SHAPES, 2), rng.sample(COLOURS, 2), rng.sample(FILLS, 2), CENTRES, strict=True
+        )
+        objects = []
+        for shape, colour, fill, x in traits:
+            place = {"x": x + rng.randint(-1, 1), "y": rng.randint(16, 48)}
+            objects.append({"shape": shape, "colour": colour, "fill": fill, **place})
+        return {"objects": objects}
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         item = rng.choice(scene["objects"])
         asked, given = "colour" if kind == "colour" else "shape", GIVEN[kind]
-        options, answer = choose(rng, item[asked], [o[asked] for o in scene["objects"]], 3)
+        others = {"colour": COLOURS, "shape": SHAPES}[asked]
+        shown = [other[asked] for other in scene["objects"]]
+        absent = [key for key in others if key not in shown]
+        options, answer = choose(rng, item[asked], shown + rng.sample(absent, 2), 4)
         return Query(kind, options, answer, subject=item[given])
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
@@ -97,7 +96,7 @@ class Objects(Family):
         ]
         if language == "zh":
             return "；".join(objects) + "。"
-        sentence = join(language, objects)
+        sentence = "; ".join(objects)
         return sentence[0].upper() + sentence[1:] + "."
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
@@ -110,4 +109,4 @@ class Objects(Family):
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         for item in scene["objects"]:
-            canvas.shape(item["shape"], item["x"], item["y"], 12, item["colour"], item["fill"])
+            canvas.shape(item["shape"], item["x"], item["y"], RADIUS, item["colour"], item["fill"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, RELATIONS, SHAPES, SIDES, Key, join
 
 STEP = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -17,15 +18,16 @@ OBJECT_SHAPES = tuple(shape for shape in SHAPES if shape != "star")
 
 
 class Relations(Family):
-    """A scene holds the star's cell in a grid of three by three and the object at each of its sides that has one."""
+    """A scene holds the place of the star and the object at each of its sides that has one."""
 
     name = "relations"
     subject, grade, topic = "social science", "grade1", "geography"
     category, skill = "Positions", "Describe where objects are"
     kinds = SIDES
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
-            "lecture": "To say where something is, start from a known object and look to the side that is named.",
+            "lecture": "To say where something is, start from a known object and look to the side that is "
+            "named.",
             "hint": "Start from the black star.",
             "question.left": "Which shape is left of the star?",
             "question.right": "Which shape is right of the star?",
@@ -47,7 +49,7 @@ class Relations(Family):
             "object": "星形的{side}是{colour}的{shape}",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [("side", "{colour} {shape} is {relation} the star"), ("exists", "{colour} {shape}")],
         "zh": [("side", "星形的?{side}是{colour}{shape}"), ("exists", "{colour}{shape}")],
     }
@@ -68,7 +70,9 @@ class Relations(Family):
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         objects = scene["objects"]
-        options, answer = choose(rng, objects[kind]["shape"], [o["shape"] for o in objects.values()], len(objects))
+        options, answer = choose(
+            rng, objects[kind]["shape"], [o["shape"] for o in objects.values()], len(objects)
+        )
         return Query(kind, options, answer)
 
     def solution_template(self, scene: Scene, query: Query) -> str:
@@ -94,7 +98,8 @@ class Relations(Family):
         return found.get((colour, shape)) == side
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
-        canvas.shape("star", *scene["star"], 9, "black")
+        x, y = scene["star"]
+        canvas.shape("star", x, y, 9, "black")
         for item in scene["objects"].values():
             canvas.shape(item["shape"], item["x"], item["y"], 8, item["colour"])
 

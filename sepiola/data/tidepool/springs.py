@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS
 
 PLACES = ("left", "middle", "right")
@@ -15,13 +16,13 @@ COILS = 4
 
 
 class Springs(Family):
-    """A scene holds, from left to right, the colour, length and place of each spring, and the height of the floor."""
+    """A scene holds, from left to right, each spring's colour, length and place, and the floor's height."""
 
     name = "springs"
     subject, grade, topic = "natural science", "grade4", "physics"
     category, skill = "Energy", "Compare the energy stored in springs"
     kinds = ("most", "least")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "The more a spring is compressed, the shorter it is and the more energy it stores.",
             "hint": "With nothing on them, the springs have the same length.",
@@ -32,8 +33,8 @@ class Springs(Family):
             "and stores the most energy.",
             "solution.least": "The {right} spring is the longest, so it is compressed the least "
             "and stores the least energy.",
-            "caption": "The left spring is {left}, the middle spring is {middle} and the right spring is {right}. "
-            "The {shortest} spring is the shortest and the {longest} spring is the longest.",
+            "caption": "The left spring is {left}, the middle spring is {middle} and the right spring is "
+            "{right}. The {shortest} spring is the shortest and the {longest} spring is the longest.",
         },
         "zh": {
             "lecture": "弹簧被压缩得越厉害，就越短，储存的能量也越多。",
@@ -47,7 +48,7 @@ class Springs(Family):
             "{shortest}弹簧最短，{longest}弹簧最长。",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
             ("place", "{place} spring is {colour}"),
             ("shortest", "{colour} spring is the shortest"),
@@ -85,7 +86,7 @@ class Springs(Family):
         if statement == "exists":
             return values[0] in colours
         if statement == "place":
-            return colours[PLACES.index(values[0])] == values[1]
+            return bool(colours[PLACES.index(values[0])] == values[1])
         return values[0] == _extreme(scene, statement)
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:

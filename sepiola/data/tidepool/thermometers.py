@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import Key
 
 PLACES = ("left", "right")
@@ -18,10 +19,10 @@ class Thermometers(Family):
     """A scene holds for the left and the right thermometer its reading in degrees Celsius and its place."""
 
     name = "thermometers"
-    subject, grade, topic = "natural science", "grade3", "units and measurement"
+    subject, grade, topic = "natural science", "grade3", "units-and-measurement"
     category, skill = "Temperature", "Read and compare thermometers"
     kinds = ("reading", "warmer")
-    text = {
+    text: ClassVar[Texts] = {
         "en": {
             "lecture": "The higher the liquid stands, the warmer it is; read the tick at its top.",
             "hint": "From bottom to top the ticks are 10, 20, 30, 40 and 50 °C.",
@@ -29,9 +30,10 @@ class Thermometers(Family):
             "question.warmer": "Which thermometer hangs in the warmer room?",
             "option.reading": "{option} °C",
             "option.warmer": "the {option} one",
-            "solution.reading": "In the {subject} thermometer the liquid reaches tick {tick}, so it shows {right} °C.",
-            "solution.warmer": "The left thermometer shows {left} °C and the right thermometer shows {right_reading} "
-            "°C, so the {right} one is in the warmer room.",
+            "solution.reading": "In the {subject} thermometer the liquid reaches tick {tick}, so it shows "
+            "{right} °C.",
+            "solution.warmer": "The left thermometer shows {left} °C and the right thermometer shows "
+            "{right_reading} °C, so the {right} one is in the warmer room.",
             "caption": "The left thermometer shows {left} °C and the right thermometer shows {right} °C.",
         },
         "zh": {
@@ -42,13 +44,17 @@ class Thermometers(Family):
             "option.reading": "{option} °C",
             "option.warmer": "{option}的那支",
             "solution.reading": "{subject}温度计的液柱到达第{tick}条刻度线，所以它显示{right} °C。",
-            "solution.warmer": "左边温度计显示{left} °C，右边温度计显示{right_reading} °C，所以{right}的房间更暖和。",
+            "solution.warmer": "左边温度计显示{left} °C，右边温度计显示{right_reading} °C，"
+            "所以{right}的房间更暖和。",
             "caption": "左边温度计显示{left} °C，右边温度计显示{right} °C。",
         },
     }
-    statements = {
+    statements: ClassVar[Statements] = {
         "en": [
-            ("tick", "in the {place} thermometer the liquid reaches tick {number}(?:, so it shows {number} ?°C)?"),
+            (
+                "tick",
+                "in the {place} thermometer the liquid reaches tick {number}(?:, so it shows {number} ?°C)?",
+            ),
             ("shows", "{place} thermometer shows {number} ?°C"),
         ],
         "zh": [
@@ -74,7 +80,7 @@ class Thermometers(Family):
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
         if query.kind == "reading":
-            return {"tick": scene[query.subject]["reading"] // 10}
+            return {"tick": scene[str(query.subject)]["reading"] // 10}
         return {"left": scene["left"]["reading"], "right_reading": scene["right"]["reading"]}
 
     def caption(self, scene: Scene, language: str) -> str:

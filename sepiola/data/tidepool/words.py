@@ -1,7 +1,7 @@
-"""Tidepool's small vocabulary in English and Chinese: colours, shapes, fills, places, and how lists are joined.
+"""Tidepool's small vocabulary in English and Chinese: colours, shapes, fills, places, and lists.
 
-Scenes hold language-neutral keys ("red", "left", 3); only here do they become words. `SLOTS` is the way back, from
-words to keys, for reading statements out of a model's text.
+Scenes hold language-neutral keys ("red", "left", 3); only here do they become words. `SLOTS` is the way
+back, from words to keys, for reading statements out of a model's text.
 """
 
 from __future__ import annotations

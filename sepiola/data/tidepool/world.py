@@ -1,8 +1,8 @@
 """Tidepool: a seeded, procedural, bilingual world of pictures and questions that need no download.
 
-Each example is drawn from its own random stream, so any index of any split can be made alone and comes out the same
-on every machine. The split is a property of the scene: a hash of all that its picture shows (style left out) sends it
-to training, validation or test, whatever the seed, the question or the language.
+Each example is drawn from its own random stream, so any index of any split can be made alone and comes out
+the same on every machine. The split is a property of the scene: a hash of all that its picture shows (style
+left out) sends it to training, validation or test, whatever the seed, the question or the language.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def generate(
 ) -> list[Example]:
     """`count` questions with their pictures, `size` × `size` pixels; families and languages take turns.
 
-    The target is the right choice's text; `metadata` holds the scene's truth, its group (scenes of one group are the
-    same), the caption, and ScienceQA's subject, grade, topic, category and skill. Raises DataError for an unknown split,
-    language or family, a negative count, or a size below 64.
+    The target is the right choice's text; `metadata` holds the scene's truth, its group (a hash of it),
+    the caption, and ScienceQA's subject, grade, topic, category and skill. Raises DataError for an unknown
+    split, language or family, a negative count, or a size below 64.
     """
     return _make("question", split, count, seed, languages, families, size)
 
@@ -115,7 +115,9 @@ def _make(
     if size < UNITS:
         raise DataError(f"size {size} is too small to be seen; give {UNITS} pixels or more")
     known_languages = [language_named(name) for name in _names("languages", languages)]
-    known_families = [family_named(name) for name in _names("families", FAMILIES if families is None else families)]
+    known_families = [
+        family_named(name) for name in _names("families", list(FAMILIES) if families is None else families)
+    ]
     made = []
     for index in range(count):
         turn, place = divmod(index, len(known_families))
@@ -130,7 +132,9 @@ def _names(argument: str, names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _example(task: str, split: str, index: int, seed: int, family: Family, language: str, size: int) -> Example:
+def _example(
+    task: str, split: str, index: int, seed: int, family: Family, language: str, size: int
+) -> Example:
     rng = random.Random(f"tidepool {seed} {split} {index} {family.name}")
     kind = rng.choice(family.kinds)
     while True:
@@ -143,7 +147,7 @@ def _example(task: str, split: str, index: int, seed: int, family: Family, langu
     family.draw(canvas, scene)
     picture = ImageRef(data=canvas.png())
     caption = family.caption(scene, language)
-    metadata = {
+    metadata: dict[str, object] = {
         "split": split,
         "language": language,
         "family": family.name,
@@ -174,6 +178,8 @@ def _asked(
     metadata: dict[str, object],
 ) -> Example:
     question = family.question(scene, query, language)
-    options = "\n".join(f"({letter}) {choice}" for letter, choice in zip("ABCDE", question.choices, strict=False))
+    options = "\n".join(
+        f"({letter}) {choice}" for letter, choice in zip("ABCDE", question.choices, strict=False)
+    )
     message = Message("user", (picture, f"{question.hint}\n{question.text}\n{options}"))
     return Example(name, (message,), question.choices[query.answer], question, metadata)

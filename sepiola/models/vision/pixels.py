@@ -58,14 +58,22 @@ def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
 
 
 def _crop(image: Image.Image, spec: PixelSpec, kind: Image.Resampling) -> Image.Image:
-    """The centre of the resized picture. Only the centre is computed: a thin picture would else grow without end."""
-    shorter = spec.resize or spec.size
-    whole = tuple(int(shorter * side / min(image.size)) for side in image.size)
-    corner = tuple((side - spec.size) // 2 for side in whole)
-    x, y = (side / scaled for side, scaled in zip(image.size, whole, strict=True))
-    left, top = corner
-    box = (left * x, top * y, min((left + spec.size) * x, image.width), min((top + spec.size) * y, image.height))
-    return image.resize((spec.size, spec.size), kind, box)
+    """The centre of the resized picture. Only the centre is computed: a thin picture would else grow without end.
+
+    Each side has a pass of its own, because a pass over both with a box is not what Pillow's resize and crop give.
+    """
+    width, height = image.size
+    left, right = _centre(width, min(image.size), spec)
+    top, bottom = _centre(height, min(image.size), spec)
+    columns = image.resize((spec.size, height), kind, (left, 0, right, height))
+    return columns.resize((spec.size, spec.size), kind, (0, top, spec.size, bottom))
+
+
+def _centre(side: int, shorter: int, spec: PixelSpec) -> tuple[float, float]:
+    """Where on this side of the picture the crop begins and ends, in its own pixels."""
+    scaled = int((spec.resize or spec.size) * side / shorter)
+    start = (scaled - spec.size) // 2
+    return start * side / scaled, min((start + spec.size) * side / scaled, side)
 
 
 def _fitted(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
@@ -74,7 +82,7 @@ def _fitted(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     short, long = min(size), max(size)
     exact = min(spec.size, spec.longest * short / long)
     target = max(1, round(exact))
-    if target == short:
+    if target == short and long <= spec.longest:
         return size
     scaled = max(1, int(exact * long / short))
     return (target, scaled) if size[0] < size[1] else (scaled, target)

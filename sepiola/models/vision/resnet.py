@@ -80,8 +80,9 @@ class Backbone(nn.Module):
         self.stages = nn.ModuleList()
         width_in = spec.stem_width
         for index, (width, depth) in enumerate(zip(spec.widths, spec.depths, strict=True)):
-            first = Block(width_in, width, 1 if index == 0 else 2, spec)
-            self.stages.append(nn.Sequential(first, *(Block(width, width, 1, spec) for _ in range(depth - 1))))
+            stage = nn.Sequential(Block(width_in, width, 1 if index == 0 else 2, spec))
+            stage.extend(Block(width, width, 1, spec) for _ in range(depth - 1))
+            self.stages.append(stage)
             width_in = width
         if self.stem.conv.weight.device.type != "meta":
             self._initialise()
@@ -99,7 +100,7 @@ class Backbone(nn.Module):
 
 
 class ResNet(Backbone):
-    """Pixels `(batch, 3, height, width)` to features `(batch, rows * columns, width)`: the map, row by row."""
+    """Pixels `(batch, 3, height, width)` to features `(batch, rows * columns, width)`, row by row."""
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__(spec)

@@ -38,7 +38,7 @@ class ViT(nn.Module):
             for _ in range(spec.layers)
         )
         self.norm = norm(spec.width, spec.norm)
-        self._close = self.norm.forward if spec.final_norm else nn.Identity().forward
+        self.closes = spec.final_norm
         if self.positions.device.type != "meta":
             self._initialise()
 
@@ -51,19 +51,27 @@ class ViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features `(batch, patches, width)`. Raises DataError when the picture has another size."""
+        x = self.embed(pixels)
+        for layer in self.layers:
+            x = layer(x)
+        return self.close(x)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """The layers' input: patches with their positions, the class token first."""
         x = self.patch_embedding(self._rows(pixels))
         if self.class_token is not None:
             x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
-        x = self.input_norm(self.dropout(x + self.positions))
-        for layer in self.layers:
-            x = layer(x)
-        return self._close(x)
+        return self.input_norm(self.dropout(x + self.positions))
+
+    def close(self, states: Tensor) -> Tensor:
+        """The features of the last layer's states."""
+        return self.norm(states) if self.closes else states
 
     def pooled(self, pixels: Tensor) -> Tensor:
         """The normalised class token `(batch, width)`, or the mean over the patches where there is none."""
         features = self(pixels)
         state = features[:, 0] if self.class_token is not None else features.mean(1)
-        return state if self.spec.final_norm else self.norm(state)
+        return state if self.closes else self.norm(state)
 
     def _rows(self, pixels: Tensor) -> Tensor:
         """Each patch as a row `(batch, patches, 3 * patch * patch)`: channel, then line, then column."""

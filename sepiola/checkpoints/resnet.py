@@ -1,0 +1,118 @@
+"""ResNet in the Hub's layout (microsoft/resnet-*): `ResNetModel` or `ResNetForImageClassification`, read and written.
+
+torchvision's names (`layer1.0.conv1`), which timm and DETR's checkpoints use too, are read as well. Written
+checkpoints hold a `ResNetModel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import BackboneSpec, ModelSpec, PixelSpec, ResNetSpec
+
+# Classifiers, by the Hub's name and by torchvision's.
+IGNORED = ("classifier.", "fc.")
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor] | None = None, *,
+    preprocessor: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """The spec of `config.json` and, when given, `preprocessor_config.json`."""
+    default = PixelSpec(size=224, mode="crop", resize=256, filter="bicubic", mean=_MEAN, std=_STD)
+    vision = {
+        "kind": "resnet",
+        "pixels": pixels_from_preprocessor(preprocessor, default),
+        **backbone_from_config(config),
+    }
+    return ModelSpec.parse({"name": "resnet", "family": "resnet", "vision": vision}, "config.json")
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads. Its ResNet's normalisation always learns."""
+    return {"architectures": ["ResNetModel"], **backbone_to_config(_resnet(spec))}
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """Our state dict from a Hub or torchvision one; names that no table knows pass through."""
+    kept = {name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)}
+    names = backbone_names(_resnet(spec), torchvision="conv1.weight" in kept)
+    return rename(kept, {hub: ours for ours, hub in names.items()})
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours."""
+    return rename(state, backbone_names(_resnet(spec), torchvision=False))
+
+
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """The same tensors under new names; what has none keeps its own."""
+    return {names.get(name, name): value for name, value in state.items()}
+
+
+def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
+    """Names by our names, of every tensor of the convolutions and their normalisations."""
+    stem = ("conv1", "bn1") if torchvision else ("embedder.embedder.convolution", "embedder.embedder.normalization")
+    modules = {"stem": stem}
+    for stage, depth in enumerate(spec.depths):
+        for block in range(depth):
+            ours = f"stages.{stage}.{block}"
+            hub = f"layer{stage + 1}.{block}" if torchvision else f"encoder.stages.{stage}.layers.{block}"
+            for index in range(3 if spec.block == "bottleneck" else 2):
+                modules[f"{ours}.convs.{index}"] = (
+                    (f"{hub}.conv{index + 1}", f"{hub}.bn{index + 1}") if torchvision
+                    else (f"{hub}.layer.{index}.convolution", f"{hub}.layer.{index}.normalization")
+                )
+            modules[f"{ours}.shortcut"] = (
+                (f"{hub}.downsample.0", f"{hub}.downsample.1") if torchvision
+                else (f"{hub}.shortcut.convolution", f"{hub}.shortcut.normalization")
+            )
+    names = {}
+    for ours, (conv, norm) in modules.items():
+        names[f"{ours}.conv.weight"] = f"{conv}.weight"
+        for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            names[f"{ours}.norm.{kind}"] = f"{norm}.{kind}"
+    return names
+
+
+def backbone_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of BackboneSpec. Raises CheckpointError for strides or activations that are not ResNet v1.5's."""
+    for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
+        if config.get(key, False):
+            raise CheckpointError(f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported")
+    if config.get("hidden_act", "relu") != "relu" or config.get("num_channels", 3) != 3:
+        raise CheckpointError("config.json: a ResNet with hidden_act 'relu' and num_channels 3 was expected")
+    return {
+        "stem_width": config.get("embedding_size", 64),
+        "widths": tuple(config.get("hidden_sizes", (256, 512, 1024, 2048))),
+        "depths": tuple(config.get("depths", (3, 4, 6, 3))),
+        "block": config.get("layer_type", "bottleneck"),
+    }
+
+
+def backbone_to_config(spec: BackboneSpec) -> dict[str, Any]:
+    """The inverse of `backbone_from_config`."""
+    return {
+        "model_type": "resnet",
+        "num_channels": 3,
+        "embedding_size": spec.stem_width,
+        "hidden_sizes": list(spec.widths),
+        "depths": list(spec.depths),
+        "layer_type": spec.block,
+        "hidden_act": "relu",
+        "downsample_in_first_stage": False,
+        "downsample_in_bottleneck": False,
+    }
+
+
+def _resnet(spec: ModelSpec) -> ResNetSpec:
+    if not isinstance(spec.vision, ResNetSpec):
+        raise CheckpointError(f"'{spec.name}' holds no ResNet: its vision is {getattr(spec.vision, 'kind', None)}")
+    return spec.vision

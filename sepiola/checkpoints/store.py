@@ -1,0 +1,116 @@
+"""Our own checkpoint folder: `model.safetensors`, `spec.yaml` and, when there is one, `tokenizer.json`.
+
+Files are written to a temporary name and renamed, so a folder holds the old state or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sepiola.errors import CheckpointError
+from sepiola.models.build import assemble
+from sepiola.specs.base import read_yaml, write_yaml
+from sepiola.specs.model import ModelSpec
+
+WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
+
+
+def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | None = None) -> None:
+    """Writes a checkpoint folder. Raises CheckpointError when the disk is full or the folder cannot be written."""
+    make_folder(folder)
+    write_tensors(folder / WEIGHTS, model.state_dict())
+    write_yaml_file(folder / SPEC, spec.to_dict())
+    if tokenizer_json is not None:
+        write_text(folder / TOKENIZER, tokenizer_json)
+
+
+def load(folder: Path) -> tuple[nn.Module, ModelSpec]:
+    """The model of a checkpoint folder, in eval mode, and its spec. Raises CheckpointError when tensors do not fit."""
+    spec = ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC))
+    return from_state(spec, read_tensors(folder / WEIGHTS), str(folder)), spec
+
+
+def from_state(spec: ModelSpec, state: Mapping[str, Tensor], source: str) -> nn.Module:
+    """The module of a spec that holds these very tensors: nothing is initialised and nothing copied."""
+    with torch.device("meta"):
+        model = assemble(spec)
+    check_fit(model, state, source)
+    floats = {p.dtype for p in state.values() if p.is_floating_point()}
+    model.load_state_dict(dict(state), strict=True, assign=True)
+    if len(floats) > 1:
+        model = model.to(torch.float32)
+    return model.requires_grad_(True).eval()
+
+
+def check_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError that lists missing and unexpected tensors and shapes that differ."""
+    own = model.state_dict()
+    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in state]
+    faults += [f"unexpected tensor {name} {tuple(state[name].shape)}" for name in state if name not in own]
+    faults += [
+        f"{name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if faults:
+        shown = "\n  ".join(faults[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
+        raise CheckpointError(
+            f"{source}: the checkpoint does not fit its model; take the spec and the weights from the same place:\n"
+            f"  {shown}"
+        )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, memory-mapped. Raises CheckpointError when it is absent or damaged."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; a checkpoint folder holds {WEIGHTS} and {SPEC}") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); fetch or save it again") from None
+
+
+def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file under a temporary name and renames it; a full disk leaves the old file whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary), metadata=metadata)
+        os.replace(temporary, path)
+    except (SafetensorError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path}: cannot be written ({error}); what stood there before is unharmed. Free some space, or save elsewhere"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name and renames it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); free some space, or save elsewhere") from None
+
+
+def write_yaml_file(path: Path, data: Any) -> None:
+    """Writes plain data as YAML under a temporary name and renames it."""
+    write_text(path, write_yaml(data))
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents. Raises CheckpointError when that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: the folder cannot be made ({error.strerror})") from None

@@ -1,0 +1,244 @@
+"""The command line: `sepiola demo | train | eval | ask | models | data`.
+
+A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
+`--json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sepiola.errors import SepiolaError, SpecError
+
+app = typer.Typer(
+    name="sepiola", help="Small multimodal language models that see, reason and act on your own device.",
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, for "
+                "example --set stages.0.steps=100. Repeatable.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")]
+Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
+
+
+def main() -> None:
+    """Entry point: errors that a person can mend are printed alone, with status 2."""
+    try:
+        app(standalone_mode=True)
+    except SepiolaError as error:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="The same path with far less training: under 90 seconds.")] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a small two-stage model on Tidepool and its blind twin, on this machine, and compare them.
+
+    Needs no download. A second call goes on where the first one stopped.
+    """
+    from sepiola.demo import run_demo
+
+    run_demo(quick=quick, runs=runs, console=_console(as_json), as_json=as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (mm-cot/demo …) or the path of a YAML file.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and explain the recipe; train nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    assignments: Set = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a recipe: its stages, then its evaluation. The run lands in runs/NAME/."""
+    from sepiola.compare import compare, comparison_table
+    from sepiola.evaluation.tables import terminal_tables
+    from sepiola.explain import explain, print_explanation
+    from sepiola.runs import Run
+    from sepiola.training.recipes import ComparisonSpec, read_recipe
+
+    spec = read_recipe(recipe, assignments or [])
+    console = _console(as_json)
+    if dry_run:
+        found = explain(spec)
+        _print_json(found) if as_json else print_explanation(found, console)
+        return
+    folder = runs / spec.name
+    if isinstance(spec, ComparisonSpec):
+        report = compare(spec, folder, console=console, device=device, resume=resume)
+        tables = [comparison_table(report)]
+    else:
+        report = Run(spec, folder, console=console, device=device, resume=resume).go()
+        tables = list(terminal_tables(report))
+    if as_json:
+        _print_json(report)
+        return
+    for table in tables:
+        console.print(table)
+    console.print(f"report: {folder / 'report.html'}")
+
+
+@app.command(name="eval")
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa or daquar.")],
+    model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
+    data: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split to answer.")] = "test",
+    out: Annotated[Path | None, typer.Option("--out", help="Write all figures to this JSON file.")] = None,
+    count: Annotated[int | None, typer.Option("--count", help="Answer only the first so many questions.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader, "
+                      "for example --option with_image=true. Repeatable.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
+    from sepiola.checkpoints.store import write_text
+    from sepiola.data.readers import read_spec
+    from sepiola.evaluation.benchmarks import BENCHMARKS
+    from sepiola.evaluation.benchmarks import evaluate as figures_of
+    from sepiola.evaluation.tables import terminal_tables
+    from sepiola.facade import load
+    from sepiola.runs import answer_all
+    from sepiola.specs.base import nearest
+    from sepiola.specs.recipe import DataSpec
+
+    if benchmark not in BENCHMARKS:
+        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, BENCHMARKS)}")
+    console = _console(as_json)
+    spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
+    loaded = load(model)
+    examples = read_spec(spec)
+    questions = read_spec(spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None}))
+    answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
+    figures = {"title": f"{benchmark} {split}", "model": model, "split": split,
+               **figures_of(benchmark, examples, answers, questions)}
+    if out is not None:
+        write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+    if as_json:
+        _print_json(figures)
+        return
+    for table in terminal_tables(figures):
+        console.print(table)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in English or Chinese.")],
+    model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture: PNG, JPEG, WebP … Repeatable.")] = None,
+    choices: Annotated[list[str] | None, typer.Option("--choices", help="One option of the answer. Repeatable; or several "
+                       "at once, parted by |.")] = None,
+    hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask one question about any picture."""
+    from sepiola.facade import load
+
+    options = [part.strip() for choice in choices or [] for part in choice.split("|")]
+    reply = load(model).ask(question, image=image, choices=options, hint=hint)
+    probabilities = dict(zip(options, reply.probabilities, strict=True)) if reply.probabilities else None
+    if as_json:
+        _print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
+        return
+    console = _console(False)
+    if reply.rationale:
+        console.print(f"[dim]{_escape(reply.rationale)}[/dim]")
+    console.print(f"[bold]{_escape(reply.answer)}[/bold]")
+    for option, probability in (probabilities or {}).items():
+        console.print(f"  {100 * probability:5.1f}%  {_escape(option)}")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show one preset in full.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the presets with their parameter counts, or show one."""
+    from rich.table import Table
+
+    from sepiola.models.build import parameter_counts, preset, presets
+    from sepiola.specs.base import write_yaml
+
+    chosen = {name: preset(name)} if name else presets()
+    rows = []
+    for key, spec in chosen.items():
+        counts = parameter_counts(spec)
+        total = counts.pop("total")
+        published = sum(counts[part] for part in counts if part in spec.counted)
+        rows.append({"name": key, "parameters": published, "family": spec.family, "parts": counts, "total": total})
+    if as_json:
+        _print_json({**rows[0], "spec": chosen[name].to_dict()} if name else rows)
+        return
+    console = _console(False)
+    table = Table("name", "family", "parameters", "parts")
+    for row in rows:
+        parts = ", ".join(f"{part} {_millions(n)}" for part, n in row["parts"].items())
+        table.add_row(row["name"], row["family"], _millions(row["parameters"]), parts)
+    console.print(table)
+    if name:
+        console.print(write_yaml(chosen[name].to_dict()), highlight=False)
+
+
+@data_app.command("show")
+def data_show(
+    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa or daquar.")],
+    root: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
+    count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader. "
+                      "Repeatable.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the contact sheet goes.")] = Path("sheet.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Count a dataset's examples and draw a contact sheet of some."""
+    from sepiola.data.preview import contact_sheet, counts
+    from sepiola.data.readers import read_spec
+    from sepiola.runs import spread
+    from sepiola.specs.base import write_yaml
+    from sepiola.specs.recipe import DataSpec
+
+    examples = read_spec(DataSpec(reader=reader, root=root, split=split, count=count, options=_options(option or [])))
+    contact_sheet(spread(examples, 16), out)
+    found = {**counts(examples), "sheet": str(out)}
+    if as_json:
+        _print_json(found)
+    else:
+        _console(False).print(write_yaml(found), highlight=False)
+
+
+def _options(assignments: list[str]) -> dict[str, Any]:
+    from sepiola.specs.base import override
+
+    return override({}, assignments)
+
+
+def _console(as_json: bool) -> Console:
+    """Where people read: standard output, or standard error when standard output carries JSON."""
+    return Console(stderr=as_json)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M"

@@ -1,0 +1,124 @@
+"""Comparisons: one recipe under several arms and seeds, in one table.
+
+Arms share what they have in common: a stage with the same model, data, seed and eyes is trained once.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sepiola.checkpoints import store
+from sepiola.errors import TrainingError
+from sepiola.evaluation.report import write_report
+from sepiola.runs import DataCache, Run, answer_all, pick_samples
+from sepiola.specs.base import read_yaml, write_yaml
+from sepiola.training.recipes import ComparisonSpec
+
+# Two-sided 95% points of Student's t for 1, 2, 3 … degrees of freedom: the interval over a few seeds.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def compare(
+    spec: ComparisonSpec, folder: Path, *, console: Console, device: str = "cpu", resume: bool = False
+) -> dict[str, Any]:
+    """Runs every arm with every seed, writes the report of all, and returns it; `checkpoint` is the first arm's."""
+    _claim(spec, folder, resume)
+    data = DataCache()
+    runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in spec.arms}
+    for (arm, seed), recipe in spec.recipes().items():
+        console.print(f"[bold]{arm}[/bold], seed {seed}")
+        place = folder / (arm if len(spec.seeds) == 1 else f"{arm}-seed{seed}")
+        run = Run(recipe, place, console=console, shared=folder, data=data, device=device, resume=True)
+        runs[arm].append(run.go())
+    first = next(iter(spec.recipes()))
+    main = folder / (first[0] if len(spec.seeds) == 1 else f"{first[0]}-seed{first[1]}")
+    _link(folder / "checkpoint", main / "checkpoint")
+    store.write_text(folder / "metrics.jsonl", (main / "metrics.jsonl").read_text(encoding="utf-8"))
+    report = _report(spec, runs)
+    write_report(folder, report, _samples(spec, main, data, console), folder / "metrics.jsonl")
+    return report
+
+
+def comparison_table(report: Mapping[str, Any]) -> Table:
+    """The comparison's rows for the terminal."""
+    table = Table(title=report["title"])
+    buckets = list(report["rows"][0]["languages"])
+    for column in ("", "accuracy", "95% interval", *buckets, "false claims", "questions"):
+        table.add_column(column, justify="left" if not column else "right")
+    for row in report["rows"]:
+        interval = "–".join(f"{100 * v:.1f}" for v in row["interval"]) if row["interval"] else ""
+        false = row.get("false_claims")
+        table.add_row(
+            row["name"], f"{100 * row['accuracy']:.1f}%", interval,
+            *(f"{100 * row['languages'][b]:.1f}%" if b in row["languages"] else "" for b in buckets),
+            f"{100 * false:.1f}%" if false is not None else "", str(row["count"]),
+        )
+    return table
+
+
+def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    main = next(iter(runs.values()))[0]
+    rows = [_row(arm, reports) for arm, reports in runs.items()]
+    for name, figures in main.get("baselines", {}).items():
+        languages = {k: v["accuracy"] for k, v in figures.get("buckets", {}).get("language", {}).items()}
+        rows.append({"name": name.replace("_", " "), "accuracy": figures["accuracy"], "interval": figures["interval"],
+                     "count": figures["count"], "languages": languages})
+    top = {k: v for k, v in main.items() if k not in ("title", "description", "rows", "recipe", "evaluations")}
+    return {
+        "title": spec.name, "description": spec.description, **top, "name": next(iter(runs)), "rows": rows,
+        "seeds": list(spec.seeds), "recipe": write_yaml(spec.model_dump(mode="json")),
+    }
+
+
+def _row(arm: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One arm over its seeds: the mean; Student's interval over seeds, or the questions' own for a single seed."""
+    accuracies = [r["accuracy"] for r in reports]
+    rates = [r["hallucination"]["rate"] for r in reports if r.get("hallucination", {}).get("rate") is not None]
+    by_language = [r.get("buckets", {}).get("language", {}) for r in reports]
+    mean = statistics.fmean(accuracies)
+    interval = reports[0]["interval"]
+    if len(reports) > 1:
+        reach = _T95[len(reports) - 2] * statistics.stdev(accuracies) / len(reports) ** 0.5
+        interval = [max(0.0, mean - reach), min(1.0, mean + reach)]
+    return {
+        "name": arm, "accuracy": mean, "interval": interval, "count": reports[0]["count"],
+        "unparsed": sum(r["unparsed"] for r in reports), "accuracies": accuracies,
+        "languages": {k: statistics.fmean(b[k]["accuracy"] for b in by_language) for k in by_language[0]},
+        "false_claims": statistics.fmean(rates) if rates else None,
+    }
+
+
+def _samples(spec: ComparisonSpec, main: Path, data: DataCache, console: Console) -> list[Any]:
+    from sepiola.facade import load
+
+    recipe = next(iter(spec.recipes().values()))
+    if not recipe.evaluation:
+        return []
+    examples = data.read(recipe.evaluation[0])[:120]
+    return pick_samples(examples, answer_all(load(main), examples, console, "samples"))
+
+
+def _claim(spec: ComparisonSpec, folder: Path, resume: bool) -> None:
+    store.make_folder(folder)
+    path, mine = folder / "recipe.yaml", spec.model_dump(mode="json")
+    if path.is_file():
+        if read_yaml(path) != mine:
+            raise TrainingError(
+                f"{folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
+            )
+        if not resume:
+            raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
+    store.write_yaml_file(path, mine)
+
+
+def _link(link: Path, target: Path) -> None:
+    """`checkpoint` points at the main arm's, relative, so that the run's folder can be moved."""
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(target.relative_to(link.parent))

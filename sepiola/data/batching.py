@@ -1,0 +1,302 @@
+"""From samples to batches: order, padding, packing.
+
+A sample is a question in token ids; a batch is what a model reads. One layout serves both kinds of model:
+`target` holds the decoder's inputs and `labels` what each of them must predict. An encoder-decoder reads the
+question in `source`; a decoder reads question and answer in one row, `source` is None, and only the answer is
+labelled. Packing lays several samples of a batch into one row; segment numbers keep them from seeing each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.specs.model import SpecialTokens
+
+IGNORED = -100
+
+# The images of each sample to its features, `(patches, width)`; `(0, width)` where there is no image.
+FeatureRows = Callable[[Sequence[Sequence[ImageRef]]], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of one example: `source` is read, `target` (which ends with the end token) is written."""
+
+    id: str
+    source: Sequence[int]
+    target: Sequence[int]
+    images: tuple[ImageRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.target) == 0:
+            raise DataError(f"sample {self.id}: the target is empty; expected at least the end token")
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.source) + len(self.target)
+
+    def cut(self, source_tokens: int, target_tokens: int) -> Sample:
+        """The sample, no longer than this.
+
+        A long source loses its middle: its head holds the question, its tail the options and the cue to
+        answer. A long target loses its tail, and with it the end token, so that the model is not taught to
+        stop there.
+        """
+        source, target = self.source, self.target
+        if len(source) > source_tokens:
+            head = source_tokens // 2
+            source = (*source[:head], *source[len(source) - (source_tokens - head) :])
+        if len(target) > target_tokens:
+            target = tuple(target[:target_tokens])
+        whole = source is self.source and target is self.target
+        return self if whole else replace(self, source=source, target=target)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one batch. Masks hold segment numbers, 0 for padding; None where nothing is hidden.
+
+    `source` `(batch, source tokens)`; `target` and `labels` `(batch, target tokens)`, labels -100 where
+    nothing is predicted; `images` features `(batch, patches, width)` or pixels `(batch, 3, height, width)` or
+    `(batch, images, 3, height, width)`; `image_mask` `(batch, patches | images)`. `tokens` counts what is
+    read and written, `labelled` what is predicted.
+    """
+
+    ids: tuple[str, ...]
+    source: Tensor | None
+    source_mask: Tensor | None
+    target: Tensor
+    target_mask: Tensor | None
+    labels: Tensor
+    images: Tensor | None
+    image_mask: Tensor | None
+    tokens: int
+    labelled: int
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+
+class Collator:
+    """Lays samples out as a batch. `source_tokens` and `target_tokens` are the room of a row when samples are
+    packed.
+
+    `features` gives the frozen eye's features; `pixels` opens an image `(3, height, width)` for an eye that
+    learns. With neither, images are left out (a blind model).
+    """
+
+    def __init__(
+        self, tokens: SpecialTokens, *, decoder_only: bool = False, packed: bool = False,
+        source_tokens: int = 512, target_tokens: int = 512, features: FeatureRows | None = None,
+        pixels: Callable[[ImageRef], Tensor] | None = None,
+    ) -> None:
+        if packed and pixels is not None and features is None:
+            raise DataError(
+                "packed batches need image features computed beforehand; unset `packed`, or freeze the vision "
+                "encoder"
+            )
+        self.special = tokens
+        self.decoder_only = decoder_only
+        self.packed = packed
+        self.room = (0, source_tokens + target_tokens) if decoder_only else (source_tokens, target_tokens)
+        self.features = features
+        self.pixels = pixels
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        rows = self._pack(samples) if self.packed else [[s] for s in samples]
+        written = [[self._written(s) for s in row] for row in rows]
+        target, target_mask = self._lay([[inputs for inputs, _ in row] for row in written], self.special.pad)
+        labels, _ = self._lay([[wanted for _, wanted in row] for row in written], IGNORED)
+        source, source_mask = None, None
+        if not self.decoder_only:
+            source, source_mask = self._lay([[s.source for s in row] for row in rows], self.special.pad)
+        images, image_mask = self._images(rows)
+        single = all(len(row) == 1 for row in rows)
+        return Batch(
+            ids=tuple(s.id for row in rows for s in row),
+            source=source,
+            source_mask=source_mask if source_mask is None or not bool((source_mask == 1).all()) else None,
+            target=target,
+            target_mask=None if single else target_mask,  # a causal model never sees the padding on the right
+            labels=labels,
+            images=images,
+            image_mask=image_mask,
+            tokens=sum(s.length for s in samples),
+            labelled=sum(len(s.target) for s in samples),
+        )
+
+    def _written(self, sample: Sample) -> tuple[list[int], list[int]]:
+        """The decoder's inputs and its labels, one for each input."""
+        target = list(sample.target)
+        if not self.decoder_only:
+            return [self.special.start, *target[:-1]], target
+        read = list(sample.source) or [self.special.start]
+        return [*read, *target[:-1]], [IGNORED] * (len(read) - 1) + target
+
+    def _pack(self, samples: Sequence[Sample]) -> list[list[Sample]]:
+        """First fit, longest first: few rows, each within the room. A sample longer than a row gets its
+        own.
+        """
+        rows: list[list[Sample]] = []
+        used: list[tuple[int, int]] = []
+        for sample in sorted(samples, key=lambda s: -s.length):
+            read, written = self._size(sample)
+            for number, (source, target) in enumerate(used):
+                if source + read <= self.room[0] and target + written <= self.room[1]:
+                    rows[number].append(sample)
+                    used[number] = (source + read, target + written)
+                    break
+            else:
+                rows.append([sample])
+                used.append((read, written))
+        return rows
+
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        return (0, sample.length) if self.decoder_only else (len(sample.source), len(sample.target))
+
+    @staticmethod
+    def _lay(rows: list[list[Sequence[int]]], padding: int) -> tuple[Tensor, Tensor]:
+        """Ids and segment numbers `(rows, longest)` of the parts of each row."""
+        width = max(1, max(sum(len(part) for part in row) for row in rows))
+        ids = np.full((len(rows), width), padding, dtype=np.int64)
+        segments = np.zeros((len(rows), width), dtype=np.int64)
+        for number, row in enumerate(rows):
+            at = 0
+            for segment, part in enumerate(row, start=1):
+                ids[number, at : at + len(part)] = part
+                segments[number, at : at + len(part)] = segment
+                at += len(part)
+        return torch.from_numpy(ids), torch.from_numpy(segments)
+
+    def _images(self, rows: list[list[Sample]]) -> tuple[Tensor | None, Tensor | None]:
+        if not any(s.images for row in rows for s in row):
+            return None, None
+        if self.features is not None:
+            flat = iter(self.features([s.images for row in rows for s in row]))
+            return lay_features([[next(flat) for _ in row] for row in rows])
+        if self.pixels is not None:
+            return _lay_pixels([s for row in rows for s in row], self.pixels)
+        return None, None
+
+
+def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | None]:
+    """Features `(batch, patches, width)` and their segment numbers, of the samples `(patches, width)` of each
+    row.
+
+    The numbers are None when every row holds one sample and all images have as many patches. A sample without
+    an image `(0, width)` has zeros: one patch does where patches are numbered, for attention over equal
+    patches does not depend on how many there are.
+    """
+    counts = {len(part) for row in rows for part in row if len(part)}
+    if all(len(row) == 1 for row in rows) and len(counts) <= 1:
+        patches = max(counts, default=1)
+        images = rows[0][0].new_zeros(len(rows), patches, rows[0][0].shape[1])
+        for image, (part,) in zip(images, rows, strict=True):
+            image[: len(part)] = part
+        return images, None
+    filled = [[part if len(part) else part.new_zeros(1, part.shape[1]) for part in row] for row in rows]
+    width = max(sum(len(part) for part in row) for row in filled)
+    images = filled[0][0].new_zeros(len(filled), width, filled[0][0].shape[1])
+    segments = torch.zeros(len(filled), width, dtype=torch.long)
+    for number, row in enumerate(filled):
+        at = 0
+        for segment, part in enumerate(row, start=1):
+            images[number, at : at + len(part)] = part
+            segments[number, at : at + len(part)] = segment
+            at += len(part)
+    return images, segments
+
+
+def _lay_pixels(
+    samples: Sequence[Sample], pixels: Callable[[ImageRef], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    opened = [[pixels(image) for image in s.images] for s in samples]
+    shapes = {tuple(picture.shape) for row in opened for picture in row}
+    if len(shapes) > 1:
+        raise DataError(
+            f"pictures of several sizes cannot stand in one batch: {sorted(shapes)}; use a pixel mode that gives "
+            "one size (squash, crop), batch: 1, or freeze the vision encoder"
+        )
+    most = max(len(row) for row in opened)
+    images = torch.zeros(len(samples), most, *next(iter(shapes)))
+    mask = torch.zeros(len(samples), most, dtype=torch.long)
+    for number, row in enumerate(opened):
+        for place, picture in enumerate(row):
+            images[number, place] = picture
+            mask[number, place] = 1
+    missing = None if bool(mask.all()) else mask
+    return (images[:, 0], missing) if most == 1 else (images, missing)
+
+
+class BatchSampler:
+    """The order in which samples are seen: each once an epoch, shuffled by `seed`, lengths alike side by
+    side.
+
+    Each call of `next_step` gives the sample numbers of one step: up to `accumulate` batches of up to `batch`
+    samples. The last ones of an epoch may be smaller; nothing is dropped. The order depends on the arguments
+    alone, so the state is two numbers.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch: int, *, accumulate: int = 1, seed: int = 0, window: int = 64
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch = batch
+        self.accumulate = accumulate
+        self.seed = seed
+        self.window = window
+        self.epoch = 0
+        self.position = 0
+        self._plan: tuple[int, list[list[list[int]]]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every sample is seen once."""
+        batches = -(-len(self.lengths) // self.batch)
+        return -(-batches // self.accumulate)
+
+    def next_step(self) -> list[list[int]]:
+        """The batches of the next step, as sample numbers."""
+        step = self.steps(self.epoch)[self.position]
+        self.position += 1
+        if self.position == self.steps_per_epoch:
+            self.epoch, self.position = self.epoch + 1, 0
+        return step
+
+    def steps(self, epoch: int) -> list[list[list[int]]]:
+        """All steps of an epoch. Lengths are sorted within windows of `window` batches, so the order stays
+        random.
+        """
+        if self._plan is None or self._plan[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            order = generator.permutation(len(self.lengths))
+            batches: list[list[int]] = []
+            for start in range(0, len(order), self.window * self.batch):
+                near = order[start : start + self.window * self.batch]
+                near = near[np.argsort(self.lengths[near], kind="stable")]
+                batches += [near[i : i + self.batch].tolist() for i in range(0, len(near), self.batch)]
+            shuffled = [batches[i] for i in generator.permutation(len(batches))]
+            plan = [shuffled[i : i + self.accumulate] for i in range(0, len(shuffled), self.accumulate)]
+            self._plan = (epoch, plan)
+        return self._plan[1]
+
+    def state(self) -> dict[str, Any]:
+        """Where the order stands."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` stood."""
+        self.epoch, self.position = state["epoch"], state["position"]

@@ -1,0 +1,84 @@
+"""Benchmarks: which buckets, baselines and judges each dataset's figures come with. `BENCHMARKS` lists them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sepiola.data.example import Example
+from sepiola.data.tidepool import hallucinated
+from sepiola.errors import SpecError
+from sepiola.evaluation.accuracy import accuracy
+from sepiola.evaluation.baselines import chance, majority_answers, nearest_neighbour_answers
+from sepiola.evaluation.hallucination import Judge, hallucination
+from sepiola.evaluation.rationales import rationale_metrics
+from sepiola.evaluation.scienceqa import PUBLISHED, buckets_by, scienceqa_buckets
+from sepiola.reasoning.answer import Answer
+from sepiola.specs.base import nearest
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`buckets` are metadata keys, or the official ones of ScienceQA; `judge` finds false claims in rationales."""
+
+    buckets: tuple[str, ...] = ()
+    official: bool = False
+    judge: Judge | None = None
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "scienceqa": Benchmark(official=True),
+    "tidepool": Benchmark(buckets=("language", "family"), judge=hallucinated),
+    "easy_vqa": Benchmark(buckets=("kind",)),
+    "daquar": Benchmark(),
+}
+
+
+def evaluate(
+    name: str, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()
+) -> dict[str, Any]:
+    """All figures of one benchmark: accuracy, interval, count, unparsed, buckets, baselines, and what applies of rationales,
+    hallucination and published results.
+
+    `train` are the questions that the majority and nearest-neighbour baselines learn from. Raises SpecError for an
+    unknown benchmark and DataError when ids do not match.
+    """
+    if name not in BENCHMARKS:
+        raise SpecError(f"no benchmark is named '{name}'; {nearest(name, BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    figures: dict[str, Any] = {"benchmark": name, **accuracy(examples, answers).to_dict()}
+    figures["buckets"] = _buckets(benchmark, examples, answers)
+    figures["baselines"] = _baselines(benchmark, examples, train)
+    if benchmark.official:
+        figures["published"] = PUBLISHED
+    if any(a.rationale is not None for a in answers):
+        figures["rationales"] = rationale_metrics(examples, answers)
+        if benchmark.judge is not None:
+            figures["hallucination"] = hallucination(examples, answers, benchmark.judge)
+    return figures
+
+
+def _buckets(benchmark: Benchmark, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+    if benchmark.official:
+        return scienceqa_buckets(examples, answers)
+    tables: dict[str, Any] = {}
+    for key in benchmark.buckets:
+        if any(e.metadata.get(key) is not None for e in examples):
+            tables[key] = buckets_by(key, examples, answers)
+    return tables
+
+
+def _baselines(
+    benchmark: Benchmark, examples: Sequence[Example], train: Sequence[Example]
+) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {"chance": chance(examples, train).to_dict()}
+    if not train:
+        return found
+    for name, guess in (("majority", majority_answers), ("nearest_neighbour", nearest_neighbour_answers)):
+        answers = guess(train, examples)
+        found[name] = {
+            **accuracy(examples, answers).to_dict(),
+            "buckets": _buckets(benchmark, examples, answers),
+        }
+    return found

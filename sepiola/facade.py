@@ -1,0 +1,208 @@
+"""The facade: model, tokenizer and engine in one object that is called, generates and answers questions.
+
+`load` takes a run, a checkpoint folder of ours, a folder in the Hub's layout, or a Hub id; `build` takes a preset's name
+or a spec and draws fresh weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sepiola.checkpoints import hub, store
+from sepiola.data.example import Example, Message, Question
+from sepiola.data.image import ImageRef
+from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.sampling import Sampling
+from sepiola.generation.writer import Look, Writer
+from sepiola.models.build import build as build_network
+from sepiola.models.build import preset
+from sepiola.models.multimodal import FusedModel
+from sepiola.models.vision.pixels import to_pixels
+from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
+from sepiola.specs.base import read_yaml
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.tokenizer import Tokenizer
+
+AnyImage = ImageRef | Image.Image | bytes | str | Path
+STRATEGY, RATIONALE = "strategy.yaml", "rationale"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What `ask` returns: the answer's text, the rationale before it, and the probability of each choice."""
+
+    answer: str
+    rationale: str | None = None
+    probabilities: tuple[float, ...] | None = None
+    choice: int | None = None
+
+
+class Model:
+    """A network with its spec and, where the checkpoint holds them, its tokenizer and its way of answering.
+
+    Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
+    """
+
+    def __init__(
+        self, network: nn.Module, spec: ModelSpec, tokenizer: Tokenizer | None = None,
+        answering: AnsweringSpec | None = None, rationale: Model | None = None, look: Look | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.answering = answering
+        self.rationale = rationale
+        self._look = look
+
+    def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
+        """The network's forward pass: logits of a language model, features of an eye."""
+        return self.network(*tensors, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def eval(self) -> Model:
+        self.network.eval()
+        return self
+
+    def to(self, *arguments: Any, **keywords: Any) -> Model:
+        """Moves or casts the network, as `torch.nn.Module.to` does."""
+        self.network.to(*arguments, **keywords)
+        self.__dict__.pop("engine", None)
+        return self
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine over this network. Raises SepiolaError for an eye alone."""
+        if self.spec.language is None:
+            raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
+        return Engine(self.network)
+
+    def generate(
+        self, prompt: str | Tensor, *, images: Tensor | Sequence[AnyImage] | None = None, max_tokens: int = 128,
+        sampling: Sampling | None = None,
+    ) -> str | Tensor:
+        """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
+
+        `images` are pictures for a text, and a tensor of pixels or features for ids.
+        """
+        if isinstance(prompt, str):
+            pictures = tuple(ImageRef.of(i) for i in images) if images is not None else ()
+            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
+            return self.writer(max_tokens).write([example], sampling=sampling)[0][0]
+        rows = images if isinstance(images, Tensor) else [None] * len(prompt)
+        prompts = [Prompt(r.tolist(), _one_row(i)) for r, i in zip(prompt, rows, strict=True)]
+        outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=max_tokens, sampling=sampling)]
+        ids = [torch.tensor(o, dtype=torch.long) for o in outputs]
+        return nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.engine.tokens.pad)
+
+    def ask(
+        self, question: str, *, image: AnyImage | Sequence[AnyImage] | None = None, choices: Sequence[str] = (),
+        hint: str = "",
+    ) -> Reply:
+        """Answers one question about any picture (or none), in English or Chinese.
+
+        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale first.
+        """
+        pictures = [] if image is None else [image] if not isinstance(image, list | tuple) else list(image)
+        language = "zh" if re.search(r"[\u4e00-\u9fff]", question) else "en"
+        example = Example(
+            "question", (Message("user", (*map(ImageRef.of, pictures), question)),), "",
+            Question(question, tuple(choices), hint=hint), {"language": language},
+        )
+        answer = self.strategy(score=bool(choices)).answer([example])[0]
+        text = choices[answer.choice] if answer.choice is not None else answer.output
+        return Reply(text, answer.rationale, answer.probabilities, answer.choice)
+
+    def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
+        """Answers many questions by the model's own strategy."""
+        return self.strategy().answer(examples, **keywords)
+
+    def strategy(self, *, score: bool | None = None) -> Strategy:
+        """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
+        how = self.answering or AnsweringSpec()
+        scored = how.by == "score" if score is None else score
+        writer = self.writer(how.answer_tokens, how)
+        if how.kind == "one-stage":
+            return OneStage(self.writer(how.rationale_tokens + how.answer_tokens, how), how.answer_format, score=scored)
+        answer = Direct(writer, how.answer_format, score=scored)
+        if how.kind == "direct":
+            return answer
+        if self.rationale is None or how.rationale_format is None:
+            raise CheckpointError(f"'{self.spec.name}' answers in two stages, but its rationale model is not there")
+        return TwoStage(self.rationale.writer(how.rationale_tokens, how), how.rationale_format, answer)
+
+    def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
+        """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids"
+            )
+        how = how or self.answering or AnsweringSpec()
+        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
+        return Writer(
+            self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens
+        )
+
+    def look(self, images: Sequence[ImageRef]) -> Tensor:
+        """The images as the model's pixels, `(images, 3, height, width)`."""
+        if self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+        return torch.stack([to_pixels(i.open(), self.spec.vision.pixels) for i in images])
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a checkpoint folder that `load` reads."""
+        text = self.tokenizer.to_json() if self.tokenizer is not None else None
+        store.save(Path(folder), self.network, self.spec, text)
+        if self.answering is not None:
+            store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
+        if self.rationale is not None:
+            self.rationale.save(Path(folder) / RATIONALE)
+
+    def save_hub(self, folder: str | Path) -> None:
+        """Writes the Hub's layout, which `transformers` loads."""
+        hub.save(Path(folder), self.network, self.spec)
+        if self.tokenizer is not None:
+            store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
+
+
+def load(path_or_hub_id: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
+    """Loads a run, a checkpoint folder or a Hub id. Raises CheckpointError when it does not fit or is not there."""
+    folder = Path(path_or_hub_id)
+    if (folder / "checkpoint" / store.SPEC).is_file():
+        folder = folder / "checkpoint"
+    if not folder.is_dir():
+        folder = hub.fetch(str(path_or_hub_id))
+    ours = (folder / store.SPEC).is_file()
+    network, spec = (store if ours else hub).load(folder)
+    network = network.to(device=device, dtype=dtype)
+    tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
+    how = folder / STRATEGY
+    answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
+    rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
+    return Model(network, spec, tokenizer, answering, rationale)
+
+
+def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:
+    """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
+    spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
+    return Model(build_network(spec, seed=seed), spec)
+
+
+def _one_row(images: Tensor | None) -> Tensor | None:
+    """A row of a batch as the engine takes it: features `(patches, width)` or pixels `(images, 3, height, width)`."""
+    return images[None] if images is not None and images.dim() == 3 else images

@@ -1,0 +1,38 @@
+"""A frozen eye's features through the cache: computed once for each picture, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sepiola.data.features import FeatureCache, encoder_key
+from sepiola.data.image import ImageRef
+from sepiola.models.vision.pixels import to_pixels
+from sepiola.specs.model import VisionSpec
+
+
+class EyeFeatures:
+    """Features of images under one vision encoder with its present weights, kept in `folder`."""
+
+    def __init__(self, vision: nn.Module, spec: VisionSpec, folder: Path) -> None:
+        parameter = next(vision.parameters())
+
+        def encode(pixels: Tensor) -> Tensor:
+            features: Tensor = vision.eval()(pixels.to(parameter.device, parameter.dtype))
+            return features.float()
+
+        self.cache = FeatureCache(
+            folder, encoder_key(spec, vision.state_dict()), encode, width=int(vision.width),
+            to_pixels=lambda image: to_pixels(image.open(), spec.pixels),
+        )
+
+    def rows(self, samples: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
+        """Features `(patches, width)` of each sample's images; no rows for a sample without images."""
+        return [rows.to(torch.float32) for rows in self.cache.rows(samples)]
+
+    def look(self, images: Sequence[ImageRef]) -> Tensor:
+        """Features `(patches, width)` of one question's images, one after the other."""
+        return self.rows([images])[0]

@@ -1,0 +1,345 @@
+"""Running a recipe from start to end: tokenizer, stages, checkpoint, evaluation, report.
+
+A run's folder holds `recipe.yaml`, `metrics.jsonl`, `report.json`, `report.html`, `checkpoint/`, and `stages/`, one folder a
+stage, named by what went into it: arms of a comparison that share a stage train it once, and a stage that is done is not
+done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from sepiola.checkpoints import store
+from sepiola.data.batching import FeatureRows
+from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
+from sepiola.data.readers import read_spec
+from sepiola.errors import SpecError, TrainingError
+from sepiola.evaluation.benchmarks import BENCHMARKS, evaluate
+from sepiola.evaluation.report import write_report
+from sepiola.facade import Model
+from sepiola.generation.eyes import EyeFeatures
+from sepiola.models.build import build
+from sepiola.models.multimodal import FusedModel
+from sepiola.models.vision.pixels import to_pixels
+from sepiola.reasoning.answer import Answer
+from sepiola.specs.base import read_yaml, write_yaml
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
+from sepiola.text.encoding import encode
+from sepiola.text.prompts import PromptFormat, split_rationale
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.trainer import Trainer
+
+REPORT_SAMPLES = 24
+
+
+class DataCache:
+    """Examples of each data spec, read once however many arms use them."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, list[Example]] = {}
+
+    def read(self, spec: DataSpec) -> list[Example]:
+        key = spec.model_dump_json()
+        if key not in self._examples:
+            self._examples[key] = read_spec(spec)
+        return self._examples[key]
+
+
+class Run:
+    """One recipe in one folder. `shared` is where stages lie when several runs may share them."""
+
+    def __init__(
+        self, recipe: RecipeSpec, folder: Path, *, console: Console, shared: Path | None = None,
+        data: DataCache | None = None, device: str = "cpu", resume: bool = False,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.shared = shared or folder
+        self.console = console
+        self.data = data or DataCache()
+        self.device = device
+        self.resume = resume
+        self.stages = {stage.name: stage for stage in recipe.stages}
+
+    def go(self) -> dict[str, Any]:
+        """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
+        self._claim()
+        for stage in self.recipe.stages:
+            self.train(stage)
+        self._gather_metrics()
+        model = self.model()
+        model.save(self.folder / "checkpoint")
+        report = self.evaluate(model)
+        store.write_text(self.folder / "done.json", json.dumps({"name": self.recipe.name}))
+        return report
+
+    def _claim(self) -> None:
+        """Takes the folder for this recipe. Raises TrainingError when it holds another run, or one to resume."""
+        store.make_folder(self.folder)
+        path = self.folder / "recipe.yaml"
+        mine = self.recipe.model_dump(mode="json", exclude_defaults=True)
+        if path.is_file():
+            if read_yaml(path) != mine:
+                raise TrainingError(
+                    f"{self.folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
+                )
+            if not self.resume:
+                raise TrainingError(f"{self.folder} holds this run already; go on with --resume, or remove the folder")
+        store.write_yaml_file(path, mine)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The recipe's tokenizer: read, or trained on the prompts and targets of all stages."""
+        spec = self.recipe.tokenizer
+        if spec.path is not None:
+            return Tokenizer.load(spec.path)
+        texts = [
+            text
+            for stage in self.recipe.stages
+            for example in self._laid_out(stage, stage.data, gold=True)
+            for text in (example.prompt, example.target)
+        ]
+        key = _digest([spec.model_dump(), hashlib.sha256("\0".join(texts).encode()).hexdigest()])
+        path = self.shared / "stages" / f"tokenizer-{key}.json"
+        if not path.is_file():
+            store.make_folder(path.parent)
+            store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0).to_json())
+        return Tokenizer.load(path)
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The recipe's model with the tokenizer's vocabulary when that was trained here."""
+        model = self.recipe.model
+        assert model.language is not None
+        if self.recipe.tokenizer.path is not None:
+            if self.tokenizer.vocabulary > model.language.vocabulary:
+                raise SpecError(
+                    f"tokenizer: {self.tokenizer.vocabulary} tokens, but model.language.vocabulary is "
+                    f"{model.language.vocabulary}"
+                )
+            return model
+        language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
+        return model.model_copy(update={"language": language})
+
+    # ------------------------------------------------------------------------------------------------ stages
+
+    def key(self, stage: StageSpec) -> str:
+        """A digest of all that decides the stage's weights."""
+        earlier = self.key(self.stages[stage.start]) if stage.start else self.recipe.weights
+        source = self._rationale_stage if stage.rationales == "generated" else None
+        return _digest([
+            self.spec.model_dump(mode="json"), self.tokenizer.to_json(), stage.model_dump(mode="json"),
+            self.recipe.seed, self.recipe.eyes, earlier, self.key(source) if source else None,
+            self._gold_format(stage),
+        ])
+
+    def stage_folder(self, stage: StageSpec) -> Path:
+        return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
+
+    def train(self, stage: StageSpec) -> None:
+        """Trains one stage unless its weights are there; a half-done one is resumed."""
+        folder = self.stage_folder(stage)
+        if (folder / "checkpoint" / store.SPEC).is_file():
+            self.console.print(f"[dim]stage {stage.name}: done before, {folder}[/dim]")
+            return
+        network = self.fresh(stage)
+        samples = self._samples(stage, stage.data)
+        validation = self._samples(stage, stage.validation) if stage.validation else []
+        features, pixels = self._sight(stage, network)
+        trainer = Trainer(
+            network, stage, samples, folder=folder, validation=validation, seed=self.recipe.seed, device=self.device,
+            features=features, pixels=pixels, console=self.console, tensorboard=True,
+        )
+        trainer.run(resume=True)
+        if validation:
+            trainer.load_best()
+        store.save(folder / "checkpoint", network, self.spec)
+
+    def fresh(self, stage: StageSpec) -> nn.Module:
+        """The network as the stage finds it."""
+        if stage.start is not None:
+            return self.trained(stage.start)
+        if self.recipe.weights is None:
+            return build(self.spec, seed=self.recipe.seed)
+        from sepiola.facade import load
+
+        loaded = load(self.recipe.weights)
+        store.check_fit(build(self.spec), loaded.network.state_dict(), self.recipe.weights)
+        return loaded.network
+
+    def trained(self, name: str) -> nn.Module:
+        """The network of a stage that is done."""
+        return store.load(self.stage_folder(self.stages[name]) / "checkpoint")[0]
+
+    @property
+    def _rationale_stage(self) -> StageSpec | None:
+        name = self.recipe.strategy.rationale
+        return self.stages[name] if name is not None else None
+
+    def _gold_format(self, stage: StageSpec) -> str | None:
+        """The format whose targets are the gold rationales that this stage reads."""
+        source = self._rationale_stage
+        reads = stage.format is not None and PromptFormat.parse(stage.format).takes_rationale
+        return source.format if reads and source is not None else None
+
+    def _laid_out(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Example]:
+        """The stage's examples as prompt and target; records that lack what the format is made of are left out."""
+        examples = self.data.read(data)
+        if stage.format is None:
+            return examples
+        layout = PromptFormat.parse(stage.format)
+        if not layout.takes_rationale:
+            return [layout.apply(e) for e in examples if layout.trainable(e)]
+        if stage.rationales == "generated" and not gold:
+            written = self.model_for_rationales().rationales(examples)
+        else:
+            source = PromptFormat.parse(self._gold_format(stage) or "QCM-LE")
+            written = {e.id: split_rationale(source.target(e))[0] for e in examples if source.trainable(e)}
+        return [layout.apply(e, written[e.id]) for e in examples if written.get(e.id) and layout.trainable(e, written[e.id])]
+
+    def _samples(self, stage: StageSpec, data: DataSpec) -> list[Any]:
+        laid_out = self._laid_out(stage, data)
+        if not laid_out:
+            raise TrainingError(
+                f"stage '{stage.name}': no example of {data.reader} ({data.split}) holds what the format {stage.format} asks for"
+            )
+        assert self.spec.language is not None
+        close = self.spec.language.kind == "encoder-decoder"
+        return encode(laid_out, self.tokenizer, self.spec.language.tokens, close=close, eyes=self.recipe.eyes)
+
+    def _sight(
+        self, stage: StageSpec, network: nn.Module
+    ) -> tuple[FeatureRows | None, Callable[[ImageRef], torch.Tensor] | None]:
+        """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or not at all."""
+        if not self.recipe.eyes or not isinstance(network, FusedModel) or network.vision is None:
+            return None, None
+        assert self.spec.vision is not None
+        if "vision" in stage.learn:
+            pixels = self.spec.vision.pixels
+            return None, lambda image: to_pixels(image.open(), pixels)
+        return self._eye(network).rows, None
+
+    def _eye(self, network: nn.Module) -> EyeFeatures:
+        assert isinstance(network, FusedModel) and network.vision is not None and self.spec.vision is not None
+        return EyeFeatures(network.vision, self.spec.vision, self.shared / "features")
+
+    # ---------------------------------------------------------------------------------- answering, evaluation
+
+    def model(self) -> Model:
+        """The trained model with its way of answering."""
+        how = self.recipe.strategy
+        answer = self.stages[how.answer]
+        if answer.format is None:
+            raise SpecError(f"strategy.answer: stage '{answer.name}' has no format, so it answers no questions")
+        rationale = self._rationale_stage
+        answering = AnsweringSpec(
+            kind=how.kind, by=how.by, eyes=self.recipe.eyes, answer_format=answer.format,
+            rationale_format=rationale.format if rationale else None, source_tokens=answer.source_tokens,
+            answer_tokens=answer.target_tokens,
+            rationale_tokens=rationale.target_tokens if rationale else answer.target_tokens,
+        )
+        first = self._facade(self.trained(rationale.name)) if rationale else None
+        return self._facade(self.trained(answer.name), answering, first)
+
+    def model_for_rationales(self) -> Any:
+        """The two-stage strategy over a rationale model alone: it writes rationales and answers nothing."""
+        rationale = self._rationale_stage
+        if rationale is None or rationale.format is None:
+            raise SpecError("rationales: generated needs a two-stage strategy whose rationale stage has a format")
+        how = AnsweringSpec(
+            kind="two-stage", rationale_format=rationale.format, eyes=self.recipe.eyes,
+            source_tokens=rationale.source_tokens, rationale_tokens=rationale.target_tokens,
+        )
+        model = self._facade(self.trained(rationale.name), how)
+        model.rationale = model
+        return model.strategy()
+
+    def _facade(self, network: nn.Module, how: AnsweringSpec | None = None, first: Model | None = None) -> Model:
+        look = self._eye(network).look if isinstance(network, FusedModel) and network.vision is not None else None
+        return Model(network.to(self.device), self.spec, self.tokenizer, how, first, look)
+
+    def evaluate(self, model: Model) -> dict[str, Any]:
+        """Answers every evaluation set, writes the report, and returns it: the first set's figures at the top."""
+        sets = []
+        samples: list[tuple[Example, Answer]] = []
+        for spec in self.recipe.evaluation:
+            examples = self.data.read(spec)
+            answers = answer_all(model, examples, self.console, f"{spec.reader} {spec.split}")
+            figures = evaluate(benchmark_of(spec), examples, answers, self._baseline_questions(spec))
+            sets.append({"data": spec.reader, "split": spec.split, **figures})
+            samples = samples or pick_samples(examples, answers)
+        report: dict[str, Any] = {
+            "title": self.recipe.name, "description": self.recipe.description, "seed": self.recipe.seed,
+            "eyes": self.recipe.eyes, **(sets[0] if sets else {}), "evaluations": sets,
+            "recipe": write_yaml(self.recipe.model_dump(mode="json", exclude_defaults=True)),
+        }
+        if sets:
+            report["rows"] = [{"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}}
+                              for s in sets]
+        write_report(self.folder, report, samples, self.folder / "metrics.jsonl")
+        return report
+
+    def _baseline_questions(self, spec: DataSpec) -> list[Example]:
+        """What the text baselines learn from: all questions of this dataset that the stages trained on."""
+        seen: dict[str, Example] = {}
+        for stage in self.recipe.stages:
+            if stage.data.reader == spec.reader:
+                seen |= {e.id: e for e in self.data.read(stage.data) if e.question is not None}
+        return list(seen.values())
+
+    def _gather_metrics(self) -> None:
+        """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""
+        lines = [(self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8") for s in self.recipe.stages]
+        store.write_text(self.folder / "metrics.jsonl", "".join(lines))
+
+
+def benchmark_of(spec: DataSpec) -> str:
+    """The benchmark of a dataset. Raises SpecError when there is none."""
+    if spec.reader not in BENCHMARKS:
+        raise SpecError(f"evaluation: no benchmark for '{spec.reader}'; known: {', '.join(BENCHMARKS)}")
+    return spec.reader
+
+
+def answer_all(model: Model, examples: Sequence[Example], console: Console, what: str) -> list[Answer]:
+    """Answers all examples under a progress bar."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        stages = 2 if model.rationale is not None else 1
+        task = progress.add_task(f"answering {what}", total=stages * len(examples))
+        return model.answer(examples, on_done=partial(progress.advance, task))
+
+
+def pick_samples(examples: Sequence[Example], answers: Sequence[Answer]) -> list[tuple[Example, Answer]]:
+    """Some answers to show, spread evenly: as many wrong ones as right ones where there are enough."""
+    by_id = {a.id: a for a in answers}
+    pairs = [(e, by_id[e.id]) for e in examples]
+    groups = [[p for p in pairs if _right(*p) is verdict] for verdict in (True, False)]
+    half = REPORT_SAMPLES // 2
+    wrong = min(len(groups[1]), half)
+    return spread(groups[0], REPORT_SAMPLES - wrong) + spread(groups[1], wrong)
+
+
+def _right(example: Example, answer: Answer) -> bool:
+    return example.question is not None and answer.choice is not None and answer.choice == example.question.answer
+
+
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spaced."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _digest(parts: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,144 @@
+"""Before a long run: how many steps, how much memory, how much time, from the shapes and one short measurement.
+
+Time is arithmetic over speed: a weight takes 6 operations for each token that passes it in training (2 forward, 4 backward;
+Kaplan et al., arXiv 2001.08361), and 4 where it is frozen, divided by the rate at which this machine multiplies matrices.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sepiola.data.batching import Batch, BatchSampler, Collator, Sample
+from sepiola.models.build import count
+from sepiola.specs.recipe import StageSpec
+from sepiola.training.precision import resolve
+from sepiola.training.schedules import total_steps
+
+# Steps reach about this share of the rate of a large matrix product, the rest is everything between the products.
+EFFICIENCY = 0.45
+CHUNK_GB = 0.2  # the loss's logits, once
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage will take. Memory in GB, time in seconds; both rough."""
+
+    steps: int
+    tokens_per_step: int
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    seconds_per_step: float
+    matmul_rate: float
+
+    @property
+    def memory(self) -> float:
+        """All memory of the training step."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    @property
+    def seconds(self) -> float:
+        """The whole stage."""
+        return self.steps * self.seconds_per_step
+
+    def __str__(self) -> str:
+        hours, minutes = divmod(round(self.seconds / 60), 60)
+        return (
+            f"{self.steps} steps of about {self.tokens_per_step} tokens; about {self.memory:.1f} GB of memory "
+            f"(weights {self.weights:.1f}, gradients {self.gradients:.1f}, optimizer {self.optimizer:.1f}, activations "
+            f"{self.activations:.1f}); about {hours} h {minutes} min at {self.seconds_per_step:.2f} s a step "
+            f"({self.matmul_rate / 1e9:.0f} GFLOP/s measured)"
+        )
+
+
+def estimate(
+    model: nn.Module, stage: StageSpec, samples: Sequence[Sample], *, device: torch.device | str = "cpu",
+    rate: float | None = None,
+) -> Estimate:
+    """The cost of a stage. `model` may be on the meta device; nothing is trained and no image is opened.
+
+    `rate` is the machine's matrix products in operations a second, measured when absent.
+    """
+    device = torch.device(device)
+    dtype = resolve(stage.precision, device)
+    rate = rate or measure_rate(device, dtype)
+    spec = model.spec
+    cut = [s.cut(stage.source_tokens, stage.target_tokens) for s in samples]
+    sampler = BatchSampler([s.length for s in cut], stage.batch, accumulate=stage.accumulate)
+    collate = Collator(
+        spec.tokens, decoder_only=spec.kind == "decoder", packed=stage.packed, source_tokens=stage.source_tokens,
+        target_tokens=stage.target_tokens,
+    )
+    seen = sampler.steps(0)[:: max(1, sampler.steps_per_epoch // 8)]
+    steps = [[collate([cut[i] for i in group]) for group in step] for step in seen]
+    learning = sum(count(part) for name, part in _parts(model).items() if name in stage.learn)
+    operations = sum(_operations(model, stage, batch) for step in steps for batch in step) / len(steps)
+    largest = max(_activations(model, batch) for step in steps for batch in step)
+    half = 2 if dtype == torch.bfloat16 else 0  # autocast's copies of the weights
+    return Estimate(
+        steps=total_steps(stage, sampler.steps_per_epoch),
+        tokens_per_step=round(sum(b.tokens for step in steps for b in step) / len(steps)),
+        weights=(4 + half) * count(model) / 1e9,
+        gradients=4 * learning / 1e9,
+        optimizer=8 * learning / 1e9,
+        activations=largest * (2 if half else 4) / 1e9 + CHUNK_GB,
+        seconds_per_step=operations / (rate * EFFICIENCY),
+        matmul_rate=rate,
+    )
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    parts = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
+    return {name: part for name, part in parts.items() if part is not None} if parts["language"] else {"language": model}
+
+
+def _places(batch: Batch) -> tuple[int, int]:
+    """Positions that are computed, padding included: of the source, of the target."""
+    return (0 if batch.source is None else batch.source.numel()), batch.target.numel()
+
+
+def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
+    source, target = _places(batch)
+    parts = _parts(model)
+    language = parts["language"]
+    weights = count(getattr(language, "encoder", nn.Identity())) * source + count(language.decoder) * target
+    weights += language.head.weight.numel() * batch.labelled
+    total = weights * (6 if "language" in stage.learn else 4)
+    if "bridge" in parts:
+        total += count(parts["bridge"]) * source * (6 if "bridge" in stage.learn else 4)
+    if "vision" in parts and "vision" in stage.learn:
+        total += 6 * count(parts["vision"]) * len(batch.ids) * getattr(parts["vision"], "patches", 256)
+    return total
+
+
+def _activations(model: nn.Module, batch: Batch) -> float:
+    """Numbers kept for the backward pass: about 20 widths a layer and token, and the attention's weights twice."""
+    spec = model.spec
+    source, target = _places(batch)
+    encoder = (spec.encoder_layers or spec.layers) if batch.source is not None else 0
+    kept = 14 * spec.width + 3 * spec.feed_forward.width * (2 if spec.feed_forward.gated else 1)
+    tokens = encoder * source + spec.layers * target * (1.4 if encoder else 1)
+    columns_source = batch.source.shape[1] if batch.source is not None else 0
+    scores = 2 * spec.attention.heads * (
+        encoder * source * columns_source + spec.layers * target * (batch.target.shape[1] + columns_source)
+    )
+    return tokens * kept + scores
+
+
+def measure_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> float:
+    """Matrix products of this machine, in operations a second; takes well under a second."""
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(4):
+        began = time.perf_counter()
+        left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - began)
+    return 2 * side**3 / best

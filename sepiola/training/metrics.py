@@ -1,0 +1,69 @@
+"""Metrics of a run: `metrics.jsonl`, one JSON object a line, and TensorBoard for those who want it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Value = float | int | str | None
+
+
+class MetricsLog:
+    """Appends to `folder/metrics.jsonl`. After a resume at `step`, lines of later steps are dropped: none
+    stands twice.
+    """
+
+    def __init__(self, folder: Path, step: int | None, *, tensorboard: bool = False) -> None:
+        self.path = folder / "metrics.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = [] if step is None else [line for line in read_metrics(self.path) if line["step"] <= step]
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        partial.write_text("".join(_line(k) for k in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+        self.resumed = bool(kept)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._board = _board(folder / "tensorboard", step) if tensorboard else None
+
+    def write(self, line: Mapping[str, Value]) -> None:
+        """One line; it must have a `step`."""
+        self._file.write(_line(line))
+        self._file.flush()
+        if self._board is not None:
+            for name, value in line.items():
+                if isinstance(value, (int, float)) and name != "step":
+                    self._board.add_scalar(name, value, line["step"])
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line that a kill has cut short is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _line(values: Mapping[str, Value]) -> str:
+    return json.dumps(dict(values), ensure_ascii=False) + "\n"
+
+
+def _board(folder: Path, step: int | None) -> Any:
+    """TensorBoard's writer, or None where it is not installed (the extra `train`); the JSON lines hold the same."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step)

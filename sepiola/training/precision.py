@@ -1,0 +1,32 @@
+"""Which number format a stage computes in. Weights and optimizer are float32 always; bfloat16 is for the
+products.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+
+def resolve(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """The format of matrix products; `auto` is bfloat16 where the machine multiplies it natively."""
+    if precision == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products run on the hardware and not through float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # `mkldnn._is_mkldnn_bf16_supported` is true on any AVX-512 machine, where bfloat16 is emulated and slower.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if "avx512_bf16" in capabilities:
+        return bool(capabilities["avx512_bf16"] or capabilities.get("amx_bf16"))
+    if "bf16" in capabilities:
+        return bool(capabilities["bf16"])
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

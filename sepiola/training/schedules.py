@@ -1,0 +1,28 @@
+"""Learning rate by step: linear warmup, then linear or cosine decay to the final rate, or none."""
+
+from __future__ import annotations
+
+import math
+
+from sepiola.specs.recipe import StageSpec
+
+
+def learning_rate(stage: StageSpec, step: int, steps: int) -> float:
+    """The rate of step `step` (the first is 0) of `steps`. Warmup rises to the full rate at its last step."""
+    peak, final = stage.learning_rate, stage.final_learning_rate
+    if step < stage.warmup:
+        return peak * (step + 1) / stage.warmup
+    progress = (step - stage.warmup) / max(1, steps - stage.warmup)
+    if stage.schedule == "cosine":
+        return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if stage.schedule == "linear":
+        return peak + (final - peak) * min(1.0, progress)
+    return peak
+
+
+def total_steps(stage: StageSpec, steps_per_epoch: int) -> int:
+    """Optimizer steps of a stage; a part of a step counts as one."""
+    if stage.steps is not None:
+        return stage.steps
+    assert stage.epochs is not None
+    return max(1, math.ceil(stage.epochs * steps_per_epoch))

@@ -1,0 +1,388 @@
+"""Trains one stage: batches, loss, AdamW (arXiv 1711.05101), and everything that lets a run be trusted and
+resumed.
+
+Weights and optimizer are float32; products run in bfloat16 where the machine has it (autocast). Several
+batches of a step (`accumulate`) weigh each token alike, as one large batch would. The run's folder holds
+`metrics.jsonl`, `state.pt` (all that a resume needs) and, when there is validation data, `best.safetensors`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Sample
+from sepiola.data.image import ImageRef
+from sepiola.errors import CheckpointError, TrainingError
+from sepiola.specs.recipe import StageSpec
+from sepiola.training import faults, state
+from sepiola.training.memory import keep_pages, peak_memory
+from sepiola.training.metrics import MetricsLog
+from sepiola.training.objectives.language_modelling import Outcome, language_modelling
+from sepiola.training.precision import resolve
+from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
+from sepiola.training.progress import Display
+from sepiola.training.schedules import learning_rate, total_steps
+from sepiola.training.signals import StopSignals
+
+OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {"language-modelling": language_modelling}
+SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
+WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
+MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
+
+
+class InterruptedTraining(TrainingError):
+    """The run was asked to stop; its state is saved."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. Losses are nats a target token; `loss` is that of the last logged steps."""
+
+    steps: int
+    loss: float | None
+    validation_loss: float | None
+    best_loss: float | None
+    best_step: int | None
+    seconds: float
+
+
+@dataclass
+class _Progress:
+    """What a run carries from step to step besides weights and optimizer; saved whole."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    validation_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int | None = None
+    samples: int = 0
+    window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WINDOW, 0.0))
+
+
+class Trainer:
+    """One stage of training of `model`, in place.
+
+    Samples longer than the stage's `source_tokens` and `target_tokens` are cut and counted. `features` gives
+    the frozen eye's features of images, `pixels` opens them for an eye that learns; with neither the model
+    trains blind. Validation runs every `validate_every` steps, by default after each epoch, and at the end. A
+    state is written every `save_every` steps, by default every ten minutes, and at the end.
+
+    Raises TrainingError when the stage does not fit the model or the samples.
+    """
+
+    def __init__(
+        self, model: nn.Module, stage: StageSpec, samples: Sequence[Sample], *, folder: Path,
+        validation: Sequence[Sample] = (), seed: int = 0, device: torch.device | str = "cpu",
+        features: FeatureRows | None = None, pixels: Callable[[ImageRef], Tensor] | None = None,
+        log_every: int = 10, tensorboard: bool = False, console: Console | None = None,
+    ) -> None:
+        if not samples:
+            raise TrainingError(f"stage '{stage.name}': there are no samples to train on")
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.stage = stage
+        self.folder = Path(folder)
+        self.seed = seed
+        self.log_every = log_every
+        self.tensorboard = tensorboard
+        self.samples = [s.cut(stage.source_tokens, stage.target_tokens) for s in samples]
+        self.validation = [s.cut(stage.source_tokens, stage.target_tokens) for s in validation]
+        self.truncated = {
+            "truncated_sources": sum(len(s.source) > stage.source_tokens for s in samples),
+            "truncated_targets": sum(len(s.target) > stage.target_tokens for s in samples),
+        }
+        spec: Any = model.spec
+        check_lengths(spec, [*self.samples, *self.validation])
+        self.collate = Collator(
+            spec.tokens, decoder_only=spec.kind == "decoder", packed=stage.packed,
+            source_tokens=stage.source_tokens, target_tokens=stage.target_tokens, features=features, pixels=pixels,
+        )
+        self.sampler = BatchSampler(
+            [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
+        )
+        self.steps = total_steps(stage, self.sampler.steps_per_epoch)
+        self.learning = choose_parts(model, stage)
+        self.optimizer = optimizer_for(model, stage)
+        self.dtype = resolve(stage.precision, self.device)
+        self.loss = OBJECTIVES[stage.objective]
+        self.at = _Progress()
+        self.display = Display(stage.name, self.steps, console=console)
+
+    @property
+    def state_file(self) -> Path:
+        """The run's state, from which it resumes."""
+        return self.folder / "state.pt"
+
+    @property
+    def best_file(self) -> Path:
+        """The weights with the lowest validation loss."""
+        return self.folder / "best.safetensors"
+
+    def run(self, *, resume: bool = False) -> Result:
+        """Trains to the stage's end; the model then holds the last weights (`load_best` gives the best).
+
+        With `resume` it goes on from the folder's state, if there is one. Raises TrainingError when the
+        folder holds a run and `resume` is not set, when that run is another, or when the loss or a gradient
+        is not finite; InterruptedTraining after Ctrl-C or SIGTERM; CheckpointError when the state cannot be written
+        or read.
+        """
+        if self.device.type == "cpu":
+            keep_pages()
+        state.sweep(self.folder)
+        with state.seeded(self.seed), StopSignals() as stop:
+            resumed = self._restore(resume)
+            log = MetricsLog(self.folder, self.at.step if resumed else None, tensorboard=self.tensorboard)
+            try:
+                if not log.resumed:
+                    log.write(self._opening())
+                with self.display:
+                    self._train(log, stop)
+            finally:
+                log.close()
+        at = self.at
+        return Result(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
+
+    def _train(self, log: MetricsLog, stop: StopSignals) -> None:
+        saved = time.monotonic()
+        while self.at.step < self.steps:
+            if stop.received is not None:
+                self._save(self._snapshot())
+                raise InterruptedTraining(
+                    f"stage '{self.stage.name}' stopped by {stop.received} after step {self.at.step} of "
+                    f"{self.steps}; everything is saved in {self.folder}. Run the same command with --resume to go on"
+                )
+            self._step(log)
+            due = self.at.step % self.stage.save_every == 0 if self.stage.save_every else (
+                time.monotonic() - saved > SAVE_SECONDS
+            )
+            if due or self.at.step == self.steps:
+                self._save(self._snapshot())
+                saved = time.monotonic()
+
+    def _step(self, log: MetricsLog) -> None:
+        began = time.monotonic()
+        before = self._place()
+        rate = learning_rate(self.stage, self.at.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        groups = self.sampler.next_step()
+        batches = [self.collate([self.samples[i] for i in group]).to(self.device) for group in groups]
+        loss = self._gradients(batches, before)
+        norm = self._clip(before, batches)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - began
+        at, window = self.at, self.at.window
+        at.step += 1
+        at.seconds += seconds
+        at.samples += sum(len(batch.ids) for batch in batches)
+        labelled, tokens = sum(b.labelled for b in batches), sum(b.tokens for b in batches)
+        window["loss"] += loss
+        window["labelled"] += labelled
+        window["tokens"] += tokens
+        window["seconds"] += seconds
+        self.display.update(at.step, loss / labelled, window["tokens"] / max(window["seconds"], 1e-9))
+        self._record(log, rate, norm)
+
+    def _gradients(self, batches: Sequence[Batch], before: dict[str, Any]) -> float:
+        """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss."""
+        labelled, total = sum(batch.labelled for batch in batches), 0.0
+        # One context for all batches: autocast casts each weight once and keeps it until the context ends.
+        with self._autocast():
+            for batch in batches:
+                outcome = self.loss(self.model, batch)
+                value = outcome.loss_sum.item()
+                if not abs(value) < float("inf"):
+                    self._refuse("the loss", before, batch)
+                (outcome.loss_sum / labelled).backward()
+                total += value
+        return total
+
+    def _clip(self, before: dict[str, Any], batches: Sequence[Batch]) -> float:
+        """Scales the gradient down to the stage's `clip`; returns its norm before. Raises TrainingError if
+        not finite.
+        """
+        gradients = [p.grad for p in self.learning if p.grad is not None]
+        norm = get_total_norm(gradients).item()
+        if not norm < float("inf"):
+            self._refuse("the gradient", before, *batches)
+        if self.stage.clip is not None and norm > self.stage.clip:
+            torch._foreach_mul_(gradients, self.stage.clip / (norm + 1e-6))
+        return norm
+
+    def _refuse(self, what: str, before: dict[str, Any], *batches: Batch) -> None:
+        """Saves the state before this step, which is not applied, and says where the fault began."""
+        parameter = faults.first_bad_gradient(self.model)
+        where = f"first in the gradient of {parameter}" if parameter else None
+        self._restore_place(before)
+        if where is None and (weight := faults.first_bad_weight(self.model)):
+            where = f"the weight {weight} is already not finite"
+        if where is None:
+            with self._autocast():
+                for batch in batches:
+                    module = faults.first_bad_module(self.model, partial(self.loss, self.model, batch))
+                    where = where or (f"first in the output of {module}" if module else None)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._restore_place(before)
+        self._save(self._snapshot())
+        ids = [identity for batch in batches for identity in batch.ids]
+        shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        raise TrainingError(
+            f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where or 'in the head'}; "
+            f"samples {shown}. The step was not applied; the weights before it are in {self.state_file}. Look at "
+            f"these samples, or lower learning_rate ({self.stage.learning_rate:g}), lengthen warmup "
+            f"({self.stage.warmup}) or use precision: float32"
+        )
+
+    def _record(self, log: MetricsLog, rate: float, norm: float) -> None:
+        """A line every `log_every` steps and after each validation."""
+        at = self.at
+        every = self.stage.validate_every
+        validate = bool(self.validation) and (
+            at.step == self.steps or (at.step % every == 0 if every else self.sampler.position == 0)
+        )
+        if at.step % self.log_every and at.step != self.steps and not validate:
+            return
+        line: dict[str, float | int | str | None] = {}
+        if at.window["labelled"]:
+            at.loss = at.window["loss"] / at.window["labelled"]
+        line |= {
+            "step": at.step,
+            "stage": self.stage.name,
+            "epoch": round(self.sampler.epoch + self.sampler.position / self.sampler.steps_per_epoch, 4),
+            "loss": at.loss,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "tokens_per_second": round(at.window["tokens"] / max(at.window["seconds"], 1e-9), 1),
+            "samples": at.samples,
+            "seconds": round(at.seconds, 3),
+            "peak_memory_gb": peak_memory(self.device),
+        }
+        at.window = _Progress().window
+        if validate:
+            began = time.monotonic()
+            line["validation_loss"] = at.validation_loss = self.validation_loss()
+            at.seconds += time.monotonic() - began
+            if at.best_loss is None or at.validation_loss < at.best_loss:
+                at.best_loss, at.best_step = at.validation_loss, at.step
+                self._save_best()
+            self.display.say(f"{self.stage.name}: step {at.step}  validation loss {at.validation_loss:.4f}")
+        log.write(line)
+
+    def _opening(self) -> dict[str, float | int | str | None]:
+        """The first line of the metrics: what is about to happen."""
+        return {
+            "step": 0,
+            "stage": self.stage.name,
+            "steps": self.steps,
+            "samples": len(self.samples),
+            **self.truncated,
+            "validation_samples": len(self.validation),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "learning_parameters": sum(p.numel() for p in self.learning),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "seed": self.seed,
+        }
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """The mean loss of a target token over the validation samples (nats), without dropout."""
+        order = sorted(range(len(self.validation)), key=lambda i: self.validation[i].length)
+        modes = [module.training for module in self.model.modules()]
+        self.model.eval()
+        total, labelled = 0.0, 0
+        with self._autocast():
+            for start in range(0, len(order), self.stage.batch):
+                chosen = [self.validation[i] for i in order[start : start + self.stage.batch]]
+                outcome = self.loss(self.model, self.collate(chosen).to(self.device))
+                total, labelled = total + outcome.loss_sum.item(), labelled + outcome.tokens
+        for module, mode in zip(self.model.modules(), modes, strict=True):
+            module.training = mode
+        return total / labelled
+
+    def load_best(self) -> None:
+        """Puts the weights with the lowest validation loss into the model. Raises CheckpointError without
+        them.
+        """
+        from safetensors.torch import load_file
+
+        if not self.best_file.exists():
+            raise CheckpointError(f"{self.best_file}: no such file; this stage has no validation data")
+        self.model.load_state_dict(load_file(self.best_file, device=str(self.device)))
+
+    def _save_best(self) -> None:
+        from safetensors.torch import save
+
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        state.write_atomically(self.best_file, lambda file: file.write(save(weights)))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def _place(self) -> dict[str, Any]:
+        return {"data": self.sampler.state(), "random": state.random_state()}
+
+    def _restore_place(self, place: dict[str, Any]) -> None:
+        self.sampler.restore(place["data"])
+        state.restore_random_state(place["random"])
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {
+            **self._place(),
+            "progress": vars(self.at),
+            "run": self._identity(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _save(self, snapshot: dict[str, Any]) -> None:
+        state.save(snapshot, self.state_file)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that was saved."""
+        stage = self.stage.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(repr((sample.id, tuple(sample.source), tuple(sample.target))).encode())
+        return {**stage, "seed": self.seed, "samples": digest.hexdigest()[:16], "products": str(self.dtype)}
+
+    def _restore(self, resume: bool) -> bool:
+        if not self.state_file.exists():
+            return False
+        if not resume:
+            raise TrainingError(
+                f"{self.folder} already holds a run of stage '{self.stage.name}'; resume it with --resume, or take "
+                "another folder"
+            )
+        saved = state.load(self.state_file)
+        ours, theirs = self._identity(), saved["run"]
+        different = [
+            f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
+        ]
+        if different:
+            raise TrainingError(
+                f"{self.folder} holds another run ({'; '.join(different)}); undo the change, or take another "
+                "folder"
+            )
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.state_file}: does not fit this model: {error}") from None
+        self.at = _Progress(**saved["progress"])
+        self._restore_place(saved)
+        return True

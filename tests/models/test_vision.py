@@ -1,0 +1,166 @@
+"""Vision encoders: sizes as published, features of any batch alike, weights that can learn or stay fixed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    DetrConfig,
+    DetrModel,
+    PreTrainedConfig,
+    ResNetConfig,
+    ResNetModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from sepiola.checkpoints import clip, detr, resnet, vit
+from sepiola.errors import DataError, SpecError
+from sepiola.models.build import build, parameter_counts, preset, presets
+from sepiola.models.vision.detr import DETR, sine_positions
+from sepiola.models.vision.pixels import pad_pixels
+from sepiola.models.vision.resnet import FrozenNorm
+from sepiola.specs.model import DETRSpec, ModelSpec
+
+EYES = [name for name, spec in presets().items() if spec.language is None and spec.vision is not None]
+
+
+def tiny_detr() -> ModelSpec:
+    return ModelSpec.parse({"name": "tiny", "family": "detr", "vision": {
+        "kind": "detr", "pixels": {"size": 64, "mode": "fit", "longest": 96}, "width": 16, "heads": 2, "layers": 2,
+        "encoder_layers": 2, "feed_forward": 32, "queries": 5,
+        "backbone": {"stem_width": 8, "widths": (8, 16), "depths": (1, 1), "block": "basic", "frozen_norm": True},
+    }})
+
+
+@pytest.mark.parametrize("name", EYES)
+def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
+    spec = preset(name)
+    family = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}[spec.family]
+    config = family.config_from_spec(spec)
+    with torch.device("meta"):
+        theirs = _hub(config)
+    assert parameter_counts(spec)["vision"] == sum(p.numel() for p in theirs.parameters())
+
+
+def _hub(config: dict) -> nn.Module:
+    kinds: dict[str, tuple[type[PreTrainedConfig], type[nn.Module], dict]] = {
+        "vit": (ViTConfig, ViTModel, {"add_pooling_layer": False}),
+        "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, {}),
+        "resnet": (ResNetConfig, ResNetModel, {}),
+        "detr": (DetrConfig, DetrModel, {}),
+    }
+    config_kind, model, extra = kinds[config["model_type"]]
+    return model(config_kind(**config), **extra)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("vit-base-16-224", 85.8e6), ("vit-large-32-384", 305.6e6), ("clip-vit-base-32", 87.5e6),
+     ("clip-vit-large-14", 303.2e6), ("resnet-50", 23.5e6), ("resnet-18", 11.18e6), ("detr-resnet-50", 41.4e6)],
+)
+def test_published_sizes(name: str, published: float) -> None:
+    assert parameter_counts(preset(name))["vision"] == pytest.approx(published, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("vit-large-32-384", (145, 1024)), ("detr-resnet-101", (100, 256)), ("resnet-50", (49, 2048)),
+     ("clip-vit-large-14", (257, 1024)), ("vit-tiny", (65, 128)), ("resnet-tiny", (64, 128))],
+)
+def test_features_have_the_shape_that_the_model_tells(name: str, shape: tuple[int, int]) -> None:
+    spec = preset(name)
+    size = spec.vision.pixels.size
+    with torch.device("meta"):
+        model = build(spec)
+        features = model(torch.empty(2, 3, size, size))
+    assert features.shape == (2, *shape) == (2, model.patches, model.width)
+
+
+@pytest.mark.parametrize("name", ["vit-tiny", "resnet-tiny", "tiny"])
+def test_a_batch_is_its_pictures_one_by_one_and_a_seed_its_weights(name: str) -> None:
+    spec = tiny_detr() if name == "tiny" else preset(name)
+    model, again, other = build(spec, seed=1).eval(), build(spec, seed=1).eval(), build(spec, seed=2).eval()
+    pixels = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        batch = model(pixels)
+        alone = torch.cat([model(one[None]) for one in pixels])
+        torch.testing.assert_close(batch, alone, atol=1e-5, rtol=1e-4)
+        assert torch.equal(again(pixels), batch)
+        assert (other(pixels) - batch).abs().max() > 1e-2
+    assert batch.isfinite().all() and 1e-2 < batch.std() < 100
+
+
+def test_detr_pads_without_a_trace() -> None:
+    """Pictures of several sizes in one batch: each one's features are what it has alone, whatever fills the rest."""
+    model = build(tiny_detr()).eval()
+    pictures = [torch.randn(3, 64, 90), torch.randn(3, 75, 41), torch.randn(3, 33, 96)]
+    batch, mask = pad_pixels(pictures)
+    filled = torch.where(mask[:, None] > 0, batch, torch.full_like(batch, 3.0))
+    with torch.no_grad():
+        alone = torch.cat([model(one[None]) for one in pictures])
+        torch.testing.assert_close(model(batch, pixel_mask=mask), alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(model(filled, pixel_mask=mask), alone, atol=1e-5, rtol=1e-4)
+        assert (model(filled) - alone).abs().max() > 1e-2
+
+
+def test_detr_sees_where_things_are() -> None:
+    model = build(tiny_detr()).eval()
+    scene = torch.zeros(1, 3, 64, 64)
+    scene[..., :16, :16] = 2.0
+    with torch.no_grad():
+        assert (model(scene) - model(scene.flip(-1))).abs().max() > 1e-3
+    places = sine_positions(torch.ones(1, 3, 5, dtype=torch.bool), 16)
+    assert places.shape == (1, 15, 16)
+    assert len({tuple(p.tolist()) for p in places[0].round(decimals=4)}) == 15
+
+
+def test_frozen_norms_do_not_learn() -> None:
+    spec = tiny_detr()
+    model = build(spec).train()
+    assert isinstance(model, DETR) and isinstance(spec.vision, DETRSpec)
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, FrozenNorm)}
+    assert len(norms) == 6 and not any(list(m.parameters()) for m in norms.values())
+    before = {n: m.running_mean.clone() for n, m in norms.items()}
+    model(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert all(torch.equal(m.running_mean, before[n]) for n, m in norms.items())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["vit-tiny", "resnet-tiny"])
+def test_every_weight_learns(name: str) -> None:
+    model = build(preset(name)).train()
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_half_precision_stays_near_full_precision() -> None:
+    model = build(preset("vit-tiny")).eval()
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        full, half = model(pixels), model.bfloat16()(pixels)
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - full).abs().mean() < 0.02 * full.abs().mean()
+
+
+def test_pictures_of_another_size_are_refused() -> None:
+    with pytest.raises(DataError, match=r"\(2, 3, 48, 64\).*\(batch, 3, 64, 64\).*to_pixels"):
+        build(preset("vit-tiny"))(torch.zeros(2, 3, 48, 64))
+
+
+@pytest.mark.parametrize(
+    ("vision", "message"),
+    [
+        ({"kind": "vit", "pixels": {"size": 65}, "patch": 8, "width": 8, "layers": 1, "attention": {"heads": 2},
+          "feed_forward": {"width": 8}}, "multiple of patch"),
+        ({"kind": "resnet", "pixels": {"size": 64}, "widths": (8, 16), "depths": (1,)}, "must be as many"),
+        ({"kind": "resnet", "pixels": {"size": 64}, "widths": (10,), "depths": (1,)}, "multiples of 4"),
+        ({"kind": "detr", "pixels": {"size": 64}, "width": 18, "heads": 3}, "multiple of 4"),
+    ],
+)
+def test_impossible_shapes_are_refused(vision: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.parse({"vision": vision})
