@@ -22,6 +22,7 @@ from sepiola.errors import DataError, SpecError
 from sepiola.models.build import build, parameter_counts, preset, presets
 from sepiola.models.vision.detr import DETR, sine_positions
 from sepiola.models.vision.pixels import pad_pixels
+from sepiola.models.vision.prepack import prepack, prepackable
 from sepiola.models.vision.resnet import FrozenNorm
 from sepiola.specs.model import DETRSpec, ModelSpec
 
@@ -164,3 +165,42 @@ def test_pictures_of_another_size_are_refused() -> None:
 def test_impossible_shapes_are_refused(vision: dict, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         ModelSpec.parse({"vision": vision})
+
+
+def packable(**changes: object) -> ModelSpec:
+    """Odd on purpose: heads of 20, 26 positions, a hidden width that no vector length divides."""
+    vision = {"kind": "vit", "pixels": {"size": 35}, "patch": 7, "width": 60, "layers": 2, "attention":
+              {"heads": 3, "bias": True}, "feed_forward": {"width": 77, "bias": True}, **changes}
+    return ModelSpec.parse({"vision": vision})
+
+
+@pytest.mark.skipif(not prepackable(), reason="this processor has no bfloat16 instructions")
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"class_token": False, "final_norm": False, "input_norm": True, "patch_bias": False,
+          "feed_forward": {"width": 77, "bias": True, "activation": "quick_gelu"}},
+     {"attention": {"heads": 1, "head_width": 20, "bias": False}, "feed_forward": {"width": 64, "bias": False}}],
+    ids=["plain", "clip", "one-head"],
+)
+def test_prepacked_features_are_as_near_to_full_precision(changes: dict) -> None:
+    model = build(packable(**changes)).eval()
+    pixels = torch.randn(3, 3, 35, 35)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * (parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.5))
+        full = model(pixels)
+        half = model.bfloat16()(pixels).float()
+        packed = prepack(model)
+        assert packed is not model and not list(packed.parameters())
+        assert (packed.width, packed.patches) == (model.width, model.patches)
+        got = packed(pixels).float()
+        alone = torch.cat([packed(one[None]) for one in pixels]).float()
+    error, allowed = (got - full).square().mean().sqrt(), (half - full).square().mean().sqrt()
+    assert error < 1.5 * allowed < 0.1 * full.std()
+    torch.testing.assert_close(alone, got, atol=0.05, rtol=0.05)
+
+
+def test_prepack_leaves_alone_what_it_cannot_help() -> None:
+    for model in (build(preset("vit-tiny")), build(preset("resnet-tiny")).bfloat16(),
+                  build(packable(feed_forward={"width": 8, "gated": True})).bfloat16()):
+        assert prepack(model) is model

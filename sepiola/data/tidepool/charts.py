@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, Canvas
 from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
-from sepiola.data.tidepool.words import COLOURS, join
+from sepiola.data.tidepool.words import COLOURS, Key, join
 
 VALUES = (1, 2, 3, 4, 5)
 LINE: tuple[int, int, int] = (150, 150, 155)
@@ -32,10 +32,11 @@ class Charts(Family):
             "question.value": "What is the value of the {subject} bar?",
             "option.value": "{option}",
             "option": "the {option} bar",
-            "solution.tallest": "The {right} bar is the tallest, so it has the greatest value.",
-            "solution.shortest": "The {right} bar is the shortest, so it has the smallest value.",
-            "solution.value": "The {subject} bar reaches line {right}, so its value is {right}.",
-            "bar": "the {colour} bar reaches line {value}",
+            "solution.tallest": "{bars}, so the {right} bar has the greatest value.",
+            "solution.shortest": "{bars}, so the {right} bar has the smallest value.",
+            "solution.value": "{bars}, so the value of the {subject} bar is {right}.",
+            "bars": "From left to right, the bars are {bars}",
+            "bar": "{colour} {value}",
         },
         "zh": {
             "lecture": "条形图中，柱子越高，数值越大；数一数柱顶到达第几条网格线。",
@@ -45,23 +46,26 @@ class Charts(Family):
             "question.value": "{subject}柱子的数值是多少？",
             "option.value": "{option}",
             "option": "{option}柱子",
-            "solution.tallest": "{right}柱子最高，所以它的数值最大。",
-            "solution.shortest": "{right}柱子最矮，所以它的数值最小。",
-            "solution.value": "{subject}柱子到达第{right}条线，所以它的数值是{right}。",
-            "bar": "{colour}柱子到达第{value}条线",
+            "solution.tallest": "{bars}，所以{right}柱子的数值最大。",
+            "solution.shortest": "{bars}，所以{right}柱子的数值最小。",
+            "solution.value": "{bars}，所以{subject}柱子的数值是{right}。",
+            "bars": "从左到右，柱子的数值是{bars}",
+            "bar": "{colour}{value}",
         },
     }
     statements: ClassVar[Statements] = {
         "en": [
-            ("value", "{colour} bar reaches line {number}"),
-            ("tallest", "{colour} bar is the tallest"),
-            ("shortest", "{colour} bar is the shortest"),
+            ("tallest", "{colour} bar has the greatest value"),
+            ("shortest", "{colour} bar has the smallest value"),
+            ("value", "value of the {colour} bar is {number}"),
+            ("value", "{colour} {number}"),
             ("exists", "{colour} bar"),
         ],
         "zh": [
-            ("value", "{colour}柱子到达第{number}条线"),
-            ("tallest", "{colour}柱子最高"),
-            ("shortest", "{colour}柱子最矮"),
+            ("tallest", "{colour}柱子的数值最大"),
+            ("shortest", "{colour}柱子的数值最小"),
+            ("value", "{colour}柱子的数值是{number}"),
+            ("value", "{colour}{number}"),
             ("exists", "{colour}柱子"),
         ],
     }
@@ -82,10 +86,15 @@ class Charts(Family):
         options, answer = choose(rng, _extreme(scene, kind), [bar["colour"] for bar in bars], 4)
         return Query(kind, options, answer)
 
+    def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
+        return {"bars": self._bars(scene, language)}
+
     def caption(self, scene: Scene, language: str) -> str:
+        return self._bars(scene, language) + ("。" if language == "zh" else ".")
+
+    def _bars(self, scene: Scene, language: str) -> str:
         bars = [self.say(language, "bar", colour=bar["colour"], value=bar["value"]) for bar in scene["bars"]]
-        sentence = join(language, bars)
-        return sentence + "。" if language == "zh" else sentence[0].upper() + sentence[1:] + "."
+        return self.say(language, "bars", bars=join(language, bars))
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         known = {bar["colour"]: str(bar["value"]) for bar in scene["bars"]}

@@ -1,4 +1,4 @@
-"""Food webs: four fish joined by arrows from the eaten to the eater; who eats whom."""
+"""Food webs: three fish joined by arrows from the eaten to the eater; who eats whom."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
 from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, Key, join
 
-CENTRES = ((12, 13), (51, 13), (51, 51), (12, 51))
+CENTRES = ((13, 14), (50, 14), (50, 50))
+NEIGHBOURS = ((0, 1), (1, 2))
 
 
 class FoodWebs(Family):
-    """A scene holds four fish, clockwise from the top left, and arrows [eaten, eater] between neighbours."""
+    """A scene holds three fish, clockwise from the top left, and arrows [eaten, eater] between neighbours."""
 
     name = "food webs"
     subject, grade, topic = "natural science", "grade4", "biology"
@@ -27,11 +28,9 @@ class FoodWebs(Family):
             "question.eater": "Which fish eats the {subject} fish?",
             "question.food": "Which fish does the {subject} fish eat?",
             "option": "the {option} fish",
-            "solution.eater": "An arrow points from the {subject} fish to the {right} fish, "
-            "so the {right} fish eats the {subject} fish.",
-            "solution.food": "An arrow points from the {right} fish to the {subject} fish, "
-            "so the {subject} fish eats the {right} fish.",
-            "caption": "Arrows point {arrows}.",
+            "solution.eater": "{arrows}, so the {right} fish eats the {subject} fish.",
+            "solution.food": "{arrows}, so the {subject} fish eats the {right} fish.",
+            "arrows": "Arrows point {arrows}",
             "arrow": "from the {eaten} fish to the {eater} fish",
         },
         "zh": {
@@ -40,9 +39,9 @@ class FoodWebs(Family):
             "question.eater": "哪条鱼吃{subject}的鱼？",
             "question.food": "{subject}的鱼吃哪条鱼？",
             "option": "{option}的鱼",
-            "solution.eater": "有一个箭头从{subject}的鱼指向{right}的鱼，所以{right}的鱼吃{subject}的鱼。",
-            "solution.food": "有一个箭头从{right}的鱼指向{subject}的鱼，所以{subject}的鱼吃{right}的鱼。",
-            "caption": "箭头{arrows}。",
+            "solution.eater": "{arrows}，所以{right}的鱼吃{subject}的鱼。",
+            "solution.food": "{arrows}，所以{subject}的鱼吃{right}的鱼。",
+            "arrows": "箭头{arrows}",
             "arrow": "从{eaten}的鱼指向{eater}的鱼",
         },
     }
@@ -62,26 +61,32 @@ class FoodWebs(Family):
     def sample(self, rng: random.Random, kind: str) -> Scene:
         fish = [
             {"colour": colour, "x": x + rng.randint(-2, 2), "y": y + rng.randint(-3, 3)}
-            for colour, (x, y) in zip(rng.sample(COLOURS, 4), CENTRES, strict=True)
+            for colour, (x, y) in zip(rng.sample(COLOURS, 3), CENTRES, strict=True)
         ]
-        missing = rng.randrange(4)
-        sides = [(i, (i + 1) % 4) for i in range(4) if i != missing]
-        return {"arrows": [list(side if rng.random() < 0.5 else side[::-1]) for side in sides], "fish": fish}
+        while True:
+            arrows = [list(side if rng.random() < 0.5 else side[::-1]) for side in NEIGHBOURS]
+            if _known(arrows, kind):
+                break
+        return {"arrows": arrows, "fish": fish}
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         end = 0 if kind == "eater" else 1
-        known = [
-            arrow for arrow in scene["arrows"] if [a[end] for a in scene["arrows"]].count(arrow[end]) == 1
-        ]
-        arrow = rng.choice(known)
+        arrow = rng.choice(_known(scene["arrows"], kind))
         colours = [fish["colour"] for fish in scene["fish"]]
         subject, right = colours[arrow[end]], colours[arrow[1 - end]]
-        options, answer = choose(rng, right, [colour for colour in colours if colour != subject], 3)
+        absent = rng.sample([colour for colour in COLOURS if colour not in colours], 2)
+        options, answer = choose(rng, right, [c for c in colours if c != subject] + absent, 4)
         return Query(kind, options, answer, subject=subject)
 
+    def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
+        return {"arrows": self._arrows(scene, language)}
+
     def caption(self, scene: Scene, language: str) -> str:
+        return self._arrows(scene, language) + ("。" if language == "zh" else ".")
+
+    def _arrows(self, scene: Scene, language: str) -> str:
         arrows = [self.say(language, "arrow", eaten=a, eater=b) for a, b in _pairs(scene)]
-        return self.text[language]["caption"].format(arrows=join(language, arrows))
+        return self.say(language, "arrows", arrows=join(language, arrows))
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "exists":
@@ -106,6 +111,12 @@ def _edge(fish: dict[str, int], other: dict[str, int], across: bool) -> tuple[fl
     if across:
         return fish["x"] + (10.5 if other["x"] > fish["x"] else -10), fish["y"]
     return fish["x"], fish["y"] + (8 if other["y"] > fish["y"] else -8)
+
+
+def _known(arrows: list[list[int]], kind: str) -> list[list[int]]:
+    """The arrows whose one end decides the other: of a fish with two eaters, none can be asked for."""
+    ends = [arrow[0 if kind == "eater" else 1] for arrow in arrows]
+    return [arrow for arrow, end in zip(arrows, ends, strict=True) if ends.count(end) == 1]
 
 
 def _pairs(scene: Scene) -> list[tuple[Key, Key]]:

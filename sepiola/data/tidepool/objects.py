@@ -12,6 +12,7 @@ from sepiola.data.tidepool.words import COLOURS, FILLS, SHAPES, Key
 
 # What a question of each kind names, and what it asks for.
 GIVEN = {"colour": "shape", "shape": "colour", "fill": "fill"}
+TRAITS = ("shape", "colour", "fill")
 CENTRES = (16, 48)
 RADIUS = 12
 
@@ -32,10 +33,11 @@ class Objects(Family):
             "question.fill": "Which object is {subject}?",
             "option.colour": "{option}",
             "option": "the {option}",
-            "solution.colour": "The {shape} is {colour} and {fill}, so its color is {right}.",
-            "solution.shape": "The {shape} is {colour} and {fill}, so the {subject} object is the {right}.",
-            "solution.fill": "The {shape} is {colour} and {fill}, so the {subject} object is the {right}.",
-            "object": "the {shape} is {colour} and {fill}",
+            "solution.colour": "{both}, so the {subject} is {right}.",
+            "solution.shape": "{both}, so the {subject} object is the {right}.",
+            "solution.fill": "{both}, so the {subject} object is the {right}.",
+            "both": "On the left is a {left} and on the right is a {right}",
+            "object": "{colour} {fill} {shape}",
         },
         "zh": {
             "lecture": "可以根据形状、颜色和花纹来辨认物体。",
@@ -45,23 +47,28 @@ class Objects(Family):
             "question.fill": "哪个图形{subject}？",
             "option.colour": "{option}",
             "option": "{option}",
-            "solution.colour": "{shape}是{colour}的，{fill}，所以它的颜色是{right}。",
-            "solution.shape": "{shape}是{colour}的，{fill}，所以{subject}的图形是{right}。",
-            "solution.fill": "{shape}是{colour}的，{fill}，所以{subject}的图形是{right}。",
-            "object": "{shape}是{colour}的，{fill}",
+            "solution.colour": "{both}，所以{subject}是{right}的。",
+            "solution.shape": "{both}，所以{subject}的图形是{right}。",
+            "solution.fill": "{both}，所以{subject}的图形是{right}。",
+            "both": "左边是{left}，右边是{right}",
+            "object": "{fill}的{colour}{shape}",
         },
     }
     statements: ClassVar[Statements] = {
         "en": [
-            ("object", "{shape} is {colour} and {fill}"),
+            ("place", "{place} is a {colour} {fill} {shape}"),
+            ("object", "{colour} {fill} {shape}"),
             ("colour", "{shape} is {colour}"),
-            ("fill", "{shape} is {fill}"),
-            ("exists", "the {shape}"),
+            ("colour", "{colour} object is the {shape}"),
+            ("fill", "{fill} object is the {shape}"),
+            ("exists", "{shape}"),
         ],
         "zh": [
-            ("object", "{shape}是{colour}，{fill}"),
+            ("place", "{place}是{fill}的{colour}{shape}"),
+            ("object", "{fill}的{colour}{shape}"),
             ("colour", "{shape}是{colour}"),
-            ("fill", "{shape}{fill}"),
+            ("colour", "{colour}图形是{shape}"),
+            ("fill", "{fill}的图形是{shape}"),
             ("exists", "{shape}"),
         ],
     }
@@ -86,26 +93,24 @@ class Objects(Family):
         return Query(kind, options, answer, subject=item[given])
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
-        item = next(o for o in scene["objects"] if o[GIVEN[query.kind]] == query.subject)
-        return {trait: item[trait] for trait in ("shape", "colour", "fill")}
+        return {"both": self._both(scene, language)}
 
     def caption(self, scene: Scene, language: str) -> str:
-        objects = [
-            self.say(language, "object", shape=o["shape"], colour=o["colour"], fill=o["fill"])
-            for o in scene["objects"]
-        ]
-        if language == "zh":
-            return "；".join(objects) + "。"
-        sentence = "; ".join(objects)
-        return sentence[0].upper() + sentence[1:] + "."
+        return self._both(scene, language) + ("。" if language == "zh" else ".")
+
+    def _both(self, scene: Scene, language: str) -> str:
+        left, right = (
+            self.say(language, "object", **{trait: item[trait] for trait in TRAITS})
+            for item in scene["objects"]
+        )
+        return self.say(language, "both", left=left, right=right)
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
-        item = next((o for o in scene["objects"] if o["shape"] == values[0]), None)
-        if item is None or statement == "exists":
-            return item is not None
-        if statement == "object":
-            return [item["colour"], item["fill"]] == list(values[1:])
-        return bool(item[statement] == values[1])
+        known = [
+            {place, *(item[trait] for trait in TRAITS)}
+            for place, item in zip(("left", "right"), scene["objects"], strict=True)
+        ]
+        return any(set(values) <= traits for traits in known)
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         for item in scene["objects"]:

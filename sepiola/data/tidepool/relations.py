@@ -11,14 +11,12 @@ from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts
 from sepiola.data.tidepool.words import COLOURS, RELATIONS, SHAPES, SIDES, Key, join
 
 STEP = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-PITCH = 20
-STAR_CELLS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
 OBJECT_COLOURS = tuple(colour for colour in COLOURS if colour != "black")
 OBJECT_SHAPES = tuple(shape for shape in SHAPES if shape != "star")
 
 
 class Relations(Family):
-    """A scene holds the place of the star and the object at each of its sides that has one."""
+    """A scene holds the place of the star and the object at each of its sides."""
 
     name = "relations"
     subject, grade, topic = "social science", "grade1", "geography"
@@ -29,13 +27,14 @@ class Relations(Family):
             "lecture": "To say where something is, start from a known object and look to the side that is "
             "named.",
             "hint": "Start from the black star.",
-            "question.left": "Which shape is left of the star?",
-            "question.right": "Which shape is right of the star?",
+            "question.left": "Which shape is to the left of the star?",
+            "question.right": "Which shape is to the right of the star?",
             "question.up": "Which shape is above the star?",
             "question.down": "Which shape is below the star?",
             "option": "the {option}",
-            "solution": "The {colour} {right} is {side} the star, so the answer is the {right}.",
-            "object": "the {colour} {shape} is {side} the star",
+            "solution": "The star has a {colour} {right} {side}, so the answer is the {right}.",
+            "caption": "The star has {objects}.",
+            "object": "a {colour} {shape} {side}",
         },
         "zh": {
             "lecture": "说明位置时，先找到已知的物体，再看题目所说的方向。",
@@ -46,27 +45,26 @@ class Relations(Family):
             "question.down": "星形的下边是什么图形？",
             "option": "{option}",
             "solution": "星形的{side}是{colour}的{right}，所以答案是{right}。",
-            "object": "星形的{side}是{colour}的{shape}",
+            "caption": "星形的{objects}。",
+            "object": "{side}是{colour}的{shape}",
         },
     }
     statements: ClassVar[Statements] = {
-        "en": [("side", "{colour} {shape} is {relation} the star"), ("exists", "{colour} {shape}")],
-        "zh": [("side", "星形的?{side}是{colour}{shape}"), ("exists", "{colour}{shape}")],
+        "en": [("side", "{colour} {shape} {relation}"), ("exists", "{colour} {shape}")],
+        "zh": [("side", "{side}是{colour}{shape}"), ("exists", "{colour}{shape}")],
     }
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
-        dx, dy = STEP[kind]
-        column, row = rng.choice([(x, y) for x, y in STAR_CELLS if 0 <= x + dx <= 2 and 0 <= y + dy <= 2])
-        shapes, colours = rng.sample(OBJECT_SHAPES, 4), rng.sample(OBJECT_COLOURS, 4)
+        star_x, star_y = rng.randint(31, 33), rng.randint(31, 33)
         objects: Scene = {}
-        for side, shape, colour in zip(SIDES, shapes, colours, strict=True):
+        for side, shape, colour in zip(
+            SIDES, rng.sample(OBJECT_SHAPES, 4), rng.sample(OBJECT_COLOURS, 4), strict=True
+        ):
+            away, along = rng.randint(18, 20), rng.randint(-4, 4)
             dx, dy = STEP[side]
-            if 0 <= column + dx <= 2 and 0 <= row + dy <= 2:
-                x, y = PITCH * (column + dx) + 12, PITCH * (row + dy) + 12
-                objects[side] = {
-                    "shape": shape, "colour": colour, "x": x + rng.randint(-1, 1), "y": y + rng.randint(-1, 1)
-                }  # fmt: skip
-        return {"star": [PITCH * column + 12, PITCH * row + 12], "objects": objects}
+            place = {"x": star_x + dx * away + dy * along, "y": star_y + dy * away + dx * along}
+            objects[side] = {"shape": shape, "colour": colour, **place}
+        return {"star": [star_x, star_y], "objects": objects}
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         objects = scene["objects"]
@@ -86,8 +84,7 @@ class Relations(Family):
             self.say(language, "object", side=_relation(language, side), colour=o["colour"], shape=o["shape"])
             for side, o in scene["objects"].items()
         ]
-        sentence = join(language, objects)
-        return sentence + "。" if language == "zh" else sentence[0].upper() + sentence[1:] + "."
+        return self.say(language, "caption", objects=join(language, objects))
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         found = {(o["colour"], o["shape"]): side for side, o in scene["objects"].items()}

@@ -16,7 +16,12 @@ COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 SHAPES = ("circle", "square", "triangle", "star", "heart")
 FILLS = ("plain", "striped", "dotted")
 SIDES = ("left", "right", "up", "down")
-RELATIONS = {"left": "left of", "right": "right of", "up": "above", "down": "below"}  # English only
+RELATIONS = {
+    "left": "on its left",
+    "right": "on its right",
+    "up": "above it",
+    "down": "below it",
+}  # English only
 
 _CHINESE: dict[str, str] = {
     "red": "红色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色", "black": "黑色",

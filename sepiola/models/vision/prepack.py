@@ -26,15 +26,19 @@ def prepack(model: nn.Module, *, batch: int = 8) -> nn.Module:
     """
     if not isinstance(model, ViT) or model.positions.dtype != torch.bfloat16:
         return model
-    if model.positions.device.type != "cpu" or not _supported():
+    if model.positions.device.type != "cpu" or not prepackable():
         return model
     if model.spec.feed_forward.gated or model.spec.attention.kv_heads not in (None, model.spec.attention.heads):
         return model
     return _PackedViT(model, batch).eval()
 
 
-def _supported() -> bool:
-    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def prepackable() -> bool:
+    """Whether this processor and this build of PyTorch multiply in bfloat16 with packed weights."""
+    ops = torch.ops.mkldnn
+    if not torch.backends.mkldnn.is_available() or not hasattr(ops, "_linear_pointwise"):
+        return False
+    return hasattr(ops, "_is_mkldnn_bf16_supported") and bool(ops._is_mkldnn_bf16_supported())
 
 
 class _Linear:
@@ -77,7 +81,7 @@ class _Layer:
         else:
             q, k, v = heads.reshape(3, batch * self.heads, tokens, -1)
             scores = torch.bmm(q.mul_(self.scale), k.transpose(1, 2))
-            attended = torch.bmm(torch.softmax(scores, -1, out=scores), v).view(batch, self.heads, tokens, -1)
+            attended = torch.bmm(scores.softmax(-1), v).view(batch, self.heads, tokens, -1)
         return attended.transpose(1, 2).reshape(batch, tokens, -1)
 
 

@@ -1,0 +1,136 @@
+"""Generation: cached = uncached, batched = single, sampled chains share a prompt, scores = the forward pass's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import sepiola
+from sepiola.errors import SepiolaError
+from sepiola.facade import Model
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.sampling import Sampling
+
+LANGUAGE = {"vocabulary": 60, "width": 24, "layers": 2, "attention": {"heads": 3}, "feed_forward": {"width": 40},
+            "tied": False}
+EYE = {"kind": "vit", "pixels": {"size": 16}, "patch": 8, "width": 10, "layers": 1, "attention": {"heads": 2, "bias": True},
+       "feed_forward": {"width": 16, "bias": True}}
+
+
+def spec(kind: str) -> dict:
+    language = {**LANGUAGE, "kind": "encoder-decoder", "positions": {"kind": "relative"}, "norm": {"kind": "rms"}}
+    if kind == "fused":
+        return {"language": language, "vision": EYE, "bridge": {}}
+    if kind == "encoder-decoder":
+        return {"language": language}
+    positions = {"kind": kind, "length": 200} if kind == "learned" else {"kind": kind}
+    attention = {"heads": 3, "kv_heads": 1} if kind == "rotary" else {"heads": 3}
+    return {"language": {**LANGUAGE, "kind": "decoder", "positions": positions, "attention": attention}}
+
+
+KINDS = ["encoder-decoder", "fused", "learned", "rotary", "relative", "sinusoidal"]
+
+
+@pytest.fixture(params=KINDS)
+def model(request: pytest.FixtureRequest) -> Model:
+    built = sepiola.build(spec(request.param), seed=3)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.normal_(0, 1.0)
+    return built
+
+
+def prompts(model: Model) -> list[Prompt]:
+    sees = model.spec.bridge is not None
+    counts = [1, 0, 2, 1]
+    return [
+        Prompt(torch.randint(2, 60, (n,)).tolist(), torch.randn(c, 3, 16, 16) if sees and c else None)
+        for n, c in zip((9, 4, 13, 1), counts, strict=True)
+    ]
+
+
+def uncached(model: Model, prompt: Prompt, steps: int) -> list[int]:
+    """Greedy decoding that runs the whole forward pass for every token."""
+    written: list[int] = []
+    for _ in range(steps):
+        given = torch.tensor([list(prompt.tokens)])
+        if model.spec.language.kind == "decoder":
+            logits = model(torch.cat((given, torch.tensor([written], dtype=torch.long)), dim=1))
+        else:
+            images = {} if prompt.images is None else {"images": prompt.images[None]}
+            logits = model(given, torch.tensor([[0, *written]]), **images)
+        token = int(logits[0, -1].argmax())
+        if token == 1:
+            break
+        written.append(token)
+    return written
+
+
+@torch.no_grad()
+def test_cached_is_uncached_and_batched_is_single(model: Model) -> None:
+    asked = prompts(model)
+    expected = [uncached(model, p, 80) for p in asked]  # past the cache's first allocation
+    engine = Engine(model.network)
+    assert [o[0] for o in engine.generate(asked, max_tokens=80)] == expected
+    assert [engine.generate([p], max_tokens=80)[0][0] for p in asked] == expected
+    assert len({tuple(e) for e in expected}) > 1
+
+
+def test_rows_that_end_leave_the_batch_and_the_rest_goes_on() -> None:
+    language = {**spec("encoder-decoder")["language"], "positions": {"kind": "learned", "length": 50}, "vocabulary": 12}
+    model = sepiola.build({"language": language}, seed=5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 1.0)
+    asked = [Prompt(torch.randint(2, 12, (5,)).tolist()) for _ in range(16)]
+    with torch.no_grad():
+        expected = [uncached(model, p, 40) for p in asked]
+    lengths = {len(e) for e in expected}
+    assert len(lengths) > 2 and min(lengths) < 40
+    assert [o[0] for o in model.engine.generate(asked, max_tokens=40)] == expected
+
+
+@torch.no_grad()
+def test_scores_are_the_forward_passs_log_likelihoods(model: Model) -> None:
+    asked = prompts(model)
+    options = [[[5, 6, 1], [7, 1]], [[8, 1]], [[9, 9, 9, 1], [3, 1], [4, 5, 1]], [[2, 1], [2, 3, 1]]]
+    given = Engine(model.network).score(asked, options)
+    for prompt, choices, scores in zip(asked, options, given, strict=True):
+        for choice, score in zip(choices, scores, strict=True):
+            source = torch.tensor([list(prompt.tokens)])
+            if model.spec.language.kind == "decoder":
+                logits = model(torch.tensor([[*prompt.tokens, *choice[:-1]]]))[0, len(prompt.tokens) - 1 :]
+            else:
+                images = {} if prompt.images is None else {"images": prompt.images[None]}
+                logits = model(source, torch.tensor([[0, *choice[:-1]]]), **images)[0]
+            expected = logits.log_softmax(-1).gather(1, torch.tensor(choice)[:, None]).sum()
+            assert score == pytest.approx(float(expected), abs=2e-4)
+
+
+def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution() -> None:
+    model = sepiola.build(spec("rotary"), seed=3)
+    prompt = Prompt([5, 6, 7])
+    draw = Sampling(temperature=1.0, seed=4)
+    first = model.engine.generate([prompt], max_tokens=1, sampling=draw, samples=4000)[0]
+    assert model.engine.generate([prompt], max_tokens=1, sampling=draw, samples=4000)[0] == first
+    with torch.no_grad():
+        expected = model(torch.tensor([[5, 6, 7]]))[0, -1].softmax(-1)
+    counts = torch.zeros(60)
+    for chain in first:
+        counts[chain[0] if chain else 1] += 1
+    assert (counts / 4000 - expected).abs().max() < 0.03
+
+
+def test_top_k_top_p_and_repetition_penalty() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0, -1.0]])
+    none, generator = torch.empty(1, 0, dtype=torch.long), torch.Generator().manual_seed(0)
+    drawn = {int(Sampling(1.0, top_k=2).draw(logits, none, generator)) for _ in range(200)}
+    assert drawn == {0, 1}
+    drawn = {int(Sampling(1.0, top_p=0.7).draw(logits, none, generator)) for _ in range(200)}
+    assert drawn == {0, 1}  # 0.66 alone is under 0.7, so the next one still belongs
+    assert int(Sampling(repetition_penalty=2.0).draw(logits, torch.tensor([[0]]), generator)) == 1
+
+
+def test_a_wrong_sampling_is_refused() -> None:
+    with pytest.raises(SepiolaError, match="top_p"):
+        Sampling(top_p=0.0)

@@ -1,0 +1,121 @@
+"""Specs: faults are named by their key's path before anything is loaded; overrides; recipes shipped and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sepiola.errors import SpecError
+from sepiola.models.build import parameter_counts, presets
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.recipes import ComparisonSpec, read_recipe, shipped
+
+DECODER = {"language": {"kind": "decoder", "vocabulary": 50, "width": 32, "layers": 2, "attention": {"heads": 4},
+                        "feed_forward": {"width": 64}, "positions": {"kind": "rotary"}}}
+STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "format": "QCM-A", "steps": 2}
+RECIPE = {"name": "r", "model": "mm-cot-tiny", "tokenizer": {"vocabulary": 400}, "stages": [STAGE],
+          "strategy": {"answer": "answer"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["language.widht=64"], "language.widht: unknown key; did you mean 'width'?"),
+        (["language.attention.hed=4"], "language.attention.hed: unknown key; did you mean 'heads'?"),
+        (["language.width=thirty"], "language.width: input should be a valid integer"),
+        (["language.width=30"], "language: width (30) must be a multiple of attention.heads (4)"),
+        (["language.attention.kv_heads=3"], "heads (4) must be a multiple of kv_heads (3)"),
+        (["language.positions.kind=learned"], "language.positions: learned positions need 'length'"),
+        (["language.positions.kind=rotatory"], "language.positions.kind: input should be 'none', 'learned'"),
+        (["language=null"], "a model needs 'language', 'vision' or both"),
+        (["bridge.kind=gated-fusion"], "gated fusion needs an encoder-decoder"),
+        (["vision.kind=vit", "vision.patch=7"], "vision.pixels: this key is required"),
+    ],
+)
+def test_a_wrong_model_names_the_key(changes: list[str], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        ModelSpec.parse(override(DECODER, changes))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["stages.0.stpes=3"], "stages[0].stpes: unknown key; did you mean 'steps'?"),
+        (["stages.0.epochs=3"], "stages[0]: give either 'steps' or 'epochs'"),
+        (["stages.0.learn=[]"], "learn: no part would learn"),
+        (["stages.0.start=eye"], "'answer' starts from 'eye', which is no earlier stage"),
+        (["strategy.answer=anwser"], "strategy.answer: no stage is named 'anwser'; did you mean 'answer'?"),
+        (["strategy.kind=two-stage"], "'rationale' names the rationale stage of a two-stage strategy"),
+        (["tokenizer.path=t.json"], "give either 'path' (a tokenizer.json) or 'vocabulary'"),
+        (["model=mm-cot-tyni"], "no preset is named 'mm-cot-tyni'; did you mean 'mm-cot-tiny'?"),
+    ],
+)
+def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    assert isinstance(read_recipe(str(path)), RecipeSpec)
+    with pytest.raises(SpecError) as error:
+        read_recipe(str(path), changes)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "3", "a: [unclosed", "\ufeffkey"])
+def test_a_file_that_is_no_recipe_is_one_message(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"broken\.yaml"):
+        read_recipe(str(path))
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="did you mean 'mm-cot/demo'"):
+        read_recipe("mm-cot/dmeo")
+
+
+@pytest.mark.parametrize("assignment", ["steps", "=3", "stages.7.steps=3", "stages.x.steps=3", "name.first=a"])
+def test_a_malformed_override_is_refused(assignment: str) -> None:
+    with pytest.raises(SpecError, match="--set"):
+        override(RECIPE, [assignment])
+
+
+def test_an_override_keeps_the_original_and_the_order_of_keys() -> None:
+    changed = override(RECIPE, ["stages.0.steps=9", "model=t5-small", "extra.deep=[1, 2]"])
+    assert changed["stages"][0]["steps"] == 9 and RECIPE["stages"][0]["steps"] == 2
+    assert changed["extra"] == {"deep": [1, 2]}
+    assert list(changed)[: len(RECIPE)] == list(RECIPE)
+
+
+@pytest.mark.parametrize("name", list(presets()))
+def test_a_preset_survives_yaml(name: str) -> None:
+    spec = presets()[name]
+    assert ModelSpec.parse(yaml.safe_load(yaml.safe_dump(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    recipe = read_recipe(name)
+    for one in recipe.recipes().values() if isinstance(recipe, ComparisonSpec) else [recipe]:
+        again = RecipeSpec.parse(yaml.safe_load(yaml.safe_dump(one.model_dump(mode="json"))))
+        assert again == one
+
+
+# Published counts; T5 v1.1 and FLAN-T5 with their separate head (see docs/systems/multimodal-cot.md).
+PUBLISHED = {
+    "t5-small": 60.5e6, "t5-base": 222.9e6, "t5-large": 737.7e6, "t5-xl": 2.85e9, "t5-xxl": 11.3e9,
+    "flan-t5-small": 77.0e6, "flan-t5-base": 247.6e6, "flan-t5-large": 783.2e6, "flan-t5-xl": 2.85e9, "flan-t5-xxl": 11.13e9,
+    "mm-cot-base": 223e6, "mm-cot-large": 738e6,
+}
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_published_sizes(name: str) -> None:
+    spec = presets()[name]
+    counts = parameter_counts(spec)
+    counted: Any = sum(counts[part] for part in spec.counted if part in counts)
+    assert counted == pytest.approx(PUBLISHED[name], rel=0.005)
