@@ -74,7 +74,7 @@ def train(
     spec = read_recipe(recipe, assignments or [])
     console = _console(as_json)
     if dry_run:
-        found = explain(spec)
+        found = explain(spec, console)
         _print_json(found) if as_json else print_explanation(found, console)
         return
     folder = runs / spec.name

@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import nn
 
 from sepiola.checkpoints import store
-from sepiola.data.batching import FeatureRows
+from sepiola.data.batching import FeatureRows, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.readers import read_spec
@@ -154,8 +154,8 @@ class Run:
             self.console.print(f"[dim]stage {stage.name}: done before, {folder}[/dim]")
             return
         network = self.fresh(stage)
-        samples = self._samples(stage, stage.data)
-        validation = self._samples(stage, stage.validation) if stage.validation else []
+        samples = self.samples(stage, stage.data)
+        validation = self.samples(stage, stage.validation) if stage.validation else []
         features, pixels = self._sight(stage, network)
         trainer = Trainer(
             network, stage, samples, folder=folder, validation=validation, seed=self.recipe.seed, device=self.device,
@@ -208,8 +208,12 @@ class Run:
             written = {e.id: split_rationale(source.target(e))[0] for e in examples if source.trainable(e)}
         return [layout.apply(e, written[e.id]) for e in examples if written.get(e.id) and layout.trainable(e, written[e.id])]
 
-    def _samples(self, stage: StageSpec, data: DataSpec) -> list[Any]:
-        laid_out = self._laid_out(stage, data)
+    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Sample]:
+        """The stage's samples of some data. With `gold`, generated rationales are stood in for by the dataset's.
+
+        Raises TrainingError when no record holds what the format asks for.
+        """
+        laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
                 f"stage '{stage.name}': no example of {data.reader} ({data.split}) holds what the format {stage.format} asks for"

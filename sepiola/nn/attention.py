@@ -1,7 +1,6 @@
 """Multi-head attention (arXiv 1706.03762) with grouped and multi-query heads, fused projections and a cache.
 
-Scores go through `scaled_dot_product_attention`; masks and position biases are one additive tensor, made once for
-all layers of a stack.
+Masks and position biases are one additive tensor, made once for all layers of a stack.
 """
 
 from __future__ import annotations
@@ -120,8 +119,9 @@ class _KeptAttention(torch.autograd.Function):
         batch, heads, tokens, width = q.shape
         q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
         scores = (q @ k.transpose(-1, -2)).view(batch, heads, tokens, -1)
-        scores = scores.float() if bias is None else scores + bias
-        kept = torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+        if bias is not None:
+            scores = scores + bias
+        kept = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(q.dtype)
         factor = None
         if dropout:
             factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))
