@@ -1,9 +1,10 @@
-"""Images a second of a vision encoder against `transformers` on the same weights: `python benchmarks/vision.py --json`.
+"""Images a second of a vision encoder against `transformers`: `python benchmarks/vision.py --json`.
 
-The peer is `ViTModel` with its fastest attention (SDPA), eager and, unless `--no-compile`, through `torch.compile`
-(which is given a minute); the better one counts. Rounds alternate between the two, so that what else the machine does meets
-both; the ratio is the median over the pairs. `cpu_ratio` is the same in processor time, which other programs
-disturb less than the clock. `peak_share` is the share of the bf16 matrix product rate measured in the same run.
+The peer is `ViTModel` on the same weights with its fastest attention (SDPA), eager and, unless
+`--no-compile`, through `torch.compile` (which is given a minute); the better one counts. Rounds alternate
+between the two, so that what else the machine does meets both; the ratio is the median over the pairs.
+`cpu_ratio` is the same in processor time, which other programs disturb less than the clock. `peak_share` is
+the share of the bf16 matrix product rate measured in the same run.
 """
 
 from __future__ import annotations

@@ -100,16 +100,18 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The recipe's tokenizer: read, or trained on the prompts and targets of all stages."""
+        """The recipe's tokenizer: read, or trained on all that its data says, whatever the stages' formats.
+
+        So arms of a comparison that train on the same data have the same tokenizer.
+        """
         spec = self.recipe.tokenizer
         if spec.path is not None:
             return Tokenizer.load(spec.path)
-        texts = [
-            text
-            for stage in self.recipe.stages
-            for example in self._laid_out(stage, stage.data, gold=True)
-            for text in (example.prompt, example.target)
-        ]
+        whole = PromptFormat.parse("QCM-LEA")
+        data = {stage.data.model_dump_json(): stage.data for stage in self.recipe.stages}
+        examples = (e for key in sorted(data) for e in self.data.read(data[key]))
+        laid_out = (e if e.question is None else whole.apply(e) for e in examples)
+        texts = [text for e in laid_out for text in (e.prompt, e.target)]
         key = _digest([spec.model_dump(), hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         if not path.is_file():
@@ -206,7 +208,7 @@ class Run:
         else:
             source = PromptFormat.parse(self._gold_format(stage) or "QCM-LE")
             written = {e.id: split_rationale(source.target(e))[0] for e in examples if source.trainable(e)}
-        return [layout.apply(e, written[e.id]) for e in examples if written.get(e.id) and layout.trainable(e, written[e.id])]
+        return [layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])]
 
     def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Sample]:
         """The stage's samples of some data. With `gold`, generated rationales are stood in for by the dataset's.

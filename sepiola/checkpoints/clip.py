@@ -1,7 +1,7 @@
 """CLIP's image encoder in the Hub's layout (openai/clip-vit-*): out of a `CLIPModel` or `CLIPVisionModel`.
 
-The features are the last layer's states; the norm after them (`post_layernorm`), which only the pooled output uses, is kept.
-Written checkpoints hold a `CLIPVisionModel`.
+The features are the last layer's states; the norm after them (`post_layernorm`), which only the pooled output
+uses, is kept. Written checkpoints hold a `CLIPVisionModel`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,25 @@ from sepiola.specs.model import ModelSpec, PixelSpec, ViTSpec
 
 # The text tower and the projections into the space that both towers share; position_ids is a constant.
 IGNORED = (
-    "text_model.", "text_projection.", "visual_projection.", "logit_scale",
-    "vision_model.embeddings.position_ids", "embeddings.position_ids",
+    "text_model.",
+    "text_projection.",
+    "visual_projection.",
+    "logit_scale",
+    "vision_model.embeddings.position_ids",
+    "embeddings.position_ids",
 )
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor] | None = None, *,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    *,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
-    """The spec of `config.json` (a whole CLIP's or its image encoder's) and, when given, `preprocessor_config.json`."""
+    """The spec of `config.json` (CLIP's or its image encoder's) and, when given,
+    `preprocessor_config.json`."""
     config = config.get("vision_config") or config
     size = side(config.get("image_size", 224), "image_size")
     default = PixelSpec(size=size, mode="crop", filter="bicubic", mean=_MEAN, std=_STD)
@@ -58,7 +65,11 @@ def spec_from_config(
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
     vision = plain(spec, input_norm=True, patch_bias=False, final_norm=False)
-    return {"architectures": ["CLIPVisionModel"], "model_type": "clip_vision_model", **stack_to_config(vision)}
+    return {
+        "architectures": ["CLIPVisionModel"],
+        "model_type": "clip_vision_model",
+        **stack_to_config(vision),
+    }
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

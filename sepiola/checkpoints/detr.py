@@ -1,7 +1,8 @@
-"""DETR in the Hub's layout (facebook/detr-resnet-*): `DetrModel`, `DetrForObjectDetection`, `DetrForSegmentation`.
+"""DETR in the Hub's layout (facebook/detr-resnet-*): `DetrModel`, alone or under its detection or mask head.
 
 The backbone is read under both of its names: torchvision's, which the published files use (through timm), and
-the Hub's own ResNet's. Written checkpoints hold a `DetrModel` over the Hub's own ResNet, so that nobody needs timm.
+the Hub's own ResNet's. Written checkpoints hold a `DetrModel` over the Hub's own ResNet, so that nobody
+needs timm.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ from sepiola.specs.model import BackboneSpec, DETRSpec, ModelSpec, PixelSpec
 IGNORED = ("class_labels_classifier.", "bbox_predictor.", "mask_head.", "bbox_attention.")
 
 _BACKBONE = "backbone.conv_encoder.model."
-_DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+_DEPTHS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+}
 _BASIC = ("resnet18", "resnet34")
 
 
 def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor] | None = None, *,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    *,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`.
@@ -37,8 +45,12 @@ def spec_from_config(
     heads, width = config.get("encoder_attention_heads", 8), config.get("encoder_ffn_dim", 2048)
     decoder = config.get("decoder_attention_heads", heads), config.get("decoder_ffn_dim", width)
     if (heads, width) != decoder or config.get("activation_function", "relu") != "relu":
-        raise CheckpointError("config.json: encoder and decoder must have as many heads, the same ffn_dim, and ReLU")
-    default = PixelSpec(size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        raise CheckpointError(
+            "config.json: encoder and decoder must have as many heads, the same ffn_dim, and ReLU"
+        )
+    default = PixelSpec(
+        size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    )
     vision = {
         "kind": "detr",
         "pixels": pixels_from_preprocessor(preprocessor, default),
@@ -112,7 +124,11 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 def _names(vision: DETRSpec, *, torchvision: bool) -> dict[str, str]:
     backbone = backbone_names(vision.backbone, torchvision=torchvision)
     names = {f"backbone.{ours}": f"{_BACKBONE}{hub}" for ours, hub in backbone.items()}
-    modules = {"project": "input_projection", "norm": "decoder.layernorm", "queries": "query_position_embeddings"}
+    modules = {
+        "project": "input_projection",
+        "norm": "decoder.layernorm",
+        "queries": "query_position_embeddings",
+    }
     for stack, depth in (("encoder", vision.encoder_layers), ("decoder", vision.layers)):
         for layer in range(depth):
             modules |= _layer(f"{stack}.{layer}", f"{stack}.layers.{layer}", cross=stack == "decoder")
@@ -138,5 +154,7 @@ def _layer(ours: str, hub: str, *, cross: bool) -> dict[str, str]:
 
 def _detr(spec: ModelSpec) -> DETRSpec:
     if not isinstance(spec.vision, DETRSpec):
-        raise CheckpointError(f"'{spec.name}' holds no DETR: its vision is {getattr(spec.vision, 'kind', None)}")
+        raise CheckpointError(
+            f"'{spec.name}' holds no DETR: its vision is {getattr(spec.vision, 'kind', None)}"
+        )
     return spec.vision

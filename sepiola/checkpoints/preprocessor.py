@@ -14,7 +14,7 @@ _PROCESSORS = {"squash": "ViTImageProcessor", "crop": "CLIPImageProcessor", "fit
 
 
 def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec) -> PixelSpec:
-    """The PixelSpec of a file, `default` where there is none; keys that the file leaves out are the default's.
+    """The PixelSpec of a file, `default` where there is none; keys that the file lacks are the default's.
 
     Raises CheckpointError when the file asks for steps that PixelSpec does not know.
     """
@@ -22,10 +22,14 @@ def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec)
         return default
     for key in ("do_resize", "do_rescale"):
         if not file.get(key, True):
-            raise CheckpointError(f"preprocessor_config.json: {key} is false; only pictures that are resized and "
-                                  "rescaled to 0…1 are supported")
+            raise CheckpointError(
+                f"preprocessor_config.json: {key} is false; only pictures that are resized and "
+                "rescaled to 0…1 are supported"
+            )
     if abs(file.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6:
-        raise CheckpointError(f"preprocessor_config.json: rescale_factor {file['rescale_factor']}; expected 1/255")
+        raise CheckpointError(
+            f"preprocessor_config.json: rescale_factor {file['rescale_factor']}; expected 1/255"
+        )
     normalised = file.get("do_normalize", True)
     values = {
         **_geometry(file, default),

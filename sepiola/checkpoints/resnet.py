@@ -1,4 +1,4 @@
-"""ResNet in the Hub's layout (microsoft/resnet-*): `ResNetModel` or `ResNetForImageClassification`, read and written.
+"""ResNet in the Hub's layout (microsoft/resnet-*): `ResNetModel` or `ResNetForImageClassification`.
 
 torchvision's names (`layer1.0.conv1`), which timm and DETR's checkpoints use too, are read as well. Written
 checkpoints hold a `ResNetModel`.
@@ -22,7 +22,9 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor] | None = None, *,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    *,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
@@ -42,7 +44,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """Our state dict from a Hub or torchvision one; names that no table knows pass through."""
-    kept = {name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)}
+    kept = {
+        name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)
+    }
     names = backbone_names(_resnet(spec), torchvision="conv1.weight" in kept)
     return rename(kept, {hub: ours for ours, hub in names.items()})
 
@@ -59,7 +63,11 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, T
 
 def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
     """Names by our names, of every tensor of the convolutions and their normalisations."""
-    stem = ("conv1", "bn1") if torchvision else ("embedder.embedder.convolution", "embedder.embedder.normalization")
+    stem = (
+        ("conv1", "bn1")
+        if torchvision
+        else ("embedder.embedder.convolution", "embedder.embedder.normalization")
+    )
     modules = {"stem": stem}
     for stage, depth in enumerate(spec.depths):
         for block in range(depth):
@@ -67,11 +75,13 @@ def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
             hub = f"layer{stage + 1}.{block}" if torchvision else f"encoder.stages.{stage}.layers.{block}"
             for index in range(3 if spec.block == "bottleneck" else 2):
                 modules[f"{ours}.convs.{index}"] = (
-                    (f"{hub}.conv{index + 1}", f"{hub}.bn{index + 1}") if torchvision
+                    (f"{hub}.conv{index + 1}", f"{hub}.bn{index + 1}")
+                    if torchvision
                     else (f"{hub}.layer.{index}.convolution", f"{hub}.layer.{index}.normalization")
                 )
             modules[f"{ours}.shortcut"] = (
-                (f"{hub}.downsample.0", f"{hub}.downsample.1") if torchvision
+                (f"{hub}.downsample.0", f"{hub}.downsample.1")
+                if torchvision
                 else (f"{hub}.shortcut.convolution", f"{hub}.shortcut.normalization")
             )
     names = {}
@@ -83,10 +93,13 @@ def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
 
 
 def backbone_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of BackboneSpec. Raises CheckpointError for strides or activations that are not ResNet v1.5's."""
+    """The keys of BackboneSpec. Raises CheckpointError for strides or activations other than ResNet
+    v1.5's."""
     for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
         if config.get(key, False):
-            raise CheckpointError(f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported")
+            raise CheckpointError(
+                f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported"
+            )
     if config.get("hidden_act", "relu") != "relu" or config.get("num_channels", 3) != 3:
         raise CheckpointError("config.json: a ResNet with hidden_act 'relu' and num_channels 3 was expected")
     return {
@@ -114,5 +127,7 @@ def backbone_to_config(spec: BackboneSpec) -> dict[str, Any]:
 
 def _resnet(spec: ModelSpec) -> ResNetSpec:
     if not isinstance(spec.vision, ResNetSpec):
-        raise CheckpointError(f"'{spec.name}' holds no ResNet: its vision is {getattr(spec.vision, 'kind', None)}")
+        raise CheckpointError(
+            f"'{spec.name}' holds no ResNet: its vision is {getattr(spec.vision, 'kind', None)}"
+        )
     return spec.vision

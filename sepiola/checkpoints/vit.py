@@ -21,13 +21,19 @@ from sepiola.specs.model import ModelSpec, PixelSpec, ViTSpec
 IGNORED = ("classifier.", "pooler.", "vit.pooler.")
 
 ACTIVATIONS = {
-    "gelu": "gelu", "quick_gelu": "quick_gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu", "silu": "silu",
+    "gelu": "gelu",
+    "quick_gelu": "quick_gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
 }
 
 
 def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor] | None = None, *,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+    *,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
@@ -78,7 +84,10 @@ def _table(vision: ViTSpec) -> list[Row]:
         ours, hub = f"layers.{layer}", f"encoder.layer.{layer}"
         rows += [
             *pair(f"{ours}.attention_norm", f"{hub}.layernorm_before"),
-            *pair(f"{ours}.attention.qkv", *(f"{hub}.attention.attention.{p}" for p in ("query", "key", "value"))),
+            *pair(
+                f"{ours}.attention.qkv",
+                *(f"{hub}.attention.attention.{p}" for p in ("query", "key", "value")),
+            ),
             *pair(f"{ours}.attention.out", f"{hub}.attention.output.dense"),
             *pair(f"{ours}.feed_forward_norm", f"{hub}.layernorm_after"),
             *pair(f"{ours}.feed_forward.up", f"{hub}.intermediate.dense"),
@@ -93,7 +102,7 @@ def pair(ours: str, *hub: str) -> list[Row]:
 
 
 def flat_patches(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The patch convolution's kernel `(width, 3, patch, patch)` as the matrix `(width, 3 * patch * patch)`."""
+    """The patch convolution's kernel `(width, 3, patch, patch)` as a matrix `(width, 3 * patch * patch)`."""
     kernel = state.get("patch_embedding.weight")
     return state if kernel is None else {**state, "patch_embedding.weight": kernel.flatten(1)}
 
@@ -104,8 +113,10 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
     return {**state, "patch_embedding.weight": matrix.unflatten(1, (3, vision.patch, vision.patch))}
 
 
-def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, activation: str) -> dict[str, Any]:
-    """The keys of ViTSpec that plain ViT and CLIP name alike in `config.json`, with the family's own defaults."""
+def stack_from_config(
+    config: Mapping[str, Any], *, eps: float, patch: int, activation: str
+) -> dict[str, Any]:
+    """The keys of ViTSpec that plain ViT and CLIP name alike in `config.json`, with the family's defaults."""
     named = config.get("hidden_act", activation)
     if named not in ACTIVATIONS:
         raise CheckpointError(f"config.json: hidden_act '{named}'; known: {', '.join(ACTIVATIONS)}")
@@ -118,7 +129,9 @@ def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, acti
         "layers": config.get("num_hidden_layers", 12),
         "attention": {"heads": config.get("num_attention_heads", 12), "bias": True},
         "feed_forward": {
-            "width": config.get("intermediate_size", 3072), "activation": ACTIVATIONS[named], "bias": True,
+            "width": config.get("intermediate_size", 3072),
+            "activation": ACTIVATIONS[named],
+            "bias": True,
         },
         "norm": {"eps": config.get("layer_norm_eps", eps)},
     }
@@ -134,7 +147,9 @@ def stack_to_config(vision: ViTSpec) -> dict[str, Any]:
         "num_hidden_layers": vision.layers,
         "num_attention_heads": vision.attention.heads,
         "intermediate_size": vision.feed_forward.width,
-        "hidden_act": next(hub for hub, ours in ACTIVATIONS.items() if ours == vision.feed_forward.activation),
+        "hidden_act": next(
+            hub for hub, ours in ACTIVATIONS.items() if ours == vision.feed_forward.activation
+        ),
         "layer_norm_eps": vision.norm.eps,
     }
 
@@ -151,8 +166,8 @@ def at_size(pixels: PixelSpec, size: int) -> PixelSpec:
     """Checks that the pictures arrive at the size that the positions were learned for."""
     if pixels.size != size:
         raise CheckpointError(
-            f"preprocessor_config.json makes pictures of {pixels.size} pixels, but config.json says image_size {size}: "
-            "make the two agree"
+            f"preprocessor_config.json makes pictures of {pixels.size} pixels, but config.json says "
+            f"image_size {size}: make the two agree"
         )
     return pixels
 
@@ -160,16 +175,20 @@ def at_size(pixels: PixelSpec, size: int) -> PixelSpec:
 def vit_of(spec: ModelSpec) -> ViTSpec:
     """The spec's ViT. Raises CheckpointError when its vision encoder is another kind."""
     if not isinstance(spec.vision, ViTSpec):
-        raise CheckpointError(f"'{spec.name}' holds no ViT: its vision is {getattr(spec.vision, 'kind', None)}")
+        raise CheckpointError(
+            f"'{spec.name}' holds no ViT: its vision is {getattr(spec.vision, 'kind', None)}"
+        )
     return spec.vision
 
 
 def plain(spec: ModelSpec, **expected: bool) -> ViTSpec:
-    """The spec's ViT, when the family's `config.json` can state it. Raises CheckpointError that names the key."""
+    """The spec's ViT, if the family's `config.json` can state it. Raises CheckpointError with the key."""
     vision = vit_of(spec)
     attention, ff = vision.attention, vision.feed_forward
     output_bias = attention.bias if attention.output_bias is None else attention.output_bias
-    unusual = [key for key, value in {**expected, "class_token": True}.items() if getattr(vision, key) != value]
+    unusual = [
+        key for key, value in {**expected, "class_token": True}.items() if getattr(vision, key) != value
+    ]
     if attention.head_width not in (None, vision.width // attention.heads) or not output_bias:
         unusual.append("attention.head_width, attention.output_bias")
     if attention.kv_heads not in (None, attention.heads) or attention.scale is not None:
@@ -177,6 +196,8 @@ def plain(spec: ModelSpec, **expected: bool) -> ViTSpec:
     if ff.gated or not ff.bias or vision.norm.kind != "layer":
         unusual.append("feed_forward, norm")
     if unusual:
-        raise CheckpointError(f"'{spec.name}' cannot be written as '{spec.family}': {'; '.join(unusual)} of its vision "
-                              "encoder have no place in that format")
+        raise CheckpointError(
+            f"'{spec.name}' cannot be written as '{spec.family}': {'; '.join(unusual)} of its vision "
+            "encoder have no place in that format"
+        )
     return vision

@@ -1,4 +1,4 @@
-"""Vision checkpoints: features equal those of `transformers` on the same weights, read from and written to its files."""
+"""Vision checkpoints: the features of `transformers` on the same weights, from and to its files."""
 
 from __future__ import annotations
 
@@ -36,25 +36,48 @@ from sepiola.specs.model import ModelSpec, PixelSpec
 
 FAMILIES: dict[str, ModuleType] = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}
 
-SMALL: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96,
-                         "image_size": 32, "patch_size": 8}
-ODD: dict[str, Any] = {"hidden_size": 42, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 50,
-                       "image_size": 35, "patch_size": 7}
+SMALL: dict[str, Any] = {
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "image_size": 32,
+    "patch_size": 8,
+}
+ODD: dict[str, Any] = {
+    "hidden_size": 42,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 3,
+    "intermediate_size": 50,
+    "image_size": 35,
+    "patch_size": 7,
+}
 BASIC = {"embedding_size": 12, "hidden_sizes": [12, 20, 24], "depths": [2, 1, 2], "layer_type": "basic"}
 BOTTLENECK = {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [2, 2], "layer_type": "bottleneck"}
 
 
 def detr_config(backbone: dict[str, Any], **changes: Any) -> DetrConfig:
     return DetrConfig(
-        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None,
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
         backbone_config=ResNetConfig(**backbone, out_features=[f"stage{len(backbone['depths'])}"]),
-        **{"d_model": 24, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 3, "num_queries": 7,
-           "decoder_attention_heads": 3, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, **changes},
+        **{
+            "d_model": 24,
+            "encoder_layers": 2,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 3,
+            "num_queries": 7,
+            "decoder_attention_heads": 3,
+            "encoder_ffn_dim": 40,
+            "decoder_ffn_dim": 40,
+            **changes,
+        },
     )
 
 
 def randomise(model: nn.Module) -> None:
-    """Every tensor of the state dict takes part: fresh norms and statistics would hide a lost or swapped one."""
+    """Every tensor takes part: fresh norms and statistics would hide a lost or swapped one."""
     for name, value in model.state_dict().items():
         if not value.is_floating_point():
             value.fill_(7)
@@ -71,7 +94,13 @@ def randomise(model: nn.Module) -> None:
 # family, the Hub's class and config, the picture's height and width
 CASES = [
     ("vit", ViTModel, lambda: ViTConfig(**SMALL), 32, 32),
-    ("vit", ViTForImageClassification, lambda: ViTConfig(**ODD, hidden_act="gelu_new", qkv_bias=False), 35, 35),
+    (
+        "vit",
+        ViTForImageClassification,
+        lambda: ViTConfig(**ODD, hidden_act="gelu_new", qkv_bias=False),
+        35,
+        35,
+    ),
     ("clip", CLIPVisionModel, lambda: CLIPVisionConfig(**SMALL), 32, 32),
     ("clip", CLIPVisionModel, lambda: CLIPVisionConfig(**ODD), 35, 35),
     ("resnet", ResNetModel, lambda: ResNetConfig(**BOTTLENECK), 45, 70),
@@ -143,12 +172,19 @@ def test_the_hub_reads_what_we_write(case: tuple, tmp_path: Path) -> None:
 
 
 def test_clip_is_taken_out_of_a_whole_clip_and_pooled_as_the_hub_pools(tmp_path: Path) -> None:
-    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-            "vocab_size": 30}
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 30,
+    }
     theirs = CLIPModel(CLIPConfig(vision_config=SMALL, text_config=text, projection_dim=8)).eval()
     randomise(theirs)
     config, state = saved(theirs, tmp_path)
-    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # as files of older versions hold it
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)[
+        None
+    ]  # as files of older versions hold it
     _, model = ours("clip", config, state)
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -188,14 +224,22 @@ def published_name(name: str) -> str:
 
 
 def test_the_config_of_the_published_detr() -> None:
-    old = {"model_type": "detr", "backbone": "resnet101", "use_timm_backbone": True, "d_model": 256,
-           "position_embedding_type": "sine", "dilation": False}
+    old = {
+        "model_type": "detr",
+        "backbone": "resnet101",
+        "use_timm_backbone": True,
+        "d_model": 256,
+        "position_embedding_type": "sine",
+        "dilation": False,
+    }
     assert detr.spec_from_config(old).vision == preset("detr-resnet-101").vision
     new = {"model_type": "detr", "backbone_config": {"model_type": "timm_backbone", "backbone": "resnet50"}}
     assert detr.spec_from_config(new).vision == preset("detr-resnet-50").vision
 
 
-@pytest.mark.parametrize("name", ["vit-tiny", "clip-vit-base-32", "resnet-18", "resnet-tiny", "detr-resnet-50"])
+@pytest.mark.parametrize(
+    "name", ["vit-tiny", "clip-vit-base-32", "resnet-18", "resnet-tiny", "detr-resnet-50"]
+)
 def test_the_config_of_every_family_reads_back(name: str) -> None:
     spec = preset(name)
     family = FAMILIES[spec.family]
@@ -217,11 +261,29 @@ def test_unknown_and_missing_names_surface(family: str) -> None:
 
 
 def tiny_detr() -> ModelSpec:
-    return ModelSpec.parse({"name": "tiny", "family": "detr", "vision": {
-        "kind": "detr", "pixels": {"size": 64, "mode": "fit", "longest": 96}, "width": 16, "heads": 2, "layers": 1,
-        "encoder_layers": 1, "feed_forward": 32, "queries": 5,
-        "backbone": {"stem_width": 8, "widths": (8, 16), "depths": (1, 1), "block": "basic", "frozen_norm": True},
-    }})
+    return ModelSpec.parse(
+        {
+            "name": "tiny",
+            "family": "detr",
+            "vision": {
+                "kind": "detr",
+                "pixels": {"size": 64, "mode": "fit", "longest": 96},
+                "width": 16,
+                "heads": 2,
+                "layers": 1,
+                "encoder_layers": 1,
+                "feed_forward": 32,
+                "queries": 5,
+                "backbone": {
+                    "stem_width": 8,
+                    "widths": (8, 16),
+                    "depths": (1, 1),
+                    "block": "basic",
+                    "frozen_norm": True,
+                },
+            },
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,8 +304,13 @@ def test_architectures_that_are_not_supported_are_refused(family: str, config: d
 
 
 def test_a_vit_that_the_format_cannot_hold_is_refused() -> None:
-    spec = ModelSpec.parse({"name": "bare", "family": "vit", "vision": {
-        **preset("vit-tiny").vision.to_dict(), "class_token": False}})
+    spec = ModelSpec.parse(
+        {
+            "name": "bare",
+            "family": "vit",
+            "vision": {**preset("vit-tiny").vision.to_dict(), "class_token": False},
+        }
+    )
     with pytest.raises(CheckpointError, match="class_token"):
         vit.config_from_spec(spec)
     with pytest.raises(CheckpointError, match="holds no ViT"):
@@ -253,13 +320,17 @@ def test_a_vit_that_the_format_cannot_hold_is_refused() -> None:
 def test_preprocessor_files_old_and_new() -> None:
     crop = PixelSpec(size=224, mode="crop")
     assert pixels_from_preprocessor({"size": 256, "crop_size": 224, "resample": 3}, crop) == PixelSpec(
-        size=224, mode="crop", resize=256, filter="bicubic")
+        size=224, mode="crop", resize=256, filter="bicubic"
+    )
     assert pixels_from_preprocessor({"size": 384, "resample": 2}, PixelSpec(size=224)) == PixelSpec(size=384)
     assert pixels_from_preprocessor({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, crop).resize == 256
-    assert pixels_from_preprocessor({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, crop).mode == "squash"
+    assert (
+        pixels_from_preprocessor({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, crop).mode == "squash"
+    )
     fit = PixelSpec(size=800, mode="fit", longest=1333)
     assert pixels_from_preprocessor({"size": 600, "max_size": 1000}, fit) == PixelSpec(
-        size=600, mode="fit", longest=1000)
+        size=600, mode="fit", longest=1000
+    )
     plain = pixels_from_preprocessor({"do_normalize": False}, crop)
     assert plain.mean == (0, 0, 0) and plain.std == (1, 1, 1)
     with pytest.raises(CheckpointError, match="rescale_factor"):

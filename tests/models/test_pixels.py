@@ -23,10 +23,23 @@ PROCESSORS = {
     "vit-base-16-224": ViTImageProcessorPil(),
     "vit-large-32-384": ViTImageProcessorPil(size={"height": 384, "width": 384}),
     "clip-vit-base-32": CLIPImageProcessorPil(),
-    "resnet-50": ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **IMAGENET),
+    "resnet-50": ConvNextImageProcessorPil(
+        size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **IMAGENET
+    ),
     "detr-resnet-50": DetrImageProcessorPil(do_pad=False),
 }
-SIZES = [(640, 480), (480, 640), (1, 1), (1, 37), (53, 1), (33, 47), (301, 7), (224, 224), (223, 225), (1333, 300)]
+SIZES = [
+    (640, 480),
+    (480, 640),
+    (1, 1),
+    (1, 37),
+    (53, 1),
+    (33, 47),
+    (301, 7),
+    (224, 224),
+    (223, 225),
+    (1333, 300),
+]
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -50,8 +63,11 @@ def test_as_the_hub_makes_them(name: str, size: tuple[int, int]) -> None:
 def test_the_file_we_write_makes_the_hub_do_the_same(name: str) -> None:
     spec = preset(name).vision.pixels
     file = preprocessor_from_pixels(spec)
-    kinds = {"ViTImageProcessor": ViTImageProcessorPil, "CLIPImageProcessor": CLIPImageProcessorPil,
-             "DetrImageProcessor": DetrImageProcessorPil}
+    kinds = {
+        "ViTImageProcessor": ViTImageProcessorPil,
+        "CLIPImageProcessor": CLIPImageProcessorPil,
+        "DetrImageProcessor": DetrImageProcessorPil,
+    }
     image = noise(90, 61)
     processor = kinds[file.pop("image_processor_type")](**file)
     expected = processor(image, return_tensors="pt", input_data_format="channels_last").pixel_values[0]
@@ -88,8 +104,13 @@ def test_padding_and_its_mask() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 64, "resize": 80}, {"size": 64, "mode": "crop", "resize": 60}, {"size": 64, "mode": "fit"},
-     {"size": 64, "longest": 90}, {"size": 64, "mode": "fit", "longest": 60}],
+    [
+        {"size": 64, "resize": 80},
+        {"size": 64, "mode": "crop", "resize": 60},
+        {"size": 64, "mode": "fit"},
+        {"size": 64, "longest": 90},
+        {"size": 64, "mode": "fit", "longest": 60},
+    ],
 )
 def test_impossible_specs_are_refused(wrong: dict) -> None:
     with pytest.raises(SpecError, match=r"resize|longest"):

@@ -30,11 +30,29 @@ EYES = [name for name, spec in presets().items() if spec.language is None and sp
 
 
 def tiny_detr() -> ModelSpec:
-    return ModelSpec.parse({"name": "tiny", "family": "detr", "vision": {
-        "kind": "detr", "pixels": {"size": 64, "mode": "fit", "longest": 96}, "width": 16, "heads": 2, "layers": 2,
-        "encoder_layers": 2, "feed_forward": 32, "queries": 5,
-        "backbone": {"stem_width": 8, "widths": (8, 16), "depths": (1, 1), "block": "basic", "frozen_norm": True},
-    }})
+    return ModelSpec.parse(
+        {
+            "name": "tiny",
+            "family": "detr",
+            "vision": {
+                "kind": "detr",
+                "pixels": {"size": 64, "mode": "fit", "longest": 96},
+                "width": 16,
+                "heads": 2,
+                "layers": 2,
+                "encoder_layers": 2,
+                "feed_forward": 32,
+                "queries": 5,
+                "backbone": {
+                    "stem_width": 8,
+                    "widths": (8, 16),
+                    "depths": (1, 1),
+                    "block": "basic",
+                    "frozen_norm": True,
+                },
+            },
+        }
+    )
 
 
 @pytest.mark.parametrize("name", EYES)
@@ -60,8 +78,15 @@ def _hub(config: dict) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("name", "published"),
-    [("vit-base-16-224", 85.8e6), ("vit-large-32-384", 305.6e6), ("clip-vit-base-32", 87.5e6),
-     ("clip-vit-large-14", 303.2e6), ("resnet-50", 23.5e6), ("resnet-18", 11.18e6), ("detr-resnet-50", 41.4e6)],
+    [
+        ("vit-base-16-224", 85.8e6),
+        ("vit-large-32-384", 305.6e6),
+        ("clip-vit-base-32", 87.5e6),
+        ("clip-vit-large-14", 303.2e6),
+        ("resnet-50", 23.5e6),
+        ("resnet-18", 11.18e6),
+        ("detr-resnet-50", 41.4e6),
+    ],
 )
 def test_published_sizes(name: str, published: float) -> None:
     assert parameter_counts(preset(name))["vision"] == pytest.approx(published, rel=2e-3)
@@ -69,8 +94,14 @@ def test_published_sizes(name: str, published: float) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("vit-large-32-384", (145, 1024)), ("detr-resnet-101", (100, 256)), ("resnet-50", (49, 2048)),
-     ("clip-vit-large-14", (257, 1024)), ("vit-tiny", (65, 128)), ("resnet-tiny", (64, 128))],
+    [
+        ("vit-large-32-384", (145, 1024)),
+        ("detr-resnet-101", (100, 256)),
+        ("resnet-50", (49, 2048)),
+        ("clip-vit-large-14", (257, 1024)),
+        ("vit-tiny", (65, 128)),
+        ("resnet-tiny", (64, 128)),
+    ],
 )
 def test_features_have_the_shape_that_the_model_tells(name: str, shape: tuple[int, int]) -> None:
     spec = preset(name)
@@ -96,7 +127,7 @@ def test_a_batch_is_its_pictures_one_by_one_and_a_seed_its_weights(name: str) ->
 
 
 def test_detr_pads_without_a_trace() -> None:
-    """Pictures of several sizes in one batch: each one's features are what it has alone, whatever fills the rest."""
+    """Pictures of several sizes in one batch have the features they have alone, whatever fills the rest."""
     model = build(tiny_detr()).eval()
     pictures = [torch.randn(3, 64, 90), torch.randn(3, 75, 41), torch.randn(3, 33, 96)]
     batch, mask = pad_pixels(pictures)
@@ -155,8 +186,18 @@ def test_pictures_of_another_size_are_refused() -> None:
 @pytest.mark.parametrize(
     ("vision", "message"),
     [
-        ({"kind": "vit", "pixels": {"size": 65}, "patch": 8, "width": 8, "layers": 1, "attention": {"heads": 2},
-          "feed_forward": {"width": 8}}, "multiple of patch"),
+        (
+            {
+                "kind": "vit",
+                "pixels": {"size": 65},
+                "patch": 8,
+                "width": 8,
+                "layers": 1,
+                "attention": {"heads": 2},
+                "feed_forward": {"width": 8},
+            },
+            "multiple of patch",
+        ),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (8, 16), "depths": (1,)}, "must be as many"),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (10,), "depths": (1,)}, "multiples of 4"),
         ({"kind": "detr", "pixels": {"size": 64}, "width": 18, "heads": 3}, "multiple of 4"),
@@ -169,17 +210,36 @@ def test_impossible_shapes_are_refused(vision: dict, message: str) -> None:
 
 def packable(**changes: object) -> ModelSpec:
     """Odd on purpose: heads of 20, 26 positions, a hidden width that no vector length divides."""
-    vision = {"kind": "vit", "pixels": {"size": 35}, "patch": 7, "width": 60, "layers": 2, "attention":
-              {"heads": 3, "bias": True}, "feed_forward": {"width": 77, "bias": True}, **changes}
+    vision = {
+        "kind": "vit",
+        "pixels": {"size": 35},
+        "patch": 7,
+        "width": 60,
+        "layers": 2,
+        "attention": {"heads": 3, "bias": True},
+        "feed_forward": {"width": 77, "bias": True},
+        **changes,
+    }
     return ModelSpec.parse({"vision": vision})
 
 
 @pytest.mark.skipif(not prepackable(), reason="this processor has no bfloat16 instructions")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"class_token": False, "final_norm": False, "input_norm": True, "patch_bias": False,
-          "feed_forward": {"width": 77, "bias": True, "activation": "quick_gelu"}},
-     {"attention": {"heads": 1, "head_width": 20, "bias": False}, "feed_forward": {"width": 64, "bias": False}}],
+    [
+        {},
+        {
+            "class_token": False,
+            "final_norm": False,
+            "input_norm": True,
+            "patch_bias": False,
+            "feed_forward": {"width": 77, "bias": True, "activation": "quick_gelu"},
+        },
+        {
+            "attention": {"heads": 1, "head_width": 20, "bias": False},
+            "feed_forward": {"width": 64, "bias": False},
+        },
+    ],
     ids=["plain", "clip", "one-head"],
 )
 def test_prepacked_features_are_as_near_to_full_precision(changes: dict) -> None:
@@ -187,7 +247,9 @@ def test_prepacked_features_are_as_near_to_full_precision(changes: dict) -> None
     pixels = torch.randn(3, 3, 35, 35)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * (parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.5))
+            parameter.copy_(
+                torch.randn_like(parameter) * (parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.5)
+            )
         full = model(pixels)
         half = model.bfloat16()(pixels).float()
         packed = prepack(model)
@@ -201,6 +263,9 @@ def test_prepacked_features_are_as_near_to_full_precision(changes: dict) -> None
 
 
 def test_prepack_leaves_alone_what_it_cannot_help() -> None:
-    for model in (build(preset("vit-tiny")), build(preset("resnet-tiny")).bfloat16(),
-                  build(packable(feed_forward={"width": 8, "gated": True})).bfloat16()):
+    for model in (
+        build(preset("vit-tiny")),
+        build(preset("resnet-tiny")).bfloat16(),
+        build(packable(feed_forward={"width": 8, "gated": True})).bfloat16(),
+    ):
         assert prepack(model) is model

@@ -10,7 +10,7 @@ from sepiola.data.tidepool.canvas import Canvas
 from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
 from sepiola.data.tidepool.words import COLOURS, SHAPES, Key, plural, word
 
-COUNTS = (1, 2, 3, 4, 5)
+COUNTS = (1, 2, 3, 4)
 COLUMNS, ROWS = 3, 2
 
 

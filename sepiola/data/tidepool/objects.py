@@ -79,7 +79,7 @@ class Objects(Family):
         )
         objects = []
         for shape, colour, fill, x in traits:
-            place = {"x": x + rng.randint(-1, 1), "y": rng.randint(16, 48)}
+            place = {"x": x + rng.randint(-1, 1), "y": rng.randint(24, 40)}
             objects.append({"shape": shape, "colour": colour, "fill": fill, **place})
         return {"objects": objects}
 

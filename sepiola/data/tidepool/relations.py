@@ -1,4 +1,4 @@
-"""Relations: objects around a black star; what lies to its left, to its right, above or below it."""
+"""Relations: objects around a black star; what colour lies to its left, right, above or below."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class Relations(Family):
             "lecture": "To say where something is, start from a known object and look to the side that is "
             "named.",
             "hint": "Start from the black star.",
-            "question.left": "Which shape is to the left of the star?",
-            "question.right": "Which shape is to the right of the star?",
-            "question.up": "Which shape is above the star?",
-            "question.down": "Which shape is below the star?",
-            "option": "the {option}",
-            "solution": "The star has a {colour} {right} {side}, so the answer is the {right}.",
+            "question.left": "What color is the shape to the left of the star?",
+            "question.right": "What color is the shape to the right of the star?",
+            "question.up": "What color is the shape above the star?",
+            "question.down": "What color is the shape below the star?",
+            "option": "{option}",
+            "solution": "The star has a {right} {shape} {side}, so the answer is {right}.",
             "caption": "The star has {objects}.",
             "object": "a {colour} {shape} {side}",
         },
         "zh": {
             "lecture": "说明位置时，先找到已知的物体，再看题目所说的方向。",
             "hint": "先找到黑色的星形。",
-            "question.left": "星形的左边是什么图形？",
-            "question.right": "星形的右边是什么图形？",
-            "question.up": "星形的上边是什么图形？",
-            "question.down": "星形的下边是什么图形？",
+            "question.left": "星形的左边的图形是什么颜色？",
+            "question.right": "星形的右边的图形是什么颜色？",
+            "question.up": "星形的上边的图形是什么颜色？",
+            "question.down": "星形的下边的图形是什么颜色？",
             "option": "{option}",
-            "solution": "星形的{side}是{colour}的{right}，所以答案是{right}。",
+            "solution": "星形的{side}是{right}的{shape}，所以答案是{right}。",
             "caption": "星形的{objects}。",
             "object": "{side}是{colour}的{shape}",
         },
@@ -69,7 +69,7 @@ class Relations(Family):
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         objects = scene["objects"]
         options, answer = choose(
-            rng, objects[kind]["shape"], [o["shape"] for o in objects.values()], len(objects)
+            rng, objects[kind]["colour"], [o["colour"] for o in objects.values()], len(objects)
         )
         return Query(kind, options, answer)
 
@@ -77,7 +77,7 @@ class Relations(Family):
         return "solution"
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
-        return {"side": _relation(language, query.kind), "colour": scene["objects"][query.kind]["colour"]}
+        return {"side": _relation(language, query.kind), "shape": scene["objects"][query.kind]["shape"]}
 
     def caption(self, scene: Scene, language: str) -> str:
         objects = [

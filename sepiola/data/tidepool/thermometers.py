@@ -66,8 +66,8 @@ class Thermometers(Family):
     def sample(self, rng: random.Random, kind: str) -> Scene:
         left, right = rng.sample(READINGS, 2)
         return {
-            "left": {"reading": left, "x": rng.randint(9, 20), "y": rng.randint(51, 55)},
-            "right": {"reading": right, "x": rng.randint(40, 51), "y": rng.randint(51, 55)},
+            "left": {"reading": left, "x": rng.randint(11, 17), "y": rng.randint(51, 55)},
+            "right": {"reading": right, "x": rng.randint(43, 49), "y": rng.randint(51, 55)},
         }
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:

@@ -1,7 +1,8 @@
 """DETR (arXiv 2005.12872): a ResNet's map, a Transformer encoder over it, and a decoder over learned queries.
 
-Features are the decoder's final states, one for each query: what Multimodal-CoT takes from an image. Positions
-(two-dimensional sines, and the queries' own embeddings) are added to queries and keys at every layer, never to values.
+Features are the decoder's final states, one for each query: what Multimodal-CoT takes from an image.
+Positions (two-dimensional sines, and the queries' own embeddings) are added to queries and keys at every
+layer, never to values.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class DecoderLayer(nn.Module):
         self.feed_forward = _feed_forward(spec)
         self.feed_forward_norm = nn.LayerNorm(spec.width)
 
-    def forward(self, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor, bias: Tensor | None
+    ) -> Tensor:
         placed = x + queries
         x = self.attention_norm(x + self.attention(placed, placed, x))
         x = self.cross_norm(x + self.cross(x + queries, keys, memory, bias))
@@ -103,15 +106,17 @@ class DETR(nn.Module):
     def forward(self, pixels: Tensor, *, pixel_mask: Tensor | None = None) -> Tensor:
         """Features `(batch, queries, width)`.
 
-        `pixel_mask` `(batch, height, width)` is 1 where a picture is and 0 on the padding to its right and below it.
+        `pixel_mask` `(batch, height, width)` is 1 where a picture is and 0 on the padding to its right and
+        below it.
         """
         maps, inside = self._maps(pixels, pixel_mask)
         x = self.project(maps).flatten(2).transpose(1, 2)
         positions = sine_positions(inside, self.width).to(x.dtype)
         bias = None
         if pixel_mask is not None:
+            seen = inside.flatten(1).long()
             bias = mask_bias(
-                None, inside.flatten(1).long(), causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device
+                None, seen, causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device
             )
         for layer in self.encoder:
             x = layer(x, positions, bias)
@@ -123,7 +128,8 @@ class DETR(nn.Module):
         return self.norm(states)
 
     def _maps(self, pixels: Tensor, pixel_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The backbone's maps `(batch, width, rows, columns)` and, `(batch | 1, rows, columns)`, what is inside.
+        """The backbone's maps `(batch, width, rows, columns)`; what is picture in them `(batch | 1, rows,
+        columns)`.
 
         With a mask every picture runs through the backbone at its own size, so that what a batch pads it with
         never reaches its border and its features do not depend on its neighbours.
@@ -146,7 +152,8 @@ class DETR(nn.Module):
 
 
 def sine_positions(inside: Tensor, width: int, temperature: float = 10_000.0) -> Tensor:
-    """Sines and cosines of row and column `(batch, rows * columns, width)`, scaled so that a picture spans 2π.
+    """Sines and cosines of row and column `(batch, rows * columns, width)`, scaled so that a picture spans
+    2π.
 
     `inside` `(batch, rows, columns)` is true where the picture is; row and column are counted over it.
     """

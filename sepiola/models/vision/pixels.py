@@ -1,7 +1,7 @@
 """From a picture to a vision encoder's pixels: resize, crop, rescale, normalise, with Pillow and torch alone.
 
-The steps and their rounding are those of the Hub's image processors (ViT, CLIP, ConvNeXT for ResNet, DETR), so that
-published weights see what they were trained on. No step depends on chance.
+The steps and their rounding are those of the Hub's image processors (ViT, CLIP, ConvNeXT for ResNet, DETR),
+so that published weights see what they were trained on. No step depends on chance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> Tensor:
 def pad_pixels(pixels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """One batch `(batch, 3, height, width)` of pictures of several sizes, and its `pixel_mask` for DETR.
 
-    Pictures stand at the top left, zeros fill the rest; the mask `(batch, height, width)` is 1 on the pictures.
+    Pictures stand at the top left, zeros fill the rest; the mask `(batch, height, width)` is 1 on pictures.
     """
     height, width = (max(p.shape[axis] for p in pixels) for axis in (1, 2))
     batch = pixels[0].new_zeros((len(pixels), 3, height, width))
@@ -58,9 +58,10 @@ def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
 
 
 def _crop(image: Image.Image, spec: PixelSpec, kind: Image.Resampling) -> Image.Image:
-    """The centre of the resized picture. Only the centre is computed: a thin picture would else grow without end.
+    """The centre of the resized picture, and only it is computed: a thin picture would else grow huge.
 
-    Each side has a pass of its own, because a pass over both with a box is not what Pillow's resize and crop give.
+    Each side has a pass of its own, because a pass over both with a box is not what Pillow's resize and
+    crop give.
     """
     width, height = image.size
     left, right = _centre(width, min(image.size), spec)
@@ -77,7 +78,8 @@ def _centre(side: int, shorter: int, spec: PixelSpec) -> tuple[float, float]:
 
 
 def _fitted(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
-    """Width and height with the shorter side at `spec.size`, or less where the longer would pass `spec.longest`."""
+    """Width and height with the shorter side at `spec.size`, or less if the longer would pass
+    `spec.longest`."""
     assert spec.longest is not None
     short, long = min(size), max(size)
     exact = min(spec.size, spec.longest * short / long)

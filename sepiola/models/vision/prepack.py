@@ -1,4 +1,4 @@
-"""A ViT laid out for inference on a CPU in bfloat16: weights packed once, residuals and GELU inside the products.
+"""A ViT for inference on a CPU in bfloat16: weights packed once, residuals and GELU inside the products.
 
 Eager PyTorch lays a weight out anew at every product, and its fused attention spends more time around a short
 sequence's two products than in them; here they are two plain products and a softmax.
@@ -13,22 +13,26 @@ from sepiola.models.transformer import PreNormLayer
 from sepiola.models.vision.vit import ViT
 from sepiola.nn.feedforward import FeedForward
 
-# Above this many patches the scores no longer fit the processor's cache, and fused attention is the faster one.
+# Above this many patches the scores of a batch (100 MB at 8 × 16 × 640²) would crowd the memory: fused
+# attention.
 _SHORT = 640
 
 
 def prepack(model: nn.Module, *, batch: int = 8) -> nn.Module:
     """`model` with the same features in less time, for inference alone; the model itself is left as it is.
 
-    For a ViT in bfloat16 on a CPU with bfloat16 instructions; anything else is returned unchanged. Packing copies
-    the weights, so later changes to the model's are not seen. `batch` is the size that the packing is tuned for; every
-    size is right. Scores are rounded to bfloat16 before the softmax.
+    For a ViT in bfloat16 on a CPU with bfloat16 instructions; anything else is returned unchanged. Packing
+    copies the weights, so later changes to the model's are not seen. `batch` is the size that the packing
+    is tuned for; every size is right. Scores are rounded to bfloat16 before the softmax.
     """
     if not isinstance(model, ViT) or model.positions.dtype != torch.bfloat16:
         return model
     if model.positions.device.type != "cpu" or not prepackable():
         return model
-    if model.spec.feed_forward.gated or model.spec.attention.kv_heads not in (None, model.spec.attention.heads):
+    if model.spec.feed_forward.gated or model.spec.attention.kv_heads not in (
+        None,
+        model.spec.attention.heads,
+    ):
         return model
     return _PackedViT(model, batch).eval()
 
@@ -42,7 +46,7 @@ def prepackable() -> bool:
 
 
 class _Linear:
-    """A packed weight; `x` `(…, width)` may get a residual of the output's shape or an activation in the product."""
+    """A packed weight; the product may take in an activation, or a residual of the output's shape."""
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
@@ -77,7 +81,8 @@ class _Layer:
         batch, tokens, _ = qkv.shape
         heads = qkv.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         if tokens > _SHORT:
-            attended = nn.functional.scaled_dot_product_attention(*heads, scale=self.scale)
+            q, k, v = heads
+            attended = nn.functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
         else:
             q, k, v = heads.reshape(3, batch * self.heads, tokens, -1)
             scores = torch.bmm(q.mul_(self.scale), k.transpose(1, 2))
@@ -86,12 +91,14 @@ class _Layer:
 
 
 class _PackedViT(nn.Module):
-    """A ViT whose layers run packed; it reads the small weights (norms, positions, class token) from the model."""
+    """A ViT whose layers run packed; norms, positions and the class token are read from the model."""
 
     def __init__(self, model: ViT, batch: int) -> None:
         super().__init__()
         self.spec, self.width, self.patches = model.spec, model.width, model.patches
-        self._model = [model]  # in a list: not a submodule, so that nothing here has weights to train or to save
+        self._model = [
+            model
+        ]  # in a list: not a submodule, so that nothing here has weights to train or to save
         rows = batch * model.patches
         self._layers = [_Layer(layer, rows) for layer in model.layers if isinstance(layer, PreNormLayer)]
 

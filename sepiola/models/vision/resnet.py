@@ -1,4 +1,5 @@
-"""ResNet v1.5 (arXiv 1512.03385): the strides stand in the 3×3 convolutions, as in torchvision and on the Hub."""
+"""ResNet v1.5 (arXiv 1512.03385): the strides are in the 3×3 convolutions, as in torchvision and on the
+Hub."""
 
 from __future__ import annotations
 

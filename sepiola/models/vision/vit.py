@@ -1,7 +1,7 @@
 """Vision Transformer (arXiv 2010.11929), plain and as CLIP's image encoder (CLIP: arXiv 2103.00020).
 
-Patches do not overlap, so their embedding is one matrix product over the patches laid out as rows; on a CPU that is
-faster than the convolution it replaces.
+Patches do not overlap, so their embedding is one matrix product over the patches laid out as rows; on a CPU
+that is faster than the convolution it replaces.
 """
 
 from __future__ import annotations
