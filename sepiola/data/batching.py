@@ -86,7 +86,9 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)
+        }
         return replace(self, **moved)
 
 
@@ -99,14 +101,20 @@ class Collator:
     """
 
     def __init__(
-        self, tokens: SpecialTokens, *, decoder_only: bool = False, packed: bool = False,
-        source_tokens: int = 512, target_tokens: int = 512, features: FeatureRows | None = None,
+        self,
+        tokens: SpecialTokens,
+        *,
+        decoder_only: bool = False,
+        packed: bool = False,
+        source_tokens: int = 512,
+        target_tokens: int = 512,
+        features: FeatureRows | None = None,
         pixels: Callable[[ImageRef], Tensor] | None = None,
     ) -> None:
         if packed and pixels is not None and features is None:
             raise DataError(
-                "packed batches need image features computed beforehand; unset `packed`, or freeze the vision "
-                "encoder"
+                "packed batches need image features computed beforehand; unset `packed`, or freeze the "
+                "vision encoder"
             )
         self.special = tokens
         self.decoder_only = decoder_only
@@ -227,8 +235,8 @@ def _lay_pixels(
     shapes = {tuple(picture.shape) for row in opened for picture in row}
     if len(shapes) > 1:
         raise DataError(
-            f"pictures of several sizes cannot stand in one batch: {sorted(shapes)}; use a pixel mode that gives "
-            "one size (squash, crop), batch: 1, or freeze the vision encoder"
+            f"pictures of several sizes cannot stand in one batch: {sorted(shapes)}; use a pixel mode that "
+            "gives one size (squash, crop), batch: 1, or freeze the vision encoder"
         )
     most = max(len(row) for row in opened)
     images = torch.zeros(len(samples), most, *next(iter(shapes)))

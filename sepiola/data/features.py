@@ -1,9 +1,11 @@
-"""Features of a frozen eye, computed once for each encoder and image, kept on disk, and read through memory maps.
+"""Features of a frozen eye, computed once for each encoder and image, kept on disk, and read through memory
+maps.
 
-Images are known by the SHA-256 of their bytes, so the same picture under two names is computed once, and encoders by their
-spec and weights, so a changed eye never meets old features. Two files grow by appending: `features.bin` holds float16 rows,
-`index.jsonl` says which belong to which image and carries a checksum. A line of the index is written after its rows are on
-the disk; what a kill, a cut file or a bad block has damaged is computed anew.
+Images are known by the SHA-256 of their bytes, so the same picture under two names is computed once, and
+encoders by their spec and weights, so a changed eye never meets old features. Two files grow by appending:
+`features.bin` holds float16 rows, `index.jsonl` says which belong to which image and carries a checksum. A
+line of the index is written after its rows are on the disk; what a kill, a cut file or a bad block has
+damaged is computed anew.
 """
 
 from __future__ import annotations
@@ -51,13 +53,20 @@ class _Entry:
 class FeatureCache:
     """The features of images under one encoder, `width` numbers a patch, in `folder/encoder_key`.
 
-    `encode` turns pixels `(batch, 3, height, width)` into features `(batch, patches, width)` and `to_pixels` opens an image.
-    Several processes may use one folder. Within a process, a file that was read once is taken not to change.
+    `encode` turns pixels `(batch, 3, height, width)` into features `(batch, patches, width)` and `to_pixels`
+    opens an image. Several processes may use one folder. Within a process, a file that was read once is taken
+    not to change.
     """
 
     def __init__(
-        self, folder: Path, encoder_key: str, encode: Callable[[Tensor], Tensor], *, width: int,
-        to_pixels: Callable[[ImageRef], Tensor], batch: int = 16,
+        self,
+        folder: Path,
+        encoder_key: str,
+        encode: Callable[[Tensor], Tensor],
+        *,
+        width: int,
+        to_pixels: Callable[[ImageRef], Tensor],
+        batch: int = 16,
     ) -> None:
         self.folder = Path(folder) / encoder_key
         self.encode = encode
@@ -75,24 +84,29 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{self.folder}: the feature cache cannot be made here ({error.strerror})") from None
+            raise DataError(
+                f"{self.folder}: the feature cache cannot be made here ({error.strerror})"
+            ) from None
         self._read_index()
 
     def __contains__(self, image: ImageRef) -> bool:
         return self._digest(image) in self._entries
 
     def rows(self, samples: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
-        """Features `(patches, width)` float16 of each sample's images, one after another; `(0, width)` without images.
+        """Features `(patches, width)` float16 of each sample's images, one after another; `(0, width)`
+        without images.
 
-        What is missing is computed first. Raises DataError for an image that cannot be read, or features that are not
-        finite in float16.
+        What is missing is computed first. Raises DataError for an image that cannot be read, or features that
+        are not finite in float16.
         """
         self.fill([image for images in samples for image in images])
         empty = torch.empty(0, self.width, dtype=torch.float16)
         return [torch.cat([self._read(image) for image in images]) if images else empty for images in samples]
 
     def get(self, samples: Sequence[Sequence[ImageRef]]) -> tuple[Tensor, Tensor | None]:
-        """A model's `images` `(batch, patches, width)` and `image_mask`, None when all have as many patches or none."""
+        """A model's `images` `(batch, patches, width)` and `image_mask`, None when all have as many patches
+        or none.
+        """
         return lay_features([[row] for row in self.rows(samples)])
 
     def fill(self, images: Sequence[ImageRef]) -> None:
@@ -121,11 +135,14 @@ class FeatureCache:
                 features = self.encode(torch.stack([pixels for _, pixels in group])).detach().cpu()
             if features.shape[0] != len(group) or features.dim() != 3 or features.shape[2] != self.width:
                 raise DataError(
-                    f"the encoder gave {tuple(features.shape)}; expected ({len(group)}, patches, {self.width})"
+                    f"the encoder gave {tuple(features.shape)}; expected ({len(group)}, patches, "
+                    f"{self.width})"
                 )
             for (digest, _), rows in zip(group, features.to(torch.float16), strict=True):
                 if not bool(torch.isfinite(rows).all()):
-                    raise DataError(f"the encoder's features of image {digest[:12]} are not finite in float16")
+                    raise DataError(
+                        f"the encoder's features of image {digest[:12]} are not finite in float16"
+                    )
                 computed[digest] = rows.numpy()
         return computed
 
@@ -142,7 +159,12 @@ class FeatureCache:
                             continue
                         raw = np.ascontiguousarray(rows).tobytes()
                         data.write(raw)
-                        entry = {"image": digest, "start": end, "patches": len(rows), "crc32": zlib.crc32(raw)}
+                        entry = {
+                            "image": digest,
+                            "start": end,
+                            "patches": len(rows),
+                            "crc32": zlib.crc32(raw),
+                        }
                         lines += json.dumps(entry) + "\n"
                         end += len(rows)
                     data.flush()
@@ -152,7 +174,8 @@ class FeatureCache:
                     index.write(lines.encode())
             except OSError as error:
                 raise DataError(
-                    f"{self.folder}: features cannot be written ({error.strerror}); what was computed before is kept"
+                    f"{self.folder}: features cannot be written ({error.strerror}); what was computed before "
+                    "is kept"
                 ) from None
             self._read_index()
 
@@ -179,7 +202,9 @@ class FeatureCache:
         return True
 
     def _read_index(self) -> None:
-        """Takes in the lines that are new and whose rows are there. A later line of an image replaces an earlier one."""
+        """Takes in the lines that are new and whose rows are there. A later line of an image replaces an
+        earlier one.
+        """
         if not self._index_file.exists():
             return
         rows = self._data_file.stat().st_size // self._row_bytes if self._data_file.exists() else 0

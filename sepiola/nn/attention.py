@@ -22,7 +22,9 @@ KEPT_KEYS = 1024
 class SelfAttention(nn.Module):
     """Self-attention; queries, keys and values come from one matrix, laid out in this order."""
 
-    def __init__(self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
+    def __init__(
+        self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None
+    ) -> None:
         super().__init__()
         self.heads = spec.heads
         self.kv_heads = spec.kv_heads or spec.heads
@@ -35,11 +37,19 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
 
     def forward(
-        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
-        """`x` `(batch, tokens, width)`; `bias` is added to the scores, `(batch | 1, heads | 1, tokens, keys)`."""
+        """`x` `(batch, tokens, width)`; `bias` is added to the scores, `(batch | 1, heads | 1, tokens,
+        keys)`.
+        """
         batch, tokens, _ = x.shape
-        heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        heads = (
+            self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        )
         q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
@@ -73,7 +83,9 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
 
     def project(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `(batch, kv_heads, positions, head_width)` of a context `(batch, positions, width)`."""
+        """Keys and values `(batch, kv_heads, positions, head_width)` of a context `(batch, positions,
+        width)`.
+        """
         batch, positions, _ = context.shape
         heads = self.kv(context).view(batch, positions, 2 * self.kv_heads, self.head_width).transpose(1, 2)
         k, v = heads.chunk(2, dim=1)
@@ -89,8 +101,8 @@ class CrossAttention(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
     """Attention over heads `(batch, heads, tokens, head_width)`, as `(batch, tokens, heads * head_width)`.
 
-    Training on a CPU keeps the probabilities of up to 1024 keys for the backward pass: torch's own backward there is three
-    to four times slower, and slower still when the bias learns.
+    Training on a CPU keeps the probabilities of up to 1024 keys for the backward pass: torch's own backward
+    there is three to four times slower, and slower still when the bias learns.
     """
     learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad)
     if learns and q.device.type == "cpu" and k.shape[2] <= KEPT_KEYS:
@@ -155,23 +167,31 @@ class _KeptAttention(torch.autograd.Function):
 
 
 def mask_bias(
-    query_segments: Tensor | None, key_segments: Tensor | None, *, causal: int | None, queries: int, keys: int,
-    dtype: torch.dtype, device: torch.device,
+    query_segments: Tensor | None,
+    key_segments: Tensor | None,
+    *,
+    causal: int | None,
+    queries: int,
+    keys: int,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor | None:
     """The additive mask `(batch | 1, 1, queries, keys)`, or None when everything is seen.
 
-    Segments are integers: 0 is padding, and positions see each other when they hold the same number (a plain 0/1
-    attention mask is the case of one segment). `causal` is the position of the first query among the keys, None for
-    attention in both directions. A query that may see nothing (padding) sees everything, so that no row is
-    empty; what it computes is never read.
+    Segments are integers: 0 is padding, and positions see each other when they hold the same number (a plain
+    0/1 attention mask is the case of one segment). `causal` is the position of the first query among the
+    keys, None for attention in both directions. A query that may see nothing (padding) sees everything, so
+    that no row is empty; what it computes is never read.
     """
     allowed: Tensor | None = None
     if causal is not None and queries > 1:
         rows = torch.arange(causal, causal + queries, device=device)
         allowed = (torch.arange(keys, device=device) <= rows[:, None])[None]
     if key_segments is not None:
-        same = (key_segments > 0)[:, None] if query_segments is None else (
-            (query_segments[:, :, None] == key_segments[:, None]) & (key_segments > 0)[:, None]
+        same = (
+            (key_segments > 0)[:, None]
+            if query_segments is None
+            else ((query_segments[:, :, None] == key_segments[:, None]) & (key_segments > 0)[:, None])
         )
         allowed = same if allowed is None else allowed & same
     if allowed is None:

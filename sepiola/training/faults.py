@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+def locate(model: nn.Module, forwards: Sequence[Callable[[], object]]) -> str:
+    """Where a loss or a gradient that is not finite began; `forwards` compute the loss of each batch."""
+    if parameter := first_bad_gradient(model):
+        return f"first in the gradient of {parameter}"
+    if weight := first_bad_weight(model):
+        return f"for the weight {weight} is not"
+    for forward in forwards:
+        if module := first_bad_module(model, forward):
+            return f"first in the output of {module}"
+    return "first in the output head"
 
 
 def first_bad_module(model: nn.Module, forward: Callable[[], object]) -> str | None:

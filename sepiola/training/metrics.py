@@ -61,7 +61,9 @@ def _line(values: Mapping[str, Value]) -> str:
 
 
 def _board(folder: Path, step: int | None) -> Any:
-    """TensorBoard's writer, or None where it is not installed (the extra `train`); the JSON lines hold the same."""
+    """TensorBoard's writer, or None where it is not installed (the extra `train`); the JSON lines hold the
+    same.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

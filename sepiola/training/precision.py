@@ -22,7 +22,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    # `mkldnn._is_mkldnn_bf16_supported` is true on any AVX-512 machine, where bfloat16 is emulated and slower.
+    # `mkldnn._is_mkldnn_bf16_supported` is true on any AVX-512 machine, even where bfloat16 is emulated.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if "avx512_bf16" in capabilities:
         return bool(capabilities["avx512_bf16"] or capabilities.get("amx_bf16"))

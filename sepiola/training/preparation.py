@@ -59,12 +59,12 @@ def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:
         largest = max((*sample.source, *sample.target))
         if largest >= spec.vocabulary:
             raise TrainingError(
-                f"sample {sample.id}: token {largest} is outside the model's vocabulary of {spec.vocabulary}; the tokenizer "
-                "is another model's"
+                f"sample {sample.id}: token {largest} is outside the model's vocabulary of "
+                f"{spec.vocabulary}; the tokenizer is another model's"
             )
         longest = sample.length if spec.kind == "decoder" else max(len(sample.source), len(sample.target))
         if learned is not None and longest > learned:
             raise TrainingError(
-                f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower source_tokens or "
-                "target_tokens"
+                f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower "
+                "source_tokens or target_tokens"
             )

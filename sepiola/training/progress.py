@@ -21,10 +21,18 @@ class Display:
         self.console = console or Console(stderr=True)
         self._first: tuple[float, int] | None = None
         self._last = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(), console=self.console,
-        ) if self.console.is_terminal else None
+        self._bar = (
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            if self.console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> Display:
         if self._bar is not None:

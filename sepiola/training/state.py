@@ -48,8 +48,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             temporary.unlink()
         kept = "; the one written before is kept" if path.exists() else ""
         raise CheckpointError(
-            f"{path}: cannot be written ({reason}; {_free(path.parent)} free on this disk){kept}. Make room, then go on "
-            "with --resume"
+            f"{path}: cannot be written ({reason}; {_free(path.parent)} free on this disk){kept}. Make room, "
+            "then go on with --resume"
         ) from error
     except BaseException:
         with contextlib.suppress(OSError):
@@ -69,7 +69,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a training state ({error}); remove it to begin anew") from None
+        raise CheckpointError(
+            f"{path}: cannot be read as a training state ({error}); remove it to begin anew"
+        ) from None
 
 
 def sweep(folder: Path) -> None:
@@ -85,8 +87,13 @@ def random_state() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "python": (version, list(internal), gauss),
-        "numpy": (str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss),
-                  float(cached)),
+        "numpy": (
+            str(name),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ),
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

@@ -42,7 +42,7 @@ WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines o
 MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
 
 
-class InterruptedTraining(TrainingError):
+class InterruptedTrainingError(TrainingError):
     """The run was asked to stop; its state is saved."""
 
 
@@ -84,10 +84,20 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, stage: StageSpec, samples: Sequence[Sample], *, folder: Path,
-        validation: Sequence[Sample] = (), seed: int = 0, device: torch.device | str = "cpu",
-        features: FeatureRows | None = None, pixels: Callable[[ImageRef], Tensor] | None = None,
-        log_every: int = 10, tensorboard: bool = False, console: Console | None = None,
+        self,
+        model: nn.Module,
+        stage: StageSpec,
+        samples: Sequence[Sample],
+        *,
+        folder: Path,
+        validation: Sequence[Sample] = (),
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        features: FeatureRows | None = None,
+        pixels: Callable[[ImageRef], Tensor] | None = None,
+        log_every: int = 10,
+        tensorboard: bool = False,
+        console: Console | None = None,
     ) -> None:
         if not samples:
             raise TrainingError(f"stage '{stage.name}': there are no samples to train on")
@@ -107,8 +117,13 @@ class Trainer:
         spec: Any = model.spec
         check_lengths(spec, [*self.samples, *self.validation])
         self.collate = Collator(
-            spec.tokens, decoder_only=spec.kind == "decoder", packed=stage.packed,
-            source_tokens=stage.source_tokens, target_tokens=stage.target_tokens, features=features, pixels=pixels,
+            spec.tokens,
+            decoder_only=spec.kind == "decoder",
+            packed=stage.packed,
+            source_tokens=stage.source_tokens,
+            target_tokens=stage.target_tokens,
+            features=features,
+            pixels=pixels,
         )
         self.sampler = BatchSampler(
             [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
@@ -136,8 +151,8 @@ class Trainer:
 
         With `resume` it goes on from the folder's state, if there is one. Raises TrainingError when the
         folder holds a run and `resume` is not set, when that run is another, or when the loss or a gradient
-        is not finite; InterruptedTraining after Ctrl-C or SIGTERM; CheckpointError when the state cannot be written
-        or read.
+        is not finite; InterruptedTrainingError after Ctrl-C or SIGTERM; CheckpointError when the state cannot
+        be written or read.
         """
         if self.device.type == "cpu":
             keep_pages()
@@ -160,13 +175,16 @@ class Trainer:
         while self.at.step < self.steps:
             if stop.received is not None:
                 self._save(self._snapshot())
-                raise InterruptedTraining(
+                raise InterruptedTrainingError(
                     f"stage '{self.stage.name}' stopped by {stop.received} after step {self.at.step} of "
-                    f"{self.steps}; everything is saved in {self.folder}. Run the same command with --resume to go on"
+                    f"{self.steps}; everything is saved in {self.folder}. Run the same command with --resume "
+                    "to go on"
                 )
             self._step(log)
-            due = self.at.step % self.stage.save_every == 0 if self.stage.save_every else (
-                time.monotonic() - saved > SAVE_SECONDS
+            due = (
+                self.at.step % self.stage.save_every == 0
+                if self.stage.save_every
+                else (time.monotonic() - saved > SAVE_SECONDS)
             )
             if due or self.at.step == self.steps:
                 self._save(self._snapshot())
@@ -212,9 +230,7 @@ class Trainer:
         return total
 
     def _clip(self, before: dict[str, Any], batches: Sequence[Batch]) -> float:
-        """Scales the gradient down to the stage's `clip`; returns its norm before. Raises TrainingError if
-        not finite.
-        """
+        """Scales the gradient down to the stage's `clip`; returns its norm before. It must be finite."""
         gradients = [p.grad for p in self.learning if p.grad is not None]
         norm = get_total_norm(gradients).item()
         if not norm < float("inf"):
@@ -225,25 +241,18 @@ class Trainer:
 
     def _refuse(self, what: str, before: dict[str, Any], *batches: Batch) -> None:
         """Saves the state before this step, which is not applied, and says where the fault began."""
-        parameter = faults.first_bad_gradient(self.model)
-        where = f"first in the gradient of {parameter}" if parameter else None
         self._restore_place(before)
-        if where is None and (weight := faults.first_bad_weight(self.model)):
-            where = f"the weight {weight} is already not finite"
-        if where is None:
-            with self._autocast():
-                for batch in batches:
-                    module = faults.first_bad_module(self.model, partial(self.loss, self.model, batch))
-                    where = where or (f"first in the output of {module}" if module else None)
+        with self._autocast():
+            where = faults.locate(self.model, [partial(self.loss, self.model, batch) for batch in batches])
         self.optimizer.zero_grad(set_to_none=True)
         self._restore_place(before)
         self._save(self._snapshot())
         ids = [identity for batch in batches for identity in batch.ids]
         shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
         raise TrainingError(
-            f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where or 'in the head'}; "
-            f"samples {shown}. The step was not applied; the weights before it are in {self.state_file}. Look at "
-            f"these samples, or lower learning_rate ({self.stage.learning_rate:g}), lengthen warmup "
+            f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where}; "
+            f"samples {shown}. The step was not applied; the weights before it are in {self.state_file}. "
+            f"Look at these samples, or lower learning_rate ({self.stage.learning_rate:g}), lengthen warmup "
             f"({self.stage.warmup}) or use precision: float32"
         )
 
@@ -365,13 +374,15 @@ class Trainer:
             return False
         if not resume:
             raise TrainingError(
-                f"{self.folder} already holds a run of stage '{self.stage.name}'; resume it with --resume, or take "
-                "another folder"
+                f"{self.folder} already holds a run of stage '{self.stage.name}'; resume it with --resume, "
+                "or take another folder"
             )
         saved = state.load(self.state_file)
         ours, theirs = self._identity(), saved["run"]
         different = [
-            f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
+            f"{key}: {theirs.get(key)!r} then, {value!r} now"
+            for key, value in ours.items()
+            if theirs.get(key) != value
         ]
         if different:
             raise TrainingError(

@@ -1,4 +1,6 @@
-"""Batches: what stands where, order and resume of the sampler, and that packed samples never see each other."""
+"""Batches: what stands where, order and resume of the sampler, and that packed samples never see each
+other.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,13 @@ PATCHES, WIDTH = 3, 7
 
 def language(kind: str, positions: str) -> dict:
     return {
-        "kind": kind, "vocabulary": 40, "width": 16, "layers": 2, "attention": {"heads": 2},
-        "feed_forward": {"width": 24}, "positions": {"kind": positions, "length": 64},
+        "kind": kind,
+        "vocabulary": 40,
+        "width": 16,
+        "layers": 2,
+        "attention": {"heads": 2},
+        "feed_forward": {"width": 24},
+        "positions": {"kind": positions, "length": 64},
     }
 
 
@@ -40,7 +47,10 @@ def samples(count: int, *, images: bool = False) -> list[Sample]:
     generator = np.random.default_rng(5)
     made = []
     for i in range(count):
-        source, target = generator.integers(2, 40, 3 + i % 5).tolist(), generator.integers(2, 40, 2 + i % 4).tolist()
+        source, target = (
+            generator.integers(2, 40, 3 + i % 5).tolist(),
+            generator.integers(2, 40, 2 + i % 4).tolist(),
+        )
         seen = tuple(ImageRef(data=bytes([i, k])) for k in range(i % 3)) if images else ()
         made.append(Sample(f"s{i}", source, [*target, 1], seen))
     return made
@@ -50,13 +60,17 @@ def features(images: object) -> list[torch.Tensor]:
     """Different for every image."""
     rows = []
     for seen in images:  # type: ignore[attr-defined]
-        parts = [torch.sin(torch.arange(PATCHES * WIDTH).float() * (1 + i.data[0] + 31 * i.data[1])) for i in seen]
+        parts = [
+            torch.sin(torch.arange(PATCHES * WIDTH).float() * (1 + i.data[0] + 31 * i.data[1])) for i in seen
+        ]
         rows.append(torch.cat(parts).view(-1, WIDTH) if parts else torch.zeros(0, WIDTH))
     return rows
 
 
 def test_encoder_decoder_layout() -> None:
-    batch = Collator(SpecialTokens(pad=0, end=1, start=9))([Sample("a", [5, 6, 7], [8, 1]), Sample("b", [4], [3, 2, 1])])
+    batch = Collator(SpecialTokens(pad=0, end=1, start=9))(
+        [Sample("a", [5, 6, 7], [8, 1]), Sample("b", [4], [3, 2, 1])]
+    )
     assert batch.source is not None and batch.source_mask is not None
     assert batch.source.tolist() == [[5, 6, 7], [4, 0, 0]]
     assert batch.source_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
@@ -82,7 +96,12 @@ def test_packed_equals_unpacked(name: str) -> None:
     losses, gradients = [], []
     for packed in (False, True):
         collate = Collator(
-            SpecialTokens(), decoder_only=decoder, packed=packed, source_tokens=20, target_tokens=20, features=features
+            SpecialTokens(),
+            decoder_only=decoder,
+            packed=packed,
+            source_tokens=20,
+            target_tokens=20,
+            features=features,
         )
         batch = collate(given_samples)
         assert (len(batch.target) < 9) == packed
@@ -110,8 +129,12 @@ def test_packed_samples_do_not_see_each_other() -> None:
         assert batch.target.shape == (1, 5)
         states.append(
             model.states(
-                batch.source, batch.target, attention_mask=batch.source_mask, target_mask=batch.target_mask,
-                images=batch.images, image_mask=batch.image_mask,
+                batch.source,
+                batch.target,
+                attention_mask=batch.source_mask,
+                target_mask=batch.target_mask,
+                images=batch.images,
+                image_mask=batch.image_mask,
             )
         )
     torch.testing.assert_close(states[0][:, :3], states[1][:, :3], rtol=1e-5, atol=1e-6)
@@ -144,7 +167,12 @@ def test_an_empty_target_is_refused() -> None:
         Sample("x", [1], [])
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=90), st.integers(1, 7), st.integers(1, 3), st.integers(0, 9))
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=90),
+    st.integers(1, 7),
+    st.integers(1, 3),
+    st.integers(0, 9),
+)
 def test_sampler_sees_each_sample_once_an_epoch_and_resumes(
     lengths: list[int], batch: int, accumulate: int, seed: int
 ) -> None:
@@ -168,5 +196,7 @@ def test_sampler_shuffles_and_buckets() -> None:
     spread = np.mean([np.ptp(lengths[b]) for b in batches])
     assert spread < 10, "lengths within a batch should be alike"
     order = [lengths[b].mean() for b in batches]
-    assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.3, "long batches should not come first or last"
+    assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.3, (
+        "long batches should not come first or last"
+    )
     assert BatchSampler(lengths.tolist(), 8, seed=2).steps(0) != first

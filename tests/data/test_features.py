@@ -21,14 +21,23 @@ from sepiola.errors import DataError
 from sepiola.models.build import build_eye
 from sepiola.specs.model import PixelSpec, ViTSpec
 
-SPEC = ViTSpec.parse({
-    "kind": "vit", "pixels": {"size": 8}, "patch": 4, "width": 12, "layers": 1, "attention": {"heads": 2},
-    "feed_forward": {"width": 16},
-})
+SPEC = ViTSpec.parse(
+    {
+        "kind": "vit",
+        "pixels": {"size": 8},
+        "patch": 4,
+        "width": 12,
+        "layers": 1,
+        "attention": {"heads": 2},
+        "feed_forward": {"width": 16},
+    }
+)
 
 
 def picture(seed: int) -> ImageRef:
-    return ImageRef.of(Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)))
+    return ImageRef.of(
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8))
+    )
 
 
 def pixels(image: ImageRef) -> Tensor:
@@ -53,12 +62,16 @@ def eye() -> Eye:
     return Eye()
 
 
-def open_cache(folder: Path, eye: Callable[[Tensor], Tensor], key: str = "eye", batch: int = 3) -> FeatureCache:
+def open_cache(
+    folder: Path, eye: Callable[[Tensor], Tensor], key: str = "eye", batch: int = 3
+) -> FeatureCache:
     return FeatureCache(folder, key, eye, width=12, to_pixels=pixels, batch=batch)
 
 
 def assert_right(cache: FeatureCache, eye: Eye, images: list[ImageRef]) -> None:
-    """Equal to the encoder's own, up to float16; the encoder is not shown an image for the comparison's sake."""
+    """Equal to the encoder's own, up to float16; the encoder is not shown an image for the comparison's
+    sake.
+    """
     with torch.no_grad():
         expected = eye.module(torch.stack([pixels(image) for image in images])).half()
     for got, wanted in zip(cache.rows([(image,) for image in images]), expected, strict=True):
@@ -77,7 +90,9 @@ def test_the_same_picture_under_two_names_is_computed_once(tmp_path: Path, eye: 
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(picture(1).encoded)
     cache = open_cache(tmp_path / "cache", eye)
-    first, second = cache.rows([(ImageRef(path=tmp_path / "a.png"),), (ImageRef(path=tmp_path / "b.png"), picture(1))])
+    first, second = cache.rows(
+        [(ImageRef(path=tmp_path / "a.png"),), (ImageRef(path=tmp_path / "b.png"), picture(1))]
+    )
     assert eye.seen == 1
     assert torch.equal(second, torch.cat((first, first)))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sepiola.models.transformer import LanguageModel
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.model import AttentionSpec, FeedForwardSpec, PositionSpec, TransformerSpec
-from sepiola.models.transformer import LanguageModel
 
 
 def problem(spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -61,7 +61,9 @@ def test_bfloat16_keeps_float32_statistics() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = F.linear(states, weight)
         loss = linear_cross_entropy(states, weight, labels)
-    expected = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
+    expected = F.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
+    )
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-5)
     wanted = torch.autograd.grad(expected, (states, weight))
     got = torch.autograd.grad(loss, (states, weight))
@@ -72,8 +74,15 @@ def test_bfloat16_keeps_float32_statistics() -> None:
 @pytest.mark.parametrize("tied", [True, False])
 def test_through_a_model(tied: bool) -> None:
     spec = TransformerSpec(
-        kind="decoder", vocabulary=31, width=12, layers=1, attention=AttentionSpec(heads=2),
-        feed_forward=FeedForwardSpec(width=20), positions=PositionSpec(kind="rotary"), tied=tied, head_scale=0.5,
+        kind="decoder",
+        vocabulary=31,
+        width=12,
+        layers=1,
+        attention=AttentionSpec(heads=2),
+        feed_forward=FeedForwardSpec(width=20),
+        positions=PositionSpec(kind="rotary"),
+        tied=tied,
+        head_scale=0.5,
     )
     model = LanguageModel(spec)
     tokens, labels = torch.randint(0, 31, (2, 9)), torch.randint(0, 31, (2, 9))

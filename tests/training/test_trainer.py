@@ -25,11 +25,17 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.metrics import read_metrics
-from sepiola.training.trainer import InterruptedTraining, Trainer
+from sepiola.training.trainer import InterruptedTrainingError, Trainer
 
 LANGUAGE = {
-    "kind": "encoder-decoder", "vocabulary": 30, "width": 32, "layers": 1, "attention": {"heads": 2},
-    "feed_forward": {"width": 48}, "positions": {"kind": "relative"}, "norm": {"kind": "rms"},
+    "kind": "encoder-decoder",
+    "vocabulary": 30,
+    "width": 32,
+    "layers": 1,
+    "attention": {"heads": 2},
+    "feed_forward": {"width": 48},
+    "positions": {"kind": "relative"},
+    "norm": {"kind": "rms"},
 }
 FUSED = {"language": LANGUAGE, "bridge": {"image_width": 6}}
 
@@ -59,7 +65,14 @@ def features(images: Any) -> list[torch.Tensor]:
 
 
 def trainer(folder: Path, **changes: Any) -> Trainer:
-    given = {"model": model(), "stage": stage(), "samples": samples(), "features": features, "log_every": 1, **changes}
+    given = {
+        "model": model(),
+        "stage": stage(),
+        "samples": samples(),
+        "features": features,
+        "log_every": 1,
+        **changes,
+    }
     return Trainer(given.pop("model"), given.pop("stage"), given.pop("samples"), folder=folder, **given)
 
 
@@ -76,7 +89,10 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 @pytest.mark.parametrize("packed", [False, True])
 def test_learns_what_it_sees(tmp_path: Path, packed: bool) -> None:
     run = trainer(
-        tmp_path, samples=samples(200), stage=stage(steps=80, packed=packed, validate_every=30), log_every=10,
+        tmp_path,
+        samples=samples(200),
+        stage=stage(steps=80, packed=packed, validate_every=30),
+        log_every=10,
         validation=samples(20, seed=1),
     )
     result = run.run()
@@ -86,8 +102,18 @@ def test_learns_what_it_sees(tmp_path: Path, packed: bool) -> None:
     lines = read_metrics(run.folder / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(0, 81, 10))
     assert lines[0]["samples"] == 200 and lines[0]["truncated_sources"] == 0
-    assert {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "samples", "seconds", "epoch"} <= lines[1].keys()
-    best = min((line for line in lines if "validation_loss" in line), key=lambda line: line["validation_loss"])
+    assert {
+        "loss",
+        "learning_rate",
+        "gradient_norm",
+        "tokens_per_second",
+        "samples",
+        "seconds",
+        "epoch",
+    } <= lines[1].keys()
+    best = min(
+        (line for line in lines if "validation_loss" in line), key=lambda line: line["validation_loss"]
+    )
     assert (result.best_step, result.best_loss) == (best["step"], best["validation_loss"])
     run.load_best()
     assert run.validation_loss() == pytest.approx(result.best_loss, rel=1e-6)
@@ -95,7 +121,12 @@ def test_learns_what_it_sees(tmp_path: Path, packed: bool) -> None:
 
 def test_blind_it_cannot_know_the_colour(tmp_path: Path) -> None:
     run = trainer(
-        tmp_path, samples=samples(200), features=None, stage=stage(steps=80), validation=samples(20, seed=1), log_every=10
+        tmp_path,
+        samples=samples(200),
+        features=None,
+        stage=stage(steps=80),
+        validation=samples(20, seed=1),
+        log_every=10,
     )
     result = run.run()
     assert result.validation_loss is not None and result.validation_loss > 0.5
@@ -115,7 +146,8 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path, accumulate: int
     few = [Sample(s.id, s.source, (*s.target[:1], *[5] * i, 1), s.images) for i, s in enumerate(samples(8))]
     whole = trainer(tmp_path / "a", samples=few, stage=stage(steps=1, precision="float32"))
     parts = trainer(
-        tmp_path / "b", samples=few,
+        tmp_path / "b",
+        samples=few,
         stage=stage(steps=1, precision="float32", batch=8 // accumulate, accumulate=accumulate),
     )
     for run in (whole, parts):
@@ -126,18 +158,29 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path, accumulate: int
 
 def test_what_does_not_learn_does_not_move(tmp_path: Path) -> None:
     """Weights and the running statistics of a frozen eye with BatchNorm; the bridge moves."""
-    vision = {"kind": "resnet", "pixels": {"size": 32}, "widths": [8, 12], "depths": [1, 1], "stem_width": 8,
-              "block": "basic"}
+    vision = {
+        "kind": "resnet",
+        "pixels": {"size": 32},
+        "widths": [8, 12],
+        "depths": [1, 1],
+        "stem_width": 8,
+        "block": "basic",
+    }
     seeing = model(raw={"language": LANGUAGE, "bridge": {}, "vision": vision})
     run = trainer(
-        tmp_path, model=seeing, features=None, stage=stage(learn=["bridge"], steps=2),
+        tmp_path,
+        model=seeing,
+        features=None,
+        stage=stage(learn=["bridge"], steps=2),
         pixels=lambda image: torch.full((3, 32, 32), float(image.encoded[0])),
     )
     before = weights(run)
     run.run()
     moved = {name for name, value in weights(run).items() if not torch.equal(value, before[name])}
     assert moved and all(name.startswith("bridge.") for name in moved)
-    with pytest.raises(TrainingError, match=r"nothing would learn; learn names vision, the model has language, bridge"):
+    with pytest.raises(
+        TrainingError, match=r"nothing would learn; learn names vision, the model has language, bridge"
+    ):
         trainer(tmp_path, stage=stage(learn=["vision"]))
 
 
@@ -149,7 +192,15 @@ t.resumable(Path(sys.argv[2])).run()
 
 
 def resumable(folder: Path, **changes: Any) -> Trainer:
-    changes = {"steps": 40, "save_every": 7, "accumulate": 2, "batch": 4, "warmup": 5, "validate_every": 9, **changes}
+    changes = {
+        "steps": 40,
+        "save_every": 7,
+        "accumulate": 2,
+        "batch": 4,
+        "warmup": 5,
+        "validate_every": 9,
+        **changes,
+    }
     return trainer(
         folder, model=model(dropout=0.2), stage=stage(**changes), validation=samples(9, seed=1), log_every=2
     )
@@ -177,7 +228,10 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path: Path, after: int) 
     assert not list((tmp_path / "cut").glob(".*.partial"))
     wall = ("seconds", "tokens_per_second", "peak_memory_gb")
     logs = [
-        [{k: v for k, v in line.items() if k not in wall} for line in read_metrics(run.folder / "metrics.jsonl")]
+        [
+            {k: v for k, v in line.items() if k not in wall}
+            for line in read_metrics(run.folder / "metrics.jsonl")
+        ]
         for run in (whole, resumed)
     ]
     assert logs[1] == logs[0]
@@ -197,7 +251,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path, number: si
         return features(images)
 
     stopped.collate.features = stop_in_step_five
-    with pytest.raises(InterruptedTraining, match=r"after step 5 of 20.*--resume"):
+    with pytest.raises(InterruptedTrainingError, match=r"after step 5 of 20.*--resume"):
         stopped.run()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     resumed = resumable(tmp_path / "cut", steps=20)
@@ -229,7 +283,9 @@ def test_a_full_disk_keeps_the_old_state(tmp_path: Path, request: pytest.Fixture
     run._save = full_at_the_second  # type: ignore[method-assign]
     with pytest.raises(CheckpointError, match=r"state\.pt: cannot be written .* is kept\. Make room"):
         run.run()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    )
     assert not list(run.folder.glob(".*.partial"))
     resumed = resumable(tmp_path / "cut", steps=12)
     resumed.run(resume=True)
@@ -242,7 +298,9 @@ def test_a_loss_that_is_no_number_names_module_and_samples(tmp_path: Path) -> No
 
     bad = [s.id for s in samples() if s.images[0].data == bytes([4])]
     run = trainer(tmp_path, features=poisoned, stage=stage(batch=1, steps=60))
-    with pytest.raises(TrainingError, match=r"the loss is not finite, first in the output of bridge") as error:
+    with pytest.raises(
+        TrainingError, match=r"the loss is not finite, first in the output of bridge"
+    ) as error:
         run.run()
     assert any(f"samples {identity}." in str(error.value) for identity in bad)
     assert all(bool(torch.isfinite(value).all()) for value in weights(run).values())
@@ -256,7 +314,9 @@ def test_a_loss_that_is_no_number_names_module_and_samples(tmp_path: Path) -> No
 def test_a_gradient_that_is_no_number_names_the_parameter(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.model.bridge.gate.weight.register_hook(lambda g: g * float("inf") if run.at.step == 3 else g)
-    with pytest.raises(TrainingError, match=r"step 4: the gradient is not finite, first in the gradient of bridge.gate"):
+    with pytest.raises(
+        TrainingError, match=r"step 4: the gradient is not finite, first in the gradient of bridge.gate"
+    ):
         run.run()
     assert run.at.step == 3
 
