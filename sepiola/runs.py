@@ -28,7 +28,7 @@ from sepiola.evaluation.benchmarks import BENCHMARKS, evaluate
 from sepiola.evaluation.report import write_report
 from sepiola.facade import Model
 from sepiola.generation.eyes import EyeFeatures
-from sepiola.models.build import build
+from sepiola.models.build import assemble, build
 from sepiola.models.multimodal import FusedModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.answer import Answer
@@ -38,6 +38,7 @@ from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.objectives.detection import Detector, Traits
 from sepiola.training.trainer import Trainer
 
 REPORT_SAMPLES = 24
@@ -75,7 +76,7 @@ class Run:
     def go(self) -> dict[str, Any]:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
         self._claim()
-        for stage in self.recipe.stages:
+        for stage in filter(self._runs, self.recipe.stages):
             self.train(stage)
         self._gather_metrics()
         model = self.model()
@@ -146,6 +147,10 @@ class Run:
             self._gold_format(stage),
         ])
 
+    def _runs(self, stage: StageSpec) -> bool:
+        """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh."""
+        return self.recipe.eyes or stage.objective != "detection"
+
     def stage_folder(self, stage: StageSpec) -> Path:
         return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
 
@@ -156,11 +161,12 @@ class Run:
             self.console.print(f"[dim]stage {stage.name}: done before, {folder}[/dim]")
             return
         network = self.fresh(stage)
+        learner = self._detector(stage, network) if stage.objective == "detection" else network
         samples = self.samples(stage, stage.data)
         validation = self.samples(stage, stage.validation) if stage.validation else []
         features, pixels = self._sight(stage, network)
         trainer = Trainer(
-            network, stage, samples, folder=folder, validation=validation, seed=self.recipe.seed, device=self.device,
+            learner, stage, samples, folder=folder, validation=validation, seed=self.recipe.seed, device=self.device,
             features=features, pixels=pixels, console=self.console, tensorboard=True,
         )
         trainer.run(resume=True)
@@ -168,9 +174,18 @@ class Run:
             trainer.load_best()
         store.save(folder / "checkpoint", network, self.spec)
 
+    def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
+        """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
+        if not isinstance(network, FusedModel) or network.vision is None:
+            raise SpecError(f"stage '{stage.name}': detection teaches an eye, and model.vision is absent")
+        return Detector(network.vision, self._traits(stage), network.language.spec, self.recipe.seed)
+
+    def _traits(self, stage: StageSpec) -> Traits:
+        return Traits.of(self.data.read(stage.data))
+
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
-        if stage.start is not None:
+        if stage.start is not None and self._runs(self.stages[stage.start]):
             return self.trained(stage.start)
         if self.recipe.weights is None:
             return build(self.spec, seed=self.recipe.seed)
@@ -215,6 +230,9 @@ class Run:
 
         Raises TrainingError when no record holds what the format asks for.
         """
+        if stage.objective == "detection":
+            traits, patches = self._traits(stage), self._patches
+            return [traits.sample(e, patches) for e in self.data.read(data)]
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
@@ -223,6 +241,12 @@ class Run:
         assert self.spec.language is not None
         close = self.spec.language.kind == "encoder-decoder"
         return encode(laid_out, self.tokenizer, self.spec.language.tokens, close=close, eyes=self.recipe.eyes)
+
+    @cached_property
+    def _patches(self) -> int:
+        with torch.device("meta"):
+            network = assemble(self.spec)
+        return int(network.vision.patches)
 
     def _sight(
         self, stage: StageSpec, network: nn.Module
@@ -306,7 +330,8 @@ class Run:
 
     def _gather_metrics(self) -> None:
         """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""
-        lines = [(self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8") for s in self.recipe.stages]
+        lines = [(self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8") for s in self.recipe.stages
+                 if self._runs(s)]
         store.write_text(self.folder / "metrics.jsonl", "".join(lines))
 
 

@@ -143,7 +143,7 @@ class Collator:
             images=images,
             image_mask=image_mask,
             tokens=sum(s.length for s in samples),
-            labelled=sum(len(s.target) for s in samples),
+            labelled=sum(token != IGNORED for s in samples for token in s.target),
         )
 
     def _written(self, sample: Sample) -> tuple[list[int], list[int]]:

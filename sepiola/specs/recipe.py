@@ -43,13 +43,14 @@ class StageSpec(Spec):
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
     loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says whether a
     format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
-    (`generated`). Length: `steps` or `epochs`, one of the two.
+    (`generated`). Length: `steps` or `epochs`, one of the two. The objective `detection` teaches the eye alone to tell what is
+    in a picture; it reads the examples' `objects`.
     """
 
     name: str
     data: DataSpec
     validation: DataSpec | None = None
-    objective: Literal["language-modelling"] = "language-modelling"
+    objective: Literal["language-modelling", "detection"] = "language-modelling"
     format: str | None = None
     start: str | None = None
     learn: tuple[Part, ...] = ("language", "vision", "bridge")
@@ -78,6 +79,8 @@ class StageSpec(Spec):
             raise ValueError("give either 'steps' or 'epochs'")
         if not self.learn:
             raise ValueError("learn: no part would learn; name language, vision or bridge")
+        if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
+            raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
         return self
 
 

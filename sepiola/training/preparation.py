@@ -20,7 +20,7 @@ def choose_parts(model: nn.Module, stage: StageSpec) -> list[nn.Parameter]:
     parts is all language. Raises TrainingError when nothing would learn.
     """
     parts = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
-    if parts["language"] is None:
+    if parts["language"] is None and parts["vision"] is None:
         parts = {"language": model}
     model.train()
     for name, part in parts.items():

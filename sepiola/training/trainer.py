@@ -29,14 +29,19 @@ from sepiola.specs.recipe import StageSpec
 from sepiola.training import faults, state
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.metrics import MetricsLog
-from sepiola.training.objectives.language_modelling import Outcome, language_modelling
+from sepiola.training.objectives.detection import detection
+from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.outcome import Outcome
 from sepiola.training.precision import resolve
 from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
 
-OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {"language-modelling": language_modelling}
+OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {
+    "language-modelling": language_modelling,
+    "detection": detection,
+}
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
 WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
 MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, Key, join
 
 VALUES = (1, 2, 3, 4, 5)
@@ -95,6 +95,12 @@ class Charts(Family):
     def _bars(self, scene: Scene, language: str) -> str:
         bars = [self.say(language, "bar", colour=bar["colour"], value=bar["value"]) for bar in scene["bars"]]
         return self.say(language, "bars", bars=join(language, bars))
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [
+            {"kind": "bar", "place": str(place), "colour": bar["colour"], "number": str(bar["value"])}
+            for place, bar in enumerate(scene["bars"])
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         known = {bar["colour"]: str(bar["value"]) for bar in scene["bars"]}

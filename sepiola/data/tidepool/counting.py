@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, SHAPES, Key, plural, word
 
 COUNTS = (1, 2, 3, 4)
@@ -84,6 +84,12 @@ class Counting(Family):
             shape = plural(language, number, word(language, group["shape"]))
             groups.append(self.say(language, "group", number=number, colour=group["colour"], shape=shape))
         return groups[0] + ("和" if language == "zh" else " and ") + groups[1]
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [
+            {"kind": "group", "shape": g["shape"], "colour": g["colour"], "number": str(len(g["cells"]))}
+            for g in scene["groups"]
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         number, colour, shape = values if statement == "count" else ("", "", values[0])

@@ -21,6 +21,7 @@ from sepiola.data.tidepool.words import Key, word
 Scene = dict[str, Any]
 Texts = dict[str, dict[str, str]]
 Statements = dict[str, list[tuple[str, str]]]
+Traits = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Family(ABC):
     @abstractmethod
     def caption(self, scene: Scene, language: str) -> str:
         """One or two sentences that state all that questions ask about."""
+
+    @abstractmethod
+    def objects(self, scene: Scene) -> list[Traits]:
+        """What is to be seen, object by object in a fixed order, each with its traits: what a detector is taught."""
 
     @abstractmethod
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, Key, join
 
 CENTRES = ((13, 14), (50, 14), (50, 50))
@@ -87,6 +87,9 @@ class FoodWebs(Family):
     def _arrows(self, scene: Scene, language: str) -> str:
         arrows = [self.say(language, "arrow", eaten=a, eater=b) for a, b in _pairs(scene)]
         return self.say(language, "arrows", arrows=join(language, arrows))
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [{"kind": "arrow", "from": eaten, "to": eater} for eaten, eater in _pairs(scene)]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "exists":

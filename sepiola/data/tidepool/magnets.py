@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import Key
 
 PAIRS = ("top", "bottom")
@@ -103,6 +103,14 @@ class Magnets(Family):
         for pair in PAIRS:
             values[f"{pair}_first"], values[f"{pair}_second"] = _facing(scene, pair)
         return self.say(language, "caption", **values)
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        smaller = _closer(scene)
+        return [
+            {"kind": "magnets", "place": pair, "gap": "smaller" if pair == smaller else "larger", "first": first, "second": second}
+            for pair in PAIRS
+            for first, second in [_facing(scene, pair)]
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "closer":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, SIDES, Key
 
 TOWN_COLOURS = tuple(colour for colour in COLOURS if colour != "black")
@@ -87,6 +87,10 @@ class Maps(Family):
     def caption(self, scene: Scene, language: str) -> str:
         towns = {side: _farthest(scene, side) for side in SIDES}
         return self.say(language, "caption", arrow=scene["arrow"], **towns)
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        towns: list[Traits] = [{"kind": "town", "place": side, "colour": _farthest(scene, side)} for side in SIDES]
+        return [{"kind": "compass", "place": scene["arrow"]}, *towns]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "arrow":

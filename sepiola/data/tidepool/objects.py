@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, FILLS, SHAPES, Key
 
 # What a question of each kind names, and what it asks for.
@@ -104,6 +104,12 @@ class Objects(Family):
             for item in scene["objects"]
         )
         return self.say(language, "both", left=left, right=right)
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [
+            {"kind": "object", "place": place, **{trait: item[trait] for trait in TRAITS}}
+            for place, item in zip(("left", "right"), scene["objects"], strict=True)
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         known = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS, RELATIONS, SHAPES, SIDES, Key, join
 
 STEP = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -85,6 +85,12 @@ class Relations(Family):
             for side, o in scene["objects"].items()
         ]
         return self.say(language, "caption", objects=join(language, objects))
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [
+            {"kind": "neighbour", "place": side, "shape": o["shape"], "colour": o["colour"]}
+            for side, o in scene["objects"].items()
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         found = {(o["colour"], o["shape"]): side for side, o in scene["objects"].items()}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import COLOURS
 
 PLACES = ("left", "middle", "right")
@@ -80,6 +80,13 @@ class Springs(Family):
         places = {place: s["colour"] for place, s in zip(PLACES, scene["springs"], strict=True)}
         extremes = {name: _extreme(scene, name) for name in ("shortest", "longest")}
         return self.say(language, "caption", **places, **extremes)
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        lengths = sorted(s["length"] for s in scene["springs"])
+        return [
+            {"kind": "spring", "place": place, "colour": s["colour"], "rank": str(lengths.index(s["length"]))}
+            for place, s in zip(PLACES, scene["springs"], strict=True)
+        ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         colours = [s["colour"] for s in scene["springs"]]

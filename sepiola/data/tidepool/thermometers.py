@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sepiola.data.tidepool.canvas import INK, WHITE, Canvas
-from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, choose
+from sepiola.data.tidepool.family import Family, Query, Scene, Statements, Texts, Traits, choose
 from sepiola.data.tidepool.words import Key
 
 PLACES = ("left", "right")
@@ -85,6 +85,9 @@ class Thermometers(Family):
 
     def caption(self, scene: Scene, language: str) -> str:
         return self.say(language, "caption", **{place: scene[place]["reading"] for place in PLACES})
+
+    def objects(self, scene: Scene) -> list[Traits]:
+        return [{"kind": "thermometer", "place": p, "number": str(scene[p]["reading"])} for p in PLACES]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         reading = scene[values[0]]["reading"] if values[0] in PLACES else None

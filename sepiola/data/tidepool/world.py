@@ -155,6 +155,7 @@ def _example(
         "group": group,
         "scene": scene,
         "caption": caption,
+        "objects": family.objects(scene),
         "subject": family.subject,
         "grade": family.grade,
         "topic": family.topic,

@@ -23,6 +23,9 @@ class GatedFusion(nn.Module):
         self.out = nn.Linear(width, width)
         self.gate = nn.Linear(2 * width, width)
         self.scale = width**-0.5
+        for layer in (self.image, self.q, self.kv, self.out, self.gate):  # torch's default is too small to see by
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
 
     def forward(
         self, states: Tensor, features: Tensor, segments: Tensor | None = None, image_segments: Tensor | None = None

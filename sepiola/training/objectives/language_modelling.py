@@ -4,25 +4,13 @@ forcing).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
 from sepiola.nn.loss import linear_cross_entropy
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A loss summed over `tokens` predicted tokens (nats, float32 scalar), and what else is worth a line in
-    the log.
-    """
-
-    loss_sum: Tensor
-    tokens: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
+from sepiola.training.objectives.outcome import Outcome
 
 
 def language_modelling(model: nn.Module, batch: Batch) -> Outcome:

@@ -1,0 +1,90 @@
+"""Detection: teaches an eye to tell what is in a picture before it is frozen, as DETR was taught (arXiv 2005.12872).
+
+Each feature of the eye (a query of DETR) names one object: its kind and its other traits, by one linear classifier a trait;
+features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and no boxes are
+used. The classifiers are thrown away with the stage; what stays is the eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sepiola.data.batching import IGNORED, Batch, Sample
+from sepiola.data.example import Example
+from sepiola.errors import DataError
+from sepiola.specs.model import TransformerSpec
+from sepiola.training.objectives.outcome import Outcome
+
+KIND, NONE = "kind", "none"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Every trait with its values, in a fixed order: what the classifiers tell apart."""
+
+    values: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Traits:
+        """The traits of the examples' objects. Raises DataError when no example has any."""
+        found: dict[str, set[str]] = {}
+        for example in examples:
+            for item in example.metadata.get("objects", ()):
+                for trait, value in item.items():
+                    found.setdefault(trait, set()).add(value)
+        if KIND not in found:
+            raise DataError("detection needs examples whose metadata lists 'objects', each with its 'kind'")
+        found[KIND].add(NONE)
+        return cls({trait: tuple(sorted(found[trait])) for trait in sorted(found)})
+
+    def sample(self, example: Example, queries: int) -> Sample:
+        """The example with one class number for each query and trait as its target, -100 where there is none.
+
+        Raises DataError when it has more objects than the eye has queries.
+        """
+        objects = example.metadata.get("objects", ())
+        if len(objects) > queries:
+            raise DataError(f"{example.id}: {len(objects)} objects, but the eye has {queries} queries")
+        padded = [*objects, *[{KIND: NONE}] * (queries - len(objects))]
+        target = [
+            values.index(item[trait]) if trait in item else IGNORED
+            for item in padded
+            for trait, values in self.values.items()
+        ]
+        return Sample(example.id, (), target, example.images)
+
+
+class Detector(nn.Module):
+    """An eye under classifiers, one a trait. `spec` is the language model's, which batching asks for its tokens."""
+
+    def __init__(self, vision: nn.Module, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
+        super().__init__()
+        self.vision = vision
+        self.spec = spec
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.classifiers = nn.ModuleList(
+                nn.Linear(int(vision.width), len(values)) for values in traits.values.values()
+            )
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """For each trait, logits `(batch, queries, values)`."""
+        features = self.vision(pixels)
+        return [classify(features) for classify in self.classifiers]
+
+
+def detection(model: nn.Module, batch: Batch) -> Outcome:
+    """The loss summed over all traits that are known, and the share of them that is told right."""
+    assert batch.images is not None
+    logits = model(batch.images)
+    labels = batch.labels.view(len(batch.ids), -1, len(logits))
+    losses = [
+        F.cross_entropy(told.float().flatten(0, 1), labels[..., i].flatten(), ignore_index=IGNORED, reduction="sum")
+        for i, told in enumerate(logits)
+    ]
+    return Outcome(torch.stack(losses).sum(), batch.labelled)
