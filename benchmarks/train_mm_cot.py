@@ -1,9 +1,10 @@
 """A training step of Multimodal-CoT's first stage against the reference way: `python benchmarks/train_mm_cot.py`.
 
 The peer is `transformers`' T5 with the reference's fusion, inputs and targets padded to 512 tokens, features read from
-.npy files, AdamW (fused), bf16 autocast, its fastest attention, and the same allocator settings as ours. Both train on the same real ScienceQA
-questions from the same weights, in alternating steps; the losses of each step are compared. `trimmed` is the same peer with
-each batch padded only to its longest row: not the reference way, and the fairer yardstick for our step itself.
+.npy files, AdamW (fused), bf16 autocast, its fastest attention, and the same allocator settings as ours. Both train
+on the same real ScienceQA questions from the same weights, in alternating steps; the losses of each step are
+compared. `trimmed` is the same peer with each batch padded only to its longest row: not the reference way, and the
+fairer yardstick for our step itself.
 """
 
 from __future__ import annotations
@@ -94,17 +95,24 @@ def run(arguments: Any) -> dict[str, Any]:
         for side in sides.values():
             side.step(steps[0])
         numbers = {name: iter(range(1, arguments.rounds + 1)) for name in sides}
-        times = alternate({n: lambda s=s, n=n: s.step(steps[next(numbers[n])]) for n, s in sides.items()}, arguments.rounds)
+        times = alternate(
+            {n: lambda s=s, n=n: s.step(steps[next(numbers[n])]) for n, s in sides.items()}, arguments.rounds
+        )
         with FlopCounterMode(display=False) as counter:
             ours.step(steps[-1])
     rate, work = matmul_rate(), counter.get_total_flops()
     used = steps[1:]
     return {
-        "preset": arguments.preset, "batch": arguments.batch, "dtype": "bfloat16 (autocast)", "rounds": arguments.rounds,
+        "preset": arguments.preset,
+        "batch": arguments.batch,
+        "dtype": "bfloat16 (autocast)",
+        "rounds": arguments.rounds,
         "ratio": round(ratio(times["transformers"], times["sepiola"]), 2),
         "ratio_to_trimmed": round(ratio(times["trimmed"], times["sepiola"]), 2),
         "samples_per_second": {n: round(arguments.batch * len(t) / sum(t), 3) for n, t in times.items()},
-        "tokens_per_second": {n: round(sum(s.length for step in used for s in step) / sum(t), 1) for n, t in times.items()},
+        "tokens_per_second": {
+            n: round(sum(s.length for step in used for s in step) / sum(t), 1) for n, t in times.items()
+        },
         "loss_difference": max(abs(a - b) for a, b in zip(ours.losses, theirs.losses, strict=False)),
         "losses": {n: [round(v, 4) for v in s.losses[: arguments.rounds + 1]] for n, s in sides.items()},
         "matmul_tflops": round(rate / 1e12, 3),

@@ -17,15 +17,24 @@ from rich.console import Console
 from sepiola.errors import SepiolaError, SpecError
 
 app = typer.Typer(
-    name="sepiola", help="Small multimodal language models that see, reason and act on your own device.",
-    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    name="sepiola",
+    help="Small multimodal language models that see, reason and act on your own device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, for "
-                "example --set stages.0.steps=100. Repeatable.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the recipe, for example --set stages.0.steps=100. Repeatable.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")]
 Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
 
@@ -41,7 +50,9 @@ def main() -> None:
 
 @app.command()
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="The same path with far less training: under 90 seconds.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The same path with far less training: under 90 seconds.")
+    ] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -100,8 +111,14 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="Which split to answer.")] = "test",
     out: Annotated[Path | None, typer.Option("--out", help="Write all figures to this JSON file.")] = None,
     count: Annotated[int | None, typer.Option("--count", help="Answer only the first so many questions.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader, "
-                      "for example --option with_image=true. Repeatable.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="An option of the reader, for example --option with_image=true. Repeatable.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
@@ -121,10 +138,16 @@ def evaluate(
     spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
     loaded = load(model)
     examples = read_spec(spec)
-    questions = read_spec(spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None}))
+    questions = read_spec(
+        spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
+    )
     answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
-    figures = {"title": f"{benchmark} {split}", "model": model, "split": split,
-               **figures_of(benchmark, examples, answers, questions)}
+    figures = {
+        "title": f"{benchmark} {split}",
+        "model": model,
+        "split": split,
+        **figures_of(benchmark, examples, answers, questions),
+    }
     if out is not None:
         write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     if as_json:
@@ -138,9 +161,13 @@ def evaluate(
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in English or Chinese.")],
     model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
-    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture: PNG, JPEG, WebP … Repeatable.")] = None,
-    choices: Annotated[list[str] | None, typer.Option("--choices", help="One option of the answer. Repeatable; or several "
-                       "at once, parted by |.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", help="A picture: PNG, JPEG, WebP … Repeatable.")
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choices", help="One option of the answer. Repeatable; or several at once, parted by |."),
+    ] = None,
     hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -173,7 +200,7 @@ def models(
     from sepiola.specs.base import write_yaml
 
     chosen = {name: preset(name)} if name else presets()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key, spec in chosen.items():
         counts = parameter_counts(spec)
         total = counts.pop("total")
@@ -198,8 +225,9 @@ def data_show(
     root: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader. "
-                      "Repeatable.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader. Repeatable.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the contact sheet goes.")] = Path("sheet.png"),
     as_json: AsJson = False,
 ) -> None:

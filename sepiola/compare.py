@@ -55,9 +55,12 @@ def comparison_table(report: Mapping[str, Any]) -> Table:
         interval = "–".join(f"{100 * v:.1f}" for v in row["interval"]) if row["interval"] else ""
         false = row.get("false_claims")
         table.add_row(
-            row["name"], f"{100 * row['accuracy']:.1f}%", interval,
+            row["name"],
+            f"{100 * row['accuracy']:.1f}%",
+            interval,
             *(f"{100 * row['languages'][b]:.1f}%" if b in row["languages"] else "" for b in buckets),
-            f"{100 * false:.1f}%" if false is not None else "", str(row["count"]),
+            f"{100 * false:.1f}%" if false is not None else "",
+            str(row["count"]),
         )
     return table
 
@@ -67,12 +70,24 @@ def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]
     rows = [_row(arm, reports) for arm, reports in runs.items()]
     for name, figures in main.get("baselines", {}).items():
         languages = {k: v["accuracy"] for k, v in figures.get("buckets", {}).get("language", {}).items()}
-        rows.append({"name": name.replace("_", " "), "accuracy": figures["accuracy"], "interval": figures["interval"],
-                     "count": figures["count"], "languages": languages})
+        rows.append(
+            {
+                "name": name.replace("_", " "),
+                "accuracy": figures["accuracy"],
+                "interval": figures["interval"],
+                "count": figures["count"],
+                "languages": languages,
+            }
+        )
     top = {k: v for k, v in main.items() if k not in ("title", "description", "rows", "recipe", "evaluations")}
     return {
-        "title": spec.name, "description": spec.description, **top, "name": next(iter(runs)), "rows": rows,
-        "seeds": list(spec.seeds), "recipe": write_yaml(spec.model_dump(mode="json")),
+        "title": spec.name,
+        "description": spec.description,
+        **top,
+        "name": next(iter(runs)),
+        "rows": rows,
+        "seeds": list(spec.seeds),
+        "recipe": write_yaml(spec.model_dump(mode="json")),
     }
 
 
@@ -87,8 +102,12 @@ def _row(arm: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         reach = _T95[len(reports) - 2] * statistics.stdev(accuracies) / len(reports) ** 0.5
         interval = [max(0.0, mean - reach), min(1.0, mean + reach)]
     return {
-        "name": arm, "accuracy": mean, "interval": interval, "count": reports[0]["count"],
-        "unparsed": sum(r["unparsed"] for r in reports), "accuracies": accuracies,
+        "name": arm,
+        "accuracy": mean,
+        "interval": interval,
+        "count": reports[0]["count"],
+        "unparsed": sum(r["unparsed"] for r in reports),
+        "accuracies": accuracies,
         "languages": {k: statistics.fmean(b[k]["accuracy"] for b in by_language) for k in by_language[0]},
         "false_claims": statistics.fmean(rates) if rates else None,
     }

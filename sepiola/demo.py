@@ -14,8 +14,13 @@ from sepiola.data.readers import read_spec
 from sepiola.training.recipes import ComparisonSpec, read_recipe
 
 QUICK = (
-    "name=demo-quick", "base.stages.0.steps=30", "base.stages.1.steps=30", "base.stages.2.steps=20",
-    "base.stages.0.data.count=600", "base.stages.1.data.count=600", "base.stages.2.data.count=600",
+    "name=demo-quick",
+    "base.stages.0.steps=30",
+    "base.stages.1.steps=30",
+    "base.stages.2.steps=20",
+    "base.stages.0.data.count=600",
+    "base.stages.1.data.count=600",
+    "base.stages.2.data.count=600",
     "base.evaluation.0.count=72",
 )
 

@@ -42,28 +42,48 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
         for stage in recipe.stages:
             samples = run.samples(stage, stage.data, gold=True)
             found = estimate(network, stage, samples)
-            stages.append({
-                "name": stage.name, "format": stage.format, "samples": len(samples),
-                "learns": {part: counts[part] for part in stage.learn if part in counts},
-                "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
-                **asdict(found), "memory_gb": found.memory, "seconds": found.seconds,
-            })
-        return {"name": recipe.name, "eyes": recipe.eyes, "strategy": recipe.strategy.kind, "parameters": counts,
-                "stages": stages, "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation]}
+            stages.append(
+                {
+                    "name": stage.name,
+                    "format": stage.format,
+                    "samples": len(samples),
+                    "learns": {part: counts[part] for part in stage.learn if part in counts},
+                    "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
+                    **asdict(found),
+                    "memory_gb": found.memory,
+                    "seconds": found.seconds,
+                }
+            )
+        return {
+            "name": recipe.name,
+            "eyes": recipe.eyes,
+            "strategy": recipe.strategy.kind,
+            "parameters": counts,
+            "stages": stages,
+            "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation],
+        }
 
 
 def print_explanation(found: Mapping[str, Any], console: Console) -> None:
     """The explanation as tables."""
     for run in found["runs"]:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
-        console.print(f"[bold]{run['name']}[/bold]: {run['strategy']}, {'with eyes' if run['eyes'] else 'blind'}; "
-                      f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}")
+        console.print(
+            f"[bold]{run['name']}[/bold]: {run['strategy']}, {'with eyes' if run['eyes'] else 'blind'}; "
+            f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
+        )
         table = Table("stage", "format", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")
         for stage in run["stages"]:
             table.add_row(
-                stage["name"], stage["format"] or "as it is", str(stage["samples"]), str(stage["steps"]),
-                str(stage["tokens_per_step"]), ", ".join(stage["learns"]), ", ".join(stage["frozen"]) or "nothing",
-                f"{stage['memory_gb']:.1f} GB", f"{stage['seconds'] / 60:.1f} min",
+                stage["name"],
+                stage["format"] or "as it is",
+                str(stage["samples"]),
+                str(stage["steps"]),
+                str(stage["tokens_per_step"]),
+                ", ".join(stage["learns"]),
+                ", ".join(stage["frozen"]) or "nothing",
+                f"{stage['memory_gb']:.1f} GB",
+                f"{stage['seconds'] / 60:.1f} min",
             )
         console.print(table)
     if len(found.get("seeds", ())) > 1:

@@ -1,7 +1,7 @@
 """The facade: model, tokenizer and engine in one object that is called, generates and answers questions.
 
-`load` takes a run, a checkpoint folder of ours, a folder in the Hub's layout, or a Hub id; `build` takes a preset's name
-or a spec and draws fresh weights.
+`load` takes a run, a checkpoint folder of ours, a folder in the Hub's layout, or a Hub id; `build` takes a preset's
+name or a spec and draws fresh weights.
 """
 
 from __future__ import annotations
@@ -56,8 +56,13 @@ class Model:
     """
 
     def __init__(
-        self, network: nn.Module, spec: ModelSpec, tokenizer: Tokenizer | None = None,
-        answering: AnsweringSpec | None = None, rationale: Model | None = None, look: Look | None = None,
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        tokenizer: Tokenizer | None = None,
+        answering: AnsweringSpec | None = None,
+        rationale: Model | None = None,
+        look: Look | None = None,
     ) -> None:
         self.network = network.eval()
         self.spec = spec
@@ -93,7 +98,11 @@ class Model:
         return Engine(self.network)
 
     def generate(
-        self, prompt: str | Tensor, *, images: Tensor | Sequence[AnyImage] | None = None, max_tokens: int = 128,
+        self,
+        prompt: str | Tensor,
+        *,
+        images: Tensor | Sequence[AnyImage] | None = None,
+        max_tokens: int = 128,
         sampling: Sampling | None = None,
     ) -> str | Tensor:
         """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
@@ -111,18 +120,26 @@ class Model:
         return nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.engine.tokens.pad)
 
     def ask(
-        self, question: str, *, image: AnyImage | Sequence[AnyImage] | None = None, choices: Sequence[str] = (),
+        self,
+        question: str,
+        *,
+        image: AnyImage | Sequence[AnyImage] | None = None,
+        choices: Sequence[str] = (),
         hint: str = "",
     ) -> Reply:
         """Answers one question about any picture (or none), in English or Chinese.
 
-        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale first.
+        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
+        first.
         """
-        pictures = [] if image is None else [image] if not isinstance(image, list | tuple) else list(image)
+        pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
         language = "zh" if re.search(r"[\u4e00-\u9fff]", question) else "en"
         example = Example(
-            "question", (Message("user", (*map(ImageRef.of, pictures), question)),), "",
-            Question(question, tuple(choices), hint=hint), {"language": language},
+            "question",
+            (Message("user", (*map(ImageRef.of, pictures), question)),),
+            "",
+            Question(question, tuple(choices), hint=hint),
+            {"language": language},
         )
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
@@ -154,9 +171,7 @@ class Model:
             )
         how = how or self.answering or AnsweringSpec()
         look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
-        return Writer(
-            self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens
-        )
+        return Writer(self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """The images as the model's pixels, `(images, 3, height, width)`."""

@@ -1,8 +1,8 @@
 """Running a recipe from start to end: tokenizer, stages, checkpoint, evaluation, report.
 
-A run's folder holds `recipe.yaml`, `metrics.jsonl`, `report.json`, `report.html`, `checkpoint/`, and `stages/`, one folder a
-stage, named by what went into it: arms of a comparison that share a stage train it once, and a stage that is done is not
-done again.
+A run's folder holds `recipe.yaml`, `metrics.jsonl`, `report.json`, `report.html`, `checkpoint/`, and `stages/`, one
+folder a stage, named by what went into it: arms of a comparison that share a stage train it once, and a stage that is
+done is not done again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from sepiola.training.objectives.detection import Detector, Traits
 from sepiola.training.trainer import Trainer
 
 REPORT_SAMPLES = 24
+BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 
 
 class DataCache:
@@ -61,8 +63,15 @@ class Run:
     """One recipe in one folder. `shared` is where stages lie when several runs may share them."""
 
     def __init__(
-        self, recipe: RecipeSpec, folder: Path, *, console: Console, shared: Path | None = None,
-        data: DataCache | None = None, device: str = "cpu", resume: bool = False,
+        self,
+        recipe: RecipeSpec,
+        folder: Path,
+        *,
+        console: Console,
+        shared: Path | None = None,
+        data: DataCache | None = None,
+        device: str = "cpu",
+        resume: bool = False,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -93,7 +102,8 @@ class Run:
         if path.is_file():
             if read_yaml(path) != mine:
                 raise TrainingError(
-                    f"{self.folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
+                    f"{self.folder} holds a run of another recipe; choose another name (--set name=…), or "
+                    "remove the folder"
                 )
             if not self.resume:
                 raise TrainingError(f"{self.folder} holds this run already; go on with --resume, or remove the folder")
@@ -141,11 +151,18 @@ class Run:
         """A digest of all that decides the stage's weights."""
         earlier = self.key(self.stages[stage.start]) if stage.start else self.recipe.weights
         source = self._rationale_stage if stage.rationales == "generated" else None
-        return _digest([
-            self.spec.model_dump(mode="json"), self.tokenizer.to_json(), stage.model_dump(mode="json"),
-            self.recipe.seed, self.recipe.eyes, earlier, self.key(source) if source else None,
-            self._gold_format(stage),
-        ])
+        return _digest(
+            [
+                self.spec.model_dump(mode="json"),
+                self.tokenizer.to_json(),
+                stage.model_dump(mode="json"),
+                self.recipe.seed,
+                self.recipe.eyes,
+                earlier,
+                self.key(source) if source else None,
+                self._gold_format(stage),
+            ]
+        )
 
     def _runs(self, stage: StageSpec) -> bool:
         """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh."""
@@ -166,8 +183,17 @@ class Run:
         validation = self.samples(stage, stage.validation) if stage.validation else []
         features, pixels = self._sight(stage, network)
         trainer = Trainer(
-            learner, stage, samples, folder=folder, validation=validation, seed=self.recipe.seed, device=self.device,
-            features=features, pixels=pixels, console=self.console, tensorboard=True,
+            learner,
+            stage,
+            samples,
+            folder=folder,
+            validation=validation,
+            seed=self.recipe.seed,
+            device=self.device,
+            features=features,
+            pixels=pixels,
+            console=self.console,
+            tensorboard=True,
         )
         trainer.run(resume=True)
         if validation:
@@ -223,7 +249,9 @@ class Run:
         else:
             source = PromptFormat.parse(self._gold_format(stage) or "QCM-LE")
             written = {e.id: split_rationale(source.target(e))[0] for e in examples if source.trainable(e)}
-        return [layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])]
+        return [
+            layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])
+        ]
 
     def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Sample]:
         """The stage's samples of some data. With `gold`, generated rationales are stood in for by the dataset's.
@@ -236,7 +264,8 @@ class Run:
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
-                f"stage '{stage.name}': no example of {data.reader} ({data.split}) holds what the format {stage.format} asks for"
+                f"stage '{stage.name}': no example of {data.reader} ({data.split}) holds what the "
+                f"format {stage.format} asks for"
             )
         assert self.spec.language is not None
         close = self.spec.language.kind == "encoder-decoder"
@@ -245,13 +274,13 @@ class Run:
     @cached_property
     def _patches(self) -> int:
         with torch.device("meta"):
-            network = assemble(self.spec)
+            network: Any = assemble(self.spec)
         return int(network.vision.patches)
 
     def _sight(
         self, stage: StageSpec, network: nn.Module
     ) -> tuple[FeatureRows | None, Callable[[ImageRef], torch.Tensor] | None]:
-        """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or not at all."""
+        """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or none."""
         if not self.recipe.eyes or not isinstance(network, FusedModel) or network.vision is None:
             return None, None
         assert self.spec.vision is not None
@@ -274,8 +303,12 @@ class Run:
             raise SpecError(f"strategy.answer: stage '{answer.name}' has no format, so it answers no questions")
         rationale = self._rationale_stage
         answering = AnsweringSpec(
-            kind=how.kind, by=how.by, eyes=self.recipe.eyes, answer_format=answer.format,
-            rationale_format=rationale.format if rationale else None, source_tokens=answer.source_tokens,
+            kind=how.kind,
+            by=how.by,
+            eyes=self.recipe.eyes,
+            answer_format=answer.format,
+            rationale_format=rationale.format if rationale else None,
+            source_tokens=answer.source_tokens,
             answer_tokens=answer.target_tokens,
             rationale_tokens=rationale.target_tokens if rationale else answer.target_tokens,
         )
@@ -288,8 +321,11 @@ class Run:
         if rationale is None or rationale.format is None:
             raise SpecError("rationales: generated needs a two-stage strategy whose rationale stage has a format")
         how = AnsweringSpec(
-            kind="two-stage", rationale_format=rationale.format, eyes=self.recipe.eyes,
-            source_tokens=rationale.source_tokens, rationale_tokens=rationale.target_tokens,
+            kind="two-stage",
+            rationale_format=rationale.format,
+            eyes=self.recipe.eyes,
+            source_tokens=rationale.source_tokens,
+            rationale_tokens=rationale.target_tokens,
         )
         model = self._facade(self.trained(rationale.name), how)
         model.rationale = model
@@ -306,19 +342,31 @@ class Run:
         for spec in self.recipe.evaluation:
             examples = self.data.read(spec)
             answers = answer_all(model, examples, self.console, f"{spec.reader} {spec.split}")
+            self._write_answers(spec, answers)
             figures = evaluate(benchmark_of(spec), examples, answers, self._baseline_questions(spec))
             sets.append({"data": spec.reader, "split": spec.split, **figures})
             samples = samples or pick_samples(examples, answers)
         report: dict[str, Any] = {
-            "title": self.recipe.name, "description": self.recipe.description, "seed": self.recipe.seed,
-            "eyes": self.recipe.eyes, **(sets[0] if sets else {}), "evaluations": sets,
+            "title": self.recipe.name,
+            "description": self.recipe.description,
+            "seed": self.recipe.seed,
+            "eyes": self.recipe.eyes,
+            **(sets[0] if sets else {}),
+            "evaluations": sets,
             "recipe": write_yaml(self.recipe.model_dump(mode="json", exclude_defaults=True)),
         }
         if sets:
-            report["rows"] = [{"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}}
-                              for s in sets]
+            report["rows"] = [
+                {"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}}
+                for s in sets
+            ]
         write_report(self.folder, report, samples, self.folder / "metrics.jsonl")
         return report
+
+    def _write_answers(self, spec: DataSpec, answers: Sequence[Answer]) -> None:
+        """Every answer as it came, one JSON line each, in `answers-DATASET-SPLIT.jsonl`."""
+        lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
+        store.write_text(self.folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
 
     def _baseline_questions(self, spec: DataSpec) -> list[Example]:
         """What the text baselines learn from: all questions of this dataset that the stages trained on."""
@@ -326,12 +374,15 @@ class Run:
         for stage in self.recipe.stages:
             if stage.data.reader == spec.reader:
                 seen |= {e.id: e for e in self.data.read(stage.data) if e.question is not None}
-        return list(seen.values())
+        return spread(list(seen.values()), BASELINE_QUESTIONS)
 
     def _gather_metrics(self) -> None:
         """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""
-        lines = [(self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8") for s in self.recipe.stages
-                 if self._runs(s)]
+        lines = [
+            (self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8")
+            for s in self.recipe.stages
+            if self._runs(s)
+        ]
         store.write_text(self.folder / "metrics.jsonl", "".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""Recipes run whole, on Tidepool, at a size for tests: two stages, what lands in the folder, resume, sharing, asking."""
+"""Recipes run whole, on Tidepool, at a size for tests: stages, files, resume, sharing, asking."""
 
 from __future__ import annotations
 
@@ -26,17 +26,36 @@ from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.recipes import ComparisonSpec, read_recipe
 
-MODEL = {"like": "mm-cot-tiny", "language": {"width": 32, "layers": 1, "feed_forward": {"width": 48}},
-         "vision": {"width": 16, "layers": 1, "attention": {"heads": 2}, "feed_forward": {"width": 16}}}
+MODEL = {
+    "like": "mm-cot-tiny",
+    "language": {"width": 32, "layers": 1, "feed_forward": {"width": 48}},
+    "vision": {"width": 16, "layers": 1, "attention": {"heads": 2}, "feed_forward": {"width": 16}},
+}
 DATA = {"reader": "tidepool", "count": 48, "options": {"size": 64, "families": ["objects", "counting"]}}
 COMMON = {"steps": 4, "batch": 8, "learning_rate": 1e-3, "target_tokens": 48, "precision": "float32"}
 RECIPE: dict[str, Any] = {
-    "name": "small", "model": MODEL, "tokenizer": {"vocabulary": 400},
+    "name": "small",
+    "model": MODEL,
+    "tokenizer": {"vocabulary": 400},
     "stages": [
         {"name": "eye", "data": {**DATA, "options": {**DATA["options"], "task": "captions"}}, **COMMON},
-        {"name": "rationale", "start": "eye", "data": DATA, "format": "QCM-E", "learn": ["language", "bridge"], **COMMON},
-        {"name": "answer", "start": "eye", "data": DATA, "format": "QCMG-A", "learn": ["language", "bridge"], **COMMON,
-         "validation": {**DATA, "split": "val", "count": 8}},
+        {
+            "name": "rationale",
+            "start": "eye",
+            "data": DATA,
+            "format": "QCM-E",
+            "learn": ["language", "bridge"],
+            **COMMON,
+        },
+        {
+            "name": "answer",
+            "start": "eye",
+            "data": DATA,
+            "format": "QCMG-A",
+            "learn": ["language", "bridge"],
+            **COMMON,
+            "validation": {**DATA, "split": "val", "count": 8},
+        },
     ],
     "strategy": {"kind": "two-stage", "rationale": "rationale", "answer": "answer", "by": "score"},
     "evaluation": [{**DATA, "split": "test", "count": 12}],
@@ -76,11 +95,15 @@ def test_a_run_holds_recipe_metrics_report_and_checkpoint(finished: Path) -> Non
 def test_loaded_answers_as_the_run_did(finished: Path) -> None:
     model = sepiola.load(finished)
     examples = read("tidepool", Path(), "test", count=12, size=64, families=["objects", "counting"])
-    right = sum(a.choice == e.question.answer for e, a in zip(examples, model.answer(examples), strict=True) if e.question)
+    right = sum(
+        a.choice == e.question.answer for e, a in zip(examples, model.answer(examples), strict=True) if e.question
+    )
     assert right / 12 == json.loads((finished / "report.json").read_text())["accuracy"]
 
 
-@pytest.mark.parametrize(("question", "choices"), [("Which is it?", ("a star", "a circle")), ("这是什么？", ("星形", "圆形", "方形"))])
+@pytest.mark.parametrize(
+    ("question", "choices"), [("Which is it?", ("a star", "a circle")), ("这是什么？", ("星形", "圆形", "方形"))]
+)
 def test_ask_answers_on_any_picture(finished: Path, question: str, choices: tuple[str, ...], tmp_path: Path) -> None:
     from PIL import Image
 
@@ -131,7 +154,9 @@ def test_blind_is_blind(tmp_path: Path) -> None:
 
 
 def test_generated_rationales_are_read_in_training(tmp_path: Path) -> None:
-    run = Run(recipe(tmp_path, "stages.2.rationales=generated", "stages.2.validation=null"), tmp_path / "g", console=QUIET)
+    run = Run(
+        recipe(tmp_path, "stages.2.rationales=generated", "stages.2.validation=null"), tmp_path / "g", console=QUIET
+    )
     for stage in run.recipe.stages[:2]:
         run.train(stage)
     stage = run.recipe.stages[2]
@@ -143,11 +168,25 @@ def test_generated_rationales_are_read_in_training(tmp_path: Path) -> None:
 
 
 def test_arms_share_their_common_stages(tmp_path: Path) -> None:
-    direct = {"name": "answer", "start": "eye", "data": DATA, "format": "QCM-A", "learn": ["language", "bridge"], **COMMON}
-    spec = ComparisonSpec.parse({
-        "name": "c", "base": RECIPE, "seeds": [0, 1],
-        "arms": {"two-stage": {}, "direct": {"stages": [RECIPE["stages"][0], direct], "strategy": {"answer": "answer"}}},
-    })
+    direct = {
+        "name": "answer",
+        "start": "eye",
+        "data": DATA,
+        "format": "QCM-A",
+        "learn": ["language", "bridge"],
+        **COMMON,
+    }
+    spec = ComparisonSpec.parse(
+        {
+            "name": "c",
+            "base": RECIPE,
+            "seeds": [0, 1],
+            "arms": {
+                "two-stage": {},
+                "direct": {"stages": [RECIPE["stages"][0], direct], "strategy": {"answer": "answer"}},
+            },
+        }
+    )
     report = compare(spec, tmp_path / "c", console=QUIET)
     stages = [p.name.rsplit("-", 1)[0] for p in (tmp_path / "c" / "stages").iterdir() if p.is_dir()]
     assert sorted(stages) == ["answer"] * 4 + ["eye"] * 2 + ["rationale"] * 2
@@ -173,7 +212,8 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
     subprocess.run([*command[:-1], str(tmp_path / "whole")], env=environment, check=True, capture_output=True)
     for part in (".", "rationale"):
         ours, theirs = (
-            read_tensors(tmp_path / name / "small" / "checkpoint" / part / "model.safetensors") for name in ("killed", "whole")
+            read_tensors(tmp_path / name / "small" / "checkpoint" / part / "model.safetensors")
+            for name in ("killed", "whole")
         )
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 

@@ -45,12 +45,8 @@ def spec_from_config(
     heads, width = config.get("encoder_attention_heads", 8), config.get("encoder_ffn_dim", 2048)
     decoder = config.get("decoder_attention_heads", heads), config.get("decoder_ffn_dim", width)
     if (heads, width) != decoder or config.get("activation_function", "relu") != "relu":
-        raise CheckpointError(
-            "config.json: encoder and decoder must have as many heads, the same ffn_dim, and ReLU"
-        )
-    default = PixelSpec(
-        size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-    )
+        raise CheckpointError("config.json: encoder and decoder must have as many heads, the same ffn_dim, and ReLU")
+    default = PixelSpec(size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     vision = {
         "kind": "detr",
         "pixels": pixels_from_preprocessor(preprocessor, default),
@@ -154,7 +150,5 @@ def _layer(ours: str, hub: str, *, cross: bool) -> dict[str, str]:
 
 def _detr(spec: ModelSpec) -> DETRSpec:
     if not isinstance(spec.vision, DETRSpec):
-        raise CheckpointError(
-            f"'{spec.name}' holds no DETR: its vision is {getattr(spec.vision, 'kind', None)}"
-        )
+        raise CheckpointError(f"'{spec.name}' holds no DETR: its vision is {getattr(spec.vision, 'kind', None)}")
     return spec.vision

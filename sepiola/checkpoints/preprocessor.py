@@ -27,9 +27,7 @@ def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec)
                 "rescaled to 0…1 are supported"
             )
     if abs(file.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6:
-        raise CheckpointError(
-            f"preprocessor_config.json: rescale_factor {file['rescale_factor']}; expected 1/255"
-        )
+        raise CheckpointError(f"preprocessor_config.json: rescale_factor {file['rescale_factor']}; expected 1/255")
     normalised = file.get("do_normalize", True)
     values = {
         **_geometry(file, default),

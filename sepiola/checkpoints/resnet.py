@@ -44,9 +44,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """Our state dict from a Hub or torchvision one; names that no table knows pass through."""
-    kept = {
-        name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)
-    }
+    kept = {name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)}
     names = backbone_names(_resnet(spec), torchvision="conv1.weight" in kept)
     return rename(kept, {hub: ours for ours, hub in names.items()})
 
@@ -63,11 +61,7 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, T
 
 def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
     """Names by our names, of every tensor of the convolutions and their normalisations."""
-    stem = (
-        ("conv1", "bn1")
-        if torchvision
-        else ("embedder.embedder.convolution", "embedder.embedder.normalization")
-    )
+    stem = ("conv1", "bn1") if torchvision else ("embedder.embedder.convolution", "embedder.embedder.normalization")
     modules = {"stem": stem}
     for stage, depth in enumerate(spec.depths):
         for block in range(depth):
@@ -97,9 +91,7 @@ def backbone_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     v1.5's."""
     for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
         if config.get(key, False):
-            raise CheckpointError(
-                f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported"
-            )
+            raise CheckpointError(f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported")
     if config.get("hidden_act", "relu") != "relu" or config.get("num_channels", 3) != 3:
         raise CheckpointError("config.json: a ResNet with hidden_act 'relu' and num_channels 3 was expected")
     return {
@@ -127,7 +119,5 @@ def backbone_to_config(spec: BackboneSpec) -> dict[str, Any]:
 
 def _resnet(spec: ModelSpec) -> ResNetSpec:
     if not isinstance(spec.vision, ResNetSpec):
-        raise CheckpointError(
-            f"'{spec.name}' holds no ResNet: its vision is {getattr(spec.vision, 'kind', None)}"
-        )
+        raise CheckpointError(f"'{spec.name}' holds no ResNet: its vision is {getattr(spec.vision, 'kind', None)}")
     return spec.vision

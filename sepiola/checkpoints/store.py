@@ -88,7 +88,8 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, s
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path}: cannot be written ({error}); what stood there before is unharmed. Free some space, or save elsewhere"
+            f"{path}: cannot be written ({error}); what stood there before is unharmed. "
+            "Free some space, or save elsewhere"
         ) from None
 
 
@@ -100,7 +101,9 @@ def write_text(path: Path, text: str) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); free some space, or save elsewhere") from None
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); free some space, or save elsewhere"
+        ) from None
 
 
 def write_yaml_file(path: Path, data: Any) -> None:

@@ -131,7 +131,9 @@ def _table(spec: ModelSpec) -> list[Row]:
     language = _language(spec)
     prefix = "language." if spec.bridge is not None else ""
     rows = [
-        Row("embedding.weight", ("shared.weight",), also=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")),
+        Row(
+            "embedding.weight", ("shared.weight",), also=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+        ),
         Row("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
         Row("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
         Row("head.projection.weight", ("lm_head.weight",)),
@@ -143,8 +145,13 @@ def _table(spec: ModelSpec) -> list[Row]:
             rows += _layer(f"{stack}.layers.{layer}", f"{stack}.block.{layer}.layer", language, stack == "decoder")
     rows = [Row(prefix + row.ours, row.hub, row.rows, row.also) for row in rows]
     if spec.bridge is not None:
-        for ours, hub in (("image", "image_dense"), ("gate", "gate_dense"), ("out", "mha_layer.out_proj"),
-                          ("q", "mha_layer.q"), ("kv", "mha_layer.kv")):
+        for ours, hub in (
+            ("image", "image_dense"),
+            ("gate", "gate_dense"),
+            ("out", "mha_layer.out_proj"),
+            ("q", "mha_layer.q"),
+            ("kv", "mha_layer.kv"),
+        ):
             rows += [Row(f"bridge.{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
     return rows
 

@@ -113,9 +113,7 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
     return {**state, "patch_embedding.weight": matrix.unflatten(1, (3, vision.patch, vision.patch))}
 
 
-def stack_from_config(
-    config: Mapping[str, Any], *, eps: float, patch: int, activation: str
-) -> dict[str, Any]:
+def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, activation: str) -> dict[str, Any]:
     """The keys of ViTSpec that plain ViT and CLIP name alike in `config.json`, with the family's defaults."""
     named = config.get("hidden_act", activation)
     if named not in ACTIVATIONS:
@@ -147,9 +145,7 @@ def stack_to_config(vision: ViTSpec) -> dict[str, Any]:
         "num_hidden_layers": vision.layers,
         "num_attention_heads": vision.attention.heads,
         "intermediate_size": vision.feed_forward.width,
-        "hidden_act": next(
-            hub for hub, ours in ACTIVATIONS.items() if ours == vision.feed_forward.activation
-        ),
+        "hidden_act": next(hub for hub, ours in ACTIVATIONS.items() if ours == vision.feed_forward.activation),
         "layer_norm_eps": vision.norm.eps,
     }
 
@@ -175,9 +171,7 @@ def at_size(pixels: PixelSpec, size: int) -> PixelSpec:
 def vit_of(spec: ModelSpec) -> ViTSpec:
     """The spec's ViT. Raises CheckpointError when its vision encoder is another kind."""
     if not isinstance(spec.vision, ViTSpec):
-        raise CheckpointError(
-            f"'{spec.name}' holds no ViT: its vision is {getattr(spec.vision, 'kind', None)}"
-        )
+        raise CheckpointError(f"'{spec.name}' holds no ViT: its vision is {getattr(spec.vision, 'kind', None)}")
     return spec.vision
 
 
@@ -186,9 +180,7 @@ def plain(spec: ModelSpec, **expected: bool) -> ViTSpec:
     vision = vit_of(spec)
     attention, ff = vision.attention, vision.feed_forward
     output_bias = attention.bias if attention.output_bias is None else attention.output_bias
-    unusual = [
-        key for key, value in {**expected, "class_token": True}.items() if getattr(vision, key) != value
-    ]
+    unusual = [key for key, value in {**expected, "class_token": True}.items() if getattr(vision, key) != value]
     if attention.head_width not in (None, vision.width // attention.heads) or not output_bias:
         unusual.append("attention.head_width, attention.output_bias")
     if attention.kv_heads not in (None, attention.heads) or attention.scale is not None:

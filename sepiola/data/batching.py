@@ -86,9 +86,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {
-            k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)
-        }
+        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
 
@@ -113,8 +111,7 @@ class Collator:
     ) -> None:
         if packed and pixels is not None and features is None:
             raise DataError(
-                "packed batches need image features computed beforehand; unset `packed`, or freeze the "
-                "vision encoder"
+                "packed batches need image features computed beforehand; unset `packed`, or freeze the vision encoder"
             )
         self.special = tokens
         self.decoder_only = decoder_only
@@ -228,9 +225,7 @@ def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | Non
     return images, segments
 
 
-def _lay_pixels(
-    samples: Sequence[Sample], pixels: Callable[[ImageRef], Tensor]
-) -> tuple[Tensor, Tensor | None]:
+def _lay_pixels(samples: Sequence[Sample], pixels: Callable[[ImageRef], Tensor]) -> tuple[Tensor, Tensor | None]:
     opened = [[pixels(image) for image in s.images] for s in samples]
     shapes = {tuple(picture.shape) for row in opened for picture in row}
     if len(shapes) > 1:

@@ -84,9 +84,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(
-                f"{self.folder}: the feature cache cannot be made here ({error.strerror})"
-            ) from None
+            raise DataError(f"{self.folder}: the feature cache cannot be made here ({error.strerror})") from None
         self._read_index()
 
     def __contains__(self, image: ImageRef) -> bool:
@@ -135,14 +133,11 @@ class FeatureCache:
                 features = self.encode(torch.stack([pixels for _, pixels in group])).detach().cpu()
             if features.shape[0] != len(group) or features.dim() != 3 or features.shape[2] != self.width:
                 raise DataError(
-                    f"the encoder gave {tuple(features.shape)}; expected ({len(group)}, patches, "
-                    f"{self.width})"
+                    f"the encoder gave {tuple(features.shape)}; expected ({len(group)}, patches, {self.width})"
                 )
             for (digest, _), rows in zip(group, features.to(torch.float16), strict=True):
                 if not bool(torch.isfinite(rows).all()):
-                    raise DataError(
-                        f"the encoder's features of image {digest[:12]} are not finite in float16"
-                    )
+                    raise DataError(f"the encoder's features of image {digest[:12]} are not finite in float16")
                 computed[digest] = rows.numpy()
         return computed
 
@@ -174,8 +169,7 @@ class FeatureCache:
                     index.write(lines.encode())
             except OSError as error:
                 raise DataError(
-                    f"{self.folder}: features cannot be written ({error.strerror}); what was computed before "
-                    "is kept"
+                    f"{self.folder}: features cannot be written ({error.strerror}); what was computed before is kept"
                 ) from None
             self._read_index()
 

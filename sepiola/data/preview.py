@@ -149,9 +149,7 @@ def _note(examples: Sequence[Example]) -> str:
     """A line for the sheet's head when it holds Chinese that no font here can draw."""
     if cjk_font_path() or not any(example.metadata.get("language") == "zh" for example in examples):
         return ""
-    return (
-        "Chinese text is not drawn: no Chinese font on this machine (install one, for example fonts-noto-cjk)"
-    )
+    return "Chinese text is not drawn: no Chinese font on this machine (install one, for example fonts-noto-cjk)"
 
 
 def _cell(example: Example, font: Font) -> Image.Image:

@@ -104,9 +104,7 @@ def join_by_id(examples: Sequence[Example], answers: Sequence[Answer]) -> list[t
     for kind, given, unique in (("examples", examples, ids), ("answers", answers, by_id)):
         if len(unique) != len(given):
             twice = Counter(item.id for item in given).most_common(1)[0][0]
-            raise DataError(
-                f"{kind}: the id '{twice}' stands more than once; ids must be unique to be joined"
-            )
+            raise DataError(f"{kind}: the id '{twice}' stands more than once; ids must be unique to be joined")
     missing = [example.id for example in examples if example.id not in by_id]
     extra = [answer.id for answer in answers if answer.id not in ids]
     faults = []
@@ -115,9 +113,7 @@ def join_by_id(examples: Sequence[Example], answers: Sequence[Answer]) -> list[t
     if extra:
         faults.append(f"{len(extra)} of {len(answers)} answers belong to no example ({_some(extra)})")
     if faults:
-        raise DataError(
-            f"{' and '.join(faults)}; give exactly one answer for each example, with the example's id"
-        )
+        raise DataError(f"{' and '.join(faults)}; give exactly one answer for each example, with the example's id")
     return [(example, by_id[example.id]) for example in examples]
 
 
@@ -183,9 +179,7 @@ def paired_difference(
 
     Raises DataError as `verdicts` does, or when there is no example.
     """
-    pairs = zip(
-        verdicts(examples, first, unparsed, seed), verdicts(examples, second, unparsed, seed), strict=True
-    )
+    pairs = zip(verdicts(examples, first, unparsed, seed), verdicts(examples, second, unparsed, seed), strict=True)
     outcomes = [(a.correct, b.correct) for a, b in pairs]
     count = len(outcomes)
     if count == 0:
@@ -229,9 +223,7 @@ def _verdict(example: Example, answer: Answer, unparsed: Unparsed, seed: int) ->
     if question is not None and not question.choices and question.answer_text is not None:
         given = normalised(answer.output)
         return Verdict(example, answer, given == normalised(question.answer_text), parsed=bool(given))
-    raise DataError(
-        f"example '{example.id}': its right answer is not known, so no answer to it can be scored"
-    )
+    raise DataError(f"example '{example.id}': its right answer is not known, so no answer to it can be scored")
 
 
 def _mcnemar(only_first: int, only_second: int) -> float:

@@ -124,11 +124,7 @@ class _PairVotes:
         self.first = np.cumsum([0] + [len(q.choices) for q in train])
         # Wrong options share one vote against, so that a question's options sum to zero.
         self.labels = np.array(
-            [
-                1.0 if i == q.answer else -1 / max(1, len(q.choices) - 1)
-                for q in train
-                for i in range(len(q.choices))
-            ]
+            [1.0 if i == q.answer else -1 / max(1, len(q.choices) - 1) for q in train for i in range(len(q.choices))]
         )
 
     def choice(self, question: Question) -> int:
@@ -174,13 +170,9 @@ def _fitted(texts: list[str], analyzer: str, ngram_range: tuple[int, int]) -> An
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError:
-        raise SepiolaError(
-            "the nearest-neighbour baseline needs scikit-learn: pip install 'sepiola[eval]'"
-        ) from None
+        raise SepiolaError("the nearest-neighbour baseline needs scikit-learn: pip install 'sepiola[eval]'") from None
     own = {"tokenizer": words, "token_pattern": None} if analyzer == "word" else {}
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer, ngram_range=ngram_range, sublinear_tf=True, dtype=np.float32, **own
-    )
+    vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngram_range, sublinear_tf=True, dtype=np.float32, **own)
     # One word that is always there: texts of punctuation alone would leave no vocabulary, which is an error.
     return vectorizer.fit([*texts, "word"])
 

@@ -38,8 +38,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 def evaluate(
     name: str, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()
 ) -> dict[str, Any]:
-    """All figures of one benchmark: accuracy, interval, count, unparsed, buckets, baselines, and what applies of rationales,
-    hallucination and published results.
+    """All figures of one benchmark: accuracy, interval, count, unparsed, buckets, baselines, and what applies of
+    rationales, hallucination and published results.
 
     `train` are the questions that the majority and nearest-neighbour baselines learn from. Raises SpecError for an
     unknown benchmark and DataError when ids do not match.

@@ -34,9 +34,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 break
             raise DataError(f"{path}, line {number}: not JSON; expected one object a line") from None
         if not isinstance(record, dict):
-            raise DataError(
-                f"{path}, line {number}: expected an object with 'step' and 'loss', got {line[:40]!r}"
-            )
+            raise DataError(f"{path}, line {number}: expected an object with 'step' and 'loss', got {line[:40]!r}")
         records.append(record)
     return records
 

@@ -23,21 +23,15 @@ def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
     for percent in (0, 25, 50, 75, 100):
         x = label + scale * percent / 100
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(
-            f'<text class="axis" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{percent}%</text>'
-        )
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{percent}%</text>')
     for index, (name, share, interval) in enumerate(rows):
         middle = top + step * (index + 0.5)
         short = name if len(name) <= 22 else name[:21] + "…"
         end = label + scale * share
-        parts.append(
-            f'<text class="axis name" x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(short)}'
-        )
+        parts.append(f'<text class="axis name" x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(short)}')
         parts.append(f"<title>{escape(name)}</title></text>")
         length = max(0.5, end - label)
-        parts.append(
-            f'<rect class="mark" x="{label}" y="{middle - 8:.1f}" width="{length:.1f}" height="16"/>'
-        )
+        parts.append(f'<rect class="mark" x="{label}" y="{middle - 8:.1f}" width="{length:.1f}" height="16"/>')
         if interval is not None:
             low, high = (label + scale * bound for bound in interval)
             parts.append(
@@ -72,15 +66,11 @@ def loss_curve(name: str, train: Sequence[Point], validation: Sequence[Point]) -
     for value in y_ticks:
         y = place((x_low, value)).split()[1]
         parts.append(f'<line class="grid" x1="{left}" y1="{y}" x2="{width - right}" y2="{y}"/>')
-        parts.append(
-            f'<text class="axis" x="{left - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{value:g}</text>'
-        )
+        parts.append(f'<text class="axis" x="{left - 7}" y="{float(y) + 4:.1f}" text-anchor="end">{value:g}</text>')
     for value in _ticks(x_low, x_high):
         if x_low <= value <= x_high:
             x = place((value, y_low)).split()[0]
-            parts.append(
-                f'<text class="axis" x="{x}" y="{height - bottom + 17}" text-anchor="middle">{value:g}</text>'
-            )
+            parts.append(f'<text class="axis" x="{x}" y="{height - bottom + 17}" text-anchor="middle">{value:g}</text>')
     parts.append(f'<text class="axis" x="{width - right}" y="{height - 3}" text-anchor="end">step</text>')
     for line, kind in zip(lines, ("curve", "curve second"), strict=True):
         if line:

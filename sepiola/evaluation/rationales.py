@@ -70,10 +70,7 @@ def reference_rationale(example: Example) -> str | None:
     question = example.question
     if question is None or question.solution is None:
         return None
-    return (
-        "\n".join(part.strip() for part in (question.lecture or "", question.solution) if part.strip())
-        or None
-    )
+    return "\n".join(part.strip() for part in (question.lecture or "", question.solution) if part.strip()) or None
 
 
 def bleu(reference: str, given: str, order: int) -> float:

@@ -68,9 +68,7 @@ def bucket_tables(report: Mapping[str, Any]) -> list[Table]:
     """
     groups = _groups(report.get("buckets"))
     published = report.get("published") or []
-    baselines = [
-        {"name": name.replace("_", " ")} | dict(b) for name, b in (report.get("baselines") or {}).items()
-    ]
+    baselines = [{"name": name.replace("_", " ")} | dict(b) for name, b in (report.get("baselines") or {}).items()]
     others = [row for row in report.get("rows") or [] if row.get("buckets")] + baselines
     if not groups and (baselines or published):
         # Baselines and published results are worth a table also where nothing is cut into buckets.
@@ -80,16 +78,12 @@ def bucket_tables(report: Mapping[str, Any]) -> list[Table]:
         counts = [whole.get("count") for whole in (report, *buckets.values())]
         lines = []
         if report.get("accuracy") is not None or buckets:
-            lines.append(
-                _line(str(report.get("name") or "This model"), report, buckets, counts) | {"own": True}
-            )
+            lines.append(_line(str(report.get("name") or "This model"), report, buckets, counts) | {"own": True})
         for row in others:
             named = _groups(row.get("buckets"))
             # One flat table of buckets belongs to the report's only table; several are matched by name.
             cut = named.get(title) or (named.get("") if len(groups) == 1 else None) or {}
-            lines.append(
-                _line(str(row["name"]), row, {bucket: cut.get(bucket) for bucket in buckets}, counts)
-            )
+            lines.append(_line(str(row["name"]), row, {bucket: cut.get(bucket) for bucket in buckets}, counts))
         fits = not buckets or any(row.get(bucket) is not None for row in published for bucket in buckets)
         for row in published if fits else []:
             cells = [_percent(row.get(column)) for column in ("average", *buckets)]
@@ -114,9 +108,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
     return environment.from_string(template).render(
         report=report,
         figures=_figures(report),
-        row_columns=list(
-            dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)
-        ),
+        row_columns=list(dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)),
         bars=interval_bars(
             [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
         ),
@@ -135,9 +127,7 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
     if report.get("count") is not None:
         figures.append({"name": "Questions", "value": f"{report['count']:,}", "note": ""})
     if report.get("unparsed") is not None:
-        rule = {"random": "drawn among five options"}.get(
-            str(report.get("unparsed_rule")), "counted as wrong"
-        )
+        rule = {"random": "drawn among five options"}.get(str(report.get("unparsed_rule")), "counted as wrong")
         figures.append({"name": "Unparsed outputs", "value": f"{report['unparsed']:,}", "note": rule})
     rationales = report.get("rationales") or {}
     if rationales.get("rougeL") is not None:

@@ -92,7 +92,5 @@ def _options(example: Example, answer: Answer) -> list[dict[str, Any]]:
         if answer.probabilities is not None and len(answer.probabilities) == len(question.choices):
             marks.append(f"{100 * answer.probabilities[index]:.0f}%")
         letter = chr(ord("A") + index) if index < 26 else str(index + 1)
-        rows.append(
-            {"letter": letter, "text": text, "gold": gold, "chosen": chosen, "mark": " · ".join(marks)}
-        )
+        rows.append({"letter": letter, "text": text, "gold": gold, "chosen": chosen, "mark": " · ".join(marks)})
     return rows

@@ -90,9 +90,7 @@ def has_image(example: Example) -> bool:
     return bool(example.images) if known is None else bool(known)
 
 
-def _bucket(
-    judged: Sequence[Verdict], belongs: Callable[[Example], bool | None], unparsed: Unparsed
-) -> dict[str, Any]:
+def _bucket(judged: Sequence[Verdict], belongs: Callable[[Example], bool | None], unparsed: Unparsed) -> dict[str, Any]:
     membership = [belongs(v.example) for v in judged]
     inside = [v for v, member in zip(judged, membership, strict=True) if member]
     return accuracy_of(inside, unparsed).to_dict() | {"unknown": sum(member is None for member in membership)}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from sepiola.generation.sampling import Sampling
 from sepiola.models.transformer import DecodingState, LanguageModel
+from sepiola.specs.model import SpecialTokens
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,21 @@ class Engine:
     """Generates from and scores with one model, `batch` rows at a time."""
 
     def __init__(self, model: nn.Module, *, batch: int = 32) -> None:
-        self.model = model.eval()
+        self.model = cast(Any, model.eval())
         self.batch = batch
         self.causal = isinstance(model, LanguageModel)
-        self.tokens = model.spec.tokens
+        self.tokens: SpecialTokens = self.model.spec.tokens
         weight = next(model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, sampling: Sampling | None = None, samples: int = 1,
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        samples: int = 1,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
@@ -17,7 +18,7 @@ from sepiola.specs.model import VisionSpec
 class EyeFeatures:
     """Features of images under one vision encoder with its present weights, kept in `folder`."""
 
-    def __init__(self, vision: nn.Module, spec: VisionSpec, folder: Path) -> None:
+    def __init__(self, vision: Any, spec: VisionSpec, folder: Path) -> None:
         parameter = next(vision.parameters())
 
         def encode(pixels: Tensor) -> Tensor:
@@ -25,7 +26,10 @@ class EyeFeatures:
             return features.float()
 
         self.cache = FeatureCache(
-            folder, encoder_key(spec, vision.state_dict()), encode, width=int(vision.width),
+            folder,
+            encoder_key(spec, vision.state_dict()),
+            encode,
+            width=vision.width,
             to_pixels=lambda image: to_pixels(image.open(), spec.pixels),
         )
 

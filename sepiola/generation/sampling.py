@@ -12,7 +12,9 @@ from sepiola.errors import SepiolaError
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature 0 is greedy. `top_k` 0 and `top_p` 1 keep all tokens; `repetition_penalty` as in CTRL (1909.05858)."""
+    """Temperature 0 is greedy. `top_k` 0 and `top_p` 1 keep all tokens; `repetition_penalty` as in CTRL
+    (arXiv 1909.05858).
+    """
 
     temperature: float = 0.0
     top_k: int = 0

@@ -21,7 +21,12 @@ class Writer:
     """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind."""
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, look: Look | None = None, *, source_tokens: int = 512,
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        look: Look | None = None,
+        *,
+        source_tokens: int = 512,
         target_tokens: int = 512,
     ) -> None:
         self.engine = engine
@@ -31,12 +36,19 @@ class Writer:
         self.target_tokens = target_tokens
 
     def write(
-        self, examples: Sequence[Example], *, sampling: Sampling | None = None, samples: int = 1,
+        self,
+        examples: Sequence[Example],
+        *,
+        sampling: Sampling | None = None,
+        samples: int = 1,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
         """For each example, `samples` texts that answer its messages."""
         outputs = self.engine.generate(
-            self._prompts(examples), max_tokens=self.target_tokens, sampling=sampling, samples=samples,
+            self._prompts(examples),
+            max_tokens=self.target_tokens,
+            sampling=sampling,
+            samples=samples,
             on_done=on_done,
         )
         return [[self.tokenizer.decode(ids).strip() for ids in texts] for texts in outputs]

@@ -31,7 +31,7 @@ def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
 
 def assemble(spec: ModelSpec) -> nn.Module:
     """The module of a spec, on torch's default device, drawing from its global generator."""
-    vision = build_eye(spec.vision) if spec.vision is not None else None
+    vision: Any = build_eye(spec.vision) if spec.vision is not None else None
     if spec.language is None:
         assert vision is not None
         return vision
@@ -39,7 +39,7 @@ def assemble(spec: ModelSpec) -> nn.Module:
     if spec.bridge is None:
         return language
     assert isinstance(language, EncoderDecoder)
-    width = vision.width if vision is not None else spec.bridge.image_width
+    width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)
 
 

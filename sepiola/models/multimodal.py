@@ -1,7 +1,7 @@
 """A model that sees: vision encoder, bridge and language model as one module.
 
-Images arrive as pixels, which the vision encoder turns into features, or as features computed before (a frozen encoder's
-output is a column of the dataset). A question without an image has zero features, as in Multimodal-CoT.
+Images arrive as pixels, which the vision encoder turns into features, or as features computed before (a frozen
+encoder's output is a column of the dataset). A question without an image has zero features, as in Multimodal-CoT.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from sepiola.models.transformer import DecodingState, EncoderDecoder
 class FusedModel(nn.Module):
     """An encoder-decoder whose encoder states are fused with image features.
 
-    `images` is pixels `(batch, 3, height, width)`, pixels of several images `(batch, images, 3, height, width)`, or features
-    `(batch, patches, image_width)`; None means no image. `image_mask` `(batch, images)` numbers, for each image, the
-    segment it belongs to (0: none); with features it is `(batch, patches)`.
+    `images` is pixels `(batch, 3, height, width)`, pixels of several images `(batch, images, 3, height, width)`, or
+    features `(batch, patches, image_width)`; None means no image. `image_mask` `(batch, images)` numbers, for each
+    image, the segment it belongs to (0: none); with features it is `(batch, patches)`.
     """
 
-    def __init__(
-        self, language: EncoderDecoder, bridge: GatedFusion, vision: nn.Module | None = None
-    ) -> None:
+    def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: nn.Module | None = None) -> None:
         super().__init__()
         self.language = language
         self.bridge = bridge
@@ -39,26 +37,46 @@ class FusedModel(nn.Module):
         return self.language.head
 
     def forward(
-        self, source: Tensor, target: Tensor, *, images: Tensor | None = None, attention_mask: Tensor | None = None,
-        target_mask: Tensor | None = None, image_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        image_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits `(batch, target tokens, vocabulary)`."""
         states = self.states(
-            source, target, images=images, attention_mask=attention_mask, target_mask=target_mask,
+            source,
+            target,
+            images=images,
+            attention_mask=attention_mask,
+            target_mask=target_mask,
             image_mask=image_mask,
         )
         return self.language.head(states)
 
     def states(
-        self, source: Tensor, target: Tensor, *, images: Tensor | None = None, attention_mask: Tensor | None = None,
-        target_mask: Tensor | None = None, image_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        image_mask: Tensor | None = None,
     ) -> Tensor:
         """The decoder's final states `(batch, target tokens, width)`."""
         memory = self.encode(source, images=images, attention_mask=attention_mask, image_mask=image_mask)
         return self.language.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
 
     def encode(
-        self, source: Tensor, *, images: Tensor | None = None, attention_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        *,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         image_mask: Tensor | None = None,
     ) -> Tensor:
         """Encoder states `(batch, source tokens, width)` that have seen the images."""
@@ -81,8 +99,9 @@ class FusedModel(nn.Module):
                 raise DataError(f"image features are {images.shape[-1]} wide; this model's bridge expects {width}")
             return images.to(like.dtype), mask
         if self.vision is None:
-            raise DataError("pixels were given, but this model has no vision encoder; give features (batch, patches, "
-                            f"{width})")
+            raise DataError(
+                f"pixels were given, but this model has no vision encoder; give features (batch, patches, {width})"
+            )
         if images.dim() == 4:
             return self._blank(self.vision(images), mask), None
         batch, count = images.shape[:2]
@@ -101,7 +120,12 @@ class FusedModel(nn.Module):
         return features * (mask > 0).to(features.dtype).view(mask.shape[0], -1, 1)
 
     def begin(
-        self, source: Tensor, capacity: int, *, images: Tensor | None = None, attention_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        capacity: int,
+        *,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         image_mask: Tensor | None = None,
     ) -> DecodingState:
         """Encodes source and images once; the state then decodes up to `capacity` tokens."""

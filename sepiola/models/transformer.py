@@ -1,13 +1,14 @@
 """One Transformer: decoder, encoder and encoder-decoder from the same layers (arXiv 1706.03762 and its heirs).
 
-What a spec chooses (norm and its place, positions, attention and feed-forward kind, tying) is settled when the module is
-built; the forward pass has no choices left. Segment numbers serve as attention masks everywhere: 0 is
-padding, and tokens see each other when they hold the same number, so a plain 0/1 mask and a packed batch are one thing.
+What a spec chooses (norm and its place, positions, attention and feed-forward kind, tying) is settled when the module
+is built; the forward pass has no choices left. Segment numbers serve as attention masks everywhere: 0 is padding, and
+tokens see each other when they hold the same number, so a plain 0/1 mask and a packed batch are one thing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,15 @@ class Layer(nn.Module):
     """Self-attention, cross-attention when there is a context, feed-forward; each a residual step."""
 
     def __init__(
-        self, width: int, attention: AttentionSpec, ff: FeedForwardSpec, norm_spec: NormSpec, *, cross: bool,
-        dropout: float = 0.0, rotary: Rotary | None = None,
+        self,
+        width: int,
+        attention: AttentionSpec,
+        ff: FeedForwardSpec,
+        norm_spec: NormSpec,
+        *,
+        cross: bool,
+        dropout: float = 0.0,
+        rotary: Rotary | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = norm(width, norm_spec)
@@ -43,11 +51,16 @@ class PreNormLayer(Layer):
     """`x + f(norm(x))`."""
 
     def forward(
-        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None,
-        context: KeysValues | None = None, context_bias: Tensor | None = None,
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
     ) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), bias, positions, cache))
-        if self.cross is not None:
+        if self.cross is not None and self.cross_norm is not None:
             x = x + self.dropout(self.cross(self.cross_norm(x), context, context_bias))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
@@ -56,11 +69,16 @@ class PostNormLayer(Layer):
     """`norm(x + f(x))`."""
 
     def forward(
-        self, x: Tensor, bias: Tensor | None = None, positions: Tensor | None = None, cache: KVCache | None = None,
-        context: KeysValues | None = None, context_bias: Tensor | None = None,
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
     ) -> Tensor:
         x = self.attention_norm(x + self.dropout(self.attention(x, bias, positions, cache)))
-        if self.cross is not None:
+        if self.cross is not None and self.cross_norm is not None:
             x = self.cross_norm(x + self.dropout(self.cross(x, context, context_bias)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
@@ -72,7 +90,10 @@ class DecodingState:
     """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
 
     def __init__(
-        self, caches: list[KVCache], context: list[KeysValues] | None = None, context_bias: Tensor | None = None,
+        self,
+        caches: list[KVCache],
+        context: list[KeysValues] | None = None,
+        context_bias: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> None:
         self.caches = caches
@@ -109,7 +130,7 @@ class Stack(nn.Module):
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.dropout = nn.Dropout(spec.dropout)
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             LAYERS[spec.norm.place](
                 spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary
             )
@@ -118,8 +139,13 @@ class Stack(nn.Module):
         self.norm = norm(spec.width, spec.norm) if spec.norm.place == "pre" else nn.Identity()
 
     def forward(
-        self, x: Tensor, segments: Tensor | None = None, *, context: Tensor | None = None,
-        context_segments: Tensor | None = None, state: DecodingState | None = None,
+        self,
+        x: Tensor,
+        segments: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_segments: Tensor | None = None,
+        state: DecodingState | None = None,
     ) -> Tensor:
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
@@ -149,8 +175,13 @@ class Stack(nn.Module):
 
     def _bias(self, segments: Tensor | None, past: int, tokens: int, x: Tensor) -> Tensor | None:
         mask = mask_bias(
-            None if segments is None else segments[:, past:], segments, causal=past if self.causal else None,
-            queries=tokens, keys=past + tokens, dtype=x.dtype, device=x.device,
+            None if segments is None else segments[:, past:],
+            segments,
+            causal=past if self.causal else None,
+            queries=tokens,
+            keys=past + tokens,
+            dtype=x.dtype,
+            device=x.device,
         )
         if self.relative is None:
             return mask
@@ -161,8 +192,13 @@ class Stack(nn.Module):
         if context_segments is None:
             return None
         return mask_bias(
-            segments, context_segments, causal=None, queries=x.shape[1], keys=context_segments.shape[1],
-            dtype=x.dtype, device=x.device,
+            segments,
+            context_segments,
+            causal=None,
+            queries=x.shape[1],
+            keys=context_segments.shape[1],
+            dtype=x.dtype,
+            device=x.device,
         )
 
 
@@ -242,7 +278,11 @@ class EncoderDecoder(nn.Module):
         self.head = Head(spec, self.embedding)
 
     def forward(
-        self, source: Tensor, target: Tensor, *, attention_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits `(batch, target tokens, vocabulary)`; position t of `target` predicts what follows it.
@@ -257,16 +297,22 @@ class EncoderDecoder(nn.Module):
         return self.encoder(self.embedding(source), attention_mask)
 
     def decode(
-        self, target: Tensor, memory: Tensor, *, attention_mask: Tensor | None = None,
+        self,
+        target: Tensor,
+        memory: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
-        return self.decoder(
-            self.embedding(target), target_mask, context=memory, context_segments=attention_mask
-        )
+        return self.decoder(self.embedding(target), target_mask, context=memory, context_segments=attention_mask)
 
     def states(
-        self, source: Tensor, target: Tensor, *, attention_mask: Tensor | None = None,
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """The decoder's final states `(batch, target tokens, width)` of a source and decoder inputs."""
@@ -283,7 +329,12 @@ class EncoderDecoder(nn.Module):
         state.context = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.project_context(memory)]
         if attention_mask is not None:
             state.context_bias = mask_bias(
-                None, attention_mask, causal=None, queries=1, keys=memory.shape[1], dtype=memory.dtype,
+                None,
+                attention_mask,
+                causal=None,
+                queries=1,
+                keys=memory.shape[1],
+                dtype=memory.dtype,
                 device=memory.device,
             )
         return state

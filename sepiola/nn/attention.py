@@ -22,9 +22,7 @@ KEPT_KEYS = 1024
 class SelfAttention(nn.Module):
     """Self-attention; queries, keys and values come from one matrix, laid out in this order."""
 
-    def __init__(
-        self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None
-    ) -> None:
+    def __init__(self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
         super().__init__()
         self.heads = spec.heads
         self.kv_heads = spec.kv_heads or spec.heads
@@ -47,9 +45,7 @@ class SelfAttention(nn.Module):
         keys)`.
         """
         batch, tokens, _ = x.shape
-        heads = (
-            self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
-        )
+        heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
         q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
@@ -60,17 +56,13 @@ class SelfAttention(nn.Module):
     def cache(self, batch: int, capacity: int) -> KVCache:
         """An empty cache for `capacity` tokens, in the weights' dtype and on their device."""
         weight = self.qkv.weight
-        return KVCache.empty(
-            batch, self.kv_heads, capacity, self.head_width, dtype=weight.dtype, device=weight.device
-        )
+        return KVCache.empty(batch, self.kv_heads, capacity, self.head_width, dtype=weight.dtype, device=weight.device)
 
 
 class CrossAttention(nn.Module):
     """Attention from `x` to a context; the context's keys and values can be projected once and reused."""
 
-    def __init__(
-        self, width: int, spec: AttentionSpec, dropout: float = 0.0, context_width: int | None = None
-    ) -> None:
+    def __init__(self, width: int, spec: AttentionSpec, dropout: float = 0.0, context_width: int | None = None) -> None:
         super().__init__()
         self.heads = spec.heads
         self.kv_heads = spec.kv_heads or spec.heads
@@ -125,9 +117,7 @@ class _KeptAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
         batch, heads, tokens, width = q.shape
         q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
         scores = (q @ k.transpose(-1, -2)).view(batch, heads, tokens, -1)

@@ -10,8 +10,9 @@ class Answer:
     """One question answered.
 
     `choice` is an index into the question's choices, None when the output names no choice (counted as unparsed) or
-    the question is open. `output` is the model's text for the answer as it came; `rationale` is the reasoning before it,
-    None when the strategy asks for none. `probabilities` are over the choices, in their order, when they were scored.
+    the question is open. `output` is the model's text for the answer as it came; `rationale` is the reasoning before
+    it, None when the strategy asks for none. `probabilities` are over the choices, in their order, when they were
+    scored.
     """
 
     id: str

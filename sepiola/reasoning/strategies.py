@@ -45,7 +45,9 @@ class Direct:
     def _scored(self, asked: Sequence[Example], rationales: Mapping[str, str]) -> list[Answer]:
         options = [_options(e, self.format) for e in asked]
         answers = []
-        for example, texts, probabilities in zip(asked, options, self.writer.probabilities(asked, options), strict=True):
+        for example, texts, probabilities in zip(
+            asked, options, self.writer.probabilities(asked, options), strict=True
+        ):
             best = max(range(len(texts)), key=probabilities.__getitem__)
             answers.append(Answer(example.id, texts[best], best, rationales.get(example.id), probabilities))
         return answers

@@ -41,10 +41,10 @@ class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says whether a
-    format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
-    (`generated`). Length: `steps` or `epochs`, one of the two. The objective `detection` teaches the eye alone to tell what is
-    in a picture; it reads the examples' `objects`.
+    loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says
+    whether a format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model
+    writes (`generated`). Length: `steps` or `epochs`, one of the two. The objective `detection` teaches the eye alone
+    to tell what is in a picture; it reads the examples' `objects`.
     """
 
     name: str
@@ -136,8 +136,10 @@ class RecipeSpec(Spec):
             if stage.name in seen:
                 raise ValueError(f"stages: two stages are named '{stage.name}'")
             if stage.start is not None and stage.start not in seen:
-                raise ValueError(f"stages: '{stage.name}' starts from '{stage.start}', which is no earlier stage; "
-                                 + nearest(stage.start, seen))
+                raise ValueError(
+                    f"stages: '{stage.name}' starts from '{stage.start}', which is no earlier stage; "
+                    + nearest(stage.start, seen)
+                )
             seen.add(stage.name)
         for role in ("answer", "rationale"):
             name = getattr(self.strategy, role)

@@ -5,7 +5,8 @@ A name is INPUT-OUTPUT, each letter a part, laid out in the order of the letters
 (the hint, "N/A" when empty or unknown), M options, G a rationale that is given, L and E the record's own
 lecture and explanation. Output: A answer, L lecture, E explanation (the solution). `QCM-LE` is the first
 stage, `QCMG-A` the second, `QCM-LEA` and `QCM-ALE` one stage. Without M the answer is spoken as its text
-(`Q-A`), as in open questions.
+(`Q-A`), as in open questions; T speaks it as its text although the options are shown (`QCM-T`, as UnifiedQA does,
+arXiv 2005.00700).
 
 Kept from the reference code: the words and their order; "Answer:" closes the prompt when the output is the
 answer alone and "Solution:" otherwise; rationale targets open with "Solution:"; what follows an answer opens
@@ -32,7 +33,7 @@ INPUT_LETTERS = {
     "L": "lecture",
     "E": "explanation",
 }
-OUTPUT_LETTERS = {"A": "answer", "L": "lecture", "E": "explanation"}
+OUTPUT_LETTERS = {"A": "answer", "T": "answer as its text", "L": "lecture", "E": "explanation"}
 MAX_OPTIONS = 26
 
 
@@ -108,17 +109,15 @@ class PromptFormat:
             for letter in letters:
                 if letter not in known:
                     words = ", ".join(f"{key} {word}" for key, word in known.items())
-                    raise SpecError(
-                        f"prompt format '{name}': unknown {side} letter '{letter}'; known: {words}"
-                    )
+                    raise SpecError(f"prompt format '{name}': unknown {side} letter '{letter}'; known: {words}")
                 if letters.count(letter) > 1:
                     raise SpecError(f"prompt format '{name}': the {side} letter '{letter}' stands twice")
         if "Q" not in given:
             raise SpecError(f"prompt format '{name}': the input needs Q, the question")
-        if "A" in asked[1:-1]:
-            raise SpecError(
-                f"prompt format '{name}': A stands first or last in the output, not between L and E"
-            )
+        if "A" in asked and "T" in asked:
+            raise SpecError(f"prompt format '{name}': the output has A or T, not both")
+        if {"A", "T"} & set(asked[1:-1]):
+            raise SpecError(f"prompt format '{name}': A and T stand first or last in the output, not between L and E")
         return cls(given, asked)
 
     @property
@@ -133,12 +132,17 @@ class PromptFormat:
     @property
     def gives_rationale(self) -> bool:
         """Whether the target holds a rationale."""
-        return self.output != "A"
+        return self.output not in ("A", "T")
 
     @property
     def gives_answer(self) -> bool:
         """Whether the target holds the answer."""
-        return "A" in self.output
+        return "A" in self.output or "T" in self.output
+
+    @property
+    def _lettered(self) -> bool:
+        """Whether the answer is a letter among options that are shown."""
+        return "M" in self.input and "A" in self.output
 
     def apply(self, example: Example, rationale: str | None = None) -> Example:
         """The example as one user message, images first, and its target text.
@@ -197,11 +201,9 @@ class PromptFormat:
         """
         if not self.gives_answer or not question.choices:
             return None
-        if "M" in self.input:
+        if self._lettered:
             letters = _LETTER.findall(text)
-            return (
-                _index(letters[0 if self._answers_first else -1], len(question.choices)) if letters else None
-            )
+            return _index(letters[0 if self._answers_first else -1], len(question.choices)) if letters else None
         choices = [choice.strip() for choice in question.choices]
         folded = [choice.casefold() for choice in choices]
         for candidate in map(str.strip, self._spoken_answers(text)):
@@ -228,7 +230,7 @@ class PromptFormat:
 
     @property
     def _answers_first(self) -> bool:
-        return self.output.startswith("A") and self.gives_rationale
+        return self.output.startswith(("A", "T")) and self.gives_rationale
 
     def _prompt(self, question: Question, frame: Frame, example_id: str, rationale: str | None) -> str:
         lines = []
@@ -245,7 +247,7 @@ class PromptFormat:
                 lines.append((frame.solution + _strip_cue(rationale)).rstrip())
             elif letters[0] in "LE":
                 lines.append((frame.because + self._gold(question, letters, frame, example_id)).rstrip())
-        lines.append((frame.answer if self.output == "A" else frame.solution).rstrip())
+        lines.append((frame.solution if self.gives_rationale else frame.answer).rstrip())
         return "\n".join(lines)
 
     def _gold(self, question: Question, letters: str, frame: Frame, example_id: str) -> str:
@@ -264,19 +266,15 @@ class PromptFormat:
             return (question.answer_text or "").strip()
         if question.answer is None:
             return ""
-        return (
-            f"({_letter(question.answer)})"
-            if "M" in self.input
-            else question.choices[question.answer].strip()
-        )
+        return f"({_letter(question.answer)})" if self._lettered else question.choices[question.answer].strip()
 
     def _target(self, question: Question, frame: Frame) -> str:
         answer = self._answer(question)
         reasons = _reasons(question, self.output, frame.space)
         if (self.gives_answer and not answer) or (self.gives_rationale and not reasons):
             return ""
-        letter = "M" in self.input and bool(question.choices)
-        if self.output == "A":
+        letter = self._lettered and bool(question.choices)
+        if not self.gives_rationale:
             return frame.answer_sentence(answer) if letter else answer
         if not self.gives_answer:
             return frame.solution + reasons
@@ -314,9 +312,7 @@ def split_rationale(text: str) -> tuple[str, str]:
 
 def _question(example: Example) -> Question:
     if example.question is None:
-        raise DataError(
-            f"{example.id}: prompt formats need the question's parts, and this example has messages only"
-        )
+        raise DataError(f"{example.id}: prompt formats need the question's parts, and this example has messages only")
     return example.question
 
 
@@ -330,9 +326,7 @@ def _runs(letters: str) -> list[str]:
 
 
 def _known(question: Question, letters: str) -> bool:
-    return ("L" in letters and question.lecture is not None) or (
-        "E" in letters and question.solution is not None
-    )
+    return ("L" in letters and question.lecture is not None) or ("E" in letters and question.solution is not None)
 
 
 def _reasons(question: Question, letters: str, space: str) -> str:

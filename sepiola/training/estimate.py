@@ -142,10 +142,7 @@ def _activations(model: nn.Module, batch: Batch) -> float:
     scores = (
         2
         * spec.attention.heads
-        * (
-            encoder * source * columns_source
-            + spec.layers * target * (batch.target.shape[1] + columns_source)
-        )
+        * (encoder * source * columns_source + spec.layers * target * (batch.target.shape[1] + columns_source))
     )
     return tokens * kept + scores
 

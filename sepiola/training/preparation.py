@@ -45,9 +45,7 @@ def optimizer_for(model: nn.Module, stage: StageSpec) -> torch.optim.AdamW:
         {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in learning)
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=stage.learning_rate, betas=stage.betas, fused=fused
-    )
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate, betas=stage.betas, fused=fused)
 
 
 def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:

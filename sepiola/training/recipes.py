@@ -1,7 +1,7 @@
 """Recipes: found by name or path, changed by `--set`, checked, and written out in full.
 
-A recipe's `model` is a preset's name, or a preset with changes (`like: t5-small`, …), or a whole spec. A comparison is a
-recipe with `arms`: the same recipe several times, each with some keys changed, over some seeds.
+A recipe's `model` is a preset's name, or a preset with changes (`like: t5-small`, …), or a whole spec. A comparison
+is a recipe with `arms`: the same recipe several times, each with some keys changed, over some seeds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class ComparisonSpec(Spec):
     def recipes(self) -> dict[tuple[str, int], RecipeSpec]:
         """The recipe of each arm and seed. Raises SpecError that names the arm."""
         return {
-            (arm, seed): _recipe(_change(self.base, {**changes, "seed": seed, "name": arm}), f"{self.name}, arm '{arm}'")
+            (arm, seed): _recipe(
+                _change(self.base, {**changes, "seed": seed, "name": arm}), f"{self.name}, arm '{arm}'"
+            )
             for seed in self.seeds
             for arm, changes in self.arms.items()
         }
@@ -63,7 +65,9 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
     path = Path(name_or_path)
     if not path.is_file():
         if path.suffix or name_or_path not in known:
-            raise SpecError(f"no recipe '{name_or_path}': neither a file nor a shipped recipe; {nearest(name_or_path, known)}")
+            raise SpecError(
+                f"no recipe '{name_or_path}': neither a file nor a shipped recipe; {nearest(name_or_path, known)}"
+            )
         path = known[name_or_path]
     raw = read_yaml(path)
     if not isinstance(raw, dict):

@@ -385,14 +385,11 @@ class Trainer:
         saved = state.load(self.state_file)
         ours, theirs = self._identity(), saved["run"]
         different = [
-            f"{key}: {theirs.get(key)!r} then, {value!r} now"
-            for key, value in ours.items()
-            if theirs.get(key) != value
+            f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
         ]
         if different:
             raise TrainingError(
-                f"{self.folder} holds another run ({'; '.join(different)}); undo the change, or take another "
-                "folder"
+                f"{self.folder} holds another run ({'; '.join(different)}); undo the change, or take another folder"
             )
         try:
             self.model.load_state_dict(saved["model"])

@@ -17,15 +17,29 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 
 TINY = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
-ODD = {"vocab_size": 131, "d_model": 36, "d_kv": 10, "d_ff": 50, "num_layers": 3, "num_decoder_layers": 1, "num_heads": 5,
-       "relative_attention_num_buckets": 20, "relative_attention_max_distance": 17}
+ODD = {
+    "vocab_size": 131,
+    "d_model": 36,
+    "d_kv": 10,
+    "d_ff": 50,
+    "num_layers": 3,
+    "num_decoder_layers": 1,
+    "num_heads": 5,
+    "relative_attention_num_buckets": 20,
+    "relative_attention_max_distance": 17,
+}
 KINDS = {"t5": "relu", "flan": "gated-gelu", "gated-silu": "gated-silu"}
 
 
 def reference(shape: dict[str, int], kind: str) -> T5ForConditionalGeneration:
     """A T5 of `transformers` with random weights; FLAN's head is its own, as in the published checkpoints."""
-    config = T5Config(**shape, feed_forward_proj=KINDS[kind], decoder_start_token_id=0, dropout_rate=0.1,
-                      tie_word_embeddings=kind == "t5")
+    config = T5Config(
+        **shape,
+        feed_forward_proj=KINDS[kind],
+        decoder_start_token_id=0,
+        dropout_rate=0.1,
+        tie_word_embeddings=kind == "t5",
+    )
     model = T5ForConditionalGeneration(config).eval()
     if kind != "t5":
         model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
@@ -112,7 +126,9 @@ class ReferenceFusion(nn.Module):
 
 
 @pytest.mark.parametrize("with_image", [True, False])
-def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(with_image: bool, tmp_path: Path) -> None:
+def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(
+    with_image: bool, tmp_path: Path
+) -> None:
     theirs, fusion = reference(ODD, "t5"), ReferenceFusion(ODD["d_model"], 11)
     with torch.no_grad():
         for parameter in fusion.parameters():
@@ -157,8 +173,19 @@ def test_a_cut_checkpoint_is_one_message(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = ModelSpec.parse({"language": {"kind": "decoder", "vocabulary": 9, "width": 8, "layers": 1, "attention": {"heads": 2},
-                                         "feed_forward": {"width": 8}, "positions": {"kind": "rotary"}}})
+    spec = ModelSpec.parse(
+        {
+            "language": {
+                "kind": "decoder",
+                "vocabulary": 9,
+                "width": 8,
+                "layers": 1,
+                "attention": {"heads": 2},
+                "feed_forward": {"width": 8},
+                "positions": {"kind": "rotary"},
+            }
+        }
+    )
     old = sepiola.Model(build(spec, seed=0), spec)
     old.save(tmp_path / "run")
 

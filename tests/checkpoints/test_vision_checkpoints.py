@@ -182,9 +182,7 @@ def test_clip_is_taken_out_of_a_whole_clip_and_pooled_as_the_hub_pools(tmp_path:
     theirs = CLIPModel(CLIPConfig(vision_config=SMALL, text_config=text, projection_dim=8)).eval()
     randomise(theirs)
     config, state = saved(theirs, tmp_path)
-    state["vision_model.embeddings.position_ids"] = torch.arange(17)[
-        None
-    ]  # as files of older versions hold it
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # as files of older versions hold it
     _, model = ours("clip", config, state)
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -237,9 +235,7 @@ def test_the_config_of_the_published_detr() -> None:
     assert detr.spec_from_config(new).vision == preset("detr-resnet-50").vision
 
 
-@pytest.mark.parametrize(
-    "name", ["vit-tiny", "clip-vit-base-32", "resnet-18", "resnet-tiny", "detr-resnet-50"]
-)
+@pytest.mark.parametrize("name", ["vit-tiny", "clip-vit-base-32", "resnet-18", "resnet-tiny", "detr-resnet-50"])
 def test_the_config_of_every_family_reads_back(name: str) -> None:
     spec = preset(name)
     family = FAMILIES[spec.family]
@@ -324,9 +320,7 @@ def test_preprocessor_files_old_and_new() -> None:
     )
     assert pixels_from_preprocessor({"size": 384, "resample": 2}, PixelSpec(size=224)) == PixelSpec(size=384)
     assert pixels_from_preprocessor({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, crop).resize == 256
-    assert (
-        pixels_from_preprocessor({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, crop).mode == "squash"
-    )
+    assert pixels_from_preprocessor({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, crop).mode == "squash"
     fit = PixelSpec(size=800, mode="fit", longest=1333)
     assert pixels_from_preprocessor({"size": 600, "max_size": 1000}, fit) == PixelSpec(
         size=600, mode="fit", longest=1000

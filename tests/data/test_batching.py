@@ -60,9 +60,7 @@ def features(images: object) -> list[torch.Tensor]:
     """Different for every image."""
     rows = []
     for seen in images:  # type: ignore[attr-defined]
-        parts = [
-            torch.sin(torch.arange(PATCHES * WIDTH).float() * (1 + i.data[0] + 31 * i.data[1])) for i in seen
-        ]
+        parts = [torch.sin(torch.arange(PATCHES * WIDTH).float() * (1 + i.data[0] + 31 * i.data[1])) for i in seen]
         rows.append(torch.cat(parts).view(-1, WIDTH) if parts else torch.zeros(0, WIDTH))
     return rows
 
@@ -196,7 +194,5 @@ def test_sampler_shuffles_and_buckets() -> None:
     spread = np.mean([np.ptp(lengths[b]) for b in batches])
     assert spread < 10, "lengths within a batch should be alike"
     order = [lengths[b].mean() for b in batches]
-    assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.3, (
-        "long batches should not come first or last"
-    )
+    assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.3, "long batches should not come first or last"
     assert BatchSampler(lengths.tolist(), 8, seed=2).steps(0) != first

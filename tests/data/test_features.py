@@ -35,9 +35,7 @@ SPEC = ViTSpec.parse(
 
 
 def picture(seed: int) -> ImageRef:
-    return ImageRef.of(
-        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8))
-    )
+    return ImageRef.of(Image.fromarray(np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)))
 
 
 def pixels(image: ImageRef) -> Tensor:
@@ -62,9 +60,7 @@ def eye() -> Eye:
     return Eye()
 
 
-def open_cache(
-    folder: Path, eye: Callable[[Tensor], Tensor], key: str = "eye", batch: int = 3
-) -> FeatureCache:
+def open_cache(folder: Path, eye: Callable[[Tensor], Tensor], key: str = "eye", batch: int = 3) -> FeatureCache:
     return FeatureCache(folder, key, eye, width=12, to_pixels=pixels, batch=batch)
 
 
@@ -90,9 +86,7 @@ def test_the_same_picture_under_two_names_is_computed_once(tmp_path: Path, eye: 
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(picture(1).encoded)
     cache = open_cache(tmp_path / "cache", eye)
-    first, second = cache.rows(
-        [(ImageRef(path=tmp_path / "a.png"),), (ImageRef(path=tmp_path / "b.png"), picture(1))]
-    )
+    first, second = cache.rows([(ImageRef(path=tmp_path / "a.png"),), (ImageRef(path=tmp_path / "b.png"), picture(1))])
     assert eye.seen == 1
     assert torch.equal(second, torch.cat((first, first)))
 

@@ -18,9 +18,7 @@ from sepiola.errors import DataError
 RED, GREEN = (255, 0, 0), (10, 122, 51)
 
 
-def example(
-    text: str = "What is it?", answer: int | None = 1, images: int = 1, language: str = "en"
-) -> Example:
+def example(text: str = "What is it?", answer: int | None = 1, images: int = 1, language: str = "en") -> Example:
     question = Question(text, choices=("wood", "iron"), answer=answer, hint="", solution=None)
     pictures = tuple(ImageRef.of(Image.new("RGB", (60, 30), RED)) for _ in range(images))
     metadata = {"split": "train", "language": language, "group": text, "subject": None}

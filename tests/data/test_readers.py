@@ -153,9 +153,7 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "problems.json").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in message_of("scienceqa", tmp_path, "train")
     (tmp_path / "problems.json").write_text("[]", encoding="utf-8")
-    assert "expected an object from problem id to record, got list" in message_of(
-        "scienceqa", tmp_path, "train"
-    )
+    assert "expected an object from problem id to record, got list" in message_of("scienceqa", tmp_path, "train")
     (tmp_path / "problems.json").write_text('{"1": "text"}', encoding="utf-8")
     assert "problem 1: expected an object, got str" in message_of("scienceqa", tmp_path, "train")
     (tmp_path / "pid_splits.json").unlink()

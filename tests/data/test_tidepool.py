@@ -53,9 +53,7 @@ def test_text_alone_stays_at_chance_by_index(train: list[Example], held_out: lis
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    features = TfidfVectorizer(
-        token_pattern=r"[A-Za-z0-9]+|[\u4e00-\u9fff]|\(", ngram_range=(1, 2), max_features=3000
-    )
+    features = TfidfVectorizer(token_pattern=r"[A-Za-z0-9]+|[\u4e00-\u9fff]|\(", ngram_range=(1, 2), max_features=3000)
     x, x_held_out = (
         features.fit_transform([e.prompt for e in train]),
         features.transform([e.prompt for e in held_out]),
@@ -158,9 +156,7 @@ def test_same_arguments_same_examples_in_any_process() -> None:
     }
     assert len(digests) == 1
     assert generate("test", 5)[4] == generate("test", 9)[4]
-    assert (
-        generate("test", 9, seed=1)[4].metadata["scene"] != generate("test", 9, seed=2)[4].metadata["scene"]
-    )
+    assert generate("test", 9, seed=1)[4].metadata["scene"] != generate("test", 9, seed=2)[4].metadata["scene"]
 
 
 def test_examples_do_not_depend_on_the_machine() -> None:
@@ -247,9 +243,7 @@ def test_truth_can_be_read_off_the_pixels() -> None:
     for e in generate("val", 60, families=["springs", "charts", "maps"], size=128):
         picture, scene = pixels(e), e.metadata["scene"]
         if e.metadata["family"] in ("springs", "charts"):
-            marks = [
-                m for m in scene.get("springs") or scene["bars"] if m["colour"] != "black"
-            ]  # lines are dark too
+            marks = [m for m in scene.get("springs") or scene["bars"] if m["colour"] != "black"]  # lines are dark too
             tops = [coloured(picture, mark["colour"])[0].min() for mark in marks]
             heights = [mark.get("length") or mark["value"] for mark in marks]
             assert np.argsort(tops).tolist() == np.argsort(heights)[::-1].tolist(), e.id

@@ -17,9 +17,7 @@ from sepiola.evaluation.accuracy import accuracy
 from sepiola.evaluation.baselines import baselines, chance, majority_answers, nearest_neighbour_answers
 
 
-def closed(
-    id: str, text: str, choices: tuple[str, ...], answer: int, image: ImageRef | None = None
-) -> Example:
+def closed(id: str, text: str, choices: tuple[str, ...], answer: int, image: ImageRef | None = None) -> Example:
     content = (text,) if image is None else (image, text)
     return Example(id, (Message("user", content),), choices[answer], Question(text, choices, answer))
 
@@ -68,9 +66,7 @@ def test_chance_at_open_questions_guesses_among_training_answers() -> None:
 
 def test_majority_takes_the_position_of_questions_with_as_many_choices() -> None:
     two, three = ("a", "b"), ("a", "b", "c")
-    train = [closed(f"t{i}", "q", two, 1) for i in range(3)] + [
-        closed(f"u{i}", "q", three, 2) for i in range(5)
-    ]
+    train = [closed(f"t{i}", "q", two, 1) for i in range(3)] + [closed(f"u{i}", "q", three, 2) for i in range(5)]
     tests = [closed("1", "q", two, 1), closed("2", "q", three, 2), closed("3", "q", ("a", "b", "c", "d"), 2)]
     assert [a.choice for a in majority_answers(train, tests)] == [1, 2, 2]
     assert accuracy(tests, majority_answers(train, tests)).accuracy == 1

@@ -28,16 +28,12 @@ def scores(reference: str, given: str) -> dict[str, float]:
     return rationale_metrics([example("1", reference)], [Answer("1", "", 0, rationale=given)])
 
 
-@pytest.mark.parametrize(
-    "text", ["The north pole attracts the south pole.", "两块磁铁之间的距离更小，所以磁力更强。"]
-)
+@pytest.mark.parametrize("text", ["The north pole attracts the south pole.", "两块磁铁之间的距离更小，所以磁力更强。"])
 def test_identical_rationales_score_100(text: str) -> None:
     assert [scores(text, text)[f] for f in FIGURES] == pytest.approx([100] * 4)
 
 
-@pytest.mark.parametrize(
-    ("reference", "given"), [("one two three four", "five six"), ("磁力更强", "温度很低")]
-)
+@pytest.mark.parametrize(("reference", "given"), [("one two three four", "five six"), ("磁力更强", "温度很低")])
 def test_disjoint_rationales_score_0(reference: str, given: str) -> None:
     assert [scores(reference, given)[f] for f in FIGURES] == [0] * 4
 
@@ -94,9 +90,7 @@ def test_only_known_references_count() -> None:
     ]
     text = "Iron is magnetic and wood is not."
     rationales = {"1": text, "2": text, "3": "", "4": text, "5": None}
-    found = rationale_metrics(
-        examples, [Answer(i, "", 0, rationale=r) for i, r in reversed(rationales.items())]
-    )
+    found = rationale_metrics(examples, [Answer(i, "", 0, rationale=r) for i, r in reversed(rationales.items())])
     assert {k: v for k, v in found.items() if k not in FIGURES} == {
         "count": 2,
         "without_reference": 2,
@@ -104,9 +98,7 @@ def test_only_known_references_count() -> None:
         "lecture_unknown": 1,
         "empty": 1,
     }
-    assert [found[f] for f in FIGURES] == pytest.approx([50] * 4), (
-        "an empty rationale scores 0, it is not skipped"
-    )
+    assert [found[f] for f in FIGURES] == pytest.approx([50] * 4), "an empty rationale scores 0, it is not skipped"
 
 
 def test_nothing_to_score_is_none_not_zero() -> None:
@@ -133,9 +125,7 @@ def test_hallucination_counts_claims() -> None:
     assert (found["rate"], found["false_per_rationale"], found["share_with_false"]) == (3 / 7, 3 / 4, 2 / 4)
     assert (found["false"], found["claims"], found["rationales"]) == (3, 7, 4)
     assert (found["without_claims"], found["without_rationale"]) == (1, 1)
-    assert found == hallucination(
-        examples, [Answer(i, "", 0, rationale=r) for i, r in rationales.items()], judge
-    )
+    assert found == hallucination(examples, [Answer(i, "", 0, rationale=r) for i, r in rationales.items()], judge)
 
 
 def test_hallucination_interval_draws_whole_rationales() -> None:

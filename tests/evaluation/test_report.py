@@ -52,9 +52,7 @@ class Page(HTMLParser):
 
 def picture(side: int = 640, noise: bool = False) -> ImageRef:
     image = (
-        Image.effect_noise((side, side), 90).convert("RGB")
-        if noise
-        else Image.new("RGB", (side, side // 2), "teal")
+        Image.effect_noise((side, side), 90).convert("RGB") if noise else Image.new("RGB", (side, side // 2), "teal")
     )
     return ImageRef.of(image)
 
@@ -64,9 +62,7 @@ def sample(
 ) -> tuple[Example, Answer]:
     content = (text,) if image is None else (image, text)
     question = Question(text, ("iron", "wood"), 0, hint="a hint", lecture="", solution="Iron is magnetic.")
-    return Example(id, (Message("user", content),), "iron", question), Answer(
-        id, "out " + id, choice, "because " + id
-    )
+    return Example(id, (Message("user", content),), "iron", question), Answer(id, "out " + id, choice, "because " + id)
 
 
 def bucket(accuracy: float, count: int = 10, **more: Any) -> dict[str, Any]:
@@ -107,9 +103,7 @@ REPORT: dict[str, Any] = {
 def test_page_and_json_hold_the_figures(tmp_path: Path) -> None:
     path = write_report(tmp_path / "new" / "run", REPORT, [sample("1"), sample("2", 1), sample("3", None)])
     assert path == tmp_path / "new" / "run" / "report.html"
-    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "report.json"], (
-        "no temporary file stays"
-    )
+    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "report.json"], "no temporary file stays"
     page = Page(path.read_text(encoding="utf-8"))
     for text in (
         "两阶段 run",
@@ -172,9 +166,7 @@ def test_page_asks_for_nothing(tmp_path: Path) -> None:
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
     sources = [a["src"] or "" for _, a in page.tags if "src" in a]
     assert len(sources) == 1 and all(s.startswith("data:image/") for s in sources)
-    policy = next(
-        a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy and "script-src" not in policy
 
 
@@ -204,9 +196,7 @@ def test_a_damaged_picture_does_not_cost_the_report(tmp_path: Path) -> None:
 
 def test_samples_without_a_known_answer_open_ones_and_many_images(tmp_path: Path) -> None:
     caption = Example("1", (Message("user", (*[picture(8)] * 6, "Describe 图.")),), "a cat")
-    answerable = Example(
-        "2", (Message("user", ("色?",)),), "红", Question("色?", answer_text="红"), {"language": "zh"}
-    )
+    answerable = Example("2", (Message("user", ("色?",)),), "红", Question("色?", answer_text="红"), {"language": "zh"})
     samples = [(caption, Answer("1", "a dog")), (answerable, Answer("2", "答案是红。"))]
     page = Page(write_report(tmp_path, {"title": "t"}, samples).read_text(encoding="utf-8"))
     assert len(page.all("img")) == 4 and "and 2 more images" in page.text

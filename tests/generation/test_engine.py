@@ -11,10 +11,23 @@ from sepiola.facade import Model
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 
-LANGUAGE = {"vocabulary": 60, "width": 24, "layers": 2, "attention": {"heads": 3}, "feed_forward": {"width": 40},
-            "tied": False}
-EYE = {"kind": "vit", "pixels": {"size": 16}, "patch": 8, "width": 10, "layers": 1, "attention": {"heads": 2, "bias": True},
-       "feed_forward": {"width": 16, "bias": True}}
+LANGUAGE = {
+    "vocabulary": 60,
+    "width": 24,
+    "layers": 2,
+    "attention": {"heads": 3},
+    "feed_forward": {"width": 40},
+    "tied": False,
+}
+EYE = {
+    "kind": "vit",
+    "pixels": {"size": 16},
+    "patch": 8,
+    "width": 10,
+    "layers": 1,
+    "attention": {"heads": 2, "bias": True},
+    "feed_forward": {"width": 16, "bias": True},
+}
 
 
 def spec(kind: str) -> dict:

@@ -23,9 +23,7 @@ PROCESSORS = {
     "vit-base-16-224": ViTImageProcessorPil(),
     "vit-large-32-384": ViTImageProcessorPil(size={"height": 384, "width": 384}),
     "clip-vit-base-32": CLIPImageProcessorPil(),
-    "resnet-50": ConvNextImageProcessorPil(
-        size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **IMAGENET
-    ),
+    "resnet-50": ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **IMAGENET),
     "detr-resnet-50": DetrImageProcessorPil(do_pad=False),
 }
 SIZES = [

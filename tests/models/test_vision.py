@@ -247,9 +247,7 @@ def test_prepacked_features_are_as_near_to_full_precision(changes: dict) -> None
     pixels = torch.randn(3, 3, 35, 35)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(
-                torch.randn_like(parameter) * (parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.5)
-            )
+            parameter.copy_(torch.randn_like(parameter) * (parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.5))
         full = model(pixels)
         half = model.bfloat16()(pixels).float()
         packed = prepack(model)

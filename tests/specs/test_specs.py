@@ -15,11 +15,25 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.recipes import ComparisonSpec, read_recipe, shipped
 
-DECODER = {"language": {"kind": "decoder", "vocabulary": 50, "width": 32, "layers": 2, "attention": {"heads": 4},
-                        "feed_forward": {"width": 64}, "positions": {"kind": "rotary"}}}
+DECODER = {
+    "language": {
+        "kind": "decoder",
+        "vocabulary": 50,
+        "width": 32,
+        "layers": 2,
+        "attention": {"heads": 4},
+        "feed_forward": {"width": 64},
+        "positions": {"kind": "rotary"},
+    }
+}
 STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "format": "QCM-A", "steps": 2}
-RECIPE = {"name": "r", "model": "mm-cot-tiny", "tokenizer": {"vocabulary": 400}, "stages": [STAGE],
-          "strategy": {"answer": "answer"}}
+RECIPE = {
+    "name": "r",
+    "model": "mm-cot-tiny",
+    "tokenizer": {"vocabulary": 400},
+    "stages": [STAGE],
+    "strategy": {"answer": "answer"},
+}
 
 
 @pytest.mark.parametrize(
@@ -107,9 +121,18 @@ def test_every_shipped_recipe_is_valid(name: str) -> None:
 
 # Published counts; T5 v1.1 and FLAN-T5 with their separate head (see docs/systems/multimodal-cot.md).
 PUBLISHED = {
-    "t5-small": 60.5e6, "t5-base": 222.9e6, "t5-large": 737.7e6, "t5-xl": 2.85e9, "t5-xxl": 11.3e9,
-    "flan-t5-small": 77.0e6, "flan-t5-base": 247.6e6, "flan-t5-large": 783.2e6, "flan-t5-xl": 2.85e9, "flan-t5-xxl": 11.13e9,
-    "mm-cot-base": 223e6, "mm-cot-large": 738e6,
+    "t5-small": 60.5e6,
+    "t5-base": 222.9e6,
+    "t5-large": 737.7e6,
+    "t5-xl": 2.85e9,
+    "t5-xxl": 11.3e9,
+    "flan-t5-small": 77.0e6,
+    "flan-t5-base": 247.6e6,
+    "flan-t5-large": 783.2e6,
+    "flan-t5-xl": 2.85e9,
+    "flan-t5-xxl": 11.13e9,
+    "mm-cot-base": 223e6,
+    "mm-cot-large": 738e6,
 }
 
 

@@ -33,9 +33,7 @@ def example(question: Question | None = WHOLE, language: str = "en", **changes: 
         question = dataclasses.replace(question, **changes)
     images = (ImageRef.of(Image.new("RGB", (2, 2), "red")), ImageRef.of(Image.new("RGB", (2, 2), "blue")))
     text = question.text if question else "Hello"
-    return Example(
-        "q-1", (Message("user", (images[0], text, images[1])),), "iron", question, {"language": language}
-    )
+    return Example("q-1", (Message("user", (images[0], text, images[1])),), "iron", question, {"language": language})
 
 
 def applied(name: str, rationale: str | None = None, language: str = "en", **changes: Any) -> tuple[str, str]:
@@ -76,6 +74,9 @@ def applied(name: str, rationale: str | None = None, language: str = "en", **cha
             "The answer is (B).",
         ),
         ("Q-A", "Question: Which is\nmagnetic?\nAnswer:", "iron"),
+        ("QCM-T", HEAD + "Answer:", "iron"),
+        ("QCMG-T", HEAD + "Solution: Magnets pull iron. So it is iron.\nAnswer:", "iron"),
+        ("QCM-ET", HEAD + "Solution:", "So it is iron. The answer is iron."),
         (
             "QC-EA",
             "Question: Which is\nmagnetic?\nContext: Look.\nSolution:",
@@ -193,12 +194,12 @@ def test_an_open_question_has_its_answer_as_target() -> None:
         ("QCM-", "expected INPUT-OUTPUT"),
         ("-A", "expected INPUT-OUTPUT"),
         ("QXM-A", "unknown input letter 'X'; known: Q question, C context, M options"),
-        ("QCM-B", "unknown output letter 'B'; known: A answer, L lecture, E explanation"),
+        ("QCM-B", "unknown output letter 'B'; known: A answer, T answer as its text, L lecture, E explanation"),
         ("qcm-a", "unknown input letter 'q'"),
         ("QCM-A-E", "unknown output letter '-'"),
         ("QQ-A", "'Q' stands twice"),
         ("CM-A", "the input needs Q"),
-        ("QCM-LAE", "A stands first or last"),
+        ("QCM-LAE", "A and T stand first or last"),
     ],
 )
 def test_wrong_names_are_refused(name: str, expected: str) -> None:
@@ -263,10 +264,7 @@ def test_split_rationale(text: str, rationale: str, answer: str) -> None:
 def test_a_spoken_answer_is_matched_whatever_its_case() -> None:
     question = Question("How long?", choices=("3.5", "3.5 cm.", "Yes", "no"), answer=0)
     fmt = PromptFormat.parse("Q-A")
-    told = [
-        fmt.parse_answer(text, question)
-        for text in (" YES \n", "3.5 cm.", "3.5", "No.", "Answer: no", "nope")
-    ]
+    told = [fmt.parse_answer(text, question) for text in (" YES \n", "3.5 cm.", "3.5", "No.", "Answer: no", "nope")]
     assert told == [2, 1, 0, 3, 3, None]
     polite = Question("Which closing?", choices=("your nephew", "Your nephew"), answer=1)
     assert [fmt.parse_answer(text, polite) for text in ("Your nephew", "your nephew.", "YOUR NEPHEW")] == [
@@ -280,9 +278,7 @@ def test_a_spoken_answer_is_matched_whatever_its_case() -> None:
 
 sentences = st.one_of(
     st.text(max_size=40),
-    st.sampled_from(
-        ["The answer is (C).", "答案是(A)。", "BECAUSE: x", "(B)", "So\nit is. The answer is (A)."]
-    ),
+    st.sampled_from(["The answer is (C).", "答案是(A)。", "BECAUSE: x", "(B)", "So\nit is. The answer is (A)."]),
 )
 prose = st.lists(sentences, min_size=1, max_size=4).map(" ".join)
 
@@ -295,9 +291,7 @@ def questions(draw: st.DrawFn) -> Question:
     return Question(draw(prose), tuple(choices), answer, hint=hint, lecture=lecture, solution=solution)
 
 
-@given(
-    questions(), st.sampled_from(["QCM-A", "QCM-LEA", "QCM-ALE", "QM-AE", "QCMG-A", "QCM-ELA"]), st.booleans()
-)
+@given(questions(), st.sampled_from(["QCM-A", "QCM-LEA", "QCM-ALE", "QM-AE", "QCMG-A", "QCM-ELA"]), st.booleans())
 def test_round_trip_of_letters(question: Question, name: str, chinese: bool) -> None:
     fmt, row = PromptFormat.parse(name), example(question, "zh" if chinese else "en")
     if fmt.trainable(row):
@@ -311,9 +305,7 @@ def test_round_trip_of_spoken_answers(question: Question, chinese: bool) -> None
         assert fmt.parse_answer(fmt.apply(row).target, question) == question.answer
 
 
-calm = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=":："), min_size=1).filter(
-    str.strip
-)
+calm = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=":："), min_size=1).filter(str.strip)
 
 
 @given(calm.map(str.strip), calm.map(str.strip), st.sampled_from(["QCM-LEA", "QCM-ALE"]), st.booleans())

@@ -24,9 +24,7 @@ def nodes(tensor: torch.Tensor) -> set[str]:
 @pytest.mark.parametrize("kv_heads", [6, 2, 1])
 @pytest.mark.parametrize("shape", [(1, 6, 9, 11), (2, 1, 9, 11), (2, 6, 9, 11), (2, 1, 1, 11), None])
 def test_equals_torch(kv_heads: int, shape: tuple[int, ...] | None) -> None:
-    q, k, v = (
-        torch.randn(2, h, t, 8, dtype=torch.float64) for h, t in ((6, 9), (kv_heads, 11), (kv_heads, 11))
-    )
+    q, k, v = (torch.randn(2, h, t, 8, dtype=torch.float64) for h, t in ((6, 9), (kv_heads, 11), (kv_heads, 11)))
     bias = None if shape is None else torch.randn(shape, dtype=torch.float64)
     inputs = [x.requires_grad_() for x in (q, k, v, bias) if x is not None]
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=0.3, enable_gqa=kv_heads != 6)
@@ -43,9 +41,7 @@ def test_equals_torch(kv_heads: int, shape: tuple[int, ...] | None) -> None:
 def test_masked_rows_and_autocast() -> None:
     """A float32 mask of the lowest number stays finite in bfloat16, and hidden keys get no gradient."""
     q, k, v = (torch.randn(1, 2, 5, 8, requires_grad=True) for _ in range(3))
-    mask = torch.zeros(1, 1, 5, 5).masked_fill(
-        torch.ones(5, 5).triu(1).bool(), torch.finfo(torch.float32).min
-    )
+    mask = torch.zeros(1, 1, 5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), torch.finfo(torch.float32).min)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = attend(q, k, v, mask, 0.5, 0.0)
     exact = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.5).transpose(1, 2).flatten(2)

@@ -61,9 +61,7 @@ def test_bfloat16_keeps_float32_statistics() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = F.linear(states, weight)
         loss = linear_cross_entropy(states, weight, labels)
-    expected = F.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
-    )
+    expected = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-5)
     wanted = torch.autograd.grad(expected, (states, weight))
     got = torch.autograd.grad(loss, (states, weight))

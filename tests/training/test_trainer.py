@@ -111,9 +111,7 @@ def test_learns_what_it_sees(tmp_path: Path, packed: bool) -> None:
         "seconds",
         "epoch",
     } <= lines[1].keys()
-    best = min(
-        (line for line in lines if "validation_loss" in line), key=lambda line: line["validation_loss"]
-    )
+    best = min((line for line in lines if "validation_loss" in line), key=lambda line: line["validation_loss"])
     assert (result.best_step, result.best_loss) == (best["step"], best["validation_loss"])
     run.load_best()
     assert run.validation_loss() == pytest.approx(result.best_loss, rel=1e-6)
@@ -178,9 +176,7 @@ def test_what_does_not_learn_does_not_move(tmp_path: Path) -> None:
     run.run()
     moved = {name for name, value in weights(run).items() if not torch.equal(value, before[name])}
     assert moved and all(name.startswith("bridge.") for name in moved)
-    with pytest.raises(
-        TrainingError, match=r"nothing would learn; learn names vision, the model has language, bridge"
-    ):
+    with pytest.raises(TrainingError, match=r"nothing would learn; learn names vision, the model has language, bridge"):
         trainer(tmp_path, stage=stage(learn=["vision"]))
 
 
@@ -201,9 +197,7 @@ def resumable(folder: Path, **changes: Any) -> Trainer:
         "validate_every": 9,
         **changes,
     }
-    return trainer(
-        folder, model=model(dropout=0.2), stage=stage(**changes), validation=samples(9, seed=1), log_every=2
-    )
+    return trainer(folder, model=model(dropout=0.2), stage=stage(**changes), validation=samples(9, seed=1), log_every=2)
 
 
 @pytest.mark.parametrize("after", [5, 25])
@@ -228,10 +222,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path: Path, after: int) 
     assert not list((tmp_path / "cut").glob(".*.partial"))
     wall = ("seconds", "tokens_per_second", "peak_memory_gb")
     logs = [
-        [
-            {k: v for k, v in line.items() if k not in wall}
-            for line in read_metrics(run.folder / "metrics.jsonl")
-        ]
+        [{k: v for k, v in line.items() if k not in wall} for line in read_metrics(run.folder / "metrics.jsonl")]
         for run in (whole, resumed)
     ]
     assert logs[1] == logs[0]
@@ -283,9 +274,7 @@ def test_a_full_disk_keeps_the_old_state(tmp_path: Path, request: pytest.Fixture
     run._save = full_at_the_second  # type: ignore[method-assign]
     with pytest.raises(CheckpointError, match=r"state\.pt: cannot be written .* is kept\. Make room"):
         run.run()
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     assert not list(run.folder.glob(".*.partial"))
     resumed = resumable(tmp_path / "cut", steps=12)
     resumed.run(resume=True)
@@ -298,9 +287,7 @@ def test_a_loss_that_is_no_number_names_module_and_samples(tmp_path: Path) -> No
 
     bad = [s.id for s in samples() if s.images[0].data == bytes([4])]
     run = trainer(tmp_path, features=poisoned, stage=stage(batch=1, steps=60))
-    with pytest.raises(
-        TrainingError, match=r"the loss is not finite, first in the output of bridge"
-    ) as error:
+    with pytest.raises(TrainingError, match=r"the loss is not finite, first in the output of bridge") as error:
         run.run()
     assert any(f"samples {identity}." in str(error.value) for identity in bad)
     assert all(bool(torch.isfinite(value).all()) for value in weights(run).values())

@@ -40,9 +40,7 @@ def read_daquar(root: Path, split: str) -> list[Example]:
     for number, (text, answer, image) in enumerate(_rows(source), start=2):
         where = f"{source}: line {number}"
         if image not in lists["train"] and image not in lists["test"]:
-            raise DataError(
-                f"{where}: '{image}' is in neither train_images_list.txt nor test_images_list.txt"
-            )
+            raise DataError(f"{where}: '{image}' is in neither train_images_list.txt nor test_images_list.txt")
         if image not in lists[split]:
             continue
         if image not in paths:
@@ -65,9 +63,7 @@ def _rows(source: Path) -> list[tuple[str, str, str]]:
         with source.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if not set(columns) <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{source}: expected the columns {', '.join(columns)}; found {reader.fieldnames}"
-                )
+                raise DataError(f"{source}: expected the columns {', '.join(columns)}; found {reader.fieldnames}")
             rows = list(reader)
     except OSError as error:
         raise DataError(f"{source}: cannot read the file: {error.strerror}") from None

@@ -24,9 +24,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew"
-        ) from None
+        raise DataError(f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew") from None
 
 
 def read_lines(path: Path) -> list[str]:

@@ -64,9 +64,7 @@ def _read_problems(root: Path, split: str) -> list[Example]:
     source, splits_file = root / "problems.json", root / "pid_splits.json"
     problems, splits = read_json(source), read_json(splits_file)
     if not isinstance(problems, dict):
-        raise DataError(
-            f"{source}: expected an object from problem id to record, got {type(problems).__name__}"
-        )
+        raise DataError(f"{source}: expected an object from problem id to record, got {type(problems).__name__}")
     if not isinstance(splits, dict) or not all(isinstance(pids, list) for pids in splits.values()):
         raise DataError(f"{splits_file}: expected an object from split to a list of problem ids")
     if split not in splits:
@@ -74,13 +72,9 @@ def _read_problems(root: Path, split: str) -> list[Example]:
     pids = [str(pid) for pid in splits[split]]
     present = [pid for pid in pids if pid in problems]
     if not present:
-        raise DataError(
-            f"{source}: holds none of the {len(pids)} problems of '{split}' in {splits_file.name}"
-        )
+        raise DataError(f"{source}: holds none of the {len(pids)} problems of '{split}' in {splits_file.name}")
     if len(present) < len(pids):
-        log.warning(
-            "%s: %d of the %d problems of '%s' are absent", source, len(pids) - len(present), len(pids), split
-        )
+        log.warning("%s: %d of the %d problems of '%s' are absent", source, len(pids) - len(present), len(pids), split)
     examples = []
     for pid in present:
         record, where = problems[pid], f"{source}: problem {pid}"
@@ -92,9 +86,7 @@ def _read_problems(root: Path, split: str) -> list[Example]:
             images = _flat_images(root, record, where)
         else:
             images = _official_images(root, home, pid, name, where) if name else ()
-        examples.append(
-            _example(pid, record, images, has_image=bool(name or images), split=home, where=where)
-        )
+        examples.append(_example(pid, record, images, has_image=bool(name or images), split=home, where=where))
     return examples
 
 
@@ -127,8 +119,7 @@ def _hub_files(root: Path, name: str = "*") -> list[Path]:
 def _read_hub(root: Path, split: str) -> list[Example]:
     if split not in HUB_FILES:
         raise DataError(
-            f"{root}: the Hub's rows have no problem ids, so no split '{split}'; "
-            f"known: {', '.join(HUB_FILES)}"
+            f"{root}: the Hub's rows have no problem ids, so no split '{split}'; known: {', '.join(HUB_FILES)}"
         )
     examples = []
     for name in HUB_FILES[split]:
@@ -139,9 +130,7 @@ def _read_hub(root: Path, split: str) -> list[Example]:
             data = image.get("bytes") if image else None
             images = (ImageRef(data=data),) if data else ()
             examples.append(
-                _example(
-                    f"{home}-{index}", record, images, has_image=image is not None, split=home, where=where
-                )
+                _example(f"{home}-{index}", record, images, has_image=image is not None, split=home, where=where)
             )
     return examples
 
@@ -151,16 +140,12 @@ def _hub_rows(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise DataError(
-            f"{root}: reading parquet files needs pyarrow; run: pip install 'sepiola[train]'"
-        ) from None
+        raise DataError(f"{root}: reading parquet files needs pyarrow; run: pip install 'sepiola[train]'") from None
     files = _hub_files(root, name)
     shards = re.search(r"-of-(\d+)", files[0].name) if files else None
     if not files or (shards and int(shards[1]) != len(files)):
         expected = int(shards[1]) if shards else "at least 1"
-        raise DataError(
-            f"{root}: found {len(files)} files {name}-*.parquet, expected {expected}; download the rest"
-        )
+        raise DataError(f"{root}: found {len(files)} files {name}-*.parquet, expected {expected}; download the rest")
     for path in files:
         try:
             rows = pq.read_table(path).to_pylist()
@@ -185,13 +170,8 @@ def _example(
         raise DataError(f"{where}: 'choices' is {choices!r}; expected a list of texts")
     answer = field(record, "answer", (int,), where)
     if not 0 <= answer < len(choices):
-        raise DataError(
-            f"{where}: 'answer' is {answer}; expected 0 to {len(choices) - 1}, an index into 'choices'"
-        )
-    known = {
-        key: field(record, key, (str, type(None)), where)
-        for key in ("hint", "lecture", "solution", *TAXONOMY)
-    }
+        raise DataError(f"{where}: 'answer' is {answer}; expected 0 to {len(choices) - 1}, an index into 'choices'")
+    known = {key: field(record, key, (str, type(None)), where) for key in ("hint", "lecture", "solution", *TAXONOMY)}
     question = Question(
         text,
         choices=tuple(choices),

@@ -14,8 +14,15 @@ TASKS = {"questions": generate, "captions": captions}
 
 
 def read_tidepool(
-    root: Path | None, split: str, *, count: int = 1_000, seed: int = 0, task: str = "questions",
-    languages: Sequence[str] = LANGUAGES, families: Sequence[str] | None = None, size: int = 128,
+    root: Path | None,
+    split: str,
+    *,
+    count: int = 1_000,
+    seed: int = 0,
+    task: str = "questions",
+    languages: Sequence[str] = LANGUAGES,
+    families: Sequence[str] | None = None,
+    size: int = 128,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`. `task` is `questions` or `captions`."""
     if task not in TASKS:

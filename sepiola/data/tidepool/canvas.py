@@ -60,9 +60,7 @@ class Canvas:
         pixels = self._pixels(points)
         self._draw.polygon(pixels, fill=fill)
         if outline:
-            self._draw.line(
-                [*pixels, pixels[0], pixels[1]], fill=INK, width=self._width(outline), joint="curve"
-            )
+            self._draw.line([*pixels, pixels[0], pixels[1]], fill=INK, width=self._width(outline), joint="curve")
 
     def rectangle(self, x0: float, y0: float, x1: float, y1: float, fill: Rgb, outline: float = 0) -> None:
         """A filled rectangle with a dark outline."""
@@ -76,9 +74,7 @@ class Canvas:
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Rgb, outline: float = 0) -> None:
         """A filled ellipse around (x, y) with a dark outline."""
         width = self._width(outline) if outline else 0
-        self._draw.ellipse(
-            self._pixels([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill, outline=INK, width=width
-        )
+        self._draw.ellipse(self._pixels([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill, outline=INK, width=width)
 
     def line(self, points: Sequence[Point], colour: Rgb, width: float) -> None:
         """A line through the points, with rounded joints."""

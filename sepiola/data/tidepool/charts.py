@@ -24,8 +24,7 @@ class Charts(Family):
     kinds = ("tallest", "shortest", "value")
     text: ClassVar[Texts] = {
         "en": {
-            "lecture": "In a bar chart, a taller bar means a greater value; count the grid lines up to its "
-            "top.",
+            "lecture": "In a bar chart, a taller bar means a greater value; count the grid lines up to its top.",
             "hint": "Each grid line stands for 1.",
             "question.tallest": "Which bar has the greatest value?",
             "question.shortest": "Which bar has the smallest value?",

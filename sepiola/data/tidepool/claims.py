@@ -63,9 +63,7 @@ def hallucinated(example: Example, rationale: str) -> tuple[int, int]:
     """
     metadata = example.metadata
     if metadata.get("family") not in FAMILIES or "scene" not in metadata:
-        raise DataError(
-            f"{example.id}: no scene to check claims against; expected an example made by Tidepool"
-        )
+        raise DataError(f"{example.id}: no scene to check claims against; expected an example made by Tidepool")
     made = claims(rationale, metadata["language"], metadata["family"])
     return sum(not check(claim, metadata["scene"]) for claim in made), len(made)
 

@@ -89,7 +89,7 @@ class FoodWebs(Family):
         return self.say(language, "arrows", arrows=join(language, arrows))
 
     def objects(self, scene: Scene) -> list[Traits]:
-        return [{"kind": "arrow", "from": eaten, "to": eater} for eaten, eater in _pairs(scene)]
+        return [{"kind": "arrow", "from": str(eaten), "to": str(eater)} for eaten, eater in _pairs(scene)]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "exists":

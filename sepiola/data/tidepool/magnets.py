@@ -25,8 +25,7 @@ class Magnets(Family):
     kinds = ("force", "stronger")
     text: ClassVar[Texts] = {
         "en": {
-            "lecture": "Unlike poles attract and like poles repel; the closer the magnets, the stronger the "
-            "force.",
+            "lecture": "Unlike poles attract and like poles repel; the closer the magnets, the stronger the force.",
             "hint.force": "Red ends are north poles and blue ends are south poles.",
             "hint.stronger": "All the magnets are equally strong.",
             "question.force": "Will the {subject} pair of magnets attract or repel each other?",
@@ -50,12 +49,9 @@ class Magnets(Family):
             "question.stronger": "哪一对磁铁之间的作用力更强？",
             "option.force": "{option}",
             "option.stronger": "{option}一对",
-            "solution.attract": "{subject}一对磁铁中，{first}端对着{second}端。异名磁极相互吸引，"
-            "所以它们相互吸引。",
-            "solution.repel": "{subject}一对磁铁中，{first}端对着{second}端。同名磁极相互排斥，"
-            "所以它们相互排斥。",
-            "solution.stronger": "{right}一对磁铁的间隙更小。磁铁靠得越近，作用力越强，"
-            "所以答案是{right}一对。",
+            "solution.attract": "{subject}一对磁铁中，{first}端对着{second}端。异名磁极相互吸引，所以它们相互吸引。",
+            "solution.repel": "{subject}一对磁铁中，{first}端对着{second}端。同名磁极相互排斥，所以它们相互排斥。",
+            "solution.stronger": "{right}一对磁铁的间隙更小。磁铁靠得越近，作用力越强，所以答案是{right}一对。",
             "caption": "{top}一对磁铁中，{top_first}端对着{top_second}端；{bottom}一对磁铁中，"
             "{bottom_first}端对着{bottom_second}端。{closer}一对磁铁的间隙更小。",
         },
@@ -73,9 +69,7 @@ class Magnets(Family):
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
         scene: Scene = {}
-        for pair, gap, y in zip(
-            PAIRS, rng.sample(GAPS, 2), (rng.randint(5, 13), rng.randint(38, 46)), strict=True
-        ):
+        for pair, gap, y in zip(PAIRS, rng.sample(GAPS, 2), (rng.randint(5, 13), rng.randint(38, 46)), strict=True):
             poles = rng.choice(("NS", "SN")) + rng.choice(("NS", "SN"))
             scene[pair] = {"gap": gap, "poles": poles, "x": rng.randint(3, 61 - 2 * LENGTH - gap), "y": y}
         return scene
@@ -107,7 +101,13 @@ class Magnets(Family):
     def objects(self, scene: Scene) -> list[Traits]:
         smaller = _closer(scene)
         return [
-            {"kind": "magnets", "place": pair, "gap": "smaller" if pair == smaller else "larger", "first": first, "second": second}
+            {
+                "kind": "magnets",
+                "place": pair,
+                "gap": "smaller" if pair == smaller else "larger",
+                "first": first,
+                "second": second,
+            }
             for pair in PAIRS
             for first, second in [_facing(scene, pair)]
         ]

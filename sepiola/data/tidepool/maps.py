@@ -31,10 +31,8 @@ class Maps(Family):
             "question.north": "Which town is farthest north?",
             "question.south": "Which town is farthest south?",
             "option": "the {option} town",
-            "solution.north": "The arrow points {arrow}, so north is {side}. The town farthest {side} is "
-            "{right}.",
-            "solution.south": "The arrow points {arrow}, so south is {side}. The town farthest {side} is "
-            "{right}.",
+            "solution.north": "The arrow points {arrow}, so north is {side}. The town farthest {side} is {right}.",
+            "solution.south": "The arrow points {arrow}, so south is {side}. The town farthest {side} is {right}.",
             "caption": "The arrow points {arrow}. The town farthest left is {left}, the town farthest right "
             "is "
             "{right}, the town farthest up is {up} and the town farthest down is {down}.",
@@ -70,10 +68,7 @@ class Maps(Family):
             spots = sorted((rng.randint(8, 56), rng.randint(8, 56)) for _ in range(3))
             if _clear(spots, compass):
                 break
-        towns = [
-            {"colour": c, "x": x, "y": y}
-            for c, (x, y) in zip(rng.sample(TOWN_COLOURS, 3), spots, strict=True)
-        ]
+        towns = [{"colour": c, "x": x, "y": y} for c, (x, y) in zip(rng.sample(TOWN_COLOURS, 3), spots, strict=True)]
         return {"arrow": rng.choice(SIDES), "compass": list(compass), "towns": towns}
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:

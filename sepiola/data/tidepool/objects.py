@@ -74,9 +74,7 @@ class Objects(Family):
     }
 
     def sample(self, rng: random.Random, kind: str) -> Scene:
-        traits = zip(
-            rng.sample(SHAPES, 2), rng.sample(COLOURS, 2), rng.sample(FILLS, 2), CENTRES, strict=True
-        )
+        traits = zip(rng.sample(SHAPES, 2), rng.sample(COLOURS, 2), rng.sample(FILLS, 2), CENTRES, strict=True)
         objects = []
         for shape, colour, fill, x in traits:
             place = {"x": x + rng.randint(-1, 1), "y": rng.randint(24, 40)}
@@ -100,8 +98,7 @@ class Objects(Family):
 
     def _both(self, scene: Scene, language: str) -> str:
         left, right = (
-            self.say(language, "object", **{trait: item[trait] for trait in TRAITS})
-            for item in scene["objects"]
+            self.say(language, "object", **{trait: item[trait] for trait in TRAITS}) for item in scene["objects"]
         )
         return self.say(language, "both", left=left, right=right)
 

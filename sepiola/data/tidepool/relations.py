@@ -24,8 +24,7 @@ class Relations(Family):
     kinds = SIDES
     text: ClassVar[Texts] = {
         "en": {
-            "lecture": "To say where something is, start from a known object and look to the side that is "
-            "named.",
+            "lecture": "To say where something is, start from a known object and look to the side that is named.",
             "hint": "Start from the black star.",
             "question.left": "What color is the shape to the left of the star?",
             "question.right": "What color is the shape to the right of the star?",
@@ -57,9 +56,7 @@ class Relations(Family):
     def sample(self, rng: random.Random, kind: str) -> Scene:
         star_x, star_y = rng.randint(31, 33), rng.randint(31, 33)
         objects: Scene = {}
-        for side, shape, colour in zip(
-            SIDES, rng.sample(OBJECT_SHAPES, 4), rng.sample(OBJECT_COLOURS, 4), strict=True
-        ):
+        for side, shape, colour in zip(SIDES, rng.sample(OBJECT_SHAPES, 4), rng.sample(OBJECT_COLOURS, 4), strict=True):
             away, along = rng.randint(18, 20), rng.randint(-4, 4)
             dx, dy = STEP[side]
             place = {"x": star_x + dx * away + dy * along, "y": star_y + dy * away + dx * along}
@@ -68,9 +65,7 @@ class Relations(Family):
 
     def ask(self, scene: Scene, kind: str, rng: random.Random) -> Query:
         objects = scene["objects"]
-        options, answer = choose(
-            rng, objects[kind]["colour"], [o["colour"] for o in objects.values()], len(objects)
-        )
+        options, answer = choose(rng, objects[kind]["colour"], [o["colour"] for o in objects.values()], len(objects))
         return Query(kind, options, answer)
 
     def solution_template(self, scene: Scene, query: Query) -> str:

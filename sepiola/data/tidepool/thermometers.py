@@ -30,8 +30,7 @@ class Thermometers(Family):
             "question.warmer": "Which thermometer hangs in the warmer room?",
             "option.reading": "{option} °C",
             "option.warmer": "the {option} one",
-            "solution.reading": "In the {subject} thermometer the liquid reaches tick {tick}, so it shows "
-            "{right} °C.",
+            "solution.reading": "In the {subject} thermometer the liquid reaches tick {tick}, so it shows {right} °C.",
             "solution.warmer": "The left thermometer shows {left} °C and the right thermometer shows "
             "{right_reading} °C, so the {right} one is in the warmer room.",
             "caption": "The left thermometer shows {left} °C and the right thermometer shows {right} °C.",
@@ -44,8 +43,7 @@ class Thermometers(Family):
             "option.reading": "{option} °C",
             "option.warmer": "{option}的那支",
             "solution.reading": "{subject}温度计的液柱到达第{tick}条刻度线，所以它显示{right} °C。",
-            "solution.warmer": "左边温度计显示{left} °C，右边温度计显示{right_reading} °C，"
-            "所以{right}的房间更暖和。",
+            "solution.warmer": "左边温度计显示{left} °C，右边温度计显示{right_reading} °C，所以{right}的房间更暖和。",
             "caption": "左边温度计显示{left} °C，右边温度计显示{right} °C。",
         },
     }

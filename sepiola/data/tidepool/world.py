@@ -132,9 +132,7 @@ def _names(argument: str, names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _example(
-    task: str, split: str, index: int, seed: int, family: Family, language: str, size: int
-) -> Example:
+def _example(task: str, split: str, index: int, seed: int, family: Family, language: str, size: int) -> Example:
     rng = random.Random(f"tidepool {seed} {split} {index} {family.name}")
     kind = rng.choice(family.kinds)
     while True:
@@ -179,8 +177,6 @@ def _asked(
     metadata: dict[str, object],
 ) -> Example:
     question = family.question(scene, query, language)
-    options = "\n".join(
-        f"({letter}) {choice}" for letter, choice in zip("ABCDE", question.choices, strict=False)
-    )
+    options = "\n".join(f"({letter}) {choice}" for letter, choice in zip("ABCDE", question.choices, strict=False))
     message = Message("user", (picture, f"{question.hint}\n{question.text}\n{options}"))
     return Example(name, (message,), question.choices[query.answer], question, metadata)

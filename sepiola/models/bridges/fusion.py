@@ -35,8 +35,13 @@ class GatedFusion(nn.Module):
         bias = None
         if image_segments is not None:
             bias = mask_bias(
-                segments, image_segments, causal=None, queries=states.shape[1], keys=features.shape[1],
-                dtype=states.dtype, device=states.device,
+                segments,
+                image_segments,
+                causal=None,
+                queries=states.shape[1],
+                keys=features.shape[1],
+                dtype=states.dtype,
+                device=states.device,
             )
         q, k, v = self.q(states)[:, None], keys[:, None], values[:, None]
         attended = self.out(attend(q, k, v, bias, self.scale, 0.0))

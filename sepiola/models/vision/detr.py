@@ -33,8 +33,7 @@ class Attention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
         """`(batch, tokens, width)` from `queries`; `keys` and `values` are `(batch, positions, width)`."""
         q, k, v = (
-            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for x in (self.q(queries), self.k(keys), self.v(values))
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (self.q(queries), self.k(keys), self.v(values))
         )
         return self.out(attend(q, k, v, bias, self.scale, 0.0))
 
@@ -67,9 +66,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = _feed_forward(spec)
         self.feed_forward_norm = nn.LayerNorm(spec.width)
 
-    def forward(
-        self, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor, bias: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
         placed = x + queries
         x = self.attention_norm(x + self.attention(placed, placed, x))
         x = self.cross_norm(x + self.cross(x + queries, keys, memory, bias))
@@ -115,9 +112,7 @@ class DETR(nn.Module):
         bias = None
         if pixel_mask is not None:
             seen = inside.flatten(1).long()
-            bias = mask_bias(
-                None, seen, causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device
-            )
+            bias = mask_bias(None, seen, causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device)
         for layer in self.encoder:
             x = layer(x, positions, bias)
         keys = x + positions

@@ -96,9 +96,7 @@ class _PackedViT(nn.Module):
     def __init__(self, model: ViT, batch: int) -> None:
         super().__init__()
         self.spec, self.width, self.patches = model.spec, model.width, model.patches
-        self._model = [
-            model
-        ]  # in a list: not a submodule, so that nothing here has weights to train or to save
+        self._model = [model]  # in a list: not a submodule, so that nothing here has weights to train or to save
         rows = batch * model.patches
         self._layers = [_Layer(layer, rows) for layer in model.layers if isinstance(layer, PreNormLayer)]
 

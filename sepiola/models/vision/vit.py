@@ -32,9 +32,7 @@ class ViT(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
         self.input_norm = norm(spec.width, spec.norm) if spec.input_norm else nn.Identity()
         self.layers = nn.ModuleList(
-            PreNormLayer(
-                spec.width, spec.attention, spec.feed_forward, spec.norm, cross=False, dropout=spec.dropout
-            )
+            PreNormLayer(spec.width, spec.attention, spec.feed_forward, spec.norm, cross=False, dropout=spec.dropout)
             for _ in range(spec.layers)
         )
         self.norm = norm(spec.width, spec.norm)

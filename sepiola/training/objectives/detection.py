@@ -1,14 +1,15 @@
 """Detection: teaches an eye to tell what is in a picture before it is frozen, as DETR was taught (arXiv 2005.12872).
 
-Each feature of the eye (a query of DETR) names one object: its kind and its other traits, by one linear classifier a trait;
-features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and no boxes are
-used. The classifiers are thrown away with the stage; what stays is the eye.
+Each feature of the eye (a query of DETR) names one object: its kind and its other traits, by one linear classifier a
+trait; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and no boxes
+are used. The classifiers are thrown away with the stage; what stays is the eye.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,15 +63,13 @@ class Traits:
 class Detector(nn.Module):
     """An eye under classifiers, one a trait. `spec` is the language model's, which batching asks for its tokens."""
 
-    def __init__(self, vision: nn.Module, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
+    def __init__(self, vision: Any, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
         super().__init__()
         self.vision = vision
         self.spec = spec
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.classifiers = nn.ModuleList(
-                nn.Linear(int(vision.width), len(values)) for values in traits.values.values()
-            )
+            self.classifiers = nn.ModuleList(nn.Linear(vision.width, len(values)) for values in traits.values.values())
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """For each trait, logits `(batch, queries, values)`."""
