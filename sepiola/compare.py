@@ -5,15 +5,20 @@ Arms share what they have in common: a stage with the same model, data, seed and
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from sepiola.checkpoints import store
+from sepiola.data.readers import read_spec
 from sepiola.errors import TrainingError
 from sepiola.evaluation.report import write_report
 from sepiola.runs import DataCache, Run, answer_all, pick_samples
@@ -29,20 +34,77 @@ def compare(
 ) -> dict[str, Any]:
     """Runs every arm with every seed, writes the report of all, and returns it; `checkpoint` is the first arm's."""
     _claim(spec, folder, resume)
-    data = DataCache()
-    runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in spec.arms}
-    for (arm, seed), recipe in spec.recipes().items():
-        console.print(f"[bold]{arm}[/bold], seed {seed}")
-        place = folder / (arm if len(spec.seeds) == 1 else f"{arm}-seed{seed}")
-        run = Run(recipe, place, console=console, shared=folder, data=data, device=device, resume=True)
-        runs[arm].append(run.go())
-    first = next(iter(spec.recipes()))
-    main = folder / (first[0] if len(spec.seeds) == 1 else f"{first[0]}-seed{first[1]}")
+    reports = _run_all(spec, folder, console, device)
+    runs = {arm: [reports[arm, seed] for seed in spec.seeds] for arm in spec.arms}
+    main = _place(spec, folder, *next(iter(reports)))
     _link(folder / "checkpoint", main / "checkpoint")
     store.write_text(folder / "metrics.jsonl", (main / "metrics.jsonl").read_text(encoding="utf-8"))
     report = _report(spec, runs)
-    write_report(folder, report, _samples(spec, main, data, console), folder / "metrics.jsonl")
+    write_report(folder, report, _samples(spec, main, console), folder / "metrics.jsonl")
     return report
+
+
+Place = tuple[str, int]
+
+
+def _run_all(spec: ComparisonSpec, folder: Path, console: Console, device: str) -> dict[Place, dict[str, Any]]:
+    """The report of every arm and seed, `spec.jobs` at a time."""
+    places = list(spec.recipes())
+    if spec.jobs == 1:
+        data = DataCache()
+        return {place: _run(spec, folder, place, console, device, data) for place in places}
+    threads = max(1, torch.get_num_threads() // spec.jobs)
+    stderr = console.file is sys.stderr
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(spec.jobs, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
+        futures = {place: pool.submit(_run_apart, spec, folder, place, device, stderr) for place in places}
+        try:
+            return {place: future.result() for place, future in futures.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, stderr: bool) -> dict[str, Any]:
+    """One run in a process of its own; its lines bear the arm's name."""
+    arm, seed = place
+    name = arm if len(spec.seeds) == 1 else f"{arm}, seed {seed}"
+    stream = cast(TextIO, _Prefixed(sys.stderr if stderr else sys.stdout, f"{name}: "))
+    return _run(spec, folder, place, Console(file=stream, width=160), device, DataCache())
+
+
+def _run(
+    spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache
+) -> dict[str, Any]:
+    recipe, home = spec.recipes()[place], _place(spec, folder, *place)
+    console.print(f"to {home}")
+    return Run(recipe, home, console=console, shared=folder, data=data, device=device, resume=True).go()
+
+
+def _place(spec: ComparisonSpec, folder: Path, arm: str, seed: int) -> Path:
+    """Where a run of the comparison lies."""
+    return folder / (arm if len(spec.seeds) == 1 else f"{arm}-seed{seed}")
+
+
+class _Prefixed:
+    """A text stream that begins every line with a name, so that runs side by side can be told apart."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self.stream, self.name = stream, name
+
+    def write(self, text: str) -> int:
+        lines = text.splitlines(keepends=True)
+        return self.stream.write("".join(self.name + line if line.strip() else line for line in lines))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return False
 
 
 def comparison_table(report: Mapping[str, Any]) -> Table:
@@ -113,13 +175,13 @@ def _row(arm: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _samples(spec: ComparisonSpec, main: Path, data: DataCache, console: Console) -> list[Any]:
+def _samples(spec: ComparisonSpec, main: Path, console: Console) -> list[Any]:
     from sepiola.facade import load
 
     recipe = next(iter(spec.recipes().values()))
     if not recipe.evaluation:
         return []
-    examples = data.read(recipe.evaluation[0])[:120]
+    examples = read_spec(recipe.evaluation[0])[:120]
     return pick_samples(examples, answer_all(load(main), examples, console, "samples"))
 
 

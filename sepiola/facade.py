@@ -174,10 +174,13 @@ class Model:
         return Writer(self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
-        """The images as the model's pixels, `(images, 3, height, width)`."""
+        """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size."""
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
-        return torch.stack([to_pixels(i.open(), self.spec.vision.pixels) for i in images])
+        weight = next(self.network.vision.parameters())
+        with torch.inference_mode():
+            pixels = (to_pixels(i.open(), self.spec.vision.pixels).to(weight.device, weight.dtype) for i in images)
+            return torch.cat([self.network.vision(p[None])[0] for p in pixels])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""

@@ -125,9 +125,9 @@ class Run:
         texts = [text for e in laid_out for text in (e.prompt, e.target)]
         key = _digest([spec.model_dump(), hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
-        if not path.is_file():
-            store.make_folder(path.parent)
-            store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0).to_json())
+        with store.locked(path.parent):
+            if not path.is_file():
+                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0).to_json())
         return Tokenizer.load(path)
 
     @cached_property
@@ -174,9 +174,13 @@ class Run:
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""
         folder = self.stage_folder(stage)
-        if (folder / "checkpoint" / store.SPEC).is_file():
-            self.console.print(f"[dim]stage {stage.name}: done before, {folder}[/dim]")
-            return
+        with store.locked(folder):
+            if (folder / "checkpoint" / store.SPEC).is_file():
+                self.console.print(f"stage {stage.name}: done before, {folder}")
+            else:
+                self._train(stage, folder)
+
+    def _train(self, stage: StageSpec, folder: Path) -> None:
         network = self.fresh(stage)
         learner = self._detector(stage, network) if stage.objective == "detection" else network
         samples = self.samples(stage, stage.data)

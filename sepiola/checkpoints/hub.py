@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import clip, detr, resnet, t5, vit
+from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
-from sepiola.specs.model import ModelSpec
+from sepiola.specs.model import ModelSpec, VisionSpec, ViTSpec
 
 FAMILIES: dict[str, ModuleType] = {
     "t5": t5,
@@ -32,23 +33,45 @@ FAMILIES: dict[str, ModuleType] = {
 _OURS = {"t5": "t5", "flan-t5": "t5", "mm-cot": "t5", "vit": "vit", "clip": "clip", "detr": "detr", "resnet": "resnet"}
 
 
+EYE = "vision"
+
+
+def _family_of_eye(vision: VisionSpec) -> str:
+    return "clip" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
+
+
 def load(folder: Path) -> tuple[nn.Module, ModelSpec]:
     """The model of a Hub folder, in eval mode, and its spec. Raises CheckpointError when anything does not fit."""
     config = _read_json(folder / "config.json")
     family = _family(config, folder)
     state = read_state(folder)
     spec: ModelSpec = family.spec_from_config(config, state, preprocessor=_preprocessor(folder))
-    return from_state(spec, family.to_ours(state, spec), str(folder)), spec
+    if not (folder / EYE).is_dir():
+        return from_state(spec, family.to_ours(state, spec), str(folder)), spec
+    eye, seen = load(folder / EYE)
+    whole = spec.model_copy(update={"vision": seen.vision})
+    tensors = {**family.to_ours(state, spec), **{f"vision.{name}": value for name, value in eye.state_dict().items()}}
+    return from_state(whole, tensors, str(folder)), whole
 
 
-def save(folder: Path, model: nn.Module, spec: ModelSpec) -> None:
-    """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it."""
+def save(folder: Path, model: Any, spec: ModelSpec) -> None:
+    """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it.
+
+    The reference's layout has no place for the eye: it goes to the folder `vision`, in its own family's layout.
+    """
     if spec.family not in _OURS:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, _OURS)}")
     family = FAMILIES[_OURS[spec.family]]
     make_folder(folder)
-    state = family.to_hub(model.state_dict(), spec)
-    write_tensors(folder / "model.safetensors", state, metadata={"format": "pt"})
+    state = model.state_dict()
+    if spec.vision is not None and spec.language is not None:
+        eye = ModelSpec(name=spec.vision.kind, family=_family_of_eye(spec.vision), vision=spec.vision)
+        save(folder / EYE, model.vision, eye)
+        state = {name: value for name, value in state.items() if not name.startswith("vision.")}
+    elif spec.vision is not None:
+        preprocessor = preprocessor_from_pixels(spec.vision.pixels)
+        write_text(folder / "preprocessor_config.json", json.dumps(preprocessor, indent=2))
+    write_tensors(folder / "model.safetensors", family.to_hub(state, spec), metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(family.config_from_spec(spec), indent=2))
 
 

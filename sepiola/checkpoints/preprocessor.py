@@ -44,7 +44,7 @@ def _geometry(file: Mapping[str, Any], default: PixelSpec) -> dict[str, Any]:
         return {key: getattr(default, key) for key in ("size", "mode", "resize", "longest")}
     if isinstance(size, int):
         size = {"height": size, "width": size} if default.mode == "squash" else {"shortest_edge": size}
-    if default.mode == "fit":
+    if default.mode == "fit" and "shortest_edge" in size:
         longest = size.get("longest_edge") or file.get("max_size") or default.longest
         return {"mode": "fit", "size": size["shortest_edge"], "longest": longest}
     if "shortest_edge" not in size:

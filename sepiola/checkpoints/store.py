@@ -5,8 +5,9 @@ Files are written to a temporary name and renamed, so a folder holds the old sta
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ def write_text(path: Path, text: str) -> None:
 def write_yaml_file(path: Path, data: Any) -> None:
     """Writes plain data as YAML under a temporary name and renames it."""
     write_text(path, write_yaml(data))
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time for what lies in a folder; a second one waits. No lock where the system has none."""
+    make_folder(folder)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def make_folder(folder: Path) -> None:

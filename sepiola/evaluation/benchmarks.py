@@ -30,7 +30,7 @@ class Benchmark:
 BENCHMARKS: dict[str, Benchmark] = {
     "scienceqa": Benchmark(official=True),
     "tidepool": Benchmark(buckets=("language", "family"), judge=hallucinated),
-    "easy_vqa": Benchmark(buckets=("kind",)),
+    "easy_vqa": Benchmark(),
     "daquar": Benchmark(),
 }
 

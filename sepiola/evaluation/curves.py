@@ -1,5 +1,5 @@
 """Training curves from a run's metrics.jsonl: one line of JSON a step with `step`, `stage`, `loss`,
-`val_loss`, `tokens_per_second`; any key may be absent from a line."""
+`validation_loss`, `tokens_per_second`; any key may be absent from a line."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def stage_curves(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         stages.setdefault(str(record.get("stage") or ""), []).append(record)
     result = []
     for name, lines in stages.items():
-        train, validation = _series(lines, "loss"), _series(lines, "val_loss")
+        train, validation = _series(lines, "loss"), _series(lines, "validation_loss")
         speeds = [y for _, y in _series(lines, "tokens_per_second")]
-        steps = [x for key in ("loss", "val_loss") for x, _ in _series(lines, key)]
+        steps = [x for key in ("loss", "validation_loss") for x, _ in _series(lines, key)]
         result.append(
             {
                 "name": name,

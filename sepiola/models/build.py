@@ -94,12 +94,12 @@ def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
     def full(name: str) -> dict[str, Any]:
         if name not in done:
-            own = dict(raw[name])
+            own, named = dict(raw[name]), dict[str, Any]()
             for part in ("language", "vision"):
                 if isinstance(own.get(part), str):
-                    own[part] = full(own[part])[part]
+                    named[part] = full(own.pop(part))[part]
             parent = own.pop("like", None)
-            done[name] = merge(full(parent), own) if parent else own
+            done[name] = {**(merge(full(parent), own) if parent else own), **named}
         return done[name]
 
     return {name: full(name) for name in raw}

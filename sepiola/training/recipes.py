@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from sepiola.errors import SpecError
 from sepiola.models.build import resolve_model
@@ -21,7 +21,8 @@ from sepiola.specs.recipe import RecipeSpec
 class ComparisonSpec(Spec):
     """`base` (a whole recipe as plain data) under each arm's changes (`key.path: value`), for each seed.
 
-    The first arm is the main one: its checkpoint is the comparison's.
+    The first arm is the main one: its checkpoint is the comparison's. `jobs` runs go on at a time, each with its
+    share of the threads: small models use two cores better so.
     """
 
     name: str
@@ -29,6 +30,13 @@ class ComparisonSpec(Spec):
     base: dict[str, Any]
     arms: dict[str, dict[str, Any]] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    jobs: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _seeds(self) -> ComparisonSpec:
+        if "seed" in self.base:
+            raise ValueError("base.seed: a comparison runs every seed of 'seeds'; set that")
+        return self
 
     def recipes(self) -> dict[tuple[str, int], RecipeSpec]:
         """The recipe of each arm and seed. Raises SpecError that names the arm."""
@@ -74,7 +82,7 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
         raise SpecError(f"{path}: expected a recipe's keys and values")
     if "arms" not in raw:
         return _recipe(override(raw, assignments), str(path))
-    own = ("arms", "seeds", "name")
+    own = ("arms", "seeds", "name", "jobs")
     moved = [a if a.partition("=")[0].split(".")[0] in own else f"base.{a}" for a in assignments]
     spec = ComparisonSpec.parse(override(raw, moved), str(path))
     spec.recipes()

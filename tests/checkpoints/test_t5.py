@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 import sepiola
 from sepiola.errors import CheckpointError
-from sepiola.models.build import build
+from sepiola.models.build import build, preset
 from sepiola.specs.model import ModelSpec
 
 TINY = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
@@ -150,6 +150,63 @@ def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(
     back = load_file(tmp_path / "back" / "model.safetensors")
     for name, value in fusion.state_dict().items():
         torch.testing.assert_close(back[name], value, atol=0, rtol=0)
+
+
+EYES = {
+    "detr": {
+        "kind": "detr",
+        "pixels": {"size": 48},
+        "width": 16,
+        "layers": 1,
+        "encoder_layers": 1,
+        "heads": 2,
+        "feed_forward": 20,
+        "queries": 5,
+        "backbone": {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"},
+    },
+    "clip": {
+        "kind": "vit",
+        "pixels": {"size": 16, "mode": "crop"},
+        "patch": 8,
+        "width": 12,
+        "layers": 1,
+        "input_norm": True,
+        "attention": {"heads": 2, "bias": True},
+        "feed_forward": {"width": 16, "activation": "quick_gelu", "bias": True},
+        "patch_bias": False,
+        "final_norm": False,
+        "norm": {"eps": 1.0e-5},
+    },
+}
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_path: Path) -> None:
+    language = {
+        "kind": "encoder-decoder",
+        "vocabulary": 40,
+        "width": 24,
+        "layers": 1,
+        "attention": {"heads": 3, "scale": 1.0},
+        "feed_forward": {"width": 32, "activation": "relu"},
+        "norm": {"kind": "rms", "eps": 1.0e-6},
+        "positions": {"kind": "relative"},
+        "head_scale": 24**-0.5,
+    }
+    ours = sepiola.build({"family": "mm-cot", "language": language, "vision": EYES[eye], "bridge": {}})
+    ours.save_hub(tmp_path / "hub")
+    again = sepiola.load(tmp_path / "hub")
+    side = EYES[eye]["pixels"]["size"]
+    source, target, pixels = torch.randint(2, 40, (2, 9)), torch.randint(2, 40, (2, 4)), torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        expected = ours(source, target, images=pixels)
+        torch.testing.assert_close(again(source, target, images=pixels), expected, atol=1e-6, rtol=0)
+    assert again.spec.vision.pixels == ours.spec.vision.pixels
+
+
+def test_presets_of_flan_do_not_scale_their_head() -> None:
+    for name in ("mm-cot-flan-base", "flan-t5-base"):
+        assert preset(name).language.head_scale is None and not preset(name).language.tied
 
 
 def test_a_missing_or_extra_tensor_is_named(tmp_path: Path) -> None:

@@ -302,8 +302,8 @@ def test_stages_keep_their_order_and_figures(tmp_path: Path) -> None:
         {"step": i, "stage": "align", "loss": 10 - i, "tokens_per_second": 100 * i} for i in range(1, 6)
     ]
     records += [
-        {"step": 5, "stage": "align", "val_loss": 3.5},
-        {"step": 3, "stage": "align", "val_loss": 2.5},
+        {"step": 5, "stage": "align", "validation_loss": 3.5},
+        {"step": 3, "stage": "align", "validation_loss": 2.5},
     ]
     records += [{"step": 9, "stage": "answer", "loss": float("nan")}, {"stage": "answer", "loss": 1.0}]
     align, answer = stage_curves(records)

@@ -1,0 +1,15 @@
+"""Every benchmark, one after the other: `python -m benchmarks`. Each can be run alone, with its own options."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("train_mm_cot", "generate_mm_cot", "vision")
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    for name in NAMES:
+        print(f"\n{name}", flush=True)
+        subprocess.run([sys.executable, str(here / f"{name}.py"), *sys.argv[1:]], check=True)
