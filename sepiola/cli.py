@@ -122,13 +122,13 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
+    from sepiola.answers import answer_all
     from sepiola.checkpoints.store import write_text
     from sepiola.data.readers import read_spec
     from sepiola.evaluation.benchmarks import BENCHMARKS
     from sepiola.evaluation.benchmarks import evaluate as figures_of
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.facade import load
-    from sepiola.runs import answer_all
     from sepiola.specs.base import nearest
     from sepiola.specs.recipe import DataSpec
 
@@ -232,9 +232,9 @@ def data_show(
     as_json: AsJson = False,
 ) -> None:
     """Count a dataset's examples and draw a contact sheet of some."""
+    from sepiola.answers import spread
     from sepiola.data.preview import contact_sheet, counts
     from sepiola.data.readers import read_spec
-    from sepiola.runs import spread
     from sepiola.specs.base import write_yaml
     from sepiola.specs.recipe import DataSpec
 

@@ -17,11 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sepiola.answers import answer_all, pick_samples
 from sepiola.checkpoints import store
 from sepiola.data.readers import read_spec
 from sepiola.errors import TrainingError
 from sepiola.evaluation.report import write_report
-from sepiola.runs import DataCache, Run, answer_all, pick_samples
+from sepiola.runs import DataCache, Run
 from sepiola.specs.base import read_yaml, write_yaml
 from sepiola.training.recipes import ComparisonSpec
 

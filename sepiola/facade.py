@@ -177,10 +177,11 @@ class Model:
         """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size."""
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
-        weight = next(self.network.vision.parameters())
+        vision: Any = self.network.vision
+        weight = next(vision.parameters())
         with torch.inference_mode():
             pixels = (to_pixels(i.open(), self.spec.vision.pixels).to(weight.device, weight.dtype) for i in images)
-            return torch.cat([self.network.vision(p[None])[0] for p in pixels])
+            return torch.cat([vision(p[None])[0] for p in pixels])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""

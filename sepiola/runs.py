@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from sepiola.answers import answer_all, benchmark_of, pick_samples, spread
 from sepiola.checkpoints import store
 from sepiola.data.batching import FeatureRows, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.readers import read_spec
 from sepiola.errors import SpecError, TrainingError
-from sepiola.evaluation.benchmarks import BENCHMARKS, evaluate
+from sepiola.evaluation.benchmarks import evaluate
 from sepiola.evaluation.report import write_report
 from sepiola.facade import Model
 from sepiola.generation.eyes import EyeFeatures
@@ -42,7 +43,6 @@ from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.detection import Detector, Traits
 from sepiola.training.trainer import Trainer
 
-REPORT_SAMPLES = 24
 BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 
 
@@ -388,43 +388,6 @@ class Run:
             if self._runs(s)
         ]
         store.write_text(self.folder / "metrics.jsonl", "".join(lines))
-
-
-def benchmark_of(spec: DataSpec) -> str:
-    """The benchmark of a dataset. Raises SpecError when there is none."""
-    if spec.reader not in BENCHMARKS:
-        raise SpecError(f"evaluation: no benchmark for '{spec.reader}'; known: {', '.join(BENCHMARKS)}")
-    return spec.reader
-
-
-def answer_all(model: Model, examples: Sequence[Example], console: Console, what: str) -> list[Answer]:
-    """Answers all examples under a progress bar."""
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        stages = 2 if model.rationale is not None else 1
-        task = progress.add_task(f"answering {what}", total=stages * len(examples))
-        return model.answer(examples, on_done=partial(progress.advance, task))
-
-
-def pick_samples(examples: Sequence[Example], answers: Sequence[Answer]) -> list[tuple[Example, Answer]]:
-    """Some answers to show, spread evenly: as many wrong ones as right ones where there are enough."""
-    by_id = {a.id: a for a in answers}
-    pairs = [(e, by_id[e.id]) for e in examples]
-    groups = [[p for p in pairs if _right(*p) is verdict] for verdict in (True, False)]
-    half = REPORT_SAMPLES // 2
-    wrong = min(len(groups[1]), half)
-    return spread(groups[0], REPORT_SAMPLES - wrong) + spread(groups[1], wrong)
-
-
-def _right(example: Example, answer: Answer) -> bool:
-    return example.question is not None and answer.choice is not None and answer.choice == example.question.answer
-
-
-def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, evenly spaced."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _digest(parts: Sequence[Any]) -> str:

@@ -29,7 +29,13 @@ from sepiola.training.recipes import ComparisonSpec, read_recipe
 MODEL = {
     "like": "mm-cot-tiny",
     "language": {"width": 32, "layers": 1, "feed_forward": {"width": 48}},
-    "vision": {"width": 16, "layers": 1, "attention": {"heads": 2}, "feed_forward": {"width": 16}},
+    "vision": {
+        "backbone": {"stem_width": 8, "widths": [8, 16]},
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "feed_forward": 16,
+    },
 }
 DATA = {"reader": "tidepool", "count": 48, "options": {"size": 64, "families": ["objects", "counting"]}}
 COMMON = {"steps": 4, "batch": 8, "learning_rate": 1e-3, "target_tokens": 48, "precision": "float32"}
@@ -38,7 +44,7 @@ RECIPE: dict[str, Any] = {
     "model": MODEL,
     "tokenizer": {"vocabulary": 400},
     "stages": [
-        {"name": "eye", "data": {**DATA, "options": {**DATA["options"], "task": "captions"}}, **COMMON},
+        {"name": "eye", "objective": "detection", "learn": ["vision"], "data": DATA, **COMMON},
         {
             "name": "rationale",
             "start": "eye",

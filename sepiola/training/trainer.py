@@ -329,9 +329,7 @@ class Trainer:
         return total / labelled
 
     def load_best(self) -> None:
-        """Puts the weights with the lowest validation loss into the model. Raises CheckpointError without
-        them.
-        """
+        """Puts the weights with the lowest validation loss into the model; CheckpointError without them."""
         from safetensors.torch import load_file
 
         if not self.best_file.exists():

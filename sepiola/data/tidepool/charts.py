@@ -31,9 +31,9 @@ class Charts(Family):
             "question.value": "What is the value of the {subject} bar?",
             "option.value": "{option}",
             "option": "the {option} bar",
-            "solution.tallest": "{bars}, so the {right} bar has the greatest value.",
-            "solution.shortest": "{bars}, so the {right} bar has the smallest value.",
-            "solution.value": "{bars}, so the value of the {subject} bar is {right}.",
+            "solution.tallest": "The {right} bar is the tallest, so the {right} bar has the greatest value.",
+            "solution.shortest": "The {right} bar is the shortest, so the {right} bar has the smallest value.",
+            "solution.value": "The {subject} bar reaches line {right}, so the value of the {subject} bar is {right}.",
             "bars": "From left to right, the bars are {bars}",
             "bar": "{colour} {value}",
         },
@@ -45,22 +45,28 @@ class Charts(Family):
             "question.value": "{subject}柱子的数值是多少？",
             "option.value": "{option}",
             "option": "{option}柱子",
-            "solution.tallest": "{bars}，所以{right}柱子的数值最大。",
-            "solution.shortest": "{bars}，所以{right}柱子的数值最小。",
-            "solution.value": "{bars}，所以{subject}柱子的数值是{right}。",
+            "solution.tallest": "{right}柱子最高，所以{right}柱子的数值最大。",
+            "solution.shortest": "{right}柱子最矮，所以{right}柱子的数值最小。",
+            "solution.value": "{subject}柱子到达第{right}条线，所以{subject}柱子的数值是{right}。",
             "bars": "从左到右，柱子的数值是{bars}",
             "bar": "{colour}{value}",
         },
     }
     statements: ClassVar[Statements] = {
         "en": [
+            ("tallest", "{colour} bar is the tallest"),
+            ("shortest", "{colour} bar is the shortest"),
             ("tallest", "{colour} bar has the greatest value"),
             ("shortest", "{colour} bar has the smallest value"),
+            ("value", "{colour} bar reaches line {number}"),
             ("value", "value of the {colour} bar is {number}"),
             ("value", "{colour} {number}"),
             ("exists", "{colour} bar"),
         ],
         "zh": [
+            ("tallest", "{colour}柱子最高"),
+            ("shortest", "{colour}柱子最矮"),
+            ("value", "{colour}柱子到达第{number}条线"),
             ("tallest", "{colour}柱子的数值最大"),
             ("shortest", "{colour}柱子的数值最小"),
             ("value", "{colour}柱子的数值是{number}"),
@@ -96,8 +102,15 @@ class Charts(Family):
         return self.say(language, "bars", bars=join(language, bars))
 
     def objects(self, scene: Scene) -> list[Traits]:
+        values = sorted(bar["value"] for bar in scene["bars"])
         return [
-            {"kind": "bar", "place": str(place), "colour": bar["colour"], "number": str(bar["value"])}
+            {
+                "kind": "bar",
+                "place": str(place),
+                "colour": bar["colour"],
+                "number": str(bar["value"]),
+                "rank": str(values.index(bar["value"])),
+            }
             for place, bar in enumerate(scene["bars"])
         ]
 

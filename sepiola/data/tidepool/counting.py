@@ -29,7 +29,7 @@ class Counting(Family):
             "question.more": "Are there more {first}s or more {second}s?",
             "option.number": "{option}",
             "option.more": "more {option}s",
-            "solution.number": "The picture shows {both}, so the number of {subject}s is {right}.",
+            "solution.number": "The picture shows {group}, so the number of {subject}s is {right}.",
             "solution.more": "The picture shows {both}, so there are more {right}s.",
             "caption": "The picture shows {both}.",
             "group": "{number} {colour} {shape}",
@@ -41,7 +41,7 @@ class Counting(Family):
             "question.more": "是{first}更多，还是{second}更多？",
             "option.number": "{option}",
             "option.more": "{option}更多",
-            "solution.number": "图中有{both}，所以{subject}的数量是{right}。",
+            "solution.number": "图中有{group}，所以{subject}的数量是{right}。",
             "solution.more": "图中有{both}，所以{right}更多。",
             "caption": "图中有{both}。",
             "group": "{number}个{colour}{shape}",
@@ -72,18 +72,21 @@ class Counting(Family):
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
         first, second = (str(group["shape"]) for group in scene["groups"])
-        return {"first": first, "second": second, "both": self._both(scene, language)}
+        groups = {str(group["shape"]): self._group(group, language) for group in scene["groups"]}
+        asked = groups.get(str(query.subject), "")
+        return {"first": first, "second": second, "both": self._both(scene, language), "group": asked}
 
     def caption(self, scene: Scene, language: str) -> str:
         return self.say(language, "caption", both=self._both(scene, language))
 
     def _both(self, scene: Scene, language: str) -> str:
-        groups = []
-        for group in scene["groups"]:
-            number = len(group["cells"])
-            shape = plural(language, number, word(language, group["shape"]))
-            groups.append(self.say(language, "group", number=number, colour=group["colour"], shape=shape))
-        return groups[0] + ("和" if language == "zh" else " and ") + groups[1]
+        first, second = (self._group(group, language) for group in scene["groups"])
+        return first + ("和" if language == "zh" else " and ") + second
+
+    def _group(self, group: Scene, language: str) -> str:
+        number = len(group["cells"])
+        shape = plural(language, number, word(language, group["shape"]))
+        return self.say(language, "group", number=number, colour=group["colour"], shape=shape)
 
     def objects(self, scene: Scene) -> list[Traits]:
         return [

@@ -28,8 +28,8 @@ class FoodWebs(Family):
             "question.eater": "Which fish eats the {subject} fish?",
             "question.food": "Which fish does the {subject} fish eat?",
             "option": "the {option} fish",
-            "solution.eater": "{arrows}, so the {right} fish eats the {subject} fish.",
-            "solution.food": "{arrows}, so the {subject} fish eats the {right} fish.",
+            "solution.eater": "An arrow points {arrow}, so the {right} fish eats the {subject} fish.",
+            "solution.food": "An arrow points {arrow}, so the {subject} fish eats the {right} fish.",
             "arrows": "Arrows point {arrows}",
             "arrow": "from the {eaten} fish to the {eater} fish",
         },
@@ -39,8 +39,8 @@ class FoodWebs(Family):
             "question.eater": "哪条鱼吃{subject}的鱼？",
             "question.food": "{subject}的鱼吃哪条鱼？",
             "option": "{option}的鱼",
-            "solution.eater": "{arrows}，所以{right}的鱼吃{subject}的鱼。",
-            "solution.food": "{arrows}，所以{subject}的鱼吃{right}的鱼。",
+            "solution.eater": "有一个箭头{arrow}，所以{right}的鱼吃{subject}的鱼。",
+            "solution.food": "有一个箭头{arrow}，所以{subject}的鱼吃{right}的鱼。",
             "arrows": "箭头{arrows}",
             "arrow": "从{eaten}的鱼指向{eater}的鱼",
         },
@@ -79,7 +79,8 @@ class FoodWebs(Family):
         return Query(kind, options, answer, subject=subject)
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
-        return {"arrows": self._arrows(scene, language)}
+        eaten, eater = (query.subject, query.right) if query.kind == "eater" else (query.right, query.subject)
+        return {"arrow": self.say(language, "arrow", eaten=eaten, eater=eater)}
 
     def caption(self, scene: Scene, language: str) -> str:
         return self._arrows(scene, language) + ("。" if language == "zh" else ".")
@@ -89,7 +90,7 @@ class FoodWebs(Family):
         return self.say(language, "arrows", arrows=join(language, arrows))
 
     def objects(self, scene: Scene) -> list[Traits]:
-        return [{"kind": "arrow", "from": str(eaten), "to": str(eater)} for eaten, eater in _pairs(scene)]
+        return [{"kind": "fish", "colour": str(eaten), "eater": str(eater)} for eaten, eater in _pairs(scene)]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
         if statement == "exists":

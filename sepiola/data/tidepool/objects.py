@@ -33,9 +33,9 @@ class Objects(Family):
             "question.fill": "Which object is {subject}?",
             "option.colour": "{option}",
             "option": "the {option}",
-            "solution.colour": "{both}, so the {subject} is {right}.",
-            "solution.shape": "{both}, so the {subject} object is the {right}.",
-            "solution.fill": "{both}, so the {subject} object is the {right}.",
+            "solution.colour": "On the {place} is a {item}, so the {subject} is {right}.",
+            "solution.shape": "On the {place} is a {item}, so the {subject} object is the {right}.",
+            "solution.fill": "On the {place} is a {item}, so the {subject} object is the {right}.",
             "both": "On the left is a {left} and on the right is a {right}",
             "object": "{colour} {fill} {shape}",
         },
@@ -47,9 +47,9 @@ class Objects(Family):
             "question.fill": "哪个图形{subject}？",
             "option.colour": "{option}",
             "option": "{option}",
-            "solution.colour": "{both}，所以{subject}是{right}的。",
-            "solution.shape": "{both}，所以{subject}的图形是{right}。",
-            "solution.fill": "{both}，所以{subject}的图形是{right}。",
+            "solution.colour": "{place}是{item}，所以{subject}是{right}的。",
+            "solution.shape": "{place}是{item}，所以{subject}的图形是{right}。",
+            "solution.fill": "{place}是{item}，所以{subject}的图形是{right}。",
             "both": "左边是{left}，右边是{right}",
             "object": "{fill}的{colour}{shape}",
         },
@@ -91,16 +91,19 @@ class Objects(Family):
         return Query(kind, options, answer, subject=item[given])
 
     def facts(self, scene: Scene, query: Query, language: str) -> dict[str, Key]:
-        return {"both": self._both(scene, language)}
+        given = GIVEN[query.kind]
+        number = next(i for i, item in enumerate(scene["objects"]) if item[given] == query.subject)
+        return {"place": ("left", "right")[number], "item": self._said(scene["objects"][number], language)}
 
     def caption(self, scene: Scene, language: str) -> str:
         return self._both(scene, language) + ("。" if language == "zh" else ".")
 
     def _both(self, scene: Scene, language: str) -> str:
-        left, right = (
-            self.say(language, "object", **{trait: item[trait] for trait in TRAITS}) for item in scene["objects"]
-        )
+        left, right = (self._said(item, language) for item in scene["objects"])
         return self.say(language, "both", left=left, right=right)
+
+    def _said(self, item: Scene, language: str) -> str:
+        return self.say(language, "object", **{trait: item[trait] for trait in TRAITS})
 
     def objects(self, scene: Scene) -> list[Traits]:
         return [
