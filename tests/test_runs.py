@@ -20,7 +20,8 @@ import sepiola
 from sepiola.checkpoints.store import read_tensors
 from sepiola.compare import compare
 from sepiola.data.readers import read
-from sepiola.errors import CheckpointError, SpecError, TrainingError
+from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError
+from sepiola.reasoning.strategies import TwoStage
 from sepiola.runs import Run
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
@@ -222,6 +223,17 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
             for name in ("killed", "whole")
         )
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_stages_are_joined_by_id(finished: Path) -> None:
+    strategy = sepiola.load(finished).strategy()
+    assert isinstance(strategy, TwoStage)
+    examples = read("tidepool", Path(), "test", count=6, size=64)
+    forward, backward = strategy.answer(examples), strategy.answer(examples[::-1])
+    assert [a.id for a in forward] == [e.id for e in examples]
+    assert {a.id: a.rationale for a in forward} == {a.id: a.rationale for a in backward}
+    with pytest.raises(DataError, match="1 examples share an id"):
+        strategy.answer([*examples, examples[0]])
 
 
 def test_what_a_model_lacks_is_one_message(tmp_path: Path) -> None:
