@@ -121,7 +121,8 @@ class _KeptAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
         batch, heads, tokens, width = q.shape
         q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
-        scores = (q @ k.transpose(-1, -2)).view(batch, heads, tokens, -1)
+        keys = k.contiguous() if tokens == 1 else k  # a slice of a cache: copied, the product is three times faster
+        scores = (q @ keys.transpose(-1, -2)).view(batch, heads, tokens, -1)
         if bias is not None:
             scores = scores + bias
         kept = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(q.dtype)
