@@ -30,7 +30,7 @@ Curves = Path | Sequence[Mapping[str, Any]] | None
 Table = dict[str, Any]
 
 _ROW_COLUMNS = ("name", "accuracy", "interval", "count")
-_HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown")
+_HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown", "accuracies", "languages")
 
 
 def write_report(
