@@ -20,10 +20,9 @@ from rich.table import Table
 from sepiola.answers import answer_all, pick_samples
 from sepiola.checkpoints import store
 from sepiola.data.readers import read_spec
-from sepiola.errors import TrainingError
 from sepiola.evaluation.report import write_report
-from sepiola.runs import DataCache, Run
-from sepiola.specs.base import read_yaml, write_yaml
+from sepiola.runs import DataCache, Run, claim
+from sepiola.specs.base import write_yaml
 from sepiola.training.recipes import ComparisonSpec
 
 # Two-sided 95% points of Student's t for 1, 2, 3 … degrees of freedom: the interval over a few seeds.
@@ -34,7 +33,7 @@ def compare(
     spec: ComparisonSpec, folder: Path, *, console: Console, device: str = "cpu", resume: bool = False
 ) -> dict[str, Any]:
     """Runs every arm with every seed, writes the report of all, and returns it; `checkpoint` is the first arm's."""
-    _claim(spec, folder, resume)
+    claim(folder, spec.model_dump(mode="json"), resume)
     reports = _run_all(spec, folder, console, device)
     runs = {arm: [reports[arm, seed] for seed in spec.seeds] for arm in spec.arms}
     main = _place(spec, folder, *next(iter(reports)))
@@ -184,19 +183,6 @@ def _samples(spec: ComparisonSpec, main: Path, console: Console) -> list[Any]:
         return []
     examples = read_spec(recipe.evaluation[0])[:120]
     return pick_samples(examples, answer_all(load(main), examples, console, "samples"))
-
-
-def _claim(spec: ComparisonSpec, folder: Path, resume: bool) -> None:
-    store.make_folder(folder)
-    path, mine = folder / "recipe.yaml", spec.model_dump(mode="json")
-    if path.is_file():
-        if read_yaml(path) != mine:
-            raise TrainingError(
-                f"{folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
-            )
-        if not resume:
-            raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
-    store.write_yaml_file(path, mine)
 
 
 def _link(link: Path, target: Path) -> None:

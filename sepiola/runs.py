@@ -84,30 +84,15 @@ class Run:
 
     def go(self) -> dict[str, Any]:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
-        self._claim()
+        mine = self.recipe.model_dump(mode="json", exclude_defaults=True)
+        claim(self.folder, mine, self.resume)
         for stage in filter(self._runs, self.recipe.stages):
             self.train(stage)
         self._gather_metrics()
         model = self.model()
         model.save(self.folder / "checkpoint")
         report = self.evaluate(model)
-        store.write_text(self.folder / "done.json", json.dumps({"name": self.recipe.name}))
         return report
-
-    def _claim(self) -> None:
-        """Takes the folder for this recipe. Raises TrainingError when it holds another run, or one to resume."""
-        store.make_folder(self.folder)
-        path = self.folder / "recipe.yaml"
-        mine = self.recipe.model_dump(mode="json", exclude_defaults=True)
-        if path.is_file():
-            if read_yaml(path) != mine:
-                raise TrainingError(
-                    f"{self.folder} holds a run of another recipe; choose another name (--set name=…), or "
-                    "remove the folder"
-                )
-            if not self.resume:
-                raise TrainingError(f"{self.folder} holds this run already; go on with --resume, or remove the folder")
-        store.write_yaml_file(path, mine)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -388,6 +373,20 @@ class Run:
             if self._runs(s)
         ]
         store.write_text(self.folder / "metrics.jsonl", "".join(lines))
+
+
+def claim(folder: Path, recipe: Any, resume: bool) -> None:
+    """Takes a folder for a recipe. Raises TrainingError when it holds another run, or this one without `resume`."""
+    store.make_folder(folder)
+    path = folder / "recipe.yaml"
+    if path.is_file():
+        if read_yaml(path) != recipe:
+            raise TrainingError(
+                f"{folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
+            )
+        if not resume:
+            raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
+    store.write_yaml_file(path, recipe)
 
 
 def _digest(parts: Sequence[Any]) -> str:
