@@ -3,8 +3,7 @@
 The peer is `ViTModel` on the same weights with its fastest attention (SDPA), eager and, unless
 `--no-compile`, through `torch.compile` (which is given a minute); the better one counts. Rounds alternate
 between the two, so that what else the machine does meets both; the ratio is the median over the pairs.
-`cpu_ratio` is the same in processor time, which other programs disturb less than the clock. `peak_share` is
-the share of the bf16 matrix product rate measured in the same run.
+`peak_share` is the share of the bf16 matrix product rate measured in the same run.
 """
 
 from __future__ import annotations
@@ -14,9 +13,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from measure import alternate, matmul_rate, parser, ratio, report
 from torch import Tensor, nn
 
 from sepiola.checkpoints import vit
@@ -45,20 +46,6 @@ def peer_of(model: nn.Module, spec: ModelSpec) -> nn.Module:
     return peer.eval()
 
 
-def measure(encoder: Encoder, pixels: Tensor) -> tuple[float, float]:
-    """Seconds by the clock and of all processors."""
-    clock, cpu = time.perf_counter(), time.process_time()
-    encoder(pixels)
-    return time.perf_counter() - clock, time.process_time() - cpu
-
-
-def matmul_rate(rounds: int = 5) -> float:
-    """The machine's bf16 matrix products in GFLOP/s: the best of some rounds at 2048³."""
-    a, b = (torch.randn(2048, 2048).bfloat16() for _ in range(2))
-    best = min(measure(lambda _: a @ b, a)[0] for _ in range(rounds))
-    return 2 * 2048**3 / best / 1e9
-
-
 def flops(spec: ViTSpec, patches: int) -> float:
     """Floating point operations of one picture: the matrix products, which are nearly all."""
     width, inner = spec.width, spec.feed_forward.width
@@ -79,26 +66,19 @@ def compiled(peer: nn.Module, pixels: Tensor, limit: float = 60.0) -> tuple[Enco
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="vit-base-16-224", help="a preset of the vit family")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out of the comparison")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    result = run(arguments)
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for key, value in result.items():
-        print(f"{key:>24}  {value}")
+    options = parser(__doc__)
+    options.add_argument("--preset", default="vit-base-16-224", help="a preset of the vit family")
+    options.add_argument("--batch", type=int, default=8)
+    options.add_argument("--no-compile", action="store_true", help="leave torch.compile out of the comparison")
+    options.set_defaults(rounds=9)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    report(arguments, run(arguments))
 
 
 @torch.inference_mode()
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """One comparison; every number that is printed."""
-    torch.set_num_threads(arguments.threads)
     spec = preset(arguments.preset)
     assert isinstance(spec.vision, ViTSpec)
     model = build(spec).bfloat16().eval()
@@ -111,28 +91,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         fast, note = compiled(peer, pixels)
         if fast is not None:
             encoders["transformers compiled"] = fast
-    for encoder in encoders.values():
-        measure(encoder, pixels)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in encoders}
-    for _ in range(arguments.rounds):
-        for name, encoder in encoders.items():
-            times[name].append(measure(encoder, pixels))
-    seconds = {name: statistics.median(clock for clock, _ in pairs) for name, pairs in times.items()}
+    works = {name: partial(encoder, pixels) for name, encoder in encoders.items()}
+    alternate(works, 1)  # warms up
+    times = alternate(works, arguments.rounds)
+    seconds = {name: statistics.median(taken) for name, taken in times.items()}
     best = min((name for name in encoders if name != "sepiola"), key=lambda name: seconds[name])
-    pairs = list(zip(times[best], times["sepiola"], strict=True))
     rate, work = matmul_rate(), flops(spec.vision, model.patches) * arguments.batch
     difference = (ours(pixels).float() - peer(pixels).last_hidden_state.float()).abs().mean()
     return {
         "preset": arguments.preset,
         "batch": arguments.batch,
-        "threads": arguments.threads,
         "peer": best,
         "torch_compile": note,
-        "ratio": round(statistics.median(theirs[0] / mine[0] for theirs, mine in pairs), 3),
-        "cpu_ratio": round(statistics.median(theirs[1] / mine[1] for theirs, mine in pairs), 3),
+        "ratio": round(ratio(times[best], times["sepiola"]), 2),
         "images_per_second": {name: round(arguments.batch / s, 2) for name, s in seconds.items()},
-        "peak_gflops": round(rate),
-        "peak_share": {name: round(work / s / 1e9 / rate, 3) for name, s in seconds.items()},
+        "matmul_tflops": round(rate / 1e12, 3),
+        "peak_share": {name: round(work / s / rate, 3) for name, s in seconds.items()},
         "mean_difference": round(difference.item(), 5),
     }
 

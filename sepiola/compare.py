@@ -6,8 +6,13 @@ Arms share what they have in common: a stage with the same model, data, seed and
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
+import signal
 import statistics
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -24,6 +29,8 @@ from sepiola.evaluation.report import write_report
 from sepiola.runs import DataCache, Run, claim
 from sepiola.specs.base import write_yaml
 from sepiola.training.recipes import ComparisonSpec
+
+SAVING_SECONDS = 20  # what a worker has to save its stage when the comparison is stopped
 
 # Two-sided 95% points of Student's t for 1, 2, 3 … degrees of freedom: the interval over a few seeds.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -67,6 +74,20 @@ def _run_all(spec: ComparisonSpec, folder: Path, console: Console, device: str) 
 
 def _start(threads: int) -> None:
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, killed or not: no run goes on unseen.
+
+    A stage in training has a while to save its state, so that the comparison resumes where it was.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SAVING_SECONDS)
+        os._exit(1)
 
 
 def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, stderr: bool) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
         with torch.device("meta"):
             network = assemble(run.spec)
         stages = []
-        for stage in recipe.stages:
+        for stage in filter(run.runs, recipe.stages):
             samples = run.samples(stage, stage.data, gold=True)
             found = estimate(network, stage, samples)
             stages.append(

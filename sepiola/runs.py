@@ -40,7 +40,7 @@ from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives.detection import Detector, Traits
+from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.trainer import Trainer
 
 BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
@@ -86,7 +86,7 @@ class Run:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
         mine = self.recipe.model_dump(mode="json", exclude_defaults=True)
         claim(self.folder, mine, self.resume)
-        for stage in filter(self._runs, self.recipe.stages):
+        for stage in filter(self.runs, self.recipe.stages):
             self.train(stage)
         self._gather_metrics()
         model = self.model()
@@ -149,7 +149,7 @@ class Run:
             ]
         )
 
-    def _runs(self, stage: StageSpec) -> bool:
+    def runs(self, stage: StageSpec) -> bool:
         """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh."""
         return self.recipe.eyes or stage.objective != "detection"
 
@@ -196,11 +196,11 @@ class Run:
         return Detector(network.vision, self._traits(stage), network.language.spec, self.recipe.seed)
 
     def _traits(self, stage: StageSpec) -> Traits:
-        return Traits.of(self.data.read(stage.data))
+        return Traits.of(pictures(self.data.read(stage.data)))
 
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
-        if stage.start is not None and self._runs(self.stages[stage.start]):
+        if stage.start is not None and self.runs(self.stages[stage.start]):
             return self.trained(stage.start)
         if self.recipe.weights is None:
             return build(self.spec, seed=self.recipe.seed)
@@ -249,7 +249,7 @@ class Run:
         """
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
-            return [traits.sample(e, patches) for e in self.data.read(data)]
+            return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
@@ -370,7 +370,7 @@ class Run:
         lines = [
             (self.stage_folder(s) / "metrics.jsonl").read_text(encoding="utf-8")
             for s in self.recipe.stages
-            if self._runs(s)
+            if self.runs(s)
         ]
         store.write_text(self.folder / "metrics.jsonl", "".join(lines))
 

@@ -225,6 +225,30 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+def test_arms_side_by_side_end_with_the_comparison(tmp_path: Path) -> None:
+    base = override(RECIPE, ["stages.0.steps=100000"])
+    comparison = {"name": "c", "base": base, "jobs": 2, "arms": {"with eyes": {}, "blind": {"eyes": False}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
+    command = [sys.executable, "-m", "sepiola", "train", str(tmp_path / "c.yaml"), "--runs", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages, deadline = tmp_path / "c" / "stages", time.monotonic() + 120
+    try:
+        while not any(stages.glob("eye-*/metrics.jsonl")):
+            assert started.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        started.kill()
+        started.wait()
+    while not any(stages.glob("eye-*/state.pt")):  # saved, for --resume
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (metrics,) = stages.glob("eye-*/metrics.jsonl")
+    written = metrics.stat().st_size
+    time.sleep(2)
+    assert metrics.stat().st_size == written, "trains on although the comparison is gone"
+
+
 def test_stages_are_joined_by_id(finished: Path) -> None:
     strategy = sepiola.load(finished).strategy()
     assert isinstance(strategy, TwoStage)

@@ -6,6 +6,7 @@ which the trained model answers.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -82,6 +83,12 @@ class StageSpec(Spec):
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
         return self
+
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Tokens at most of a source and of a target; detection's targets are classes, and none may be lost."""
+        return self.source_tokens, self.target_tokens if self.objective == "language-modelling" else sys.maxsize
 
 
 class StrategySpec(Spec):

@@ -19,7 +19,7 @@ from torch import nn
 from sepiola.data.batching import Batch, BatchSampler, Collator, Sample
 from sepiola.models.build import count
 from sepiola.specs.recipe import StageSpec
-from sepiola.training.precision import resolve
+from sepiola.nn.precision import resolve
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -76,7 +76,7 @@ def estimate(
     dtype = resolve(stage.precision, device)
     rate = rate or measure_rate(device, dtype)
     spec: Any = model.spec
-    cut = [s.cut(stage.source_tokens, stage.target_tokens) for s in samples]
+    cut = [s.cut(*stage.room) for s in samples]
     sampler = BatchSampler([s.length for s in cut], stage.batch, accumulate=stage.accumulate)
     collate = Collator(
         spec.tokens,

@@ -32,7 +32,7 @@ from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives.detection import detection
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.objectives.outcome import Outcome
-from sepiola.training.precision import resolve
+from sepiola.nn.precision import resolve
 from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
@@ -113,11 +113,11 @@ class Trainer:
         self.seed = seed
         self.log_every = log_every
         self.tensorboard = tensorboard
-        self.samples = [s.cut(stage.source_tokens, stage.target_tokens) for s in samples]
-        self.validation = [s.cut(stage.source_tokens, stage.target_tokens) for s in validation]
+        self.samples = [s.cut(*stage.room) for s in samples]
+        self.validation = [s.cut(*stage.room) for s in validation]
         self.truncated = {
             "truncated_sources": sum(len(s.source) > stage.source_tokens for s in samples),
-            "truncated_targets": sum(len(s.target) > stage.target_tokens for s in samples),
+            "truncated_targets": sum(len(s.target) > stage.room[1] for s in samples),
         }
         spec: Any = model.spec
         check_lengths(spec, [*self.samples, *self.validation])

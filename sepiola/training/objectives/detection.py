@@ -3,12 +3,15 @@
 Each feature of the eye (a query of DETR) names one object: its kind and its other traits, by one linear classifier a
 trait; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and no boxes
 are used. The classifiers are thrown away with the stage; what stays is the eye.
+
+Of a dataset that lists no objects, the answers to its recurring questions are what the eye learns to tell.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +25,44 @@ from sepiola.specs.model import TransformerSpec
 from sepiola.training.objectives.outcome import Outcome
 
 KIND, NONE = "kind", "none"
+RECURS = 8  # a question asked less often is no trait: nothing general is learned from so few answers
+
+
+def pictures(examples: Sequence[Example]) -> list[Example]:
+    """The examples as they are when any lists its objects; else one example a picture, which is then one object.
+
+    Its traits are the questions that the dataset asks of at least eight pictures and answers in more than one way,
+    and their values the answers' texts. Pictures of which no such question is asked are left out.
+    """
+    if any("objects" in e.metadata for e in examples):
+        return list(examples)
+    asked = [e for e in examples if len(e.images) == 1 and e.question and e.question.answer is not None]
+    answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for example in asked:
+        answers[_question(example)][_answer(example)] += 1
+    traits = {text for text, told in answers.items() if len(told) > 1 and told.total() >= RECURS}
+    by_picture: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in asked:
+        if _question(example) in traits:
+            by_picture[example.images[0].digest].append(example)
+    return [
+        replace(same[0], metadata={**same[0].metadata, "objects": [{KIND: "picture"} | _told(same)]})
+        for same in by_picture.values()
+    ]
+
+
+def _told(examples: Sequence[Example]) -> dict[str, str]:
+    return {_question(e): _answer(e) for e in examples}
+
+
+def _question(example: Example) -> str:
+    assert example.question is not None
+    return f"question: {example.question.text}"
+
+
+def _answer(example: Example) -> str:
+    assert example.question is not None and example.question.answer is not None
+    return example.question.choices[example.question.answer]
 
 
 @dataclass(frozen=True)
@@ -39,7 +80,10 @@ class Traits:
                 for trait, value in item.items():
                     found.setdefault(trait, set()).add(value)
         if KIND not in found:
-            raise DataError("detection needs examples whose metadata lists 'objects', each with its 'kind'")
+            raise DataError(
+                "detection needs examples whose metadata lists 'objects', each with its 'kind', or questions that "
+                f"recur over at least {RECURS} pictures"
+            )
         found[KIND].add(NONE)
         return cls({trait: tuple(sorted(found[trait])) for trait in sorted(found)})
 

@@ -1,6 +1,4 @@
-"""Which number format a stage computes in. Weights and optimizer are float32 always; bfloat16 is for the
-products.
-"""
+"""Which number format products are computed in. Weights and optimizer are float32 always."""
 
 from __future__ import annotations
 
