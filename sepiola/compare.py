@@ -5,6 +5,7 @@ Arms share what they have in common: a stage with the same model, data, seed and
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -95,7 +96,13 @@ def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, st
     arm, seed = place
     name = arm if len(spec.seeds) == 1 else f"{arm}, seed {seed}"
     stream = cast(TextIO, _Prefixed(sys.stderr if stderr else sys.stdout, f"{name}: "))
-    return _run(spec, folder, place, Console(file=stream, width=160), device, DataCache())
+    return _run(spec, folder, place, Console(file=stream, width=160), device, _examples())
+
+
+@functools.cache
+def _examples() -> DataCache:
+    """What this process has read, kept from one of its runs to the next."""
+    return DataCache()
 
 
 def _run(

@@ -45,7 +45,7 @@ class StageSpec(Spec):
     loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says
     whether a format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model
     writes (`generated`). Length: `steps` or `epochs`, one of the two. The objective `detection` teaches the eye alone
-    to tell what is in a picture; it reads the examples' `objects`.
+    to tell what is in a picture: the examples' `objects`, or the answers to questions that recur.
     """
 
     name: str
@@ -83,7 +83,6 @@ class StageSpec(Spec):
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
         return self
-
 
     @property
     def room(self) -> tuple[int, int]:

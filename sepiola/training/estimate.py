@@ -18,8 +18,8 @@ from torch import nn
 
 from sepiola.data.batching import Batch, BatchSampler, Collator, Sample
 from sepiola.models.build import count
-from sepiola.specs.recipe import StageSpec
 from sepiola.nn.precision import resolve
+from sepiola.specs.recipe import StageSpec
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.

@@ -25,6 +25,7 @@ from torch.nn.utils import get_total_norm
 from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Sample
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, TrainingError
+from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
 from sepiola.training import faults, state
 from sepiola.training.memory import keep_pages, peak_memory
@@ -32,7 +33,6 @@ from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives.detection import detection
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.objectives.outcome import Outcome
-from sepiola.nn.precision import resolve
 from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
