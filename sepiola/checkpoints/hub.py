@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import clip, detr, resnet, t5, vit
+from sepiola.checkpoints import clip, detr, gpt, llama, opt, resnet, t5, vit
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
@@ -24,13 +24,24 @@ from sepiola.specs.model import ModelSpec, VisionSpec, ViTSpec
 
 FAMILIES: dict[str, ModuleType] = {
     "t5": t5,
+    "openai-gpt": gpt,
+    "gpt2": gpt,
+    "opt": opt,
+    "llama": llama,
+    "qwen2": llama,
+    "qwen3": llama,
     "vit": vit,
     "clip": clip,
     "clip_vision_model": clip,
     "detr": detr,
     "resnet": resnet,
 }
-_OURS = {"t5": "t5", "flan-t5": "t5", "mm-cot": "t5", "vit": "vit", "clip": "clip", "detr": "detr", "resnet": "resnet"}
+_OURS = {
+    **{family: family for family in ("t5", "openai-gpt", "gpt2", "opt", "llama", "qwen2", "qwen3")},
+    **{family: family for family in ("vit", "clip", "detr", "resnet")},
+    "flan-t5": "t5",
+    "mm-cot": "t5",
+}
 
 
 EYE = "vision"

@@ -13,78 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sepiola.models.layers import LAYERS, KeysValues
 from sepiola.nn.attention import CrossAttention, SelfAttention, mask_bias
 from sepiola.nn.cache import KVCache
-from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
-from sepiola.specs.model import AttentionSpec, FeedForwardSpec, NormSpec, PositionSpec, TransformerSpec
-
-KeysValues = tuple[Tensor, Tensor]
-
-
-class Layer(nn.Module):
-    """Self-attention, cross-attention when there is a context, feed-forward; each a residual step."""
-
-    def __init__(
-        self,
-        width: int,
-        attention: AttentionSpec,
-        ff: FeedForwardSpec,
-        norm_spec: NormSpec,
-        *,
-        cross: bool,
-        dropout: float = 0.0,
-        rotary: Rotary | None = None,
-    ) -> None:
-        super().__init__()
-        self.attention_norm = norm(width, norm_spec)
-        self.attention = SelfAttention(width, attention, dropout, rotary)
-        self.cross_norm = norm(width, norm_spec) if cross else None
-        self.cross = CrossAttention(width, attention, dropout) if cross else None
-        self.feed_forward_norm = norm(width, norm_spec)
-        self.feed_forward = feed_forward(width, ff, dropout)
-        self.dropout = nn.Dropout(dropout)
-
-
-class PreNormLayer(Layer):
-    """`x + f(norm(x))`."""
-
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias, positions, cache))
-        if self.cross is not None and self.cross_norm is not None:
-            x = x + self.dropout(self.cross(self.cross_norm(x), context, context_bias))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-
-
-class PostNormLayer(Layer):
-    """`norm(x + f(x))`."""
-
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.attention(x, bias, positions, cache)))
-        if self.cross is not None and self.cross_norm is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, context, context_bias)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-
-
-LAYERS: dict[str, type[Layer]] = {"pre": PreNormLayer, "post": PostNormLayer}
-
+from sepiola.specs.model import PositionSpec, TransformerSpec
 
 class DecodingState:
     """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
@@ -136,7 +70,7 @@ class Stack(nn.Module):
             )
             for _ in range(layers)
         )
-        self.norm = norm(spec.width, spec.norm) if spec.norm.place == "pre" else nn.Identity()
+        self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
         self,
@@ -212,7 +146,7 @@ class NoPositions(nn.Module):
 def _absolute_positions(spec: PositionSpec, width: int) -> nn.Module:
     if spec.kind == "learned":
         assert spec.length is not None
-        return Learned(spec.length, width)
+        return Learned(spec.length, width, spec.offset)
     return Sinusoidal(width, spec.base) if spec.kind == "sinusoidal" else NoPositions()
 
 
@@ -232,13 +166,25 @@ def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.de
     return index[:, past:]
 
 
+class TokenEmbedding(nn.Embedding):
+    """A vector for each token, scaled where the spec says so."""
+
+    def __init__(self, spec: TransformerSpec) -> None:
+        super().__init__(spec.vocabulary, spec.width)
+        self.scale = spec.embedding_scale
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        vectors = super().forward(tokens)
+        return vectors if self.scale is None else vectors * self.scale
+
+
 class LanguageModel(nn.Module):
     """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head."""
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.embedding = nn.Embedding(spec.vocabulary, spec.width)
+        self.embedding = TokenEmbedding(spec)
         self.decoder = Stack(spec, spec.layers, causal=spec.kind == "decoder", cross=False)
         self.head = Head(spec, self.embedding)
 
@@ -272,7 +218,7 @@ class EncoderDecoder(nn.Module):
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.embedding = nn.Embedding(spec.vocabulary, spec.width)
+        self.embedding = TokenEmbedding(spec)
         self.encoder = Stack(spec, spec.encoder_layers or spec.layers, causal=False, cross=False)
         self.decoder = Stack(spec, spec.layers, causal=True, cross=True)
         self.head = Head(spec, self.embedding)

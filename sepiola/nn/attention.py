@@ -20,9 +20,14 @@ KEPT_KEYS = 1024
 
 
 class SelfAttention(nn.Module):
-    """Self-attention; queries, keys and values come from one matrix, laid out in this order."""
+    """Self-attention; queries, keys and values come from one matrix, laid out in this order.
 
-    def __init__(self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
+    `eps` is of the norms of queries and keys, where the spec has them.
+    """
+
+    def __init__(
+        self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None, eps: float = 1e-6
+    ) -> None:
         super().__init__()
         self.heads = spec.heads
         self.kv_heads = spec.kv_heads or spec.heads
@@ -33,6 +38,8 @@ class SelfAttention(nn.Module):
         output_bias = spec.bias if spec.output_bias is None else spec.output_bias
         self.qkv = nn.Linear(width, (self.heads + 2 * self.kv_heads) * self.head_width, bias=spec.bias)
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
+        self.q_norm = nn.RMSNorm(self.head_width, eps) if spec.qk_norm else nn.Identity()
+        self.k_norm = nn.RMSNorm(self.head_width, eps) if spec.qk_norm else nn.Identity()
 
     def forward(
         self,
@@ -47,6 +54,7 @@ class SelfAttention(nn.Module):
         batch, tokens, _ = x.shape
         heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
         q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        q, k = self.q_norm(q), self.k_norm(k)
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
         if cache is not None:

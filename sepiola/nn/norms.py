@@ -11,4 +11,4 @@ def norm(width: int, spec: NormSpec) -> nn.Module:
     """The norm over the last dimension that the spec names."""
     if spec.kind == "rms":
         return nn.RMSNorm(width, eps=spec.eps)
-    return nn.LayerNorm(width, eps=spec.eps)
+    return nn.LayerNorm(width, eps=spec.eps, bias=spec.bias)

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 
 class Learned(nn.Module):
-    """A learned vector for each position, added to the embeddings."""
+    """A learned vector for each position, added to the embeddings; the first one's is in row `offset`."""
 
-    def __init__(self, length: int, width: int) -> None:
+    def __init__(self, length: int, width: int, offset: int = 0) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(length, width)
+        self.offset = offset
+        self.embedding = nn.Embedding(length + offset, width)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + self.embedding(positions)
+        return x + self.embedding(positions + self.offset)
 
 
 class Sinusoidal(nn.Module):

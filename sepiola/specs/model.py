@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec
 
@@ -19,7 +19,8 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 class AttentionSpec(Spec):
     """Attention heads. `kv_heads` below `heads` is grouped-query, 1 is multi-query attention.
 
-    `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1).
+    `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1). `qk_norm` normalises each head's
+    queries and keys by their root mean square (Qwen3, Gemma 3).
     """
 
     heads: PositiveInt
@@ -28,6 +29,7 @@ class AttentionSpec(Spec):
     bias: bool = False
     output_bias: bool | None = None
     scale: PositiveFloat | None = None
+    qk_norm: bool = False
 
     @model_validator(mode="after")
     def _grouped(self) -> AttentionSpec:
@@ -46,18 +48,27 @@ class FeedForwardSpec(Spec):
 
 
 class NormSpec(Spec):
-    """Normalisation and where it stands: before each sublayer (`pre`) or after its residual sum (`post`)."""
+    """Normalisation and where it stands: before each sublayer (`pre`) or after its residual sum (`post`).
+
+    `parallel`: attention and feed-forward read one norm and are added together (PaLM). `sandwich`: before and after
+    each sublayer (Gemma 3). `bias: false` leaves LayerNorm without its bias.
+    """
 
     kind: Literal["layer", "rms"] = "layer"
-    place: Literal["pre", "post"] = "pre"
+    place: Literal["pre", "post", "parallel", "sandwich"] = "pre"
     eps: PositiveFloat = 1e-5
+    bias: bool = True
 
 
 class PositionSpec(Spec):
-    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack."""
+    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack.
+
+    A learned table has `offset` rows before that of the first position (2 in OPT and BART).
+    """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary"]
     length: PositiveInt | None = None
+    offset: NonNegativeInt = 0
     buckets: PositiveInt = 32
     max_distance: PositiveInt = 128
     base: PositiveFloat = 10_000.0
@@ -80,7 +91,8 @@ class SpecialTokens(Spec):
 class TransformerSpec(Spec):
     """A language model: `decoder`, `encoder` or `encoder-decoder` over the same layers.
 
-    `head_scale` multiplies the final states before the output head (T5 with a tied head: `width ** -0.5`).
+    `head_scale` multiplies the final states before the output head (T5 with a tied head: `width ** -0.5`), and
+    `embedding_scale` the token embeddings (`width ** 0.5` in Gemma and the original Transformer).
     """
 
     kind: Literal["decoder", "encoder", "encoder-decoder"]
@@ -94,6 +106,7 @@ class TransformerSpec(Spec):
     positions: PositionSpec
     tied: bool = True
     head_scale: PositiveFloat | None = None
+    embedding_scale: PositiveFloat | None = None
     dropout: Probability = 0.0
     tokens: SpecialTokens = SpecialTokens()
 
@@ -102,6 +115,8 @@ class TransformerSpec(Spec):
         _check_heads(self.width, self.attention)
         if self.positions.kind == "rotary" and _head_width(self.width, self.attention) % 2:
             raise ValueError("rotary positions need an even attention.head_width")
+        if self.kind == "encoder-decoder" and self.norm.place in ("parallel", "sandwich"):
+            raise ValueError(f"norm.place '{self.norm.place}' is for a model without cross-attention")
         if self.kind != "encoder-decoder" and self.encoder_layers is not None:
             raise ValueError(f"encoder_layers is for an encoder-decoder; kind is '{self.kind}'")
         return self

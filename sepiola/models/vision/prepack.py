@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.transformer import PreNormLayer
+from sepiola.models.layers import PreNormLayer
 from sepiola.models.vision.vit import ViT
 from sepiola.nn.feedforward import FeedForward
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.errors import DataError
-from sepiola.models.transformer import PreNormLayer
+from sepiola.models.layers import PreNormLayer
 from sepiola.nn.norms import norm
 from sepiola.specs.model import ViTSpec
 

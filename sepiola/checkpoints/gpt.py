@@ -1,0 +1,138 @@
+"""GPT-1 and GPT-2 in the Hub's layout: linear layers are stored transposed, and names may lack `transformer.`.
+
+GPT-1 (`openai-gpt`) normalises after each sublayer, has no final norm, and names its embeddings otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import ModelSpec, TransformerSpec
+
+_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu"}
+_ACTIVATIONS_1 = {"gelu": "gelu_tanh", "relu": "relu", "silu": "silu"}  # what GPT-1's config calls gelu is the tanh form
+_EMBEDDINGS = {"gpt2": ("wte", "wpe"), "openai-gpt": ("tokens_embed", "positions_embed")}
+PREFIX = "transformer."
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint. Raises CheckpointError for an unknown activation or attention."""
+    family = config["model_type"]
+    activations, key, default = _activations(family)
+    activation = config.get(key, default)
+    if activation not in activations:
+        raise CheckpointError(f"config.json: {key} '{activation}' is not known")
+    if config.get("scale_attn_by_inverse_layer_idx") or not config.get("scale_attn_weights", True):
+        raise CheckpointError("config.json: attention that is scaled by layer, or not at all, is not supported")
+    end = config.get("eos_token_id")
+    end = config["vocab_size"] - 1 if end is None else end
+    language = {
+        "kind": "decoder",
+        "vocabulary": config["vocab_size"],
+        "width": config["n_embd"],
+        "layers": config["n_layer"],
+        "attention": {"heads": config["n_head"], "bias": True},
+        "feed_forward": {
+            "width": config.get("n_inner") or 4 * config["n_embd"],
+            "activation": activations[activation],
+            "bias": True,
+        },
+        "norm": {"eps": config.get("layer_norm_epsilon", 1e-5), "place": "pre" if family == "gpt2" else "post"},
+        "positions": {"kind": "learned", "length": config["n_positions"]},
+        "tied": not _has_own_head(state, family),
+        "dropout": config.get("resid_pdrop", 0.1),
+        "tokens": {"pad": end, "end": end, "start": end},
+    }
+    return ModelSpec.parse({"name": family, "family": family, "language": language}, "config.json")
+
+
+def _activations(family: str) -> tuple[dict[str, str], str, str]:
+    """The family's activations, the config's key for them, and its default."""
+    if family == "gpt2":
+        return _ACTIVATIONS, "activation_function", "gelu_new"
+    return _ACTIVATIONS_1, "afn", "gelu"
+
+
+def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
+    head, embedding = state.get("lm_head.weight"), state.get(f"{PREFIX}{_EMBEDDINGS[family][0]}.weight")
+    return head is not None and not (embedding is not None and head.equal(embedding))
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    language = _language(spec)
+    ff = language.feed_forward
+    activations, key, _ = _activations(spec.family)
+    return {
+        "architectures": ["GPT2LMHeadModel" if spec.family == "gpt2" else "OpenAIGPTLMHeadModel"],
+        "model_type": spec.family,
+        "vocab_size": language.vocabulary,
+        "n_embd": language.width,
+        "n_layer": language.layers,
+        "n_head": language.attention.heads,
+        "n_inner": ff.width,
+        "n_positions": language.positions.length,
+        key: next(hub for hub, ours in activations.items() if ours == ff.activation),
+        "layer_norm_epsilon": language.norm.eps,
+        "resid_pdrop": language.dropout,
+        "embd_pdrop": language.dropout,
+        "attn_pdrop": language.dropout,
+        "tie_word_embeddings": language.tied,
+        "eos_token_id": language.tokens.end,
+        "bos_token_id": language.tokens.start,
+        "pad_token_id": language.tokens.pad,
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """Our state dict from a Hub one; the causal masks that old files hold are left out."""
+    named = {n if n.startswith((PREFIX, "lm_head")) else PREFIX + n: value for n, value in state.items()}
+    kept = {n: value for n, value in named.items() if not n.endswith((".attn.bias", ".attn.masked_bias", "position_ids"))}
+    if _language(spec).tied:
+        kept.pop("lm_head.weight", None)
+    return rows_to_ours(kept, _table(spec))
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours."""
+    return rows_to_hub(state, _table(spec))
+
+
+def _table(spec: ModelSpec) -> list[Row]:
+    tokens, positions = _EMBEDDINGS[spec.family]
+    rows = [
+        Row("embedding.weight", (f"{PREFIX}{tokens}.weight",)),
+        Row("decoder.positions.embedding.weight", (f"{PREFIX}{positions}.weight",)),
+        Row("head.projection.weight", ("lm_head.weight",)),
+        *_both("decoder.norm", f"{PREFIX}ln_f"),
+    ]
+    for layer in range(_language(spec).layers):
+        ours, hub = f"decoder.layers.{layer}", f"{PREFIX}h.{layer}"
+        rows += _both(f"{ours}.attention_norm", f"{hub}.ln_1") + _both(f"{ours}.feed_forward_norm", f"{hub}.ln_2")
+        for part, name in (
+            ("attention.qkv", "attn.c_attn"),
+            ("attention.out", "attn.c_proj"),
+            ("feed_forward.up", "mlp.c_fc"),
+            ("feed_forward.down", "mlp.c_proj"),
+        ):
+            rows.append(Row(f"{ours}.{part}.weight", (f"{hub}.{name}.weight",), turned=True))
+            rows.append(Row(f"{ours}.{part}.bias", (f"{hub}.{name}.bias",)))
+    return rows
+
+
+def _both(ours: str, hub: str) -> list[Row]:
+    return [Row(f"{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
+
+
+def _language(spec: ModelSpec) -> TransformerSpec:
+    assert spec.language is not None
+    return spec.language

@@ -1,0 +1,126 @@
+"""The layers of a Transformer: where its norms stand, and in which order its sublayers are added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sepiola.nn.attention import CrossAttention, SelfAttention
+from sepiola.nn.cache import KVCache
+from sepiola.nn.feedforward import feed_forward
+from sepiola.nn.norms import norm
+from sepiola.nn.positions import Rotary
+from sepiola.specs.model import AttentionSpec, FeedForwardSpec, NormSpec
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention when there is a context, feed-forward; each a residual step."""
+
+    def __init__(
+        self,
+        width: int,
+        attention: AttentionSpec,
+        ff: FeedForwardSpec,
+        norm_spec: NormSpec,
+        *,
+        cross: bool,
+        dropout: float = 0.0,
+        rotary: Rotary | None = None,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = norm(width, norm_spec)
+        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec.eps)
+        self.cross_norm = norm(width, norm_spec) if cross else None
+        self.cross = CrossAttention(width, attention, dropout) if cross else None
+        self.feed_forward_norm = norm(width, norm_spec)
+        self.feed_forward = feed_forward(width, ff, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+
+class PreNormLayer(Layer):
+    """`x + f(norm(x))`."""
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias, positions, cache))
+        if self.cross is not None and self.cross_norm is not None:
+            x = x + self.dropout(self.cross(self.cross_norm(x), context, context_bias))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class PostNormLayer(Layer):
+    """`norm(x + f(x))`."""
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
+    ) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, bias, positions, cache)))
+        if self.cross is not None and self.cross_norm is not None:
+            x = self.cross_norm(x + self.dropout(self.cross(x, context, context_bias)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class ParallelLayer(Layer):
+    """`x + attention(norm(x)) + ff(norm(x))`: both read the same norm (PaLM, arXiv 2204.02311)."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        del self.feed_forward_norm
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
+    ) -> Tensor:
+        read = self.attention_norm(x)
+        return x + self.dropout(self.attention(read, bias, positions, cache)) + self.dropout(self.feed_forward(read))
+
+
+class SandwichLayer(Layer):
+    """`x + norm(f(norm(x)))` (Gemma 3)."""
+
+    def __init__(self, width: int, attention: AttentionSpec, ff: FeedForwardSpec, norm_spec: NormSpec, **more: Any):
+        super().__init__(width, attention, ff, norm_spec, **more)
+        self.attention_close = norm(width, norm_spec)
+        self.feed_forward_close = norm(width, norm_spec)
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+        context: KeysValues | None = None,
+        context_bias: Tensor | None = None,
+    ) -> Tensor:
+        attended = self.attention(self.attention_norm(x), bias, positions, cache)
+        x = x + self.dropout(self.attention_close(attended))
+        return x + self.dropout(self.feed_forward_close(self.feed_forward(self.feed_forward_norm(x))))
+
+
+LAYERS: dict[str, type[Layer]] = {
+    "pre": PreNormLayer,
+    "post": PostNormLayer,
+    "parallel": ParallelLayer,
+    "sandwich": SandwichLayer,
+}

@@ -1,0 +1,147 @@
+"""Decoder families against `transformers` on shared random weights: whole, cached, padded on either side, both ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, CONFIG_MAPPING
+
+import sepiola
+from sepiola.errors import CheckpointError
+
+GPT = {"vocab_size": 97, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 40}
+LLAMA = {
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "intermediate_size": 50,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "rope_theta": 5000.0,
+}
+OPT = {
+    "vocab_size": 89,
+    "hidden_size": 24,
+    "word_embed_proj_dim": 24,
+    "ffn_dim": 37,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "max_position_embeddings": 40,
+}
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("gpt2", GPT),
+    "gpt2 odd": ("gpt2", {**GPT, "n_embd": 35, "n_head": 5, "n_inner": 51, "n_layer": 3, "activation_function": "gelu"}),
+    "gpt1": ("openai-gpt", GPT),
+    "gpt1 odd": ("openai-gpt", {**GPT, "vocab_size": 53, "n_embd": 21, "n_head": 3, "n_layer": 1}),
+    "opt": ("opt", OPT),
+    "opt odd": ("opt", {**OPT, "hidden_size": 35, "word_embed_proj_dim": 35, "num_attention_heads": 5}),
+    "llama": ("llama", LLAMA),
+    "llama odd": ("llama", {**LLAMA, "head_dim": 10, "num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True}),
+    "llama tied": ("llama", {**LLAMA, "tie_word_embeddings": True, "num_key_value_heads": 6}),
+    "qwen2": ("qwen2", {**LLAMA, "tie_word_embeddings": True}),
+    "qwen2 odd": ("qwen2", {**LLAMA, "hidden_size": 42, "num_attention_heads": 3, "num_key_value_heads": 3}),
+    "qwen3": ("qwen3", {**LLAMA, "head_dim": 16}),
+    "qwen3 odd": ("qwen3", {**LLAMA, "head_dim": 6, "num_hidden_layers": 3, "tie_word_embeddings": True}),
+}
+
+
+def reference(name: str) -> Any:
+    """A model of `transformers` with random weights, large enough that every tensor tells."""
+    kind, shape = SHAPES[name]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**shape), attn_implementation="eager").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.1, 0.3)
+    return model
+
+
+def tokens(model: Any) -> Tensor:
+    return torch.randint(3, model.config.vocab_size, (3, 17))
+
+
+def expected(model: Any, source: Tensor, mask: Tensor | None = None) -> Tensor:
+    positions = None if mask is None else (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=source, attention_mask=mask, position_ids=positions).logits
+    return logits
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_agree_with_transformers(name: str, tmp_path: Path) -> None:
+    theirs = reference(name)
+    theirs.save_pretrained(tmp_path)
+    ours = sepiola.load(tmp_path)
+    source = tokens(theirs)
+    wanted = expected(theirs, source)
+    assert wanted.std() > 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(ours(source), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_padding_on_either_side_changes_nothing(name: str, side: str, tmp_path: Path) -> None:
+    theirs = reference(name)
+    theirs.save_pretrained(tmp_path)
+    source = tokens(theirs)
+    mask = torch.ones_like(source)
+    for row, missing in enumerate((0, 5, 16)):
+        mask[row, :missing] = 0
+    mask = mask if side == "left" else mask.flip(1)
+    with torch.no_grad():
+        given = sepiola.load(tmp_path)(source, attention_mask=mask)
+    real = mask.bool()
+    torch.testing.assert_close(given[real], expected(theirs, source, mask)[real], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_cached_decoding_agrees_with_the_whole(name: str, tmp_path: Path) -> None:
+    theirs = reference(name)
+    theirs.save_pretrained(tmp_path)
+    model = sepiola.load(tmp_path).network
+    source = tokens(theirs)
+    wanted = expected(theirs, source)
+    mask = torch.ones_like(source)
+    mask[0, :4] = 0
+    shifted = expected(theirs, source, mask)
+    with torch.inference_mode():
+        for at, attention_mask in ((wanted, None), (shifted, mask)):
+            begun = attention_mask[:, :9] if attention_mask is not None else None
+            state = model.begin(source[:, :9], 8, attention_mask=begun)
+            steps = [model.head(model.extend(source[:, t : t + 1], state)) for t in range(8, 17)]
+            torch.testing.assert_close(torch.cat(steps, 1), at[:, 8:], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_saved_for_the_hub_gives_the_same_logits_in_transformers(name: str, tmp_path: Path) -> None:
+    theirs = reference(name)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = sepiola.load(tmp_path / "theirs")
+    ours.save_hub(tmp_path / "back")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "back").eval()
+    source = tokens(theirs)
+    torch.testing.assert_close(expected(again, source), expected(theirs, source), atol=1e-4, rtol=0)
+    for key, value in sepiola.load(tmp_path / "back").state_dict().items():
+        torch.testing.assert_close(value, ours.state_dict()[key], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("llama", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rotary positions of type"),
+        ("gpt2", {"activation_function": "mish"}, "activation_function 'mish' is not known"),
+        ("opt", {"word_embed_proj_dim": 12}, "opt-350m"),
+    ],
+)
+def test_what_is_not_supported_is_said(name: str, change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    reference(name).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(CheckpointError, match=message):
+        sepiola.load(tmp_path)
