@@ -17,7 +17,11 @@ from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
 _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu"}
-_ACTIVATIONS_1 = {"gelu": "gelu_tanh", "relu": "relu", "silu": "silu"}  # what GPT-1's config calls gelu is the tanh form
+_ACTIVATIONS_1 = {
+    "gelu": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+}  # what GPT-1's config calls gelu is the tanh form
 _EMBEDDINGS = {"gpt2": ("wte", "wpe"), "openai-gpt": ("tokens_embed", "positions_embed")}
 PREFIX = "transformer."
 
@@ -96,7 +100,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """Our state dict from a Hub one; the causal masks that old files hold are left out."""
     named = {n if n.startswith((PREFIX, "lm_head")) else PREFIX + n: value for n, value in state.items()}
-    kept = {n: value for n, value in named.items() if not n.endswith((".attn.bias", ".attn.masked_bias", "position_ids"))}
+    kept = {
+        n: value for n, value in named.items() if not n.endswith((".attn.bias", ".attn.masked_bias", "position_ids"))
+    }
     if _language(spec).tied:
         kept.pop("lm_head.weight", None)
     return rows_to_ours(kept, _table(spec))

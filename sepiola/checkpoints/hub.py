@@ -27,9 +27,7 @@ FAMILIES: dict[str, ModuleType] = {
     "openai-gpt": gpt,
     "gpt2": gpt,
     "opt": opt,
-    "llama": llama,
-    "qwen2": llama,
-    "qwen3": llama,
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", llama.GEMMA), llama),
     "vit": vit,
     "clip": clip,
     "clip_vision_model": clip,
@@ -37,8 +35,7 @@ FAMILIES: dict[str, ModuleType] = {
     "resnet": resnet,
 }
 _OURS = {
-    **{family: family for family in ("t5", "openai-gpt", "gpt2", "opt", "llama", "qwen2", "qwen3")},
-    **{family: family for family in ("vit", "clip", "detr", "resnet")},
+    **{family: family for family in FAMILIES},
     "flan-t5": "t5",
     "mm-cot": "t5",
 }

@@ -1,7 +1,8 @@
-"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Qwen2, Qwen3.
+"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Qwen2, Qwen3, Gemma 3's text model.
 
 They share their names; what differs is told by the config: biases of queries, keys and values (Qwen2), norms of queries
-and keys (Qwen3), a head of its own or the embedding.
+and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma stores its norms as w - 1, closes its sublayers with
+norms too, scales its embeddings, and lets five of six layers see a window only.
 """
 
 from __future__ import annotations
@@ -17,22 +18,33 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+GEMMA = "gemma3_text"
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    GEMMA: "Gemma3ForCausalLM",
+}
 _ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
 def spec_from_config(
     config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
 ) -> ModelSpec:
-    """The spec of a Hub checkpoint. Raises CheckpointError for scaled rotary positions and an unknown activation."""
+    """The spec of a Hub checkpoint. Raises CheckpointError for what its family may have and ours has not."""
     kind = config["model_type"]
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise CheckpointError(f"config.json: rotary positions of type '{rope}' are not supported; only 'default' are")
-    if config.get("hidden_act", "silu") not in _ACTIVATIONS:
-        raise CheckpointError(f"config.json: hidden_act '{config['hidden_act']}' is not known")
-    if config.get("use_sliding_window"):
-        raise CheckpointError("config.json: use_sliding_window is not supported")
+    activation = config.get("hidden_act") or config.get("hidden_activation") or "silu"
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(f"config.json: hidden_act '{activation}' is not known")
+    for key in (
+        "use_sliding_window",
+        "final_logit_softcapping",
+        "attn_logit_softcapping",
+        "use_bidirectional_attention",
+    ):
+        if config.get(key):
+            raise CheckpointError(f"config.json: {key} is not supported")
     language = {
         "kind": "decoder",
         "vocabulary": config["vocab_size"],
@@ -44,21 +56,60 @@ def spec_from_config(
             "head_width": config.get("head_dim"),
             "bias": kind == "qwen2" or config.get("attention_bias", False),
             "output_bias": config.get("attention_bias", False),
-            "qk_norm": kind == "qwen3",
+            "qk_norm": kind in ("qwen3", GEMMA),
+            **_windows(config),
         },
         "feed_forward": {
             "width": config["intermediate_size"],
-            "activation": _ACTIVATIONS[config.get("hidden_act", "silu")],
+            "activation": _ACTIVATIONS[activation],
             "gated": True,
             "bias": config.get("mlp_bias", False),
         },
         "norm": {"kind": "rms", "eps": config.get("rms_norm_eps", 1e-6)},
-        "positions": {"kind": "rotary", "base": rope.get("rope_theta") or config.get("rope_theta", 10_000.0)},
+        "positions": {"kind": "rotary", **_bases(config)},
         "tied": "lm_head.weight" not in state,
         "dropout": config.get("attention_dropout", 0.0),
         "tokens": _tokens(config),
     }
+    if kind == GEMMA:
+        language["norm"]["place"] = "sandwich"
+        language["embedding_scale"] = config["hidden_size"] ** 0.5
+        language["attention"]["scale"] = config.get("query_pre_attn_scalar", 256) ** -0.5
     return ModelSpec.parse({"name": kind, "family": kind, "language": language}, "config.json")
+
+
+def _windows(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The window, and which layers have none. Raises CheckpointError when those are not evenly spaced."""
+    if not config.get("sliding_window") or config["model_type"] not in ("mistral", GEMMA):
+        return {}
+    layers = config.get("layer_types")
+    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern")
+    if layers:
+        every = next((n for n, layer in enumerate(layers, start=1) if layer == "full_attention"), None)
+        if layers != _layer_types(len(layers), every):
+            raise CheckpointError(f"config.json: layer_types {layers} are not supported; every n-th must be full")
+    return {"window": config["sliding_window"], "full_every": every}
+
+
+def _layer_types(layers: int, full_every: int | None) -> list[str]:
+    return [
+        "full_attention" if full_every and (layer + 1) % full_every == 0 else "sliding_attention"
+        for layer in range(layers)
+    ]
+
+
+def _bases(config: Mapping[str, Any]) -> dict[str, float]:
+    """The rotary bases, of either way in which configs tell them. Raises CheckpointError for scaled positions."""
+    told = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    full, near = told.get("full_attention", told), told.get("sliding_attention", {})
+    for rope in (full, near):
+        if rope.get("rope_type", rope.get("type", "default")) != "default":
+            raise CheckpointError(
+                f"config.json: rotary positions of type '{rope}' are not supported; only 'default' are"
+            )
+    bases = {"base": full.get("rope_theta") or config.get("rope_theta", 10_000.0)}
+    local = near.get("rope_theta") or config.get("rope_local_base_freq")
+    return {**bases, "local_base": local} if local and config["model_type"] == GEMMA else bases
 
 
 def _tokens(config: Mapping[str, Any]) -> dict[str, int]:
@@ -72,7 +123,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
     language = _language(spec)
     attention, ff = language.attention, language.feed_forward
-    return {
+    width = attention.head_width or language.width // attention.heads
+    activation = next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation)
+    config = {
         "architectures": [_ARCHITECTURES[spec.family]],
         "model_type": spec.family,
         "vocab_size": language.vocabulary,
@@ -81,8 +134,8 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "num_hidden_layers": language.layers,
         "num_attention_heads": attention.heads,
         "num_key_value_heads": attention.kv_heads or attention.heads,
-        "head_dim": attention.head_width or language.width // attention.heads,
-        "hidden_act": next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation),
+        "head_dim": width,
+        "hidden_act": activation,
         "rms_norm_eps": language.norm.eps,
         "rope_theta": language.positions.base,
         "attention_bias": attention.bias if spec.family != "qwen2" else False,
@@ -92,7 +145,23 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "pad_token_id": language.tokens.pad,
         "eos_token_id": language.tokens.end,
         "bos_token_id": language.tokens.start,
+        "sliding_window": attention.window,
     }
+    if spec.family == GEMMA:
+        config |= {
+            "hidden_activation": activation,
+            "query_pre_attn_scalar": round((attention.scale or width**-0.5) ** -2),
+            "layer_types": _layer_types(language.layers, attention.full_every),
+            "rope_local_base_freq": language.positions.local_base or language.positions.base,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": language.positions.base},
+                "sliding_attention": {
+                    "rope_type": "default",
+                    "rope_theta": language.positions.local_base or language.positions.base,
+                },
+            },
+        }
+    return config
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -110,24 +179,28 @@ def _table(spec: ModelSpec) -> list[Row]:
     language = _language(spec)
     rows = [
         Row("embedding.weight", ("model.embed_tokens.weight",)),
-        Row("decoder.norm.weight", ("model.norm.weight",)),
+        Row("decoder.norm.weight", ("model.norm.weight",), plus=_plus(spec)),
         Row("head.projection.weight", ("lm_head.weight",)),
     ]
     for layer in range(language.layers):
-        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language)
+        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language, _plus(spec))
     return rows
 
 
-def _layer(ours: str, hub: str, language: TransformerSpec) -> list[Row]:
+def _plus(spec: ModelSpec) -> float:
+    return 1.0 if spec.family == GEMMA else 0.0
+
+
+def _layer(ours: str, hub: str, language: TransformerSpec, plus: float) -> list[Row]:
     attention = language.attention
     width = attention.head_width or language.width // attention.heads
     kv = (attention.kv_heads or attention.heads) * width
-    rows = [
-        Row(f"{ours}.attention_norm.weight", (f"{hub}.input_layernorm.weight",)),
-        Row(f"{ours}.feed_forward_norm.weight", (f"{hub}.post_attention_layernorm.weight",)),
-        Row(f"{ours}.attention.q_norm.weight", (f"{hub}.self_attn.q_norm.weight",)),
-        Row(f"{ours}.attention.k_norm.weight", (f"{hub}.self_attn.k_norm.weight",)),
-    ]
+    norms = {"attention_norm": "input_layernorm", "feed_forward_norm": "post_attention_layernorm"}
+    if language.norm.place == "sandwich":
+        norms |= {"attention_close": "post_attention_layernorm", "feed_forward_norm": "pre_feedforward_layernorm"}
+        norms |= {"feed_forward_close": "post_feedforward_layernorm"}
+    norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
+    rows = [Row(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",), plus=plus) for mine, theirs in norms.items()]
     for kind in ("weight", "bias"):
         qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")
         gate_up = tuple(f"{hub}.mlp.{part}_proj.{kind}" for part in ("gate", "up"))

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sepiola.nn.attention import CrossAttention, SelfAttention
+from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
@@ -46,7 +47,7 @@ class PreNormLayer(Layer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Tensor | Band | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
         context: KeysValues | None = None,
@@ -64,7 +65,7 @@ class PostNormLayer(Layer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Tensor | Band | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
         context: KeysValues | None = None,
@@ -86,7 +87,7 @@ class ParallelLayer(Layer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Tensor | Band | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
         context: KeysValues | None = None,
@@ -107,7 +108,7 @@ class SandwichLayer(Layer):
     def forward(
         self,
         x: Tensor,
-        bias: Tensor | None = None,
+        bias: Tensor | Band | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
         context: KeysValues | None = None,

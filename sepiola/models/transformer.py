@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, KeysValues
-from sepiola.nn.attention import CrossAttention, SelfAttention, mask_bias
+from sepiola.nn.attend import mask_bias
+from sepiola.nn.attention import CrossAttention, SelfAttention
+from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
-from sepiola.specs.model import PositionSpec, TransformerSpec
+from sepiola.specs.model import AttentionSpec, PositionSpec, TransformerSpec
+
 
 class DecodingState:
     """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
@@ -58,18 +61,12 @@ class Stack(nn.Module):
     def __init__(self, spec: TransformerSpec, layers: int, *, causal: bool, cross: bool) -> None:
         super().__init__()
         attention = spec.attention
-        head_width = attention.head_width or spec.width // attention.heads
-        rotary = Rotary(head_width, spec.positions.base) if spec.positions.kind == "rotary" else None
         self.causal = causal
+        self.window = attention.window
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.dropout = nn.Dropout(spec.dropout)
-        self.layers: Any = nn.ModuleList(
-            LAYERS[spec.norm.place](
-                spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary
-            )
-            for _ in range(layers)
-        )
+        self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -95,8 +92,10 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.positions(x, positions))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
+        near = self._near(bias, segments, past, x)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
-            x = layer(x, bias, positions, cache, keys_values, context_bias)
+            seen = bias if layer.attention.window is None else near
+            x = layer(x, seen, positions, cache, keys_values, context_bias)
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:
@@ -122,6 +121,20 @@ class Stack(nn.Module):
         bias = self.relative(tokens, past + tokens, past).to(x.dtype)
         return bias if mask is None else bias + mask
 
+    def _near(self, bias: Tensor | None, segments: Tensor | None, past: int, x: Tensor) -> Tensor | Band | None:
+        """What layers with a window see: a band when the text is long, else the bias narrowed to the window."""
+        tokens = x.shape[1]
+        if self.window is None or tokens == 1:  # one query's keys are cut to the window
+            return bias
+        if past == 0 and tokens >= 2 * self.window and self.relative is None:
+            return Band(self.window, segments)
+        behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
+            past + tokens, device=x.device
+        )
+        far = torch.zeros(behind.shape, dtype=x.dtype, device=x.device)
+        far = far.masked_fill_(behind >= self.window, torch.finfo(x.dtype).min)[None, None]
+        return far if bias is None else torch.minimum(bias, far)
+
     def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:
         if context_segments is None:
             return None
@@ -134,6 +147,16 @@ class Stack(nn.Module):
             dtype=x.dtype,
             device=x.device,
         )
+
+
+def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool) -> nn.Module:
+    rotary = None
+    if spec.positions.kind == "rotary":
+        near = attention.window is not None and spec.positions.local_base is not None
+        base = spec.positions.local_base if near else spec.positions.base
+        rotary = Rotary(attention.head_width or spec.width // attention.heads, base)
+    kind = LAYERS[spec.norm.place]
+    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary)
 
 
 class NoPositions(nn.Module):

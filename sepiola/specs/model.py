@@ -20,7 +20,8 @@ class AttentionSpec(Spec):
     """Attention heads. `kv_heads` below `heads` is grouped-query, 1 is multi-query attention.
 
     `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1). `qk_norm` normalises each head's
-    queries and keys by their root mean square (Qwen3, Gemma 3).
+    queries and keys by their root mean square (Qwen3, Gemma 3). With a `window`, a token sees that many of the last
+    tokens, its own included, in all layers but every `full_every`-th (2 in GPT-3, 6 in Gemma 3).
     """
 
     heads: PositiveInt
@@ -30,12 +31,21 @@ class AttentionSpec(Spec):
     output_bias: bool | None = None
     scale: PositiveFloat | None = None
     qk_norm: bool = False
+    window: PositiveInt | None = None
+    full_every: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _grouped(self) -> AttentionSpec:
         if self.heads % (self.kv_heads or self.heads):
             raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        if self.full_every is not None and self.window is None:
+            raise ValueError("full_every says which layers have no window; give 'window'")
         return self
+
+    def of_layer(self, layer: int) -> AttentionSpec:
+        """The attention of layer `layer`, counted from 0: this one, or the same without its window."""
+        full = self.full_every is not None and (layer + 1) % self.full_every == 0
+        return self.model_copy(update={"window": None, "full_every": None}) if full else self
 
 
 class FeedForwardSpec(Spec):
@@ -63,7 +73,8 @@ class NormSpec(Spec):
 class PositionSpec(Spec):
     """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack.
 
-    A learned table has `offset` rows before that of the first position (2 in OPT and BART).
+    A learned table has `offset` rows before that of the first position (2 in OPT and BART). `local_base` is the rotary
+    base of layers with a window, where it differs (Gemma 3).
     """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary"]
@@ -72,6 +83,7 @@ class PositionSpec(Spec):
     buckets: PositiveInt = 32
     max_distance: PositiveInt = 128
     base: PositiveFloat = 10_000.0
+    local_base: PositiveFloat | None = None
 
     @model_validator(mode="after")
     def _length(self) -> PositionSpec:
@@ -115,6 +127,8 @@ class TransformerSpec(Spec):
         _check_heads(self.width, self.attention)
         if self.positions.kind == "rotary" and _head_width(self.width, self.attention) % 2:
             raise ValueError("rotary positions need an even attention.head_width")
+        if self.attention.window is not None and self.kind != "decoder":
+            raise ValueError(f"attention.window is for a decoder; kind is '{self.kind}'")
         if self.kind == "encoder-decoder" and self.norm.place in ("parallel", "sandwich"):
             raise ValueError(f"norm.place '{self.norm.place}' is for a model without cross-attention")
         if self.kind != "encoder-decoder" and self.encoder_layers is not None:

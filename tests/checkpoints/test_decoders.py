@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 import sepiola
 from sepiola.errors import CheckpointError
@@ -24,6 +24,14 @@ LLAMA = {
     "num_key_value_heads": 2,
     "rope_theta": 5000.0,
 }
+GEMMA = {
+    **{key: value for key, value in LLAMA.items() if key != "rope_theta"},
+    "head_dim": 8,
+    "query_pre_attn_scalar": 19,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "pad_token_id": 0,
+}
 OPT = {
     "vocab_size": 89,
     "hidden_size": 24,
@@ -35,16 +43,28 @@ OPT = {
 }
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT),
-    "gpt2 odd": ("gpt2", {**GPT, "n_embd": 35, "n_head": 5, "n_inner": 51, "n_layer": 3, "activation_function": "gelu"}),
+    "gpt2 odd": (
+        "gpt2",
+        {**GPT, "n_embd": 35, "n_head": 5, "n_inner": 51, "n_layer": 3, "activation_function": "gelu"},
+    ),
     "gpt1": ("openai-gpt", GPT),
     "gpt1 odd": ("openai-gpt", {**GPT, "vocab_size": 53, "n_embd": 21, "n_head": 3, "n_layer": 1}),
     "opt": ("opt", OPT),
     "opt odd": ("opt", {**OPT, "hidden_size": 35, "word_embed_proj_dim": 35, "num_attention_heads": 5}),
     "llama": ("llama", LLAMA),
-    "llama odd": ("llama", {**LLAMA, "head_dim": 10, "num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True}),
+    "llama odd": (
+        "llama",
+        {**LLAMA, "head_dim": 10, "num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True},
+    ),
     "llama tied": ("llama", {**LLAMA, "tie_word_embeddings": True, "num_key_value_heads": 6}),
     "qwen2": ("qwen2", {**LLAMA, "tie_word_embeddings": True}),
     "qwen2 odd": ("qwen2", {**LLAMA, "hidden_size": 42, "num_attention_heads": 3, "num_key_value_heads": 3}),
+    "mistral": ("mistral", {**LLAMA, "sliding_window": 5}),
+    "gemma3": ("gemma3_text", GEMMA),
+    "gemma3 odd": (
+        "gemma3_text",
+        {**GEMMA, "num_hidden_layers": 7, "head_dim": 6, "sliding_window": 9, "layer_types": None},
+    ),
     "qwen3": ("qwen3", {**LLAMA, "head_dim": 16}),
     "qwen3 odd": ("qwen3", {**LLAMA, "head_dim": 6, "num_hidden_layers": 3, "tie_word_embeddings": True}),
 }

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sepiola.nn import attention
-from sepiola.nn.attention import attend
+from sepiola.nn.attend import attend
 
 
 def nodes(tensor: torch.Tensor) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sepiola.nn.attention import attend, mask_bias
+from sepiola.nn.attend import attend, mask_bias
 
 
 class GatedFusion(nn.Module):

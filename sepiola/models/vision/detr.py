@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.vision.resnet import Backbone
-from sepiola.nn.attention import attend, mask_bias
+from sepiola.nn.attend import attend, mask_bias
 from sepiola.nn.feedforward import FeedForward
 from sepiola.specs.model import DETRSpec, FeedForwardSpec
 

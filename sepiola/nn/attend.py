@@ -1,0 +1,115 @@
+"""The products of attention, and the masks that go into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+KEPT_KEYS = 1024
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
+    """Attention over heads `(batch, heads, tokens, head_width)`, as `(batch, tokens, heads * head_width)`.
+
+    Training on a CPU keeps the probabilities of up to 1024 keys for the backward pass: torch's own backward
+    there is three to four times slower, and slower still when the bias learns. In bfloat16 torch's fused
+    attention is slower there than plain products even forward: seven times for one query, twice for ViT's 197.
+    """
+    learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad)
+    if q.device.type == "cpu" and k.shape[2] <= KEPT_KEYS and (learns or q.dtype != torch.float32):
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        out = _KeptAttention.apply(q, k, v, bias, scale, dropout)
+    else:
+        grouped = q.shape[1] != k.shape[1]
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale, enable_gqa=grouped
+        )
+    return out.transpose(1, 2).flatten(2)
+
+
+class _KeptAttention(torch.autograd.Function):
+    """Scores, softmax in float32, and weighted values; the probabilities are kept in the inputs' dtype.
+
+    With grouped heads, the queries of a group stand one after another as rows of their keys' product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
+        batch, heads, tokens, width = q.shape
+        q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
+        keys = k.contiguous() if tokens == 1 else k  # a slice of a cache: copied, the product is three times faster
+        scores = (q @ keys.transpose(-1, -2)).view(batch, heads, tokens, -1)
+        if bias is not None:
+            scores = scores + bias
+        kept = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(q.dtype)
+        factor = None
+        if dropout:
+            factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))
+        ctx.save_for_backward(q, k, v, kept, factor)
+        ctx.scale, ctx.bias_like = scale, None if bias is None else (bias.shape, bias.dtype)
+        weights = kept if factor is None else kept * factor
+        return (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, kept, factor = ctx.saved_tensors
+        batch, heads, tokens, width = grad.shape
+        rows = (*q.shape[:3], -1)
+        grad = grad.reshape(*q.shape[:3], width)
+        weights = kept if factor is None else kept * factor
+        grad_v = weights.view(rows).transpose(-1, -2) @ grad
+        grad_kept = (grad @ v.transpose(-1, -2)).view(kept.shape)
+        if factor is not None:
+            grad_kept.mul_(factor)
+        grad_scores = torch.ops.aten._softmax_backward_data(grad_kept, kept, -1, kept.dtype)
+        grad_k = grad_scores.view(rows).transpose(-1, -2) @ q
+        grad_q = (grad_scores.view(rows) @ k).view(batch, heads, tokens, -1)
+        if ctx.scale != 1.0:
+            grad_q.mul_(ctx.scale)
+        grad_bias = None
+        if ctx.needs_input_grad[3]:
+            shape, dtype = ctx.bias_like
+            grad_bias = grad_scores.sum_to_size(shape).to(dtype)
+        return grad_q, grad_k, grad_v, grad_bias, None, None
+
+
+def mask_bias(
+    query_segments: Tensor | None,
+    key_segments: Tensor | None,
+    *,
+    causal: int | None,
+    queries: int,
+    keys: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor | None:
+    """The additive mask `(batch | 1, 1, queries, keys)`, or None when everything is seen.
+
+    Segments are integers: 0 is padding, and positions see each other when they hold the same number (a plain
+    0/1 attention mask is the case of one segment). `causal` is the position of the first query among the
+    keys, None for attention in both directions. A query that may see nothing (padding) sees everything, so
+    that no row is empty; what it computes is never read.
+    """
+    allowed: Tensor | None = None
+    if causal is not None and queries > 1:
+        rows = torch.arange(causal, causal + queries, device=device)
+        allowed = (torch.arange(keys, device=device) <= rows[:, None])[None]
+    if key_segments is not None:
+        same = (
+            (key_segments > 0)[:, None]
+            if query_segments is None
+            else ((query_segments[:, :, None] == key_segments[:, None]) & (key_segments > 0)[:, None])
+        )
+        allowed = same if allowed is None else allowed & same
+    if allowed is None:
+        return None
+    allowed = allowed | ~allowed.any(-1, keepdim=True)
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=device)
+    return bias.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
