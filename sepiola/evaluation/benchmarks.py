@@ -13,7 +13,7 @@ from sepiola.evaluation.accuracy import accuracy
 from sepiola.evaluation.baselines import chance, majority_answers, nearest_neighbour_answers
 from sepiola.evaluation.hallucination import Judge, hallucination
 from sepiola.evaluation.rationales import rationale_metrics
-from sepiola.evaluation.scienceqa import PUBLISHED, buckets_by, scienceqa_buckets
+from sepiola.evaluation.scienceqa import PUBLISHED, buckets_by, members_by, scienceqa_buckets, scienceqa_members
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import nearest
 
@@ -69,10 +69,24 @@ def _buckets(benchmark: Benchmark, examples: Sequence[Example], answers: Sequenc
     return tables
 
 
+def _chance_buckets(benchmark: Benchmark, examples: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+    """What guessing earns in each bucket, laid out as `_buckets` does."""
+    if benchmark.official:
+        return {name: chance(found, train).to_dict() for name, found in scienceqa_members(examples).items()}
+    tables = {key: members_by(key, examples) for key in benchmark.buckets}
+    return {
+        key: {value: chance(found, train).to_dict() for value, found in table.items()}
+        for key, table in tables.items()
+        if table
+    }
+
+
 def _baselines(
     benchmark: Benchmark, examples: Sequence[Example], train: Sequence[Example]
 ) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {"chance": chance(examples, train).to_dict()}
+    found: dict[str, Mapping[str, Any]] = {
+        "chance": {**chance(examples, train).to_dict(), "buckets": _chance_buckets(benchmark, examples, train)}
+    }
     if not train:
         return found
     for name, guess in (("majority", majority_answers), ("nearest_neighbour", nearest_neighbour_answers)):

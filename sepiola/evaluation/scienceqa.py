@@ -84,6 +84,18 @@ def buckets_by(
     return {name: _bucket(judged, belongs(name), unparsed) for name in known}
 
 
+def scienceqa_members(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """The examples of each of ScienceQA's buckets that are known to belong to it."""
+    return {name: [e for e in examples if _member(name, e)] for name in BUCKETS}
+
+
+def members_by(key: str, examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """The examples that hold each value of a metadata key, in the values' order."""
+    values = {e.id: _value(e, key) for e in examples}
+    known = sorted({value for value in values.values() if value is not None}, key=_natural)
+    return {value: [e for e in examples if values[e.id] == value] for value in known}
+
+
 def has_image(example: Example) -> bool:
     """Whether the question has an image: the metadata's word, else whether the messages hold one."""
     known = example.metadata.get("has_image")
