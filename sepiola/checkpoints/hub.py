@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import clip, detr, gpt, llama, opt, resnet, t5, vit
+from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
@@ -24,6 +24,8 @@ from sepiola.specs.model import ModelSpec, VisionSpec, ViTSpec
 
 FAMILIES: dict[str, ModuleType] = {
     "t5": t5,
+    "bart": bart,
+    "bert": bert,
     "openai-gpt": gpt,
     "gpt2": gpt,
     "opt": opt,

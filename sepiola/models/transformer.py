@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, KeysValues
+from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import Band
@@ -65,6 +66,7 @@ class Stack(nn.Module):
         self.window = attention.window
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
+        self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
@@ -90,7 +92,7 @@ class Stack(nn.Module):
             contexts, context_bias = self.project_context(context), self._context_bias(segments, context_segments, x)
         else:
             contexts, context_bias = [None] * len(self.layers), None
-        x = self.dropout(self.positions(x, positions))
+        x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
         near = self._near(bias, segments, past, x)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
@@ -189,35 +191,33 @@ def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.de
     return index[:, past:]
 
 
-class TokenEmbedding(nn.Embedding):
-    """A vector for each token, scaled where the spec says so."""
-
-    def __init__(self, spec: TransformerSpec) -> None:
-        super().__init__(spec.vocabulary, spec.width)
-        self.scale = spec.embedding_scale
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        vectors = super().forward(tokens)
-        return vectors if self.scale is None else vectors * self.scale
-
-
 class LanguageModel(nn.Module):
-    """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head."""
+    """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head.
+
+    Without a head (`head: {kind: none}`) it gives states where logits are spoken of.
+    """
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.spec = spec
         self.embedding = TokenEmbedding(spec)
         self.decoder = Stack(spec, spec.layers, causal=spec.kind == "decoder", cross=False)
-        self.head = Head(spec, self.embedding)
+        self.head = head(spec, self.embedding)
 
-    def forward(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits `(batch, tokens, vocabulary)` of token ids `(batch, tokens)`."""
-        return self.head(self.states(tokens, attention_mask=attention_mask))
+    def forward(
+        self, tokens: Tensor, *, attention_mask: Tensor | None = None, token_types: Tensor | None = None
+    ) -> Tensor:
+        """Logits `(batch, tokens, vocabulary)` of token ids `(batch, tokens)`.
 
-    def states(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
+        `token_types` `(batch, tokens)` tell BERT's first sentence (0, the default) from its second.
+        """
+        return self.head(self.states(tokens, attention_mask=attention_mask, token_types=token_types))
+
+    def states(
+        self, tokens: Tensor, *, attention_mask: Tensor | None = None, token_types: Tensor | None = None
+    ) -> Tensor:
         """Final states `(batch, tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(tokens), attention_mask)
+        return self.decoder(self.embedding(tokens, token_types), attention_mask)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
@@ -244,7 +244,7 @@ class EncoderDecoder(nn.Module):
         self.embedding = TokenEmbedding(spec)
         self.encoder = Stack(spec, spec.encoder_layers or spec.layers, causal=False, cross=False)
         self.decoder = Stack(spec, spec.layers, causal=True, cross=True)
-        self.head = Head(spec, self.embedding)
+        self.head = head(spec, self.embedding)
 
     def forward(
         self,
@@ -313,28 +313,6 @@ class EncoderDecoder(nn.Module):
         return self.decoder(self.embedding(tokens), state=state)
 
 
-class Head(nn.Module):
-    """States to logits. A tied head reads the embedding's own matrix and adds nothing to the state dict."""
-
-    def __init__(self, spec: TransformerSpec, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.scale = spec.head_scale
-        self.projection = None if spec.tied else nn.Linear(spec.width, spec.vocabulary, bias=False)
-        self._tied = [embedding]  # in a list: the embedding belongs to the model, not to its head
-
-    @property
-    def weight(self) -> Tensor:
-        """The output matrix `(vocabulary, width)`."""
-        return self._tied[0].weight if self.projection is None else self.projection.weight
-
-    def scaled(self, states: Tensor) -> Tensor:
-        """States ready for the product with `weight`."""
-        return states if self.scale is None else states * self.scale
-
-    def forward(self, states: Tensor) -> Tensor:
-        return nn.functional.linear(self.scaled(states), self.weight)
-
-
 def initialise(model: nn.Module, spec: TransformerSpec) -> None:
     """Fresh weights: every matrix N(0, 1/fan-in), residual outputs smaller by the root of their number (GPT-2).
 
@@ -350,7 +328,7 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
             std *= depth**-0.5
         if "embedding" in name:
             std = 1.0 if spec.head_scale or not spec.tied else 0.02
-        if name.endswith(("relative.embedding.weight", "positions.embedding.weight")):
+        if name.endswith(("relative.embedding.weight", "positions.embedding.weight", "types.weight")):
             std = 0.02
         nn.init.normal_(parameter, std=std)
     if spec.attention.scale is not None:

@@ -100,11 +100,20 @@ class SpecialTokens(Spec):
     start: int = 0
 
 
+class HeadSpec(Spec):
+    """What turns states into logits. `transform` is BERT's layer before it; `none` leaves the states as they are."""
+
+    kind: Literal["token", "none"] = "token"
+    transform: bool = False
+    bias: bool = False
+
+
 class TransformerSpec(Spec):
     """A language model: `decoder`, `encoder` or `encoder-decoder` over the same layers.
 
     `head_scale` multiplies the final states before the output head (T5 with a tied head: `width ** -0.5`), and
-    `embedding_scale` the token embeddings (`width ** 0.5` in Gemma and the original Transformer).
+    `embedding_scale` the token embeddings (`width ** 0.5` in Gemma and the original Transformer). `embedding_norm`
+    normalises what enters the first layer, and `token_types` tells apart that many kinds of tokens (BERT's sentences).
     """
 
     kind: Literal["decoder", "encoder", "encoder-decoder"]
@@ -119,6 +128,9 @@ class TransformerSpec(Spec):
     tied: bool = True
     head_scale: PositiveFloat | None = None
     embedding_scale: PositiveFloat | None = None
+    embedding_norm: bool = False
+    token_types: NonNegativeInt = 0
+    head: HeadSpec = HeadSpec()
     dropout: Probability = 0.0
     tokens: SpecialTokens = SpecialTokens()
 

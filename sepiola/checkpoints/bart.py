@@ -1,0 +1,132 @@
+"""BART in the Hub's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import ModelSpec, TransformerSpec
+
+_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu"}
+BIAS = "final_logits_bias"
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint. Raises CheckpointError for stacks that differ in more than their depth."""
+    pairs = (("encoder_attention_heads", "decoder_attention_heads"), ("encoder_ffn_dim", "decoder_ffn_dim"))
+    if any(config[one] != config[other] for one, other in pairs):
+        raise CheckpointError("config.json: encoder and decoder must have as many heads and the same ffn_dim")
+    activation = config.get("activation_function", "gelu")
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(f"config.json: activation_function '{activation}' is not known")
+    language = {
+        "kind": "encoder-decoder",
+        "vocabulary": config["vocab_size"],
+        "width": config["d_model"],
+        "layers": config["decoder_layers"],
+        "encoder_layers": config["encoder_layers"],
+        "attention": {"heads": config["decoder_attention_heads"], "bias": True},
+        "feed_forward": {"width": config["decoder_ffn_dim"], "activation": _ACTIVATIONS[activation], "bias": True},
+        "norm": {"place": "post"},
+        "positions": {"kind": "learned", "length": config["max_position_embeddings"], "offset": 2},
+        "embedding_norm": True,
+        "embedding_scale": config["d_model"] ** 0.5 if config.get("scale_embedding") else None,
+        "head": {"bias": True},
+        "dropout": config.get("dropout", 0.1),
+        "tokens": {
+            "pad": config.get("pad_token_id", 1),
+            "end": config.get("eos_token_id", 2),
+            "start": config.get("decoder_start_token_id", 2),
+        },
+    }
+    return ModelSpec.parse({"name": "bart", "family": "bart", "language": language}, "config.json")
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    language = _language(spec)
+    ff = language.feed_forward
+    stacks = {
+        f"{stack}_{key}": value
+        for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers))
+        for key, value in (("layers", layers), ("attention_heads", language.attention.heads), ("ffn_dim", ff.width))
+    }
+    return {
+        "architectures": ["BartForConditionalGeneration"],
+        "model_type": "bart",
+        "vocab_size": language.vocabulary,
+        "d_model": language.width,
+        **stacks,
+        "activation_function": next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation),
+        "max_position_embeddings": language.positions.length,
+        "scale_embedding": language.embedding_scale is not None,
+        "dropout": language.dropout,
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+        "pad_token_id": language.tokens.pad,
+        "eos_token_id": language.tokens.end,
+        "decoder_start_token_id": language.tokens.start,
+        "forced_eos_token_id": language.tokens.end,
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """Our state dict from a Hub one; a checkpoint without a bias of the logits has none to add."""
+    named = {n if n.startswith(("model.", "lm_head.", BIAS)) else f"model.{n}": value for n, value in state.items()}
+    named.pop("lm_head.weight", None)
+    bias = named.pop(BIAS, None)
+    vocabulary = _language(spec).vocabulary
+    embedding = named["model.shared.weight"]
+    return {
+        "head.bias": embedding.new_zeros(vocabulary) if bias is None else bias.flatten(),
+        **rows_to_ours(named, _table(spec)),
+    }
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours."""
+    left = dict(state)
+    bias = left.pop("head.bias")
+    return {**rows_to_hub(left, _table(spec)), BIAS: bias[None].contiguous()}
+
+
+def _table(spec: ModelSpec) -> list[Row]:
+    language = _language(spec)
+    repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
+    rows = [Row("embedding.weight", ("model.shared.weight",), also=repeated)]
+    for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
+        rows.append(Row(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
+        for kind in ("weight", "bias"):
+            rows.append(Row(f"{stack}.embedding_norm.{kind}", (f"model.{stack}.layernorm_embedding.{kind}",)))
+            for layer in range(layers):
+                rows += _layer(f"{stack}.layers.{layer}", f"model.{stack}.layers.{layer}", kind)
+    return rows
+
+
+def _layer(ours: str, hub: str, kind: str) -> list[Row]:
+    """One layer's weights or biases; an encoder's layer has no cross-attention, and those rows find nothing."""
+    return [
+        Row(f"{ours}.attention.qkv.{kind}", tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")),
+        Row(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.out_proj.{kind}",)),
+        Row(f"{ours}.attention_norm.{kind}", (f"{hub}.self_attn_layer_norm.{kind}",)),
+        Row(f"{ours}.cross.q.{kind}", (f"{hub}.encoder_attn.q_proj.{kind}",)),
+        Row(f"{ours}.cross.kv.{kind}", tuple(f"{hub}.encoder_attn.{part}_proj.{kind}" for part in "kv")),
+        Row(f"{ours}.cross.out.{kind}", (f"{hub}.encoder_attn.out_proj.{kind}",)),
+        Row(f"{ours}.cross_norm.{kind}", (f"{hub}.encoder_attn_layer_norm.{kind}",)),
+        Row(f"{ours}.feed_forward.up.{kind}", (f"{hub}.fc1.{kind}",)),
+        Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
+        Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
+    ]
+
+
+def _language(spec: ModelSpec) -> TransformerSpec:
+    assert spec.language is not None
+    return spec.language

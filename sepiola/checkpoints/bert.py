@@ -1,0 +1,125 @@
+"""BERT in the Hub's layout: bare (`BertModel`, sentence encoders) or with its masked-language-model head.
+
+What neither needs is left out on reading: the pooler, next-sentence prediction, and the numbers of the positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import ModelSpec, TransformerSpec
+
+_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu"}
+_UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
+PREFIX, HEAD = "bert.", "cls.predictions"
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint; `state` tells whether there is a head. Raises CheckpointError for a decoder."""
+    activation = config.get("hidden_act", "gelu")
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(f"config.json: hidden_act '{activation}' is not known")
+    if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
+        raise CheckpointError("config.json: BERT as a decoder, or with relative positions, is not supported")
+    headed = f"{HEAD}.bias" in state
+    language = {
+        "kind": "encoder",
+        "vocabulary": config["vocab_size"],
+        "width": config["hidden_size"],
+        "layers": config["num_hidden_layers"],
+        "attention": {"heads": config["num_attention_heads"], "bias": True},
+        "feed_forward": {
+            "width": config["intermediate_size"],
+            "activation": _ACTIVATIONS[activation],
+            "bias": True,
+        },
+        "norm": {"place": "post", "eps": config.get("layer_norm_eps", 1e-12)},
+        "positions": {"kind": "learned", "length": config["max_position_embeddings"]},
+        "embedding_norm": True,
+        "token_types": config.get("type_vocab_size", 2),
+        "head": {"transform": True, "bias": True} if headed else {"kind": "none"},
+        "dropout": config.get("hidden_dropout_prob", 0.1),
+        "tokens": {"pad": config.get("pad_token_id", 0)},
+    }
+    return ModelSpec.parse({"name": "bert", "family": "bert", "language": language}, "config.json")
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    language = _language(spec)
+    activation = language.feed_forward.activation
+    return {
+        "architectures": ["BertModel" if language.head.kind == "none" else "BertForMaskedLM"],
+        "model_type": "bert",
+        "vocab_size": language.vocabulary,
+        "hidden_size": language.width,
+        "num_hidden_layers": language.layers,
+        "num_attention_heads": language.attention.heads,
+        "intermediate_size": language.feed_forward.width,
+        "hidden_act": next(hub for hub, ours in _ACTIVATIONS.items() if ours == activation),
+        "layer_norm_eps": language.norm.eps,
+        "max_position_embeddings": language.positions.length,
+        "type_vocab_size": language.token_types,
+        "hidden_dropout_prob": language.dropout,
+        "attention_probs_dropout_prob": language.dropout,
+        "pad_token_id": language.tokens.pad,
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """Our state dict from a Hub one, whose names may lack `bert.`."""
+    named = {n if n.startswith((PREFIX, "cls.")) else PREFIX + n: value for n, value in state.items()}
+    skipped = tuple(PREFIX + name if not name.startswith("cls.") else name for name in _UNREAD)
+    kept = {name: value for name, value in named.items() if not name.startswith(skipped)}
+    kept.pop(f"{HEAD}.decoder.weight", None)
+    kept.pop(f"{HEAD}.decoder.bias", None)
+    return rows_to_ours(kept, _table(spec))
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours; bare models have no prefix."""
+    result = rows_to_hub(state, _table(spec))
+    if _language(spec).head.kind == "none":
+        return {name.removeprefix(PREFIX): value for name, value in result.items()}
+    return result
+
+
+def _table(spec: ModelSpec) -> list[Row]:
+    rows = [Row("decoder.positions.embedding.weight", (f"{PREFIX}embeddings.position_embeddings.weight",))]
+    rows += [
+        Row("embedding.weight", (f"{PREFIX}embeddings.word_embeddings.weight",)),
+        Row("embedding.types.weight", (f"{PREFIX}embeddings.token_type_embeddings.weight",)),
+        Row("head.bias", (f"{HEAD}.bias",)),
+    ]
+    for kind in ("weight", "bias"):
+        rows += [
+            Row(f"decoder.embedding_norm.{kind}", (f"{PREFIX}embeddings.LayerNorm.{kind}",)),
+            Row(f"head.transform.dense.{kind}", (f"{HEAD}.transform.dense.{kind}",)),
+            Row(f"head.transform.norm.{kind}", (f"{HEAD}.transform.LayerNorm.{kind}",)),
+        ]
+        for layer in range(_language(spec).layers):
+            ours, hub = f"decoder.layers.{layer}", f"{PREFIX}encoder.layer.{layer}"
+            qkv = tuple(f"{hub}.attention.self.{part}.{kind}" for part in ("query", "key", "value"))
+            rows += [
+                Row(f"{ours}.attention.qkv.{kind}", qkv),
+                Row(f"{ours}.attention.out.{kind}", (f"{hub}.attention.output.dense.{kind}",)),
+                Row(f"{ours}.attention_norm.{kind}", (f"{hub}.attention.output.LayerNorm.{kind}",)),
+                Row(f"{ours}.feed_forward.up.{kind}", (f"{hub}.intermediate.dense.{kind}",)),
+                Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.output.dense.{kind}",)),
+                Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.output.LayerNorm.{kind}",)),
+            ]
+    return rows
+
+
+def _language(spec: ModelSpec) -> TransformerSpec:
+    assert spec.language is not None
+    return spec.language

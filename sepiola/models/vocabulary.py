@@ -1,0 +1,75 @@
+"""Both ends of a language model: tokens to vectors, and states to logits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sepiola.nn.feedforward import ACTIVATIONS
+from sepiola.nn.norms import norm
+from sepiola.specs.model import TransformerSpec
+
+
+class TokenEmbedding(nn.Embedding):
+    """A vector for each token, scaled where the spec says so; for BERT, one for each type of token on top."""
+
+    def __init__(self, spec: TransformerSpec) -> None:
+        super().__init__(spec.vocabulary, spec.width)
+        self.scale = spec.embedding_scale
+        self.types = nn.Embedding(spec.token_types, spec.width) if spec.token_types else None
+
+    def forward(self, tokens: Tensor, token_types: Tensor | None = None) -> Tensor:
+        """Vectors `(batch, tokens, width)`; tokens without a type are of the first."""
+        vectors = super().forward(tokens)
+        if self.types is not None:
+            vectors = vectors + (self.types.weight[0] if token_types is None else self.types(token_types))
+        return vectors if self.scale is None else vectors * self.scale
+
+
+class Head(nn.Module):
+    """States to logits. A tied head reads the embedding's own matrix and adds nothing to the state dict."""
+
+    def __init__(self, spec: TransformerSpec, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.scale = spec.head_scale
+        self.projection = None if spec.tied else nn.Linear(spec.width, spec.vocabulary, bias=False)
+        self.transform = _Transform(spec) if spec.head.transform else nn.Identity()
+        self.bias = nn.Parameter(embedding.weight.new_zeros(spec.vocabulary)) if spec.head.bias else None
+        self._tied = [embedding]  # in a list: the embedding belongs to the model, not to its head
+
+    @property
+    def weight(self) -> Tensor:
+        """The output matrix `(vocabulary, width)`."""
+        return self._tied[0].weight if self.projection is None else self.projection.weight
+
+    def scaled(self, states: Tensor) -> Tensor:
+        """States ready for the product with `weight`."""
+        states = self.transform(states)
+        return states if self.scale is None else states * self.scale
+
+    def forward(self, states: Tensor) -> Tensor:
+        return nn.functional.linear(self.scaled(states), self.weight, self.bias)
+
+
+class NoHead(nn.Module):
+    """States as they are: a model whose states are what is wanted (sentence encoders)."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states
+
+
+def head(spec: TransformerSpec, embedding: nn.Embedding) -> nn.Module:
+    """The head that the spec names."""
+    return NoHead() if spec.head.kind == "none" else Head(spec, embedding)
+
+
+class _Transform(nn.Module):
+    """One layer between the last states and BERT's head: dense, activation, norm."""
+
+    def __init__(self, spec: TransformerSpec) -> None:
+        super().__init__()
+        self.dense = nn.Linear(spec.width, spec.width)
+        self.activation = ACTIVATIONS[spec.feed_forward.activation]
+        self.norm = norm(spec.width, spec.norm)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(states)))

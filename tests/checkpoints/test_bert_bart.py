@@ -1,0 +1,99 @@
+"""BERT and BART against `transformers` on shared random weights, both ways; a real sentence encoder where installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM, BertModel
+
+import sepiola
+
+BERT = {
+    "vocab_size": 83,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 30,
+}
+BERTS = {
+    "tiny": BERT,
+    "odd": {**BERT, "hidden_size": 35, "num_attention_heads": 5, "type_vocab_size": 3, "hidden_act": "relu"},
+}
+BART = {
+    "vocab_size": 83,
+    "d_model": 24,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 40,
+    "decoder_ffn_dim": 40,
+    "max_position_embeddings": 30,
+}
+BARTS = {
+    "tiny": BART,
+    "odd": {**BART, "d_model": 33, "encoder_attention_heads": 3, "decoder_attention_heads": 3, "decoder_layers": 1}
+    | {"scale_embedding": True},
+}
+
+
+def shaken(model: Any) -> Any:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.1, 0.3)
+    return model.eval()
+
+
+def padded(vocabulary: int) -> tuple[Tensor, Tensor]:
+    source = torch.randint(3, vocabulary, (3, 19))
+    mask = torch.ones_like(source)
+    mask[1, 11:] = 0
+    mask[2, 1:] = 0
+    return source, mask
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, BertModel])
+@pytest.mark.parametrize("shape", BERTS)
+def test_bert_agrees_with_transformers(shape: str, kind: Any, tmp_path: Path) -> None:
+    theirs = shaken(kind(BertConfig(**BERTS[shape])))
+    theirs.save_pretrained(tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    source, mask = padded(83)
+    types = torch.randint(0, 2, source.shape)
+    with torch.no_grad():
+        expected = theirs(input_ids=source, attention_mask=mask, token_type_ids=types)[0]
+        given = ours(source, attention_mask=mask, token_types=types)
+        torch.testing.assert_close(given[mask.bool()], expected[mask.bool()], atol=1e-4, rtol=0)
+        plain = theirs(input_ids=source)[0]
+        torch.testing.assert_close(ours(source), plain, atol=1e-4, rtol=0)
+    ours.save_hub(tmp_path / "back")
+    again = kind.from_pretrained(tmp_path / "back").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=source)[0], plain, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", BARTS)
+def test_bart_agrees_with_transformers(shape: str, tmp_path: Path) -> None:
+    theirs = shaken(BartForConditionalGeneration(BartConfig(**BARTS[shape])))
+    theirs.final_logits_bias.normal_()
+    theirs.save_pretrained(tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    source, mask = padded(83)
+    target = torch.randint(3, 83, (3, 13))
+    with torch.no_grad():
+        expected = theirs(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
+        given = ours(source, target, attention_mask=mask)
+        torch.testing.assert_close(given, expected, atol=1e-4, rtol=0)
+        state = ours.network.begin(source, 13, attention_mask=mask)
+        steps = [ours.network.head(ours.network.extend(target[:, t : t + 1], state)) for t in range(13)]
+        torch.testing.assert_close(torch.cat(steps, 1), expected, atol=1e-4, rtol=0)
+    ours.save_hub(tmp_path / "back")
+    again = BartForConditionalGeneration.from_pretrained(tmp_path / "back").eval()
+    with torch.no_grad():
+        back = again(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
+    torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
