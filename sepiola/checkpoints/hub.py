@@ -29,7 +29,7 @@ FAMILIES: dict[str, ModuleType] = {
     "openai-gpt": gpt,
     "gpt2": gpt,
     "opt": opt,
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", llama.GEMMA), llama),
+    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", llama.GEMMA), llama),
     "vit": vit,
     "clip": clip,
     "clip_vision_model": clip,

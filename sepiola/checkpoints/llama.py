@@ -1,4 +1,4 @@
-"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Qwen2, Qwen3, Gemma 3's text model.
+"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3, Gemma 3.
 
 They share their names; what differs is told by the config: biases of queries, keys and values (Qwen2), norms of queries
 and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma stores its norms as w - 1, closes its sublayers with
@@ -22,6 +22,7 @@ GEMMA = "gemma3_text"
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
+    "mixtral": "MixtralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     GEMMA: "Gemma3ForCausalLM",
@@ -64,6 +65,8 @@ def spec_from_config(
             "activation": _ACTIVATIONS[activation],
             "gated": True,
             "bias": config.get("mlp_bias", False),
+            "experts": config.get("num_local_experts"),
+            "chosen": config.get("num_experts_per_tok") or 2,
         },
         "norm": {"kind": "rms", "eps": config.get("rms_norm_eps", 1e-6)},
         "positions": {"kind": "rotary", **_bases(config)},
@@ -80,7 +83,7 @@ def spec_from_config(
 
 def _windows(config: Mapping[str, Any]) -> dict[str, Any]:
     """The window, and which layers have none. Raises CheckpointError when those are not evenly spaced."""
-    if not config.get("sliding_window") or config["model_type"] not in ("mistral", GEMMA):
+    if not config.get("sliding_window") or config["model_type"] not in ("mistral", "mixtral", GEMMA):
         return {}
     layers = config.get("layer_types")
     every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern")
@@ -147,6 +150,8 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "bos_token_id": language.tokens.start,
         "sliding_window": attention.window,
     }
+    if ff.experts is not None:
+        config |= {"num_local_experts": ff.experts, "num_experts_per_tok": ff.chosen}
     if spec.family == GEMMA:
         config |= {
             "hidden_activation": activation,
@@ -201,15 +206,29 @@ def _layer(ours: str, hub: str, language: TransformerSpec, plus: float) -> list[
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
     rows = [Row(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",), plus=plus) for mine, theirs in norms.items()]
+    moe = f"{hub}.block_sparse_moe"
+    experts = range(language.feed_forward.experts or 0)
+    if experts:
+        rows += [
+            Row(f"{ours}.feed_forward.router.weight", (f"{moe}.gate.weight",)),
+            Row(
+                f"{ours}.feed_forward.gate_up.weight",
+                tuple(f"{moe}.experts.{e}.{part}.weight" for e in experts for part in ("w1", "w3")),
+            ),
+            Row(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.w2.weight" for e in experts)),
+        ]
     for kind in ("weight", "bias"):
         qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")
         gate_up = tuple(f"{hub}.mlp.{part}_proj.{kind}" for part in ("gate", "up"))
         rows += [
             Row(f"{ours}.attention.qkv.{kind}", qkv, (attention.heads * width, kv, kv)),
             Row(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.o_proj.{kind}",)),
-            Row(f"{ours}.feed_forward.gate_up.{kind}", gate_up),
-            Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.mlp.down_proj.{kind}",)),
         ]
+        if not experts:
+            rows += [
+                Row(f"{ours}.feed_forward.gate_up.{kind}", gate_up),
+                Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.mlp.down_proj.{kind}",)),
+            ]
     return rows
 
 

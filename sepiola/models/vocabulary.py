@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sepiola.nn.feedforward import ACTIVATIONS
@@ -45,6 +46,17 @@ class Head(nn.Module):
         """States ready for the product with `weight`."""
         states = self.transform(states)
         return states if self.scale is None else states * self.scale
+
+    def operands(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """States `(…, columns)` and matrix `(vocabulary, columns)` of which logits are the product.
+
+        A bias is one more column, whose state is 1.
+        """
+        states = self.scaled(states)
+        if self.bias is None:
+            return states, self.weight
+        ones = states.new_ones((*states.shape[:-1], 1))
+        return torch.cat((states, ones), dim=-1), torch.cat((self.weight, self.bias[:, None]), dim=1)
 
     def forward(self, states: Tensor) -> Tensor:
         return nn.functional.linear(self.scaled(states), self.weight, self.bias)

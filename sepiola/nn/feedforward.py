@@ -1,9 +1,10 @@
-"""Position-wise feed-forward networks, plain and gated (GLU variants, arXiv 2002.05202)."""
+"""Position-wise feed-forward networks: plain, gated (GLU variants, arXiv 2002.05202), and mixtures of experts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -56,6 +57,40 @@ class GatedFeedForward(nn.Module):
         return self.down(self.dropout(self.activation(gate) * up))
 
 
+class MixtureOfExperts(nn.Module):
+    """Gated networks of which a router chooses a few for each token (arXiv 2401.04088); none is ever full.
+
+    The experts' matrices stand one under the other; tokens are grouped by expert, so each is one product a group.
+    """
+
+    def __init__(self, width: int, spec: FeedForwardSpec, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert spec.experts is not None
+        self.experts, self.chosen = spec.experts, spec.chosen
+        self.activation = ACTIVATIONS[spec.activation]
+        self.router = nn.Linear(width, spec.experts, bias=False)
+        self.gate_up = nn.Linear(width, spec.experts * 2 * spec.width, bias=False)
+        self.down = nn.Linear(spec.width, spec.experts * width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, -2)
+        weights, experts = self.router(tokens).softmax(-1, dtype=torch.float32).topk(self.chosen, dim=-1)
+        weights = (weights / weights.sum(-1, keepdim=True)).to(x.dtype).flatten()
+        order = experts.flatten().argsort(stable=True)
+        groups = order.split(experts.flatten().bincount(minlength=self.experts).tolist())
+        gate_up, down = (m.weight.chunk(self.experts) for m in (self.gate_up, self.down))
+        result = torch.zeros_like(tokens)
+        for group, into, out_of in zip(groups, gate_up, down, strict=True):
+            rows = group // self.chosen
+            gate, up = F.linear(tokens[rows], into).chunk(2, dim=-1)
+            written = F.linear(self.dropout(self.activation(gate) * up), out_of)
+            result.index_add_(0, rows, (written * weights[group, None]).to(result.dtype))
+        return result.view(x.shape)
+
+
 def feed_forward(width: int, spec: FeedForwardSpec, dropout: float = 0.0) -> nn.Module:
     """The feed-forward network that the spec names."""
+    if spec.experts is not None:
+        return MixtureOfExperts(width, spec, dropout)
     return (GatedFeedForward if spec.gated else FeedForward)(width, spec, dropout)

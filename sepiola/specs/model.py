@@ -49,12 +49,25 @@ class AttentionSpec(Spec):
 
 
 class FeedForwardSpec(Spec):
-    """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`."""
+    """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`.
+
+    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral).
+    """
 
     width: PositiveInt
     activation: Activation = "gelu"
     gated: bool = False
     bias: bool = False
+    experts: PositiveInt | None = None
+    chosen: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _experts(self) -> FeedForwardSpec:
+        if self.experts is not None and (not self.gated or self.bias or self.chosen > self.experts):
+            raise ValueError(
+                f"experts ({self.experts}) are gated, have no bias, and are at least 'chosen' ({self.chosen})"
+            )
+        return self
 
 
 class NormSpec(Spec):

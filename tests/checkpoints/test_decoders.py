@@ -32,6 +32,8 @@ GEMMA = {
     "layer_types": ["sliding_attention", "full_attention"],
     "pad_token_id": 0,
 }
+# The reference's grouped products want rows of whole 16 bytes.
+ODD_EXPERTS = {"intermediate_size": 44, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 6}
 OPT = {
     "vocab_size": 89,
     "hidden_size": 24,
@@ -60,6 +62,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("qwen2", {**LLAMA, "tie_word_embeddings": True}),
     "qwen2 odd": ("qwen2", {**LLAMA, "hidden_size": 42, "num_attention_heads": 3, "num_key_value_heads": 3}),
     "mistral": ("mistral", {**LLAMA, "sliding_window": 5}),
+    "mixtral": ("mixtral", {**LLAMA, "intermediate_size": 52, "num_local_experts": 4}),
+    "mixtral odd": ("mixtral", {**LLAMA, **ODD_EXPERTS}),
     "gemma3": ("gemma3_text", GEMMA),
     "gemma3 odd": (
         "gemma3_text",

@@ -17,7 +17,7 @@ def language_modelling(model: nn.Module, batch: Batch) -> Outcome:
     """The loss of a batch under an encoder-decoder, a decoder or a model that sees."""
     states = target_states(model, batch)
     head: Any = model.head
-    loss = linear_cross_entropy(head.scaled(states), head.weight, batch.labels)
+    loss = linear_cross_entropy(*head.operands(states), batch.labels)
     return Outcome(loss, batch.labelled)
 
 
