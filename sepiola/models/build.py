@@ -58,7 +58,7 @@ def _language(spec: TransformerSpec) -> nn.Module:
 @cache
 def presets() -> dict[str, ModelSpec]:
     """Every preset by name, read from `sepiola/models/presets/*.yaml`; one file holds one family."""
-    resolved = _resolve(_raw_presets())
+    resolved = _resolve(raw_presets())
     return {name: ModelSpec.parse({"name": name, **full}, f"preset {name}") for name, full in resolved.items()}
 
 
@@ -69,7 +69,7 @@ def resolve_model(raw: str | dict[str, Any], source: str = "model") -> ModelSpec
     """
     if isinstance(raw, str):
         return preset(raw)
-    known = _raw_presets()
+    known = raw_presets()
     if isinstance(raw, dict):
         for key in ("like", "language", "vision"):
             if isinstance(raw.get(key), str):
@@ -79,7 +79,8 @@ def resolve_model(raw: str | dict[str, Any], source: str = "model") -> ModelSpec
 
 
 @cache
-def _raw_presets() -> dict[str, Any]:
+def raw_presets() -> dict[str, Any]:
+    """Every preset as its file writes it: what it is `like`, and what it changes."""
     raw: dict[str, Any] = {}
     for file in sorted(resources.files("sepiola.models.presets").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".yaml"):

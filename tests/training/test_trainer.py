@@ -234,14 +234,14 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path, number: si
     whole = resumable(tmp_path / "whole", steps=20)
     whole.run()
     stopped = resumable(tmp_path / "cut", steps=20)
-    calls = iter(range(1000))
+    calls, loss = iter(range(1000)), stopped.loss
 
-    def stop_in_step_five(images: Any) -> list[torch.Tensor]:
+    def stop_in_step_five(model: Any, batch: Any) -> Any:
         if next(calls) == 9:
             os.kill(os.getpid(), number)
-        return features(images)
+        return loss(model, batch)
 
-    stopped.collate.features = stop_in_step_five
+    stopped.loss = stop_in_step_five
     with pytest.raises(InterruptedTrainingError, match=r"after step 5 of 20.*--resume"):
         stopped.run()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
