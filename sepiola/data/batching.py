@@ -9,7 +9,6 @@ other.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -120,14 +119,8 @@ class Collator:
         self.room = (0, source_tokens + target_tokens) if decoder_only else (source_tokens, target_tokens)
         self.features = features
         self.pixels = pixels
-        self._lock = threading.Lock()
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        """The batch; threads take turns, since a cache of features is written by one at a time."""
-        with self._lock:
-            return self._batch(samples)
-
-    def _batch(self, samples: Sequence[Sample]) -> Batch:
         rows = self._pack(samples) if self.packed else [[s] for s in samples]
         written = [[self._written(s) for s in row] for row in rows]
         target, target_mask = self._lay([[inputs for inputs, _ in row] for row in written], self.special.pad)
@@ -278,13 +271,9 @@ class BatchSampler:
         batches = -(-len(self.lengths) // self.batch)
         return -(-batches // self.accumulate)
 
-    def peek(self) -> list[list[int]]:
-        """What `next_step` will give."""
-        return self.steps(self.epoch)[self.position]
-
     def next_step(self) -> list[list[int]]:
         """The batches of the next step, as sample numbers."""
-        step = self.peek()
+        step = self.steps(self.epoch)[self.position]
         self.position += 1
         if self.position == self.steps_per_epoch:
             self.epoch, self.position = self.epoch + 1, 0

@@ -18,6 +18,8 @@ from sepiola.models.vision.pixels import to_pixels
 from sepiola.nn.precision import resolve
 from sepiola.specs.model import VisionSpec
 
+BATCH_PIXELS = 1 << 21  # together through the eye: 64 small pictures, three of 800 pixels
+
 
 class EyeFeatures:
     """Features of images under one vision encoder with its present weights, kept in `folder`."""
@@ -38,6 +40,7 @@ class EyeFeatures:
             encode,
             width=vision.width,
             to_pixels=lambda image: to_pixels(image.open(), spec.pixels),
+            batch=max(2, min(64, BATCH_PIXELS // spec.pixels.size**2)),
         )
 
     def rows(self, samples: Sequence[Sequence[ImageRef]]) -> list[Tensor]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sepiola.evaluation.curves import read_metrics
+
 Value = float | int | str | None
 
 
@@ -19,7 +21,8 @@ class MetricsLog:
     def __init__(self, folder: Path, step: int | None, *, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
-        kept = [] if step is None else [line for line in read_metrics(self.path) if line["step"] <= step]
+        before = read_metrics(self.path) if step is not None and self.path.exists() else []
+        kept = [line for line in before if line["step"] <= (step or 0)]
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         partial.write_text("".join(_line(k) for k in kept), encoding="utf-8")
         os.replace(partial, self.path)
@@ -41,19 +44,6 @@ class MetricsLog:
         self._file.close()
         if self._board is not None:
             self._board.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that a kill has cut short is left out."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 def _line(values: Mapping[str, Value]) -> str:

@@ -24,7 +24,6 @@ from torch.nn.utils import get_total_norm
 
 from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Sample
 from sepiola.data.image import ImageRef
-from sepiola.data.prefetch import Prefetch
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
@@ -169,14 +168,14 @@ class Trainer:
             try:
                 if not log.resumed:
                     log.write(self._opening())
-                with self.display, Prefetch(self.collate, self.samples, self.device) as batches_of:
-                    self._train(log, stop, batches_of)
+                with self.display:
+                    self._train(log, stop)
             finally:
                 log.close()
         at = self.at
         return Result(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
 
-    def _train(self, log: MetricsLog, stop: StopSignals, batches_of: Prefetch) -> None:
+    def _train(self, log: MetricsLog, stop: StopSignals) -> None:
         saved = time.monotonic()
         while self.at.step < self.steps:
             if stop.received is not None:
@@ -186,7 +185,7 @@ class Trainer:
                     f"{self.steps}; everything is saved in {self.folder}. Run the same command with --resume "
                     "to go on"
                 )
-            self._step(log, batches_of)
+            self._step(log)
             due = (
                 self.at.step % self.stage.save_every == 0
                 if self.stage.save_every
@@ -196,14 +195,14 @@ class Trainer:
                 self._save(self._snapshot())
                 saved = time.monotonic()
 
-    def _step(self, log: MetricsLog, batches_of: Prefetch) -> None:
+    def _step(self, log: MetricsLog) -> None:
         began = time.monotonic()
         before = self._place()
         rate = learning_rate(self.stage, self.at.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         groups = self.sampler.next_step()
-        batches = [batch.to(self.device) for batch in batches_of.take(groups, self.sampler.peek())]
+        batches = [self.collate([self.samples[i] for i in group]).to(self.device) for group in groups]
         loss = self._gradients(batches, before)
         norm = self._clip(before, batches)
         self.optimizer.step()
