@@ -209,7 +209,8 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path: Path, after: int) 
     with subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
-            lines = read_metrics(tmp_path / "cut" / "metrics.jsonl")
+            log = tmp_path / "cut" / "metrics.jsonl"
+            lines = read_metrics(log) if log.exists() else []
             if lines and lines[-1]["step"] >= after:
                 break
             time.sleep(0.002)
