@@ -362,3 +362,10 @@ def test_bars_are_as_long_as_their_shares() -> None:
     assert long == pytest.approx(2 * short, abs=0.2)
     assert svg.count("whisker") == 1
     assert "two &amp; a very long name of a system" in svg
+
+
+def test_false_claims_are_shown_as_a_share(tmp_path: Path) -> None:
+    rows = [{"name": "with eyes", **bucket(0.8), "false_claims": 0.05378}, {"name": "blind", **bucket(0.3)}]
+    write_report(tmp_path, REPORT | {"rows": rows})
+    page = (tmp_path / "report.html").read_text()
+    assert "5.4%" in page and "0.05378" not in page.split("<script")[0].split("False claims")[1][:400]
