@@ -10,6 +10,7 @@ user would.
 from __future__ import annotations
 
 import statistics
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -34,11 +35,10 @@ def main() -> None:
     report(arguments, run(arguments))
 
 
-class Ours:
-    """Our engine; `written` keeps what it wrote for each question."""
+class TwoStages(ABC):
+    """A rationale for each question, then an answer; `written` keeps the tokens of both."""
 
-    def __init__(self, model: torch.nn.Module, samples: list[Sample], images: torch.Tensor, arguments: Any) -> None:
-        self.engine = Engine(model, batch=arguments.batch)
+    def __init__(self, samples: list[Sample], images: torch.Tensor, arguments: Any) -> None:
         self.samples, self.images, self.arguments = samples, images, arguments
         self.written: list[list[int]] = []
 
@@ -47,25 +47,31 @@ class Ours:
         second = [[*s.source, *w] for s, w in zip(self.samples, first, strict=True)]
         self.written = [a + b for a, b in zip(first, self._write(second, self.arguments.answer), strict=True)]
 
+    @abstractmethod
+    def _write(self, sources: list[list[int]], tokens: int) -> list[list[int]]: ...
+
+
+class Ours(TwoStages):
+    """Our engine."""
+
+    def __init__(self, model: torch.nn.Module, samples: list[Sample], images: torch.Tensor, arguments: Any) -> None:
+        super().__init__(samples, images, arguments)
+        self.engine = Engine(model, batch=arguments.batch)
+
     def _write(self, sources: list[list[int]], tokens: int) -> list[list[int]]:
         prompts = [Prompt(source, image) for source, image in zip(sources, self.images, strict=True)]
         return [o[0] for o in self.engine.generate(prompts, max_tokens=tokens)]
 
 
-class Theirs:
+class Theirs(TwoStages):
     """`transformers`' generate over the same batches."""
 
     def __init__(
         self, model: ReferenceModel, samples: list[Sample], images: torch.Tensor, arguments: Any, cache: str | None
     ) -> None:
-        self.model, self.samples, self.images, self.arguments = model.eval(), samples, images, arguments
+        super().__init__(samples, images, arguments)
+        self.model = model.eval()
         self.cache = {"cache_implementation": cache} if cache else {}
-        self.written: list[list[int]] = []
-
-    def __call__(self) -> None:
-        first = self._write([list(s.source) for s in self.samples], self.arguments.rationale)
-        second = [[*s.source, *w] for s, w in zip(self.samples, first, strict=True)]
-        self.written = [a + b for a, b in zip(first, self._write(second, self.arguments.answer), strict=True)]
 
     def _write(self, sources: list[list[int]], tokens: int) -> list[list[int]]:
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]), reverse=True)
@@ -103,14 +109,7 @@ def run(arguments: Any) -> dict[str, Any]:
         "transformers": Theirs(reference, samples, images, arguments, None),
         "transformers, static cache": Theirs(reference, samples, images, arguments, "static"),
     }
-    for name in list(sides):
-        try:
-            sides[name]()  # warms up
-        except Exception as error:  # a cache that this peer does not offer for T5
-            if name == "sepiola":
-                raise
-            print(f"{name}: left out ({type(error).__name__}: {error})")
-            del sides[name]
+    alternate(sides, 1)  # warms up
     times = alternate(sides, arguments.rounds)
     best = min((n for n in times if n != "sepiola"), key=lambda n: statistics.median(times[n]))
     same = sum(a == b for a, b in zip(ours.written, sides[best].written, strict=True))

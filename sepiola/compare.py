@@ -31,7 +31,7 @@ from sepiola.runs import DataCache, Run, claim
 from sepiola.specs.base import write_yaml
 from sepiola.training.recipes import ComparisonSpec
 
-SAVING_SECONDS = 20  # what a worker has to save its stage when the comparison is stopped
+SAVING_SECONDS = 20  # at most, what a worker has to save its stage when the comparison is gone
 
 # Two-sided 95% points of Student's t for 1, 2, 3 … degrees of freedom: the interval over a few seeds.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -96,7 +96,12 @@ def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, st
     arm, seed = place
     name = arm if len(spec.seeds) == 1 else f"{arm}, seed {seed}"
     stream = cast(TextIO, _Prefixed(sys.stderr if stderr else sys.stdout, f"{name}: "))
-    return _run(spec, folder, place, Console(file=stream, width=160), device, _examples())
+    try:
+        return _run(spec, folder, place, Console(file=stream, width=160), device, _examples())
+    finally:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)
 
 
 @functools.cache

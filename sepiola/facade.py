@@ -93,8 +93,11 @@ class Model:
     @cached_property
     def engine(self) -> Engine:
         """The engine over this network. Raises SepiolaError for an eye alone."""
-        if self.spec.language is None:
+        language = self.spec.language
+        if language is None:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
+        if language.kind == "encoder":
+            raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
         return Engine(self.network)
 
     def generate(

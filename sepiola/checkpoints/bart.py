@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu"}
 BIAS = "final_logits_bias"
 
 
@@ -24,9 +24,6 @@ def spec_from_config(
     pairs = (("encoder_attention_heads", "decoder_attention_heads"), ("encoder_ffn_dim", "decoder_ffn_dim"))
     if any(config[one] != config[other] for one, other in pairs):
         raise CheckpointError("config.json: encoder and decoder must have as many heads and the same ffn_dim")
-    activation = config.get("activation_function", "gelu")
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(f"config.json: activation_function '{activation}' is not known")
     language = {
         "kind": "encoder-decoder",
         "vocabulary": config["vocab_size"],
@@ -34,7 +31,11 @@ def spec_from_config(
         "layers": config["decoder_layers"],
         "encoder_layers": config["encoder_layers"],
         "attention": {"heads": config["decoder_attention_heads"], "bias": True},
-        "feed_forward": {"width": config["decoder_ffn_dim"], "activation": _ACTIVATIONS[activation], "bias": True},
+        "feed_forward": {
+            "width": config["decoder_ffn_dim"],
+            "activation": activation_from(config.get("activation_function", "gelu")),
+            "bias": True,
+        },
         "norm": {"place": "post"},
         "positions": {"kind": "learned", "length": config["max_position_embeddings"], "offset": 2},
         "embedding_norm": True,
@@ -52,7 +53,7 @@ def spec_from_config(
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
+    language = language_of(spec)
     ff = language.feed_forward
     stacks = {
         f"{stack}_{key}": value
@@ -65,7 +66,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "vocab_size": language.vocabulary,
         "d_model": language.width,
         **stacks,
-        "activation_function": next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation),
+        "activation_function": activation_to(ff.activation),
         "max_position_embeddings": language.positions.length,
         "scale_embedding": language.embedding_scale is not None,
         "dropout": language.dropout,
@@ -83,7 +84,7 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     named = {n if n.startswith(("model.", "lm_head.", BIAS)) else f"model.{n}": value for n, value in state.items()}
     named.pop("lm_head.weight", None)
     bias = named.pop(BIAS, None)
-    vocabulary = _language(spec).vocabulary
+    vocabulary = language_of(spec).vocabulary
     embedding = named["model.shared.weight"]
     return {
         "head.bias": embedding.new_zeros(vocabulary) if bias is None else bias.flatten(),
@@ -99,7 +100,7 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 
 def _table(spec: ModelSpec) -> list[Row]:
-    language = _language(spec)
+    language = language_of(spec)
     repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
     rows = [Row("embedding.weight", ("model.shared.weight",), also=repeated)]
     for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
@@ -125,8 +126,3 @@ def _layer(ours: str, hub: str, kind: str) -> list[Row]:
         Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
         Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
     ]
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None
-    return spec.language

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec
 
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu", "silu": "silu"}
 _UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
 PREFIX, HEAD = "bert.", "cls.predictions"
 
@@ -25,9 +25,6 @@ def spec_from_config(
     config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
 ) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether there is a head. Raises CheckpointError for a decoder."""
-    activation = config.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(f"config.json: hidden_act '{activation}' is not known")
     if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
         raise CheckpointError("config.json: BERT as a decoder, or with relative positions, is not supported")
     headed = f"{HEAD}.bias" in state
@@ -39,7 +36,7 @@ def spec_from_config(
         "attention": {"heads": config["num_attention_heads"], "bias": True},
         "feed_forward": {
             "width": config["intermediate_size"],
-            "activation": _ACTIVATIONS[activation],
+            "activation": activation_from(config.get("hidden_act", "gelu")),
             "bias": True,
         },
         "norm": {"place": "post", "eps": config.get("layer_norm_eps", 1e-12)},
@@ -55,8 +52,7 @@ def spec_from_config(
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
-    activation = language.feed_forward.activation
+    language = language_of(spec)
     return {
         "architectures": ["BertModel" if language.head.kind == "none" else "BertForMaskedLM"],
         "model_type": "bert",
@@ -65,7 +61,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "num_hidden_layers": language.layers,
         "num_attention_heads": language.attention.heads,
         "intermediate_size": language.feed_forward.width,
-        "hidden_act": next(hub for hub, ours in _ACTIVATIONS.items() if ours == activation),
+        "hidden_act": activation_to(language.feed_forward.activation),
         "layer_norm_eps": language.norm.eps,
         "max_position_embeddings": language.positions.length,
         "type_vocab_size": language.token_types,
@@ -88,7 +84,7 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours; bare models have no prefix."""
     result = rows_to_hub(state, _table(spec))
-    if _language(spec).head.kind == "none":
+    if language_of(spec).head.kind == "none":
         return {name.removeprefix(PREFIX): value for name, value in result.items()}
     return result
 
@@ -106,7 +102,7 @@ def _table(spec: ModelSpec) -> list[Row]:
             Row(f"head.transform.dense.{kind}", (f"{HEAD}.transform.dense.{kind}",)),
             Row(f"head.transform.norm.{kind}", (f"{HEAD}.transform.LayerNorm.{kind}",)),
         ]
-        for layer in range(_language(spec).layers):
+        for layer in range(language_of(spec).layers):
             ours, hub = f"decoder.layers.{layer}", f"{PREFIX}encoder.layer.{layer}"
             qkv = tuple(f"{hub}.attention.self.{part}.{kind}" for part in ("query", "key", "value"))
             rows += [
@@ -118,8 +114,3 @@ def _table(spec: ModelSpec) -> list[Row]:
                 Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.output.LayerNorm.{kind}",)),
             ]
     return rows
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None
-    return spec.language

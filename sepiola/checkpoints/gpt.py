@@ -10,18 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec
 
-_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu"}
-_ACTIVATIONS_1 = {
-    "gelu": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-}  # what GPT-1's config calls gelu is the tanh form
 _EMBEDDINGS = {"gpt2": ("wte", "wpe"), "openai-gpt": ("tokens_embed", "positions_embed")}
 PREFIX = "transformer."
 
@@ -31,10 +26,10 @@ def spec_from_config(
 ) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for an unknown activation or attention."""
     family = config["model_type"]
-    activations, key, default = _activations(family)
-    activation = config.get(key, default)
-    if activation not in activations:
-        raise CheckpointError(f"config.json: {key} '{activation}' is not known")
+    if family == "gpt2":
+        activation = config.get("activation_function", "gelu_new")
+    else:
+        activation = {"gelu": "gelu_new"}.get(config.get("afn", "gelu"), config.get("afn"))  # its gelu is the tanh form
     if config.get("scale_attn_by_inverse_layer_idx") or not config.get("scale_attn_weights", True):
         raise CheckpointError("config.json: attention that is scaled by layer, or not at all, is not supported")
     end = config.get("eos_token_id")
@@ -47,7 +42,7 @@ def spec_from_config(
         "attention": {"heads": config["n_head"], "bias": True},
         "feed_forward": {
             "width": config.get("n_inner") or 4 * config["n_embd"],
-            "activation": activations[activation],
+            "activation": activation_from(activation),
             "bias": True,
         },
         "norm": {"eps": config.get("layer_norm_epsilon", 1e-5), "place": "pre" if family == "gpt2" else "post"},
@@ -59,13 +54,6 @@ def spec_from_config(
     return ModelSpec.parse({"name": family, "family": family, "language": language}, "config.json")
 
 
-def _activations(family: str) -> tuple[dict[str, str], str, str]:
-    """The family's activations, the config's key for them, and its default."""
-    if family == "gpt2":
-        return _ACTIVATIONS, "activation_function", "gelu_new"
-    return _ACTIVATIONS_1, "afn", "gelu"
-
-
 def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
     head, embedding = state.get("lm_head.weight"), state.get(f"{PREFIX}{_EMBEDDINGS[family][0]}.weight")
     return head is not None and not (embedding is not None and head.equal(embedding))
@@ -73,9 +61,13 @@ def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
+    language = language_of(spec)
     ff = language.feed_forward
-    activations, key, _ = _activations(spec.family)
+    activation = activation_to(ff.activation)
+    if spec.family == "gpt2":
+        named = {"activation_function": activation}
+    else:
+        named = {"afn": {"gelu_new": "gelu"}.get(activation, activation)}
     return {
         "architectures": ["GPT2LMHeadModel" if spec.family == "gpt2" else "OpenAIGPTLMHeadModel"],
         "model_type": spec.family,
@@ -85,7 +77,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "n_head": language.attention.heads,
         "n_inner": ff.width,
         "n_positions": language.positions.length,
-        key: next(hub for hub, ours in activations.items() if ours == ff.activation),
+        **named,
         "layer_norm_epsilon": language.norm.eps,
         "resid_pdrop": language.dropout,
         "embd_pdrop": language.dropout,
@@ -103,7 +95,7 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     kept = {
         n: value for n, value in named.items() if not n.endswith((".attn.bias", ".attn.masked_bias", "position_ids"))
     }
-    if _language(spec).tied:
+    if language_of(spec).tied:
         kept.pop("lm_head.weight", None)
     return rows_to_ours(kept, _table(spec))
 
@@ -121,7 +113,7 @@ def _table(spec: ModelSpec) -> list[Row]:
         Row("head.projection.weight", ("lm_head.weight",)),
         *_both("decoder.norm", f"{PREFIX}ln_f"),
     ]
-    for layer in range(_language(spec).layers):
+    for layer in range(language_of(spec).layers):
         ours, hub = f"decoder.layers.{layer}", f"{PREFIX}h.{layer}"
         rows += _both(f"{ours}.attention_norm", f"{hub}.ln_1") + _both(f"{ours}.feed_forward_norm", f"{hub}.ln_2")
         for part, name in (
@@ -137,8 +129,3 @@ def _table(spec: ModelSpec) -> list[Row]:
 
 def _both(ours: str, hub: str) -> list[Row]:
     return [Row(f"{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None
-    return spec.language

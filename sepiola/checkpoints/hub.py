@@ -36,13 +36,7 @@ FAMILIES: dict[str, ModuleType] = {
     "detr": detr,
     "resnet": resnet,
 }
-_OURS = {
-    **{family: family for family in FAMILIES},
-    "flan-t5": "t5",
-    "mm-cot": "t5",
-}
-
-
+_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
 EYE = "vision"
 
 
@@ -69,9 +63,10 @@ def save(folder: Path, model: Any, spec: ModelSpec) -> None:
 
     The reference's layout has no place for the eye: it goes to the folder `vision`, in its own family's layout.
     """
-    if spec.family not in _OURS:
-        raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, _OURS)}")
-    family = FAMILIES[_OURS[spec.family]]
+    layout = _LAID_OUT_AS.get(spec.family, spec.family)
+    if layout not in FAMILIES:
+        raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
+    family = FAMILIES[layout]
     make_folder(folder)
     state = model.state_dict()
     if spec.vision is not None and spec.language is not None:

@@ -1,8 +1,8 @@
 """LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3, Gemma 3.
 
 They share their names; what differs is told by the config: biases of queries, keys and values (Qwen2), norms of queries
-and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma stores its norms as w - 1, closes its sublayers with
-norms too, scales its embeddings, and lets five of six layers see a window only.
+and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
+with norms too, scales its embeddings, and lets five of six layers see a window only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -27,7 +28,6 @@ _ARCHITECTURES = {
     "qwen3": "Qwen3ForCausalLM",
     GEMMA: "Gemma3ForCausalLM",
 }
-_ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
 def spec_from_config(
@@ -36,8 +36,6 @@ def spec_from_config(
     """The spec of a Hub checkpoint. Raises CheckpointError for what its family may have and ours has not."""
     kind = config["model_type"]
     activation = config.get("hidden_act") or config.get("hidden_activation") or "silu"
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(f"config.json: hidden_act '{activation}' is not known")
     for key in (
         "use_sliding_window",
         "final_logit_softcapping",
@@ -62,7 +60,7 @@ def spec_from_config(
         },
         "feed_forward": {
             "width": config["intermediate_size"],
-            "activation": _ACTIVATIONS[activation],
+            "activation": activation_from(activation),
             "gated": True,
             "bias": config.get("mlp_bias", False),
             "experts": config.get("num_local_experts"),
@@ -75,7 +73,7 @@ def spec_from_config(
         "tokens": _tokens(config),
     }
     if kind == GEMMA:
-        language["norm"]["place"] = "sandwich"
+        language["norm"] |= {"place": "sandwich", "zero_centred": True}
         language["embedding_scale"] = config["hidden_size"] ** 0.5
         language["attention"]["scale"] = config.get("query_pre_attn_scalar", 256) ** -0.5
     return ModelSpec.parse({"name": kind, "family": kind, "language": language}, "config.json")
@@ -124,10 +122,10 @@ def _tokens(config: Mapping[str, Any]) -> dict[str, int]:
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
+    language = language_of(spec)
     attention, ff = language.attention, language.feed_forward
     width = attention.head_width or language.width // attention.heads
-    activation = next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation)
+    activation = activation_to(ff.activation)
     config = {
         "architectures": [_ARCHITECTURES[spec.family]],
         "model_type": spec.family,
@@ -181,22 +179,18 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 
 def _table(spec: ModelSpec) -> list[Row]:
-    language = _language(spec)
+    language = language_of(spec)
     rows = [
         Row("embedding.weight", ("model.embed_tokens.weight",)),
-        Row("decoder.norm.weight", ("model.norm.weight",), plus=_plus(spec)),
+        Row("decoder.norm.weight", ("model.norm.weight",)),
         Row("head.projection.weight", ("lm_head.weight",)),
     ]
     for layer in range(language.layers):
-        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language, _plus(spec))
+        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language)
     return rows
 
 
-def _plus(spec: ModelSpec) -> float:
-    return 1.0 if spec.family == GEMMA else 0.0
-
-
-def _layer(ours: str, hub: str, language: TransformerSpec, plus: float) -> list[Row]:
+def _layer(ours: str, hub: str, language: TransformerSpec) -> list[Row]:
     attention = language.attention
     width = attention.head_width or language.width // attention.heads
     kv = (attention.kv_heads or attention.heads) * width
@@ -205,7 +199,7 @@ def _layer(ours: str, hub: str, language: TransformerSpec, plus: float) -> list[
         norms |= {"attention_close": "post_attention_layernorm", "feed_forward_norm": "pre_feedforward_layernorm"}
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
-    rows = [Row(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",), plus=plus) for mine, theirs in norms.items()]
+    rows = [Row(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
     moe = f"{hub}.block_sparse_moe"
     experts = range(language.feed_forward.experts or 0)
     if experts:
@@ -230,8 +224,3 @@ def _layer(ours: str, hub: str, language: TransformerSpec, plus: float) -> list[
                 Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.mlp.down_proj.{kind}",)),
             ]
     return rows
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None
-    return spec.language

@@ -18,7 +18,7 @@ class Row:
     """Our tensor `ours` is the Hub's tensors `hub` stacked along the first dimension, `rows` of each (equal if None).
 
     `also` are Hub names that repeat the tensor (T5's `encoder.embed_tokens`): dropped on reading when present.
-    `turned` tensors are stored transposed (GPT-2), and to some `plus` is added (Gemma's norms, which store w - 1).
+    `turned` tensors are stored transposed (GPT-2).
     """
 
     ours: str
@@ -26,7 +26,6 @@ class Row:
     rows: tuple[int, ...] | None = None
     also: tuple[str, ...] = ()
     turned: bool = False
-    plus: float = 0.0
 
 
 def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tensor]:
@@ -40,7 +39,7 @@ def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tens
         if all(name in left for name in row.hub):
             parts = [left.pop(name).t() if row.turned else left.pop(name) for name in row.hub]
             whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-            result[row.ours] = whole + row.plus if row.plus else whole.contiguous()
+            result[row.ours] = whole.contiguous()
     return {**result, **left}
 
 
@@ -51,7 +50,7 @@ def to_hub(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tenso
     for row in table:
         if row.ours not in left:
             continue
-        tensor = left.pop(row.ours) - row.plus if row.plus else left.pop(row.ours)
+        tensor = left.pop(row.ours)
         sizes: Sequence[int] = row.rows or [tensor.shape[0] // len(row.hub)] * len(row.hub)
         for name, part in zip(row.hub, tensor.split(list(sizes)), strict=True):
             result[name] = (part.t() if row.turned else part).contiguous()

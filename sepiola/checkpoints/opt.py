@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import ModelSpec, TransformerSpec
-
-_ACTIVATIONS = {"relu": "relu", "gelu": "gelu"}
+from sepiola.specs.model import ModelSpec
 
 
 def spec_from_config(
@@ -31,7 +30,7 @@ def spec_from_config(
         "attention": {"heads": config["num_attention_heads"], "bias": config.get("enable_bias", True)},
         "feed_forward": {
             "width": config["ffn_dim"],
-            "activation": _ACTIVATIONS[config.get("activation_function", "relu")],
+            "activation": activation_from(config.get("activation_function", "relu")),
             "bias": config.get("enable_bias", True),
         },
         "positions": {"kind": "learned", "length": config["max_position_embeddings"], "offset": 2},
@@ -48,7 +47,7 @@ def spec_from_config(
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
+    language = language_of(spec)
     return {
         "architectures": ["OPTForCausalLM"],
         "model_type": "opt",
@@ -58,7 +57,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "num_hidden_layers": language.layers,
         "num_attention_heads": language.attention.heads,
         "ffn_dim": language.feed_forward.width,
-        "activation_function": language.feed_forward.activation,
+        "activation_function": activation_to(language.feed_forward.activation),
         "enable_bias": language.attention.bias,
         "max_position_embeddings": language.positions.length,
         "do_layer_norm_before": True,
@@ -73,7 +72,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """Our state dict from a Hub one."""
     named = {_whole(name): value for name, value in state.items()}
-    if _language(spec).tied:
+    if language_of(spec).tied:
         named.pop("lm_head.weight", None)
     return rows_to_ours(named, _table(spec))
 
@@ -96,7 +95,7 @@ def _table(spec: ModelSpec) -> list[Row]:
     ]
     for kind in ("weight", "bias"):
         rows.append(Row(f"decoder.norm.{kind}", (f"model.decoder.final_layer_norm.{kind}",)))
-        for layer in range(_language(spec).layers):
+        for layer in range(language_of(spec).layers):
             ours, hub = f"decoder.layers.{layer}", f"model.decoder.layers.{layer}"
             qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")
             rows += [
@@ -108,8 +107,3 @@ def _table(spec: ModelSpec) -> list[Row]:
                 Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
             ]
     return rows
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None
-    return spec.language

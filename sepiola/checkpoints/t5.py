@@ -13,13 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
-from sepiola.errors import CheckpointError
-from sepiola.specs.model import GatedFusionSpec, ModelSpec, TransformerSpec
-
-_ACTIVATIONS = {"relu": "relu", "gelu_new": "gelu_tanh", "gelu": "gelu", "silu": "silu"}
+from sepiola.specs.model import ModelSpec, TransformerSpec
 
 
 def spec_from_config(
@@ -29,8 +27,6 @@ def spec_from_config(
     projection = config.get("feed_forward_proj", "relu")
     gated = projection.startswith("gated-")
     activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(f"config.json: feed_forward_proj '{projection}' is not known")
     width = config["d_model"]
     tied = not _has_own_head(state)
     scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)) and tied
@@ -41,7 +37,7 @@ def spec_from_config(
         "layers": config.get("num_decoder_layers") or config["num_layers"],
         "encoder_layers": config["num_layers"],
         "attention": {"heads": config["num_heads"], "head_width": config["d_kv"], "scale": 1.0},
-        "feed_forward": {"width": config["d_ff"], "activation": _ACTIVATIONS[activation], "gated": gated},
+        "feed_forward": {"width": config["d_ff"], "activation": activation_from(activation), "gated": gated},
         "norm": {"kind": "rms", "eps": config.get("layer_norm_epsilon", 1e-6)},
         "positions": {
             "kind": "relative",
@@ -70,9 +66,9 @@ def _has_own_head(state: Mapping[str, Tensor]) -> bool:
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
-    language = _language(spec)
+    language = language_of(spec)
     ff = language.feed_forward
-    activation = next(hub for hub, ours in _ACTIVATIONS.items() if ours == ff.activation)
+    activation = activation_to(ff.activation)
     gated = {"gelu_new": "gated-gelu"}.get(activation, f"gated-{activation}") if ff.gated else activation
     return {
         "architectures": ["T5ForConditionalGeneration"],
@@ -100,7 +96,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """Our state dict from a Hub or reference one."""
-    language = _language(spec)
+    language = language_of(spec)
     state = dict(state)
     if language.tied:
         state.pop("lm_head.weight", None)
@@ -116,7 +112,7 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
         for kind in ("weight", "bias"):
             parts = (result.pop(f"mha_layer.q.{kind}"), result.pop(f"mha_layer.kv.{kind}"))
             result[f"mha_layer.in_proj_{kind}"] = torch.cat(parts)
-    if _language(spec).tied:
+    if language_of(spec).tied:
         result["lm_head.weight"] = result["shared.weight"].clone()
     return result
 
@@ -128,7 +124,7 @@ def _take_apart(state: dict[str, Tensor], width: int) -> None:
 
 
 def _table(spec: ModelSpec) -> list[Row]:
-    language = _language(spec)
+    language = language_of(spec)
     prefix = "language." if spec.bridge is not None else ""
     rows = [
         Row(
@@ -178,8 +174,3 @@ def _layer(ours: str, hub: str, language: TransformerSpec, cross: bool) -> list[
             Row(f"{ours}.cross_norm.weight", (f"{hub}.1.layer_norm.weight",)),
         ]
     return rows
-
-
-def _language(spec: ModelSpec) -> TransformerSpec:
-    assert spec.language is not None and isinstance(spec.bridge, GatedFusionSpec | None)
-    return spec.language

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +16,24 @@ from sepiola.nn.positions import Rotary
 from sepiola.specs.model import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a layer's tokens see: by default each other, all of them.
+
+    `bias` is added to the scores, or is the band that is seen; `positions` `(batch | 1, tokens)` are for rotary heads;
+    `cache` holds earlier tokens; `context` are the keys and values of another stack, `context_bias` their mask.
+    """
+
+    bias: Tensor | Band | None = None
+    positions: Tensor | None = None
+    cache: KVCache | None = None
+    context: KeysValues | None = None
+    context_bias: Tensor | None = None
+
+
+ALL = Seen()
 
 
 class Layer(nn.Module):
@@ -33,47 +52,34 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.attention_norm = norm(width, norm_spec)
-        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec.eps)
+        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec)
         self.cross_norm = norm(width, norm_spec) if cross else None
         self.cross = CrossAttention(width, attention, dropout) if cross else None
         self.feed_forward_norm = norm(width, norm_spec)
         self.feed_forward = feed_forward(width, ff, dropout)
         self.dropout = nn.Dropout(dropout)
 
+    def _attend(self, x: Tensor, seen: Seen) -> Tensor:
+        return self.attention(x, seen.bias, seen.positions, seen.cache)
+
 
 class PreNormLayer(Layer):
     """`x + f(norm(x))`."""
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | Band | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias, positions, cache))
+    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
+        x = x + self.dropout(self._attend(self.attention_norm(x), seen))
         if self.cross is not None and self.cross_norm is not None:
-            x = x + self.dropout(self.cross(self.cross_norm(x), context, context_bias))
+            x = x + self.dropout(self.cross(self.cross_norm(x), seen.context, seen.context_bias))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
 class PostNormLayer(Layer):
     """`norm(x + f(x))`."""
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | Band | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.attention(x, bias, positions, cache)))
+    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self._attend(x, seen)))
         if self.cross is not None and self.cross_norm is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, context, context_bias)))
+            x = self.cross_norm(x + self.dropout(self.cross(x, seen.context, seen.context_bias)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -84,17 +90,9 @@ class ParallelLayer(Layer):
         super().__init__(*arguments, **keywords)
         del self.feed_forward_norm
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | Band | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
         read = self.attention_norm(x)
-        return x + self.dropout(self.attention(read, bias, positions, cache)) + self.dropout(self.feed_forward(read))
+        return x + self.dropout(self._attend(read, seen)) + self.dropout(self.feed_forward(read))
 
 
 class SandwichLayer(Layer):
@@ -105,16 +103,8 @@ class SandwichLayer(Layer):
         self.attention_close = norm(width, norm_spec)
         self.feed_forward_close = norm(width, norm_spec)
 
-    def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | Band | None = None,
-        positions: Tensor | None = None,
-        cache: KVCache | None = None,
-        context: KeysValues | None = None,
-        context_bias: Tensor | None = None,
-    ) -> Tensor:
-        attended = self.attention(self.attention_norm(x), bias, positions, cache)
+    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
+        attended = self._attend(self.attention_norm(x), seen)
         x = x + self.dropout(self.attention_close(attended))
         return x + self.dropout(self.feed_forward_close(self.feed_forward(self.feed_forward_norm(x))))
 

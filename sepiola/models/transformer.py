@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.layers import LAYERS, KeysValues
+from sepiola.models.layers import LAYERS, KeysValues, Seen
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
@@ -96,8 +96,8 @@ class Stack(nn.Module):
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
         near = self._near(bias, segments, past, x)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
-            seen = bias if layer.attention.window is None else near
-            x = layer(x, seen, positions, cache, keys_values, context_bias)
+            own = bias if layer.attention.window is None else near
+            x = layer(x, Seen(own, positions, cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:

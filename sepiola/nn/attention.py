@@ -10,18 +10,24 @@ from torch import Tensor, nn
 from sepiola.nn.attend import attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
+from sepiola.nn.norms import norm
 from sepiola.nn.positions import Rotary
-from sepiola.specs.model import AttentionSpec
+from sepiola.specs.model import AttentionSpec, NormSpec
 
 
 class SelfAttention(nn.Module):
     """Self-attention; queries, keys and values come from one matrix, laid out in this order.
 
-    `eps` is of the norms of queries and keys, where the spec has them.
+    Where the spec asks for it, queries and keys are normalised by their root mean square, as `norm_spec` says.
     """
 
     def __init__(
-        self, width: int, spec: AttentionSpec, dropout: float = 0.0, rotary: Rotary | None = None, eps: float = 1e-6
+        self,
+        width: int,
+        spec: AttentionSpec,
+        dropout: float = 0.0,
+        rotary: Rotary | None = None,
+        norm_spec: NormSpec | None = None,
     ) -> None:
         super().__init__()
         self.heads = spec.heads
@@ -34,8 +40,9 @@ class SelfAttention(nn.Module):
         output_bias = spec.bias if spec.output_bias is None else spec.output_bias
         self.qkv = nn.Linear(width, (self.heads + 2 * self.kv_heads) * self.head_width, bias=spec.bias)
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
-        self.q_norm = nn.RMSNorm(self.head_width, eps) if spec.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(self.head_width, eps) if spec.qk_norm else nn.Identity()
+        each = (norm_spec or NormSpec()).model_copy(update={"kind": "rms"})
+        self.q_norm = norm(self.head_width, each) if spec.qk_norm else nn.Identity()
+        self.k_norm = norm(self.head_width, each) if spec.qk_norm else nn.Identity()
 
     def forward(
         self,

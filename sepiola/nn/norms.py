@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from sepiola.specs.model import NormSpec
+
+
+class ZeroCentredRMSNorm(nn.RMSNorm):
+    """RMSNorm whose weight is its difference from one, computed in float32 whatever the input's dtype (Gemma)."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = 1.0 + self.weight.float()
+        return F.rms_norm(x.float(), list(self.normalized_shape), weight, self.eps).type_as(x)
 
 
 def norm(width: int, spec: NormSpec) -> nn.Module:
     """The norm over the last dimension that the spec names."""
     if spec.kind == "rms":
-        return nn.RMSNorm(width, eps=spec.eps)
+        return (ZeroCentredRMSNorm if spec.zero_centred else nn.RMSNorm)(width, eps=spec.eps)
     return nn.LayerNorm(width, eps=spec.eps, bias=spec.bias)

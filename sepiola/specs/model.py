@@ -74,13 +74,15 @@ class NormSpec(Spec):
     """Normalisation and where it stands: before each sublayer (`pre`) or after its residual sum (`post`).
 
     `parallel`: attention and feed-forward read one norm and are added together (PaLM). `sandwich`: before and after
-    each sublayer (Gemma 3). `bias: false` leaves LayerNorm without its bias.
+    each sublayer (Gemma 3). `bias: false` leaves LayerNorm without its bias; `zero_centred` weights of RMSNorm are held
+    as their difference from one (Gemma).
     """
 
     kind: Literal["layer", "rms"] = "layer"
     place: Literal["pre", "post", "parallel", "sandwich"] = "pre"
     eps: PositiveFloat = 1e-5
     bias: bool = True
+    zero_centred: bool = False
 
 
 class PositionSpec(Spec):

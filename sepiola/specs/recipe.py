@@ -153,4 +153,6 @@ class RecipeSpec(Spec):
                 raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, seen)}")
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
+        if self.model.language.head.kind == "none":
+            raise ValueError("model.language.head: a model without a head predicts no tokens; set kind: token")
         return self

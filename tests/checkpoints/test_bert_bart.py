@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM, BertModel
 
 import sepiola
+from sepiola.errors import SepiolaError
 
 BERT: dict[str, Any] = {
     "vocab_size": 83,
@@ -76,6 +77,12 @@ def test_bert_agrees_with_transformers(shape: str, kind: Any, tmp_path: Path) ->
     again = kind.from_pretrained(tmp_path / "back").eval()
     with torch.no_grad():
         torch.testing.assert_close(again(input_ids=source)[0], plain, atol=1e-4, rtol=0)
+
+
+def test_an_encoder_is_not_asked_to_write(tmp_path: Path) -> None:
+    shaken(BertModel(BertConfig(**BERT))).save_pretrained(tmp_path)
+    with pytest.raises(SepiolaError, match="it reads and writes no text"):
+        sepiola.load(tmp_path).generate(torch.tensor([[1, 2]]))
 
 
 @pytest.mark.parametrize("shape", BARTS)

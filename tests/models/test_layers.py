@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from sepiola.errors import SpecError
 from sepiola.models.build import build
+from sepiola.models.layers import Seen
 from sepiola.nn.attend import attend, mask_bias
 from sepiola.nn.banded import Band
 from sepiola.specs.base import override
@@ -72,7 +73,7 @@ def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
     read = F.layer_norm(x, (12,), layer.attention_norm.weight, None, layer.attention_norm.eps)
     gate, up = layer.feed_forward.gate_up(read).chunk(2, -1)
     expected = x + layer.attention(read, causal, positions) + layer.feed_forward.down(F.silu(gate) * up)
-    torch.testing.assert_close(layer(x, causal, positions), expected)
+    torch.testing.assert_close(layer(x, Seen(causal, positions)), expected)
 
 
 @pytest.mark.parametrize(

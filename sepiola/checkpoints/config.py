@@ -1,0 +1,32 @@
+"""What the families' configs have in common: the language model they speak of, and the names of activations."""
+
+from __future__ import annotations
+
+from sepiola.errors import CheckpointError
+from sepiola.specs.model import ModelSpec, TransformerSpec
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "silu": "silu",
+}
+
+
+def language_of(spec: ModelSpec) -> TransformerSpec:
+    """The language model of a spec that has one."""
+    assert spec.language is not None
+    return spec.language
+
+
+def activation_from(name: str) -> str:
+    """Our name of a Hub activation. Raises CheckpointError with the names that are known."""
+    if name not in ACTIVATIONS:
+        raise CheckpointError(f"config.json: the activation '{name}' is not known; known: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def activation_to(name: str) -> str:
+    """The Hub's name of one of our activations."""
+    return next(hub for hub, ours in ACTIVATIONS.items() if ours == name)
