@@ -92,20 +92,18 @@ class Row:
 def fill_rows(documents: Sequence[tuple[str, Ids]], tokens: int, seed: int = 0) -> list[Row]:
     """Documents (id and token ids) in an order drawn from `seed`, laid end to end and cut into rows of `tokens`.
 
-    A document that is cut goes on in another row, where its first token is given and not predicted. The last row may
-    be shorter.
+    A document that is cut goes on in another row after its last token, which is given there and not predicted again:
+    a decoder predicts every token once. The last row may be shorter.
     """
     rows: list[Row] = []
     parts: list[Sample] = []
-    room = tokens  # at least 2, so that a row holds what a cut document predicts
+    room = tokens
     for place in np.random.default_rng(seed).permutation(len(documents)):
         name, ids = documents[place]
         at = 0
         while at < len(ids):
             piece = ids[at : at + room]
-            given = 1 if at else 0
-            if len(piece) > given:
-                parts.append(Sample(f"{name}+{at}" if at else name, piece[:given], piece[given:]))
+            parts.append(Sample(f"{name}+{at}" if at else name, ids[max(0, at - 1) : at], piece))
             at, room = at + len(piece), room - len(piece)
             if room == 0:
                 rows.append(Row(parts[0].id, tuple(parts)))
@@ -198,7 +196,7 @@ class Collator:
             labels=labels,
             images=images,
             image_mask=image_mask,
-            tokens=sum(len(part.source) if self.kind == "encoder" else part.length for row in rows for part in row),
+            tokens=sum(int((mask > 0).sum()) for mask in (source_mask, target_mask) if mask is not None),
             labelled=int((labels != IGNORED).sum()),
         )
 

@@ -2,7 +2,7 @@
 1910.10683) and denoising (BART, arXiv 1910.13461).
 
 Each is a function of one sample, whose target is a piece of a document, and a generator; a sample is corrupted anew
-each time it is seen.
+each time it is seen. What stands before the piece (its source) is left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Masking:
     share: float = 0.15
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        ids = _all(sample)
+        ids = np.asarray(sample.target, dtype=np.int64)
         places = np.flatnonzero(~np.isin(ids, list(self.kept)))
         chosen = generator.permutation(places)[: max(1, round(self.share * len(places)))] if len(places) else places
         labels = np.full(len(ids), IGNORED)
@@ -56,7 +56,7 @@ class SpanCorruption:
     mean: float = 3.0
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        ids = _all(sample)
+        ids = np.asarray(sample.target, dtype=np.int64)
         ids = ids[:-1] if len(ids) and ids[-1] == self.end else ids
         hidden = min(max(1, round(self.share * len(ids))), max(1, len(ids) - 1))
         spans = min(max(1, round(hidden / self.mean)), len(self.sentinels), max(1, len(ids) - hidden))
@@ -88,7 +88,7 @@ class Denoising:
     mean: float = 3.0
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        ids = _all(sample)
+        ids = np.asarray(sample.target, dtype=np.int64)
         body = ids[:-1] if len(ids) and ids[-1] == self.end else ids
         ends = np.flatnonzero(self.closing[body]) + 1
         sentences = [s for s in np.split(body, ends) if len(s)]
@@ -116,11 +116,6 @@ class Denoising:
             if place < len(ids) and not gone[place]:
                 source.append(int(ids[place]))
         return source
-
-
-def _all(sample: Sample) -> np.ndarray:
-    """All tokens of a piece of a document, what is given and what is predicted."""
-    return np.asarray([*sample.source, *sample.target], dtype=np.int64)
 
 
 def _cut(tokens: int, pieces: int, generator: Generator) -> list[int]:

@@ -97,10 +97,11 @@ def _continuations(writer: Writer, texts: dict[str, list[str]]) -> list[dict[str
     found = []
     for language, documents in texts.items():
         step = max(1, len(documents) // CONTINUED)
-        for document in documents[::step][:CONTINUED]:
+        for seed, document in enumerate(documents[::step][:CONTINUED]):
             cut = PROMPT_CHARACTERS.get(language, 80)
+            how = Sampling(temperature=TEMPERATURE, top_p=TOP_P, seed=seed)
             prompt = Example("prompt", (Message("user", (document[:cut],)),), "")
-            written = writer.write([prompt], sampling=Sampling(temperature=TEMPERATURE, top_p=TOP_P))[0][0]
+            written = writer.write([prompt], sampling=how)[0][0]
             read = {"prompt": document[:cut], "text": document[cut : 4 * cut]}
             found.append({"language": language, **read, "written": written})
     return found

@@ -178,4 +178,6 @@ class RecipeSpec(Spec):
                 )
             if stage.objective == "language-modelling" and kind == "encoder":
                 raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
+        if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
+            raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
         return self

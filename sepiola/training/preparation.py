@@ -48,7 +48,8 @@ def check_lengths(spec: TransformerSpec, samples: Sequence[Sample | Row]) -> Non
                 f"sample {sample.id}: token {largest} is outside the model's vocabulary of "
                 f"{spec.vocabulary}; the tokenizer is another model's"
             )
-        longest = sample.length if spec.kind == "decoder" else max(len(sample.source), len(sample.target))
+        read = max(1, len(sample.source))
+        longest = read + len(sample.target) - 1 if spec.kind == "decoder" else max(read, len(sample.target))
         if learned is not None and longest > learned:
             raise TrainingError(
                 f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower "
