@@ -69,7 +69,7 @@ class Stack(nn.Module):
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
-        self.all_near = all(layer.attention.window is not None for layer in self.layers)
+        self.all_near = all(attention.of_layer(index).window is not None for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(

@@ -57,7 +57,7 @@ def test_a_band_is_dense_attention_under_a_mask(window: int, tokens: int, segmen
 
 
 class Made(TorchDispatchMode):
-    """Counts the elements of all tensors that operators make, views of others left out; `largest` is the most of one."""
+    """Counts the elements of the tensors that operators make, views left out; `largest` is the most of one."""
 
     def __init__(self) -> None:
         super().__init__()
