@@ -74,5 +74,5 @@ class _Span(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, total: Tensor) -> tuple[Tensor, None, None]:
-        total[:, :, ctx.span] += grad
+        total[:, :, ctx.span] += grad  # in place: the last span gets fresh zeros, the others what the next returned
         return total, None, None

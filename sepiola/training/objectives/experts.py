@@ -50,11 +50,10 @@ def routing_loss(collected: RouterLogits, batch: Batch, spec: FeedForwardSpec) -
     to that of its decoder. A load is balanced within one batch, for the loss is a product of two means over it: batches
     that a step accumulates are each balanced, and the sum is not quite the loss of one large batch.
     """
-    real = {"encoder": batch.source_mask, "decoder": batch.real}
     total: Tensor | float = 0.0
     for stack, layers in collected.items():
         if layers:
-            mask = real[stack]
+            mask = batch.source_mask if stack == "encoder" else batch.real
             logits = torch.cat([layer if mask is None else layer[mask.flatten() > 0] for layer in layers])
             total = total + spec.balance_loss * balance_loss(logits, spec.chosen)
             total = total + spec.router_z_loss * router_z_loss(logits)
