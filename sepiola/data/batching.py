@@ -134,6 +134,13 @@ class Batch:
     tokens: int
     labelled: int
 
+    @property
+    def real(self) -> Tensor:
+        """Which tokens of `target` are no padding `(batch, target tokens)`: every sample ends with a label."""
+        if self.target_mask is not None:
+            return self.target_mask > 0
+        return (self.labels != IGNORED).flip(1).cumsum(1).flip(1) > 0
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -69,6 +69,7 @@ class Stack(nn.Module):
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
+        self.all_near = all(attention.of_layer(index).window is not None for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -84,7 +85,9 @@ class Stack(nn.Module):
         tokens = x.shape[1]
         past = state.length if state is not None else 0
         positions = _positions(segments, past, tokens, x.device)
-        bias = self._bias(segments, past, tokens, x)
+        band = self._band(segments, past, tokens)
+        bias = None if band is not None and self.all_near else self._bias(segments, past, tokens, x)
+        near = self._narrowed(bias, past, x) if band is None else band
         if state is not None and state.context is not None:
             contexts: Sequence[KeysValues | None] = state.context
             context_bias = state.context_bias
@@ -94,7 +97,6 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
-        near = self._near(bias, segments, past, x)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
             own = bias if layer.attention.window is None else near
             x = layer(x, Seen(own, positions, cache, keys_values, context_bias))
@@ -123,13 +125,17 @@ class Stack(nn.Module):
         bias = self.relative(tokens, past + tokens, past).to(x.dtype)
         return bias if mask is None else bias + mask
 
-    def _near(self, bias: Tensor | None, segments: Tensor | None, past: int, x: Tensor) -> Tensor | Band | None:
-        """What layers with a window see: a band when the text is long, else the bias narrowed to the window."""
+    def _band(self, segments: Tensor | None, past: int, tokens: int) -> Band | None:
+        """What layers with a window see of a long text; a short one is seen through a narrowed bias."""
+        if self.window is None or past > 0 or tokens < 2 * self.window or self.relative is not None:
+            return None
+        return Band(self.window, segments)
+
+    def _narrowed(self, bias: Tensor | None, past: int, x: Tensor) -> Tensor | None:
+        """The bias without the keys beyond the window."""
         tokens = x.shape[1]
         if self.window is None or tokens == 1:  # one query's keys are cut to the window
             return bias
-        if past == 0 and tokens >= 2 * self.window and self.relative is None:
-            return Band(self.window, segments)
         behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
             past + tokens, device=x.device
         )

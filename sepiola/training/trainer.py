@@ -229,7 +229,7 @@ class Trainer:
                 value = outcome.loss_sum.item()
                 if not abs(value) < float("inf"):
                     self._refuse("the loss", before, batch)
-                (outcome.loss_sum / labelled).backward()
+                (outcome.total / labelled).backward()
                 total += value
         return total
 
