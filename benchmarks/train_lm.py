@@ -15,7 +15,7 @@ from argparse import Namespace
 from typing import Any
 
 import torch
-from measure import alternate, matmul_rate, parser, peak_memory_gb, ratio, report, seconds_of
+from measure import alternate, matmul_rate, parser, peak_memory_gb, ratio, report
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM

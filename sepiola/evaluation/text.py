@@ -76,7 +76,7 @@ def nats(model: Any, documents: Sequence[Sequence[int]], console: Console | None
             inputs[row, : len(read)] = torch.tensor(read)
             labels[row, : len(wanted)] = torch.tensor(wanted)
         states, matrix = model.head.operands(model.states(inputs.to(device)))
-        total += float(linear_cross_entropy(states, matrix, labels.to(device)))
+        total += float(linear_cross_entropy(states, matrix, labels.to(device))[0])
     return total
 
 

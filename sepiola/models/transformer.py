@@ -21,6 +21,7 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.nn.precision import product_dtype
 from sepiola.specs.model import AttentionSpec, PositionSpec, TransformerSpec
 
 
@@ -117,7 +118,7 @@ class Stack(nn.Module):
             causal=past if self.causal else None,
             queries=tokens,
             keys=past + tokens,
-            dtype=x.dtype,
+            dtype=product_dtype(x) if self.relative is None else x.dtype,
             device=x.device,
         )
         if self.relative is None:
@@ -139,8 +140,9 @@ class Stack(nn.Module):
         behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
             past + tokens, device=x.device
         )
-        far = torch.zeros(behind.shape, dtype=x.dtype, device=x.device)
-        far = far.masked_fill_(behind >= self.window, torch.finfo(x.dtype).min)[None, None]
+        dtype = product_dtype(x) if bias is None else bias.dtype
+        far = torch.zeros(behind.shape, dtype=dtype, device=x.device)
+        far = far.masked_fill_(behind >= self.window, torch.finfo(dtype).min)[None, None]
         return far if bias is None else torch.minimum(bias, far)
 
     def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:
@@ -152,7 +154,7 @@ class Stack(nn.Module):
             causal=None,
             queries=x.shape[1],
             keys=context_segments.shape[1],
-            dtype=x.dtype,
+            dtype=product_dtype(x),
             device=x.device,
         )
 
