@@ -1,7 +1,8 @@
 """Plain text for tokenizers and language models: every `.txt` and `.txt.gz` under a folder, cut into documents.
 
 A document is a run of paragraphs of one file, about as long as asked. Which split it falls into is decided by its own
-text, so the same text stands on one side only, and a paragraph that came before is dropped wherever it comes again.
+text. A paragraph of which half has been read before (a poem under another title, a licence) is dropped, so that
+held-out text does not stand in the training text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SPLITS = ["train", "validation", "test"]
 _LICENCE = re.compile(r"\A.*?\*\*\* ?START OF[^\n]*\n|\n\*\*\* ?END OF.*\Z", re.DOTALL)  # Project Gutenberg's
 _LABEL = re.compile(r"\t\d+$", re.MULTILINE)  # `headline<TAB>class`, as THUCNews writes it
 _PARAGRAPH = re.compile(r"\n[ \t\r\u3000]*\n\s*")
-REPEATED = 32  # a paragraph as long as this is kept once; shorter ones may well recur
+REPEATED = 32  # characters from which on a paragraph is kept once; shorter ones may well recur
 
 
 def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 100) -> list[Example]:
@@ -60,14 +61,13 @@ def _paragraphs(text: str, characters: int, seen: set[bytes]) -> Iterator[str]:
     """What blank lines part; the lines of one that is too long. Those that came before are left out."""
     for block in _PARAGRAPH.split(text):
         for paragraph in [block] if len(block) <= characters else block.split("\n"):
-            paragraph = paragraph.strip("\n")
-            if len(paragraph) >= REPEATED:
-                digest = _digest(paragraph)
-                if digest in seen:
-                    continue
-                seen.add(digest)
-            if paragraph.strip():
-                yield paragraph
+            lines = {_digest(line): len(line) for line in paragraph.split("\n") if line.strip()}
+            length = sum(lines.values())
+            again = sum(characters for digest, characters in lines.items() if digest in seen)
+            if length >= REPEATED:
+                seen.update(lines)
+            if lines and (length < REPEATED or 2 * again < length):
+                yield paragraph.strip("\n")
 
 
 def _documents(paragraphs: Iterator[str], characters: int) -> Iterator[str]:
