@@ -195,9 +195,9 @@ class Model:
         if self.rationale is not None:
             self.rationale.save(Path(folder) / RATIONALE)
 
-    def save_hub(self, folder: str | Path) -> None:
-        """Writes the Hub's layout, which `transformers` loads."""
-        hub.save(Path(folder), self.network, self.spec)
+    def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
+        """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
+        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
         if self.tokenizer is not None:
             store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
 
@@ -210,8 +210,7 @@ def load(path_or_hub_id: str | Path, *, dtype: torch.dtype = torch.float32, devi
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder)
-    network = network.to(device=device, dtype=dtype)
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device)
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None

@@ -30,7 +30,7 @@ from sepiola.evaluation.benchmarks import evaluate
 from sepiola.evaluation.report import write_report
 from sepiola.facade import Model
 from sepiola.generation.eyes import EyeFeatures
-from sepiola.models.build import assemble, build
+from sepiola.models.build import build, outline
 from sepiola.models.multimodal import FusedModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.answer import Answer
@@ -207,7 +207,7 @@ class Run:
         from sepiola.facade import load
 
         loaded = load(self.recipe.weights)
-        store.check_fit(build(self.spec), loaded.network.state_dict(), self.recipe.weights)
+        store.check_fit(outline(self.spec), loaded.network.state_dict(), self.recipe.weights)
         return loaded.network
 
     def trained(self, name: str) -> nn.Module:
@@ -262,8 +262,7 @@ class Run:
 
     @cached_property
     def _patches(self) -> int:
-        with torch.device("meta"):
-            network: Any = assemble(self.spec)
+        network: Any = outline(self.spec)
         return int(network.vision.patches)
 
     def _sight(

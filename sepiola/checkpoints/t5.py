@@ -8,12 +8,14 @@ checkpoint holds: a separate `lm_head` is honoured, whatever the config says.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, Read, later, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -94,15 +96,11 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or reference one."""
     language = language_of(spec)
-    state = dict(state)
-    if language.tied:
-        state.pop("lm_head.weight", None)
-    if spec.bridge is not None and "mha_layer.in_proj_bias" in state:
-        _take_apart(state, language.width)
-    return rows_to_ours(state, _table(spec))
+    state = renamed(state, lambda name: None if language.tied and name == "lm_head.weight" else name)
+    return rows_to_ours(_taken_apart(state, language.width) if spec.bridge is not None else state, _table(spec))
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -117,10 +115,19 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return result
 
 
-def _take_apart(state: dict[str, Tensor], width: int) -> None:
+def _taken_apart(state: Mapping[str, Tensor], width: int) -> LazyTensors:
+    """The projections of the reference's attention: queries, and keys with values."""
+    reads = later(state)
     for kind in ("weight", "bias"):
-        q, kv = state.pop(f"mha_layer.in_proj_{kind}").split([width, 2 * width])
-        state[f"mha_layer.q.{kind}"], state[f"mha_layer.kv.{kind}"] = q, kv
+        whole = reads.pop(f"mha_layer.in_proj_{kind}", None)
+        if whole is not None:
+            reads[f"mha_layer.q.{kind}"] = partial(_rows, whole, slice(0, width))
+            reads[f"mha_layer.kv.{kind}"] = partial(_rows, whole, slice(width, None))
+    return LazyTensors(reads)
+
+
+def _rows(read: Read, rows: slice) -> Tensor:
+    return read()[rows]
 
 
 def _table(spec: ModelSpec) -> list[Row]:
