@@ -135,7 +135,10 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, s
     """Writes a safetensors file under a temporary name and renames it; a full disk leaves the old file whole."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # safetensors 0.8 writes files that their owner alone may read
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary), metadata=metadata)
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)
