@@ -28,7 +28,7 @@ from sepiola.data.readers import read_spec
 from sepiola.errors import SpecError, TrainingError
 from sepiola.evaluation.benchmarks import evaluate
 from sepiola.evaluation.report import write_report
-from sepiola.facade import Model
+from sepiola.facade import Model, load
 from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.multimodal import FusedModel
@@ -40,6 +40,7 @@ from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training import lora
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.trainer import Trainer
 
@@ -91,8 +92,7 @@ class Run:
         self._gather_metrics()
         model = self.model()
         model.save(self.folder / "checkpoint")
-        report = self.evaluate(model)
-        return report
+        return self.evaluate(model)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -187,6 +187,9 @@ class Run:
         trainer.run(resume=True)
         if validation:
             trainer.load_best()
+        if trainer.adapter is not None:
+            lora.save(trainer.adapter, folder / "adapter", self._base(stage))
+            lora.merge(trainer.adapter)
         store.save(folder / "checkpoint", network, self.spec)
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
@@ -200,15 +203,18 @@ class Run:
 
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
-        if stage.start is not None and self.runs(self.stages[stage.start]):
-            return self.trained(stage.start)
-        if self.recipe.weights is None:
+        base = self._base(stage)
+        if base is None:
             return build(self.spec, seed=self.recipe.seed)
-        from sepiola.facade import load
+        network = load(base).network
+        store.check_fit(outline(self.spec), network.state_dict(), base)
+        return network
 
-        loaded = load(self.recipe.weights)
-        store.check_fit(outline(self.spec), loaded.network.state_dict(), self.recipe.weights)
-        return loaded.network
+    def _base(self, stage: StageSpec) -> str | None:
+        """Where the weights lie that the stage begins with; None where they are drawn."""
+        if stage.start is not None and self.runs(self.stages[stage.start]):
+            return str(self.stage_folder(self.stages[stage.start]) / "checkpoint")
+        return self.recipe.weights
 
     def trained(self, name: str) -> nn.Module:
         """The network of a stage that is done."""

@@ -38,14 +38,27 @@ class TokenizerSpec(Spec):
         return self
 
 
+class LoraSpec(Spec):
+    """An adapter of low rank (LoRA, arXiv 2106.09685): each linear `W` becomes `W + alpha / rank · B A`; A and B learn.
+
+    `targets` name linears as they end (`qkv`, or `attention.qkv`); absent, every linear that can bear an adapter does.
+    """
+
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16.0
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+
 class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are. `rationales` says
-    whether a format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model
-    writes (`generated`). Length: `steps` or `epochs`, one of the two. The objective `detection` teaches the eye alone
-    to tell what is in a picture: the examples' `objects`, or the answers to questions that recur.
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions out
+    (`QCM-LE`); absent, examples are used as they are. `rationales` says whether a format that reads a rationale gets
+    the dataset's (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or
+    `epochs`, one of the two. The objective `detection` teaches the eye alone to tell what is in a picture: the
+    examples' `objects`, or the answers to questions that recur.
     """
 
     name: str
@@ -55,6 +68,7 @@ class StageSpec(Spec):
     format: str | None = None
     start: str | None = None
     learn: tuple[Part, ...] = ("language", "vision", "bridge")
+    lora: LoraSpec | None = None
     rationales: Literal["gold", "generated"] = "gold"
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None

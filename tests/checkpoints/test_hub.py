@@ -193,6 +193,7 @@ if sys.argv[2] == "offline":
         raise AssertionError("the network was asked")
     socket.getaddrinfo = socket.socket.connect = refuse
 model = sepiola.load(sys.argv[1])
+assert "torch._dynamo" not in sys.modules, "a load imports torch's compiler: seconds, and 80 MB"
 print(sum(p.double().sum().item() for p in model.parameters()))
 """
 
