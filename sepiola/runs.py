@@ -207,7 +207,7 @@ class Run:
         if base is None:
             return build(self.spec, seed=self.recipe.seed)
         network = load(base).network
-        store.check_fit(outline(self.spec), network.state_dict(), base)
+        store.check_fit(outline(self.spec), {n: v.shape for n, v in network.state_dict().items()}, base)
         return network
 
     def _base(self, stage: StageSpec) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
-from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -84,9 +84,9 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; a checkpoint without a bias of the logits has none to add."""
     named = rows_to_ours(renamed(state, _whole), _table(spec))
     if "head.bias" in named:
-        return changed(named, {"head.bias": Tensor.flatten})
+        return with_changes(named, {"head.bias": Tensor.flatten})
     vocabulary = language_of(spec).vocabulary
-    return LazyTensors({**later(named), "head.bias": lambda: named["embedding.weight"].new_zeros(vocabulary)})
+    return LazyTensors({**later(named), "head.bias": [lambda: named["embedding.weight"].new_zeros(vocabulary)]})
 
 
 def _whole(name: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.lazy import LazyTensors, changed, renamed
+from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -76,7 +76,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
     kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("vision_model."))
-    return changed(
+    return with_changes(
         rows_to_ours(kept, _table(vit_of(spec))),
         {
             "patch_embedding.weight": flat_patches,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
-from sepiola.checkpoints.lazy import LazyTensors, Read, later
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import WEIGHTS, from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
@@ -187,7 +187,7 @@ def read_state(folder: Path) -> LazyTensors:
         if not index.is_file() and not (folder / name).is_file():
             continue
         files = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else [name]
-        reads: dict[str, Read] = {}
+        reads: dict[str, Pieces] = {}
         for file in files:
             reads |= later(read(folder / file))
         return LazyTensors(reads)

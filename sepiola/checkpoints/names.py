@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import torch
 from torch import Tensor
 
-from sepiola.checkpoints.lazy import LazyTensors, Read, later
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, changed, later
 
 
 @dataclass(frozen=True)
@@ -34,19 +32,15 @@ class Row:
 def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> LazyTensors:
     """Our state dict from a Hub one. A row of which a Hub tensor is missing is left out, and so reported as missing."""
     left = later(state)
-    result: dict[str, Read] = {}
+    result: dict[str, Pieces] = {}
     for row in table:
         for name in row.also:
             if name in left and (name in row.hub or row.hub[0] in left):
                 left.pop(name)
         if all(name in left for name in row.hub):
-            result[row.ours] = partial(_stack, [left.pop(name) for name in row.hub], row.turned)
+            reads = [read for name in row.hub for read in left.pop(name)]
+            result[row.ours] = [changed(read, Tensor.t) for read in reads] if row.turned else reads
     return LazyTensors({**result, **left})
-
-
-def _stack(reads: Sequence[Read], turned: bool) -> Tensor:
-    parts = [read().t() if turned else read() for read in reads]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def to_hub(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tensor]:

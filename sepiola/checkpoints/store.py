@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def load(
 
 def from_state(
     spec: ModelSpec,
-    state: Mapping[str, Tensor],
+    state: LazyTensors,
     source: str,
     *,
     dtype: torch.dtype | None = None,
@@ -62,31 +62,36 @@ def from_state(
     """
     model = outline(spec)
     own = model.state_dict()
-    if own.keys() != state.keys():
-        check_fit(model, state, source)
+    check_fit(model, {name: state.shape(name) for name in state}, source)
     placed: dict[str, Tensor] = {}
     for name in sorted(own, key=lambda name: -own[name].numel()):  # the largest come while memory is emptiest
-        tensor = state[name]
-        if tensor.shape != own[name].shape:
-            check_fit(model, state, source)
-        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-        placed[name] = torch.empty(tensor.shape, dtype=kind, device=device).copy_(tensor)
-        del tensor
+        placed[name] = _place(state.pieces(name), own[name].shape, dtype, device)
     model.load_state_dict(placed, strict=True, assign=True)
     if len({tensor.dtype for tensor in placed.values() if tensor.is_floating_point()}) > 1:
         model = model.to(torch.float32)
     return model.requires_grad_(True).eval()
 
 
-def check_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def _place(
+    pieces: Sequence[Tensor], shape: torch.Size, dtype: torch.dtype | None, device: torch.device | str
+) -> Tensor:
+    kind = dtype if dtype is not None and pieces[0].is_floating_point() else pieces[0].dtype
+    place = torch.empty(shape, dtype=kind, device=device)
+    rows = place.split([len(piece) for piece in pieces]) if len(pieces) > 1 else [place]
+    for row, piece in zip(rows, pieces, strict=True):
+        row.copy_(piece)
+    return place
+
+
+def check_fit(model: nn.Module, shapes: Mapping[str, torch.Size], source: str) -> None:
     """Raises CheckpointError that lists missing and unexpected tensors and shapes that differ."""
     own = model.state_dict()
-    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in state]
-    faults += [f"unexpected tensor {name} {tuple(state[name].shape)}" for name in state if name not in own]
+    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in shapes]
+    faults += [f"unexpected tensor {name} {tuple(shapes[name])}" for name in shapes if name not in own]
     faults += [
-        f"{name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+        f"{name} has shape {tuple(shapes[name])}, expected {tuple(own[name].shape)}"
         for name in own
-        if name in state and state[name].shape != own[name].shape
+        if name in shapes and shapes[name] != own[name].shape
     ]
     if faults:
         shown = "\n  ".join(faults[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
@@ -99,7 +104,7 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
 def read_tensors(path: Path) -> LazyTensors:
     """The tensors of a safetensors file, read as they are asked for. Raises CheckpointError when it is damaged."""
     file = _TensorFile(path)
-    return LazyTensors({name: partial(file.read, name) for name in file.names})
+    return LazyTensors({name: [partial(file.read, name)] for name in file.names})
 
 
 class _TensorFile:

@@ -8,14 +8,13 @@ checkpoint holds: a separate `lm_head` is honoured, whatever the config says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
-from sepiola.checkpoints.lazy import LazyTensors, Read, later, renamed
+from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -119,15 +118,10 @@ def _taken_apart(state: Mapping[str, Tensor], width: int) -> LazyTensors:
     """The projections of the reference's attention: queries, and keys with values."""
     reads = later(state)
     for kind in ("weight", "bias"):
-        whole = reads.pop(f"mha_layer.in_proj_{kind}", None)
-        if whole is not None:
-            reads[f"mha_layer.q.{kind}"] = partial(_rows, whole, slice(0, width))
-            reads[f"mha_layer.kv.{kind}"] = partial(_rows, whole, slice(width, None))
+        for whole in reads.pop(f"mha_layer.in_proj_{kind}", ()):
+            reads[f"mha_layer.q.{kind}"] = [changed(whole, lambda rows: rows[:width])]
+            reads[f"mha_layer.kv.{kind}"] = [changed(whole, lambda rows: rows[width:])]
     return LazyTensors(reads)
-
-
-def _rows(read: Read, rows: slice) -> Tensor:
-    return read()[rows]
 
 
 def _table(spec: ModelSpec) -> list[Row]:
