@@ -23,7 +23,7 @@ from sepiola.data.batching import BatchSampler, Collator, Sample
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.memory import keep_pages
 from sepiola.training.objectives.language_modelling import language_modelling
-from sepiola.training.preparation import optimizer_for
+from sepiola.training.optimizers import optimizer_for
 
 
 class Ours:

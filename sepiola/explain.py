@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sepiola.models.build import assemble, parameter_counts
-from sepiola.runs import DataCache, Run
+from sepiola.results import DataCache
+from sepiola.runs import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.estimate import estimate
 from sepiola.training.recipes import ComparisonSpec
@@ -57,7 +58,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
         return {
             "name": recipe.name,
             "eyes": recipe.eyes,
-            "strategy": recipe.strategy.kind,
+            "strategy": recipe.strategy.kind if recipe.strategy else None,
             "parameters": counts,
             "stages": stages,
             "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation],
@@ -69,7 +70,8 @@ def print_explanation(found: Mapping[str, Any], console: Console) -> None:
     for run in found["runs"]:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
         console.print(
-            f"[bold]{run['name']}[/bold]: {run['strategy']}, {'with eyes' if run['eyes'] else 'blind'}; "
+            f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
+            f"{'with eyes' if run['eyes'] else 'blind'}; "
             f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
         )
         table = Table("stage", "format", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")

@@ -6,7 +6,6 @@ name or a spec and draws fresh weights.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub, store
-from sepiola.data.example import Example, Message, Question
+from sepiola.data.example import Example, Message, Question, language_of
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.engine import Engine, Prompt
@@ -137,13 +136,12 @@ class Model:
         first.
         """
         pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
-        language = "zh" if re.search(r"[\u4e00-\u9fff]", question) else "en"
         example = Example(
             "question",
             (Message("user", (*map(ImageRef.of, pictures), question)),),
             "",
             Question(question, tuple(choices), hint=hint),
-            {"language": language},
+            {"language": language_of(question)},
         )
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output

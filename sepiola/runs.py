@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,45 +18,27 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from sepiola.answers import answer_all, benchmark_of, pick_samples, spread
 from sepiola.checkpoints import store
-from sepiola.data.batching import FeatureRows, Sample
+from sepiola.data.batching import FeatureRows, Row, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
-from sepiola.data.readers import read_spec
 from sepiola.errors import SpecError, TrainingError
-from sepiola.evaluation.benchmarks import evaluate
-from sepiola.evaluation.report import write_report
 from sepiola.facade import Model, load
 from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.multimodal import FusedModel
 from sepiola.models.vision.pixels import to_pixels
-from sepiola.reasoning.answer import Answer
-from sepiola.specs.base import read_yaml, write_yaml
-from sepiola.specs.model import ModelSpec
+from sepiola.results import DataCache, evaluate
+from sepiola.specs.base import read_yaml
+from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
+from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.trainer import Trainer
-
-BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
-
-
-class DataCache:
-    """Examples of each data spec, read once however many arms use them."""
-
-    def __init__(self) -> None:
-        self._examples: dict[str, list[Example]] = {}
-
-    def read(self, spec: DataSpec) -> list[Example]:
-        key = spec.model_dump_json()
-        if key not in self._examples:
-            self._examples[key] = read_spec(spec)
-        return self._examples[key]
 
 
 class Run:
@@ -92,7 +73,7 @@ class Run:
         self._gather_metrics()
         model = self.model()
         model.save(self.folder / "checkpoint")
-        return self.evaluate(model)
+        return evaluate(self.recipe, model, self.data, self.folder, self.console)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -107,12 +88,13 @@ class Run:
         data = {stage.data.model_dump_json(): stage.data for stage in self.recipe.stages}
         examples = (e for key in sorted(data) for e in self.data.read(data[key]))
         laid_out = (e if e.question is None else whole.apply(e) for e in examples)
-        texts = [text for e in laid_out for text in (e.prompt, e.target)]
-        key = _digest([spec.model_dump(), hashlib.sha256("\0".join(texts).encode()).hexdigest()])
+        texts = [text for e in laid_out for text in (e.prompt, e.target) if text]
+        extra = extra_tokens([stage.objective for stage in self.recipe.stages])
+        key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
             if not path.is_file():
-                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0).to_json())
+                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, extra).to_json())
         return Tokenizer.load(path)
 
     @cached_property
@@ -181,6 +163,7 @@ class Run:
             device=self.device,
             features=features,
             pixels=pixels,
+            noise=noise_of(stage.objective, self.tokenizer, self._language.tokens),
             console=self.console,
             tensorboard=True,
         )
@@ -222,8 +205,8 @@ class Run:
 
     @property
     def _rationale_stage(self) -> StageSpec | None:
-        name = self.recipe.strategy.rationale
-        return self.stages[name] if name is not None else None
+        how = self.recipe.strategy
+        return self.stages[how.rationale] if how is not None and how.rationale is not None else None
 
     def _gold_format(self, stage: StageSpec) -> str | None:
         """The format whose targets are the gold rationales that this stage reads."""
@@ -248,7 +231,7 @@ class Run:
             layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])
         ]
 
-    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Sample]:
+    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> Sequence[Sample | Row]:
         """The stage's samples of some data. With `gold`, generated rationales are stood in for by the dataset's.
 
         Raises TrainingError when no record holds what the format asks for.
@@ -262,9 +245,22 @@ class Run:
                 f"stage '{stage.name}': no example of {data.reader} ({data.split}) holds what the "
                 f"format {stage.format} asks for"
             )
+        if is_plain(laid_out):
+            return pretraining_samples(
+                laid_out,
+                self.tokenizer,
+                self._language.tokens,
+                window=stage.target_tokens,
+                packed=stage.packed,
+                seed=self.recipe.seed,
+            )
+        close = self._language.kind == "encoder-decoder"
+        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes)
+
+    @property
+    def _language(self) -> TransformerSpec:
         assert self.spec.language is not None
-        close = self.spec.language.kind == "encoder-decoder"
-        return encode(laid_out, self.tokenizer, self.spec.language.tokens, close=close, eyes=self.recipe.eyes)
+        return self.spec.language
 
     @cached_property
     def _patches(self) -> int:
@@ -290,8 +286,10 @@ class Run:
     # ---------------------------------------------------------------------------------- answering, evaluation
 
     def model(self) -> Model:
-        """The trained model with its way of answering."""
+        """The trained model with its way of answering, if it has one."""
         how = self.recipe.strategy
+        if how is None:
+            return self._facade(self.trained(self.recipe.stages[-1].name))
         answer = self.stages[how.answer]
         if answer.format is None:
             raise SpecError(f"strategy.answer: stage '{answer.name}' has no format, so it answers no questions")
@@ -328,47 +326,6 @@ class Run:
     def _facade(self, network: nn.Module, how: AnsweringSpec | None = None, first: Model | None = None) -> Model:
         look = self._eye(network).look if isinstance(network, FusedModel) and network.vision is not None else None
         return Model(network.to(self.device), self.spec, self.tokenizer, how, first, look)
-
-    def evaluate(self, model: Model) -> dict[str, Any]:
-        """Answers every evaluation set, writes the report, and returns it: the first set's figures at the top."""
-        sets = []
-        samples: list[tuple[Example, Answer]] = []
-        for spec in self.recipe.evaluation:
-            examples = self.data.read(spec)
-            answers = answer_all(model, examples, self.console, f"{spec.reader} {spec.split}")
-            self._write_answers(spec, answers)
-            figures = evaluate(benchmark_of(spec), examples, answers, self._baseline_questions(spec))
-            sets.append({"data": spec.reader, "split": spec.split, **figures})
-            samples = samples or pick_samples(examples, answers)
-        report: dict[str, Any] = {
-            "title": self.recipe.name,
-            "description": self.recipe.description,
-            "seed": self.recipe.seed,
-            "eyes": self.recipe.eyes,
-            **(sets[0] if sets else {}),
-            "evaluations": sets,
-            "recipe": write_yaml(self.recipe.model_dump(mode="json", exclude_defaults=True)),
-        }
-        if sets:
-            report["rows"] = [
-                {"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}}
-                for s in sets
-            ]
-        write_report(self.folder, report, samples, self.folder / "metrics.jsonl")
-        return report
-
-    def _write_answers(self, spec: DataSpec, answers: Sequence[Answer]) -> None:
-        """Every answer as it came, one JSON line each, in `answers-DATASET-SPLIT.jsonl`."""
-        lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
-        store.write_text(self.folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
-
-    def _baseline_questions(self, spec: DataSpec) -> list[Example]:
-        """What the text baselines learn from: all questions of this dataset that the stages trained on."""
-        seen: dict[str, Example] = {}
-        for stage in self.recipe.stages:
-            if stage.data.reader == spec.reader:
-                seen |= {e.id: e for e in self.data.read(stage.data) if e.question is not None}
-        return spread(list(seen.values()), BASELINE_QUESTIONS)
 
     def _gather_metrics(self) -> None:
         """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""

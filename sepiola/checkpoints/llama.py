@@ -64,8 +64,7 @@ def spec_from_config(
             "activation": activation_from(activation),
             "gated": True,
             "bias": config.get("mlp_bias", False),
-            "experts": config.get("num_local_experts"),
-            "chosen": config.get("num_experts_per_tok") or 2,
+            **_experts(config),
         },
         "norm": {"kind": "rms", "eps": config.get("rms_norm_eps", 1e-6)},
         "positions": {"kind": "rotary", **_bases(config)},
@@ -78,6 +77,17 @@ def spec_from_config(
         language["embedding_scale"] = config["hidden_size"] ** 0.5
         language["attention"]["scale"] = config.get("query_pre_attn_scalar", 256) ** -0.5
     return ModelSpec.parse({"name": kind, "family": kind, "language": language}, "config.json")
+
+
+def _experts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How many experts there are, how many are chosen, and the weight of the loss that balances them."""
+    if not config.get("num_local_experts"):
+        return {}
+    return {
+        "experts": config["num_local_experts"],
+        "chosen": config.get("num_experts_per_tok", 2),
+        "balance_loss": config.get("router_aux_loss_coef", 0.0),
+    }
 
 
 def _windows(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +160,11 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "sliding_window": attention.window,
     }
     if ff.experts is not None:
-        config |= {"num_local_experts": ff.experts, "num_experts_per_tok": ff.chosen}
+        config |= {
+            "num_local_experts": ff.experts,
+            "num_experts_per_tok": ff.chosen,
+            "router_aux_loss_coef": ff.balance_loss,
+        }
     if spec.family == GEMMA:
         config |= {
             "hidden_activation": activation,

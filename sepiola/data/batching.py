@@ -3,8 +3,8 @@
 A sample is a question in token ids; a batch is what a model reads. One layout serves both kinds of model:
 `target` holds the decoder's inputs and `labels` what each of them must predict. An encoder-decoder reads the
 question in `source`; a decoder reads question and answer in one row, `source` is None, and only the answer is
-labelled. Packing lays several samples of a batch into one row; segment numbers keep them from seeing each
-other.
+labelled; an encoder reads a row in `source` and predicts at its places in `target`. Packing lays several samples into
+one row; segment numbers keep them from seeing each other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sepiola.data.image import ImageRef
@@ -23,8 +24,12 @@ from sepiola.specs.model import SpecialTokens
 
 IGNORED = -100
 
+Ids = Sequence[int] | NDArray[np.int64]
+
 # The images of each sample to its features, `(patches, width)`; `(0, width)` where there is no image.
 FeatureRows = Callable[[Sequence[Sequence[ImageRef]]], list[Tensor]]
+# A sample as an objective wants it (`sepiola.data.noise`), drawn anew each time it is seen.
+Noise = Callable[["Sample", np.random.Generator], "Sample"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Sample:
     """Token ids of one example: `source` is read, `target` (which ends with the end token) is written."""
 
     id: str
-    source: Sequence[int]
-    target: Sequence[int]
+    source: Ids
+    target: Ids
     images: tuple[ImageRef, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,6 +49,11 @@ class Sample:
     def length(self) -> int:
         """Tokens in all."""
         return len(self.source) + len(self.target)
+
+    @property
+    def parts(self) -> tuple[Sample, ...]:
+        """What stands in this sample's row: itself."""
+        return (self,)
 
     def cut(self, source_tokens: int, target_tokens: int) -> Sample:
         """The sample, no longer than this.
@@ -60,6 +70,47 @@ class Sample:
             target = tuple(target[:target_tokens])
         whole = source is self.source and target is self.target
         return self if whole else replace(self, source=source, target=target)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Several samples that stand in one row and do not see each other."""
+
+    id: str
+    parts: tuple[Sample, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return sum(part.length for part in self.parts)
+
+    def cut(self, source_tokens: int, target_tokens: int) -> Row:
+        """The row with each of its samples no longer than this."""
+        return replace(self, parts=tuple(part.cut(source_tokens, target_tokens) for part in self.parts))
+
+
+def fill_rows(documents: Sequence[tuple[str, Ids]], tokens: int, seed: int = 0) -> list[Row]:
+    """Documents (id and token ids) in an order drawn from `seed`, laid end to end and cut into rows of `tokens`.
+
+    A document that is cut goes on in another row after its last token, which is given there and not predicted again:
+    a decoder predicts every token once. The last row may be shorter.
+    """
+    rows: list[Row] = []
+    parts: list[Sample] = []
+    room = tokens
+    for place in np.random.default_rng(seed).permutation(len(documents)):
+        name, ids = documents[place]
+        at = 0
+        while at < len(ids):
+            piece = ids[at : at + room]
+            parts.append(Sample(f"{name}+{at}" if at else name, ids[max(0, at - 1) : at], piece))
+            at, room = at + len(piece), room - len(piece)
+            if room == 0:
+                rows.append(Row(parts[0].id, tuple(parts)))
+                parts, room = [], tokens
+    if parts:
+        rows.append(Row(parts[0].id, tuple(parts)))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -83,6 +134,13 @@ class Batch:
     tokens: int
     labelled: int
 
+    @property
+    def real(self) -> Tensor:
+        """Which tokens of `target` are no padding `(batch, target tokens)`: every sample ends with a label."""
+        if self.target_mask is not None:
+            return self.target_mask > 0
+        return (self.labels != IGNORED).flip(1).cumsum(1).flip(1) > 0
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -91,62 +149,76 @@ class Batch:
 
 
 class Collator:
-    """Lays samples out as a batch. `source_tokens` and `target_tokens` are the room of a row when samples are
-    packed.
+    """Lays samples out as a batch for a language model of some `kind` (`TransformerSpec.kind`).
 
-    `features` gives the frozen eye's features; `pixels` opens an image `(3, height, width)` for an eye that
-    learns. With neither, images are left out (a blind model).
+    `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
+    before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
+    opens an image `(3, height, width)` for an eye that learns; with neither, images are left out (a blind model).
     """
 
     def __init__(
         self,
         tokens: SpecialTokens,
         *,
-        decoder_only: bool = False,
+        kind: str = "encoder-decoder",
         packed: bool = False,
         source_tokens: int = 512,
         target_tokens: int = 512,
         features: FeatureRows | None = None,
         pixels: Callable[[ImageRef], Tensor] | None = None,
+        noise: Noise | None = None,
     ) -> None:
         if packed and pixels is not None and features is None:
             raise DataError(
                 "packed batches need image features computed beforehand; unset `packed`, or freeze the vision encoder"
             )
         self.special = tokens
-        self.decoder_only = decoder_only
+        self.kind = kind
         self.packed = packed
-        self.room = (0, source_tokens + target_tokens) if decoder_only else (source_tokens, target_tokens)
+        self.room = (0, source_tokens + target_tokens) if kind == "decoder" else (source_tokens, target_tokens)
+        self.noise = noise
         self.features = features
         self.pixels = pixels
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        rows = self._pack(samples) if self.packed else [[s] for s in samples]
+    def __call__(self, samples: Sequence[Sample | Row]) -> Batch:
+        rows = [self._noised(sample.parts) for sample in samples]
+        if self.packed and all(len(row) == 1 for row in rows):
+            rows = self._pack([part for row in rows for part in row])
         written = [[self._written(s) for s in row] for row in rows]
         target, target_mask = self._lay([[inputs for inputs, _ in row] for row in written], self.special.pad)
         labels, _ = self._lay([[wanted for _, wanted in row] for row in written], IGNORED)
         source, source_mask = None, None
-        if not self.decoder_only:
+        if self.kind == "encoder-decoder":
             source, source_mask = self._lay([[s.source for s in row] for row in rows], self.special.pad)
         images, image_mask = self._images(rows)
-        single = all(len(row) == 1 for row in rows)
+        alone = all(len(row) == 1 for row in rows)
+        # A causal model never sees the padding on the right; one that sees both ways must be told.
+        unmasked = alone and (self.kind != "encoder" or bool((target_mask == 1).all()))
         return Batch(
             ids=tuple(s.id for row in rows for s in row),
             source=source,
             source_mask=source_mask if source_mask is None or not bool((source_mask == 1).all()) else None,
             target=target,
-            target_mask=None if single else target_mask,  # a causal model never sees the padding on the right
+            target_mask=None if unmasked else target_mask,
             labels=labels,
             images=images,
             image_mask=image_mask,
-            tokens=sum(s.length for s in samples),
-            labelled=sum(token != IGNORED for s in samples for token in s.target),
+            tokens=sum(int((mask > 0).sum()) for mask in (source_mask, target_mask) if mask is not None),
+            labelled=int((labels != IGNORED).sum()),
         )
+
+    def _noised(self, parts: Sequence[Sample]) -> list[Sample]:
+        if self.noise is None:
+            return list(parts)
+        generator = np.random.default_rng(int(torch.randint(2**62, ())))
+        return [self.noise(part, generator) for part in parts]
 
     def _written(self, sample: Sample) -> tuple[list[int], list[int]]:
         """The decoder's inputs and its labels, one for each input."""
         target = list(sample.target)
-        if not self.decoder_only:
+        if self.kind == "encoder":
+            return list(sample.source), target
+        if self.kind == "encoder-decoder":
             return [self.special.start, *target[:-1]], target
         read = list(sample.source) or [self.special.start]
         return [*read, *target[:-1]], [IGNORED] * (len(read) - 1) + target
@@ -170,10 +242,10 @@ class Collator:
         return rows
 
     def _size(self, sample: Sample) -> tuple[int, int]:
-        return (0, sample.length) if self.decoder_only else (len(sample.source), len(sample.target))
+        return (0, sample.length) if self.kind == "decoder" else (len(sample.source), len(sample.target))
 
     @staticmethod
-    def _lay(rows: list[list[Sequence[int]]], padding: int) -> tuple[Tensor, Tensor]:
+    def _lay(rows: Sequence[Sequence[Ids]], padding: int) -> tuple[Tensor, Tensor]:
         """Ids and segment numbers `(rows, longest)` of the parts of each row."""
         width = max(1, max(sum(len(part) for part in row) for row in rows))
         ids = np.full((len(rows), width), padding, dtype=np.int64)

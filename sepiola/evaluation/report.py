@@ -45,8 +45,9 @@ def write_report(
     (of the page's title), `accuracy`, `interval`, `count`, `unparsed`, `unparsed_rule`, `rows` (a list of
     {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
-    count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `recipe` (YAML
-    text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
+    count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
+    `continuations` (as `text.text_figures`), `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to
+    1). Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -57,6 +58,31 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "report.json", json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     return _write(folder / "report.html", page)
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """All tables of a report that have systems in lines, as `bucket_tables` lays them out."""
+    return [*_text_tables(report), *bucket_tables(report)]
+
+
+def _text_tables(report: Mapping[str, Any]) -> list[Table]:
+    """Bits per byte of held-out text: this model and its baselines in lines, languages in columns."""
+    languages: Mapping[str, Any] = report.get("bits_per_byte") or {}
+    if not languages:
+        return []
+    names = ["model", *dict.fromkeys(name for figures in languages.values() for name in figures["baselines"])]
+    lines = []
+    for name in names:
+        bits = [{"model": f["model"], **f["baselines"]}.get(name) for f in languages.values()]
+        cells = [None if b is None else {"value": f"{b:.3f}", "note": ""} for b in bits]
+        own = name == "model"
+        lines.append({"name": "This model" if own else name, "own": own, "published": False, "cells": cells})
+    columns = [
+        {"name": language, "notes": [f"{f['documents']:,} documents", f"{f['bytes']:,} bytes"]}
+        for language, f in languages.items()
+    ]
+    note = "Bits for each byte of UTF-8; lower is better. The n-grams count the model's own tokens of the same text."
+    return [{"title": "Held-out bits per byte", "columns": columns, "lines": lines, "note": note}]
 
 
 def bucket_tables(report: Mapping[str, Any]) -> list[Table]:
@@ -112,7 +138,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         bars=interval_bars(
             [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
         ),
-        tables=bucket_tables(report),
+        tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
         recipe=recipe if isinstance(recipe, str) or not recipe else write_yaml(recipe),
@@ -124,6 +150,10 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
     if report.get("accuracy") is not None:
         note = f"95% interval {_interval(report)}" if report.get("interval") else ""
         figures.append({"name": "Accuracy", "value": f"{100 * report['accuracy']:.1f}%", "note": note})
+    for language, bits in (report.get("bits_per_byte") or {}).items():
+        best = min(bits["baselines"].values(), default=None)
+        note = "" if best is None else f"best baseline {best:.3f}"
+        figures.append({"name": f"Bits per byte, {language}", "value": f"{bits['model']:.3f}", "note": note})
     if report.get("count") is not None:
         figures.append({"name": "Questions", "value": f"{report['count']:,}", "note": ""})
     if report.get("unparsed") is not None:

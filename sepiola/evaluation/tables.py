@@ -8,11 +8,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from sepiola.evaluation.report import bucket_tables
+from sepiola.evaluation import report as page
 
 
 def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
-    """The comparison and the bucket tables of a report (see `sepiola.evaluation.report.write_report`)."""
+    """The comparison and the other tables of a report (see `sepiola.evaluation.report.write_report`)."""
     tables = []
     rows = report.get("rows") or []
     if rows:
@@ -26,7 +26,7 @@ def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
                 "" if count is None else f"{count:,}",
             )
         tables.append(table)
-    for data in bucket_tables(report):
+    for data in page.tables(report):
         table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
         for line in data["lines"]:
             # The intervals stay in the report: a terminal is too narrow for them.

@@ -62,7 +62,7 @@ class Writer:
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         samples = encode(examples, self.tokenizer, self.engine.tokens, close=not self.engine.causal)
         cut = (s.cut(self.source_tokens, self.target_tokens) for s in samples)
-        return [Prompt(s.source, self._images(s.images)) for s in cut]
+        return [Prompt(list(s.source), self._images(s.images)) for s in cut]
 
     def _images(self, images: Sequence[ImageRef]) -> Tensor | None:
         return self.look(images) if self.look is not None and images else None

@@ -21,6 +21,7 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.nn.precision import product_dtype
 from sepiola.specs.model import AttentionSpec, PositionSpec, TransformerSpec
 
 
@@ -69,6 +70,7 @@ class Stack(nn.Module):
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
+        self.all_near = all(attention.of_layer(index).window is not None for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -84,7 +86,9 @@ class Stack(nn.Module):
         tokens = x.shape[1]
         past = state.length if state is not None else 0
         positions = _positions(segments, past, tokens, x.device)
-        bias = self._bias(segments, past, tokens, x)
+        band = self._band(segments, past, tokens)
+        bias = None if band is not None and self.all_near else self._bias(segments, past, tokens, x)
+        near = self._narrowed(bias, past, x) if band is None else band
         if state is not None and state.context is not None:
             contexts: Sequence[KeysValues | None] = state.context
             context_bias = state.context_bias
@@ -94,7 +98,6 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
-        near = self._near(bias, segments, past, x)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
             own = bias if layer.attention.window is None else near
             x = layer(x, Seen(own, positions, cache, keys_values, context_bias))
@@ -115,7 +118,7 @@ class Stack(nn.Module):
             causal=past if self.causal else None,
             queries=tokens,
             keys=past + tokens,
-            dtype=x.dtype,
+            dtype=product_dtype(x) if self.relative is None else x.dtype,
             device=x.device,
         )
         if self.relative is None:
@@ -123,18 +126,23 @@ class Stack(nn.Module):
         bias = self.relative(tokens, past + tokens, past).to(x.dtype)
         return bias if mask is None else bias + mask
 
-    def _near(self, bias: Tensor | None, segments: Tensor | None, past: int, x: Tensor) -> Tensor | Band | None:
-        """What layers with a window see: a band when the text is long, else the bias narrowed to the window."""
+    def _band(self, segments: Tensor | None, past: int, tokens: int) -> Band | None:
+        """What layers with a window see of a long text; a short one is seen through a narrowed bias."""
+        if self.window is None or past > 0 or tokens < 2 * self.window or self.relative is not None:
+            return None
+        return Band(self.window, segments)
+
+    def _narrowed(self, bias: Tensor | None, past: int, x: Tensor) -> Tensor | None:
+        """The bias without the keys beyond the window."""
         tokens = x.shape[1]
         if self.window is None or tokens == 1:  # one query's keys are cut to the window
             return bias
-        if past == 0 and tokens >= 2 * self.window and self.relative is None:
-            return Band(self.window, segments)
         behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
             past + tokens, device=x.device
         )
-        far = torch.zeros(behind.shape, dtype=x.dtype, device=x.device)
-        far = far.masked_fill_(behind >= self.window, torch.finfo(x.dtype).min)[None, None]
+        dtype = product_dtype(x) if bias is None else bias.dtype
+        far = torch.zeros(behind.shape, dtype=dtype, device=x.device)
+        far = far.masked_fill_(behind >= self.window, torch.finfo(dtype).min)[None, None]
         return far if bias is None else torch.minimum(bias, far)
 
     def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:
@@ -146,7 +154,7 @@ class Stack(nn.Module):
             causal=None,
             queries=x.shape[1],
             keys=context_segments.shape[1],
-            dtype=x.dtype,
+            dtype=product_dtype(x),
             device=x.device,
         )
 

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sepiola.nn.precision import product_dtype
+
 KEPT_KEYS = 1024
 
 
@@ -21,9 +23,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
     """
     learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad)
     if q.device.type == "cpu" and k.shape[2] <= KEPT_KEYS and (learns or q.dtype != torch.float32):
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        dtype = product_dtype(q)
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
         out = _KeptAttention.apply(q, k, v, bias, scale, dropout)
     else:
         grouped = q.shape[1] != k.shape[1]
@@ -46,8 +47,9 @@ class _KeptAttention(torch.autograd.Function):
         keys = k.contiguous() if tokens == 1 else k  # a slice of a cache: copied, the product is three times faster
         scores = (q @ keys.transpose(-1, -2)).view(batch, heads, tokens, -1)
         if bias is not None:
-            scores = scores + bias
-        kept = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(q.dtype)
+            # A mask's zeros and lowest numbers add without loss in any dtype; a bias that learns needs its own.
+            scores = scores.add_(bias) if bias.dtype == scores.dtype else scores + bias
+        kept = scores.softmax(-1).to(q.dtype)  # torch's sums are float32 for bfloat16 too
         factor = None
         if dropout:
             factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))

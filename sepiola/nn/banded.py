@@ -1,16 +1,18 @@
 """Locally banded attention (Sparse Transformer, arXiv 1904.10509; GPT-3, Gemma 3): a query sees the last keys alone.
 
-Tokens are cut into blocks as long as the band; a block's queries meet the keys of their own block and the one before,
-so time and memory grow with tokens × band and not with tokens².
+A few queries at a time meet the keys that any of them sees: slices, not copies. So time and training memory grow with
+tokens × band and not with tokens², and a forward pass needs little memory beside its result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sepiola.nn.attend import attend
 
@@ -27,36 +29,50 @@ class Band:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Tensor:
         """Attention over heads `(batch, heads, tokens, head_width)`, as `(batch, tokens, heads * head_width)`."""
-        batch, _, tokens, _ = q.shape
-        blocks = -(-tokens // self.window)
-        room = blocks * self.window - tokens
-        queries = self._blocks(F.pad(q, (0, 0, 0, room)))
-        keys, values = (self._with_previous(F.pad(x, (0, 0, self.window, room))) for x in (k, v))
-        bias = self._bias(batch, blocks, room, q)
-        out = attend(queries, keys, values, bias, scale, dropout)
-        return out.view(batch, blocks * self.window, -1)[:, :tokens]
+        parts = self._parts(q, k, v, scale, dropout)
+        if torch.is_grad_enabled():
+            return torch.cat([part for _, part in parts], dim=1)
+        batch, heads, tokens, width = q.shape
+        out = v.new_empty(batch, tokens, heads * width)
+        for rows, part in parts:
+            out[:, rows] = part
+        return out
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        """`(batch, heads, blocks * window, width)` as `(batch * blocks, heads, window, width)`."""
-        return x.unflatten(2, (-1, self.window)).transpose(1, 2).flatten(0, 1)
+    def _parts(self, q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Iterator[tuple[slice, Tensor]]:
+        """The rows of some queries and what they attend to, one after the other."""
+        at_once = 64 if q.device.type == "cpu" else 512  # more see fewer of the keys they meet, but fill a GPU
+        near = self._near(at_once, q)
+        for number, queries in enumerate(q.split(at_once, dim=2)):
+            start = number * at_once
+            end = start + queries.shape[2]
+            before = start + 1 - self.window  # the first key that is in a window, unless the text begins after it
+            first = max(0, before)
+            bias = near[..., : end - start, first - before : end - before]
+            if self.segments is not None:
+                own, met = self.segments[:, None, start:end, None], self.segments[:, None, None, first:end]
+                bias = bias.masked_fill(own != met, torch.finfo(q.dtype).min)
+            keys, k = _Span.apply(k, first, end)
+            values, v = _Span.apply(v, first, end)
+            yield slice(start, end), attend(queries, keys, values, bias, scale, dropout)
 
-    def _with_previous(self, x: Tensor) -> Tensor:
-        """`(batch, heads, (1 + blocks) * window, width)` as `(batch * blocks, heads, 2 * window, width)`."""
-        windows = x.unfold(2, 2 * self.window, self.window)  # (batch, heads, blocks, width, 2 * window)
-        return windows.permute(0, 2, 1, 4, 3).flatten(0, 1)
+    def _near(self, queries: int, like: Tensor) -> Tensor:
+        """0 where a key is in the window of a query, `(1, 1, queries, window - 1 + queries)`; both end together."""
+        own = torch.arange(queries, device=like.device)[:, None]
+        behind = own - torch.arange(1 - self.window, queries, device=like.device)
+        near = torch.zeros(1, 1, *behind.shape, dtype=like.dtype, device=like.device)
+        return near.masked_fill_((behind < 0) | (behind >= self.window), torch.finfo(like.dtype).min)
 
-    def _bias(self, batch: int, blocks: int, room: int, like: Tensor) -> Tensor:
-        """`(batch * blocks, 1, window, 2 * window)`: 0 where a key is seen; a query that sees none sees all."""
-        window, device = self.window, like.device
-        behind = window + torch.arange(window, device=device)[:, None] - torch.arange(2 * window, device=device)
-        seen = ((behind >= 0) & (behind < window)).expand(batch, blocks, window, 2 * window)
-        if self.segments is None:
-            first = torch.arange(2 * window, device=device) >= window  # before the first block there is nothing
-            seen = seen & (first | (torch.arange(blocks, device=device) > 0)[:, None])[None, :, None]
-        else:
-            own = F.pad(self.segments, (0, room)).view(batch, blocks, window, 1)
-            met = F.pad(self.segments, (window, room)).unfold(1, 2 * window, window)[:, :, None]
-            seen = seen & (own == met) & (met > 0)
-        seen = seen | ~seen.any(-1, keepdim=True)
-        bias = torch.zeros(seen.shape, dtype=like.dtype, device=device)
-        return bias.masked_fill_(~seen, torch.finfo(like.dtype).min).flatten(0, 1)[:, None]
+
+class _Span(torch.autograd.Function):
+    """Some of the keys, and all of them for the next span: the gradients of all spans are summed in one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, first: int, end: int) -> tuple[Tensor, Tensor]:
+        ctx.span = slice(first, end)
+        return x[:, :, first:end], x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, total: Tensor) -> tuple[Tensor, None, None]:
+        total[:, :, ctx.span] += grad  # in place: the last span gets fresh zeros, the others what the next returned
+        return total, None, None

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepiola.nn.fused import GATED, GatedFunction, by_hand
 from sepiola.specs.model import FeedForwardSpec
 
 
@@ -26,6 +27,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "quick_gelu": _quick_gelu,
     "silu": F.silu,
 }
+
+
+def gated(gate_up: Tensor, activation: str) -> Tensor:
+    """`activation(gate) * up` of `(…, 2 * width)`, the gate first."""
+    if by_hand(gate_up) and activation in GATED:
+        return GatedFunction.apply(gate_up, activation)
+    gate, up = gate_up.chunk(2, dim=-1)
+    return ACTIVATIONS[activation](gate) * up
 
 
 class FeedForward(nn.Module):
@@ -47,14 +56,13 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, width: int, spec: FeedForwardSpec, dropout: float = 0.0) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[spec.activation]
+        self.activation = spec.activation
         self.gate_up = nn.Linear(width, 2 * spec.width, bias=spec.bias)
         self.down = nn.Linear(spec.width, width, bias=spec.bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(self.dropout(self.activation(gate) * up))
+        return self.down(self.dropout(gated(self.gate_up(x), self.activation)))
 
 
 class MixtureOfExperts(nn.Module):
@@ -67,7 +75,7 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         assert spec.experts is not None
         self.experts, self.chosen = spec.experts, spec.chosen
-        self.activation = ACTIVATIONS[spec.activation]
+        self.activation = spec.activation
         self.router = nn.Linear(width, spec.experts, bias=False)
         self.gate_up = nn.Linear(width, spec.experts * 2 * spec.width, bias=False)
         self.down = nn.Linear(spec.width, spec.experts * width, bias=False)
@@ -83,8 +91,7 @@ class MixtureOfExperts(nn.Module):
         result = torch.zeros_like(tokens)
         for group, into, out_of in zip(groups, gate_up, down, strict=True):
             rows = group // self.chosen
-            gate, up = F.linear(tokens[rows], into).chunk(2, dim=-1)
-            written = F.linear(self.dropout(self.activation(gate) * up), out_of)
+            written = F.linear(self.dropout(gated(F.linear(tokens[rows], into), self.activation)), out_of)
             result.index_add_(0, rows, (written * weights[group, None]).to(result.dtype))
         return result.view(x.shape)
 

@@ -21,9 +21,19 @@ TINY = 1e-30  # a probability below this is read from the logits instead: its fl
 
 
 def linear_cross_entropy(
-    states: Tensor, weight: Tensor, labels: Tensor, *, ignore: int = -100, chunk: int | None = None
-) -> Tensor:
-    """The summed cross-entropy (nats, float32 scalar) of `states @ weight.T` against `labels`.
+    states: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    ignore: int = -100,
+    chunk: int | None = None,
+    z_loss: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """The summed loss (nats, float32 scalar) of `states @ weight.T` against `labels`, and how much of it is z-loss.
+
+    The loss is the cross-entropy and, for each token, `z_loss` times the square of log Z, the logarithm of the
+    softmax's denominator (PaLM, arXiv 2204.02311, section 5, with 1e-4); the second scalar bears no gradient, so
+    their difference is the cross-entropy by its value and the whole loss by its gradient.
 
     `states` `(…, width)`, `weight` `(vocabulary, width)`, `labels` `(…)`; positions labelled `ignore` cost
     nothing and are left out before the product. `chunk` rows are taken at a time, by default as many as keep
@@ -34,12 +44,14 @@ def linear_cross_entropy(
     if rows.numel() < labels.numel():
         states, labels = states[rows], labels[rows]
     chunk = chunk or max(1, CHUNK_ELEMENTS // weight.shape[0])
-    return _LinearCrossEntropy.apply(states, weight, labels, chunk)
+    return _LinearCrossEntropy.apply(states, weight, labels, chunk, z_loss)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, labels: Tensor, chunk: int) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, labels: Tensor, chunk: int, z_loss: float
+    ) -> tuple[Tensor, Tensor]:
         device = states.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype
@@ -47,13 +59,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         matrix, inputs = weight.detach().to(dtype), states.detach().to(dtype)
         grad_states = torch.empty_like(inputs) if needs_states else None
         grad_weight: Tensor | None = None
-        loss = torch.zeros((), dtype=torch.float32, device=states.device)
+        sums = torch.zeros(2, dtype=torch.float32, device=states.device)
         logits = torch.empty(min(chunk, len(inputs)), matrix.shape[0], dtype=dtype, device=states.device)
         for start in range(0, len(inputs), chunk):
             x, y = inputs[start : start + chunk], labels[start : start + chunk]
             out = logits[: len(x)]
             torch.mm(x, matrix.t(), out=out)
-            loss += _softmax_in_place(out, y, gradient=needs_states or needs_weight)
+            sums += _softmax_in_place(out, y, z_loss, gradient=needs_states or needs_weight)
             if grad_states is not None:
                 torch.mm(out, matrix, out=grad_states[start : start + chunk])
             if needs_weight:
@@ -62,11 +74,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if needs_weight and grad_weight is None:
             grad_weight = torch.zeros_like(weight)
         ctx.grads = (grad_states.to(states.dtype) if grad_states is not None else None, grad_weight)
-        return loss
+        loss, excess = sums.sum(), sums[1]
+        ctx.mark_non_differentiable(excess)
+        return loss, excess
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.grads is None:
             raise RuntimeError("linear_cross_entropy: backward was already called, its gradients are gone")
         grad_states, grad_weight = ctx.grads
@@ -74,23 +88,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for gradient in (grad_states, grad_weight):
             if gradient is not None:
                 gradient.mul_(grad.to(gradient.dtype))
-        return grad_states, grad_weight, None, None
+        return grad_states, grad_weight, None, None, None
 
 
-def _softmax_in_place(logits: Tensor, labels: Tensor, *, gradient: bool) -> Tensor:
-    """The summed loss; `logits` `(rows, vocabulary)` become their own gradient, `softmax - onehot`."""
+def _softmax_in_place(logits: Tensor, labels: Tensor, z_loss: float, *, gradient: bool) -> Tensor:
+    """The summed cross-entropy and z-loss, `(2,)`; `logits` `(rows, vocabulary)` become the gradient of both.
+
+    That is `(1 + 2 * z_loss * log Z) * softmax - onehot`.
+    """
     rows = max(1, SLICE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
-    loss = torch.zeros((), dtype=torch.float32, device=logits.device)
+    sums = torch.zeros(2, dtype=torch.float32, device=logits.device)
     for start in range(0, len(logits), rows):
         part, wanted = logits[start : start + rows], labels[start : start + rows, None]
         probabilities = torch.softmax(part.float(), dim=-1)
         chosen = probabilities.gather(1, wanted)
-        loss -= chosen.clamp(min=TINY).log().sum()
+        log_chosen = chosen.clamp(min=TINY).log()
         lost = (chosen < TINY).nonzero()[:, 0]
         if lost.numel():
-            log_chosen = part[lost].float().log_softmax(-1).gather(1, wanted[lost])
-            loss -= (log_chosen - torch.log(torch.full_like(log_chosen, TINY))).sum()
+            log_chosen[lost] = part[lost].float().log_softmax(-1).gather(1, wanted[lost])
+        sums[0] -= log_chosen.sum()
+        if z_loss:
+            log_total = part.gather(1, wanted).float() - log_chosen
+            sums[1] += z_loss * log_total.square().sum()
+            probabilities *= 1 + 2 * z_loss * log_total
         if gradient:
-            probabilities.scatter_(1, wanted, chosen - 1)
+            probabilities.scatter_add_(1, wanted, torch.full_like(chosen, -1.0))
             part.copy_(probabilities)
-    return loss
+    return sums

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sepiola.nn.fused import RotaryFunction, by_hand
+
 
 class Learned(nn.Module):
     """A learned vector for each position, added to the embeddings; the first one's is in row `offset`."""
@@ -48,6 +50,8 @@ class Rotary(nn.Module):
         exponents = torch.arange(0, self.head_width, 2, device=x.device, dtype=torch.float32) / self.head_width
         angles = positions[:, None, :, None].float() * self.base**-exponents
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        if by_hand(x):
+            return RotaryFunction.apply(x, cos, sin)
         first, second = x.chunk(2, dim=-1)
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 

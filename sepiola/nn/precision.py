@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 
 def resolve(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
@@ -12,6 +13,12 @@ def resolve(precision: Literal["auto", "float32", "bfloat16"], device: torch.dev
     if precision == "auto":
         return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The format in which products with `x` are computed here and now: autocast's, or its own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

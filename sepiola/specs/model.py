@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec
 
@@ -51,7 +51,8 @@ class AttentionSpec(Spec):
 class FeedForwardSpec(Spec):
     """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`.
 
-    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral).
+    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral). In
+    training, `balance_loss` times the load-balancing loss and `router_z_loss` times the router z-loss join the loss.
     """
 
     width: PositiveInt
@@ -60,6 +61,8 @@ class FeedForwardSpec(Spec):
     bias: bool = False
     experts: PositiveInt | None = None
     chosen: PositiveInt = 2
+    balance_loss: NonNegativeFloat = 0.0
+    router_z_loss: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _experts(self) -> FeedForwardSpec:
@@ -67,6 +70,8 @@ class FeedForwardSpec(Spec):
             raise ValueError(
                 f"experts ({self.experts}) are gated, have no bias, and are at least 'chosen' ({self.chosen})"
             )
+        if self.experts is None and (self.balance_loss or self.router_z_loss):
+            raise ValueError("balance_loss and router_z_loss are for a router; give 'experts'")
         return self
 
 
@@ -116,11 +121,15 @@ class SpecialTokens(Spec):
 
 
 class HeadSpec(Spec):
-    """What turns states into logits. `transform` is BERT's layer before it; `none` leaves the states as they are."""
+    """What turns states into logits. `transform` is BERT's layer before it; `none` leaves the states as they are.
+
+    In training, `z_loss` times the square of the softmax's log denominator joins each token's loss (PaLM).
+    """
 
     kind: Literal["token", "none"] = "token"
     transform: bool = False
     bias: bool = False
+    z_loss: NonNegativeFloat = 0.0
 
 
 class TransformerSpec(Spec):
@@ -213,6 +222,8 @@ class ViTSpec(Spec):
         _check_heads(self.width, self.attention)
         if self.pixels.size % self.patch:
             raise ValueError(f"pixels.size ({self.pixels.size}) must be a multiple of patch ({self.patch})")
+        if self.feed_forward.balance_loss or self.feed_forward.router_z_loss:
+            raise ValueError("feed_forward.balance_loss and router_z_loss are for a language model's experts")
         return self
 
 

@@ -50,21 +50,30 @@ class LoraSpec(Spec):
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
+Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection"]
+# What an objective asks of the language model; the others take any but an encoder.
+READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
+
+
 class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
     loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions out
-    (`QCM-LE`); absent, examples are used as they are. `rationales` says whether a format that reads a rationale gets
-    the dataset's (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or
-    `epochs`, one of the two. The objective `detection` teaches the eye alone to tell what is in a picture: the
-    examples' `objects`, or the answers to questions that recur.
+    (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
+    `packed` fills to the last token. `rationales` says whether a format that reads a rationale gets the dataset's
+    (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or `epochs`, one of
+    the two.
+
+    Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
+    `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
+    questions that recur. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
     """
 
     name: str
     data: DataSpec
     validation: DataSpec | None = None
-    objective: Literal["language-modelling", "detection"] = "language-modelling"
+    objective: Objective = "language-modelling"
     format: str | None = None
     start: str | None = None
     learn: tuple[Part, ...] = ("language", "vision", "bridge")
@@ -80,6 +89,7 @@ class StageSpec(Spec):
     learning_rate: PositiveFloat = 5e-5
     final_learning_rate: NonNegativeFloat = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     warmup: NonNegativeInt = 0
     weight_decay: NonNegativeFloat = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
@@ -101,7 +111,7 @@ class StageSpec(Spec):
     @property
     def room(self) -> tuple[int, int]:
         """Tokens at most of a source and of a target; detection's targets are classes, and none may be lost."""
-        return self.source_tokens, self.target_tokens if self.objective == "language-modelling" else sys.maxsize
+        return self.source_tokens, self.target_tokens if self.objective != "detection" else sys.maxsize
 
 
 class StrategySpec(Spec):
@@ -136,7 +146,11 @@ class AnsweringSpec(Spec):
 
 
 class RecipeSpec(Spec):
-    """A model, its stages in order, and how it answers. `eyes: false` trains and runs the same model blind."""
+    """A model, its stages in order, and how it answers; without a `strategy` it answers no questions.
+
+    The last stage's model is the recipe's, unless the strategy names another. `eyes: false` trains and runs the same
+    model blind.
+    """
 
     name: str
     description: str = ""
@@ -146,7 +160,7 @@ class RecipeSpec(Spec):
     weights: str | None = None
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
-    strategy: StrategySpec
+    strategy: StrategySpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
 
     @model_validator(mode="after")
@@ -162,11 +176,22 @@ class RecipeSpec(Spec):
                 )
             seen.add(stage.name)
         for role in ("answer", "rationale"):
-            name = getattr(self.strategy, role)
+            name = getattr(self.strategy, role, None)
             if name is not None and name not in seen:
                 raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, seen)}")
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if self.model.language.head.kind == "none":
             raise ValueError("model.language.head: a model without a head predicts no tokens; set kind: token")
+        kind = self.model.language.kind
+        for stage in self.stages:
+            if stage.objective != "detection" and READS.get(stage.objective, kind) != kind:
+                raise ValueError(
+                    f"stages: '{stage.name}' has the objective {stage.objective}, which is for an "
+                    f"{READS[stage.objective]}; model.language.kind is '{kind}'"
+                )
+            if stage.objective == "language-modelling" and kind == "encoder":
+                raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
+        if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
+            raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
         return self

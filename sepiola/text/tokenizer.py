@@ -36,8 +36,10 @@ class Tokenizer:
             raise DataError(f"{path}: not a tokenizer.json that can be read ({error})") from None
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    def train(cls, texts: Iterable[str], vocabulary: int, extra: Sequence[str] = ()) -> Tokenizer:
         """Byte-level BPE of `vocabulary` tokens: `<pad>` 0, `</s>` 1, `<unk>` 2, the 256 bytes, then merges.
+
+        `extra` are special tokens that take the last ids, in their order.
 
         Digits stand alone, so that numbers are read by digit. Same texts in the same order, same tokenizer.
         """
@@ -47,18 +49,24 @@ class Tokenizer:
         )
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary,
+            vocab_size=vocabulary - len(extra),
             special_tokens=[PAD, END, UNKNOWN],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
         backend.train_from_iterator(texts, trainer)
+        backend.add_special_tokens(list(extra))
         return cls(backend)
 
     @property
     def vocabulary(self) -> int:
         """How many tokens there are."""
         return self.backend.get_vocab_size()
+
+    def id_of(self, token: str) -> int | None:
+        """The id of one token by its name; None when there is none."""
+        found: int | None = self.backend.token_to_id(token)
+        return found
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no special tokens added."""

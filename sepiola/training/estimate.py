@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sepiola.data.batching import Batch, BatchSampler, Collator, Sample
+from sepiola.data.batching import Batch, BatchSampler, Collator, Row, Sample
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
@@ -65,7 +65,7 @@ class Estimate:
 def estimate(
     model: nn.Module,
     stage: StageSpec,
-    samples: Sequence[Sample],
+    samples: Sequence[Sample | Row],
     *,
     device: torch.device | str = "cpu",
     rate: float | None = None,
@@ -82,7 +82,7 @@ def estimate(
     sampler = BatchSampler([s.length for s in cut], stage.batch, accumulate=stage.accumulate)
     collate = Collator(
         spec.tokens,
-        decoder_only=spec.kind == "decoder",
+        kind=spec.kind,
         packed=stage.packed,
         source_tokens=stage.source_tokens,
         target_tokens=stage.target_tokens,

@@ -44,8 +44,8 @@ def attach(model: nn.Module, stage: StageSpec, seed: int) -> Any:
     for parameter in beside:  # such as detection's classifiers: peft freezes all but the adapter
         parameter.requires_grad_(True)
     for module in inside:
-        if isinstance(module, _BatchNorm):  # its running statistics belong to the base
-            module.eval()
+        if isinstance(module, _BatchNorm | MixtureOfExperts):  # running statistics and routers belong to the base
+            module.training = False
     return adapter
 
 

@@ -1,13 +1,12 @@
-"""Before the first step: which parts learn, how weights decay, and whether the samples fit the model."""
+"""Before the first step: which parts learn, and whether the samples fit the model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
-from sepiola.data.batching import Sample
+from sepiola.data.batching import Row, Sample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
@@ -38,30 +37,20 @@ def choose_parts(model: nn.Module, stage: StageSpec) -> None:
         )
 
 
-def optimizer_for(model: nn.Module, stage: StageSpec) -> torch.optim.AdamW:
-    """AdamW over what learns. Matrices decay; norms and biases, which have one dimension, do not."""
-    learning = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.dim() > 1], "weight_decay": stage.weight_decay},
-        {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in learning)
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate, betas=stage.betas, fused=fused)
-
-
-def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:
+def check_lengths(spec: TransformerSpec, samples: Sequence[Sample | Row]) -> None:
     """Raises TrainingError when a sample has more tokens than the positions, or a token outside the
     vocabulary.
     """
     learned = spec.positions.length if spec.positions.kind == "learned" else None
-    for sample in samples:
-        largest = max((*sample.source, *sample.target))
+    for sample in (part for whole in samples for part in whole.parts):
+        largest = max(max(ids) for ids in (sample.source, sample.target) if len(ids))
         if largest >= spec.vocabulary:
             raise TrainingError(
                 f"sample {sample.id}: token {largest} is outside the model's vocabulary of "
                 f"{spec.vocabulary}; the tokenizer is another model's"
             )
-        longest = sample.length if spec.kind == "decoder" else max(len(sample.source), len(sample.target))
+        read = max(1, len(sample.source))
+        longest = read + len(sample.target) - 1 if spec.kind == "decoder" else max(read, len(sample.target))
         if learned is not None and longest > learned:
             raise TrainingError(
                 f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower "

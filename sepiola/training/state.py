@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import Sample
+from sepiola.data.batching import Row, Sample
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.specs.recipe import StageSpec
 
@@ -81,11 +81,13 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def identity(stage: StageSpec, samples: Sequence[Sample], **more: object) -> dict[str, Any]:
+def identity(stage: StageSpec, samples: Sequence[Sample | Row], **more: object) -> dict[str, Any]:
     """What a resumed run must have in common with the one that was saved, as plain data."""
     digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(repr((sample.id, tuple(sample.source), tuple(sample.target))).encode())
+    for part in (part for sample in samples for part in sample.parts):
+        digest.update(part.id.encode())
+        for ids in (part.source, part.target):
+            digest.update(np.asarray(ids, dtype=np.int64).tobytes())
     fixed = stage.model_dump(mode="json", exclude=set(MAY_CHANGE))
     return {**fixed, "samples": digest.hexdigest()[:16], **more}
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Sample
+from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Noise, Row, Sample
 from sepiola.data.features import encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, TrainingError
@@ -30,18 +30,13 @@ from sepiola.specs.recipe import StageSpec
 from sepiola.training import faults, lora, state
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.metrics import MetricsLog
-from sepiola.training.objectives.detection import detection
-from sepiola.training.objectives.language_modelling import language_modelling
-from sepiola.training.objectives.outcome import Outcome
-from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
+from sepiola.training.objectives import OBJECTIVES
+from sepiola.training.optimizers import optimizer_for
+from sepiola.training.preparation import check_lengths, choose_parts
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
 
-OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {
-    "language-modelling": language_modelling,
-    "detection": detection,
-}
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
 WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
 
@@ -81,8 +76,9 @@ class Trainer:
 
     Samples longer than the stage's `source_tokens` and `target_tokens` are cut and counted. `features` gives
     the frozen eye's features of images, `pixels` opens them for an eye that learns; with neither the model
-    trains blind. Validation runs every `validate_every` steps, by default after each epoch, and at the end. A
-    state is written every `save_every` steps, by default every ten minutes, and at the end.
+    trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time.
+    Validation runs every `validate_every` steps, by default after each epoch, and at the end. A state is
+    written every `save_every` steps, by default every ten minutes, and at the end.
 
     Raises TrainingError when the stage does not fit the model or the samples.
     """
@@ -91,14 +87,15 @@ class Trainer:
         self,
         model: nn.Module,
         stage: StageSpec,
-        samples: Sequence[Sample],
+        samples: Sequence[Sample | Row],
         *,
         folder: Path,
-        validation: Sequence[Sample] = (),
+        validation: Sequence[Sample | Row] = (),
         seed: int = 0,
         device: torch.device | str = "cpu",
         features: FeatureRows | None = None,
         pixels: Callable[[ImageRef], Tensor] | None = None,
+        noise: Noise | None = None,
         log_every: int = 10,
         tensorboard: bool = False,
         console: Console | None = None,
@@ -115,19 +112,20 @@ class Trainer:
         self.samples = [s.cut(*stage.room) for s in samples]
         self.validation = [s.cut(*stage.room) for s in validation]
         self.truncated = {
-            "truncated_sources": sum(len(s.source) > stage.source_tokens for s in samples),
-            "truncated_targets": sum(len(s.target) > stage.room[1] for s in samples),
+            "truncated_sources": sum(len(p.source) > stage.source_tokens for s in samples for p in s.parts),
+            "truncated_targets": sum(len(p.target) > stage.room[1] for s in samples for p in s.parts),
         }
         spec: Any = model.spec
         check_lengths(spec, [*self.samples, *self.validation])
         self.collate = Collator(
             spec.tokens,
-            decoder_only=spec.kind == "decoder",
+            kind=spec.kind,
             packed=stage.packed,
             source_tokens=stage.source_tokens,
             target_tokens=stage.target_tokens,
             features=features,
             pixels=pixels,
+            noise=noise,
         )
         self.sampler = BatchSampler(
             [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
@@ -234,7 +232,7 @@ class Trainer:
                 value = outcome.loss_sum.item()
                 if not abs(value) < float("inf"):
                     self._refuse("the loss", before, batch)
-                (outcome.loss_sum / labelled).backward()
+                (outcome.total / labelled).backward()
                 total += value
         return total
 
@@ -323,7 +321,8 @@ class Trainer:
         modes = [module.training for module in self.model.modules()]
         self.model.eval()
         total, labelled = 0.0, 0
-        with self._autocast():
+        with self._autocast(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
             for start in range(0, len(order), self.stage.batch):
                 chosen = [self.validation[i] for i in order[start : start + self.stage.batch]]
                 outcome = self.loss(self.model, self.collate(chosen).to(self.device))

@@ -78,7 +78,7 @@ def test_encoder_decoder_layout() -> None:
 
 
 def test_decoder_layout() -> None:
-    collate = Collator(SpecialTokens(pad=0, end=1, start=9), decoder_only=True)
+    collate = Collator(SpecialTokens(pad=0, end=1, start=9), kind="decoder")
     batch = collate([Sample("a", [5, 6, 7], [8, 1]), Sample("b", [], [3, 1])])
     assert batch.source is None
     assert batch.target.tolist() == [[5, 6, 7, 8], [9, 3, 0, 0]]
@@ -95,7 +95,7 @@ def test_packed_equals_unpacked(name: str) -> None:
     for packed in (False, True):
         collate = Collator(
             SpecialTokens(),
-            decoder_only=decoder,
+            kind="decoder" if decoder else "encoder-decoder",
             packed=packed,
             source_tokens=20,
             target_tokens=20,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sepiola.errors import SpecError
 from sepiola.models.build import build
@@ -28,7 +32,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("window", [1, 4, 7])
-@pytest.mark.parametrize("tokens", [14, 29])
+@pytest.mark.parametrize("tokens", [14, 29, 130])
 @pytest.mark.parametrize("segmented", [False, True])
 def test_a_band_is_dense_attention_under_a_mask(window: int, tokens: int, segmented: bool) -> None:
     q, k, v = (torch.randn(2, heads, tokens, 8, requires_grad=True) for heads in (6, 2, 2))
@@ -50,6 +54,49 @@ def test_a_band_is_dense_attention_under_a_mask(window: int, tokens: int, segmen
     wanted = torch.autograd.grad(expected[real].square().sum(), (q, k, v))
     for ours, theirs in zip(torch.autograd.grad(given[real].square().sum(), (q, k, v)), wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+class Made(TorchDispatchMode):
+    """Counts the elements of the tensors that operators make, views left out; `largest` is the most of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        held = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+        for made in tree_leaves(result):
+            if isinstance(made, torch.Tensor) and made.untyped_storage().data_ptr() not in held:
+                self.elements += made.numel()
+                self.largest = max(self.largest, made.numel())
+        return result
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_band_grows_with_tokens_and_not_their_square(segmented: bool, learns: bool) -> None:
+    """A forward pass holds nothing larger than its result, and all that is made grows with the tokens."""
+
+    def made(tokens: int) -> Made:
+        q, k, v = (torch.randn(1, 2, tokens, 8, requires_grad=learns) for _ in range(3))
+        segments = torch.ones(1, tokens, dtype=torch.long) if segmented else None
+        with Made() as counted, torch.set_grad_enabled(learns):
+            out = Band(48, segments).attend(q, k, v, 0.3, 0.0)
+            if learns:
+                torch.autograd.grad(out.sum(), (q, k, v))
+        return counted
+
+    short, long = made(1024), made(4096)
+    assert long.elements < 4.2 * short.elements
+    assert learns or long.largest == 4096 * 2 * 8
+
+
+def test_a_stack_of_bands_makes_no_square_mask() -> None:
+    model = build(ModelSpec.parse(override(SMALL, ["language.attention.window=4"]))).eval()
+    with Made() as counted, torch.no_grad():
+        model.states(torch.randint(0, 40, (1, 512)))
+    assert counted.largest < 512 * 512
 
 
 def test_banded_decoding_agrees_with_the_whole() -> None:

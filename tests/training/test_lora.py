@@ -28,6 +28,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import StageSpec
 from sepiola.training import lora
 from sepiola.training.estimate import estimate
+from sepiola.training.objectives.experts import routed
 from sepiola.training.recipes import read_recipe
 from sepiola.training.trainer import Trainer
 
@@ -41,7 +42,7 @@ LLAMA = {
     "positions": {"kind": "rotary"},
     "norm": {"kind": "rms"},
 }
-MIXTRAL = {**LLAMA, "feed_forward": {**LLAMA["feed_forward"], "experts": 4, "chosen": 2}}
+MIXTRAL = {**LLAMA, "feed_forward": {**LLAMA["feed_forward"], "experts": 4, "chosen": 2, "balance_loss": 0.1}}
 T5 = {
     **COMMON,
     "kind": "encoder-decoder",
@@ -199,6 +200,9 @@ def test_a_mixture_learns_in_its_attention(tmp_path: Path) -> None:
     run.run()
     learned = {name for name in run.model.state_dict() if ".lora_" in name}
     assert learned and all(".attention." in name for name in learned)
+    with routed(run.model) as router_logits:
+        run.model(torch.arange(2, 14)[None])
+    assert not any(router_logits.values()), "a router that stands still has no balance to learn"
     unmerged = logits(run.model, "mixtral")
     torch.testing.assert_close(logits(lora.merge(run.adapter), "mixtral"), unmerged, atol=1e-5, rtol=0)
 

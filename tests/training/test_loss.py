@@ -30,25 +30,39 @@ def test_equals_cross_entropy_on_logits(chunk: int | None, spread: float) -> Non
     states, weight, labels = problem(spread)
     expected = plain(states, weight, labels)
     wanted = torch.autograd.grad(expected / 7, (states, weight))
-    loss = linear_cross_entropy(states, weight, labels, chunk=chunk)
+    loss, _ = linear_cross_entropy(states, weight, labels, chunk=chunk)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     got = torch.autograd.grad(loss / 7, (states, weight))
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("spread", [1.0, 40.0])
+def test_z_loss_by_its_formula(spread: float) -> None:
+    states, weight, labels = problem(spread)
+    logits = (states @ weight.t()).flatten(0, 1)[labels.flatten() >= 0]
+    squares = 1e-2 * logits.logsumexp(-1).square().sum()
+    expected = plain(states, weight, labels)
+    wanted = torch.autograd.grad(expected + squares, (states, weight))
+    loss, z_loss = linear_cross_entropy(states, weight, labels, chunk=4, z_loss=1e-2)
+    torch.testing.assert_close(z_loss, squares, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss - z_loss, expected, rtol=1e-5, atol=1e-3)
+    got = torch.autograd.grad(loss - z_loss, (states, weight))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_a_frozen_head_and_frozen_states() -> None:
     states, weight, labels = problem()
     (wanted,) = torch.autograd.grad(plain(states, weight, labels), states)
-    (got,) = torch.autograd.grad(linear_cross_entropy(states, weight.detach(), labels, chunk=5), states)
+    (got,) = torch.autograd.grad(linear_cross_entropy(states, weight.detach(), labels, chunk=5)[0], states)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
     (wanted,) = torch.autograd.grad(plain(states, weight, labels), weight)
-    (got,) = torch.autograd.grad(linear_cross_entropy(states.detach(), weight, labels, chunk=5), weight)
+    (got,) = torch.autograd.grad(linear_cross_entropy(states.detach(), weight, labels, chunk=5)[0], weight)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_no_label_costs_nothing() -> None:
     states, weight, labels = problem()
-    loss = linear_cross_entropy(states, weight, torch.full_like(labels, -100))
+    loss, _ = linear_cross_entropy(states, weight, torch.full_like(labels, -100))
     loss.backward()
     assert loss.item() == 0.0
     assert weight.grad is not None and not weight.grad.any()
@@ -60,7 +74,7 @@ def test_bfloat16_keeps_float32_statistics() -> None:
     states, weight, labels = problem()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = F.linear(states, weight)
-        loss = linear_cross_entropy(states, weight, labels)
+        loss, _ = linear_cross_entropy(states, weight, labels)
     expected = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-5)
     wanted = torch.autograd.grad(expected, (states, weight))
@@ -86,7 +100,7 @@ def test_through_a_model(tied: bool) -> None:
     tokens, labels = torch.randint(0, 31, (2, 9)), torch.randint(0, 31, (2, 9))
     expected = F.cross_entropy(model(tokens).flatten(0, 1), labels.flatten(), reduction="sum")
     wanted = torch.autograd.grad(expected, list(model.parameters()))
-    loss = linear_cross_entropy(*model.head.operands(model.states(tokens)), labels, chunk=4)
+    loss, _ = linear_cross_entropy(*model.head.operands(model.states(tokens)), labels, chunk=4)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     got = torch.autograd.grad(loss, list(model.parameters()))
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)

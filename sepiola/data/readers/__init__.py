@@ -12,6 +12,7 @@ from sepiola.data.example import Example
 from sepiola.data.readers.daquar import read_daquar
 from sepiola.data.readers.easy_vqa import read_easy_vqa
 from sepiola.data.readers.scienceqa import read_scienceqa
+from sepiola.data.readers.text import read_text
 from sepiola.data.readers.tidepool import read_tidepool
 from sepiola.errors import DataError
 from sepiola.specs.recipe import DataSpec
@@ -21,6 +22,7 @@ READERS: dict[str, Callable[..., list[Example]]] = {
     "scienceqa": read_scienceqa,
     "easy_vqa": read_easy_vqa,
     "daquar": read_daquar,
+    "text": read_text,
 }
 
 

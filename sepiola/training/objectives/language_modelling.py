@@ -6,20 +6,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sepiola.data.batching import Batch
 from sepiola.nn.loss import linear_cross_entropy
+from sepiola.training.objectives.experts import routed, routing_loss
 from sepiola.training.objectives.outcome import Outcome
 
 
-def language_modelling(model: nn.Module, batch: Batch) -> Outcome:
-    """The loss of a batch under an encoder-decoder, a decoder or a model that sees."""
-    states = target_states(model, batch)
-    head: Any = model.head
-    states, matrix = head.operands(states)
-    loss = linear_cross_entropy(states, matrix, batch.labels)
-    return Outcome(loss, batch.labelled)
+def language_modelling(model: Any, batch: Batch) -> Outcome:
+    """The loss of a batch under an encoder-decoder, a decoder or a model that sees.
+
+    Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
+    """
+    with routed(model) as router_logits:
+        states = target_states(model, batch)
+    states, matrix = model.head.operands(states)
+    loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
+    routing = routing_loss(router_logits, batch, model.spec.feed_forward)
+    return Outcome(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
 
 
 def target_states(model: Any, batch: Batch) -> Tensor:

@@ -9,7 +9,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Outcome:
-    """A loss summed over `tokens` predictions (nats, float32 scalar)."""
+    """A loss summed over `tokens` predictions (nats, float32 scalar).
+
+    `extra` is what training minimises beside it (balance of experts, z-loss), summed alike; it is not reported, so
+    that losses of models with and without it compare.
+    """
 
     loss_sum: Tensor
     tokens: int
+    extra: Tensor | None = None
+
+    @property
+    def total(self) -> Tensor:
+        """What training minimises."""
+        return self.loss_sum if self.extra is None else self.loss_sum + self.extra

@@ -1,0 +1,87 @@
+"""Plain text for tokenizers and language models: every `.txt` and `.txt.gz` under a folder, cut into documents.
+
+A document is a run of paragraphs of one file, about as long as asked. Which split it falls into is decided by its own
+text, so the same text stands on one side only, and a paragraph that came before is dropped wherever it comes again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sepiola.data.example import Example, language_of
+from sepiola.data.readers.records import existing_folder, one_of
+from sepiola.errors import DataError
+
+SPLITS = ["train", "validation", "test"]
+_LICENCE = re.compile(r"\A.*?\*\*\* ?START OF[^\n]*\n|\n\*\*\* ?END OF.*\Z", re.DOTALL)  # Project Gutenberg's
+_LABEL = re.compile(r"\t\d+$", re.MULTILINE)  # `headline<TAB>class`, as THUCNews writes it
+_PARAGRAPH = re.compile(r"\n[ \t\r\u3000]*\n\s*")
+REPEATED = 32  # a paragraph as long as this is kept once; shorter ones may well recur
+
+
+def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 100) -> list[Example]:
+    """Documents of about `characters` characters, the language of each in its metadata, its text the `target`.
+
+    One document of `held_out` is for `test`, one for `validation`. Raises DataError when there is no text.
+    """
+    one_of(split, SPLITS, "text")
+    root = existing_folder(root, ".txt or .txt.gz files")
+    files = sorted(path for path in root.rglob("*") if path.name.endswith((".txt", ".txt.gz")))
+    examples: list[Example] = []
+    seen: set[bytes] = set()
+    for path in files:
+        if path.name == "SOURCE.txt":
+            continue
+        name = str(path.relative_to(root))
+        for number, document in enumerate(_documents(_paragraphs(_read(path), characters, seen), characters)):
+            place = int.from_bytes(_digest(document)[:8], "big") % held_out
+            if {0: "test", 1: "validation"}.get(place, "train") == split:
+                metadata = {"split": split, "language": language_of(document), "group": name}
+                examples.append(Example(f"{name}:{number}", (), document, metadata=metadata))
+    if not examples:
+        raise DataError(f"{root}: no text for the split '{split}'; give a folder that holds .txt or .txt.gz files")
+    return examples
+
+
+def _read(path: Path) -> str:
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    return _LABEL.sub("", _LICENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def _paragraphs(text: str, characters: int, seen: set[bytes]) -> Iterator[str]:
+    """What blank lines part; the lines of one that is too long. Those that came before are left out."""
+    for block in _PARAGRAPH.split(text):
+        for paragraph in [block] if len(block) <= characters else block.split("\n"):
+            paragraph = paragraph.strip("\n")
+            if len(paragraph) >= REPEATED:
+                digest = _digest(paragraph)
+                if digest in seen:
+                    continue
+                seen.add(digest)
+            if paragraph.strip():
+                yield paragraph
+
+
+def _documents(paragraphs: Iterator[str], characters: int) -> Iterator[str]:
+    gathered: list[str] = []
+    length = 0
+    for paragraph in paragraphs:
+        gathered.append(paragraph)
+        length += len(paragraph)
+        if length >= characters:
+            yield "\n".join(gathered)
+            gathered, length = [], 0
+    if gathered:
+        yield "\n".join(gathered)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
