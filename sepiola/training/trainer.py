@@ -78,7 +78,8 @@ class Trainer:
     the frozen eye's features of images, `pixels` opens them for an eye that learns; with neither the model
     trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time.
     Validation runs every `validate_every` steps, by default after each epoch, and at the end. A state is
-    written every `save_every` steps, by default every ten minutes, and at the end.
+    written every `save_every` steps, by default every ten minutes, and at the end. Where the stage has `lora`,
+    `adapter` is the `peft.PeftModel` around the model, and states and best weights hold no base.
 
     Raises TrainingError when the stage does not fit the model or the samples.
     """
