@@ -33,6 +33,7 @@ from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training import lora
 
 AnyImage = ImageRef | Image.Image | bytes | str | Path
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
@@ -193,23 +194,33 @@ class Model:
         if self.rationale is not None:
             self.rationale.save(Path(folder) / RATIONALE)
 
-    def save_hub(self, folder: str | Path) -> None:
-        """Writes the Hub's layout, which `transformers` loads."""
-        hub.save(Path(folder), self.network, self.spec)
+    def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
+        """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
+        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
         if self.tokenizer is not None:
             store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
 
 
-def load(path_or_hub_id: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
-    """Loads a run, a checkpoint folder or a Hub id. Raises CheckpointError when it does not fit or is not there."""
+def load(
+    path_or_hub_id: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Model:
+    """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
+
+    Raises CheckpointError when it does not fit or is not there.
+    """
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():
         folder = folder / "checkpoint"
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder)
-    network = network.to(device=device, dtype=dtype)
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device)
+    if adapter is not None:
+        network = lora.load(network, Path(adapter))
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None

@@ -23,9 +23,9 @@ from sepiola.data.batching import FeatureRows, Row, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.errors import SpecError, TrainingError
-from sepiola.facade import Model
+from sepiola.facade import Model, load
 from sepiola.generation.eyes import EyeFeatures
-from sepiola.models.build import assemble, build
+from sepiola.models.build import build, outline
 from sepiola.models.multimodal import FusedModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.results import DataCache, evaluate
@@ -36,6 +36,7 @@ from sepiola.text.encoding import encode
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training import lora
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.trainer import Trainer
 
@@ -169,6 +170,9 @@ class Run:
         trainer.run(resume=True)
         if validation:
             trainer.load_best()
+        if trainer.adapter is not None:
+            lora.save(trainer.adapter, folder / "adapter", self._base(stage))
+            lora.merge(trainer.adapter)
         store.save(folder / "checkpoint", network, self.spec)
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
@@ -182,15 +186,18 @@ class Run:
 
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
-        if stage.start is not None and self.runs(self.stages[stage.start]):
-            return self.trained(stage.start)
-        if self.recipe.weights is None:
+        base = self._base(stage)
+        if base is None:
             return build(self.spec, seed=self.recipe.seed)
-        from sepiola.facade import load
+        network = load(base).network
+        store.check_fit(outline(self.spec), {n: v.shape for n, v in network.state_dict().items()}, base)
+        return network
 
-        loaded = load(self.recipe.weights)
-        store.check_fit(build(self.spec), loaded.network.state_dict(), self.recipe.weights)
-        return loaded.network
+    def _base(self, stage: StageSpec) -> str | None:
+        """Where the weights lie that the stage begins with; None where they are drawn."""
+        if stage.start is not None and self.runs(self.stages[stage.start]):
+            return str(self.stage_folder(self.stages[stage.start]) / "checkpoint")
+        return self.recipe.weights
 
     def trained(self, name: str) -> nn.Module:
         """The network of a stage that is done."""
@@ -257,8 +264,7 @@ class Run:
 
     @cached_property
     def _patches(self) -> int:
-        with torch.device("meta"):
-            network: Any = assemble(self.spec)
+        network: Any = outline(self.spec)
         return int(network.vision.patches)
 
     def _sight(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -79,30 +80,32 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; a checkpoint without a bias of the logits has none to add."""
-    named = {n if n.startswith(("model.", "lm_head.", BIAS)) else f"model.{n}": value for n, value in state.items()}
-    named.pop("lm_head.weight", None)
-    bias = named.pop(BIAS, None)
+    named = rows_to_ours(renamed(state, _whole), _table(spec))
+    if "head.bias" in named:
+        return with_changes(named, {"head.bias": Tensor.flatten})
     vocabulary = language_of(spec).vocabulary
-    embedding = named["model.shared.weight"]
-    return {
-        "head.bias": embedding.new_zeros(vocabulary) if bias is None else bias.flatten(),
-        **rows_to_ours(named, _table(spec)),
-    }
+    return LazyTensors({**later(named), "head.bias": [lambda: named["embedding.weight"].new_zeros(vocabulary)]})
+
+
+def _whole(name: str) -> str | None:
+    """Bare models lack `model.`; the head is the embedding again."""
+    if name == "lm_head.weight":
+        return None
+    return name if name.startswith(("model.", "lm_head.", BIAS)) else f"model.{name}"
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    left = dict(state)
-    bias = left.pop("head.bias")
-    return {**rows_to_hub(left, _table(spec)), BIAS: bias[None].contiguous()}
+    result = rows_to_hub(state, _table(spec))
+    return {**result, BIAS: result[BIAS][None]}
 
 
 def _table(spec: ModelSpec) -> list[Row]:
     language = language_of(spec)
     repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
-    rows = [Row("embedding.weight", ("model.shared.weight",), also=repeated)]
+    rows = [Row("embedding.weight", ("model.shared.weight",), also=repeated), Row("head.bias", (BIAS,))]
     for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
         rows.append(Row(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
         for kind in ("weight", "bias"):

@@ -11,14 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 
-_UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids")
 PREFIX, HEAD = "bert.", "cls.predictions"
+_UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids", f"{HEAD}.decoder.")
 
 
 def spec_from_config(
@@ -71,14 +72,15 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one, whose names may lack `bert.`."""
-    named = {n if n.startswith((PREFIX, "cls.")) else PREFIX + n: value for n, value in state.items()}
-    skipped = tuple(PREFIX + name if not name.startswith("cls.") else name for name in _UNREAD)
-    kept = {name: value for name, value in named.items() if not name.startswith(skipped)}
-    kept.pop(f"{HEAD}.decoder.weight", None)
-    kept.pop(f"{HEAD}.decoder.bias", None)
-    return rows_to_ours(kept, _table(spec))
+    return rows_to_ours(renamed(state, _whole), _table(spec))
+
+
+def _whole(name: str) -> str | None:
+    if name.removeprefix(PREFIX).startswith(_UNREAD):
+        return None
+    return name if name.startswith((PREFIX, "cls.")) else PREFIX + name
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -72,15 +73,17 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
-    kept = {n.removeprefix("vision_model."): value for n, value in state.items() if not n.startswith(IGNORED)}
-    result = flat_patches(rows_to_ours(kept, _table(vit_of(spec))))
-    if "class_token" in result:
-        result["class_token"] = result["class_token"].reshape(1, 1, -1)
-    if "positions" in result:
-        result["positions"] = result["positions"][None]
-    return result
+    kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("vision_model."))
+    return with_changes(
+        rows_to_ours(kept, _table(vit_of(spec))),
+        {
+            "patch_embedding.weight": flat_patches,
+            "class_token": lambda token: token.reshape(1, 1, -1),
+            "positions": lambda table: table[None],
+        },
+    )
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

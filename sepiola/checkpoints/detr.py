@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.checkpoints.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
 from sepiola.errors import CheckpointError
@@ -97,24 +98,25 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through.
 
     A count of batches (`num_batches_tracked`) has no meaning for frozen normalisation and is dropped.
     """
-    kept = {}
-    for name, value in state.items():
-        short = name.removeprefix("detr.").removeprefix("model.")
-        counts = short.startswith(_BACKBONE) and short.endswith(".num_batches_tracked")
-        if not name.startswith(IGNORED) and not counts:
-            kept[short] = value
+    kept = renamed(state, _short)
     names = _names(_detr(spec), torchvision=f"{_BACKBONE}conv1.weight" in kept)
     return rename(kept, {hub: ours for ours, hub in names.items()})
 
 
+def _short(name: str) -> str | None:
+    short = name.removeprefix("detr.").removeprefix("model.")
+    counts = short.startswith(_BACKBONE) and short.endswith(".num_batches_tracked")
+    return None if name.startswith(IGNORED) or counts else short
+
+
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    return rename(state, _names(_detr(spec), torchvision=False))
+    return dict(rename(state, _names(_detr(spec), torchvision=False)))
 
 
 def _names(vision: DETRSpec, *, torchvision: bool) -> dict[str, str]:

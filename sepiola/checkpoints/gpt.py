@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -89,15 +90,16 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; the causal masks that old files hold are left out."""
-    named = {n if n.startswith((PREFIX, "lm_head")) else PREFIX + n: value for n, value in state.items()}
-    kept = {
-        n: value for n, value in named.items() if not n.endswith((".attn.bias", ".attn.masked_bias", "position_ids"))
-    }
-    if language_of(spec).tied:
-        kept.pop("lm_head.weight", None)
-    return rows_to_ours(kept, _table(spec))
+    tied = language_of(spec).tied
+    return rows_to_ours(renamed(state, lambda name: _whole(name, tied)), _table(spec))
+
+
+def _whole(name: str, tied: bool) -> str | None:
+    if name.endswith((".attn.bias", ".attn.masked_bias", "position_ids")) or (tied and name == "lm_head.weight"):
+        return None
+    return name if name.startswith((PREFIX, "lm_head")) else PREFIX + name
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

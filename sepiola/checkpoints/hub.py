@@ -1,4 +1,4 @@
-"""Checkpoints in the Hub's layout: `config.json`, safetensors (one file or shards) or a PyTorch file.
+"""Checkpoints in the Hub's layout: `config.json`, and safetensors or PyTorch files, one or several with an index.
 
 `FAMILIES` maps a config's `model_type` to the module that knows its names. Loading is strict: a tensor that is
 missing, or that nobody named, is an error.
@@ -6,8 +6,13 @@ missing, or that nobody named, is an error.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
-from sepiola.checkpoints.store import from_state, make_folder, read_tensors, write_tensors, write_text
+from sepiola.checkpoints.store import WEIGHTS, from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, VisionSpec, ViTSpec
@@ -37,59 +43,133 @@ FAMILIES: dict[str, ModuleType] = {
     "resnet": resnet,
 }
 _LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
-EYE = "vision"
+CONFIG, EYE = "config.json", "vision"
+_PICKLED = "pytorch_model.bin"
+_OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes
+_BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
+MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
 def _family_of_eye(vision: VisionSpec) -> str:
     return "clip" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
 
 
-def load(folder: Path) -> tuple[nn.Module, ModelSpec]:
-    """The model of a Hub folder, in eval mode, and its spec. Raises CheckpointError when anything does not fit."""
-    config = _read_json(folder / "config.json")
+def load(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> tuple[nn.Module, ModelSpec]:
+    """The model of a Hub folder, in eval mode, and its spec; `dtype` as in `store.from_state`.
+
+    Tensors are read one by one. Raises CheckpointError when anything does not fit.
+    """
+    spec, state = _read(folder)
+    return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
+
+
+def _read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
+    config = _read_json(folder / CONFIG)
     family = _family(config, folder)
-    state = read_state(folder)
-    spec: ModelSpec = family.spec_from_config(config, state, preprocessor=_preprocessor(folder))
-    if not (folder / EYE).is_dir():
-        return from_state(spec, family.to_ours(state, spec), str(folder)), spec
-    eye, seen = load(folder / EYE)
-    whole = spec.model_copy(update={"vision": seen.vision})
-    tensors = {**family.to_ours(state, spec), **{f"vision.{name}": value for name, value in eye.state_dict().items()}}
-    return from_state(whole, tensors, str(folder)), whole
+    stored = read_state(folder)
+    spec: ModelSpec = family.spec_from_config(config, stored, preprocessor=_preprocessor(folder))
+    state: LazyTensors = family.to_ours(stored, spec)
+    if not (folder / EYE / CONFIG).is_file():
+        return spec, state
+    seen, eye = _read(folder / EYE)
+    whole = {**later(state), **{f"{EYE}.{name}": read for name, read in later(eye).items()}}
+    return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
 
 
-def save(folder: Path, model: Any, spec: ModelSpec) -> None:
+def save(folder: Path, model: Any, spec: ModelSpec, *, max_shard: int = MAX_SHARD) -> None:
     """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it.
 
-    The reference's layout has no place for the eye: it goes to the folder `vision`, in its own family's layout.
+    Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
+    reference's layout has no place for the eye: it goes to the folder `vision`, in its own family's layout.
+
+    All is written aside first. An interrupted save leaves the old checkpoint or none that loads, never a mix. Raises
+    CheckpointError for a family without such a layout, and when the folder cannot be written.
     """
     layout = _LAID_OUT_AS.get(spec.family, spec.family)
     if layout not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
-    family = FAMILIES[layout]
+    with _replacing(folder) as aside:
+        _write(aside, model, spec, FAMILIES[layout], max_shard)
+
+
+def _write(folder: Path, model: Any, spec: ModelSpec, family: ModuleType, max_shard: int) -> None:
     make_folder(folder)
     state = model.state_dict()
     if spec.vision is not None and spec.language is not None:
-        eye = ModelSpec(name=spec.vision.kind, family=_family_of_eye(spec.vision), vision=spec.vision)
-        save(folder / EYE, model.vision, eye)
-        state = {name: value for name, value in state.items() if not name.startswith("vision.")}
+        kind = _family_of_eye(spec.vision)
+        eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
+        _write(folder / EYE, model.vision, eye, FAMILIES[kind], max_shard)
+        state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}
     elif spec.vision is not None:
         preprocessor = preprocessor_from_pixels(spec.vision.pixels)
         write_text(folder / "preprocessor_config.json", json.dumps(preprocessor, indent=2))
-    write_tensors(folder / "model.safetensors", family.to_hub(state, spec), metadata={"format": "pt"})
-    write_text(folder / "config.json", json.dumps(family.config_from_spec(spec), indent=2))
+    _write_weights(folder, family.to_hub(state, spec), max_shard)
+    write_text(folder / CONFIG, json.dumps(family.config_from_spec(spec), indent=2))
+
+
+def _write_weights(folder: Path, state: Mapping[str, Tensor], max_shard: int) -> None:
+    shards: list[dict[str, Tensor]] = [{}]
+    room = max_shard
+    for name, tensor in state.items():
+        if tensor.nbytes > room and shards[-1]:
+            shards.append({})
+            room = max_shard
+        shards[-1][name] = tensor
+        room -= tensor.nbytes
+    if len(shards) == 1:
+        write_tensors(folder / WEIGHTS, state, metadata={"format": "pt"})
+        return
+    files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    for file, shard in zip(files, shards, strict=True):
+        write_tensors(folder / file, shard, metadata={"format": "pt"})
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in state.values())},
+        "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard},
+    }
+    write_text(folder / f"{WEIGHTS}.index.json", json.dumps(index, indent=2, sort_keys=True))
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder whose files move to `folder` at the end, where they replace the checkpoint that was there.
+
+    Nobody reads a checkpoint without its `config.json`, so that goes first and comes last.
+    """
+    make_folder(folder)
+    aside = folder / ".saving"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+        new = [file.relative_to(aside) for file in aside.rglob("*") if file.is_file()]
+        for place in (folder, folder / EYE):
+            (place / CONFIG).unlink(missing_ok=True)
+        for stale in (*folder.glob(f"{EYE}/model*"), *folder.glob("model*")):
+            if _OURS.fullmatch(stale.name):
+                stale.unlink()
+        for file in sorted(new, key=lambda file: (file.name == CONFIG, -len(file.parts))):
+            make_folder((folder / file).parent)
+            os.replace(aside / file, folder / file)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def fetch(name: str) -> Path:
-    """The folder of a Hub id, downloaded or from the cache (`HF_HUB_OFFLINE` honoured).
+    """The folder of a Hub id, downloaded or from the cache (`HF_HUB_OFFLINE` and `HF_HUB_CACHE` honoured).
 
-    Raises CheckpointError when it is neither a folder nor to be had.
+    PyTorch files are fetched only where there are no safetensors. Raises CheckpointError when it is neither a folder
+    nor to be had.
     """
     from huggingface_hub import snapshot_download
 
     try:
-        patterns = ["*.safetensors", "*.json", "pytorch_model*.bin"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, allow_patterns=["*.safetensors", *_BESIDE_WEIGHTS]))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin", *_BESIDE_WEIGHTS]))
+        return folder
     except Exception as error:  # the hub client's errors share no base
         raise CheckpointError(
             f"'{name}' is no folder here, and could not be fetched as a Hub id ({type(error).__name__}: {error}); "
@@ -97,24 +177,30 @@ def fetch(name: str) -> Path:
         ) from None
 
 
-def read_state(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a Hub folder: shards by their index, one safetensors file, or `pytorch_model.bin`."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        state: dict[str, Tensor] = {}
-        for shard in sorted(set(_read_json(index)["weight_map"].values())):
-            state |= read_tensors(folder / shard)
-        return state
-    if (folder / "model.safetensors").is_file():
-        return read_tensors(folder / "model.safetensors")
-    pickled = folder / "pytorch_model.bin"
-    if pickled.is_file():
-        try:
-            loaded: dict[str, Tensor] = torch.load(pickled, map_location="cpu", weights_only=True)
-        except Exception as error:  # pickle, zip and torch raise many kinds
-            raise CheckpointError(f"{pickled}: damaged or cut short ({error}); fetch it again") from None
-        return loaded
-    raise CheckpointError(f"{folder}: no weights; expected model.safetensors, its shards, or pytorch_model.bin")
+def read_state(folder: Path) -> LazyTensors:
+    """The tensors of a Hub folder, safetensors before PyTorch's files, read as they are asked for.
+
+    Raises CheckpointError when there are none, or a file is damaged.
+    """
+    for name, read in ((WEIGHTS, read_tensors), (_PICKLED, _read_pickled)):
+        index = folder / f"{name}.index.json"
+        if not index.is_file() and not (folder / name).is_file():
+            continue
+        files = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else [name]
+        reads: dict[str, Pieces] = {}
+        for file in files:
+            reads |= later(read(folder / file))
+        return LazyTensors(reads)
+    raise CheckpointError(f"{folder}: no weights; expected {WEIGHTS}, its shards, or {_PICKLED}")
+
+
+def _read_pickled(path: Path) -> Mapping[str, Tensor]:
+    try:
+        mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are none, and are read whole
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # pickle, zip and torch raise many kinds
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); fetch it again") from None
+    return state
 
 
 def _family(config: Mapping[str, Any], folder: Path) -> ModuleType:

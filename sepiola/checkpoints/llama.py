@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -181,9 +182,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     return config
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; the rotary tables that old files hold are computed instead."""
-    kept = {name: value for name, value in state.items() if not name.endswith("rotary_emb.inv_freq")}
+    kept = renamed(state, lambda name: None if name.endswith("rotary_emb.inv_freq") else name)
     return rows_to_ours(kept, _table(spec))
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, changed, later
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,18 @@ class Row:
     turned: bool = False
 
 
-def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> LazyTensors:
     """Our state dict from a Hub one. A row of which a Hub tensor is missing is left out, and so reported as missing."""
-    left = dict(state)
-    result: dict[str, Tensor] = {}
+    left = later(state)
+    result: dict[str, Pieces] = {}
     for row in table:
         for name in row.also:
             if name in left and (name in row.hub or row.hub[0] in left):
                 left.pop(name)
         if all(name in left for name in row.hub):
-            parts = [left.pop(name).t() if row.turned else left.pop(name) for name in row.hub]
-            whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-            result[row.ours] = whole.contiguous()
-    return {**result, **left}
+            reads = [read for name in row.hub for read in left.pop(name)]
+            result[row.ours] = [changed(read, Tensor.t) for read in reads] if row.turned else reads
+    return LazyTensors({**result, **left})
 
 
 def to_hub(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tensor]:

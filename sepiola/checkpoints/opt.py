@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -69,16 +70,16 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one."""
-    named = {_whole(name): value for name, value in state.items()}
-    if language_of(spec).tied:
-        named.pop("lm_head.weight", None)
-    return rows_to_ours(named, _table(spec))
+    tied = language_of(spec).tied
+    return rows_to_ours(renamed(state, lambda name: _whole(name, tied)), _table(spec))
 
 
-def _whole(name: str) -> str:
-    """`decoder.…`, as the oldest files say, is `model.decoder.…`."""
+def _whole(name: str, tied: bool) -> str | None:
+    """`decoder.…`, as the oldest files say, is `model.decoder.…`; a tied head is the embedding again."""
+    if tied and name == "lm_head.weight":
+        return None
     return f"model.{name}" if name.startswith("decoder.") else name
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import BackboneSpec, ModelSpec, PixelSpec, ResNetSpec
@@ -42,21 +43,21 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     return {"architectures": ["ResNetModel"], **backbone_to_config(_resnet(spec))}
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or torchvision one; names that no table knows pass through."""
-    kept = {name.removeprefix("resnet."): value for name, value in state.items() if not name.startswith(IGNORED)}
+    kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("resnet."))
     names = backbone_names(_resnet(spec), torchvision="conv1.weight" in kept)
     return rename(kept, {hub: ours for ours, hub in names.items()})
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    return rename(state, backbone_names(_resnet(spec), torchvision=False))
+    return dict(rename(state, backbone_names(_resnet(spec), torchvision=False)))
 
 
-def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str]) -> LazyTensors:
     """The same tensors under new names; what has none keeps its own."""
-    return {names.get(name, name): value for name, value in state.items()}
+    return renamed(state, lambda name: names.get(name, name))
 
 
 def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.errors import CheckpointError
-from sepiola.models.build import assemble
+from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
 from sepiola.specs.model import ModelSpec
 
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
+MAPPED = 1 << 24  # bytes at most that are read through one mapping of a file
 
 
 def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | None = None) -> None:
@@ -33,33 +36,62 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | 
         write_text(folder / TOKENIZER, tokenizer_json)
 
 
-def load(folder: Path) -> tuple[nn.Module, ModelSpec]:
-    """The model of a checkpoint folder, in eval mode, and its spec. Raises CheckpointError when tensors do not fit."""
+def load(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> tuple[nn.Module, ModelSpec]:
+    """The model of a checkpoint folder, in eval mode, and its spec; `dtype` as in `from_state`.
+
+    Raises CheckpointError when tensors do not fit.
+    """
     spec = ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC))
-    return from_state(spec, read_tensors(folder / WEIGHTS), str(folder)), spec
+    return from_state(spec, read_tensors(folder / WEIGHTS), str(folder), dtype=dtype, device=device), spec
 
 
-def from_state(spec: ModelSpec, state: Mapping[str, Tensor], source: str) -> nn.Module:
-    """The module of a spec that holds these very tensors: nothing is initialised and nothing copied."""
-    with torch.device("meta"):
-        model = assemble(spec)
-    check_fit(model, state, source)
-    floats = {p.dtype for p in state.values() if p.is_floating_point()}
-    model.load_state_dict(dict(state), strict=True, assign=True)
-    if len(floats) > 1:
+def from_state(
+    spec: ModelSpec,
+    state: LazyTensors,
+    source: str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """The module of a spec with the tensors of `state`, each read into its place and dropped; nothing is initialised.
+
+    Floating-point tensors become `dtype`; without it they stay as they are, or float32 where they differ. Raises
+    CheckpointError when tensors do not fit.
+    """
+    model = outline(spec)
+    own = model.state_dict()
+    check_fit(model, {name: state.shape(name) for name in state}, source)
+    placed: dict[str, Tensor] = {}
+    for name in sorted(own, key=lambda name: -own[name].numel()):  # the largest come while memory is emptiest
+        placed[name] = _place(state.pieces(name), own[name].shape, dtype, device)
+    model.load_state_dict(placed, strict=True, assign=True)
+    if len({tensor.dtype for tensor in placed.values() if tensor.is_floating_point()}) > 1:
         model = model.to(torch.float32)
     return model.requires_grad_(True).eval()
 
 
-def check_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def _place(
+    pieces: Sequence[Tensor], shape: torch.Size, dtype: torch.dtype | None, device: torch.device | str
+) -> Tensor:
+    kind = dtype if dtype is not None and pieces[0].is_floating_point() else pieces[0].dtype
+    place = torch.empty(shape, dtype=kind, device=device)
+    rows = place.split([len(piece) for piece in pieces]) if len(pieces) > 1 else [place]
+    for row, piece in zip(rows, pieces, strict=True):
+        row.copy_(piece)
+    return place
+
+
+def check_fit(model: nn.Module, shapes: Mapping[str, torch.Size], source: str) -> None:
     """Raises CheckpointError that lists missing and unexpected tensors and shapes that differ."""
     own = model.state_dict()
-    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in state]
-    faults += [f"unexpected tensor {name} {tuple(state[name].shape)}" for name in state if name not in own]
+    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in shapes]
+    faults += [f"unexpected tensor {name} {tuple(shapes[name])}" for name in shapes if name not in own]
     faults += [
-        f"{name} has shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+        f"{name} has shape {tuple(shapes[name])}, expected {tuple(own[name].shape)}"
         for name in own
-        if name in state and state[name].shape != own[name].shape
+        if name in shapes and shapes[name] != own[name].shape
     ]
     if faults:
         shown = "\n  ".join(faults[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
@@ -69,22 +101,49 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
         )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, memory-mapped. Raises CheckpointError when it is absent or damaged."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; a checkpoint folder holds {WEIGHTS} and {SPEC}") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}); fetch or save it again") from None
+def read_tensors(path: Path) -> LazyTensors:
+    """The tensors of a safetensors file, read as they are asked for. Raises CheckpointError when it is damaged."""
+    file = _TensorFile(path)
+    return LazyTensors({name: [partial(file.read, name)] for name in file.names})
+
+
+class _TensorFile:
+    """A safetensors file that is read through a mapping, which is renewed now and then.
+
+    All that was ever read through a mapping counts as this process's memory until the mapping ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = self._open()
+        self.names = list(self._file.keys())
+        self._mapped = 0
+
+    def _open(self) -> Any:
+        try:
+            return safe_open(str(self.path), framework="pt")
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.path}: no such file; fetch or save the checkpoint again") from None
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{self.path}: damaged or cut short ({error}); fetch or save it again") from None
+
+    def read(self, name: str) -> Tensor:
+        self._file = self._file or self._open()
+        tensor: Tensor = self._file.get_tensor(name)
+        self._mapped += tensor.nbytes
+        if self._mapped > MAPPED:  # the mapping ends with the tensors that were read through it
+            self._file, self._mapped = None, 0
+        return tensor
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes a safetensors file under a temporary name and renames it; a full disk leaves the old file whole."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # safetensors 0.8 writes files that their owner alone may read
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary), metadata=metadata)
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (SafetensorError, OSError) as error:
         temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -94,15 +95,11 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or reference one."""
     language = language_of(spec)
-    state = dict(state)
-    if language.tied:
-        state.pop("lm_head.weight", None)
-    if spec.bridge is not None and "mha_layer.in_proj_bias" in state:
-        _take_apart(state, language.width)
-    return rows_to_ours(state, _table(spec))
+    state = renamed(state, lambda name: None if language.tied and name == "lm_head.weight" else name)
+    return rows_to_ours(_taken_apart(state, language.width) if spec.bridge is not None else state, _table(spec))
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -117,10 +114,14 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return result
 
 
-def _take_apart(state: dict[str, Tensor], width: int) -> None:
+def _taken_apart(state: Mapping[str, Tensor], width: int) -> LazyTensors:
+    """The projections of the reference's attention: queries, and keys with values."""
+    reads = later(state)
     for kind in ("weight", "bias"):
-        q, kv = state.pop(f"mha_layer.in_proj_{kind}").split([width, 2 * width])
-        state[f"mha_layer.q.{kind}"], state[f"mha_layer.kv.{kind}"] = q, kv
+        for whole in reads.pop(f"mha_layer.in_proj_{kind}", ()):
+            reads[f"mha_layer.q.{kind}"] = [changed(whole, lambda rows: rows[:width])]
+            reads[f"mha_layer.kv.{kind}"] = [changed(whole, lambda rows: rows[width:])]
+    return LazyTensors(reads)
 
 
 def _table(spec: ModelSpec) -> list[Row]:

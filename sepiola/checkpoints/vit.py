@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -61,10 +62,10 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
-    kept = {name.removeprefix("vit."): value for name, value in state.items() if not name.startswith(IGNORED)}
-    return flat_patches(rows_to_ours(kept, _table(vit_of(spec))))
+    kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("vit."))
+    return with_changes(rows_to_ours(kept, _table(vit_of(spec))), {"patch_embedding.weight": flat_patches})
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -101,14 +102,13 @@ def pair(ours: str, *hub: str) -> list[Row]:
     return [Row(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in hub)) for kind in ("weight", "bias")]
 
 
-def flat_patches(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def flat_patches(kernel: Tensor) -> Tensor:
     """The patch convolution's kernel `(width, 3, patch, patch)` as a matrix `(width, 3 * patch * patch)`."""
-    kernel = state.get("patch_embedding.weight")
-    return state if kernel is None else {**state, "patch_embedding.weight": kernel.flatten(1)}
+    return kernel.flatten(1)
 
 
 def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Tensor]:
-    """The inverse of `flat_patches`."""
+    """The state dict with the patch matrix as a kernel: the inverse of `flat_patches`."""
     matrix = state["patch_embedding.weight"]
     return {**state, "patch_embedding.weight": matrix.unflatten(1, (3, vision.patch, vision.patch))}
 

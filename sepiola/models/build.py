@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
@@ -41,6 +42,21 @@ def assemble(spec: ModelSpec) -> nn.Module:
     assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)
+
+
+def outline(spec: ModelSpec) -> nn.Module:
+    """The module of a spec without memory for its tensors: on the meta device, and nothing is drawn."""
+    with torch.device("meta"), _Undrawn():
+        return assemble(spec)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out `torch.nn.init`, which on the meta device would load all of torch's compiler to draw nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
 
 
 def build_eye(spec: VisionSpec) -> nn.Module:
@@ -129,8 +145,7 @@ def preset(name: str) -> ModelSpec:
 
 def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
-    with torch.device("meta"):
-        model = assemble(spec)
+    model = outline(spec)
     parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
     counts = {
         part: count(getattr(model, part) if isinstance(model, FusedModel) else model)

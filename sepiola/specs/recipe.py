@@ -38,6 +38,18 @@ class TokenizerSpec(Spec):
         return self
 
 
+class LoraSpec(Spec):
+    """An adapter of low rank (LoRA, arXiv 2106.09685): each linear `W` becomes `W + alpha / rank · B A`; A and B learn.
+
+    `targets` name linears as they end (`qkv`, or `attention.qkv`); absent, every linear that can bear an adapter does.
+    """
+
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16.0
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+
 Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection"]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
@@ -47,10 +59,11 @@ class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. `format` lays questions out (`QCM-LE`); absent, examples are used as they are, and plain text is cut
-    into windows of `target_tokens`, which `packed` fills to the last token. `rationales` says whether a format that
-    reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes (`generated`).
-    Length: `steps` or `epochs`, one of the two.
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions out
+    (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
+    `packed` fills to the last token. `rationales` says whether a format that reads a rationale gets the dataset's
+    (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or `epochs`, one of
+    the two.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
@@ -64,6 +77,7 @@ class StageSpec(Spec):
     format: str | None = None
     start: str | None = None
     learn: tuple[Part, ...] = ("language", "vision", "bridge")
+    lora: LoraSpec | None = None
     rationales: Literal["gold", "generated"] = "gold"
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None

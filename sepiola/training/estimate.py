@@ -20,6 +20,8 @@ from sepiola.data.batching import Batch, BatchSampler, Collator, Row, Sample
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
+from sepiola.training.lora import adapter_size
+from sepiola.training.preparation import parts_of
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -87,7 +89,9 @@ def estimate(
     )
     seen = sampler.steps(0)[:: max(1, sampler.steps_per_epoch // 8)]
     steps = [[collate([cut[i] for i in group]) for group in step] for step in seen]
-    learning = sum(count(part) for name, part in _parts(model).items() if name in stage.learn)
+    learning = sum(count(part) for name, part in parts_of(model).items() if name in stage.learn)
+    if stage.lora is not None:
+        learning = adapter_size(model, stage)
     operations = sum(_operations(model, stage, batch) for step in steps for batch in step) / len(steps)
     largest = max(_activations(model, batch) for step in steps for batch in step)
     half = 2 if dtype == torch.bfloat16 else 0  # autocast's copies of the weights
@@ -103,13 +107,6 @@ def estimate(
     )
 
 
-def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    if not hasattr(model, "language"):
-        return {"language": model}
-    parts = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
-    return {name: part for name, part in parts.items() if part is not None}
-
-
 def _places(batch: Batch) -> tuple[int, int]:
     """Positions that are computed, padding included: of the source, of the target."""
     return (0 if batch.source is None else batch.source.numel()), batch.target.numel()
@@ -117,15 +114,16 @@ def _places(batch: Batch) -> tuple[int, int]:
 
 def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
     source, target = _places(batch)
-    parts = _parts(model)
+    parts = parts_of(model)
     language: Any = parts["language"]
+    learns = 6 if stage.lora is None else 4  # the adapter's own products are few
     weights = count(getattr(language, "encoder", nn.Identity())) * source + count(language.decoder) * target
     weights += language.head.weight.numel() * batch.labelled
-    total = weights * (6 if "language" in stage.learn else 4)
+    total = weights * (learns if "language" in stage.learn else 4)
     if "bridge" in parts:
-        total += count(parts["bridge"]) * source * (6 if "bridge" in stage.learn else 4)
+        total += count(parts["bridge"]) * source * (learns if "bridge" in stage.learn else 4)
     if "vision" in parts and "vision" in stage.learn:
-        total += 6 * count(parts["vision"]) * len(batch.ids) * getattr(parts["vision"], "patches", 256)
+        total += learns * count(parts["vision"]) * len(batch.ids) * getattr(parts["vision"], "patches", 256)
     return total
 
 

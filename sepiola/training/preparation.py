@@ -12,28 +12,29 @@ from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
 
 
-def choose_parts(model: nn.Module, stage: StageSpec) -> list[nn.Parameter]:
-    """Freezes the parts that the stage does not name and returns the parameters that learn.
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a model by name; a model without parts is all language."""
+    found = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
+    parts = {name: part for name, part in found.items() if part is not None}
+    return parts if "language" in parts or "vision" in parts else {"language": model}
 
-    A frozen part is in evaluation mode too: no dropout, and running statistics stand still. A model without
-    parts is all language. Raises TrainingError when nothing would learn.
+
+def choose_parts(model: nn.Module, stage: StageSpec) -> None:
+    """Freezes the parts that the stage does not name.
+
+    A frozen part is in evaluation mode too: no dropout, and running statistics stand still. Raises TrainingError
+    when nothing would learn.
     """
-    parts = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
-    if parts["language"] is None and parts["vision"] is None:
-        parts = {"language": model}
+    parts = parts_of(model)
     model.train()
     for name, part in parts.items():
-        if part is not None:
-            part.requires_grad_(name in stage.learn)
-            part.train(name in stage.learn)
-    learning = [p for p in model.parameters() if p.requires_grad]
-    if not learning:
-        present = [name for name, part in parts.items() if part is not None]
+        part.requires_grad_(name in stage.learn)
+        part.train(name in stage.learn)
+    if not any(p.requires_grad for p in model.parameters()):
         raise TrainingError(
             f"stage '{stage.name}': nothing would learn; learn names {', '.join(stage.learn)}, the model has "
-            f"{', '.join(present)}"
+            f"{', '.join(parts)}"
         )
-    return learning
 
 
 def check_lengths(spec: TransformerSpec, samples: Sequence[Sample | Row]) -> None:

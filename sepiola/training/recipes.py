@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import Field, PositiveInt, model_validator
 
 from sepiola.errors import SpecError
-from sepiola.models.build import resolve_model
+from sepiola.models.build import outline, resolve_model
 from sepiola.specs.base import Spec, nearest, override, read_yaml
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.lora import linears
 
 
 class ComparisonSpec(Spec):
@@ -93,7 +94,11 @@ def _recipe(raw: dict[str, Any], source: str) -> RecipeSpec:
     model = raw.get("model")
     if model is None:
         raise SpecError(f"{source}: model: this key is required")
-    return RecipeSpec.parse({**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source)
+    recipe = RecipeSpec.parse({**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source)
+    for stage in recipe.stages:
+        if stage.lora is not None:
+            linears(outline(recipe.model), stage)  # wrong targets are told before anything is read
+    return recipe
 
 
 def _change(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,18 +8,25 @@ one that was never stopped: the state holds weights, optimizer, place in the dat
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pickle
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from torch import Tensor
 
-from sepiola.errors import CheckpointError
+from sepiola.data.batching import Row, Sample
+from sepiola.errors import CheckpointError, TrainingError
+from sepiola.specs.recipe import StageSpec
+
+MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -72,6 +79,39 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: cannot be read as a training state ({error}); remove it to begin anew"
         ) from None
+
+
+def identity(stage: StageSpec, samples: Sequence[Sample | Row], **more: object) -> dict[str, Any]:
+    """What a resumed run must have in common with the one that was saved, as plain data."""
+    digest = hashlib.sha256()
+    for part in (part for sample in samples for part in sample.parts):
+        digest.update(part.id.encode())
+        for ids in (part.source, part.target):
+            digest.update(np.asarray(ids, dtype=np.int64).tobytes())
+    fixed = stage.model_dump(mode="json", exclude=set(MAY_CHANGE))
+    return {**fixed, "samples": digest.hexdigest()[:16], **more}
+
+
+def check_identity(ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
+    """Raises TrainingError that lists in what the run of a folder is another."""
+    different = [
+        f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
+    ]
+    if different:
+        raise TrainingError(
+            f"{folder} holds another run ({'; '.join(different)}); undo the change, or take another folder"
+        )
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Writes weights alone, as safetensors. Raises CheckpointError when they cannot be written."""
+    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Reads what `save_weights` wrote."""
+    return safetensors.torch.load_file(path)
 
 
 def sweep(folder: Path) -> None:

@@ -9,26 +9,25 @@ batches of a step (`accumulate`) weigh each token alike, as one large batch woul
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Noise, Row, Sample
+from sepiola.data.features import encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
-from sepiola.training import faults, state
+from sepiola.training import faults, lora, state
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives import OBJECTIVES
@@ -40,7 +39,6 @@ from sepiola.training.signals import StopSignals
 
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
 WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
-MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
 
 
 class InterruptedTrainingError(TrainingError):
@@ -80,7 +78,8 @@ class Trainer:
     the frozen eye's features of images, `pixels` opens them for an eye that learns; with neither the model
     trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time.
     Validation runs every `validate_every` steps, by default after each epoch, and at the end. A state is
-    written every `save_every` steps, by default every ten minutes, and at the end.
+    written every `save_every` steps, by default every ten minutes, and at the end. Where the stage has `lora`,
+    `adapter` is the `peft.PeftModel` around the model, and states and best weights hold no base.
 
     Raises TrainingError when the stage does not fit the model or the samples.
     """
@@ -133,9 +132,14 @@ class Trainer:
             [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
         )
         self.steps = total_steps(stage, self.sampler.steps_per_epoch)
-        self.learning = choose_parts(model, stage)
+        choose_parts(model, stage)
+        self.adapter = lora.attach(model, stage, seed) if stage.lora else None
+        self.learning = [p for p in model.parameters() if p.requires_grad]
+        self.base = lora.frozen(model) if self.adapter is not None else {}
         self.optimizer = optimizer_for(model, stage)
         self.dtype = resolve(stage.precision, self.device)
+        base = encoder_key(spec, self.base) if self.base else None
+        self.identity = state.identity(stage, self.samples, seed=seed, products=str(self.dtype), base=base)
         self.loss = OBJECTIVES[stage.objective]
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
@@ -291,7 +295,7 @@ class Trainer:
             at.seconds += time.monotonic() - began
             if at.best_loss is None or at.validation_loss < at.best_loss:
                 at.best_loss, at.best_step = at.validation_loss, at.step
-                self._save_best()
+                state.save_weights(self._weights(), self.best_file)
             self.display.say(f"{self.stage.name}: step {at.step}  validation loss {at.validation_loss:.4f}")
         log.write(line)
 
@@ -330,17 +334,16 @@ class Trainer:
 
     def load_best(self) -> None:
         """Puts the weights with the lowest validation loss into the model; CheckpointError without them."""
-        from safetensors.torch import load_file
-
         if not self.best_file.exists():
             raise CheckpointError(f"{self.best_file}: no such file; this stage has no validation data")
-        self.model.load_state_dict(load_file(self.best_file, device=str(self.device)))
+        self._put_back(state.load_weights(self.best_file))
 
-    def _save_best(self) -> None:
-        from safetensors.torch import save
+    def _weights(self) -> dict[str, Tensor]:
+        """What is saved of the model: all of it, but no base under an adapter."""
+        return {name: value for name, value in self.model.state_dict().items() if name not in self.base}
 
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        state.write_atomically(self.best_file, lambda file: file.write(save(weights)))
+    def _put_back(self, weights: Mapping[str, Tensor]) -> None:
+        self.model.load_state_dict({**self.base, **weights})
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
@@ -356,23 +359,13 @@ class Trainer:
         return {
             **self._place(),
             "progress": vars(self.at),
-            "run": self._identity(),
-            "model": self.model.state_dict(),
+            "run": self.identity,
+            "model": self._weights(),
             "optimizer": self.optimizer.state_dict(),
         }
 
     def _save(self, snapshot: dict[str, Any]) -> None:
         state.save(snapshot, self.state_file)
-
-    def _identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that was saved."""
-        stage = self.stage.model_dump(mode="json", exclude=set(MAY_CHANGE))
-        digest = hashlib.sha256()
-        for part in (part for sample in self.samples for part in sample.parts):
-            digest.update(part.id.encode())
-            for ids in (part.source, part.target):
-                digest.update(np.asarray(ids, dtype=np.int64).tobytes())
-        return {**stage, "seed": self.seed, "samples": digest.hexdigest()[:16], "products": str(self.dtype)}
 
     def _restore(self, resume: bool) -> bool:
         if not self.state_file.exists():
@@ -383,16 +376,9 @@ class Trainer:
                 "or take another folder"
             )
         saved = state.load(self.state_file)
-        ours, theirs = self._identity(), saved["run"]
-        different = [
-            f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
-        ]
-        if different:
-            raise TrainingError(
-                f"{self.folder} holds another run ({'; '.join(different)}); undo the change, or take another folder"
-            )
+        state.check_identity(self.identity, saved["run"], self.folder)
         try:
-            self.model.load_state_dict(saved["model"])
+            self._put_back(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self.state_file}: does not fit this model: {error}") from None

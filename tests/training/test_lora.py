@@ -1,0 +1,282 @@
+"""Adapters: only they learn; saved, merged, resumed and read by peft they are what was trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import sepiola
+from sepiola.checkpoints.store import read_tensors
+from sepiola.data.batching import Sample
+from sepiola.data.image import ImageRef
+from sepiola.errors import CheckpointError, SpecError, TrainingError
+from sepiola.evaluation.curves import read_metrics
+from sepiola.models.build import build
+from sepiola.runs import Run
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import StageSpec
+from sepiola.training import lora
+from sepiola.training.estimate import estimate
+from sepiola.training.objectives.experts import routed
+from sepiola.training.recipes import read_recipe
+from sepiola.training.trainer import Trainer
+
+peft = pytest.importorskip("peft")
+
+COMMON = {"vocabulary": 30, "width": 24, "layers": 2, "attention": {"heads": 2}, "dropout": 0.1}
+LLAMA = {
+    **COMMON,
+    "kind": "decoder",
+    "feed_forward": {"width": 40, "activation": "silu", "gated": True},
+    "positions": {"kind": "rotary"},
+    "norm": {"kind": "rms"},
+}
+MIXTRAL = {**LLAMA, "feed_forward": {**LLAMA["feed_forward"], "experts": 4, "chosen": 2, "balance_loss": 0.1}}
+T5 = {
+    **COMMON,
+    "kind": "encoder-decoder",
+    "attention": {"heads": 2, "scale": 1.0},
+    "feed_forward": {"width": 40, "activation": "relu"},
+    "positions": {"kind": "relative"},
+    "norm": {"kind": "rms"},
+    "head_scale": 24**-0.5,
+}
+SPECS = {
+    family: ModelSpec.parse({"name": family, "family": family, "language": language})
+    for family, language in (("llama", LLAMA), ("t5", T5), ("mixtral", MIXTRAL))
+}
+QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A process that is forked may not meet the threads of the one before it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def stage(**changes: Any) -> StageSpec:
+    raw = {"name": "answer", "data": {"reader": "none"}, "batch": 8, "learning_rate": 1e-2, "steps": 6, "lora": {}}
+    return StageSpec.parse({**raw, "precision": "float32", **changes})
+
+
+def samples(count: int = 40) -> list[Sample]:
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(2, 30, (count, 2)).tolist()
+    return [Sample(f"s{i}", [a, b] * (1 + i % 3), [b, a, 1]) for i, (a, b) in enumerate(drawn)]
+
+
+def trainer(folder: Path, family: str, seed: int = 0, **changes: Any) -> Trainer:
+    network = build(SPECS[family], seed=seed)
+    validation = samples(9) if "validate_every" in changes else ()
+    return Trainer(network, stage(**changes), samples(), folder=folder, validation=validation, log_every=1)
+
+
+def logits(network: nn.Module, family: str) -> Tensor:
+    tokens = torch.arange(2, 26).view(2, 12)
+    with torch.no_grad():
+        network.eval()
+        result: Tensor = network(tokens, tokens[:, :5]) if family == "t5" else network(tokens)
+    return result
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_trained_saved_loaded_and_merged_it_is_one_model(family: str, tmp_path: Path) -> None:
+    base = build(SPECS[family])
+    sepiola.Model(base, SPECS[family]).save(tmp_path / "base")
+    run = trainer(tmp_path / "run", family, lora={"rank": 4, "dropout": 0.1})
+    result = run.run()
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert result.loss is not None and result.loss < lines[1]["loss"]
+    after = run.model.state_dict()
+    learned = {name for name in after if ".lora_" in name}
+    assert lines[0]["learning_parameters"] == sum(after[name].numel() for name in learned)
+    assert all(after[name].any() for name in learned), "an adapter's B begins at zero and must move"
+    plain = {name.replace(".base_layer", ""): value for name, value in after.items() if name not in learned}
+    assert plain.keys() == base.state_dict().keys()
+    assert all(torch.equal(plain[name], value) for name, value in base.state_dict().items())
+    assert torch.load(run.state_file, weights_only=True)["model"].keys() == learned
+
+    unmerged = logits(run.model, family)
+    assert (unmerged - logits(base, family)).abs().max() > 1e-2
+    lora.save(run.adapter, tmp_path / "adapter", base="base")
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
+    theirs = peft.PeftModel.from_pretrained(build(SPECS[family]), tmp_path / "adapter").eval()
+    torch.testing.assert_close(logits(theirs, family), unmerged, atol=0, rtol=0)
+    loaded = sepiola.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    torch.testing.assert_close(logits(loaded.network, family), unmerged, atol=1e-5, rtol=0)
+    merged = lora.merge(run.adapter)
+    torch.testing.assert_close(logits(merged, family), unmerged, atol=1e-5, rtol=0)
+    assert merged.state_dict().keys() == base.state_dict().keys()
+    assert all(p.requires_grad for p in merged.parameters())
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_merged_it_goes_to_the_hub(family: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    run = trainer(tmp_path / "run", family)
+    run.run()
+    ours = sepiola.Model(lora.merge(run.adapter), SPECS[family])
+    ours.save_hub(tmp_path / "hub")
+    tokens = torch.arange(2, 26).view(2, 12)
+    with torch.no_grad():
+        if family == "t5":
+            theirs = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "hub").eval()
+            expected = theirs(input_ids=tokens, decoder_input_ids=tokens[:, :5]).logits
+        else:
+            expected = AutoModelForCausalLM.from_pretrained(tmp_path / "hub").eval()(input_ids=tokens).logits
+    torch.testing.assert_close(logits(ours.network, family), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_killed_and_resumed_is_bit_for_bit_the_same(family: str, tmp_path: Path) -> None:
+    """A real SIGKILL, with dropout in model and adapter, accumulation and the best weights."""
+    long = {
+        "steps": 30,
+        "save_every": 7,
+        "accumulate": 2,
+        "batch": 4,
+        "validate_every": 9,
+        "lora": {"rank": 3, "dropout": 0.2},
+    }
+    whole = trainer(tmp_path / "whole", family, **long)
+    whole.run()
+    child = os.fork()
+    if child == 0:
+        trainer(tmp_path / "cut", family, **long).run()
+        os._exit(1)  # it was to be killed
+    log, deadline = tmp_path / "cut" / "metrics.jsonl", time.monotonic() + 60
+    while time.monotonic() < deadline and not (log.exists() and (read_metrics(log) or [{"step": 0}])[-1]["step"] >= 10):
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    with pytest.raises(TrainingError, match="another run \\(base: "):
+        trainer(tmp_path / "cut", family, seed=1, **long).run(resume=True)
+    resumed = trainer(tmp_path / "cut", family, **long)
+    resumed.run(resume=True)
+    for run in (whole, resumed):
+        run.load_best()
+    first, second = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    best = [read_tensors(run.best_file) for run in (whole, resumed)]
+    assert {*best[0]} == {*best[1]} == {name for name in first if ".lora_" in name}
+
+
+def test_targets() -> None:
+    network = build(SPECS["t5"])
+    one = stage(lora={"targets": ["decoder.layers.1.attention.qkv", "cross.kv"]})
+    assert lora.linears(network, one) == [
+        "decoder.layers.0.cross.kv",
+        "decoder.layers.1.attention.qkv",
+        "decoder.layers.1.cross.kv",
+    ]
+    assert len(lora.linears(network, stage())) == 2 * 4 + 2 * 7
+    for target in ("q_proj", "kv.weight", "embedding", "v"):
+        with pytest.raises(SpecError, match=rf"'{target}' names no linear of .*there are: down, kv, out, q, qkv, up"):
+            lora.linears(network, stage(lora={"targets": ["qkv", target]}))
+    for target in ("gate_up", "router", "projection"):
+        language = {**MIXTRAL, "tied": False}
+        mixture = build(ModelSpec.parse({"name": "m", "family": "mixtral", "language": language}))
+        with pytest.raises(SpecError, match=rf"'{target}' lies inside experts or the output head.*others: out, qkv"):
+            lora.linears(mixture, stage(lora={"targets": ["qkv", target]}))
+
+
+def test_a_mixture_learns_in_its_attention(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "mixtral")
+    run.run()
+    learned = {name for name in run.model.state_dict() if ".lora_" in name}
+    assert learned and all(".attention." in name for name in learned)
+    with routed(run.model) as router_logits:
+        run.model(torch.arange(2, 14)[None])
+    assert not any(router_logits.values()), "a router that stands still has no balance to learn"
+    unmerged = logits(run.model, "mixtral")
+    torch.testing.assert_close(logits(lora.merge(run.adapter), "mixtral"), unmerged, atol=1e-5, rtol=0)
+
+
+def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
+    """Weights, and the running statistics of its convolutions; an eye without linears bears no adapter."""
+    convolutions = {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"}
+    detr = {"kind": "detr", "backbone": convolutions, "width": 16, "layers": 1, "encoder_layers": 1, "heads": 2}
+    raw = {"language": T5, "bridge": {}, "vision": {**detr, "pixels": {"size": 32}, "feed_forward": 16, "queries": 4}}
+    network = build(ModelSpec.parse(raw))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    seen = [Sample(s.id, s.source, s.target, (ImageRef(data=bytes([i])),)) for i, s in enumerate(samples(8))]
+    one = stage(learn=["vision"], steps=2)
+    pixels = {"pixels": lambda image: torch.full((3, 32, 32), float(image.encoded[0]))}
+    run = Trainer(network, one, seen, folder=tmp_path, **pixels)
+    assert isinstance(run.model.vision.backbone.stem.norm, nn.BatchNorm2d)
+    run.run()
+    after = {name.replace(".base_layer", ""): value for name, value in run.model.state_dict().items()}
+    assert {name.split(".")[0] for name in after.keys() - before.keys()} == {"vision"}
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    blind = build(ModelSpec.parse({**raw, "vision": {"kind": "resnet", "pixels": {"size": 32}, **convolutions}}))
+    with pytest.raises(SpecError, match="vision holds no linear that can bear an adapter"):
+        lora.linears(blind, one)
+
+
+def test_the_estimate_counts_the_adapter() -> None:
+    network = build(SPECS["llama"])
+    one = stage(lora={"rank": 2})
+    whole, few = (estimate(network, s, samples(), rate=1e9) for s in (stage(lora=None), one))
+    assert few.gradients == 4 * lora.adapter_size(network, one) / 1e9 < whole.gradients / 5
+    attached = lora.attach(network, one, seed=0)
+    assert lora.adapter_size(build(SPECS["llama"]), one) == attached.get_nb_trainable_parameters()[0]
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
+    lora.save(lora.attach(build(SPECS["llama"]), stage(), seed=0), tmp_path / "adapter")
+    for name, change in (("wide", {"width": 28}), ("shallow", {"layers": 1})):
+        spec = ModelSpec.parse({"name": name, "family": "llama", "language": {**LLAMA, **change}})
+        sepiola.Model(build(spec), spec).save(tmp_path / name)
+        with pytest.raises(
+            CheckpointError, match=r"adapter: the adapter (was made for another|does not fit this) model"
+        ):
+            sepiola.load(tmp_path / name, adapter=tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match=r"no adapter here; expected adapter_config\.json"):
+        sepiola.load(tmp_path / "wide", adapter=tmp_path)
+
+
+RECIPE = """
+name: adapted
+model: {like: mm-cot-tiny, language: {width: 32, layers: 1, feed_forward: {width: 48}}, vision: null, bridge: null}
+tokenizer: {vocabulary: 400}
+stages:
+  - &stage
+    {name: first, format: QCM-A, learn: [language], steps: 2, batch: 4, target_tokens: 48, precision: float32,
+     data: {reader: tidepool, count: 24, options: {size: 64, families: [objects]}}}
+  - {<<: *stage, name: answer, start: first, lora: {rank: 2, targets: [qkv, out]}}
+strategy: {answer: answer, by: score}
+"""
+
+
+def test_a_recipes_stage_leaves_a_merged_checkpoint_and_its_adapter(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    recipe = read_recipe(str(path))
+    Run(recipe, tmp_path / "run", console=QUIET).go()
+    first, answer = (next((tmp_path / "run" / "stages").glob(f"{name}-*")) for name in ("first", "answer"))
+    config = json.loads((answer / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(first / "checkpoint") and config["r"] == 2
+    merged, base = sepiola.load(answer / "checkpoint"), sepiola.load(first / "checkpoint")
+    again = sepiola.load(first / "checkpoint", adapter=answer / "adapter")
+    moved = set()
+    for name, value in merged.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, atol=1e-6, rtol=0)
+        moved |= {name.rsplit(".", 2)[1]} if not torch.equal(base.state_dict()[name], value) else set()
+    assert moved == {"qkv", "out"}
+    with pytest.raises(SpecError, match=r"stage 'answer': lora\.targets: 'qvk' names no linear"):
+        read_recipe(str(path), ["stages.1.lora.targets=[qvk]"])
