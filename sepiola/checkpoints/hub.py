@@ -88,7 +88,7 @@ def fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        patterns = ["*.safetensors", "*.json", "pytorch_model*.bin"]
+        patterns = ["*.safetensors", "*.json", "*.jinja", "pytorch_model*.bin"]
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the hub client's errors share no base
         raise CheckpointError(
