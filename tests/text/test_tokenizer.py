@@ -32,26 +32,9 @@ TEXTS = [
     "In 2024 the 耳乌贼 (sepiola) grew 30 mm long.\tThat is not big!\n",
 ]
 # What hypothesis alone would seldom draw: spaces at the ends, mixed line ends, emoji of several points.
-RARE = [
-    "  ",
-    "\r\n",
-    "\r",
-    "\n\n",
-    "\t",
-    "👩\u200d👩\u200d👧",
-    "🇨🇳",
-    "é",
-    "é",
-    "𠀀",
-    "，",
-    "中文",
-    "Ġ",
-    "▁",
-    "<0x41>",
-    "don't",
-    "\x00",
-]
-HARD = st.lists(st.sampled_from(RARE) | st.text(max_size=4)).map("".join)
+SPACES = ["  ", "\r\n", "\r", "\n\n", "\t", "\0", "\u3000"]
+RARE = ["👩\u200d👩\u200d👧", "🇨🇳", "é", "e\u0301", "𠀀", "，", "中文", "don't", "Ġ", "▁", "<0x41>"]
+HARD = st.lists(st.sampled_from(SPACES + RARE) | st.text(max_size=4)).map("".join)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +49,7 @@ def test_the_vocabulary_is_laid_out_as_promised(trained: dict[str, Tokenizer], k
     assert [tokenizer.backend.token_to_id(name) for name in SPECIAL] == [0, 1, 2]
     assert len(tokenizer.encode("🦑")) == 4  # unseen, so byte by byte
     assert tokenizer.decode([0, *tokenizer.encode("大 eyes"), 1]) == "大 eyes"
-    assert len(tokenizer.encode(" squid")) == len(tokenizer.encode("眼睛")) == 1
+    assert len(tokenizer.encode(" squid")) == 1 and len(tokenizer.encode("耳乌贼")) <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
