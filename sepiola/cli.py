@@ -1,4 +1,4 @@
-"""The command line: `sepiola demo | train | eval | ask | models | data`.
+"""The command line: `sepiola demo | train | eval | ask | models | data | tokenizer`.
 
 A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
 `--json`.
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sepiola.cli_tokenizer import tokenizer_app
 from sepiola.errors import SepiolaError, SpecError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(tokenizer_app, name="tokenizer")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Set = Annotated[

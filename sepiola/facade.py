@@ -32,6 +32,7 @@ from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.chat import CONFIG, ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 
@@ -50,7 +51,7 @@ class Reply:
 
 
 class Model:
-    """A network with its spec and, where the checkpoint holds them, its tokenizer and its way of answering.
+    """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering.
 
     Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
     """
@@ -63,6 +64,7 @@ class Model:
         answering: AnsweringSpec | None = None,
         rationale: Model | None = None,
         look: Look | None = None,
+        template: ChatTemplate | None = None,
     ) -> None:
         self.network = network.eval()
         self.spec = spec
@@ -70,6 +72,7 @@ class Model:
         self.answering = answering
         self.rationale = rationale
         self._look = look
+        self.template = template
 
     def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
         """The network's forward pass: logits of a language model, features of an eye."""
@@ -169,7 +172,9 @@ class Model:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
         if self.tokenizer is None:
             raise CheckpointError(
-                f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids"
+                f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
+                "From vocab.json and merges.txt, or a SentencePiece model, transformers writes one: "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         how = how or self.answering or AnsweringSpec()
         look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
@@ -189,6 +194,7 @@ class Model:
         """Writes a checkpoint folder that `load` reads."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
         store.save(Path(folder), self.network, self.spec, text)
+        self._save_template(Path(folder))
         if self.answering is not None:
             store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
         if self.rationale is not None:
@@ -199,6 +205,11 @@ class Model:
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
         if self.tokenizer is not None:
             store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
+        self._save_template(Path(folder))
+
+    def _save_template(self, folder: Path) -> None:
+        if self.template is not None:
+            store.write_text(folder / CONFIG, self.template.to_json())
 
 
 def load(
@@ -225,7 +236,7 @@ def load(
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    return Model(network, spec, tokenizer, answering, rationale)
+    return Model(network, spec, tokenizer, answering, rationale, template=ChatTemplate.load(folder))
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:

@@ -1,0 +1,112 @@
+"""The command line's `tokenizer`: train one on one's own text, and measure how well one packs English and Chinese."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sepiola.errors import DataError, SpecError
+
+tokenizer_app = typer.Typer(help="Train a tokenizer, or measure one.", no_args_is_help=True)
+
+Texts = Annotated[
+    list[Path], typer.Argument(help="Files (.txt, .jsonl with a field 'text'; also .gz) or folders of them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@tokenizer_app.command("train")
+def train(
+    texts: Texts,
+    vocabulary: Annotated[int, typer.Option("--vocabulary", help="How many tokens.")] = 16384,
+    kind: Annotated[str, typer.Option("--kind", help="bpe or unigram; both are lossless.")] = "bpe",
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("tokenizer.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Train a tokenizer on text, and measure it on one passage in fifty, which training leaves out."""
+    from sepiola.checkpoints.store import write_text
+    from sepiola.data.corpus import held_out, language_of, passages, text_files
+    from sepiola.text.measure import measure
+    from sepiola.text.tokenizer import Tokenizer
+
+    console = Console(stderr=as_json)
+    learned: list[str] = []
+    kept: list[str] = []
+    with console.status("reading") as status:
+        for file in text_files(texts):
+            for passage in passages(file):
+                (kept if held_out(passage) else learned).append(passage)
+        if not learned:
+            raise DataError(f"{', '.join(map(str, texts))}: no text to train on")
+        sizes: Counter[str] = Counter()
+        for passage in learned:
+            sizes[language_of(passage)] += len(passage.encode())
+        status.update(f"training on {sum(sizes.values()) / 1e6:.1f} MB")
+        began = time.perf_counter()
+        tokenizer = Tokenizer.train(learned, vocabulary, kind)
+        seconds = time.perf_counter() - began
+        write_text(out, tokenizer.to_json())
+        status.update("measuring")
+        figures = measure(tokenizer, kept)
+    found = {"tokenizer": str(out), "kind": kind, "seconds": seconds, "trained_on": dict(sorted(sizes.items()))}
+    if as_json:
+        _print_json({**found, "held_out": figures})
+        return
+    console.print(_table({str(out): figures}))
+    read = ", ".join(f"{language} {size / 1e6:.1f} MB" for language, size in sorted(sizes.items()))
+    console.print(f"{kind}, trained in {seconds:.0f} s on {read}; measured on {len(kept)} passages held out")
+
+
+@tokenizer_app.command("measure")
+def measure_command(
+    tokenizer: Annotated[Path, typer.Argument(help="A tokenizer.json.")],
+    texts: Texts,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="NAME=tokenizer.json", help="Another one beside it. Repeatable."),
+    ] = None,
+    only_held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only what `train` on the same texts leaves out.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure bytes per token, by language: how much text a model sees in as many tokens."""
+    from sepiola.data.corpus import held_out, passages, text_files
+    from sepiola.text.measure import measure
+    from sepiola.text.tokenizer import Tokenizer
+
+    named = {str(tokenizer): tokenizer}
+    for pair in against or []:
+        name, sign, path = pair.partition("=")
+        if not (name and sign and path):
+            raise SpecError(f"--against {pair}: expected NAME=tokenizer.json")
+        named[name] = Path(path)
+    console = Console(stderr=as_json)
+    with console.status("measuring"):
+        chosen = [p for f in text_files(texts) for p in passages(f) if not only_held_out or held_out(p)]
+        figures = {name: measure(Tokenizer.load(path), chosen) for name, path in named.items()}
+    if as_json:
+        _print_json(figures)
+    else:
+        console.print(_table(figures))
+
+
+def _table(figures: dict[str, dict[str, Any]]) -> Table:
+    languages = sorted({language for row in figures.values() for language in row["languages"]})
+    table = Table("tokenizer", "vocabulary", *(f"{language}: bytes per token" for language in languages), "lossless")
+    for name, row in figures.items():
+        packed = [f"{row['languages'][language]['bytes_per_token']:.3f}" for language in languages]
+        share = "–" if row["lossless"] is None else f"{row['lossless']:.1%}"
+        table.add_row(name, f"{row['vocabulary']:,}", *packed, share)
+    return table
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,305 @@
+"""Chat templates: how a checkpoint lays out a conversation as text, told by the Jinja template that it brings along.
+
+What comes out is what `transformers`' `apply_chat_template` gives: the same environment (blocks trimmed, loop
+controls, `raise_exception`, `strftime_now`, `tojson` that escapes no HTML, `generation` blocks) and the same variables.
+A template is code by whoever uploaded the checkpoint: it runs in Jinja's sandbox, which bars Python's internals and
+ranges over 100,000, and it sees plain data only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from sepiola.data.example import Message
+from sepiola.errors import CheckpointError, DataError
+
+CONFIG, TEMPLATE, NAMED, LEGACY = (
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "additional_chat_templates",
+    "chat_template.json",
+)
+DEFAULT, WITH_TOOLS = "default", "tool_use"
+REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a turn's reasoning; templates read the first
+# Marks where a message that is to be continued ends; the space at its end tells whether the template trims messages.
+OPEN_END = "OPEN-END-OF-THE-LAST-MESSAGE "
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A checkpoint's templates by name (`default` is the usual one) and its special tokens (`bos_token` …)."""
+
+    templates: Mapping[str, str]
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ChatTemplate | None:
+        """The template of a folder in the Hub's layout, or None when it has none.
+
+        Read from `chat_template.jinja` and `additional_chat_templates/`, else `chat_template.json`, else
+        `tokenizer_config.json`. Raises CheckpointError when a file is damaged.
+        """
+        folder = Path(folder)
+        config = _read_json(folder / CONFIG)
+        templates: Any = {p.stem: _read(p) for p in sorted((folder / NAMED).glob("*.jinja"))}
+        if (folder / TEMPLATE).is_file():
+            templates[DEFAULT] = _read(folder / TEMPLATE)
+        templates = templates or _read_json(folder / LEGACY).get("chat_template") or config.get("chat_template")
+        if not templates:
+            return None
+        if isinstance(templates, str):
+            templates = {DEFAULT: templates}
+        elif isinstance(templates, list):
+            try:
+                templates = {entry["name"]: entry["template"] for entry in templates}
+            except (TypeError, KeyError):
+                raise CheckpointError(
+                    f"{folder / CONFIG}: chat_template is neither a text nor a list of 'name' and 'template'"
+                ) from None
+        if "added_tokens_decoder" not in config:  # older checkpoints keep their special tokens apart
+            config |= _read_json(folder / "special_tokens_map.json")
+        return cls(templates, _special_tokens(config))
+
+    def render(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        *,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        continue_final_message: bool = False,
+        template: str | None = None,
+        **variables: Any,
+    ) -> str:
+        """A conversation as text.
+
+        Messages are ours, or dicts as on the Hub; tools are JSON schemas, documents have `title` and `text`. `template`
+        names one of several; without it `tool_use` serves where tools are given and it is there. With
+        `continue_final_message` the last message stays open, for the model to go on with it, and no new turn is begun.
+        Further variables reach the template (`enable_thinking=False`). Raises DataError when the template refuses the
+        conversation, fails on it, or does what the sandbox bars.
+        """
+        source = self._choose(template, tools)
+        if not messages:
+            raise DataError("an empty conversation; a chat template needs one message or more")
+        turns = [_turn(message, source) for message in messages]
+        if continue_final_message:
+            _open_end(turns[-1])
+        text = _run(
+            source,
+            messages=turns,
+            tools=_plain(tools),
+            documents=_plain(documents),
+            add_generation_prompt=add_generation_prompt and not continue_final_message,
+            **{**self.special_tokens, **_plain(variables)},
+        )
+        return _cut_open_end(text) if continue_final_message else text
+
+    def to_json(self) -> str:
+        """The `tokenizer_config.json` text that `load` and `transformers` read."""
+        named = [{"name": name, "template": source} for name, source in self.templates.items()]
+        only = list(self.templates) == [DEFAULT]
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",  # tokenizer.json as it stands
+            **self.special_tokens,
+            "chat_template": self.templates[DEFAULT] if only else named,
+        }
+        return json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+
+    def _choose(self, name: str | None, tools: object) -> str:
+        if name is None:
+            name = WITH_TOOLS if tools is not None and WITH_TOOLS in self.templates else DEFAULT
+        if name not in self.templates:
+            raise DataError(f"no chat template is named '{name}'; this checkpoint has: {', '.join(self.templates)}")
+        return self.templates[name]
+
+
+def as_dict(message: Message, *, in_parts: bool = True) -> dict[str, Any]:
+    """A message of ours as the Hub writes it: content as a list of parts, or as one text, images left out."""
+    if not in_parts:
+        return {"role": message.role, "content": message.text}
+    parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in message.content]
+    return {"role": message.role, "content": parts}
+
+
+class _RefusalError(TemplateError):
+    """Raised by a template's own `raise_exception`."""
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks what the assistant wrote, for training; it changes nothing in the text."""
+
+    tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
+class _Namespace(Namespace):
+    """Jinja's `namespace` without underscored names, which Jinja itself looks up on objects."""
+
+    def __init__(*arguments: Any, **attributes: Any) -> None:
+        self, *rest = arguments  # so that an attribute may be called `self`
+        Namespace.__init__(self)
+        for name, value in dict(*rest, **attributes).items():
+            self[name] = value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if str(name).startswith("_"):
+            raise SecurityError(f"a namespace takes no underscored name, here {name!r}")
+        super().__setitem__(name, value)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    def refuse(message: str) -> None:
+        raise _RefusalError(message)
+
+    def to_json(
+        value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    ) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    environment.globals["namespace"] = _Namespace
+    return environment
+
+
+@lru_cache(maxsize=16)
+def _compile(source: str) -> tuple[jinja2.Template, bool]:
+    """The template, and whether it takes content in parts only: it loops over it and never asks if it is a text."""
+    environment = _environment()
+    try:
+        tree = environment.parse(source)
+        compiled = environment.from_string(source)
+    except TemplateSyntaxError as error:
+        raise DataError(f"line {error.lineno} of the chat template cannot be read as Jinja: {error.message}") from None
+    loops = any(_is_content(loop.iter) for loop in tree.find_all(nodes.For))
+    return compiled, loops and not any(test.name == "string" for test in tree.find_all(nodes.Test))
+
+
+def _is_content(node: nodes.Node | None) -> bool:
+    while isinstance(node, nodes.Filter):
+        node = node.node
+    match node:
+        case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=name)) | nodes.Name(name=name):
+            return bool(name == "content")
+    return False
+
+
+def _run(source: str, **variables: Any) -> str:
+    try:
+        return _compile(source)[0].render(**variables)
+    except _RefusalError as error:
+        raise DataError(f"the chat template refuses this conversation: {error}") from None
+    except SecurityError as error:
+        raise DataError(f"the chat template does what the sandbox bars: {error}") from None
+    except DataError:
+        raise
+    except Exception as error:  # a template fails in as many ways as code does
+        raise DataError(
+            f"the chat template fails on this conversation ({type(error).__name__}: {error}); see in the model's "
+            "description which roles and contents it takes"
+        ) from None
+
+
+def _turn(message: Message | Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A message as the template reads it: plain data, no None, its reasoning under every name."""
+    if isinstance(message, Message):
+        pictured = any(not isinstance(part, str) for part in message.content)
+        return as_dict(message, in_parts=pictured or _compile(source)[1])
+    if not isinstance(message, Mapping):
+        raise DataError(f"a message is a dict with 'role' and 'content', or a Message; got {message!r}")
+    turn: dict[str, Any] = _plain({key: value for key, value in message.items() if value is not None})
+    reasoning = next((turn[name] for name in REASONING if turn.get(name) is not None), None)
+    return turn if reasoning is None else {"thinking": reasoning, **turn, REASONING[0]: reasoning}
+
+
+def _plain(value: Any) -> Any:
+    """Plain data: what else is inside (pictures, arrays) stands as its type's name, for objects have methods."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+        case np.generic():
+            return _plain(value.item())
+        case Mapping():
+            return {_plain(key): _plain(item) for key, item in value.items()}
+        case tuple():
+            return tuple(_plain(item) for item in value)
+        case list():
+            return [_plain(item) for item in value]
+    return f"<{type(value).__name__}>"
+
+
+def _open_end(turn: dict[str, Any]) -> None:
+    """Marks the end of a turn's text."""
+    content = turn.get("content")
+    if isinstance(content, str):
+        turn["content"] = content + OPEN_END
+        return
+    texts = [part for part in content or () if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    if not texts:
+        raise DataError("continue_final_message: the last message has no text to go on with")
+    texts[-1]["text"] += OPEN_END
+
+
+def _cut_open_end(text: str) -> str:
+    """What stands before the mark; without the spaces before it where the template trims what it lays out."""
+    kept, mark, after = text.rpartition(OPEN_END.rstrip())
+    if not mark:
+        raise DataError("continue_final_message: the chat template does not show the last message's text as it is")
+    return kept if after.startswith(" ") else kept.rstrip()
+
+
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """A tokenizer config's named special tokens; each is a text, or a dict with its `content`."""
+    extra = config.get("extra_special_tokens")
+    named = {**config, **(extra if isinstance(extra, dict) else {})}
+    tokens = {key: v.get("content") if isinstance(v, dict) else v for key, v in named.items() if key.endswith("_token")}
+    return {key: token for key, token in tokens.items() if isinstance(token, str)}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        raw = json.loads(_read(path))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path}: a JSON object is expected")
+    return raw
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again") from None

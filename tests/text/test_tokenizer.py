@@ -1,0 +1,151 @@
+"""Trained tokenizers: any text comes back, the same text gives the same file, and words end where they should."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models
+from transformers import PreTrainedTokenizerFast
+
+from sepiola.errors import DataError, SpecError
+from sepiola.text import unigram
+from sepiola.text.tokenizer import KINDS, Tokenizer
+
+SPECIAL = ["<pad>", "</s>", "<unk>"]
+TEXTS = [
+    "The squid has big eyes, a quick mind and many arms; that is what they say.\n\n",
+    "They don't see that the squid's eyes are big. 'It's quick,' she said.\r\n",
+    "耳乌贼的眼睛很大，头脑很快，手臂很多；大家都这么说。\n",
+    "“它的眼睛很大。”她说：耳乌贼有12只手臂吗？　　有的。\n",
+    "In 2024 the 耳乌贼 (sepiola) grew 30 mm long.\tThat is not big!\n",
+]
+# What hypothesis alone would seldom draw: spaces at the ends, mixed line ends, emoji of several points.
+SPACES = ["  ", "\r\n", "\r", "\n\n", "\t", "\0", "\u3000"]
+RARE = ["👩\u200d👩\u200d👧", "🇨🇳", "é", "e\u0301", "𠀀", "，", "中文", "don't", "Ġ", "▁", "<0x41>"]
+HARD = st.lists(st.sampled_from(SPACES + RARE) | st.text(max_size=4)).map("".join)
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Tokenizer]:
+    return {kind: Tokenizer.train(TEXTS * 3, 400, kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_vocabulary_is_laid_out_as_promised(trained: dict[str, Tokenizer], kind: str) -> None:
+    tokenizer = trained[kind]
+    assert tokenizer.vocabulary == 400
+    assert [tokenizer.backend.token_to_id(name) for name in SPECIAL] == [0, 1, 2]
+    assert len(tokenizer.encode("🦑")) == 4  # unseen, so byte by byte
+    assert tokenizer.decode([0, *tokenizer.encode("大 eyes"), 1]) == "大 eyes"
+    assert len(tokenizer.encode(" squid")) == 1 and len(tokenizer.encode("耳乌贼")) <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=HARD)
+@example(text="  two spaces before, three behind   ")
+def test_any_text_comes_back_as_it_was(trained: dict[str, Tokenizer], kind: str, text: str) -> None:
+    tokenizer = trained[kind]
+    ids = tokenizer.encode(text)
+    assert 2 not in ids or "<unk>" in text
+    if not any(name in text for name in SPECIAL):
+        assert tokenizer.decode(ids) == text
+    assert tokenizer.backend.decode(ids, skip_special_tokens=False) == text
+
+
+def test_the_same_text_gives_the_same_file_in_another_process() -> None:
+    """Python's and the library's hash seeds differ from process to process."""
+    code = (
+        "import hashlib, json, sys; from sepiola.text.tokenizer import Tokenizer; texts = json.load(sys.stdin)\n"
+        "files = [Tokenizer.train(texts, 500, kind).to_json() for kind in ('bpe', 'unigram')]\n"
+        "print(*(hashlib.sha256(file.encode()).hexdigest() for file in files))"
+    )
+    texts = TEXTS * 2
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(texts),
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    here = [hashlib.sha256(Tokenizer.train(iter(texts), 500, kind).to_json().encode()).hexdigest() for kind in KINDS]
+    assert there == here
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("She'll say: \"I don't!\"", ["She", "'ll", " say", ":", ' "', "I", " don", "'t", '!"']),
+        ("他说：“很好，3只。”", ["他说", "：“", "很好", "，", "3", "只", "。”"]),
+        ("用GPT模型 训练", ["用", "GPT", "模型", " 训练"]),
+        ("a  b\n\n  c\r\n1234", ["a", " ", " b", "\n\n", " ", " c", "\r\n", "1", "2", "3", "4"]),
+        ("end.\nnext；\n下一行 \n", ["end", ".\n", "next", "；\n", "下一行", " \n"]),
+        ("नमस्ते दुनिया", ["नमस्ते", " दुनिया"]),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_end_where_they_should(trained: dict[str, Tokenizer], kind: str, text: str, words: list[str]) -> None:
+    cut = trained[kind].backend.pre_tokenizer.pre_tokenize_str(text)
+    assert [decoders.ByteLevel().decode([word]) for word, _ in cut] == words
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transformers_reads_the_file_alike(trained: dict[str, Tokenizer], kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(trained[kind].to_json(), encoding="utf-8")
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(path))
+    for text in (*TEXTS, "全新的 words\u3000🦑</s>"):
+        assert theirs(text)["input_ids"] == Tokenizer.load(path).encode(text) == trained[kind].encode(text)
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a vocabulary of 258 tokens; the 256 bytes and 3 special tokens need 259"):
+        Tokenizer.train(TEXTS, 258)
+    with pytest.raises(SpecError, match="no kind of tokenizer is named 'unigramm'; did you mean 'unigram'"):
+        Tokenizer.train(TEXTS, 400, "unigramm")
+    (tmp_path / "t.json").write_text("{}")
+    with pytest.raises(DataError, match=r"t\.json: not a tokenizer\.json"):
+        Tokenizer.load(tmp_path / "t.json")
+
+
+def likelihood(scores: dict[str, float], word: str) -> float:
+    """The best cut's log-probability, found by trying every cut."""
+    cuts = (
+        [0, *(i + 1 for i in range(len(word) - 1) if bits >> i & 1), len(word)] for bits in range(2 ** (len(word) - 1))
+    )
+    return max(sum(scores.get(word[a:b], -math.inf) for a, b in pairwise(cut)) for cut in cuts)
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=2, max_size=5), st.floats(-9, -1), max_size=12),
+    st.text("abc", min_size=2, max_size=7),
+)
+def test_a_piece_is_replaced_by_the_likeliest_way_to_cut_it(scores: dict[str, float], piece: str) -> None:
+    scores = {**dict.fromkeys("abc", -5.0), **scores}
+    score, parts = unigram._without(piece, scores)
+    assert len(parts) > 1 and "".join(parts) == piece
+    assert math.isclose(score, sum(scores[part] for part in parts))
+    assert math.isclose(score, likelihood({k: v for k, v in scores.items() if k != piece}, piece))
+
+
+def test_unigram_makes_the_text_likelier_than_bpe_of_the_same_size(trained: dict[str, Tokenizer]) -> None:
+    words = Counter(w for t in TEXTS * 3 for w, _ in trained["bpe"].backend.pre_tokenizer.pre_tokenize_str(t))
+    scores = dict(json.loads(trained["unigram"].to_json())["model"]["vocab"][3:])
+    assert math.isclose(sum(map(math.exp, scores.values())), 1)
+    ids = [i for text in TEXTS * 3 for i in trained["bpe"].encode(text)]
+    bpe = sum(n * math.log(n / len(ids)) for n in Counter(ids).values())
+    cut = Backend(models.Unigram([("<unk>", 0.0), *scores.items()], 0))
+    ours = sum(n * sum(scores[piece] for piece in cut.encode(word).tokens) for word, n in words.items())
+    assert ours > bpe
