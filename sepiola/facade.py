@@ -21,6 +21,7 @@ from sepiola.checkpoints import hub, store
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
@@ -168,13 +169,21 @@ class Model:
 
     def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
+        tokenizer = self._needed_tokenizer()
+        how = how or self.answering or AnsweringSpec()
+        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
+        return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+
+    def completer(self, length: int | None = None) -> Completer:
+        """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
+        return Completer(self.engine, self._needed_tokenizer(), length=length)
+
+    def _needed_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids"
             )
-        how = how or self.answering or AnsweringSpec()
-        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
-        return Writer(self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+        return self.tokenizer
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size."""
@@ -198,8 +207,8 @@ class Model:
     def save_hub(self, folder: str | Path) -> None:
         """Writes the Hub's layout, which `transformers` loads."""
         hub.save(Path(folder), self.network, self.spec)
-        if self.tokenizer is not None:
-            store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
+        if self.tokenizer is not None and self.spec.language is not None:
+            hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language)
 
 
 def load(path_or_hub_id: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Model:
