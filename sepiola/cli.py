@@ -148,9 +148,7 @@ def evaluate(
     console = _console(as_json)
     if benchmark in TASKS:
         if option or split not in (None, TASKS[benchmark].split):
-            raise SpecError(
-                f"{benchmark} has no options, and one set: {TASKS[benchmark].split}; see docs/evaluation.md"
-            )
+            raise SpecError(f"{benchmark} has no --option, and no --split but {TASKS[benchmark].split}")
         asked: dict[str, Any] = {"shots": shots, "count": count, "seed": seed, "only": only or [], "length": length}
         figures, results = prompt_all(load(model), benchmark, data, console, **asked)
         figures = {"title": benchmark, "model": model, **figures, "shown": [r.to_dict() for r in results[:show]]}

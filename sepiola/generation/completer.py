@@ -49,21 +49,19 @@ class Completer:
         return self._read(text) if text else self._empty
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Token ids of a context and of what follows it. Raises DataError when nothing of the continuation is left."""
+        """Token ids of a context and of what follows it. Raises DataError for an empty continuation."""
         bare = context.rstrip()
         continuation = context[len(bare) :] + continuation
         before = self._read(bare) if bare else self._empty
+        after: list[int] = []
         if bare and self.engine.causal:
             after = self._read(bare + continuation)[len(before) :]
-        else:
-            after = self.tokenizer.encode(continuation)
+        # Where the two melt into one token, so that nothing is left, the continuation is encoded alone.
+        after = after or self.tokenizer.encode(continuation)
         if not bare and after[:1] == before:
             after = after[1:]  # the start token is written out
         if not after:
-            raise DataError(
-                f"the continuation {continuation!r} has no token of its own after {bare[-40:]!r}; it must not be "
-                "empty, nor melt into the context's last token"
-            )
+            raise DataError(f"the continuation {continuation!r} has no token; it must not be empty")
         return before, after
 
     def score(self, pairs: Sequence[tuple[str, str]], on_done: OnDone = None) -> list[Score]:

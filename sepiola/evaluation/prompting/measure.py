@@ -96,7 +96,7 @@ def measure(
         "shots_left_out": sum(left_out),
         "prompts_with_fewer_shots": sum(n > 0 for n in left_out),
         "prompts_cut": sum(_over(task, completer, r.item, r.prompt) for r in results),
-        **summary(results, seed),
+        **summary(task, results, seed),
         "baselines": baselines(task, tested, pool),
     }
     return figures, results
@@ -140,26 +140,26 @@ def _over(task: Task, completer: Completer, item: Item, prompt: str) -> bool:
     return len(completer.encode(prompt)) > room
 
 
-def summary(results: Sequence[Result], seed: int) -> dict[str, Any]:
-    """Count, unparsed outputs, every metric with its interval, and the first one by group."""
+def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
+    """`accuracy`, `interval` and `count` of the first metric, over all and by group; every metric with its interval."""
     names = list(results[0].outcome.metrics)
     metrics = {name: _figure(name, [r.outcome.metrics[name] for r in results], seed) for name in names}
     if "log_likelihood" in metrics:
         value, (low, high) = metrics["log_likelihood"]["value"], metrics["log_likelihood"]["interval"]
         metrics["perplexity"] = {"value": _perplexity(value), "interval": [_perplexity(high), _perplexity(low)]}
-    first = names[0]
-    found: dict[str, Any] = {
-        "count": len(results),
-        "unparsed": sum(r.outcome.answer is None for r in results),
-        "metric": first,
-        "metrics": metrics,
-    }
     groups: dict[str, list[float]] = defaultdict(list)
     for result in results:
-        groups[result.item.group].append(result.outcome.metrics[first])
-    if len(groups) > 1:
-        found["buckets"] = {g: {**_figure(first, v, seed), "count": len(v)} for g, v in groups.items()}
-        found["average_of_buckets"] = sum(bucket["value"] for bucket in found["buckets"].values()) / len(groups)
+        groups[result.item.group].append(result.outcome.metrics[names[0]])
+    found: dict[str, Any] = {
+        **_share([result.outcome.metrics[names[0]] for result in results]),
+        "unparsed": sum(result.outcome.answer is None for result in results),
+        "metric": names[0],
+        "metrics": metrics,
+    }
+    if task.buckets:
+        buckets = {group: _share(values) for group, values in groups.items()}
+        found["average_of_buckets"] = sum(bucket["accuracy"] for bucket in buckets.values()) / len(buckets)
+        found["buckets"] = {task.buckets: buckets}
     return found
 
 
@@ -167,25 +167,33 @@ def baselines(task: Task, tested: Sequence[Item], pool: Mapping[str, Sequence[It
     """What guessing earns: `chance` among the options; `majority`, the commonest answer of the group's shots."""
     found = {}
     if all(item.options for item in tested):
-        expected = sum(1 / len(item.options) for item in tested)
-        found["chance"] = {"value": expected / len(tested), "interval": list(wilson_interval(expected, len(tested)))}
+        found["chance"] = _share([1 / len(item.options) for item in tested])
     scoring = task.scoring
-    guesses = {g: Counter(scoring.label(i) for i in items).most_common(1)[0][0] for g, items in pool.items() if items}
+    guesses = {g: Counter(scoring.label(i) for i in items).most_common(1)[0][0] for g, items in pool.items()}
     if all(item.group in guesses for item in tested):
         judged = [scoring.judge(item, guesses[item.group]) for item in tested]
-        metric = next(iter(judged[0]))
-        found["majority"] = _figure(metric, [values[metric] for values in judged], 0)
+        found["majority"] = _share([next(iter(metrics.values())) for metrics in judged])
     return found
+
+
+def _share(values: Sequence[float]) -> dict[str, Any]:
+    """The share of right answers, expected ones among them, as the picture benchmarks give it."""
+    right = min(sum(values), len(values))  # a sum of rounded parts may pass the count
+    return {
+        "accuracy": right / len(values),
+        "interval": list(wilson_interval(right, len(values))),
+        "count": len(values),
+    }
 
 
 def _figure(metric: str, values: Sequence[float], seed: int) -> dict[str, Any]:
     """The mean and its 95% interval."""
-    mean = sum(values) / len(values)
     if metric in SHARES:
-        return {"value": mean, "interval": list(wilson_interval(sum(values), len(values)))}
+        share = _share(values)
+        return {"value": share["accuracy"], "interval": share["interval"]}
     drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
     low, high = np.quantile(np.asarray(values)[drawn].mean(1), [0.025, 0.975])
-    return {"value": mean, "interval": [float(low), float(high)]}
+    return {"value": sum(values) / len(values), "interval": [float(low), float(high)]}
 
 
 def _perplexity(log_likelihood: float) -> float:

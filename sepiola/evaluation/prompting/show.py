@@ -33,14 +33,26 @@ def table(figures: Mapping[str, Any]) -> Table:
     made = Table("", "Value", "95% interval", "Items", title=title, title_justify="left")
     for column in made.columns[1:]:
         column.justify = "right"
-    first = figures["metric"]
+    first = figures["metric"].replace("_", " ")
     for name, figure in figures["metrics"].items():
         made.add_row(name.replace("_", " "), *_cells(name, figure), f"{figures['count']:,}", style="bold")
     for name, figure in figures["baselines"].items():
-        made.add_row(f"{first.replace('_', ' ')} of {name}", *_cells(first, figure), f"{figures['count']:,}")
-    for name, figure in figures.get("buckets", {}).items():
-        made.add_row(escape(f"  {name}"), *_cells(first, figure), f"{figure['count']:,}")
+        made.add_row(f"{first} of {name}", *_shares(figure))
+    for kind, buckets in figures.get("buckets", {}).items():
+        made.add_row(f"average of {kind}s", f"{100 * figures['average_of_buckets']:.1f}", "", "")
+        for name, figure in buckets.items():
+            made.add_row(escape(f"  {name}"), *_shares(figure))
+    left_out, fewer, cut = (figures[key] for key in ("shots_left_out", "prompts_with_fewer_shots", "prompts_cut"))
+    if left_out or cut:
+        made.caption = (
+            f"The model reads {figures['length']:,} tokens: {left_out:,} shots were left out of {fewer:,} prompts, and "
+            f"{cut:,} prompts were cut at their beginning."
+        )
     return made
+
+
+def _shares(figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    return *_cells("accuracy", {**figure, "value": figure["accuracy"]}), f"{figure['count']:,}"
 
 
 def _cells(metric: str, figure: Mapping[str, Any]) -> tuple[str, str]:

@@ -67,7 +67,7 @@ class Scoring(Protocol):
         ...
 
     def room(self, completer: Completer, item: Item) -> int:
-        """How many tokens may follow the prompt."""
+        """How many tokens the model may have to read after the prompt."""
         ...
 
     def label(self, item: Item) -> Any:
@@ -99,7 +99,7 @@ class Choose:
         return outcomes
 
     def room(self, completer: Completer, item: Item) -> int:
-        return max(len(completer.tokenizer.encode(option)) for option in item.options)
+        return max(len(completer.tokenizer.encode(option)) for option in item.options) - 1
 
     def label(self, item: Item) -> int:
         return item.options.index(item.answer)
@@ -119,18 +119,15 @@ class Predict:
         self, completer: Completer, prompts: Sequence[str], items: Sequence[Item], on_done: OnDone = None
     ) -> list[Outcome]:
         scored = completer.score([(p, i.answer) for p, i in zip(prompts, items, strict=True)], on_done)
-        return [
-            Outcome(
-                {"accuracy": float(score.greedy), "log_likelihood": score.log_likelihood},
-                item.answer.strip() if score.greedy else "",
-                item.answer.strip() if score.greedy else None,
-                (score.log_likelihood,),
-            )
-            for item, score in zip(items, scored, strict=True)
-        ]
+        outcomes = []
+        for item, (likely, greedy) in zip(items, scored, strict=True):
+            written = item.answer.strip() if greedy else ""
+            metrics = {"accuracy": float(greedy), "log_likelihood": likely}
+            outcomes.append(Outcome(metrics, written, written, (likely,)))
+        return outcomes
 
     def room(self, completer: Completer, item: Item) -> int:
-        return len(completer.tokenizer.encode(item.answer))
+        return len(completer.tokenizer.encode(item.answer)) - 1
 
     def label(self, item: Item) -> str:
         return item.answer
