@@ -69,7 +69,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     model = sepiola.build(raw, seed=2)
     samples = [Sample(str(i), (), (*tokenizer.encode(text), 1)) for i, text in enumerate(texts)]
     stage = StageSpec.parse(
-        {"name": "sums", "data": {"reader": "none"}, "batch": 16, "learning_rate": 3e-3, "steps": 110}
+        {"name": "sums", "data": {"reader": "none"}, "batch": 16, "learning_rate": 3e-3, "steps": 90}
     )
     Trainer(model.network, stage, samples, folder=folder / "training").run()
     trained = Model(model.network, model.spec, tokenizer)

@@ -211,7 +211,7 @@ class Engine:
             tokens = drawn[:, None]
             done |= drawn == self.tokens.end
             if stop is not None:
-                stopped = [done_ or stop(row) for done_, row in zip(done.tolist(), written.tolist(), strict=True)]
+                stopped = [over or stop(row) for over, row in zip(done.tolist(), written.tolist(), strict=True)]
                 done = torch.tensor(stopped, device=self.device)
             finished = int(done.sum())
             if finished == len(done):

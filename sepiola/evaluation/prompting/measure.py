@@ -21,7 +21,7 @@ import numpy as np
 from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.accuracy import wilson_interval
 from sepiola.evaluation.prompting import TASKS
-from sepiola.evaluation.prompting.task import Item, Outcome, Rows, Task
+from sepiola.evaluation.prompting.task import SEPARATOR, Item, Outcome, Rows, Task
 from sepiola.generation.completer import Completer, OnDone
 from sepiola.specs.base import nearest
 
@@ -79,7 +79,7 @@ def measure(
     kept = {item.id for items in pool.values() for item in items} if shots else set()
     tested = _chosen([item for item in rows.tested if item.id not in kept], count, seed, only)
     asked = [fitted(task, completer, item, shots_of(task, pool, item, shots, seed)) for item in tested]
-    prompts = [lay_out(task, item, shown) for item, shown in zip(tested, asked, strict=True)]
+    prompts = [lay_out(item, shown) for item, shown in zip(tested, asked, strict=True)]
     outcomes = task.scoring.ask(completer, prompts, tested, on_done)
     results = [
         Result(item, prompt, tuple(shot.id for shot in shown), outcome)
@@ -123,14 +123,14 @@ def shots_of(task: Task, pool: Mapping[str, Sequence[Item]], item: Item, shots: 
     return list(there[:shots]) if task.fixed else random.Random(f"{seed}:{item.id}").sample(there, shots)
 
 
-def lay_out(task: Task, item: Item, shots: Sequence[Item]) -> str:
+def lay_out(item: Item, shots: Sequence[Item]) -> str:
     """The whole prompt."""
-    return item.head + "".join(shot.prompt + shot.answer + task.separator for shot in shots) + item.prompt
+    return item.head + "".join(shot.prompt + shot.answer + SEPARATOR for shot in shots) + item.prompt
 
 
 def fitted(task: Task, completer: Completer, item: Item, shots: list[Item]) -> list[Item]:
     """The last of the shots, as many as the model can read before the item."""
-    while shots and _over(task, completer, item, lay_out(task, item, shots)):
+    while shots and _over(task, completer, item, lay_out(item, shots)):
         shots = shots[1:]
     return shots
 

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 from sepiola.errors import DataError
 from sepiola.generation.completer import Completer, OnDone
 
+SEPARATOR = "\n\n"
+"""What stands after each shot."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -178,7 +181,7 @@ class Task:
     """One benchmark. `split` is the set that is tested; `read` takes the folder of its files.
 
     `fixed` shots are the first of their group, in their order, as the benchmark's authors have them; otherwise each
-    item draws its own, as in GPT-3. `buckets` names what a group is; `separator` stands after each shot.
+    item draws its own, as in GPT-3. `buckets` names what a group is.
     """
 
     split: str
@@ -186,7 +189,6 @@ class Task:
     scoring: Scoring
     fixed: bool = False
     buckets: str = ""
-    separator: str = "\n\n"
 
 
 def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:

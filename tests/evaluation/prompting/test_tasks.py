@@ -39,10 +39,7 @@ def by_hand(root: Path) -> None:
     header = ",Question,A,B,C,D,Answer\n"
     write(root / "cmmlu" / "test" / "agronomy.csv", header + "0,水稻属于,豆科,禾本科,菊科,十字花科,B\n")
     write(root / "cmmlu" / "dev" / "agronomy.csv", header + '0,"肥料, 按成分",氮,磷,钾,钙,A\n1,害虫是,蚜,蜂,蚕,鸟,A\n')
-    tasks = {
-        "sorting": [{"input": "Sort: b a", "target": "a b"}],
-        "logic": [{"input": "not True is", "target": "False"}],
-    }
+    tasks = {"sorting": ("Sort: b a", "a b"), "logic": ("not True is", "False")}
     shot = "Q: {}\nA: Let's think step by step.\nWe see. So the answer is {}.\n\n"
     for task, (asked, target) in tasks.items():
         examples = [{"input": asked, "target": target}]
@@ -67,7 +64,7 @@ def prompt(name: str, root: Path, shots: int, number: int = 0) -> str:
     task = TASKS[name]
     rows = task.read(root / FOLDERS.get(name, name))
     item = rows.tested[number]
-    return lay_out(task, item, shots_of(task, shot_pool(rows), item, shots, 0)) + "|" + item.answer
+    return lay_out(item, shots_of(task, shot_pool(rows), item, shots, 0)) + "|" + item.answer
 
 
 def test_prompts_with_no_one_and_more_shots(tmp_path: Path) -> None:
