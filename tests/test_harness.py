@@ -63,13 +63,14 @@ def sums(count: int, seed: int) -> list[dict[str, Any]]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A LLaMA-shaped decoder that was taught sums for some seconds, as a checkpoint and as a Hub folder."""
     folder = tmp_path_factory.mktemp("sums")
-    texts = [row["question"] + row["answer"] + "\n" for row in sums(600, seed=1)]
+    solved = [row["question"] + row["answer"] for row in sums(1200, seed=1)]
+    texts = ["\n\n".join(solved[i : i + 3]) for i in range(0, len(solved), 3)]
     tokenizer = Tokenizer.train(texts, 320)
     raw = {"name": "sums", "family": "llama", "language": {**DECODER, "vocabulary": tokenizer.vocabulary}}
     model = sepiola.build(raw, seed=2)
     samples = [Sample(str(i), (), (*tokenizer.encode(text), 1)) for i, text in enumerate(texts)]
     stage = StageSpec.parse(
-        {"name": "sums", "data": {"reader": "none"}, "batch": 16, "learning_rate": 3e-3, "steps": 90}
+        {"name": "sums", "data": {"reader": "none"}, "batch": 8, "learning_rate": 5e-3, "steps": 90}
     )
     Trainer(model.network, stage, samples, folder=folder / "training").run()
     trained = Model(model.network, model.spec, tokenizer)

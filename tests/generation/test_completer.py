@@ -64,10 +64,13 @@ def test_log_likelihoods_are_the_models(kind: str) -> None:
 
 
 def test_context_and_continuation_are_cut_into_tokens_together() -> None:
-    completer = make().completer()
+    completer = Completer(make().engine, Tokenizer.train([" four" * 50], 290))
     encode = completer.encode
-    assert len(encode("A: fo")) + len(encode("ur")) > len(encode("A: four"))  # the word is one token
-    assert completer.encode_pair("A: fo", "ur\n") == (encode("A: fo"), encode("A: four\n")[len(encode("A: fo")) :])
+    assert len(encode("A: four")) == len(encode("A:")) + 1 <= len(encode("A: fo"))  # the word is one token
+    assert completer.encode_pair("A:", " four") == (encode("A:"), encode(" four"))
+    # As in lm-eval, a context keeps its own tokens and the continuation gets what is left of them all.
+    context, whole = encode("A: fo"), encode("A: four, I say")
+    assert completer.encode_pair("A: fo", "ur, I say") == (context, whole[len(context) :])
     assert completer.encode_pair("A: fo", "ur") == (encode("A: fo"), encode("ur"))  # nothing else is left of it
     with pytest.raises(DataError, match="must not be empty"):
         completer.encode_pair("A:", "")
@@ -110,25 +113,28 @@ def test_writing_stops_at_the_first_stop_string(kind: str) -> None:
 
 
 def test_what_does_not_fit_loses_its_beginning_and_is_counted() -> None:
-    model = make(positions={"kind": "learned", "length": 10})
-    completer, text = model.completer(), TEXTS[0].strip()
-    ids, four = completer.encode(text), completer.tokenizer.encode("四")
-    assert completer.length == 10 and len(ids) == 12
+    text = TEXTS[0].strip()
+    ids = make().completer().encode(text)
+    most = len(ids) - 2
+    model = make(positions={"kind": "learned", "length": most})
+    completer = model.completer()
+    four = completer.tokenizer.encode("四")
+    assert completer.length == most
     (score,) = completer.score([(text, "四")])
-    assert score.log_likelihood == pytest.approx(direct(model, ids[-(11 - len(four)) :], four)[0], abs=1e-3)
+    assert score.log_likelihood == pytest.approx(direct(model, ids[-(most + 1 - len(four)) :], four)[0], abs=1e-3)
     assert completer.cut == 1
     with torch.no_grad():
-        first = int(model(torch.tensor([ids[-6:]]))[0, -1].argmax())
+        first = int(model(torch.tensor([ids[-(most - 4) :]]))[0, -1].argmax())
     assert completer.generate([text], max_tokens=4)[0].startswith(completer.tokenizer.decode([first]))
     assert completer.cut == 2
     completer.score([("A:", " four")])
     assert completer.cut == 2
     with pytest.raises(SepiolaError, match="leave no room"):
-        completer.generate(["A:"], max_tokens=10)
-    with pytest.raises(DataError, match="the model reads 1 to 10"):
+        completer.generate(["A:"], max_tokens=most)
+    with pytest.raises(DataError, match=f"the model reads 1 to {most}"):
         completer.score([("A:", text)])
-    with pytest.raises(SepiolaError, match="expected 2 to 10"):
-        Completer(model.engine, model.tokenizer, length=11)
+    with pytest.raises(SepiolaError, match=f"expected 2 to {most}"):
+        Completer(model.engine, model.tokenizer, length=most + 1)
 
 
 def test_a_text_opens_as_its_tokenizer_says() -> None:
