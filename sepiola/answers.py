@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from sepiola.data.example import Example
-from sepiola.errors import SpecError
+from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.benchmarks import BENCHMARKS
+from sepiola.evaluation.prompting.measure import Result, measure
 from sepiola.facade import Model
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.recipe import DataSpec
@@ -33,6 +34,19 @@ def answer_all(model: Model, examples: Sequence[Example], console: Console, what
         stages = 2 if model.rationale is not None else 1
         task = progress.add_task(f"answering {what}", total=stages * len(examples))
         return model.answer(examples, on_done=partial(progress.advance, task))
+
+
+def prompt_all(
+    model: Model, name: str, root: str | None, console: Console, *, length: int | None = None, **asked: Any
+) -> tuple[dict[str, Any], list[Result]]:
+    """Measures a prompting benchmark under a progress bar; `asked` goes to `measure`."""
+    from rich.progress import Progress
+
+    if root is None:
+        raise DataError(f"the benchmark '{name}' lies on disk: name its folder with --data")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"prompting with {name}", total=asked.get("count"))
+        return measure(name, model.completer(length), root, **asked, on_done=partial(progress.advance, task))
 
 
 def pick_samples(examples: Sequence[Example], answers: Sequence[Answer]) -> list[tuple[Example, Answer]]:

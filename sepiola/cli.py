@@ -107,12 +107,21 @@ def train(
 
 @app.command(name="eval")
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa or daquar.")],
+    benchmark: Annotated[
+        str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar; or of texts, prompted: lambada, cmmlu, bbh …")
+    ],
     model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
     data: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split to answer.")] = "test",
+    split: Annotated[str | None, typer.Option("--split", help="Which split to answer (default: test).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write all figures to this JSON file.")] = None,
-    count: Annotated[int | None, typer.Option("--count", help="Answer only the first so many questions.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
+    ] = None,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="Prompted: how many solved questions to show.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Prompted: draws the shots and the questions.")] = 0,
+    show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
+    length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Prompted: one subject or task. Repeatable.")] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,39 +133,55 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
-    from sepiola.answers import answer_all
+    from sepiola.answers import answer_all, prompt_all
     from sepiola.checkpoints.store import write_text
     from sepiola.data.readers import read_spec
     from sepiola.evaluation.benchmarks import BENCHMARKS
     from sepiola.evaluation.benchmarks import evaluate as figures_of
+    from sepiola.evaluation.prompting import TASKS
+    from sepiola.evaluation.prompting.show import shown, table
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.facade import load
     from sepiola.specs.base import nearest
     from sepiola.specs.recipe import DataSpec
 
-    if benchmark not in BENCHMARKS:
-        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, BENCHMARKS)}")
+    if benchmark not in {**BENCHMARKS, **TASKS}:
+        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, [*BENCHMARKS, *TASKS])}")
     console = _console(as_json)
-    spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
-    loaded = load(model)
-    examples = read_spec(spec)
-    questions = read_spec(
-        spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
-    )
-    answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
-    figures = {
-        "title": f"{benchmark} {split}",
-        "model": model,
-        "split": split,
-        **figures_of(benchmark, examples, answers, questions),
-    }
+    if benchmark in TASKS:
+        if option or split not in (None, TASKS[benchmark].split):
+            raise SpecError(f"{benchmark} has no --option, and no --split but {TASKS[benchmark].split}")
+        asked: dict[str, Any] = {"shots": shots, "count": count, "seed": seed, "only": only or [], "length": length}
+        figures, results = prompt_all(load(model), benchmark, data, console, **asked)
+        figures = {"title": benchmark, "model": model, **figures, "shown": [r.to_dict() for r in results[:show]]}
+        for result in results[:show]:
+            console.print(shown(result), markup=False, highlight=False, soft_wrap=True)
+        tables = [table(figures)]
+    else:
+        if shots or show or length or only:
+            raise SpecError(f"--shots, --show, --length and --only are for prompted texts; '{benchmark}' has pictures")
+        split = split or "test"
+        spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
+        loaded = load(model)
+        examples = read_spec(spec)
+        questions = read_spec(
+            spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
+        )
+        answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
+        figures = {
+            "title": f"{benchmark} {split}",
+            "model": model,
+            "split": split,
+            **figures_of(benchmark, examples, answers, questions),
+        }
+        tables = terminal_tables(figures)
     if out is not None:
         write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     if as_json:
         _print_json(figures)
         return
-    for table in terminal_tables(figures):
-        console.print(table)
+    for each in tables:
+        console.print(each)
 
 
 @app.command()

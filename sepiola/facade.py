@@ -20,6 +20,7 @@ from sepiola.checkpoints import hub, store
 from sepiola.data.example import Example, Message, Question, language_of
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
@@ -170,15 +171,23 @@ class Model:
 
     def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
+        tokenizer = self._needed_tokenizer()
+        how = how or self.answering or AnsweringSpec()
+        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
+        return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+
+    def completer(self, length: int | None = None) -> Completer:
+        """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
+        return Completer(self.engine, self._needed_tokenizer(), length=length)
+
+    def _needed_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
                 "From vocab.json and merges.txt, or a SentencePiece model, transformers writes one: "
                 "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
-        how = how or self.answering or AnsweringSpec()
-        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
-        return Writer(self.engine, self.tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+        return self.tokenizer
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size."""
@@ -194,7 +203,8 @@ class Model:
         """Writes a checkpoint folder that `load` reads."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
         store.save(Path(folder), self.network, self.spec, text)
-        self._save_template(Path(folder))
+        if self.template is not None:
+            store.write_text(Path(folder) / CONFIG, self.template.to_json())
         if self.answering is not None:
             store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
         if self.rationale is not None:
@@ -203,13 +213,8 @@ class Model:
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
-        if self.tokenizer is not None:
-            store.write_text(Path(folder) / store.TOKENIZER, self.tokenizer.to_json())
-        self._save_template(Path(folder))
-
-    def _save_template(self, folder: Path) -> None:
-        if self.template is not None:
-            store.write_text(folder / CONFIG, self.template.to_json())
+        if self.tokenizer is not None and self.spec.language is not None:
+            hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
 
 
 def load(

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 READMES = ("README.md", "README.zh.md")
 PAGES = [*READMES, "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((REPOSITORY / "docs").glob("*.md")))]
 # Import names of the optional packages, where they differ from the package's name.
-IMPORT_NAMES = {"scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "rouge-score": "rouge_score", "lm-eval": "lm_eval"}
 LONGEST_FILE = 400
 
 

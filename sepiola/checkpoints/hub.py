@@ -17,16 +17,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import tokenizers
 import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
-from sepiola.checkpoints.store import WEIGHTS, from_state, make_folder, read_tensors, write_tensors, write_text
+from sepiola.checkpoints.store import (
+    TOKENIZER,
+    WEIGHTS,
+    from_state,
+    make_folder,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
-from sepiola.specs.model import ModelSpec, VisionSpec, ViTSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec, VisionSpec, ViTSpec
+from sepiola.text.chat import ChatTemplate
+from sepiola.text.tokenizer import Tokenizer
 
 FAMILIES: dict[str, ModuleType] = {
     "t5": t5,
@@ -155,6 +166,32 @@ def _replacing(folder: Path) -> Iterator[Path]:
         raise CheckpointError(f"{folder}: cannot be written ({error.strerror})") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def save_tokenizer(
+    folder: Path, tokenizer: Tokenizer, language: TransformerSpec, template: ChatTemplate | None = None
+) -> None:
+    """Writes `tokenizer.json` and the `tokenizer_config.json` with which `transformers` reads texts as we do.
+
+    A tokenizer of our own gets no start token, and for an encoder-decoder the end token that closes its sources.
+    """
+    backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    ids = {"eos_token": language.tokens.end, "pad_token": language.tokens.pad, "bos_token": language.tokens.start}
+    if language.kind == "encoder-decoder":
+        del ids["bos_token"]  # the start token is the decoder's, in config.json
+        end = backend.id_to_token(language.tokens.end)
+        if backend.post_processor is None and end is not None:
+            backend.post_processor = tokenizers.processors.TemplateProcessing(
+                single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, language.tokens.end)]
+            )
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        **{name: token for name, index in ids.items() if (token := backend.id_to_token(index)) is not None},
+        **(json.loads(template.to_json()) if template is not None else {}),
+    }
+    write_text(folder / TOKENIZER, backend.to_str(pretty=False))
+    write_text(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2))
 
 
 def fetch(name: str) -> Path:

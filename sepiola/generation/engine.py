@@ -1,14 +1,14 @@
 """The engine: token ids and image tensors in, token ids out; it knows nothing of text or datasets.
 
 A batch's sources are encoded (or prefilled) once, several continuations of one prompt share that work, finished
-rows leave the batch, and logits are computed only for the last position.
+rows leave the batch, and logits are computed only where they are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,12 @@ from sepiola.generation.sampling import Sampling
 from sepiola.models.transformer import DecodingState, LanguageModel
 from sepiola.specs.model import SpecialTokens
 
+BATCH_TOKENS = 16_384
+"""Prompt tokens of a batch at most, so that long prompts do not fill the memory."""
+
+LOGITS = 2**25
+"""Logits that are held at once when continuations are scored: 128 MB."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -24,6 +30,13 @@ class Prompt:
 
     tokens: Sequence[int]
     images: Tensor | None = None
+
+
+class Score(NamedTuple):
+    """How likely a continuation is (natural logarithm), and whether greedy decoding would write this very one."""
+
+    log_likelihood: float
+    greedy: bool
 
 
 class Engine:
@@ -45,22 +58,25 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         samples: int = 1,
+        stop: Callable[[Sequence[int]], bool] | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
-        `on_done` is told how many prompts each finished batch held. Prompts of like length share a batch.
+        A row is done at its end token, or when `stop` says so of the tokens that it has written; tokens may follow
+        those at which it stopped. `on_done` is told how many prompts each finished batch held. Prompts of like
+        length share a batch.
         """
         sampling = sampling or Sampling()
         generator = torch.Generator(self.device).manual_seed(sampling.seed)
         results: list[list[list[int]]] = [[] for _ in prompts]
-        for rows in self._batches(prompts, samples):
+        for rows in self._batches([len(p.tokens) for p in prompts], [samples] * len(prompts)):
             state, first = self._begin([prompts[r] for r in rows], max_tokens)
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
                 first = first[fan]
-            written = self._decode(state, first, max_tokens, sampling, generator)
+            written = self._decode(state, first, max_tokens, sampling, generator, stop)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:
@@ -68,32 +84,80 @@ class Engine:
         return results
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Prompt], options: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
-        """For each prompt, the log-likelihood of each of its continuations (token ids, the end token included)."""
-        results: list[list[float]] = [[] for _ in prompts]
-        most = max((len(o) for o in options), default=1)
-        for rows in self._batches(prompts, most):
-            longest = max(len(c) for r in rows for c in options[r])
-            state, first = self._begin([prompts[r] for r in rows], longest)
-            fan = [i for i, r in enumerate(rows) for _ in options[r]]
-            fan_rows = torch.tensor(fan, device=self.device)
-            state.select(fan_rows)
-            continuations = [list(c) for r in rows for c in options[r]]
-            padded = self._pad(continuations, left=False)
-            inputs = torch.cat((first[fan_rows], padded[:, :-1]), dim=1)
-            logits = self.model.head(self.model.extend(inputs, state))
-            picked = logits.float().log_softmax(-1).gather(2, padded[..., None]).squeeze(2)
-            lengths = torch.tensor([len(c) for c in continuations], device=self.device)
-            real = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
-            totals = picked.masked_fill(~real, 0.0).sum(1).tolist()
-            for i, total in zip(fan, totals, strict=True):
-                results[rows[i]].append(total)
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        options: Sequence[Sequence[Sequence[int]]],
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[list[Score]]:
+        """For each prompt, the score of each of its continuations: token ids, with the end token where it counts.
+
+        Continuations share the prompt's work, and those that differ in their last token alone share all of it.
+        """
+        results: list[list[Score]] = [[] for _ in prompts]
+        heads = [list(dict.fromkeys(tuple(c[:-1]) for c in choices)) for choices in options]
+        longest = [max((len(c) for c in choices), default=0) for choices in options]
+        lengths = [len(p.tokens) + most for p, most in zip(prompts, longest, strict=True)]
+        for rows in self._batches(lengths, [len(h) for h in heads]):
+            state, first = self._begin([prompts[r] for r in rows], max(longest[r] for r in rows))
+            fan = [i for i, r in enumerate(rows) for _ in heads[r]]
+            if fan != list(range(len(rows))):
+                chosen = torch.tensor(fan, device=self.device)
+                state.select(chosen)
+                first = first[chosen]
+            read = [list(head) for r in rows for head in heads[r]]
+            states = self.model.extend(torch.cat((first, self._pad(read, left=False)), dim=1), state)
+            for row, scores in zip(rows, self._scores(states, [(heads[r], options[r]) for r in rows]), strict=True):
+                results[row] = scores
+            if on_done is not None:
+                on_done(len(rows))
         return results
 
-    def _batches(self, prompts: Sequence[Prompt], fan: int) -> list[list[int]]:
-        order = sorted(range(len(prompts)), key=lambda r: len(prompts[r].tokens), reverse=True)
-        size = max(1, self.batch // fan)
-        return [order[i : i + size] for i in range(0, len(order), size)]
+    def _scores(
+        self, states: Tensor, asked: Sequence[tuple[Sequence[tuple[int, ...]], Sequence[Sequence[int]]]]
+    ) -> list[list[Score]]:
+        """Scores from states `(heads, positions, width)`; `asked` are each prompt's heads and its continuations."""
+        real: list[int] = []  # the positions that are no padding
+        places: list[int] = []  # where among those each token of each continuation is predicted
+        wanted: list[int] = []  # that token
+        row = 0
+        for heads, choices in asked:
+            begins = {}
+            for head in heads:
+                begins[head] = len(real)
+                real += range(row * states.shape[1], row * states.shape[1] + len(head) + 1)
+                row += 1
+            for choice in choices:
+                begin = begins[tuple(choice[:-1])]
+                places += range(begin, begin + len(choice))
+                wanted += choice
+        at, tokens = torch.tensor(places, device=self.device), torch.tensor(wanted, device=self.device)
+        flat = states.flatten(0, 1)[torch.tensor(real, device=self.device)]
+        likely = torch.empty(len(places), device=self.device)
+        greedy = torch.empty(len(places), dtype=torch.bool, device=self.device)
+        size = max(1, LOGITS // self.model.spec.vocabulary)
+        for start in range(0, len(flat), size):
+            logits = self.model.head(flat[start : start + size]).float()
+            inside = ((at >= start) & (at < start + size)).nonzero().flatten()
+            here, token = at[inside] - start, tokens[inside]
+            likely[inside] = logits[here, token] - logits.logsumexp(-1)[here]
+            greedy[inside] = logits.argmax(-1)[here] == token
+        counts = [len(choice) for _, choices in asked for choice in choices]
+        parts = zip(likely.split(counts), greedy.split(counts), strict=True)
+        scores = iter([Score(float(p.sum()), bool(g.all())) for p, g in parts])
+        return [[next(scores) for _ in choices] for _, choices in asked]
+
+    def _batches(self, lengths: Sequence[int], fans: Sequence[int]) -> list[list[int]]:
+        """The rows of each batch, longest first; `fans` are how many continuations each row becomes."""
+        batches: list[list[int]] = []
+        room = 0
+        for row in sorted(range(len(lengths)), key=lambda r: lengths[r], reverse=True):
+            if not batches or fans[row] > room:
+                batches.append([])
+                room = min(self.batch, max(1, BATCH_TOKENS // max(1, lengths[row])))
+            batches[-1].append(row)
+            room -= fans[row]
+        return batches
 
     def _begin(self, prompts: Sequence[Prompt], capacity: int) -> tuple[DecodingState, Tensor]:
         """The state that has read the prompts, and the tokens `(batch, 1)` that go in first."""
@@ -125,9 +189,15 @@ class Engine:
         return {"images": stacked, "image_mask": mask}
 
     def _decode(
-        self, state: DecodingState, first: Tensor, max_tokens: int, sampling: Sampling, generator: torch.Generator
+        self,
+        state: DecodingState,
+        first: Tensor,
+        max_tokens: int,
+        sampling: Sampling,
+        generator: torch.Generator,
+        stop: Callable[[Sequence[int]], bool] | None,
     ) -> list[list[int]]:
-        """Continues every row until its end token; rows that are done leave once a quarter of the batch is."""
+        """Continues every row until it is done; rows that are done leave once a quarter of the batch is."""
         rows = first.shape[0]
         results: list[list[int]] = [[] for _ in range(rows)]
         alive = torch.arange(rows, device=self.device)
@@ -140,6 +210,9 @@ class Engine:
             written = torch.cat((written, drawn[:, None]), dim=1)
             tokens = drawn[:, None]
             done |= drawn == self.tokens.end
+            if stop is not None:
+                stopped = [over or stop(row) for over, row in zip(done.tolist(), written.tolist(), strict=True)]
+                done = torch.tensor(stopped, device=self.device)
             finished = int(done.sum())
             if finished == len(done):
                 break

@@ -57,7 +57,8 @@ class Writer:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
         tokens = self.engine.tokens
         ids = [[[*i, tokens.end] for i in self.tokenizer.encode_batch(o)] for o in options]
-        return [_softmax(s) for s in self.engine.score(self._prompts(examples), ids)]
+        scored = self.engine.score(self._prompts(examples), ids)
+        return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         samples = encode(examples, self.tokenizer, self.engine.tokens, close=not self.engine.causal)

@@ -62,9 +62,10 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], vocabulary: int, kind: str = "bpe", extra: Sequence[str] = ()) -> Tokenizer:
         """A tokenizer of `vocabulary` tokens: `<pad>` 0, `</s>` 1, `<unk>` 2, the 256 bytes and what was learned.
 
-        `extra` are special tokens that take the last ids, in their order. Digits stand alone, so that numbers are read by digit. Any text comes back as it was, but for these three names
-        written out in it. Same texts, same tokenizer, to the byte; little text may yield fewer tokens. Raises SpecError
-        for an unknown kind, and for a vocabulary that does not hold the bytes.
+        `extra` are special tokens that take the last ids, in their order. Digits stand alone, so that numbers are read
+        by digit. Any text comes back as it was, but for the names of special tokens written out in it. Same texts, same
+        tokenizer, to the byte; little text may yield fewer tokens. Raises SpecError for an unknown kind, and for a
+        vocabulary that does not hold the bytes.
         """
         if kind not in KINDS:
             raise SpecError(f"no kind of tokenizer is named '{kind}'; {nearest(kind, KINDS)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -104,12 +106,16 @@ def test_rows_that_end_leave_the_batch_and_the_rest_goes_on() -> None:
 
 
 @torch.no_grad()
-def test_scores_are_the_forward_passs_log_likelihoods(model: Model) -> None:
+def test_scores_are_the_forward_passs_log_likelihoods(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = prompts(model)
-    options = [[[5, 6, 1], [7, 1]], [[8, 1]], [[9, 9, 9, 1], [3, 1], [4, 5, 1]], [[2, 1], [2, 3, 1]]]
+    options = [[[5, 6, 1], [5, 6, 7], [7, 1]], [[8]], [[9, 9, 9, 1], [3, 1], [4, 5, 1]], [[2, 1], [2, 3, 1]]]
+    # What greedy decoding writes is scored too, so that one continuation is greedy.
+    options[2].append([*uncached(model, asked[2], 3), 1][:3])
+    monkeypatch.setattr("sepiola.generation.engine.LOGITS", 60 * 4)  # several slices of positions
     given = Engine(model.network).score(asked, options)
+    assert given[2][-1].greedy
     for prompt, choices, scores in zip(asked, options, given, strict=True):
-        for choice, score in zip(choices, scores, strict=True):
+        for choice, (score, greedy) in zip(choices, scores, strict=True):
             source = torch.tensor([list(prompt.tokens)])
             if model.spec.language.kind == "decoder":
                 logits = model(torch.tensor([[*prompt.tokens, *choice[:-1]]]))[0, len(prompt.tokens) - 1 :]
@@ -118,6 +124,27 @@ def test_scores_are_the_forward_passs_log_likelihoods(model: Model) -> None:
                 logits = model(source, torch.tensor([[0, *choice[:-1]]]), **images)[0]
             expected = logits.log_softmax(-1).gather(1, torch.tensor(choice)[:, None]).sum()
             assert score == pytest.approx(float(expected), abs=2e-4)
+            assert greedy == (logits.argmax(-1).tolist() == choice)
+
+
+def test_a_row_stops_where_it_is_told_to() -> None:
+    model = sepiola.build(spec("rotary"), seed=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 1.0)
+    asked = prompts(model)
+    whole = [o[0] for o in model.engine.generate(asked, max_tokens=40)]
+    steps = 0
+
+    def stop(tokens: Sequence[int]) -> bool:
+        nonlocal steps
+        steps = max(steps, len(tokens))
+        return len(tokens) >= 5 and tokens[0] == whole[1][0]
+
+    cut = [o[0] for o in model.engine.generate(asked[1:2], max_tokens=40, stop=stop)]
+    assert cut == [whole[1][:5]] and steps == 5
+    for got, full in zip(model.engine.generate(asked, max_tokens=40, stop=stop), whole, strict=True):
+        assert got[0] == full[: len(got[0])] and len(got[0]) >= min(5, len(full))
 
 
 def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution() -> None:

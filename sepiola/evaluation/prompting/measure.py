@@ -1,0 +1,220 @@
+"""Measures a model on a prompting benchmark: lays out the prompts, asks, and sums up with intervals and baselines.
+
+Shares come with Wilson's 95% interval; F1, the log-likelihood and the perplexity with a percentile bootstrap over
+items (1,000 resamples). A prompt that is too long loses whole shots, the first ones; only one that is still too long
+without any is cut at its left. Both are counted.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepiola.errors import DataError, SpecError
+from sepiola.evaluation.accuracy import wilson_interval
+from sepiola.evaluation.prompting import TASKS
+from sepiola.evaluation.prompting.task import SEPARATOR, Item, Outcome, Rows, Task
+from sepiola.generation.completer import Completer, OnDone
+from sepiola.specs.base import nearest
+
+SHARES = ("accuracy", "exact_match")
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """One tested item: the whole prompt that the model read, the ids of its shots, and what came of it."""
+
+    item: Item
+    prompt: str
+    shots: tuple[str, ...]
+    outcome: Outcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: everything that is needed to judge the judgement."""
+        answers = self.item.references or (self.item.answer.strip(),)
+        scores = dict(zip(self.item.options or answers, self.outcome.scores, strict=False))
+        return {
+            "id": self.item.id,
+            "shots": list(self.shots),
+            "prompt": self.prompt,
+            "right": list(answers),
+            "scores": scores,
+            "output": self.outcome.output,
+            "answer": self.outcome.answer,
+            **self.outcome.metrics,
+        }
+
+
+def measure(
+    name: str,
+    completer: Completer,
+    root: str | Path,
+    *,
+    shots: int = 0,
+    count: int | None = None,
+    seed: int = 0,
+    only: Sequence[str] = (),
+    on_done: OnDone = None,
+) -> tuple[dict[str, Any], list[Result]]:
+    """The figures of one benchmark, and what became of each item.
+
+    `root` is the folder of its files. `count` items are drawn by `seed`, all without it; `only` names the subjects or
+    tasks to test. Raises SpecError for an unknown benchmark or group, or more shots than there are, and DataError for
+    files that cannot be read.
+    """
+    if name not in TASKS:
+        raise SpecError(f"no prompting benchmark is named '{name}'; {nearest(name, TASKS)}")
+    task = TASKS[name]
+    rows = task.read(_folder(root))
+    pool = shot_pool(rows)
+    kept = {item.id for items in pool.values() for item in items} if shots else set()
+    tested = _chosen([item for item in rows.tested if item.id not in kept], count, seed, only)
+    asked = [fitted(task, completer, item, shots_of(task, pool, item, shots, seed)) for item in tested]
+    prompts = [lay_out(item, shown) for item, shown in zip(tested, asked, strict=True)]
+    outcomes = task.scoring.ask(completer, prompts, tested, on_done)
+    results = [
+        Result(item, prompt, tuple(shot.id for shot in shown), outcome)
+        for item, prompt, shown, outcome in zip(tested, prompts, asked, outcomes, strict=True)
+    ]
+    left_out = [shots - len(r.shots) for r in results]
+    figures = {
+        "benchmark": name,
+        "split": task.split,
+        "shots": shots,
+        "seed": seed,
+        "length": completer.length,
+        "opening": completer.tokenizer.backend.decode(completer.opening, skip_special_tokens=False),
+        "shots_left_out": sum(left_out),
+        "prompts_with_fewer_shots": sum(n > 0 for n in left_out),
+        "prompts_cut": sum(_over(task, completer, r.item, r.prompt) for r in results),
+        **summary(task, results, seed),
+        "baselines": baselines(task, tested, pool),
+    }
+    return figures, results
+
+
+def shot_pool(rows: Rows) -> dict[str, list[Item]]:
+    """The items that may be shots, by group. One that is tested under another id too is left out."""
+    tested: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
+    for item in rows.tested:
+        tested[item.prompt, item.options].add(item.id)
+    pool: dict[str, list[Item]] = defaultdict(list)
+    for item in rows.shots:
+        if tested.get((item.prompt, item.options), {item.id}) == {item.id}:
+            pool[item.group].append(item)
+    return pool
+
+
+def shots_of(task: Task, pool: Mapping[str, Sequence[Item]], item: Item, shots: int, seed: int) -> list[Item]:
+    """The item's shots: the first of its group, or drawn by the seed and its id, so that no other item matters."""
+    there = pool.get(item.group, ())
+    if shots > len(there):
+        where = f" of {task.buckets} '{item.group}'" if item.group else ""
+        raise SpecError(f"{shots} shots were asked for, but there are {len(there)}{where}; ask for fewer")
+    return list(there[:shots]) if task.fixed else random.Random(f"{seed}:{item.id}").sample(there, shots)
+
+
+def lay_out(item: Item, shots: Sequence[Item]) -> str:
+    """The whole prompt."""
+    return item.head + "".join(shot.prompt + shot.answer + SEPARATOR for shot in shots) + item.prompt
+
+
+def fitted(task: Task, completer: Completer, item: Item, shots: list[Item]) -> list[Item]:
+    """The last of the shots, as many as the model can read before the item."""
+    while shots and _over(task, completer, item, lay_out(item, shots)):
+        shots = shots[1:]
+    return shots
+
+
+def _over(task: Task, completer: Completer, item: Item, prompt: str) -> bool:
+    room = completer.length - (task.scoring.room(completer, item) if completer.engine.causal else 0)
+    return len(completer.encode(prompt)) > room
+
+
+def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
+    """`accuracy`, `interval` and `count` of the first metric, over all and by group; every metric with its interval."""
+    names = list(results[0].outcome.metrics)
+    metrics = {name: _figure(name, [r.outcome.metrics[name] for r in results], seed) for name in names}
+    if "log_likelihood" in metrics:
+        value, (low, high) = metrics["log_likelihood"]["value"], metrics["log_likelihood"]["interval"]
+        metrics["perplexity"] = {"value": _perplexity(value), "interval": [_perplexity(high), _perplexity(low)]}
+    groups: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        groups[result.item.group].append(result.outcome.metrics[names[0]])
+    found: dict[str, Any] = {
+        **_share([result.outcome.metrics[names[0]] for result in results]),
+        "unparsed": sum(result.outcome.answer is None for result in results),
+        "metric": names[0],
+        "metrics": metrics,
+    }
+    if task.buckets:
+        buckets = {group: _share(values) for group, values in groups.items()}
+        found["average_of_buckets"] = sum(bucket["accuracy"] for bucket in buckets.values()) / len(buckets)
+        found["buckets"] = {task.buckets: buckets}
+    return found
+
+
+def baselines(task: Task, tested: Sequence[Item], pool: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
+    """What guessing earns: `chance` among the options; `majority`, the commonest answer of the group's shots."""
+    found = {}
+    if all(item.options for item in tested):
+        found["chance"] = _share([1 / len(item.options) for item in tested])
+    scoring = task.scoring
+    guesses = {g: Counter(scoring.label(i) for i in items).most_common(1)[0][0] for g, items in pool.items()}
+    if all(item.group in guesses for item in tested):
+        judged = [scoring.judge(item, guesses[item.group]) for item in tested]
+        found["majority"] = _share([next(iter(metrics.values())) for metrics in judged])
+    return found
+
+
+def _share(values: Sequence[float]) -> dict[str, Any]:
+    """The share of right answers, expected ones among them, as the picture benchmarks give it."""
+    right = min(sum(values), len(values))  # a sum of rounded parts may pass the count
+    return {
+        "accuracy": right / len(values),
+        "interval": list(wilson_interval(right, len(values))),
+        "count": len(values),
+    }
+
+
+def _figure(metric: str, values: Sequence[float], seed: int) -> dict[str, Any]:
+    """The mean and its 95% interval."""
+    if metric in SHARES:
+        share = _share(values)
+        return {"value": share["accuracy"], "interval": share["interval"]}
+    drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
+    low, high = np.quantile(np.asarray(values)[drawn].mean(1), [0.025, 0.975])
+    return {"value": sum(values) / len(values), "interval": [float(low), float(high)]}
+
+
+def _perplexity(log_likelihood: float) -> float:
+    return math.exp(min(-log_likelihood, 700.0))  # beyond that a float is infinite, which JSON has no word for
+
+
+def _chosen(items: Sequence[Item], count: int | None, seed: int, only: Sequence[str]) -> list[Item]:
+    groups = dict.fromkeys(item.group for item in items)
+    for group in only:
+        if group not in groups:
+            raise SpecError(f"the benchmark has no part '{group}'; {nearest(group, groups)}")
+    left = [item for item in items if not only or item.group in only]
+    if not left:
+        raise DataError("the benchmark's files hold no question; give its folder")
+    if count is None or count >= len(left):
+        return left
+    return [left[i] for i in sorted(random.Random(seed).sample(range(len(left)), count))]
+
+
+def _folder(root: str | Path) -> Path:
+    expanded = os.path.expandvars(str(root))
+    if "$" in expanded:
+        raise DataError(f"data '{root}': the environment variable is not set; set it to the folder of your data")
+    return Path(expanded).expanduser()
