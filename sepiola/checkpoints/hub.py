@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
+from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, tasks, vit
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import from_state, make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
@@ -66,7 +66,8 @@ def save(folder: Path, model: Any, spec: ModelSpec) -> None:
     layout = _LAID_OUT_AS.get(spec.family, spec.family)
     if layout not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
-    family = FAMILIES[layout]
+    family: Any = FAMILIES[layout] if spec.task is None else tasks.Headed(FAMILIES[layout])
+    config = family.config_from_spec(spec)
     make_folder(folder)
     state = model.state_dict()
     if spec.vision is not None and spec.language is not None:
@@ -77,7 +78,7 @@ def save(folder: Path, model: Any, spec: ModelSpec) -> None:
         preprocessor = preprocessor_from_pixels(spec.vision.pixels)
         write_text(folder / "preprocessor_config.json", json.dumps(preprocessor, indent=2))
     write_tensors(folder / "model.safetensors", family.to_hub(state, spec), metadata={"format": "pt"})
-    write_text(folder / "config.json", json.dumps(family.config_from_spec(spec), indent=2))
+    write_text(folder / "config.json", json.dumps(config, indent=2))
 
 
 def fetch(name: str) -> Path:
@@ -117,11 +118,11 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{folder}: no weights; expected model.safetensors, its shards, or pytorch_model.bin")
 
 
-def _family(config: Mapping[str, Any], folder: Path) -> ModuleType:
+def _family(config: Mapping[str, Any], folder: Path) -> Any:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(f"{folder}/config.json: model_type '{kind}' is not supported; {nearest(kind, FAMILIES)}")
-    return FAMILIES[kind]
+    return tasks.Headed(FAMILIES[kind]) if tasks.has_head(config) else FAMILIES[kind]
 
 
 def _preprocessor(folder: Path) -> dict[str, Any] | None:

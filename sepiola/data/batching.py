@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -54,12 +54,17 @@ class Sample:
         """
         source, target = self.source, self.target
         if len(source) > source_tokens:
-            head = source_tokens // 2
-            source = (*source[:head], *source[len(source) - (source_tokens - head) :])
+            source = cut_middle(source, source_tokens)
         if len(target) > target_tokens:
             target = tuple(target[:target_tokens])
         whole = source is self.source and target is self.target
         return self if whole else replace(self, source=source, target=target)
+
+
+def cut_middle(tokens: Sequence[int], length: int) -> tuple[int, ...]:
+    """`length` of the tokens: their head and their tail, as long as each other."""
+    head = length // 2
+    return (*tokens[:head], *tokens[len(tokens) - (length - head) :])
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Batch:
     tokens: int
     labelled: int
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
@@ -92,7 +97,7 @@ class Batch:
 
 class Collator:
     """Lays samples out as a batch. `source_tokens` and `target_tokens` are the room of a row when samples are
-    packed.
+    packed. A model that is not `causal` is told which positions of the target are padding.
 
     `features` gives the frozen eye's features; `pixels` opens an image `(3, height, width)` for an eye that
     learns. With neither, images are left out (a blind model).
@@ -103,6 +108,7 @@ class Collator:
         tokens: SpecialTokens,
         *,
         decoder_only: bool = False,
+        causal: bool = True,
         packed: bool = False,
         source_tokens: int = 512,
         target_tokens: int = 512,
@@ -115,13 +121,18 @@ class Collator:
             )
         self.special = tokens
         self.decoder_only = decoder_only
+        self.causal = causal
         self.packed = packed
         self.room = (0, source_tokens + target_tokens) if decoder_only else (source_tokens, target_tokens)
         self.features = features
         self.pixels = pixels
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
-        rows = self._pack(samples) if self.packed else [[s] for s in samples]
+        return self.lay_out(self._pack(samples) if self.packed else [[s] for s in samples])
+
+    def lay_out(self, rows: Sequence[Sequence[Sample]]) -> Batch:
+        """The batch of these rows, each of one sample or of several packed ones."""
+        samples = [s for row in rows for s in row]
         written = [[self._written(s) for s in row] for row in rows]
         target, target_mask = self._lay([[inputs for inputs, _ in row] for row in written], self.special.pad)
         labels, _ = self._lay([[wanted for _, wanted in row] for row in written], IGNORED)
@@ -131,11 +142,11 @@ class Collator:
         images, image_mask = self._images(rows)
         single = all(len(row) == 1 for row in rows)
         return Batch(
-            ids=tuple(s.id for row in rows for s in row),
+            ids=tuple(s.id for s in samples),
             source=source,
             source_mask=source_mask if source_mask is None or not bool((source_mask == 1).all()) else None,
             target=target,
-            target_mask=None if single else target_mask,  # a causal model never sees the padding on the right
+            target_mask=None if single and self.causal else target_mask,  # padding on the right: never seen
             labels=labels,
             images=images,
             image_mask=image_mask,
@@ -173,7 +184,7 @@ class Collator:
         return (0, sample.length) if self.decoder_only else (len(sample.source), len(sample.target))
 
     @staticmethod
-    def _lay(rows: list[list[Sequence[int]]], padding: int) -> tuple[Tensor, Tensor]:
+    def _lay(rows: Sequence[Sequence[Sequence[int]]], padding: int) -> tuple[Tensor, Tensor]:
         """Ids and segment numbers `(rows, longest)` of the parts of each row."""
         width = max(1, max(sum(len(part) for part in row) for row in rows))
         ids = np.full((len(rows), width), padding, dtype=np.int64)
@@ -186,7 +197,7 @@ class Collator:
                 at += len(part)
         return torch.from_numpy(ids), torch.from_numpy(segments)
 
-    def _images(self, rows: list[list[Sample]]) -> tuple[Tensor | None, Tensor | None]:
+    def _images(self, rows: Sequence[Sequence[Sample]]) -> tuple[Tensor | None, Tensor | None]:
         if not any(s.images for row in rows for s in row):
             return None, None
         if self.features is not None:

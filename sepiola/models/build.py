@@ -12,6 +12,7 @@ from torch import nn
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.multimodal import FusedModel
+from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
@@ -36,6 +37,9 @@ def assemble(spec: ModelSpec) -> nn.Module:
         assert vision is not None
         return vision
     language = _language(spec.language)
+    if spec.task is not None:
+        assert isinstance(language, LanguageModel)
+        return TaskModel(language, spec.task)
     if spec.bridge is None:
         return language
     assert isinstance(language, EncoderDecoder)
