@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from sepiola.answers import answer_all, benchmark_of, pick_samples, spread
+from sepiola.answers import answer_all, benchmark_of, learned, pick_samples, write_answers
 from sepiola.checkpoints import store
 from sepiola.data.batching import FeatureRows, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
-from sepiola.data.readers import read_spec
+from sepiola.data.readers import DataCache
 from sepiola.errors import SpecError, TrainingError
 from sepiola.evaluation.benchmarks import evaluate
 from sepiola.evaluation.report import write_report
@@ -39,24 +39,11 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
 from sepiola.text.prompts import PromptFormat, split_rationale
+from sepiola.text.tasks import encode_task, sequences
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.detection import Detector, Traits, pictures
+from sepiola.training.tasks import begin_task, under_task
 from sepiola.training.trainer import Trainer
-
-BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
-
-
-class DataCache:
-    """Examples of each data spec, read once however many arms use them."""
-
-    def __init__(self) -> None:
-        self._examples: dict[str, list[Example]] = {}
-
-    def read(self, spec: DataSpec) -> list[Example]:
-        key = spec.model_dump_json()
-        if key not in self._examples:
-            self._examples[key] = read_spec(spec)
-        return self._examples[key]
 
 
 class Run:
@@ -103,17 +90,24 @@ class Run:
         spec = self.recipe.tokenizer
         if spec.path is not None:
             return Tokenizer.load(spec.path)
-        whole = PromptFormat.parse("QCM-LEA")
-        data = {stage.data.model_dump_json(): stage.data for stage in self.recipe.stages}
-        examples = (e for key in sorted(data) for e in self.data.read(data[key]))
-        laid_out = (e if e.question is None else whole.apply(e) for e in examples)
-        texts = [text for e in laid_out for text in (e.prompt, e.target)]
+        data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
+        texts = [text for key in sorted(data) for text in self._texts(data[key])]
         key = _digest([spec.model_dump(), hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
             if not path.is_file():
                 store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0).to_json())
         return Tokenizer.load(path)
+
+    def _texts(self, stage: StageSpec) -> Iterator[str]:
+        """All that the stage's data says."""
+        whole = PromptFormat.parse("QCM-LEA")
+        for example in self.data.read(stage.data):
+            if stage.task is not None:
+                yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
+            else:
+                laid_out = example if example.question is None else whole.apply(example)
+                yield from (laid_out.prompt, laid_out.target)
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -129,6 +123,10 @@ class Run:
             return model
         language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
         return model.model_copy(update={"language": language})
+
+    def spec_of(self, stage: StageSpec) -> ModelSpec:
+        """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
+        return under_task(self.spec, stage.task, self.data.read(stage.data)) if stage.task else self.spec
 
     # ------------------------------------------------------------------------------------------------ stages
 
@@ -187,7 +185,7 @@ class Run:
         trainer.run(resume=True)
         if validation:
             trainer.load_best()
-        store.save(folder / "checkpoint", network, self.spec)
+        store.save(folder / "checkpoint", network, self.spec_of(stage))
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
         """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
@@ -200,6 +198,10 @@ class Run:
 
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
+        network = self._earlier(stage)
+        return begin_task(network, self.spec_of(stage), self.recipe.seed) if stage.task else network
+
+    def _earlier(self, stage: StageSpec) -> nn.Module:
         if stage.start is not None and self.runs(self.stages[stage.start]):
             return self.trained(stage.start)
         if self.recipe.weights is None:
@@ -242,7 +244,7 @@ class Run:
             layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])
         ]
 
-    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> list[Sample]:
+    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> Sequence[Sample]:
         """The stage's samples of some data. With `gold`, generated rationales are stood in for by the dataset's.
 
         Raises TrainingError when no record holds what the format asks for.
@@ -250,6 +252,9 @@ class Run:
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
+        task = self.spec_of(stage).task
+        if task is not None:
+            return encode_task(self.data.read(data), self.tokenizer, task)
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
@@ -288,6 +293,9 @@ class Run:
         """The trained model with its way of answering."""
         how = self.recipe.strategy
         answer = self.stages[how.answer]
+        if answer.task is not None:
+            answering = AnsweringSpec(source_tokens=answer.source_tokens)
+            return Model(self.trained(answer.name).to(self.device), self.spec_of(answer), self.tokenizer, answering)
         if answer.format is None:
             raise SpecError(f"strategy.answer: stage '{answer.name}' has no format, so it answers no questions")
         rationale = self._rationale_stage
@@ -331,8 +339,8 @@ class Run:
         for spec in self.recipe.evaluation:
             examples = self.data.read(spec)
             answers = answer_all(model, examples, self.console, f"{spec.reader} {spec.split}")
-            self._write_answers(spec, answers)
-            figures = evaluate(benchmark_of(spec), examples, answers, self._baseline_questions(spec))
+            write_answers(self.folder, spec, answers)
+            figures = evaluate(benchmark_of(spec), examples, answers, learned(self.recipe, spec, self.data))
             sets.append({"data": spec.reader, "split": spec.split, **figures})
             samples = samples or pick_samples(examples, answers)
         report: dict[str, Any] = {
@@ -351,19 +359,6 @@ class Run:
             ]
         write_report(self.folder, report, samples, self.folder / "metrics.jsonl")
         return report
-
-    def _write_answers(self, spec: DataSpec, answers: Sequence[Answer]) -> None:
-        """Every answer as it came, one JSON line each, in `answers-DATASET-SPLIT.jsonl`."""
-        lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
-        store.write_text(self.folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
-
-    def _baseline_questions(self, spec: DataSpec) -> list[Example]:
-        """What the text baselines learn from: all questions of this dataset that the stages trained on."""
-        seen: dict[str, Example] = {}
-        for stage in self.recipe.stages:
-            if stage.data.reader == spec.reader:
-                seen |= {e.id: e for e in self.data.read(stage.data) if e.question is not None}
-        return spread(list(seen.values()), BASELINE_QUESTIONS)
 
     def _gather_metrics(self) -> None:
         """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""

@@ -1,13 +1,16 @@
-"""Before the first step: which parts learn, how weights decay, and whether the samples fit the model."""
+"""Before the first step: which parts learn, how weights decay, how samples become batches, and whether they fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sepiola.data.batching import Sample
+from sepiola.data.batching import Collator, FeatureRows, Sample
+from sepiola.data.image import ImageRef
+from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
@@ -48,6 +51,33 @@ def optimizer_for(model: nn.Module, stage: StageSpec) -> torch.optim.AdamW:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=stage.learning_rate, betas=stage.betas, fused=fused)
 
 
+def collator_for(
+    model: Any,
+    stage: StageSpec,
+    features: FeatureRows | None = None,
+    pixels: Callable[[ImageRef], Tensor] | None = None,
+) -> Collator:
+    """What lays the stage's samples out for the model."""
+    spec: TransformerSpec = model.spec
+    if stage.task is not None:
+        return TaskCollator(
+            spec.tokens,
+            model.task.tokens,
+            causal=spec.kind == "decoder",
+            packed=stage.packed,
+            source_tokens=stage.source_tokens,
+        )
+    return Collator(
+        spec.tokens,
+        decoder_only=spec.kind == "decoder",
+        packed=stage.packed,
+        source_tokens=stage.source_tokens,
+        target_tokens=stage.target_tokens,
+        features=features,
+        pixels=pixels,
+    )
+
+
 def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:
     """Raises TrainingError when a sample has more tokens than the positions, or a token outside the
     vocabulary.
@@ -60,7 +90,10 @@ def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:
                 f"sample {sample.id}: token {largest} is outside the model's vocabulary of "
                 f"{spec.vocabulary}; the tokenizer is another model's"
             )
-        longest = sample.length if spec.kind == "decoder" else max(len(sample.source), len(sample.target))
+        if isinstance(sample, TaskSample):
+            longest = sample.positions
+        else:
+            longest = sample.length if spec.kind == "decoder" else max(len(sample.source), len(sample.target))
         if learned is not None and longest > learned:
             raise TrainingError(
                 f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower "

@@ -22,7 +22,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Sample
+from sepiola.data.batching import Batch, BatchSampler, FeatureRows, Sample
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
@@ -33,11 +33,13 @@ from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives.detection import detection
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.objectives.outcome import Outcome
-from sepiola.training.preparation import check_lengths, choose_parts, optimizer_for
+from sepiola.training.objectives.task import task
+from sepiola.training.preparation import check_lengths, choose_parts, collator_for, optimizer_for
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
 
+# Beside these stand the tasks, which share one objective.
 OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {
     "language-modelling": language_modelling,
     "detection": detection,
@@ -115,21 +117,14 @@ class Trainer:
         self.tensorboard = tensorboard
         self.samples = [s.cut(*stage.room) for s in samples]
         self.validation = [s.cut(*stage.room) for s in validation]
+        pairs = list(zip(self.samples, samples, strict=True))
         self.truncated = {
-            "truncated_sources": sum(len(s.source) > stage.source_tokens for s in samples),
-            "truncated_targets": sum(len(s.target) > stage.room[1] for s in samples),
+            "truncated_sources": sum(len(cut.source) < len(s.source) for cut, s in pairs),
+            "truncated_targets": sum(len(cut.target) < len(s.target) for cut, s in pairs),
         }
         spec: Any = model.spec
         check_lengths(spec, [*self.samples, *self.validation])
-        self.collate = Collator(
-            spec.tokens,
-            decoder_only=spec.kind == "decoder",
-            packed=stage.packed,
-            source_tokens=stage.source_tokens,
-            target_tokens=stage.target_tokens,
-            features=features,
-            pixels=pixels,
-        )
+        self.collate = collator_for(model, stage, features, pixels)
         self.sampler = BatchSampler(
             [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
         )
@@ -137,7 +132,7 @@ class Trainer:
         self.learning = choose_parts(model, stage)
         self.optimizer = optimizer_for(model, stage)
         self.dtype = resolve(stage.precision, self.device)
-        self.loss = OBJECTIVES[stage.objective]
+        self.loss = OBJECTIVES.get(stage.objective, partial(task, lm_weight=stage.lm_weight))
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
 
