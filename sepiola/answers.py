@@ -47,7 +47,7 @@ def write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> No
     write_text(folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
 
 
-def learned(recipe: RecipeSpec, spec: DataSpec, data: DataCache) -> list[Example]:
+def baseline_questions(recipe: RecipeSpec, spec: DataSpec, data: DataCache) -> list[Example]:
     """What the text baselines learn from: the questions of this dataset that the recipe's stages train on."""
     seen: dict[str, Example] = {}
     for stage in recipe.stages:

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from sepiola.answers import answer_all, benchmark_of, learned, pick_samples, write_answers
+from sepiola.answers import answer_all, baseline_questions, benchmark_of, pick_samples, write_answers
 from sepiola.checkpoints import store
 from sepiola.data.batching import FeatureRows, Sample
 from sepiola.data.example import Example
@@ -340,7 +340,7 @@ class Run:
             examples = self.data.read(spec)
             answers = answer_all(model, examples, self.console, f"{spec.reader} {spec.split}")
             write_answers(self.folder, spec, answers)
-            figures = evaluate(benchmark_of(spec), examples, answers, learned(self.recipe, spec, self.data))
+            figures = evaluate(benchmark_of(spec), examples, answers, baseline_questions(self.recipe, spec, self.data))
             sets.append({"data": spec.reader, "split": spec.split, **figures})
             samples = samples or pick_samples(examples, answers)
         report: dict[str, Any] = {

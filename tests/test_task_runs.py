@@ -110,6 +110,17 @@ def test_loaded_and_saved_it_answers_as_the_run_did(finished: Path, headlines: P
         )
 
 
+def test_a_task_may_begin_with_weights_from_elsewhere(finished: Path, headlines: Path, tmp_path: Path) -> None:
+    (pretrained,) = (finished / "stages").glob("pretrain-*/checkpoint")
+    sepiola.load(pretrained).save_hub(tmp_path / "hub")
+    tokenizer = f"tokenizer={{path: {finished / 'checkpoint' / 'tokenizer.json'}}}"
+    changes = ["model.language.vocabulary=300", tokenizer, f"weights={tmp_path / 'hub'}", "stages.1.start=null"]
+    run = Run(recipe(headlines, *changes), tmp_path / "run", console=QUIET)
+    state = run.fresh(run.recipe.stages[1]).state_dict()
+    for name, value in sepiola.load(pretrained).state_dict().items():
+        assert torch.equal(state[f"language.{name}"][: len(value)], value)
+
+
 def test_ask_needs_no_choices(finished: Path) -> None:
     reply = sepiola.load(finished).ask("150日联赛消息")
     assert reply.choices == ("finance", "sports") and reply.answer == "sports"

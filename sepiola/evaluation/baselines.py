@@ -117,15 +117,16 @@ def linear_answers(train: Sequence[Example], examples: Sequence[Example]) -> lis
 
     Needs the `eval` extra. Raises DataError when `train` is empty.
     """
-    questions = _train_questions(train)
-    texts = ["\n".join((q.text, q.hint or "")) for q in questions]
-    vectors = _fitted(texts, analyzer="char", ngram_range=(1, 2))
+    questions = [q for q in _train_questions(train) if q.answer is not None]
+    if len({q.answer for q in questions}) < 2:
+        return majority_answers(train, examples)
+    vectors = _fitted([_asked(q) for q in questions], analyzer="char", ngram_range=(1, 2))
     from sklearn.svm import LinearSVC
 
-    machine = LinearSVC(C=0.5, random_state=0).fit(vectors.transform(texts), [q.answer for q in questions])
-    asked = ["\n".join((q.text, q.hint or "")) for q in map(_question, examples)]
-    choices = machine.predict(vectors.transform(asked))
-    return [_chosen(example, int(choice)) for example, choice in zip(examples, choices, strict=True)]
+    machine = LinearSVC(C=0.5, random_state=0)
+    machine.fit(vectors.transform([_asked(q) for q in questions]), [q.answer for q in questions])
+    told = machine.predict(vectors.transform([_asked(_question(e)) for e in examples]))
+    return [_chosen(example, int(choice)) for example, choice in zip(examples, told, strict=True)]
 
 
 class _PairVotes:
@@ -181,7 +182,11 @@ class _TextVotes:
 
 
 def _text(question: Question) -> str:
-    return "\n".join((question.text, question.hint or "", *question.choices))
+    return "\n".join((_asked(question), *question.choices))
+
+
+def _asked(question: Question) -> str:
+    return f"{question.text}\n{question.hint or ''}"
 
 
 def _fitted(texts: list[str], analyzer: str, ngram_range: tuple[int, int]) -> Any:

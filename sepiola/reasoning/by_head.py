@@ -17,13 +17,13 @@ ROWS = 64
 
 
 class ByHead:
-    """Answers by a task's head. Sequences longer than `source_tokens` are cut as in training."""
+    """Answers by a task's head. Sequences longer than `source_tokens`, or than the model reads, are cut as in training."""
 
     def __init__(self, network: TaskModel, tokenizer: Tokenizer, *, source_tokens: int = 512) -> None:
         self.network = network
         self.tokenizer = tokenizer
-        self.source_tokens = source_tokens
         spec = network.spec
+        self.source_tokens = min(source_tokens, spec.positions.length or source_tokens)
         self.collate = TaskCollator(spec.tokens, network.task.tokens, causal=spec.kind == "decoder")
 
     @torch.inference_mode()

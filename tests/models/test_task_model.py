@@ -48,16 +48,16 @@ def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str
 SINGLE = [TaskSample.of(str(n), [(tuple(range(3, 4 + n)),)], n % 3) for n in range(6)]
 PAIRS = [TaskSample.of(str(n), [((3, 4 + n), (9,) * n), ((9,) * n, (3, 4 + n))], n % 3) for n in range(6)]
 OPTIONS = [TaskSample.of(str(n), [((5,) * n, (6 + k,)) for k in range(2 + n % 3)], n % 2) for n in range(6)]
-KINDS = {"classification": SINGLE, "entailment": PAIRS[:0], "similarity": PAIRS, "multiple-choice": OPTIONS}
-KINDS["entailment"] = [TaskSample.of(s.id, s.sequences[:1], s.target[0]) for s in PAIRS]
+ENTAILED = [TaskSample.of(s.id, s.sequences[:1], s.target[0]) for s in PAIRS]
+KINDS = {"classification": SINGLE, "entailment": ENTAILED, "similarity": PAIRS, "multiple-choice": OPTIONS}
 
 
 def collate(network: TaskModel, samples: list[TaskSample], *, packed: bool = False) -> TaskBatch:
     causal = network.spec.kind == "decoder"
-    room = 24 if packed else 512
-    return TaskCollator(
-        SpecialTokens(), TaskTokens.parse(TOKENS), causal=causal, packed=packed, source_tokens=room
-    )(samples)  # fmt: skip
+    lay_out = TaskCollator(
+        SpecialTokens(), TaskTokens.parse(TOKENS), causal=causal, packed=packed, source_tokens=24 if packed else 512
+    )
+    return lay_out(samples)
 
 
 def logits(network: TaskModel, batch: TaskBatch) -> Tensor:
@@ -108,7 +108,7 @@ def test_similarity_does_not_know_which_text_is_first() -> None:
     assert torch.equal(logits(network, collate(network, swapped)), given)
     entailment = model(kind="entailment")
     backwards = [TaskSample.of(s.id, s.sequences[1:], s.target[0]) for s in PAIRS]
-    ahead = logits(entailment, collate(entailment, KINDS["entailment"]))
+    ahead = logits(entailment, collate(entailment, ENTAILED))
     assert not torch.allclose(logits(entailment, collate(entailment, backwards)), ahead)
 
 

@@ -155,5 +155,8 @@ def test_too_long_a_sequence_is_cut_and_counted(tmp_path: Path) -> None:
     run, _ = trainer(tmp_path / "a", likes(20, 0), steps=1, source_tokens=12)
     assert run.truncated == {"truncated_sources": 10, "truncated_targets": 0}, "the English ones"
     assert run.collate(run.samples).target.shape[1] == 12
+    short = {"positions": {"kind": "learned", "length": 12}}
     with pytest.raises(TrainingError, match="the model has 12 positions; lower source_tokens"):
-        trainer(tmp_path / "b", likes(20, 0), steps=1, language={"positions": {"kind": "learned", "length": 12}})
+        trainer(tmp_path / "b", likes(20, 0), steps=1, language=short)
+    _, answers = trainer(tmp_path / "c", likes(20, 0), steps=1, language=short, source_tokens=12)
+    assert len(answers.answer(likes(20, 0))) == 20, "a longer text is cut to the model's positions"
