@@ -17,7 +17,7 @@ ROWS = 64
 
 
 class ByHead:
-    """Answers by a task's head. Sequences longer than `source_tokens`, or than the model reads, are cut as in training."""
+    """Answers by a head. Sequences longer than `source_tokens`, or than its model reads, are cut as in training."""
 
     def __init__(self, network: TaskModel, tokenizer: Tokenizer, *, source_tokens: int = 512) -> None:
         self.network = network
