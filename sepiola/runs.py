@@ -254,7 +254,8 @@ class Run:
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
         task = self.spec_of(stage).task
         if task is not None:
-            return encode_task(self.data.read(data), self.tokenizer, task)
+            known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]
+            return encode_task(known, self.tokenizer, task)
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
