@@ -1,22 +1,28 @@
-"""A model's answers to a whole dataset, and which of them to show."""
+"""A model's answers to a whole dataset, which of them to show, and what the baselines beside them learn from."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from sepiola.checkpoints.store import write_text
 from sepiola.data.example import Example
+from sepiola.data.readers import DataCache
 from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.prompting.measure import Result, measure
 from sepiola.facade import Model
 from sepiola.reasoning.answer import Answer
-from sepiola.specs.recipe import DataSpec
+from sepiola.specs.recipe import DataSpec, RecipeSpec
 
 REPORT_SAMPLES = 24
+BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 
 
 def benchmark_of(spec: DataSpec) -> str:
@@ -47,6 +53,21 @@ def prompt_all(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"prompting with {name}", total=asked.get("count"))
         return measure(name, model.completer(length), root, **asked, on_done=partial(progress.advance, task))
+
+
+def write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> None:
+    """Every answer as it came, one JSON line each, in `answers-DATASET-SPLIT.jsonl`."""
+    lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
+    write_text(folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
+
+
+def baseline_questions(recipe: RecipeSpec, spec: DataSpec, data: DataCache) -> list[Example]:
+    """What the text baselines learn from: the questions of this dataset that the recipe's stages train on."""
+    seen: dict[str, Example] = {}
+    for stage in recipe.stages:
+        if stage.data.reader == spec.reader:
+            seen |= {e.id: e for e in data.read(stage.data) if e.question is not None}
+    return spread(list(seen.values()), BASELINE_QUESTIONS)
 
 
 def pick_samples(examples: Sequence[Example], answers: Sequence[Answer]) -> list[tuple[Example, Answer]]:

@@ -108,7 +108,8 @@ def train(
 @app.command(name="eval")
 def evaluate(
     benchmark: Annotated[
-        str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar; or of texts, prompted: lambada, cmmlu, bbh …")
+        str,
+        typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, thucnews; or, prompted: lambada, cmmlu, bbh …"),
     ],
     model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
     data: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
@@ -203,7 +204,7 @@ def ask(
 
     options = [part.strip() for choice in choices or [] for part in choice.split("|")]
     reply = load(model).ask(question, image=image, choices=options, hint=hint)
-    probabilities = dict(zip(options, reply.probabilities, strict=True)) if reply.probabilities else None
+    probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None
     if as_json:
         _print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
         return
@@ -248,7 +249,7 @@ def models(
 
 @data_app.command("show")
 def data_show(
-    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa or daquar.")],
+    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar or thucnews.")],
     root: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,

@@ -25,9 +25,8 @@ from rich.table import Table
 
 from sepiola.answers import answer_all, pick_samples
 from sepiola.checkpoints import store
-from sepiola.data.readers import read_spec
+from sepiola.data.readers import DataCache, read_spec
 from sepiola.evaluation.report import write_report
-from sepiola.results import DataCache
 from sepiola.runs import Run, claim
 from sepiola.specs.base import write_yaml
 from sepiola.training.recipes import ComparisonSpec

@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sepiola.data.readers import DataCache
 from sepiola.models.build import assemble, parameter_counts
-from sepiola.results import DataCache
 from sepiola.runs import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.estimate import estimate
@@ -36,17 +36,18 @@ def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> dict[str, An
 def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(recipe, Path(folder), console=console, data=data)
-        counts = parameter_counts(run.spec)
-        with torch.device("meta"):
-            network = assemble(run.spec)
         stages = []
         for stage in filter(run.runs, recipe.stages):
+            counts = parameter_counts(run.spec_of(stage))
+            with torch.device("meta"):
+                network = assemble(run.spec_of(stage))
             samples = run.samples(stage, stage.data, gold=True)
             found = estimate(network, stage, samples)
             stages.append(
                 {
                     "name": stage.name,
                     "format": stage.format,
+                    "task": stage.task,
                     "samples": len(samples),
                     "learns": {part: counts[part] for part in stage.learn if part in counts},
                     "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
@@ -59,7 +60,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
             "name": recipe.name,
             "eyes": recipe.eyes,
             "strategy": recipe.strategy.kind if recipe.strategy else None,
-            "parameters": counts,
+            "parameters": parameter_counts(run.spec),
             "stages": stages,
             "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation],
         }
@@ -78,7 +79,7 @@ def print_explanation(found: Mapping[str, Any], console: Console) -> None:
         for stage in run["stages"]:
             table.add_row(
                 stage["name"],
-                stage["format"] or "as it is",
+                stage["task"] or stage["format"] or "as it is",
                 str(stage["samples"]),
                 str(stage["steps"]),
                 str(stage["tokens_per_step"]),

@@ -27,8 +27,10 @@ from sepiola.generation.writer import Look, Writer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.multimodal import FusedModel
+from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.by_head import ByHead
 from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
@@ -43,12 +45,13 @@ STRATEGY, RATIONALE = "strategy.yaml", "rationale"
 
 @dataclass(frozen=True)
 class Reply:
-    """What `ask` returns: the answer's text, the rationale before it, and the probability of each choice."""
+    """What `ask` returns: the answer's text, the rationale before it, and the probability of each of `choices`."""
 
     answer: str
     rationale: str | None = None
     probabilities: tuple[float, ...] | None = None
     choice: int | None = None
+    choices: tuple[str, ...] = ()
 
 
 class Model:
@@ -102,6 +105,8 @@ class Model:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
         if language.kind == "encoder":
             raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
+        if self.spec.task is not None:
+            raise SepiolaError(f"'{self.spec.name}' ends under the head of a task: it tells labels, and writes no text")
         return Engine(self.network)
 
     def generate(
@@ -137,8 +142,10 @@ class Model:
         """Answers one question about any picture (or none), in English or Chinese.
 
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
-        first.
+        first. A model under a task's head knows its labels; of two texts it takes the premise as `hint`.
         """
+        if self.spec.task is not None:
+            choices = choices or self.spec.task.labels
         pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
         example = Example(
             "question",
@@ -149,7 +156,7 @@ class Model:
         )
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
-        return Reply(text, answer.rationale, answer.probabilities, answer.choice)
+        return Reply(text, answer.rationale, answer.probabilities, answer.choice, tuple(choices))
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy."""
@@ -158,6 +165,8 @@ class Model:
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
         how = self.answering or AnsweringSpec()
+        if isinstance(self.network, TaskModel):
+            return ByHead(self.network, self._reader(), source_tokens=how.source_tokens)
         scored = how.by == "score" if score is None else score
         writer = self.writer(how.answer_tokens, how)
         if how.kind == "one-stage":
@@ -171,16 +180,16 @@ class Model:
 
     def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
-        tokenizer = self._needed_tokenizer()
+        tokenizer = self._reader()
         how = how or self.answering or AnsweringSpec()
         look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
         return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
 
     def completer(self, length: int | None = None) -> Completer:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
-        return Completer(self.engine, self._needed_tokenizer(), length=length)
+        return Completer(self.engine, self._reader(), length=length)
 
-    def _needed_tokenizer(self) -> Tokenizer:
+    def _reader(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "

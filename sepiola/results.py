@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sepiola.answers import answer_all, benchmark_of, pick_samples, spread
-from sepiola.checkpoints import store
+from sepiola.answers import answer_all, baseline_questions, benchmark_of, pick_samples, write_answers
 from sepiola.data.example import Example
-from sepiola.data.readers import read_spec
+from sepiola.data.readers import DataCache
 from sepiola.evaluation.benchmarks import evaluate as figures_of
 from sepiola.evaluation.report import write_report
 from sepiola.evaluation.text import text_figures
 from sepiola.facade import Model
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
-from sepiola.specs.recipe import DataSpec, RecipeSpec
+from sepiola.specs.recipe import RecipeSpec
 
-BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 TEXT = "text"  # the reader of plain text, which asks nothing
 CONTINUATION_TOKENS = 96
-
-
-class DataCache:
-    """Examples of each data spec, read once however many arms use them."""
-
-    def __init__(self) -> None:
-        self._examples: dict[str, list[Example]] = {}
-
-    def read(self, spec: DataSpec) -> list[Example]:
-        key = spec.model_dump_json()
-        if key not in self._examples:
-            self._examples[key] = read_spec(spec)
-        return self._examples[key]
 
 
 def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, console: Console) -> dict[str, Any]:
@@ -51,9 +33,8 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
             figures: dict[str, Any] = text_figures(writer, examples, _trained_on(recipe, data, TEXT), console)
         else:
             answers = answer_all(model, examples, console, f"{spec.reader} {spec.split}")
-            _write_answers(folder, spec, answers)
-            questions = [e for e in _trained_on(recipe, data, spec.reader) if e.question is not None]
-            figures = figures_of(benchmark_of(spec), examples, answers, spread(questions, BASELINE_QUESTIONS))
+            write_answers(folder, spec, answers)
+            figures = figures_of(benchmark_of(spec), examples, answers, baseline_questions(recipe, spec, data))
             samples = samples or pick_samples(examples, answers)
         sets.append({"data": spec.reader, "split": spec.split, **figures})
     report: dict[str, Any] = {
@@ -72,12 +53,6 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         ]
     write_report(folder, report, samples, folder / "metrics.jsonl")
     return report
-
-
-def _write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> None:
-    """Every answer as it came, one JSON line each, in `answers-DATASET-SPLIT.jsonl`."""
-    lines = (json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
-    store.write_text(folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
 
 
 def _trained_on(recipe: RecipeSpec, data: DataCache, reader: str) -> list[Example]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,25 @@ from sepiola.checkpoints import store
 from sepiola.data.batching import FeatureRows, Row, Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
+from sepiola.data.readers import DataCache
 from sepiola.errors import SpecError, TrainingError
 from sepiola.facade import Model, load
 from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.multimodal import FusedModel
 from sepiola.models.vision.pixels import to_pixels
-from sepiola.results import DataCache, evaluate
+from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
+from sepiola.text.tasks import encode_task, sequences
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 from sepiola.training.objectives.detection import Detector, Traits, pictures
+from sepiola.training.tasks import begin_task, under_task
 from sepiola.training.trainer import Trainer
 
 
@@ -84,11 +88,8 @@ class Run:
         spec = self.recipe.tokenizer
         if spec.path is not None:
             return Tokenizer.load(spec.path)
-        whole = PromptFormat.parse("QCM-LEA")
-        data = {stage.data.model_dump_json(): stage.data for stage in self.recipe.stages}
-        examples = (e for key in sorted(data) for e in self.data.read(data[key]))
-        laid_out = (e if e.question is None else whole.apply(e) for e in examples)
-        texts = [text for e in laid_out for text in (e.prompt, e.target) if text]
+        data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
+        texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
         key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
@@ -96,6 +97,16 @@ class Run:
             if not path.is_file():
                 store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, extra=extra).to_json())
         return Tokenizer.load(path)
+
+    def _texts(self, stage: StageSpec) -> Iterator[str]:
+        """All that the stage's data says."""
+        whole = PromptFormat.parse("QCM-LEA")
+        for example in self.data.read(stage.data):
+            if stage.task is not None:
+                yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
+            else:
+                laid_out = example if example.question is None else whole.apply(example)
+                yield from (laid_out.prompt, laid_out.target)
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -111,6 +122,10 @@ class Run:
             return model
         language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
         return model.model_copy(update={"language": language})
+
+    def spec_of(self, stage: StageSpec) -> ModelSpec:
+        """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
+        return under_task(self.spec, stage.task, self.data.read(stage.data)) if stage.task else self.spec
 
     # ------------------------------------------------------------------------------------------------ stages
 
@@ -173,7 +188,7 @@ class Run:
         if trainer.adapter is not None:
             lora.save(trainer.adapter, folder / "adapter", self._base(stage))
             lora.merge(trainer.adapter)
-        store.save(folder / "checkpoint", network, self.spec)
+        store.save(folder / "checkpoint", network, self.spec_of(stage))
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
         """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
@@ -186,6 +201,10 @@ class Run:
 
     def fresh(self, stage: StageSpec) -> nn.Module:
         """The network as the stage finds it."""
+        network = self._earlier(stage)
+        return begin_task(network, self.spec_of(stage), self.recipe.seed) if stage.task else network
+
+    def _earlier(self, stage: StageSpec) -> nn.Module:
         base = self._base(stage)
         if base is None:
             return build(self.spec, seed=self.recipe.seed)
@@ -239,6 +258,10 @@ class Run:
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
+        task = self.spec_of(stage).task
+        if task is not None:
+            known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]
+            return encode_task(known, self.tokenizer, task)
         laid_out = self._laid_out(stage, data, gold=gold)
         if not laid_out:
             raise TrainingError(
@@ -291,6 +314,9 @@ class Run:
         if how is None:
             return self._facade(self.trained(self.recipe.stages[-1].name))
         answer = self.stages[how.answer]
+        if answer.task is not None:
+            answering = AnsweringSpec(source_tokens=answer.source_tokens)
+            return Model(self.trained(answer.name).to(self.device), self.spec_of(answer), self.tokenizer, answering)
         if answer.format is None:
             raise SpecError(f"strategy.answer: stage '{answer.name}' has no format, so it answers no questions")
         rationale = self._rationale_stage

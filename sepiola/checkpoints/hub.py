@@ -21,7 +21,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, vit
+from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, tasks, vit
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -101,23 +101,25 @@ def save(folder: Path, model: Any, spec: ModelSpec, *, max_shard: int = MAX_SHAR
     layout = _LAID_OUT_AS.get(spec.family, spec.family)
     if layout not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
+    family: Any = FAMILIES[layout] if spec.task is None else tasks.Headed(FAMILIES[layout])
+    config = family.config_from_spec(spec)  # refuses what the Hub has no layout for, before anything is written
     with _replacing(folder) as aside:
-        _write(aside, model, spec, FAMILIES[layout], max_shard)
+        _write(aside, model, spec, family, config, max_shard)
 
 
-def _write(folder: Path, model: Any, spec: ModelSpec, family: ModuleType, max_shard: int) -> None:
+def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, max_shard: int) -> None:
     make_folder(folder)
     state = model.state_dict()
     if spec.vision is not None and spec.language is not None:
         kind = _family_of_eye(spec.vision)
         eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
-        _write(folder / EYE, model.vision, eye, FAMILIES[kind], max_shard)
+        _write(folder / EYE, model.vision, eye, FAMILIES[kind], FAMILIES[kind].config_from_spec(eye), max_shard)
         state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}
     elif spec.vision is not None:
         preprocessor = preprocessor_from_pixels(spec.vision.pixels)
         write_text(folder / "preprocessor_config.json", json.dumps(preprocessor, indent=2))
     _write_weights(folder, family.to_hub(state, spec), max_shard)
-    write_text(folder / CONFIG, json.dumps(family.config_from_spec(spec), indent=2))
+    write_text(folder / CONFIG, json.dumps(config, indent=2))
 
 
 def _write_weights(folder: Path, state: Mapping[str, Tensor], max_shard: int) -> None:
@@ -240,11 +242,11 @@ def _read_pickled(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def _family(config: Mapping[str, Any], folder: Path) -> ModuleType:
+def _family(config: Mapping[str, Any], folder: Path) -> Any:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(f"{folder}/config.json: model_type '{kind}' is not supported; {nearest(kind, FAMILIES)}")
-    return FAMILIES[kind]
+    return tasks.Headed(FAMILIES[kind]) if tasks.has_head(config) else FAMILIES[kind]
 
 
 def _preprocessor(folder: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -64,12 +64,17 @@ class Sample:
         """
         source, target = self.source, self.target
         if len(source) > source_tokens:
-            head = source_tokens // 2
-            source = (*source[:head], *source[len(source) - (source_tokens - head) :])
+            source = cut_middle(source, source_tokens)
         if len(target) > target_tokens:
             target = tuple(target[:target_tokens])
         whole = source is self.source and target is self.target
         return self if whole else replace(self, source=source, target=target)
+
+
+def cut_middle(tokens: Ids, length: int) -> tuple[int, ...]:
+    """`length` of the tokens: their head and their tail, as long as each other."""
+    head = length // 2
+    return (*tokens[:head], *tokens[len(tokens) - (length - head) :])
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ class Batch:
             return self.target_mask > 0
         return (self.labels != IGNORED).flip(1).cumsum(1).flip(1) > 0
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
@@ -149,7 +154,8 @@ class Batch:
 
 
 class Collator:
-    """Lays samples out as a batch for a language model of some `kind` (`TransformerSpec.kind`).
+    """Lays samples out as a batch for a language model of some `kind` (`TransformerSpec.kind`); one that is not
+    `causal` is told which positions of the target are padding.
 
     `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
     before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
@@ -161,6 +167,7 @@ class Collator:
         tokens: SpecialTokens,
         *,
         kind: str = "encoder-decoder",
+        causal: bool = True,
         packed: bool = False,
         source_tokens: int = 512,
         target_tokens: int = 512,
@@ -174,6 +181,7 @@ class Collator:
             )
         self.special = tokens
         self.kind = kind
+        self.causal = causal and kind != "encoder"
         self.packed = packed
         self.room = (0, source_tokens + target_tokens) if kind == "decoder" else (source_tokens, target_tokens)
         self.noise = noise
@@ -184,6 +192,11 @@ class Collator:
         rows = [self._noised(sample.parts) for sample in samples]
         if self.packed and all(len(row) == 1 for row in rows):
             rows = self._pack([part for row in rows for part in row])
+        return self.lay_out(rows)
+
+    def lay_out(self, rows: Sequence[Sequence[Sample]]) -> Batch:
+        """The batch of these rows, each of one sample or of several packed ones."""
+        samples = [s for row in rows for s in row]
         written = [[self._written(s) for s in row] for row in rows]
         target, target_mask = self._lay([[inputs for inputs, _ in row] for row in written], self.special.pad)
         labels, _ = self._lay([[wanted for _, wanted in row] for row in written], IGNORED)
@@ -193,9 +206,9 @@ class Collator:
         images, image_mask = self._images(rows)
         alone = all(len(row) == 1 for row in rows)
         # A causal model never sees the padding on the right; one that sees both ways must be told.
-        unmasked = alone and (self.kind != "encoder" or bool((target_mask == 1).all()))
+        unmasked = alone and (self.causal or bool((target_mask == 1).all()))
         return Batch(
-            ids=tuple(s.id for row in rows for s in row),
+            ids=tuple(s.id for s in samples),
             source=source,
             source_mask=source_mask if source_mask is None or not bool((source_mask == 1).all()) else None,
             target=target,
@@ -258,7 +271,7 @@ class Collator:
                 at += len(part)
         return torch.from_numpy(ids), torch.from_numpy(segments)
 
-    def _images(self, rows: list[list[Sample]]) -> tuple[Tensor | None, Tensor | None]:
+    def _images(self, rows: Sequence[Sequence[Sample]]) -> tuple[Tensor | None, Tensor | None]:
         if not any(s.images for row in rows for s in row):
             return None, None
         if self.features is not None:

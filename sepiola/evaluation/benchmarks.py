@@ -10,7 +10,7 @@ from sepiola.data.example import Example
 from sepiola.data.tidepool import hallucinated
 from sepiola.errors import SpecError
 from sepiola.evaluation.accuracy import accuracy
-from sepiola.evaluation.baselines import chance, majority_answers, nearest_neighbour_answers
+from sepiola.evaluation.baselines import chance, linear_answers, majority_answers, nearest_neighbour_answers
 from sepiola.evaluation.hallucination import Judge, hallucination
 from sepiola.evaluation.rationales import rationale_metrics
 from sepiola.evaluation.scienceqa import PUBLISHED, buckets_by, members_by, scienceqa_buckets, scienceqa_members
@@ -20,11 +20,15 @@ from sepiola.specs.base import nearest
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`buckets` are metadata keys, or the official ones of ScienceQA; `judge` finds false claims in rationales."""
+    """`buckets` are metadata keys, or the official ones of ScienceQA; `judge` finds false claims in rationales.
+
+    `labels`: all questions have the same options, so the text baseline is a classifier.
+    """
 
     buckets: tuple[str, ...] = ()
     official: bool = False
     judge: Judge | None = None
+    labels: bool = False
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -32,6 +36,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "tidepool": Benchmark(buckets=("language", "family"), judge=hallucinated),
     "easy_vqa": Benchmark(),
     "daquar": Benchmark(),
+    "thucnews": Benchmark(buckets=("topic",), labels=True),
 }
 
 
@@ -41,7 +46,7 @@ def evaluate(
     """All figures of one benchmark: accuracy, interval, count, unparsed, buckets, baselines, and what applies of
     rationales, hallucination and published results.
 
-    `train` are the questions that the majority and nearest-neighbour baselines learn from. Raises SpecError for an
+    `train` are the questions that the majority and text baselines learn from. Raises SpecError for an
     unknown benchmark and DataError when ids do not match.
     """
     if name not in BENCHMARKS:
@@ -89,7 +94,8 @@ def _baselines(
     }
     if not train:
         return found
-    for name, guess in (("majority", majority_answers), ("nearest_neighbour", nearest_neighbour_answers)):
+    text = ("linear", linear_answers) if benchmark.labels else ("nearest_neighbour", nearest_neighbour_answers)
+    for name, guess in (("majority", majority_answers), text):
         answers = guess(train, examples)
         found[name] = {
             **accuracy(examples, answers).to_dict(),

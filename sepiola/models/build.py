@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.multimodal import FusedModel
+from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
@@ -37,6 +38,9 @@ def assemble(spec: ModelSpec) -> nn.Module:
         assert vision is not None
         return vision
     language = _language(spec.language)
+    if spec.task is not None:
+        assert isinstance(language, LanguageModel)
+        return TaskModel(language, spec.task)
     if spec.bridge is None:
         return language
     assert isinstance(language, EncoderDecoder)

@@ -189,12 +189,15 @@ def _relative_bias(spec: PositionSpec, heads: int, bidirectional: bool) -> Relat
 
 
 def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.device) -> Tensor:
-    """Positions `(batch | 1, tokens)`, counted from the start of each segment."""
+    """Positions `(batch | 1, tokens)`, counted from the start of each segment; padding stands at 0.
+
+    A packed row may have more padding than a learned table has positions.
+    """
     index = torch.arange(past + tokens, device=device)[None]
     if segments is not None:
         changed = torch.zeros_like(segments, dtype=torch.bool)
         changed[:, 1:] = segments[:, 1:] != segments[:, :-1]
-        index = index - torch.where(changed, index, 0).cummax(dim=1).values
+        index = (index - torch.where(changed, index, 0).cummax(dim=1).values).masked_fill(segments == 0, 0)
     return index[:, past:]
 
 

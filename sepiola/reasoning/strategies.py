@@ -1,7 +1,8 @@
 """Strategies: how an answer is reached. Each takes examples with questions and returns Answers with the same ids.
 
 Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
-arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id.
+arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A model under a
+task's head answers by it (`by_head`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
 from sepiola.generation.writer import Writer
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.by_head import ByHead
 from sepiola.text.prompts import PromptFormat, split_rationale
 
 OnDone = Callable[[int], None] | None
@@ -101,7 +103,7 @@ class TwoStage:
         return {e.id: split_rationale(text)[0] for e, (text,) in zip(examples, texts, strict=True)}
 
 
-Strategy = Direct | OneStage | TwoStage
+Strategy = Direct | OneStage | TwoStage | ByHead
 
 
 def _question(example: Example) -> Question:

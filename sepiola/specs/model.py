@@ -6,7 +6,7 @@ are YAML files of `ModelSpec`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -290,11 +290,45 @@ class GatedFusionSpec(Spec):
     image_width: PositiveInt | None = None
 
 
+TaskKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
+TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
+
+
+class TaskTokens(Spec):
+    """Ids of the tokens that a task adds to the vocabulary: before a sequence, between its texts, and after it."""
+
+    start: NonNegativeInt
+    delimiter: NonNegativeInt
+    extract: NonNegativeInt
+
+
+class TaskSpec(Spec):
+    """A task that a linear layer on a language model answers (GPT-1, Radford et al., 2018, section 3.3).
+
+    `labels` are what it tells apart; multiple choice has none, for each question brings its own options. Without
+    `tokens` a sequence is one text as it is (the Hub's `…ForSequenceClassification`).
+    """
+
+    kind: TaskKind
+    labels: tuple[str, ...] = ()
+    tokens: TaskTokens | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> TaskSpec:
+        if self.kind == "multiple-choice" and self.labels:
+            raise ValueError("labels: multiple choice has none; each question brings its own options")
+        if self.kind != "multiple-choice" and len(self.labels) < 2:
+            raise ValueError(f"labels: {self.kind} tells at least two apart, got {len(self.labels)}")
+        if self.kind != "classification" and self.tokens is None:
+            raise ValueError(f"tokens: {self.kind} reads two texts, and needs a delimiter between them")
+        return self
+
+
 Part = Literal["language", "vision", "bridge"]
 
 
 class ModelSpec(Spec):
-    """A model: vision encoder + bridge + language model, each may be absent.
+    """A model: vision encoder + bridge + language model, each may be absent. `task` stands on a language model alone.
 
     `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
     """
@@ -305,11 +339,15 @@ class ModelSpec(Spec):
     language: TransformerSpec | None = None
     vision: VisionSpec | None = None
     bridge: GatedFusionSpec | None = None
+    task: TaskSpec | None = None
 
     @model_validator(mode="after")
     def _parts(self) -> ModelSpec:
         if self.language is None and self.vision is None:
             raise ValueError("a model needs 'language', 'vision' or both")
+        alone = self.language.kind if self.language and not (self.vision or self.bridge) else None
+        if self.task is not None and alone not in ("decoder", "encoder"):
+            raise ValueError("'task' needs a 'language' model alone, a decoder or an encoder")
         if self.bridge is None:
             if self.language is not None and self.vision is not None:
                 raise ValueError("'vision' and 'language' need a 'bridge' between them")

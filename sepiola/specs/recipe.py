@@ -12,7 +12,9 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec, nearest
-from sepiola.specs.model import ModelSpec, Part
+from sepiola.specs.model import TASKS, ModelSpec, Part, TaskKind
+
+LM_WEIGHT = 0.5  # GPT-1's
 
 
 class DataSpec(Spec):
@@ -50,7 +52,7 @@ class LoraSpec(Spec):
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
-Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection"]
+Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection", TaskKind]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
@@ -63,17 +65,19 @@ class StageSpec(Spec):
     (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
     `packed` fills to the last token. `rationales` says whether a format that reads a rationale gets the dataset's
     (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or `epochs`, one of
-    the two.
+    the two. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
-    questions that recur. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
+    questions that recur. The objectives of `TASKS` put a task's head on the language model; `lm_weight` is the weight
+    of language modelling beside it.
     """
 
     name: str
     data: DataSpec
     validation: DataSpec | None = None
     objective: Objective = "language-modelling"
+    lm_weight: NonNegativeFloat = LM_WEIGHT
     format: str | None = None
     start: str | None = None
     learn: tuple[Part, ...] = ("language", "vision", "bridge")
@@ -106,7 +110,16 @@ class StageSpec(Spec):
             raise ValueError("learn: no part would learn; name language, vision or bridge")
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
+        if self.task is not None and self.format is not None:
+            raise ValueError(f"{self.task} lays questions out by its own rule: set no format")
+        if self.task is None and self.lm_weight != LM_WEIGHT:
+            raise ValueError(f"lm_weight is for a task ({', '.join(TASKS)}); the objective is {self.objective}")
         return self
+
+    @property
+    def task(self) -> TaskKind | None:
+        """The task whose head the stage trains, if it does."""
+        return next((kind for kind in TASKS if kind == self.objective), None)
 
     @property
     def room(self) -> tuple[int, int]:
@@ -117,7 +130,8 @@ class StageSpec(Spec):
 class StrategySpec(Spec):
     """How the trained model answers. `rationale` and `answer` name the stages whose models write them.
 
-    `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`).
+    `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`). Where `answer` is a
+    stage that trains a task, its head answers, and neither `kind` nor `by` is of use.
     """
 
     kind: Literal["direct", "one-stage", "two-stage"] = "direct"
@@ -194,4 +208,21 @@ class RecipeSpec(Spec):
                 raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
         if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
             raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks(self) -> RecipeSpec:
+        stages = {stage.name: stage for stage in self.stages}
+        if self.model.task is not None:
+            raise ValueError("model.task: a stage makes it of its data; name the task as the stage's objective")
+        for stage in self.stages:
+            if stage.start is not None and stages[stage.start].task is not None:
+                raise ValueError(f"stages: '{stage.name}' starts from '{stage.start}', which ends under a task's head")
+            if stage.task is None:
+                continue
+            kind = self.model.language.kind if self.model.language and not self.model.bridge else None
+            if kind not in ("decoder", "encoder"):
+                raise ValueError(f"stages: '{stage.name}': {stage.task} needs a decoder or an encoder alone")
+            if kind == "encoder" and stage.lm_weight:
+                raise ValueError(f"stages: '{stage.name}': an encoder sees the tokens to come; set lm_weight: 0")
         return self

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from sepiola.data.batching import Batch, BatchSampler, Collator, Row, Sample
+from sepiola.data.batching import Batch, BatchSampler, Row, Sample
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.lora import adapter_size
-from sepiola.training.preparation import parts_of
+from sepiola.training.preparation import collator_for, parts_of
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -77,16 +77,9 @@ def estimate(
     device = torch.device(device)
     dtype = resolve(stage.precision, device)
     rate = rate or measure_rate(device, dtype)
-    spec: Any = model.spec
     cut = [s.cut(*stage.room) for s in samples]
     sampler = BatchSampler([s.length for s in cut], stage.batch, accumulate=stage.accumulate)
-    collate = Collator(
-        spec.tokens,
-        kind=spec.kind,
-        packed=stage.packed,
-        source_tokens=stage.source_tokens,
-        target_tokens=stage.target_tokens,
-    )
+    collate = collator_for(model, stage)
     seen = sampler.steps(0)[:: max(1, sampler.steps_per_epoch // 8)]
     steps = [[collate([cut[i] for i in group]) for group in step] for step in seen]
     learning = sum(count(part) for name, part in parts_of(model).items() if name in stage.learn)

@@ -1,12 +1,15 @@
-"""Before the first step: which parts learn, and whether the samples fit the model."""
+"""Before the first step: which parts learn, how samples become batches, and whether they fit the model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from sepiola.data.batching import Row, Sample
+from sepiola.data.batching import Collator, FeatureRows, Noise, Row, Sample
+from sepiola.data.image import ImageRef
+from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
@@ -37,6 +40,35 @@ def choose_parts(model: nn.Module, stage: StageSpec) -> None:
         )
 
 
+def collator_for(
+    model: Any,
+    stage: StageSpec,
+    features: FeatureRows | None = None,
+    pixels: Callable[[ImageRef], Tensor] | None = None,
+    noise: Noise | None = None,
+) -> Collator:
+    """What lays the stage's samples out for the model."""
+    spec: TransformerSpec = model.spec
+    if stage.task is not None:
+        return TaskCollator(
+            spec.tokens,
+            model.task.tokens,
+            causal=spec.kind == "decoder",
+            packed=stage.packed,
+            source_tokens=stage.source_tokens,
+        )
+    return Collator(
+        spec.tokens,
+        kind=spec.kind,
+        packed=stage.packed,
+        source_tokens=stage.source_tokens,
+        target_tokens=stage.target_tokens,
+        features=features,
+        pixels=pixels,
+        noise=noise,
+    )
+
+
 def check_lengths(spec: TransformerSpec, samples: Sequence[Sample | Row]) -> None:
     """Raises TrainingError when a sample has more tokens than the positions, or a token outside the
     vocabulary.
@@ -50,7 +82,10 @@ def check_lengths(spec: TransformerSpec, samples: Sequence[Sample | Row]) -> Non
                 f"{spec.vocabulary}; the tokenizer is another model's"
             )
         read = max(1, len(sample.source))
-        longest = read + len(sample.target) - 1 if spec.kind == "decoder" else max(read, len(sample.target))
+        if isinstance(sample, TaskSample):
+            longest = sample.positions
+        else:
+            longest = read + len(sample.target) - 1 if spec.kind == "decoder" else max(read, len(sample.target))
         if learned is not None and longest > learned:
             raise TrainingError(
                 f"sample {sample.id}: {longest} tokens, and the model has {learned} positions; lower "

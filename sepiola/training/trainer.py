@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.data.batching import Batch, BatchSampler, Collator, FeatureRows, Noise, Row, Sample
+from sepiola.data.batching import Batch, BatchSampler, FeatureRows, Noise, Row, Sample
 from sepiola.data.features import encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, TrainingError
@@ -31,8 +31,9 @@ from sepiola.training import faults, lora, state
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives import OBJECTIVES
+from sepiola.training.objectives.task import task
 from sepiola.training.optimizers import optimizer_for
-from sepiola.training.preparation import check_lengths, choose_parts
+from sepiola.training.preparation import check_lengths, choose_parts, collator_for
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
@@ -112,22 +113,15 @@ class Trainer:
         self.tensorboard = tensorboard
         self.samples = [s.cut(*stage.room) for s in samples]
         self.validation = [s.cut(*stage.room) for s in validation]
+        whole = (part for sample in samples for part in sample.parts)
+        pairs = list(zip((part for sample in self.samples for part in sample.parts), whole, strict=True))
         self.truncated = {
-            "truncated_sources": sum(len(p.source) > stage.source_tokens for s in samples for p in s.parts),
-            "truncated_targets": sum(len(p.target) > stage.room[1] for s in samples for p in s.parts),
+            "truncated_sources": sum(len(cut.source) < len(p.source) for cut, p in pairs),
+            "truncated_targets": sum(len(cut.target) < len(p.target) for cut, p in pairs),
         }
         spec: Any = model.spec
         check_lengths(spec, [*self.samples, *self.validation])
-        self.collate = Collator(
-            spec.tokens,
-            kind=spec.kind,
-            packed=stage.packed,
-            source_tokens=stage.source_tokens,
-            target_tokens=stage.target_tokens,
-            features=features,
-            pixels=pixels,
-            noise=noise,
-        )
+        self.collate = collator_for(model, stage, features, pixels, noise)
         self.sampler = BatchSampler(
             [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
         )
@@ -140,7 +134,7 @@ class Trainer:
         self.dtype = resolve(stage.precision, self.device)
         base = encoder_key(spec, self.base) if self.base else None
         self.identity = state.identity(stage, self.samples, seed=seed, products=str(self.dtype), base=base)
-        self.loss = OBJECTIVES[stage.objective]
+        self.loss = OBJECTIVES.get(stage.objective, partial(task, lm_weight=stage.lm_weight))
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
 

@@ -14,7 +14,13 @@ from sepiola.data.image import ImageRef
 from sepiola.data.readers import read
 from sepiola.errors import DataError
 from sepiola.evaluation.accuracy import accuracy
-from sepiola.evaluation.baselines import baselines, chance, majority_answers, nearest_neighbour_answers
+from sepiola.evaluation.baselines import (
+    baselines,
+    chance,
+    linear_answers,
+    majority_answers,
+    nearest_neighbour_answers,
+)
 
 
 def closed(id: str, text: str, choices: tuple[str, ...], answer: int, image: ImageRef | None = None) -> Example:
@@ -100,6 +106,16 @@ def test_neighbours_stay_near_chance_where_only_the_image_tells() -> None:
     result = baselines(scenes[:800], scenes[800:])
     for name in ("majority", "nearest_neighbour"):
         assert result[name].accuracy == pytest.approx(0.25, abs=0.07), name
+
+
+def test_linear_tells_labels_by_characters() -> None:
+    labels = ("finance", "sports", "无")
+    rng = random.Random(3)
+    drawn = [rng.choice((("股市基金债券", 0), ("球赛冠军联赛", 1))) for _ in range(200)]
+    rows = [closed(str(i), "".join(rng.sample(text + "今日新闻", 5)), labels, n) for i, (text, n) in enumerate(drawn)]
+    assert accuracy(rows[150:], linear_answers(rows[:150], rows[150:])).correct >= 48
+    alike = [closed(str(i), "一样", labels, 2) for i in range(3)]
+    assert [a.choice for a in linear_answers(alike, rows[:2])] == [2, 2], "one label is no choice"
 
 
 def test_no_image_is_opened() -> None:

@@ -13,6 +13,7 @@ from sepiola.data.readers.daquar import read_daquar
 from sepiola.data.readers.easy_vqa import read_easy_vqa
 from sepiola.data.readers.scienceqa import read_scienceqa
 from sepiola.data.readers.text import read_text
+from sepiola.data.readers.thucnews import read_thucnews
 from sepiola.data.readers.tidepool import read_tidepool
 from sepiola.errors import DataError
 from sepiola.specs.recipe import DataSpec
@@ -23,6 +24,7 @@ READERS: dict[str, Callable[..., list[Example]]] = {
     "easy_vqa": read_easy_vqa,
     "daquar": read_daquar,
     "text": read_text,
+    "thucnews": read_thucnews,
 }
 
 
@@ -54,3 +56,16 @@ def read(name: str, root: Path, split: str, **options: Any) -> list[Example]:
             mend = f"known: {', '.join(known)}" if known else "it takes none"
             raise DataError(f"the reader of '{name}' has no option '{option}'; {mend}")
     return reader(Path(root), split, **options)
+
+
+class DataCache:
+    """Examples of each data spec, read once however many arms use them."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, list[Example]] = {}
+
+    def read(self, spec: DataSpec) -> list[Example]:
+        key = spec.model_dump_json()
+        if key not in self._examples:
+            self._examples[key] = read_spec(spec)
+        return self._examples[key]
