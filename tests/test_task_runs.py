@@ -150,7 +150,10 @@ def test_a_run_is_explained(headlines: Path) -> None:
         (["stages.1.objective=clasification"], "stages[1].objective: input should be"),
         (["stages.0.start=finetune"], "which is no earlier stage"),
         (["model.language.kind=encoder-decoder"], "'finetune': classification needs a decoder or an encoder alone"),
-        (["model.language.kind=encoder"], "an encoder sees the tokens to come; set lm_weight: 0"),
+        (
+            ["model.language.kind=encoder", "stages.0.objective=masked"],
+            "an encoder sees the tokens to come; set lm_weight: 0",
+        ),
     ],
 )
 def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, headlines: Path) -> None:
@@ -159,7 +162,10 @@ def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, headline
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("changes", [["model.language.kind=encoder", "stages.1.lm_weight=0"], ["stages.1.packed=true"]])
+@pytest.mark.parametrize(
+    "changes",
+    [["model.language.kind=encoder", "stages.0.objective=masked", "stages.1.lm_weight=0"], ["stages.1.packed=true"]],
+)
 def test_an_encoder_and_packed_rows_learn_too(changes: list[str], headlines: Path, tmp_path: Path) -> None:
     start = "stages.1.start=null"
     run = Run(recipe(headlines, *changes, start), tmp_path / "run", console=QUIET)

@@ -35,7 +35,7 @@ def _language_modelling(head: Any, states: Tensor, batch: TaskBatch) -> Tensor:
     states, matrix = head.operands(states)
     known = batch.labels != IGNORED
     losses = [
-        linear_cross_entropy(states, matrix, batch.labels.where(known & (batch.counts == count), IGNORED)) / count
+        linear_cross_entropy(states, matrix, batch.labels.where(known & (batch.counts == count), IGNORED))[0] / count
         for count in batch.counts[known].unique().tolist()
     ]
     return torch.stack(losses).sum() if losses else states.new_zeros(())
