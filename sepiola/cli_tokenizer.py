@@ -32,7 +32,8 @@ def train(
 ) -> None:
     """Train a tokenizer on text, and measure it on one passage in fifty, which training leaves out."""
     from sepiola.checkpoints.store import write_text
-    from sepiola.data.corpus import held_out, language_of, passages, text_files
+    from sepiola.data.corpus import held_out, passages, text_files
+    from sepiola.data.language import language_of
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
 

@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub, store
-from sepiola.data.example import Example, Message, Question, language_of
+from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
+from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
@@ -152,7 +153,7 @@ class Model:
             (Message("user", (*map(ImageRef.of, pictures), question)),),
             "",
             Question(question, tuple(choices), hint=hint),
-            {"language": language_of(question)},
+            {"language": "zh" if language_of(question) == "zh" else "en"},
         )
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output

@@ -9,20 +9,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from sepiola.errors import DataError
 
-Language = Literal["en", "zh", "other"]
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 PASSAGE = 1000  # characters
 HELD_OUT = 50  # one passage in so many
-HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-LATIN = re.compile(r"[A-Za-z]")
 
 
 def text_files(paths: Iterable[Path]) -> list[Path]:
@@ -61,14 +57,6 @@ def passages(file: Path) -> Iterator[str]:
 def held_out(passage: str) -> bool:
     """Whether training leaves this passage out, so that a tokenizer can be measured on it: one in fifty."""
     return int.from_bytes(hashlib.sha256(passage.encode()).digest()[:4]) % HELD_OUT == 0
-
-
-def language_of(passage: str) -> Language:
-    """`zh` or `en` where most of the letters, counted in bytes, are Chinese or plain Latin ones; else `other`."""
-    letters = "".join(filter(str.isalpha, passage))
-    han, latin = (len("".join(kind.findall(letters)).encode()) for kind in (HAN, LATIN))
-    half = len(letters.encode()) / 2
-    return "zh" if han > half else "en" if latin > half else "other"
 
 
 def _open(file: Path) -> IO[str]:

@@ -6,7 +6,6 @@ its parts in `question`, so that a prompt format can lay them out anew (`sepiola
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,13 +14,6 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 
 Content = str | ImageRef
-
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-
-
-def language_of(text: str) -> Literal["en", "zh"]:
-    """The language of a text: Chinese when a fifth of its visible characters are."""
-    return "zh" if 5 * len(_HAN.findall(text)) >= len("".join(text.split())) > 0 else "en"
 
 
 @dataclass(frozen=True)

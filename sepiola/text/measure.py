@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sepiola.data.corpus import language_of
+from sepiola.data.language import language_of
 from sepiola.text.tokenizer import Tokenizer
 
 

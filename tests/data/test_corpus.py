@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sepiola.data.corpus import PASSAGE, held_out, language_of, passages, text_files
+from sepiola.data.corpus import PASSAGE, held_out, passages, text_files
+from sepiola.data.language import language_of
 from sepiola.errors import DataError
 
 LINES = [f"第{i}行，耳乌贼的眼睛很大。\r\n" if i % 3 else f"Line {i}: the squid has big eyes.\n\n" for i in range(300)]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sepiola.data.batching import fill_rows
-from sepiola.data.example import language_of
 from sepiola.data.readers import read
 from sepiola.errors import DataError
 
@@ -68,14 +67,6 @@ def test_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(DataError, match=r"a\.txt: cannot be read as UTF-8"):
         read("text", tmp_path, "train")
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [("What does 水 mean in English?", "en"), ("HTML和CSS有什么区别？", "zh"), ("", "en"), ("3 + 4", "en")],
-)
-def test_language(text: str, language: str) -> None:
-    assert language_of(text) == language
 
 
 def test_rows_are_filled_and_nothing_is_lost() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ def existing_folder(root: Path, dataset: str) -> Path:
 
 def read_json(path: Path) -> Any:
     """The data of a JSON file. Raises DataError when it is absent or damaged."""
-    text = _text(path)
+    text = read_file(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -29,7 +31,7 @@ def read_json(path: Path) -> Any:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped. Raises DataError when it cannot be read."""
-    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+    return [line.strip() for line in read_file(path).splitlines() if line.strip()]
 
 
 def field(record: Mapping[str, Any], key: str, kinds: tuple[type, ...], where: str) -> Any:
@@ -50,10 +52,12 @@ def one_of(split: str, known: list[str], dataset: str) -> str:
     return split
 
 
-def _text(path: Path) -> str:
+def read_file(path: Path) -> str:
+    """A file of UTF-8 text, plain or gzipped (`.gz`), a byte order mark left out. Raises DataError when it is none."""
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file: {error.strerror}") from None
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot read the file: {getattr(error, 'strerror', None) or error}") from None

@@ -7,14 +7,14 @@ held-out text does not stand in the training text.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sepiola.data.example import Example, language_of
-from sepiola.data.readers.records import existing_folder, one_of
+from sepiola.data.example import Example
+from sepiola.data.language import language_of
+from sepiola.data.readers.records import existing_folder, one_of, read_file
 from sepiola.errors import DataError
 
 SPLITS = ["train", "validation", "test"]
@@ -49,12 +49,7 @@ def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 10
 
 
 def _read(path: Path) -> str:
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    return _LABEL.sub("", _LICENCE.sub("", text.replace("\r\n", "\n")))
+    return _LABEL.sub("", _LICENCE.sub("", read_file(path).replace("\r\n", "\n")))
 
 
 def _paragraphs(text: str, characters: int, seen: set[bytes]) -> Iterator[str]:

@@ -8,7 +8,6 @@ file is sorted by class and the first so many should be of every class.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import unicodedata
 from pathlib import Path
@@ -53,23 +52,13 @@ def _headlines(path: Path, topics: int) -> dict[str, tuple[str, str, int]]:
     packed = path.with_name(f"{path.name}.gz")
     source = packed if packed.is_file() else path
     found: dict[str, tuple[str, str, int]] = {}
-    for number, line in enumerate(_lines(source), start=1):
+    for number, line in enumerate(read_lines(source), start=1):
         headline, tab, topic = line.partition("\t")
         if not tab or not headline.strip() or not topic.isdigit() or int(topic) >= topics:
             raise DataError(f"{source}: line {number}: {line!r}; expected headline, tab, class (0 to {topics - 1})")
         identity = f"{path.stem.removeprefix('thucnews_headlines_')}-{number}"
         found.setdefault(_key(headline), (identity, headline.strip(), int(topic)))
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    if path.suffix != ".gz":
-        return read_lines(path)
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return file.read().splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); fetch the file anew") from None
 
 
 def _key(headline: str) -> str:

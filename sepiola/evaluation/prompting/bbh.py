@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sepiola.data.readers.records import field, read_json
+from sepiola.data.readers.records import field, read_file, read_json
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task, read_text
+from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
 
 CUE = " Let's think step by step."
 _ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
@@ -28,7 +28,7 @@ def read(root: Path, *, chain: bool) -> Rows:
     for path in sorted((root / "bbh").glob("*.json")):
         task, prompts = path.stem, root / "cot-prompts" / f"{path.stem}.txt"
         # A warning stands above the dashes; below them what the task is, then the shots.
-        head, *solved = read_text(prompts).split("\n-----\n")[-1].strip().split("\n\nQ: ")
+        head, *solved = read_file(prompts).split("\n-----\n")[-1].strip().split("\n\nQ: ")
         opening = f"{head}\n\n"
         for number, text in enumerate(solved):
             shot = _SHOT.fullmatch(text)

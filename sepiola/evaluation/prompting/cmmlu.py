@@ -13,8 +13,9 @@ import io
 from functools import partial
 from pathlib import Path
 
+from sepiola.data.readers.records import read_file
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Choose, Item, Rows, Task, read_text
+from sepiola.evaluation.prompting.task import Choose, Item, Rows, Task
 
 LETTERS = ("A", "B", "C", "D")
 
@@ -28,7 +29,7 @@ def _items(root: Path, split: str, cloze: bool) -> tuple[Item, ...]:
     items = []
     for path in sorted((root / split).glob("*.csv")):
         head = f"以下是关于{_SUBJECTS.get(path.stem, path.stem)}的单项选择题，请直接给出正确答案的选项。\n\n"
-        for number, record in enumerate(csv.DictReader(io.StringIO(read_text(path), newline=""))):
+        for number, record in enumerate(csv.DictReader(io.StringIO(read_file(path), newline=""))):
             options = tuple(record.get(letter) or "" for letter in LETTERS)
             if record.get("Answer") not in LETTERS or not all(options):
                 raise DataError(f"{path}, row {number}: expected Question, A, B, C, D and Answer (one of A to D)")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sepiola.data.readers.records import read_file
 from sepiola.errors import DataError
 from sepiola.generation.completer import Completer, OnDone
 
@@ -194,7 +195,7 @@ class Task:
 def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:
     """The records of a JSONL file. Raises DataError when it cannot be read, or a record lacks one of the fields."""
     records = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_file(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -206,13 +207,3 @@ def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:
             raise DataError(f"{path}, line {number}: the field '{missing[0]}' is missing")
         records.append(record)
     return records
-
-
-def read_text(path: Path) -> str:
-    """The text of a benchmark's file. Raises DataError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file: {error.strerror}; give the benchmark's folder") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
