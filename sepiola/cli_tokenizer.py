@@ -48,7 +48,8 @@ def train(
         sizes: Counter[str] = Counter()
         for passage in learned:
             sizes[language_of(passage)] += len(passage.encode())
-        status.update(f"training on {sum(sizes.values()) / 1e6:.1f} MB")
+        total = sum(sizes.values())
+        status.update(f"training on {total / 1e6:.1f} MB")
         began = time.perf_counter()
         tokenizer = Tokenizer.train(learned, vocabulary, kind)
         seconds = time.perf_counter() - began
@@ -60,7 +61,9 @@ def train(
         _print_json({**found, "held_out": figures})
         return
     console.print(_table({str(out): figures}))
-    read = ", ".join(f"{language} {size / 1e6:.1f} MB" for language, size in sorted(sizes.items()))
+    read = ", ".join(
+        f"{size / 1e6:.1f} MB {language}" for language, size in sorted(sizes.items()) if size > total / 1e3
+    )
     console.print(f"{kind}, trained in {seconds:.0f} s on {read}; measured on {len(kept)} passages held out")
 
 
@@ -100,7 +103,7 @@ def measure_command(
 
 def _table(figures: dict[str, dict[str, Any]]) -> Table:
     languages = sorted({language for row in figures.values() for language in row["languages"]})
-    table = Table("tokenizer", "vocabulary", *(f"{language}: bytes per token" for language in languages), "lossless")
+    table = Table("tokenizer", "vocabulary", *languages, "lossless", title="bytes per token")
     for name, row in figures.items():
         packed = [f"{row['languages'][language]['bytes_per_token']:.3f}" for language in languages]
         share = "–" if row["lossless"] is None else f"{row['lossless']:.1%}"
