@@ -31,11 +31,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on one passage in fifty, which training leaves out."""
-    from sepiola.checkpoints.store import write_text
+    from sepiola.checkpoints.store import make_folder, write_text
     from sepiola.data.corpus import held_out, language_of, passages, text_files
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
 
+    make_folder(out.parent)
     console = Console(stderr=as_json)
     learned: list[str] = []
     kept: list[str] = []
@@ -85,16 +86,16 @@ def measure_command(
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
 
-    named = {str(tokenizer): tokenizer}
+    named = {str(tokenizer): Tokenizer.load(tokenizer)}
     for pair in against or []:
         name, sign, path = pair.partition("=")
         if not (name and sign and path):
             raise SpecError(f"--against {pair}: expected NAME=tokenizer.json")
-        named[name] = Path(path)
+        named[name] = Tokenizer.load(path)
     console = Console(stderr=as_json)
     with console.status("measuring"):
         chosen = [p for f in text_files(texts) for p in passages(f) if not only_held_out or held_out(p)]
-        figures = {name: measure(Tokenizer.load(path), chosen) for name, path in named.items()}
+        figures = {name: measure(loaded, chosen) for name, loaded in named.items()}
     if as_json:
         _print_json(figures)
     else:
