@@ -31,12 +31,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on one passage in fifty, which training leaves out."""
-    from sepiola.checkpoints.store import write_text
+    from sepiola.checkpoints.store import make_folder, write_text
     from sepiola.data.corpus import held_out, passages, text_files
     from sepiola.data.language import language_of
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
 
+    make_folder(out.parent)
     console = Console(stderr=as_json)
     learned: list[str] = []
     kept: list[str] = []
@@ -49,7 +50,8 @@ def train(
         sizes: Counter[str] = Counter()
         for passage in learned:
             sizes[language_of(passage)] += len(passage.encode())
-        status.update(f"training on {sum(sizes.values()) / 1e6:.1f} MB")
+        total = sum(sizes.values())
+        status.update(f"training on {total / 1e6:.1f} MB")
         began = time.perf_counter()
         tokenizer = Tokenizer.train(learned, vocabulary, kind)
         seconds = time.perf_counter() - began
@@ -61,7 +63,9 @@ def train(
         _print_json({**found, "held_out": figures})
         return
     console.print(_table({str(out): figures}))
-    read = ", ".join(f"{language} {size / 1e6:.1f} MB" for language, size in sorted(sizes.items()))
+    read = ", ".join(
+        f"{size / 1e6:.1f} MB {language}" for language, size in sorted(sizes.items()) if size > total / 1e3
+    )
     console.print(f"{kind}, trained in {seconds:.0f} s on {read}; measured on {len(kept)} passages held out")
 
 
@@ -83,16 +87,16 @@ def measure_command(
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
 
-    named = {str(tokenizer): tokenizer}
+    named = {str(tokenizer): Tokenizer.load(tokenizer)}
     for pair in against or []:
         name, sign, path = pair.partition("=")
         if not (name and sign and path):
             raise SpecError(f"--against {pair}: expected NAME=tokenizer.json")
-        named[name] = Path(path)
+        named[name] = Tokenizer.load(path)
     console = Console(stderr=as_json)
     with console.status("measuring"):
         chosen = [p for f in text_files(texts) for p in passages(f) if not only_held_out or held_out(p)]
-        figures = {name: measure(Tokenizer.load(path), chosen) for name, path in named.items()}
+        figures = {name: measure(loaded, chosen) for name, loaded in named.items()}
     if as_json:
         _print_json(figures)
     else:
@@ -101,7 +105,7 @@ def measure_command(
 
 def _table(figures: dict[str, dict[str, Any]]) -> Table:
     languages = sorted({language for row in figures.values() for language in row["languages"]})
-    table = Table("tokenizer", "vocabulary", *(f"{language}: bytes per token" for language in languages), "lossless")
+    table = Table("tokenizer", "vocabulary", *languages, "lossless", title="bytes per token")
     for name, row in figures.items():
         packed = [f"{row['languages'][language]['bytes_per_token']:.3f}" for language in languages]
         share = "–" if row["lossless"] is None else f"{row['lossless']:.1%}"

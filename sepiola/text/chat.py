@@ -28,12 +28,8 @@ from jinja2.utils import Namespace
 from sepiola.data.example import Message
 from sepiola.errors import CheckpointError, DataError
 
-CONFIG, TEMPLATE, NAMED, LEGACY = (
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "additional_chat_templates",
-    "chat_template.json",
-)
+CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
+MORE = "additional_chat_templates"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a turn's reasoning; templates read the first
 # Marks where a message that is to be continued ends; the space at its end tells whether the template trims messages.
@@ -56,7 +52,7 @@ class ChatTemplate:
         """
         folder = Path(folder)
         config = _read_json(folder / CONFIG)
-        templates: Any = {p.stem: _read(p) for p in sorted((folder / NAMED).glob("*.jinja"))}
+        templates: Any = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
         if (folder / TEMPLATE).is_file():
             templates[DEFAULT] = _read(folder / TEMPLATE)
         templates = templates or _read_json(folder / LEGACY).get("chat_template") or config.get("chat_template")
@@ -97,6 +93,8 @@ class ChatTemplate:
         source = self._choose(template, tools)
         if not messages:
             raise DataError("an empty conversation; a chat template needs one message or more")
+        if not all(isinstance(item, Mapping) for item in (*(tools or ()), *(documents or ()))):
+            raise DataError("tools are JSON schemas, and documents have 'title' and 'text': each is a dict")
         turns = [_turn(message, source) for message in messages]
         if continue_final_message:
             _open_end(turns[-1])
@@ -208,7 +206,7 @@ def _is_content(node: nodes.Node | None) -> bool:
     return False
 
 
-def _run(source: str, **variables: Any) -> str:
+def _run(source: str, /, **variables: Any) -> str:
     try:
         return _compile(source)[0].render(**variables)
     except _RefusalError as error:

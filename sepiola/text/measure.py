@@ -23,7 +23,7 @@ def measure(tokenizer: Tokenizer, passages: Iterable[str]) -> dict[str, Any]:
     for language, texts in sorted(by_language.items()):
         rows = tokenizer.encode_batch(texts)
         size, tokens = sum(len(text.encode()) for text in texts), sum(map(len, rows))
-        figures[language] = {"bytes": size, "tokens": tokens, "bytes_per_token": size / tokens}
+        figures[language] = {"bytes": size, "tokens": tokens, "bytes_per_token": size / max(tokens, 1)}
         decoded = tokenizer.backend.decode_batch(rows, skip_special_tokens=False)
         whole += sum(a == b for a, b in zip(texts, decoded, strict=True))
     count = sum(map(len, by_language.values()))

@@ -24,9 +24,9 @@ PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 SPECIAL = [PAD, END, UNKNOWN]
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
-# Where a token must end, the finest common ground of GPT-4's and Qwen2's patterns: English contractions; a run of
-# Chinese, or of other letters, with the space before it; a digit alone; a run of punctuation with the line ends after
-# it; line ends; spaces. Unlike theirs it glues no punctuation to the letters that follow.
+# The words that no token reaches across, after the patterns of GPT-4 and Qwen2: English contractions; a run of Chinese,
+# or of other letters, with the space before it; a digit; a run of punctuation with the line ends after it; line ends;
+# spaces. Unlike theirs, no punctuation is glued to the letters that follow it.
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     r"| ?\p{Han}+"
