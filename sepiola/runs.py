@@ -95,7 +95,7 @@ class Run:
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
             if not path.is_file():
-                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, extra=extra).to_json())
+                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
         return Tokenizer.load(path)
 
     def _texts(self, stage: StageSpec) -> Iterator[str]:

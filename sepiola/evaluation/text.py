@@ -39,7 +39,7 @@ def text_figures(
     tokenizer, end = writer.tokenizer, writer.engine.tokens.end
 
     def encode(documents: Sequence[str]) -> list[list[int]]:
-        return [[*ids, end] for ids in tokenizer.encode_batch(documents)]
+        return [[*ids, end] for ids in tokenizer.encode_batch(documents, plain=True)]
 
     found: dict[str, dict[str, Any]] = {}
     for language, documents in texts.items():

@@ -28,9 +28,10 @@ class DataSpec(Spec):
 
 
 class TokenizerSpec(Spec):
-    """Where the tokenizer comes from: a `tokenizer.json`, or trained on the recipe's own training text."""
+    """Where the tokenizer comes from: a `tokenizer.json`, or one of a `kind` trained on the recipe's training text."""
 
     path: str | None = None
+    kind: Literal["bpe", "unigram"] = "bpe"
     vocabulary: PositiveInt | None = None
 
     @model_validator(mode="after")

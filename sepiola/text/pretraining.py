@@ -51,7 +51,7 @@ def documents(examples: Sequence[Example], tokenizer: Tokenizer, tokens: Special
     found: list[tuple[str, Ids]] = []
     for start in range(0, len(examples), _AT_ONCE):
         some = examples[start : start + _AT_ONCE]
-        for example, ids in zip(some, tokenizer.encode_batch([e.target for e in some]), strict=True):
+        for example, ids in zip(some, tokenizer.encode_batch([e.target for e in some], plain=True), strict=True):
             found.append((example.id, np.array([*ids, tokens.end])))
     return found
 

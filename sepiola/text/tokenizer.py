@@ -102,9 +102,13 @@ class Tokenizer:
         """Token ids of a text, no special tokens added."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of several texts."""
-        return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+    def encode_batch(self, texts: Sequence[str], *, plain: bool = False) -> list[list[int]]:
+        """Token ids of several texts; in `plain` ones the names of special tokens are letters like others."""
+        self.backend.encode_special_tokens = plain
+        try:
+            return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        finally:
+            self.backend.encode_special_tokens = False
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens left out."""
