@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("train_mm_cot", "generate_mm_cot", "vision", "banded")
+NAMES = ("train_lm", "train_mm_cot", "generate_mm_cot", "vision", "banded")
 
 if __name__ == "__main__":
     here = Path(__file__).parent
