@@ -1,9 +1,9 @@
 """A pretraining step of SmolLM2-135M's shape against `transformers`: `python benchmarks/train_lm.py`.
 
-The peer is `transformers`' LlamaForCausalLM in its best plain loop: fused AdamW, the same allocator settings as ours, each
-of its attentions (`sdpa`, its default, and `eager`, which a CPU may run faster), and bfloat16 in each of the two ways in
-which people train: autocast over float32 weights, which has the same numbers as ours, and weights, gradients and
-optimizer all in bfloat16, which learns less well. The ratio is to the fastest of the four. All train from the same
+The peer is `transformers`' LlamaForCausalLM in its best plain loop: fused AdamW, the same allocator settings as ours,
+each of its attentions (`sdpa`, its default, and `eager`, which a CPU may run faster), and bfloat16 in each of the two
+ways in which people train: autocast over float32 weights, which has the same numbers as ours, and weights, gradients
+and optimizer all in bfloat16, which learns less well. The ratio is to the fastest of the four. All train from the same
 weights on the same tokens in alternating steps, and losses are compared. Memory is the peak of a process that runs one
 side alone.
 """
