@@ -65,7 +65,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
         read("text", tmp_path, "test")
     folder(tmp_path, {"a.txt": "x"})
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00bad")
-    with pytest.raises(DataError, match=r"a\.txt: cannot be read as UTF-8"):
+    with pytest.raises(DataError, match=r"a\.txt: not UTF-8 text"):
         read("text", tmp_path, "train")
 
 

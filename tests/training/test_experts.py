@@ -43,8 +43,8 @@ def samples(count: int = 6, longest: int = 9) -> list[Sample]:
     return [Sample(f"s{i}", generator.integers(2, 30, n).tolist(), [2 + i % 9, 5, 1]) for i, n in enumerate(lengths)]
 
 
-def collate(few: list[Sample], *, packed: bool = False, decoder_only: bool = True) -> Batch:
-    return Collator(SpecialTokens(), decoder_only=decoder_only, packed=packed, source_tokens=10, target_tokens=10)(few)
+def collate(few: list[Sample], *, packed: bool = False, kind: str = "decoder") -> Batch:
+    return Collator(SpecialTokens(), kind=kind, packed=packed, source_tokens=10, target_tokens=10)(few)
 
 
 def model(*changes: str) -> nn.Module:
@@ -121,11 +121,11 @@ def test_padding_of_source_and_target_does_not_count(packed: bool) -> None:
         alone = []
         for sample in few:
             with routed(trained) as collected:
-                extra(trained, collate([sample], decoder_only=False))
+                extra(trained, collate([sample], kind="encoder-decoder"))
             alone += collected[stack]
         logits = torch.cat(alone)
         expected += 0.5 * balance_loss(logits, 2) + 0.25 * router_z_loss(logits)
-    torch.testing.assert_close(extra(trained, collate(few, packed=packed, decoder_only=False)), expected)
+    torch.testing.assert_close(extra(trained, collate(few, packed=packed, kind="encoder-decoder")), expected)
 
 
 def test_what_is_reported_is_the_cross_entropy() -> None:
