@@ -1,4 +1,4 @@
-"""The command line: `sepiola demo | train | eval | ask | models | data | tokenizer`.
+"""The command line: `sepiola demo | train | scale | eval | ask | models | data | tokenizer`.
 
 A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
 `--json`.
@@ -101,6 +101,41 @@ def train(
         _print_json(report)
         return
     for table in tables:
+        console.print(table)
+    console.print(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def scale(
+    recipe: Annotated[str, typer.Argument(help="A recipe of one stage: a shipped one's name or a YAML file's path.")],
+    sizes: Annotated[str, typer.Option("--sizes", help="Widths from the smallest up; the last is predicted first.")],
+    tokens_per_parameter: Annotated[
+        float, typer.Option("--tokens-per-parameter", help="Training tokens for each parameter that multiplies.")
+    ] = 5.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a ladder that was stopped.")] = False,
+    assignments: Set = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a ladder of small models, predict the next one's loss, then train that one and check.
+
+    The ladder lands in runs/NAME-scale/.
+    """
+    from sepiola.evaluation.tables import terminal_tables
+    from sepiola.scale import ladder, parse_sizes
+    from sepiola.training.recipes import read_recipe
+
+    spec, console = read_recipe(recipe, assignments or []), _console(as_json)
+    folder = runs / f"{spec.name}-scale"
+    per = tokens_per_parameter
+    report = ladder(
+        spec, parse_sizes(sizes), folder, tokens_per_parameter=per, console=console, device=device, resume=resume
+    )
+    if as_json:
+        _print_json(report["scaling"])
+        return
+    for table in terminal_tables(report):
         console.print(table)
     console.print(f"report: {folder / 'report.html'}")
 

@@ -1,6 +1,6 @@
 """Plots as inline SVG, written by hand: they need no library, follow the page's colours in light and dark,
-and stay small. Colours come from the page through the classes `mark`, `curve`, `curve second`, `axis` and
-`grid`.
+and stay small. Colours come from the page through classes (`mark`, `curve`, `band`, `dot`, `axis`, `grid` …); a plot
+in a file of its own brings them along (`standalone`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,19 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 Point = tuple[float, float]
+
+_KEY = (
+    ("dot", 3.5, "trained, and fitted"),
+    ("hollow", 6, "predicted before training"),
+    ("dot second", 3.5, "measured"),
+)
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_OWN_STYLE = (
+    "<style>svg{background:#fff;max-width:1000px;font-family:system-ui,sans-serif}.axis{font-size:12px;fill:#5d6872}"
+    ".name{fill:#1d2329}.grid{stroke:#dfe3e6}.curve{fill:none;stroke:#4f7cac;stroke-width:1.8}"
+    ".band{fill:#4f7cac;opacity:.18}.dot{fill:#4f7cac}.second{fill:#c2571a}"
+    ".whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
+)
 
 
 def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Markup:
@@ -80,6 +93,82 @@ def loss_curve(name: str, train: Sequence[Point], validation: Sequence[Point]) -
             for x, y in (place(point).split() for point in line if kind != "dot" or len(line) == 1):
                 parts.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="2.5"/>')
     return Markup("".join(parts) + "</svg>")
+
+
+def power_law(
+    points: Sequence[Point],
+    curve: Sequence[tuple[float, float, float | None, float | None]],
+    predicted: Point,
+    interval: Point | None,
+    measured: Point,
+) -> Markup:
+    """Losses over compute (a logarithmic axis): the points, their curve `(compute, loss, low, high)` with its band, and
+    what the curve predicted, with its interval, beside what was measured. A band that leaves the frame is cut there.
+    """
+    width, height, left, right, top, bottom = 560, 330, 52, 20, 14, 44
+    x_low, x_high = (math.log10(v) for v in (points[0][0], predicted[0]))
+    x_low, x_high = x_low - 0.04 * (x_high - x_low), x_high + 0.06 * (x_high - x_low)
+    losses = [y for _, y in (*points, predicted, measured)]
+    reach = max(losses) - min(losses)
+    seen = [y for y in interval or () if abs(y - predicted[1]) < reach / 2]
+    y_ticks = _ticks(*_span([*losses, *seen]))
+    y_low, y_high = y_ticks[0], y_ticks[-1]
+
+    def place(point: Point) -> tuple[float, float]:
+        x = left + (width - left - right) * (math.log10(point[0]) - x_low) / (x_high - x_low)
+        y = height - bottom - (height - top - bottom) * (min(max(point[1], y_low), y_high) - y_low) / (y_high - y_low)
+        return x, y
+
+    def path(line: Sequence[Point]) -> str:
+        return "L".join(f"{x:.1f} {y:.1f}" for x, y in map(place, line))
+
+    parts = [_open(width, height, "Held-out loss over compute: measured, fitted and predicted")]
+    for value in y_ticks:
+        y = place((points[0][0], value))[1]
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="axis" x="{left - 7}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value, name in _powers(x_low, x_high):
+        x = place((value, y_low))[0]
+        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{height - bottom}"/>')
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{height - bottom + 17}" text-anchor="middle">{name}</text>')
+    axis = '<text class="axis" x="{}" y="{}" text-anchor="{}">{}</text>'
+    parts.append(axis.format(width - right, height - 8, "end", "training compute, FLOPs"))
+    parts.append(axis.format(left + 6, height - bottom - 8, "start", "held-out loss, nats a token"))
+    low, high = [(c, v) for c, _, v, _ in curve if v is not None], [(c, v) for c, _, _, v in curve if v is not None]
+    if low:
+        parts.append(f'<path class="band" d="M{path([*low, *reversed(high)])}Z"/>')
+    parts.append(f'<path class="curve" d="M{path([(c, y) for c, y, _, _ in curve])}"/>')
+    if interval is not None:
+        (x, y), (_, end) = (place((predicted[0], bound)) for bound in interval)
+        parts.append(f'<path class="whisker" d="M{x:.1f} {y:.1f}V{end:.1f}"/>')
+    for of_kind, (kind, radius, _) in zip((points, [predicted], [measured]), _KEY, strict=True):
+        parts += [_dot(place(point), kind, radius) for point in of_kind]
+    for row, (kind, radius, name) in enumerate(_KEY):
+        y = top + 14 + 19 * row
+        parts.append(_dot((width - right - 170, y), kind, radius))
+        parts.append(f'<text class="axis name" x="{width - right - 158}" y="{y + 4}">{name}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def standalone(plot: Markup) -> str:
+    """A plot as an SVG file, with the colours that a page would give it."""
+    opening, _, rest = str(plot).removeprefix("<svg ").partition(">")
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {opening}>{_OWN_STYLE}{rest}\n'
+
+
+def _dot(place: Point, kind: str, radius: float) -> str:
+    return f'<circle class="{kind}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:g}"/>'
+
+
+def _powers(low: float, high: float) -> list[tuple[float, str]]:
+    """Powers of ten between two logarithms and their names; over a short way also twice and five times each."""
+    factors = (1, 2, 5) if high - low < 2 else (1,)
+    found = [(f, power) for power in range(math.floor(low), math.ceil(high) + 1) for f in factors]
+    return [
+        (f * 10.0**power, (f"{f}·" if f > 1 else "") + "10" + str(power).translate(_RAISED))
+        for f, power in found
+        if low <= math.log10(f) + power <= high
+    ]
 
 
 def thinned(series: Sequence[Point], most: int = 400) -> list[Point]:
