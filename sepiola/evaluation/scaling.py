@@ -135,7 +135,8 @@ def forecast(points: Sequence[tuple[float, float]], compute: float) -> dict[str,
     (`c = 0`). `curve` holds `[compute, loss, low, high]` from the first point to the forecast.
     """
     law = fit(points)
-    slope, level = np.polyfit(*np.log(np.array(points, dtype=np.float64)).T, 1)
+    places, losses = np.log(np.array(points, dtype=np.float64)).T
+    slope, level = (float(v) for v in np.polyfit(places, losses, 1))
     drawn = np.geomspace(points[0][0], compute, DRAWN)
     return {
         "fit": {"a": law.a, "b": law.b, "c": law.c, "spread": law.spread, "degrees_of_freedom": law.freedom},
