@@ -15,6 +15,8 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         if by_hand(x):
             return RMSNormFunction.apply(x, self.weight, self.eps)
+        if x.dtype != self.weight.dtype:  # under autocast
+            return F.rms_norm(x.float(), list(self.normalized_shape), self.weight.float(), self.eps).type_as(x)
         return super().forward(x)
 
 

@@ -42,6 +42,15 @@ def test_norm_is_the_same_whether_it_learns_or_not(dtype: torch.dtype, zero_cent
     torch.testing.assert_close(learning, plain)
 
 
+def test_norm_of_a_narrower_input_keeps_its_dtype() -> None:
+    module, x = norm(24, NormSpec(kind="rms")), torch.randn(2, 7, 24).bfloat16()
+    torch.nn.init.normal_(module.weight)
+    with torch.no_grad():
+        plain = module(x)
+    assert plain.dtype == torch.bfloat16
+    torch.testing.assert_close(module(x.requires_grad_()), plain)
+
+
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_gated_is_the_same_whether_it_learns_or_not(activation: str) -> None:
     x = torch.randn(2, 7, 24)
