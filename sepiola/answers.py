@@ -61,13 +61,15 @@ def write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> No
     write_text(folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
 
 
+def trained_on(recipe: RecipeSpec, reader: str, data: DataCache) -> list[Example]:
+    """All examples of a dataset that the recipe's stages train on: what baselines may learn from."""
+    stages = [stage for stage in recipe.stages if stage.data.reader == reader]
+    return list({e.id: e for stage in stages for e in data.read(stage.data)}.values())
+
+
 def baseline_questions(recipe: RecipeSpec, spec: DataSpec, data: DataCache) -> list[Example]:
     """What the text baselines learn from: the questions of this dataset that the recipe's stages train on."""
-    seen: dict[str, Example] = {}
-    for stage in recipe.stages:
-        if stage.data.reader == spec.reader:
-            seen |= {e.id: e for e in data.read(stage.data) if e.question is not None}
-    return spread(list(seen.values()), BASELINE_QUESTIONS)
+    return spread([e for e in trained_on(recipe, spec.reader, data) if e.question is not None], BASELINE_QUESTIONS)
 
 
 def pick_samples(examples: Sequence[Example], answers: Sequence[Answer]) -> list[tuple[Example, Answer]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sepiola.answers import answer_all, baseline_questions, benchmark_of, pick_samples, write_answers
+from sepiola.answers import answer_all, baseline_questions, benchmark_of, pick_samples, trained_on, write_answers
 from sepiola.data.example import Example
 from sepiola.data.readers import DataCache
 from sepiola.evaluation.benchmarks import evaluate as figures_of
@@ -19,7 +19,6 @@ from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
 
 TEXT = "text"  # the reader of plain text, which asks nothing
-CONTINUATION_TOKENS = 96
 
 
 def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, console: Console) -> dict[str, Any]:
@@ -29,8 +28,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
     for spec in recipe.evaluation:
         examples = data.read(spec)
         if spec.reader == TEXT:
-            writer = model.writer(CONTINUATION_TOKENS)
-            figures: dict[str, Any] = text_figures(writer, examples, _trained_on(recipe, data, TEXT), console)
+            figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
         else:
             answers = answer_all(model, examples, console, f"{spec.reader} {spec.split}")
             write_answers(folder, spec, answers)
@@ -53,12 +51,3 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         ]
     write_report(folder, report, samples, folder / "metrics.jsonl")
     return report
-
-
-def _trained_on(recipe: RecipeSpec, data: DataCache, reader: str) -> list[Example]:
-    """All examples of a dataset that the stages trained on: what baselines may learn from."""
-    seen: dict[str, Example] = {}
-    for stage in recipe.stages:
-        if stage.data.reader == reader:
-            seen |= {e.id: e for e in data.read(stage.data)}
-    return list(seen.values())

@@ -67,7 +67,7 @@ def spec_from_config(
             **_experts(config),
         },
         "norm": {"kind": "rms", "eps": config.get("rms_norm_eps", 1e-6)},
-        "positions": {"kind": "rotary", **_bases(config)},
+        "positions": {"kind": "rotary", "length": config.get("max_position_embeddings"), **_bases(config)},
         "tied": "lm_head.weight" not in state,
         "dropout": config.get("attention_dropout", 0.0),
         "tokens": _tokens(config),
@@ -159,6 +159,8 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "bos_token_id": language.tokens.start,
         "sliding_window": attention.window,
     }
+    if language.positions.length is not None:
+        config["max_position_embeddings"] = language.positions.length
     if ff.experts is not None:
         config |= {
             "num_local_experts": ff.experts,

@@ -45,9 +45,9 @@ def passages(file: Path) -> Iterator[str]:
         with _open(file) as lines:
             if ".jsonl" in file.suffixes:
                 for number, line in enumerate(lines, 1):
-                    yield from _cut(_text_of(line, f"{file}:{number}").splitlines(keepends=True))
+                    yield from gathered(_text_of(line, f"{file}:{number}").splitlines(keepends=True), PASSAGE)
             else:
-                yield from _cut(lines)
+                yield from gathered(lines, PASSAGE)
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); convert it to UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -64,16 +64,18 @@ def _open(file: Path) -> IO[str]:
     return opened(file, "rt", encoding="utf-8-sig", newline="")
 
 
-def _cut(lines: Iterable[str]) -> Iterator[str]:
-    passage, length = [], 0
-    for line in lines:
-        passage.append(line)
-        length += len(line)
-        if length >= PASSAGE:
-            yield "".join(passage)
-            passage, length = [], 0
-    if passage:
-        yield "".join(passage)
+def gathered(parts: Iterable[str], characters: int, between: str = "") -> Iterator[str]:
+    """Runs of parts, each of so many characters or a little more, joined by `between`; the last one may be shorter."""
+    run: list[str] = []
+    length = 0
+    for part in parts:
+        run.append(part)
+        length += len(part)
+        if length >= characters:
+            yield between.join(run)
+            run, length = [], 0
+    if run:
+        yield between.join(run)
 
 
 def _text_of(line: str, where: str) -> str:

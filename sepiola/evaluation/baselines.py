@@ -23,22 +23,13 @@ import numpy as np
 
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError, SepiolaError
-from sepiola.evaluation.accuracy import Accuracy, accuracy, normalised
+from sepiola.evaluation.accuracy import Accuracy, normalised
 from sepiola.evaluation.rationales import words
 from sepiola.reasoning.answer import Answer
 
 NEIGHBOURS = 10
 _SHARPNESS = 4
 _CANDIDATES = 2_000
-
-
-def baselines(train: Sequence[Example], examples: Sequence[Example]) -> dict[str, Accuracy]:
-    """All three, by name: "chance", "majority", "nearest_neighbour". Raises as each of them does."""
-    return {
-        "chance": chance(examples, train),
-        "majority": accuracy(examples, majority_answers(train, examples)),
-        "nearest_neighbour": accuracy(examples, nearest_neighbour_answers(train, examples)),
-    }
 
 
 def chance(examples: Sequence[Example], train: Sequence[Example] = ()) -> Accuracy:

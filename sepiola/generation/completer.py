@@ -21,7 +21,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 
 DEFAULT_LENGTH = 2048
-"""Tokens in a row where the positions set no limit (rotary, relative); lm-eval's default too."""
+"""Tokens in a row where the spec names no number of positions; lm-eval's default too."""
 
 OnDone = Callable[[int], None] | None
 
@@ -29,18 +29,18 @@ OnDone = Callable[[int], None] | None
 class Completer:
     """One model with its tokenizer, for plain text.
 
-    `length` is how many tokens the model reads in a row: the size of its position table, or what is asked for. A longer
-    context loses its beginning, and `cut` counts how many did.
+    `length` is how many tokens the model reads in a row: as many as its spec has positions, or what is asked for. A
+    longer context loses its beginning, and `cut` counts how many did.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, *, length: int | None = None) -> None:
         positions = engine.model.spec.positions
-        most = positions.length if positions.kind == "learned" else None
+        most = positions.length if positions.kind == "learned" else None  # others have no table that ends
         if length is not None and (length < 2 or (most is not None and length > most)):
             raise SepiolaError(f"length: got {length} tokens, expected 2 to {most or 'any number'}")
         self.engine = engine
         self.tokenizer = tokenizer
-        self.length = length or most or DEFAULT_LENGTH
+        self.length = length or positions.length or DEFAULT_LENGTH
         self.opening = _opening(tokenizer)
         self.cut = 0
 
@@ -151,12 +151,17 @@ class Completer:
         return tokens[max(0, len(tokens) - room) :]
 
 
-def windows(tokens: Sequence[int], prefix: int, length: int) -> list[tuple[Sequence[int], Sequence[int]]]:
-    """Contexts and continuations in which every token is predicted once, and a decoder reads at most `length`."""
-    whole = [prefix, *tokens]
+def windows(
+    tokens: Sequence[int], prefix: int, length: int, fresh: int | None = None
+) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Contexts and continuations in which every token is predicted once, and a decoder reads at most `length`.
+
+    Each window predicts `fresh` tokens after those that it shares with the last one; by default it shares none.
+    """
+    whole, step = [prefix, *tokens], fresh or length
     found: list[tuple[Sequence[int], Sequence[int]]] = []
-    for begin in range(1, len(whole), length):
-        end = min(begin + length, len(whole))
+    for begin in range(1, len(whole), step):
+        end = min(begin + step, len(whole))
         found.append((whole[max(0, end - length - 1) : begin], whole[begin:end]))
     return found
 

@@ -13,14 +13,21 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.data.readers import read
 from sepiola.errors import DataError
-from sepiola.evaluation.accuracy import accuracy
+from sepiola.evaluation.accuracy import Accuracy, accuracy
 from sepiola.evaluation.baselines import (
-    baselines,
     chance,
     linear_answers,
     majority_answers,
     nearest_neighbour_answers,
 )
+
+
+def baselines(train: list[Example], examples: list[Example]) -> dict[str, Accuracy]:
+    return {
+        "chance": chance(examples, train),
+        "majority": accuracy(examples, majority_answers(train, examples)),
+        "nearest_neighbour": accuracy(examples, nearest_neighbour_answers(train, examples)),
+    }
 
 
 def closed(id: str, text: str, choices: tuple[str, ...], answer: int, image: ImageRef | None = None) -> Example:

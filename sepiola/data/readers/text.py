@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sepiola.data.corpus import gathered
 from sepiola.data.example import Example
 from sepiola.data.language import language_of
 from sepiola.data.readers.records import existing_folder, one_of, read_file
@@ -38,7 +39,8 @@ def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 10
         if path.name == "SOURCE.txt":
             continue
         name = str(path.relative_to(root))
-        for number, document in enumerate(_documents(_paragraphs(_read(path), characters, seen), characters)):
+        paragraphs = _paragraphs(_read(path), characters, seen)
+        for number, document in enumerate(gathered(paragraphs, characters, "\n")):
             place = int.from_bytes(_digest(document)[:8], "big") % held_out
             if {0: "test", 1: "validation"}.get(place, "train") == split:
                 metadata = {"split": split, "language": language_of(document), "group": name}
@@ -63,19 +65,6 @@ def _paragraphs(text: str, characters: int, seen: set[bytes]) -> Iterator[str]:
                 seen.update(lines)
             if lines and (length < REPEATED or 2 * again < length):
                 yield paragraph.strip("\n")
-
-
-def _documents(paragraphs: Iterator[str], characters: int) -> Iterator[str]:
-    gathered: list[str] = []
-    length = 0
-    for paragraph in paragraphs:
-        gathered.append(paragraph)
-        length += len(paragraph)
-        if length >= characters:
-            yield "\n".join(gathered)
-            gathered, length = [], 0
-    if gathered:
-        yield "\n".join(gathered)
 
 
 def _digest(text: str) -> bytes:
