@@ -61,11 +61,13 @@ def nats(completer: Completer, documents: Sequence[Sequence[int]]) -> float:
 
 def _continuations(completer: Completer, language: str, documents: Sequence[str]) -> list[dict[str, str]]:
     """How the model goes on from the beginning of some held-out documents, and how they went on."""
-    cut, step = PROMPT_CHARACTERS[language], max(1, len(documents) // CONTINUED)
+    step, most = max(1, len(documents) // CONTINUED), min(CONTINUATION_TOKENS, completer.length // 2)
     found = []
     for seed, document in enumerate(documents[::step][:CONTINUED]):
+        cut = PROMPT_CHARACTERS[language]
+        cut = max(cut // 2, document.rfind(" ", 0, cut)) if language == "en" else cut  # between words
         how = Sampling(temperature=TEMPERATURE, top_p=TOP_P, seed=seed)
-        (written,) = completer.generate([document[:cut]], max_tokens=CONTINUATION_TOKENS, sampling=how)
+        (written,) = completer.generate([document[:cut]], max_tokens=most, sampling=how)
         found.append(
             {"language": language, "prompt": document[:cut], "text": document[cut : 4 * cut], "written": written}
         )
