@@ -7,6 +7,7 @@ tokens see each other when they hold the same number, so a plain 0/1 mask and a 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from sepiola.models.layers import LAYERS, KeysValues, Seen
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
-from sepiola.nn.banded import Band
+from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
@@ -64,13 +65,12 @@ class Stack(nn.Module):
         super().__init__()
         attention = spec.attention
         self.causal = causal
-        self.window = attention.window
+        self.windows = {attention.of_layer(index).window for index in range(layers)}
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
-        self.all_near = all(attention.of_layer(index).window is not None for index in range(layers))
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -86,9 +86,7 @@ class Stack(nn.Module):
         tokens = x.shape[1]
         past = state.length if state is not None else 0
         positions = _positions(segments, past, tokens, x.device)
-        band = self._band(segments, past, tokens)
-        bias = None if band is not None and self.all_near else self._bias(segments, past, tokens, x)
-        near = self._narrowed(bias, past, x) if band is None else band
+        seen = self._seen(segments, past, x)
         if state is not None and state.context is not None:
             contexts: Sequence[KeysValues | None] = state.context
             context_bias = state.context_bias
@@ -99,8 +97,7 @@ class Stack(nn.Module):
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
-            own = bias if layer.attention.window is None else near
-            x = layer(x, Seen(own, positions, cache, keys_values, context_bias))
+            x = layer(x, Seen(seen[layer.attention.window], positions, cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:
@@ -126,23 +123,31 @@ class Stack(nn.Module):
         bias = self.relative(tokens, past + tokens, past).to(x.dtype)
         return bias if mask is None else bias + mask
 
-    def _band(self, segments: Tensor | None, past: int, tokens: int) -> Band | None:
-        """What layers with a window see of a long text; a short one is seen through a narrowed bias."""
-        if self.window is None or past > 0 or tokens < 2 * self.window or self.relative is not None:
-            return None
-        return Band(self.window, segments)
+    def _seen(self, segments: Tensor | None, past: int, x: Tensor) -> dict[int | None, Tensor | Band | None]:
+        """What layers of each window see: a long text in slices, a short one, or one after others, under a bias."""
+        tokens = x.shape[1]
+        slices = self.causal and self.relative is None and past == 0
+        least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in self.windows}
+        if x.device.type != "cpu":
+            least = {window: 2 * window if window is not None else sys.maxsize for window in self.windows}
+        sliced = {window for window in self.windows if slices and tokens >= least[window]}
+        bias = self._bias(segments, past, tokens, x) if sliced != self.windows else None
+        return {
+            window: Band(window or tokens, segments) if window in sliced else self._narrowed(bias, window, past, x)
+            for window in self.windows
+        }
 
-    def _narrowed(self, bias: Tensor | None, past: int, x: Tensor) -> Tensor | None:
+    def _narrowed(self, bias: Tensor | None, window: int | None, past: int, x: Tensor) -> Tensor | None:
         """The bias without the keys beyond the window."""
         tokens = x.shape[1]
-        if self.window is None or tokens == 1:  # one query's keys are cut to the window
+        if window is None or tokens == 1:  # one query's keys are cut to the window
             return bias
         behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
             past + tokens, device=x.device
         )
         dtype = product_dtype(x) if bias is None else bias.dtype
         far = torch.zeros(behind.shape, dtype=dtype, device=x.device)
-        far = far.masked_fill_(behind >= self.window, torch.finfo(dtype).min)[None, None]
+        far = far.masked_fill_(behind >= window, torch.finfo(dtype).min)[None, None]
         return far if bias is None else torch.minimum(bias, far)
 
     def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:

@@ -14,7 +14,7 @@ from sepiola.errors import SpecError
 from sepiola.models.build import build
 from sepiola.models.layers import Seen
 from sepiola.nn.attend import attend, mask_bias
-from sepiola.nn.banded import Band
+from sepiola.nn.banded import SLICED, Band
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 
@@ -108,6 +108,31 @@ def test_banded_decoding_agrees_with_the_whole() -> None:
         state = model.begin(tokens[:, :6], 17)
         parts = [model.extend(tokens[:, a:b], state) for a, b in ((5, 6), (6, 9), (9, 10), (10, 23))]
         torch.testing.assert_close(model.head(torch.cat(parts, 1)), whole[:, 5:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("masked", ["not at all", "on the left", "in segments"])
+@pytest.mark.parametrize("window", [None, 40])
+def test_a_long_text_in_slices_is_the_same(masked: str, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits and gradients, with several layers of which one has no window."""
+    changes = [] if window is None else [f"language.attention.window={window}", "language.attention.full_every=2"]
+    model = build(ModelSpec.parse(override(SMALL, changes)))
+    tokens, mask = torch.randint(0, 40, (2, SLICED + 7)), None
+    if masked == "on the left":
+        mask = torch.ones_like(tokens)
+        mask[1, :70] = 0
+    elif masked == "in segments":
+        mask = torch.arange(SLICED + 7).div(90, rounding_mode="floor").expand(2, -1) + 1
+    found = []
+    for least in (SLICED, 10**6):
+        monkeypatch.setattr("sepiola.models.transformer.SLICED", least)
+        logits = model(tokens, attention_mask=mask)
+        logits = logits if mask is None else logits[mask > 0]
+        logits.square().mean().backward()
+        found.append((logits.detach(), [p.grad for p in model.parameters()]))
+        model.zero_grad(set_to_none=True)
+    torch.testing.assert_close(found[0][0], found[1][0], atol=1e-5, rtol=0)
+    for sliced, whole in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(sliced, whole, atol=1e-6, rtol=1e-4)
 
 
 def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
