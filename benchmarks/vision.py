@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from sepiola.checkpoints import vit
 from sepiola.models.build import build, preset
 from sepiola.models.vision.prepack import prepack
-from sepiola.specs.model import ModelSpec, ViTSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import ViTSpec
 
 Encoder = Callable[[Tensor], Any]
 

@@ -27,7 +27,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
-from sepiola.models.multimodal import FusedModel
+from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.answer import Answer
@@ -183,7 +183,7 @@ class Model:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
         tokenizer = self._reader()
         how = how or self.answering or AnsweringSpec()
-        look = (self._look or self.look) if how.eyes and isinstance(self.network, FusedModel) else None
+        look = (self._look or self.look) if how.eyes and isinstance(self.network, SeeingModel) else None
         return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
 
     def completer(self, length: int | None = None) -> Completer:
@@ -200,14 +200,18 @@ class Model:
         return self.tokenizer
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
-        """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size."""
+        """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size.
+
+        Where the text places them, features `(images, patches, width)`.
+        """
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
         vision: Any = self.network.vision
         weight = next(vision.parameters())
         with torch.inference_mode():
             pixels = (to_pixels(i.open(), self.spec.vision.pixels).to(weight.device, weight.dtype) for i in images)
-            return torch.cat([vision(p[None])[0] for p in pixels])
+            seen = [vision(p[None])[0] for p in pixels]
+            return torch.stack(seen) if getattr(self.network, "placed", False) else torch.cat(seen)
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""

@@ -28,13 +28,13 @@ from sepiola.errors import SpecError, TrainingError
 from sepiola.facade import Model, load
 from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
-from sepiola.models.multimodal import FusedModel
+from sepiola.models.seeing import SeeingModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import encode
+from sepiola.text.encoding import IMAGE, encode, placing
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task, sequences
@@ -91,6 +91,7 @@ class Run:
         data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
+        extra += [IMAGE] if self._places else []
         key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
@@ -121,7 +122,15 @@ class Run:
                 )
             return model
         language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
-        return model.model_copy(update={"language": language})
+        changed: dict[str, Any] = {"language": language}
+        if self._places and model.bridge is not None:
+            changed["bridge"] = model.bridge.model_copy(update={"token": self.tokenizer.id_of(IMAGE)})
+        return model.model_copy(update=changed)
+
+    @property
+    def _places(self) -> bool:
+        """Whether the text has placeholders for images."""
+        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind != "gated-fusion"
 
     def spec_of(self, stage: StageSpec) -> ModelSpec:
         """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
@@ -147,8 +156,12 @@ class Run:
         )
 
     def runs(self, stage: StageSpec) -> bool:
-        """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh."""
-        return self.recipe.eyes or stage.objective != "detection"
+        """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh.
+
+        Nor has it a bridge, where that brings the images into the text.
+        """
+        teaches_seeing = stage.objective == "detection" or (self._places and "language" not in stage.learn)
+        return self.recipe.eyes or not teaches_seeing
 
     def stage_folder(self, stage: StageSpec) -> Path:
         return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
@@ -192,7 +205,7 @@ class Run:
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
         """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
-        if not isinstance(network, FusedModel) or network.vision is None:
+        if not isinstance(network, SeeingModel) or network.vision is None:
             raise SpecError(f"stage '{stage.name}': detection teaches an eye, and model.vision is absent")
         return Detector(network.vision, self._traits(stage), network.language.spec, self.recipe.seed)
 
@@ -278,7 +291,8 @@ class Run:
                 seed=self.recipe.seed,
             )
         close = self._language.kind == "encoder-decoder"
-        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes)
+        placed = placing(outline(self.spec))
+        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **placed)
 
     @property
     def _language(self) -> TransformerSpec:
@@ -294,7 +308,7 @@ class Run:
         self, stage: StageSpec, network: nn.Module
     ) -> tuple[FeatureRows | None, Callable[[ImageRef], torch.Tensor] | None]:
         """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or none."""
-        if not self.recipe.eyes or not isinstance(network, FusedModel) or network.vision is None:
+        if not self.recipe.eyes or not isinstance(network, SeeingModel) or network.vision is None:
             return None, None
         assert self.spec.vision is not None
         if "vision" in stage.learn:
@@ -303,7 +317,7 @@ class Run:
         return self._eye(network).rows, None
 
     def _eye(self, network: nn.Module) -> EyeFeatures:
-        assert isinstance(network, FusedModel) and network.vision is not None and self.spec.vision is not None
+        assert isinstance(network, SeeingModel) and network.vision is not None and self.spec.vision is not None
         return EyeFeatures(network.vision, self.spec.vision, self.shared / "features")
 
     # ---------------------------------------------------------------------------------- answering, evaluation
@@ -350,7 +364,10 @@ class Run:
         return model.strategy()
 
     def _facade(self, network: nn.Module, how: AnsweringSpec | None = None, first: Model | None = None) -> Model:
-        look = self._eye(network).look if isinstance(network, FusedModel) and network.vision is not None else None
+        look = None
+        if isinstance(network, SeeingModel) and network.vision is not None:
+            eye = self._eye(network)
+            look = eye.look_at_each if network.placed else eye.look
         return Model(network.to(self.device), self.spec, self.tokenizer, how, first, look)
 
     def _gather_metrics(self) -> None:

@@ -27,7 +27,8 @@ from sepiola.checkpoints.vit import (
     stack_to_config,
     vit_of,
 )
-from sepiola.specs.model import ModelSpec, PixelSpec, ViTSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import PixelSpec, ViTSpec
 
 # The text tower and the projections into the space that both towers share; position_ids is a constant.
 IGNORED = (

@@ -16,7 +16,8 @@ from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.checkpoints.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import BackboneSpec, DETRSpec, ModelSpec, PixelSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import BackboneSpec, DETRSpec, PixelSpec
 
 # Heads of detection and segmentation; the features are what these read.
 IGNORED = ("class_labels_classifier.", "bbox_predictor.", "mask_head.", "bbox_attention.")

@@ -21,7 +21,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, opt, resnet, t5, tasks, vit
+from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, llava, opt, resnet, t5, tasks, vit
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -35,7 +35,8 @@ from sepiola.checkpoints.store import (
 )
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
-from sepiola.specs.model import ModelSpec, TransformerSpec, VisionSpec, ViTSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.vision import VisionSpec, ViTSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
@@ -52,6 +53,7 @@ FAMILIES: dict[str, ModuleType] = {
     "clip_vision_model": clip,
     "detr": detr,
     "resnet": resnet,
+    "llava": llava,
 }
 _LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"
@@ -110,7 +112,8 @@ def save(folder: Path, model: Any, spec: ModelSpec, *, max_shard: int = MAX_SHAR
 def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, max_shard: int) -> None:
     make_folder(folder)
     state = model.state_dict()
-    if spec.vision is not None and spec.language is not None:
+    whole = getattr(family, "WHOLE", False)
+    if spec.vision is not None and spec.language is not None and not whole:
         kind = _family_of_eye(spec.vision)
         eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
         _write(folder / EYE, model.vision, eye, FAMILIES[kind], FAMILIES[kind].config_from_spec(eye), max_shard)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import PixelSpec
+from sepiola.specs.vision import PixelSpec
 
 # Pillow's numbers of the filters, which the file stores.
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}

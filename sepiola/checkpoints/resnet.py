@@ -14,7 +14,8 @@ from torch import Tensor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import BackboneSpec, ModelSpec, PixelSpec, ResNetSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import BackboneSpec, PixelSpec, ResNetSpec
 
 # Classifiers, by the Hub's name and by torchvision's.
 IGNORED = ("classifier.", "fc.")

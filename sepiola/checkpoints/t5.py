@@ -56,7 +56,10 @@ def spec_from_config(
     }
     raw: dict[str, Any] = {"name": "t5", "family": "flan-t5" if gated else "t5", "language": language}
     if "gate_dense.weight" in state:
-        raw |= {"family": "mm-cot", "bridge": {"image_width": state["image_dense.weight"].shape[1]}}
+        raw |= {
+            "family": "mm-cot",
+            "bridge": {"kind": "gated-fusion", "image_width": state["image_dense.weight"].shape[1]},
+        }
     return ModelSpec.parse(raw, "config.json")
 
 

@@ -16,7 +16,8 @@ from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
-from sepiola.specs.model import ModelSpec, PixelSpec, ViTSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import PixelSpec, ViTSpec
 
 # What a ViT checkpoint may hold beside the encoder; its features need none of it.
 IGNORED = ("classifier.", "pooler.", "vit.pooler.")

@@ -34,12 +34,16 @@ Noise = Callable[["Sample", np.random.Generator], "Sample"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Token ids of one example: `source` is read, `target` (which ends with the end token) is written."""
+    """Token ids of one example: `source` is read, `target` (which ends with the end token) is written.
+
+    `placeholder` is the token that stands for images in the source, where the model places them there.
+    """
 
     id: str
     source: Ids
     target: Ids
     images: tuple[ImageRef, ...] = ()
+    placeholder: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.target) == 0:
@@ -60,15 +64,25 @@ class Sample:
 
         A long source loses its middle: its head holds the question, its tail the options and the cue to
         answer. A long target loses its tail, and with it the end token, so that the model is not taught to
-        stop there.
+        stop there. Images are never cut. Raises DataError when they alone are longer than the source may be.
         """
         source, target = self.source, self.target
         if len(source) > source_tokens:
-            source = cut_middle(source, source_tokens)
+            source = self._cut_source(source_tokens)
         if len(target) > target_tokens:
             target = tuple(target[:target_tokens])
         whole = source is self.source and target is self.target
         return self if whole else replace(self, source=source, target=target)
+
+    def _cut_source(self, length: int) -> tuple[int, ...]:
+        if self.placeholder is None:
+            return cut_middle(self.source, length)
+        text = [place for place, token in enumerate(self.source) if token != self.placeholder]
+        taken = len(self.source) - len(text)
+        if taken > length:
+            raise DataError(f"sample {self.id}: its images take {taken} tokens; source_tokens is {length}: raise it")
+        dropped = set(text) - set(cut_middle(text, length - taken))
+        return tuple(token for place, token in enumerate(self.source) if place not in dropped)
 
 
 def cut_middle(tokens: Ids, length: int) -> tuple[int, ...]:
@@ -124,7 +138,8 @@ class Batch:
 
     `source` `(batch, source tokens)`; `target` and `labels` `(batch, target tokens)`, labels -100 where
     nothing is predicted; `images` features `(batch, patches, width)` or pixels `(batch, 3, height, width)` or
-    `(batch, images, 3, height, width)`; `image_mask` `(batch, patches | images)`. `tokens` counts what is
+    `(batch, images, 3, height, width)`; `image_mask` `(batch, patches | images)`. Placed images stand in one line,
+    `(images, patches, width)` or `(images, 3, height, width)`, without a mask. `tokens` counts what is
     read and written, `labelled` what is predicted.
     """
 
@@ -160,6 +175,8 @@ class Collator:
     `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
     before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
     opens an image `(3, height, width)` for an eye that learns; with neither, images are left out (a blind model).
+    With `patches`, as many as the eye gives of an image, the text says where images stand, and those of all rows stand
+    in one line (`SeeingModel.placed`).
     """
 
     def __init__(
@@ -174,8 +191,9 @@ class Collator:
         features: FeatureRows | None = None,
         pixels: Callable[[ImageRef], Tensor] | None = None,
         noise: Noise | None = None,
+        patches: int | None = None,
     ) -> None:
-        if packed and pixels is not None and features is None:
+        if packed and pixels is not None and features is None and patches is None:
             raise DataError(
                 "packed batches need image features computed beforehand; unset `packed`, or freeze the vision encoder"
             )
@@ -187,6 +205,7 @@ class Collator:
         self.noise = noise
         self.features = features
         self.pixels = pixels
+        self.patches = patches
 
     def __call__(self, samples: Sequence[Sample | Row]) -> Batch:
         rows = [self._noised(sample.parts) for sample in samples]
@@ -272,14 +291,26 @@ class Collator:
         return torch.from_numpy(ids), torch.from_numpy(segments)
 
     def _images(self, rows: Sequence[Sequence[Sample]]) -> tuple[Tensor | None, Tensor | None]:
-        if not any(s.images for row in rows for s in row):
+        samples = [s for row in rows for s in row]
+        if not any(s.images for s in samples):
             return None, None
+        if self.patches is not None:
+            return self._in_line(samples), None
         if self.features is not None:
-            flat = iter(self.features([s.images for row in rows for s in row]))
+            flat = iter(self.features([s.images for s in samples]))
             return lay_features([[next(flat) for _ in row] for row in rows])
         if self.pixels is not None:
-            return _lay_pixels([s for row in rows for s in row], self.pixels)
+            return _lay_pixels(samples, self.pixels)
         return None, None
+
+    def _in_line(self, samples: Sequence[Sample]) -> Tensor | None:
+        """All images in the order in which they are read."""
+        if self.features is not None:
+            flat = torch.cat(self.features([s.images for s in samples]))
+            return flat.unflatten(0, (-1, self.patches))
+        if self.pixels is None:
+            return None
+        return torch.stack([self.pixels(image) for s in samples for image in s.images])
 
 
 def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | None]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.generation.sampling import Sampling
-from sepiola.models.transformer import DecodingState, LanguageModel
+from sepiola.models.transformer import DecodingState
 from sepiola.specs.model import SpecialTokens
 
 BATCH_TOKENS = 16_384
@@ -26,7 +26,10 @@ LOGITS = 2**25
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids, and the images: features `(patches, width)`, pixels `(images, 3, height, width)` or None."""
+    """Token ids, and the images: features `(patches, width)`, pixels `(images, 3, height, width)` or None.
+
+    Features of images that the text places are `(images, patches, width)`.
+    """
 
     tokens: Sequence[int]
     images: Tensor | None = None
@@ -45,7 +48,8 @@ class Engine:
     def __init__(self, model: nn.Module, *, batch: int = 32) -> None:
         self.model = cast(Any, model.eval())
         self.batch = batch
-        self.causal = isinstance(model, LanguageModel)
+        self.causal = self.model.spec.kind == "decoder"
+        self.placed = getattr(model, "placed", False)
         self.tokens: SpecialTokens = self.model.spec.tokens
         weight = next(model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -167,18 +171,21 @@ class Engine:
         index = torch.arange(source.shape[1], device=self.device)
         real = index >= source.shape[1] - lengths[:, None] if self.causal else index < lengths[:, None]
         mask = None if bool(real.all()) else real.long()
+        state = self.model.begin(source, capacity, attention_mask=mask, **self._images(prompts))
         if self.causal:
-            return self.model.begin(source, capacity, attention_mask=mask), source[:, -1:]
-        arguments = self._images(prompts)
-        state = self.model.begin(source, capacity, attention_mask=mask, **arguments)
+            return state, source[:, -1:]
         return state, torch.full((len(rows), 1), self.tokens.start, device=self.device)
 
     def _images(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-        """The batch's images stacked, rows with fewer (or none) filled with zeros that no token sees."""
+        """The batch's images: in one line where the text places them, or else stacked, rows with fewer (or none) filled
+        with zeros that no token sees.
+        """
         given = [p.images for p in prompts]
         first = next((i for i in given if i is not None), None)
         if first is None:
             return {}
+        if self.placed:
+            return {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
         most = max(len(i) for i in given if i is not None)
         stacked = torch.zeros(len(given), most, *first.shape[1:], dtype=self.dtype, device=self.device)
         mask = torch.zeros(len(given), most, dtype=torch.long, device=self.device)

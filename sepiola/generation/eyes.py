@@ -16,7 +16,7 @@ from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.nn.precision import resolve
-from sepiola.specs.model import VisionSpec
+from sepiola.specs.vision import VisionSpec
 
 BATCH_PIXELS = 1 << 21  # together through the eye: 64 small pictures, three of 800 pixels
 
@@ -50,3 +50,7 @@ class EyeFeatures:
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """Features `(patches, width)` of one question's images, one after the other."""
         return self.rows([images])[0]
+
+    def look_at_each(self, images: Sequence[ImageRef]) -> Tensor:
+        """Features `(images, patches, width)` of images that the text places."""
+        return self.look(images).unflatten(0, (len(images), -1))

@@ -11,7 +11,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
-from sepiola.text.encoding import encode
+from sepiola.text.encoding import encode, placing
 from sepiola.text.tokenizer import Tokenizer
 
 Look = Callable[[Sequence[ImageRef]], Tensor]
@@ -61,7 +61,14 @@ class Writer:
         return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
-        samples = encode(examples, self.tokenizer, self.engine.tokens, close=not self.engine.causal)
+        samples = encode(
+            examples,
+            self.tokenizer,
+            self.engine.tokens,
+            close=not self.engine.causal,
+            eyes=self.look is not None,
+            **placing(self.engine.model),
+        )
         cut = (s.cut(self.source_tokens, self.target_tokens) for s in samples)
         return [Prompt(list(s.source), self._images(s.images)) for s in cut]
 

@@ -12,14 +12,18 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
-from sepiola.models.multimodal import FusedModel
+from sepiola.models.bridges.projection import Projection
+from sepiola.models.fused import FusedModel
+from sepiola.models.prefix import PrefixModel
+from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.vit import ViT
 from sepiola.specs.base import nearest, parse_yaml
-from sepiola.specs.model import ModelSpec, TransformerSpec, VisionSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.vision import VisionSpec
 
 EYES = {"vit": ViT, "resnet": ResNet, "detr": DETR}
 
@@ -43,6 +47,9 @@ def assemble(spec: ModelSpec) -> nn.Module:
         return TaskModel(language, spec.task)
     if spec.bridge is None:
         return language
+    if spec.bridge.kind == "projection":
+        bridge = Projection(spec.bridge, spec.language.width, vision.width, vision.patches)
+        return PrefixModel(language, bridge, vision, spec.bridge.token)
     assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)
@@ -152,9 +159,9 @@ def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     model = outline(spec)
     parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
     counts = {
-        part: count(getattr(model, part) if isinstance(model, FusedModel) else model)
+        part: count(getattr(model, part) if isinstance(model, SeeingModel) else model)
         for part, chosen in parts.items()
-        if chosen is not None and (not isinstance(model, FusedModel) or getattr(model, part) is not None)
+        if chosen is not None and (not isinstance(model, SeeingModel) or getattr(model, part) is not None)
     }
     return {**counts, "total": count(model)}
 

@@ -13,7 +13,7 @@ from sepiola.nn.cache import KVCache
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Rotary
-from sepiola.specs.model import AttentionSpec, FeedForwardSpec, NormSpec
+from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
 

@@ -23,7 +23,8 @@ from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
 from sepiola.nn.precision import product_dtype
-from sepiola.specs.model import AttentionSpec, PositionSpec, TransformerSpec
+from sepiola.specs.bricks import AttentionSpec
+from sepiola.specs.model import PositionSpec, TransformerSpec
 
 
 class DecodingState:

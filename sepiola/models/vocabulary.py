@@ -19,7 +19,9 @@ class TokenEmbedding(nn.Embedding):
         self.types = nn.Embedding(spec.token_types, spec.width) if spec.token_types else None
 
     def forward(self, tokens: Tensor, token_types: Tensor | None = None) -> Tensor:
-        """Vectors `(batch, tokens, width)`; tokens without a type are of the first."""
+        """Vectors `(batch, tokens, width)`; tokens without a type are of the first. Vectors come back as they are."""
+        if tokens.is_floating_point():
+            return tokens
         vectors = super().forward(tokens)
         if self.types is not None:
             vectors = vectors + (self.types.weight[0] if token_types is None else self.types(token_types))

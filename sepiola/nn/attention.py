@@ -12,7 +12,7 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Rotary
-from sepiola.specs.model import AttentionSpec, NormSpec
+from sepiola.specs.bricks import AttentionSpec, NormSpec
 
 
 class SelfAttention(nn.Module):

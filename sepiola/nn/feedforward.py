@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepiola.nn.fused import GATED, GatedFunction, by_hand
-from sepiola.specs.model import FeedForwardSpec
+from sepiola.specs.bricks import FeedForwardSpec
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepiola.nn.fused import RMSNormFunction, by_hand
-from sepiola.specs.model import NormSpec
+from sepiola.specs.bricks import NormSpec
 
 
 class RMSNorm(nn.RMSNorm):

@@ -2,25 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
 from sepiola.specs.model import SpecialTokens
 from sepiola.text.tokenizer import Tokenizer
 
+IMAGE = "<image>"
+"""The placeholder in a tokenizer of our own."""
+
+StandIn = Callable[[ImageRef], Sequence[int]]
+"""The token ids that stand for an image in a prompt."""
+
 
 def encode(
-    examples: Sequence[Example], tokenizer: Tokenizer, tokens: SpecialTokens, *, close: bool, eyes: bool = True
+    examples: Sequence[Example],
+    tokenizer: Tokenizer,
+    tokens: SpecialTokens,
+    *,
+    close: bool,
+    eyes: bool = True,
+    stand_in: StandIn | None = None,
+    placeholder: int | None = None,
 ) -> list[Sample]:
     """The examples as samples. Targets end with the end token; `close` ends sources with it too (encoders).
 
-    Without `eyes` the images are left out.
+    Without `eyes` the images are left out. With `stand_in` each image has its tokens where it stands among the text,
+    of which `placeholder` is never cut.
     """
     ending = (tokens.end,) if close else ()
-    sources = tokenizer.encode_batch([e.prompt for e in examples])
+    if stand_in is not None and eyes:
+        sources, kept = _interleaved(examples, tokenizer, stand_in), placeholder
+    else:
+        sources, kept = tokenizer.encode_batch([e.prompt for e in examples]), None
     targets = tokenizer.encode_batch([e.target for e in examples])
     return [
-        Sample(e.id, (*source, *ending), (*target, tokens.end), e.images if eyes else ())
+        Sample(e.id, (*source, *ending), (*target, tokens.end), e.images if eyes else (), kept)
         for e, source, target in zip(examples, sources, targets, strict=True)
     ]
+
+
+def placing(model: Any) -> dict[str, Any]:
+    """What `encode` must know of a model that places images in its text; nothing for another."""
+    return {"stand_in": model.stand_in, "placeholder": model.token} if getattr(model, "placed", False) else {}
+
+
+def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, stand_in: StandIn) -> list[list[int]]:
+    """Text and images in their order; a placeholder's name that a user writes is text."""
+    parts = [_parts(example) for example in examples]
+    encoded = iter(tokenizer.encode_batch([p for row in parts for p in row if isinstance(p, str)], plain=True))
+    return [
+        [token for part in row for token in (stand_in(part) if isinstance(part, ImageRef) else next(encoded))]
+        for row in parts
+    ]
+
+
+def _parts(example: Example) -> list[str | ImageRef]:
+    """The messages' content, one turn after the other on lines of their own; neighbouring texts are one."""
+    parts: list[str | ImageRef] = []
+    for number, message in enumerate(example.messages):
+        for part in (*(("\n",) if number else ()), *message.content):
+            if isinstance(part, str) and parts and isinstance(last := parts[-1], str):
+                parts[-1] = last + part
+            else:
+                parts.append(part)
+    return parts

@@ -66,6 +66,7 @@ def collator_for(
         features=features,
         pixels=pixels,
         noise=noise,
+        patches=model.vision.patches if getattr(model, "placed", False) else None,
     )
 
 

@@ -193,7 +193,9 @@ def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_p
         "positions": {"kind": "relative"},
         "head_scale": 24**-0.5,
     }
-    ours = sepiola.build({"family": "mm-cot", "language": language, "vision": EYES[eye], "bridge": {}})
+    ours = sepiola.build(
+        {"family": "mm-cot", "language": language, "vision": EYES[eye], "bridge": {"kind": "gated-fusion"}}
+    )
     ours.save_hub(tmp_path / "hub")
     again = sepiola.load(tmp_path / "hub")
     side = EYES[eye]["pixels"]["size"]

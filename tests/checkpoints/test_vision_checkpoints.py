@@ -32,7 +32,8 @@ from sepiola.checkpoints import clip, detr, resnet, vit
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor, preprocessor_from_pixels
 from sepiola.errors import CheckpointError
 from sepiola.models.build import build, build_eye, preset
-from sepiola.specs.model import ModelSpec, PixelSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import PixelSpec
 
 FAMILIES: dict[str, ModuleType] = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}
 

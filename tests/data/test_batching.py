@@ -36,7 +36,10 @@ def language(kind: str, positions: str) -> dict:
 MODELS = {
     "encoder-decoder": {"language": language("encoder-decoder", "relative")},
     "learned encoder-decoder": {"language": language("encoder-decoder", "learned")},
-    "fused": {"language": language("encoder-decoder", "relative"), "bridge": {"image_width": WIDTH}},
+    "fused": {
+        "language": language("encoder-decoder", "relative"),
+        "bridge": {"kind": "gated-fusion", "image_width": WIDTH},
+    },
     "rotary decoder": {"language": language("decoder", "rotary")},
     "learned decoder": {"language": language("decoder", "learned")},
 }

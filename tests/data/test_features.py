@@ -19,7 +19,7 @@ from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.build import build_eye
-from sepiola.specs.model import PixelSpec, ViTSpec
+from sepiola.specs.vision import PixelSpec, ViTSpec
 
 SPEC = ViTSpec.parse(
     {

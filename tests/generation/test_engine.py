@@ -35,7 +35,7 @@ EYE = {
 def spec(kind: str) -> dict:
     language = {**LANGUAGE, "kind": "encoder-decoder", "positions": {"kind": "relative"}, "norm": {"kind": "rms"}}
     if kind == "fused":
-        return {"language": language, "vision": EYE, "bridge": {}}
+        return {"language": language, "vision": EYE, "bridge": {"kind": "gated-fusion"}}
     if kind == "encoder-decoder":
         return {"language": language}
     positions = {"kind": kind, "length": 200} if kind == "learned" else {"kind": kind}

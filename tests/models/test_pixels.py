@@ -16,7 +16,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import SpecError
 from sepiola.models.build import preset
 from sepiola.models.vision.pixels import pad_pixels, to_pixels
-from sepiola.specs.model import PixelSpec
+from sepiola.specs.vision import PixelSpec
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 PROCESSORS = {

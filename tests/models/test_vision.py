@@ -24,7 +24,8 @@ from sepiola.models.vision.detr import DETR, sine_positions
 from sepiola.models.vision.pixels import pad_pixels
 from sepiola.models.vision.prepack import prepack, prepackable
 from sepiola.models.vision.resnet import FrozenNorm
-from sepiola.specs.model import DETRSpec, ModelSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import DETRSpec
 
 EYES = [name for name, spec in presets().items() if spec.language is None and spec.vision is not None]
 

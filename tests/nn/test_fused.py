@@ -11,7 +11,7 @@ from sepiola.nn.feedforward import ACTIVATIONS, gated
 from sepiola.nn.fused import GATED, GatedFunction, RMSNormFunction, RotaryFunction
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Rotary
-from sepiola.specs.model import NormSpec
+from sepiola.specs.bricks import NormSpec
 
 
 def double(*shape: int) -> torch.Tensor:

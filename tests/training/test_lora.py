@@ -211,7 +211,11 @@ def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
     """Weights, and the running statistics of its convolutions; an eye without linears bears no adapter."""
     convolutions = {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"}
     detr = {"kind": "detr", "backbone": convolutions, "width": 16, "layers": 1, "encoder_layers": 1, "heads": 2}
-    raw = {"language": T5, "bridge": {}, "vision": {**detr, "pixels": {"size": 32}, "feed_forward": 16, "queries": 4}}
+    raw = {
+        "language": T5,
+        "bridge": {"kind": "gated-fusion"},
+        "vision": {**detr, "pixels": {"size": 32}, "feed_forward": 16, "queries": 4},
+    }
     network = build(ModelSpec.parse(raw))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     seen = [Sample(s.id, s.source, s.target, (ImageRef(data=bytes([i])),)) for i, s in enumerate(samples(8))]

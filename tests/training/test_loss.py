@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from sepiola.models.transformer import LanguageModel
 from sepiola.nn.loss import linear_cross_entropy
-from sepiola.specs.model import AttentionSpec, FeedForwardSpec, PositionSpec, TransformerSpec
+from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec
+from sepiola.specs.model import PositionSpec, TransformerSpec
 
 
 def problem(spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

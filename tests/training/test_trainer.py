@@ -37,7 +37,7 @@ LANGUAGE = {
     "positions": {"kind": "relative"},
     "norm": {"kind": "rms"},
 }
-FUSED = {"language": LANGUAGE, "bridge": {"image_width": 6}}
+FUSED = {"language": LANGUAGE, "bridge": {"kind": "gated-fusion", "image_width": 6}}
 
 
 def model(dropout: float = 0.0, raw: dict[str, Any] = FUSED) -> nn.Module:
@@ -164,7 +164,7 @@ def test_what_does_not_learn_does_not_move(tmp_path: Path) -> None:
         "stem_width": 8,
         "block": "basic",
     }
-    seeing = model(raw={"language": LANGUAGE, "bridge": {}, "vision": vision})
+    seeing = model(raw={"language": LANGUAGE, "bridge": {"kind": "gated-fusion"}, "vision": vision})
     run = trainer(
         tmp_path,
         model=seeing,

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from sepiola.models.vision.resnet import Backbone
 from sepiola.nn.attend import attend, mask_bias
 from sepiola.nn.feedforward import FeedForward
-from sepiola.specs.model import DETRSpec, FeedForwardSpec
+from sepiola.specs.bricks import FeedForwardSpec
+from sepiola.specs.vision import DETRSpec
 
 
 class Attention(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sepiola.specs.model import PixelSpec
+from sepiola.specs.vision import PixelSpec
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,

@@ -97,8 +97,9 @@ class _PackedViT(nn.Module):
         super().__init__()
         self.spec, self.width, self.patches = model.spec, model.width, model.patches
         self._model = [model]  # in a list: not a submodule, so that nothing here has weights to train or to save
-        rows = batch * model.patches
-        self._layers = [_Layer(layer, rows) for layer in model.layers if isinstance(layer, PreNormLayer)]
+        rows = batch * model.tokens
+        read = model.layers[: model.read]
+        self._layers = [_Layer(layer, rows) for layer in read if isinstance(layer, PreNormLayer)]
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sepiola.specs.model import BackboneSpec, ResNetSpec
+from sepiola.specs.vision import BackboneSpec, ResNetSpec
 
 
 class FrozenNorm(nn.Module):

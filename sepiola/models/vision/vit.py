@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sepiola.errors import DataError
 from sepiola.models.layers import PreNormLayer
 from sepiola.nn.norms import norm
-from sepiola.specs.model import ViTSpec
+from sepiola.specs.vision import ViTSpec
 
 
 class ViT(nn.Module):
@@ -25,10 +25,11 @@ class ViT(nn.Module):
         super().__init__()
         self.spec = spec
         self.width = spec.width
-        self.patches = (spec.pixels.size // spec.patch) ** 2 + spec.class_token
+        self.tokens = (spec.pixels.size // spec.patch) ** 2 + spec.class_token
+        self.patches = self.tokens - spec.patch_features
         self.patch_embedding = nn.Linear(3 * spec.patch**2, spec.width, bias=spec.patch_bias)
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.class_token else None
-        self.positions = nn.Parameter(torch.empty(1, self.patches, spec.width))
+        self.positions = nn.Parameter(torch.empty(1, self.tokens, spec.width))
         self.dropout = nn.Dropout(spec.dropout)
         self.input_norm = norm(spec.width, spec.norm) if spec.input_norm else nn.Identity()
         self.layers = nn.ModuleList(
@@ -36,7 +37,8 @@ class ViT(nn.Module):
             for _ in range(spec.layers)
         )
         self.norm = norm(spec.width, spec.norm)
-        self.closes = spec.final_norm
+        self.closes = spec.final_norm and spec.feature_layer == -1
+        self.read = spec.layers + 1 + spec.feature_layer  # layers that features run through
         if self.positions.device.type != "meta":
             self._initialise()
 
@@ -50,7 +52,7 @@ class ViT(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Features `(batch, patches, width)`. Raises DataError when the picture has another size."""
         x = self.embed(pixels)
-        for layer in self.layers:
+        for layer in self.layers[: self.read]:
             x = layer(x)
         return self.close(x)
 
@@ -63,7 +65,8 @@ class ViT(nn.Module):
 
     def close(self, states: Tensor) -> Tensor:
         """The features of the last layer's states."""
-        return self.norm(states) if self.closes else states
+        states = self.norm(states) if self.closes else states
+        return states[:, 1:] if self.spec.patch_features else states
 
     def pooled(self, pixels: Tensor) -> Tensor:
         """The normalised class token `(batch, width)`, or the mean over the patches where there is none."""

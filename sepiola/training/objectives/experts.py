@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
 from sepiola.nn.feedforward import MixtureOfExperts
-from sepiola.specs.model import FeedForwardSpec
+from sepiola.specs.bricks import FeedForwardSpec
 
 RouterLogits = dict[str, list[Tensor]]
 

@@ -1,4 +1,4 @@
-"""A model that sees: vision encoder, bridge and language model as one module.
+"""A model whose text has seen the images once it is read: vision encoder, gated fusion and encoder-decoder.
 
 Images arrive as pixels, which the vision encoder turns into features, or as features computed before (a frozen
 encoder's output is a column of the dataset). A question without an image has zero features, as in Multimodal-CoT.
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from sepiola.errors import DataError
 from sepiola.models.bridges.fusion import GatedFusion
+from sepiola.models.seeing import SeeingModel
 from sepiola.models.transformer import DecodingState, EncoderDecoder
 
 
-class FusedModel(nn.Module):
+class FusedModel(SeeingModel):
     """An encoder-decoder whose encoder states are fused with image features.
 
     `images` is pixels `(batch, 3, height, width)`, pixels of several images `(batch, images, 3, height, width)`, or
@@ -22,19 +23,10 @@ class FusedModel(nn.Module):
     image, the segment it belongs to (0: none); with features it is `(batch, patches)`.
     """
 
+    placed = False
+
     def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: nn.Module | None = None) -> None:
-        super().__init__()
-        self.language = language
-        self.bridge = bridge
-        self.vision = vision
-
-    @property
-    def spec(self) -> object:
-        return self.language.spec
-
-    @property
-    def head(self) -> nn.Module:
-        return self.language.head
+        super().__init__(language, bridge, vision)
 
     def forward(
         self,
@@ -55,7 +47,8 @@ class FusedModel(nn.Module):
             target_mask=target_mask,
             image_mask=image_mask,
         )
-        return self.language.head(states)
+        logits: Tensor = self.head(states)
+        return logits
 
     def states(
         self,
@@ -69,7 +62,8 @@ class FusedModel(nn.Module):
     ) -> Tensor:
         """The decoder's final states `(batch, target tokens, width)`."""
         memory = self.encode(source, images=images, attention_mask=attention_mask, image_mask=image_mask)
-        return self.language.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
+        decoded: Tensor = self.language.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
+        return decoded
 
     def encode(
         self,
@@ -81,10 +75,11 @@ class FusedModel(nn.Module):
     ) -> Tensor:
         """Encoder states `(batch, source tokens, width)` that have seen the images."""
         states = self.language.encode(source, attention_mask=attention_mask)
-        features, mask = self.features(images, states, image_mask)
-        return self.bridge(states, features, attention_mask, mask)
+        features, mask = self._features(images, states, image_mask)
+        fused: Tensor = self.bridge(states, features, attention_mask, mask)
+        return fused
 
-    def features(self, images: Tensor | None, like: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _features(self, images: Tensor | None, like: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Features `(batch, patches, image_width)` of pixels or features, and the mask spread over patches.
 
         Without images one zero patch does: attention over equal patches does not depend on their number.
@@ -130,8 +125,5 @@ class FusedModel(nn.Module):
     ) -> DecodingState:
         """Encodes source and images once; the state then decodes up to `capacity` tokens."""
         memory = self.encode(source, images=images, attention_mask=attention_mask, image_mask=image_mask)
-        return self.language.begin_from(memory, capacity, attention_mask)
-
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """States `(batch, new, width)` of new decoder tokens `(batch, new)`."""
-        return self.language.extend(tokens, state)
+        state: DecodingState = self.language.begin_from(memory, capacity, attention_mask)
+        return state

@@ -1,0 +1,111 @@
+"""LLaVA-1.5 in the Hub's layout (llava-hf/llava-1.5-*): CLIP, a projection of two layers, LLaMA and its heirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints import parts
+from sepiola.checkpoints.config import activation_from, activation_to
+from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.errors import CheckpointError
+from sepiola.specs.bridge import ProjectionSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import ViTSpec
+
+WHOLE = True
+"""The checkpoint holds the eye too."""
+
+# Part, and how its names begin in files of transformers before 5 and since.
+_PREFIXES = (
+    ("language", "language_model.lm_head.", "lm_head."),
+    ("language", "language_model.model.", "model."),
+    ("language", "model.language_model.", "model."),
+    ("language", "lm_head.", "lm_head."),
+    ("vision", "vision_tower.", ""),
+    ("vision", "model.vision_tower.", ""),
+    ("bridge", "multi_modal_projector.linear_1.", "layers.0."),
+    ("bridge", "multi_modal_projector.linear_2.", "layers.1."),
+    ("bridge", "model.multi_modal_projector.linear_1.", "layers.0."),
+    ("bridge", "model.multi_modal_projector.linear_2.", "layers.1."),
+)
+_CLIP = {"image_size": 336, "patch_size": 14, "hidden_size": 1024, "intermediate_size": 4096}
+_CLIP |= {"num_hidden_layers": 24, "num_attention_heads": 16}
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint. Raises CheckpointError for several feature layers."""
+    layer, which = config.get("vision_feature_layer", -2), config.get("vision_feature_select_strategy", "default")
+    if not isinstance(layer, int):
+        raise CheckpointError(f"config.json: vision_feature_layer {layer}; one layer is supported")
+    seen = {"model_type": "clip_vision_model", **config["vision_config"]}
+    vision = parts.vision_spec({**(_CLIP if seen["model_type"] == "clip_vision_model" else {}), **seen}, preprocessor)
+    text = {"pad_token_id": config.get("pad_token_id"), **config["text_config"]}
+    language = parts.language_spec(text, renamed(state, lambda name: (_part_of(name) or ("", name))[1]))
+    if not isinstance(vision, ViTSpec):
+        raise CheckpointError(f"config.json: LLaVA's eye is a ViT, got '{vision.kind}'")
+    layer = layer if layer < 0 else layer - vision.layers - 1
+    return ModelSpec(
+        name="llava",
+        family="llava",
+        vision=vision.model_copy(update={"feature_layer": layer, "patch_features": which == "default"}),
+        bridge=ProjectionSpec(
+            kind="projection",
+            token=config.get("image_token_index", config.get("image_token_id", 32000)),
+            layers=2,
+            activation=activation_from(config.get("projector_hidden_act", "gelu")),  # type: ignore[arg-type]
+            bias=config.get("multimodal_projector_bias", True),
+        ),
+        language=language,
+    )
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    vision, bridge, language = spec.vision, spec.bridge, spec.language
+    if not isinstance(vision, ViTSpec) or not isinstance(bridge, ProjectionSpec) or language is None:
+        raise CheckpointError("LLaVA's layout holds a ViT, a projection and a decoder")
+    if bridge.layers != 2 or bridge.shuffle != 1:
+        raise CheckpointError("LLaVA's projection has two layers and no shuffle")
+    eye = vision.model_copy(update={"feature_layer": -1, "patch_features": False})
+    return {
+        "architectures": ["LlavaForConditionalGeneration"],
+        "model_type": "llava",
+        "image_token_index": bridge.token,
+        "image_seq_length": (vision.pixels.size // vision.patch) ** 2 + (not vision.patch_features),
+        "projector_hidden_act": activation_to(bridge.activation),
+        "multimodal_projector_bias": bridge.bias,
+        "vision_feature_layer": vision.feature_layer,
+        "vision_feature_select_strategy": "default" if vision.patch_features else "full",
+        "pad_token_id": language.tokens.pad,
+        "tie_word_embeddings": language.tied,
+        "text_config": parts.text_config(language),
+        "vision_config": parts.vision_config(eye),
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+    """Our state dict from a Hub one."""
+    return parts.to_ours(state, spec, _part_of)
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours, with the names of the files on the Hub."""
+    own = parts.to_hub(state, spec)
+    linear = {"layers.0": "linear_1", "layers.1": "linear_2"}
+    return {
+        **{f"language_model.{name}": value for name, value in own["language"].items()},
+        **{f"vision_tower.{name}": value for name, value in own["vision"].items()},
+        **{f"multi_modal_projector.{linear[n[:8]]}{n[8:]}": value for n, value in own["bridge"].items()},
+    }
+
+
+def _part_of(name: str) -> tuple[str, str] | None:
+    for part, hub, ours in _PREFIXES:
+        if name.startswith(hub):
+            return part, ours + name.removeprefix(hub)
+    return "bridge", name

@@ -1,0 +1,54 @@
+"""What all models that see have in common: a vision encoder, a bridge and a language model as one module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sepiola.errors import DataError
+from sepiola.models.transformer import DecodingState
+
+
+class SeeingModel(nn.Module):
+    """The parts by name. Where images are `placed`, placeholders in the text say where each stands, and `images` are
+    those of the whole batch in the order in which they are read: pixels `(images, 3, height, width)` or features
+    `(images, patches, width)`.
+    """
+
+    placed = True
+
+    def __init__(self, language: Any, bridge: Any, vision: Any = None) -> None:
+        super().__init__()
+        self.language = language
+        self.bridge = bridge
+        self.vision = vision
+
+    @property
+    def spec(self) -> Any:
+        return self.language.spec
+
+    @property
+    def head(self) -> nn.Module:
+        head: nn.Module = self.language.head
+        return head
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
+        states: Tensor = self.language.extend(tokens, state)
+        return states
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features `(images, patches, width)` of placed images: the eye's of pixels, or those that are given.
+
+        Raises DataError for features that are not the eye's.
+        """
+        if images.dim() == 4:
+            looked: Tensor = self.vision(images)
+            return looked
+        if images.shape[1:] != (self.vision.patches, self.vision.width):
+            raise DataError(
+                f"image features are {tuple(images.shape[1:])}; this model's eye gives "
+                f"({self.vision.patches}, {self.vision.width}) for each image"
+            )
+        return images.to(next(self.bridge.parameters()).dtype)

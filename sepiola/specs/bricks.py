@@ -1,0 +1,95 @@
+"""Specs of the bricks that language models, eyes and bridges are built of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from sepiola.specs.base import Spec
+
+Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu"]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class AttentionSpec(Spec):
+    """Attention heads. `kv_heads` below `heads` is grouped-query, 1 is multi-query attention.
+
+    `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1). `qk_norm` normalises each head's
+    queries and keys by their root mean square (Qwen3, Gemma 3). With a `window`, a token sees that many of the last
+    tokens, its own included, in all layers but every `full_every`-th (2 in GPT-3, 6 in Gemma 3).
+    """
+
+    heads: PositiveInt
+    kv_heads: PositiveInt | None = None
+    head_width: PositiveInt | None = None
+    bias: bool = False
+    output_bias: bool | None = None
+    scale: PositiveFloat | None = None
+    qk_norm: bool = False
+    window: PositiveInt | None = None
+    full_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _grouped(self) -> AttentionSpec:
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        if self.full_every is not None and self.window is None:
+            raise ValueError("full_every says which layers have no window; give 'window'")
+        return self
+
+    def of_layer(self, layer: int) -> AttentionSpec:
+        """The attention of layer `layer`, counted from 0: this one, or the same without its window."""
+        full = self.full_every is not None and (layer + 1) % self.full_every == 0
+        return self.model_copy(update={"window": None, "full_every": None}) if full else self
+
+
+class FeedForwardSpec(Spec):
+    """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`.
+
+    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral). In
+    training, `balance_loss` times the load-balancing loss and `router_z_loss` times the router z-loss join the loss.
+    """
+
+    width: PositiveInt
+    activation: Activation = "gelu"
+    gated: bool = False
+    bias: bool = False
+    experts: PositiveInt | None = None
+    chosen: PositiveInt = 2
+    balance_loss: NonNegativeFloat = 0.0
+    router_z_loss: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _experts(self) -> FeedForwardSpec:
+        if self.experts is not None and (not self.gated or self.bias or self.chosen > self.experts):
+            raise ValueError(
+                f"experts ({self.experts}) are gated, have no bias, and are at least 'chosen' ({self.chosen})"
+            )
+        if self.experts is None and (self.balance_loss or self.router_z_loss):
+            raise ValueError("balance_loss and router_z_loss are for a router; give 'experts'")
+        return self
+
+
+class NormSpec(Spec):
+    """Normalisation and where it stands: before each sublayer (`pre`) or after its residual sum (`post`).
+
+    `parallel`: attention and feed-forward read one norm and are added together (PaLM). `sandwich`: before and after
+    each sublayer (Gemma 3). `bias: false` leaves LayerNorm without its bias; `zero_centred` weights of RMSNorm are held
+    as their difference from one (Gemma).
+    """
+
+    kind: Literal["layer", "rms"] = "layer"
+    place: Literal["pre", "post", "parallel", "sandwich"] = "pre"
+    eps: PositiveFloat = 1e-5
+    bias: bool = True
+    zero_centred: bool = False
+
+
+def head_width(width: int, attention: AttentionSpec) -> int:
+    return attention.head_width or width // attention.heads
+
+
+def check_heads(width: int, attention: AttentionSpec) -> None:
+    if attention.head_width is None and width % attention.heads:
+        raise ValueError(f"width ({width}) must be a multiple of attention.heads ({attention.heads})")

@@ -1,0 +1,40 @@
+"""Specs of bridges: the ways in which a language model gets to see."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from sepiola.specs.base import Spec
+from sepiola.specs.bricks import Activation
+
+
+class GatedFusionSpec(Spec):
+    """Gated fusion after the text encoder (Multimodal-CoT, arXiv 2302.00923).
+
+    `image_width` states the width of the features when there is no `vision` to tell it.
+    """
+
+    kind: Literal["gated-fusion"]
+    image_width: PositiveInt | None = None
+
+
+class ProjectionSpec(Spec):
+    """Each patch becomes one token of the language model: a linear layer (MiniGPT-4), or two with an activation between
+    them (LLaVA, arXiv 2310.03744).
+
+    `shuffle` first lays each square of so many patches a side into one (pixel shuffle: Idefics3, SmolVLM). `token` is
+    the placeholder's id in the vocabulary: a prompt holds it once for each token of the image. A recipe that trains its
+    own tokenizer leaves it out.
+    """
+
+    kind: Literal["projection"]
+    token: NonNegativeInt | None = None
+    layers: Literal[1, 2] = 1
+    activation: Activation = "gelu"
+    bias: bool = True
+    shuffle: PositiveInt = 1
+
+
+BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec, Field(discriminator="kind")]

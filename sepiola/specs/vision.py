@@ -1,0 +1,125 @@
+"""Specs of vision encoders, and of how a picture becomes pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from sepiola.specs.base import Spec
+from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads
+
+
+class PixelSpec(Spec):
+    """How a picture becomes pixels: resized to `size`, rescaled to 0…1, normalised by channel.
+
+    `squash` resizes both sides to `size`; `crop` resizes the shorter side to `resize` (or `size`) and crops the centre;
+    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR).
+    """
+
+    size: PositiveInt
+    mode: Literal["squash", "crop", "fit"] = "squash"
+    resize: PositiveInt | None = None
+    longest: PositiveInt | None = None
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+
+    @model_validator(mode="after")
+    def _modes(self) -> PixelSpec:
+        if self.resize is not None and (self.mode != "crop" or self.resize < self.size):
+            raise ValueError(f"'resize' is for mode 'crop' and at least 'size' ({self.size}); got {self.resize}")
+        if (self.longest is not None) != (self.mode == "fit") or (self.longest or self.size) < self.size:
+            raise ValueError(f"mode 'fit', and no other, needs 'longest', at least 'size' ({self.size})")
+        return self
+
+
+class ViTSpec(Spec):
+    """Vision Transformer (arXiv 2010.11929); CLIP's (arXiv 2103.00020) adds `input_norm` and quick GELU.
+
+    Features are all states of the last layer, the class token first when there is one. `final_norm` closes
+    the stack (plain ViT); CLIP's features are the last layer's states without it. `feature_layer` counts layers from
+    the end, -1 being the last (LLaVA reads -2), and `patch_features` leaves out the class token.
+    """
+
+    kind: Literal["vit"]
+    pixels: PixelSpec
+    patch: PositiveInt
+    width: PositiveInt
+    layers: PositiveInt
+    attention: AttentionSpec
+    feed_forward: FeedForwardSpec
+    norm: NormSpec = NormSpec(eps=1e-12)
+    class_token: bool = True
+    patch_bias: bool = True
+    input_norm: bool = False
+    final_norm: bool = True
+    feature_layer: int = Field(default=-1, le=-1)
+    patch_features: bool = False
+    dropout: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _shapes(self) -> ViTSpec:
+        check_heads(self.width, self.attention)
+        if self.pixels.size % self.patch:
+            raise ValueError(f"pixels.size ({self.pixels.size}) must be a multiple of patch ({self.patch})")
+        if -self.feature_layer > self.layers + 1:
+            raise ValueError(f"feature_layer {self.feature_layer}: there are {self.layers} layers and their input")
+        if self.patch_features and not self.class_token:
+            raise ValueError("patch_features leaves out the class token, and there is none")
+        if self.feed_forward.balance_loss or self.feed_forward.router_z_loss:
+            raise ValueError("feed_forward.balance_loss and router_z_loss are for a language model's experts")
+        return self
+
+
+class BackboneSpec(Spec):
+    """The convolutions of a ResNet: a stem, then stages of residual blocks, each at half its predecessor's size.
+
+    `frozen_norm` fixes the batch normalisation's statistics and affine values, as a backbone's in DETR.
+    """
+
+    stem_width: PositiveInt = 64
+    widths: tuple[PositiveInt, ...] = (256, 512, 1024, 2048)
+    depths: tuple[PositiveInt, ...] = (3, 4, 6, 3)
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    frozen_norm: bool = False
+
+    @model_validator(mode="after")
+    def _stages(self) -> BackboneSpec:
+        if not self.widths or len(self.widths) != len(self.depths):
+            raise ValueError(f"widths ({len(self.widths)} stages) and depths ({len(self.depths)}) must be as many")
+        if self.block == "bottleneck" and any(width % 4 for width in self.widths):
+            raise ValueError(f"widths of bottleneck blocks must be multiples of 4, got {list(self.widths)}")
+        return self
+
+
+class ResNetSpec(BackboneSpec):
+    """ResNet (arXiv 1512.03385), v1.5 strides. Features are the last stage's map, `(rows × columns, width)`."""
+
+    kind: Literal["resnet"]
+    pixels: PixelSpec
+
+
+class DETRSpec(Spec):
+    """DETR (arXiv 2005.12872): ResNet, encoder, decoder. Features are the last decoder states, `(queries, width)`."""
+
+    kind: Literal["detr"]
+    pixels: PixelSpec
+    backbone: BackboneSpec = BackboneSpec(frozen_norm=True)
+    width: PositiveInt = 256
+    layers: PositiveInt = 6
+    encoder_layers: PositiveInt = 6
+    heads: PositiveInt = 8
+    feed_forward: PositiveInt = 2048
+    queries: PositiveInt = 100
+
+    @model_validator(mode="after")
+    def _shapes(self) -> DETRSpec:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.width % 4:
+            raise ValueError(f"width ({self.width}) must be a multiple of 4: sines and cosines of rows and columns")
+        return self
+
+
+VisionSpec = Annotated[ViTSpec | ResNetSpec | DETRSpec, Field(discriminator="kind")]

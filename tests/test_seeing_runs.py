@@ -1,0 +1,151 @@
+"""Recipes of models that read images as tokens, run whole on Tidepool: eye frozen or learning, asked, packed, blind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import sepiola
+from sepiola.checkpoints.store import read_tensors
+from sepiola.data.batching import Collator, Sample
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.data.readers import read
+from sepiola.errors import DataError
+from sepiola.models.build import build
+from sepiola.runs import Run
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec, SpecialTokens
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.text.encoding import IMAGE, encode
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.objectives.language_modelling import language_modelling
+
+DATA = {"reader": "tidepool", "count": 40, "options": {"size": 64, "families": ["objects", "counting"]}}
+COMMON = {"batch": 8, "learning_rate": 1e-3, "source_tokens": 120, "target_tokens": 48, "precision": "float32"}
+RECIPE: dict[str, Any] = {
+    "name": "prefixed",
+    "model": {
+        "language": {
+            "kind": "decoder",
+            "vocabulary": 400,
+            "width": 32,
+            "layers": 1,
+            "attention": {"heads": 2},
+            "feed_forward": {"width": 48},
+            "positions": {"kind": "rotary"},
+        },
+        "vision": {
+            "kind": "vit",
+            "pixels": {"size": 64},
+            "patch": 16,
+            "width": 16,
+            "layers": 1,
+            "attention": {"heads": 2, "bias": True},
+            "feed_forward": {"width": 16, "bias": True},
+            "class_token": False,
+        },
+        "bridge": {"kind": "projection", "shuffle": 2, "layers": 2},
+    },
+    "tokenizer": {"vocabulary": 400},
+    "stages": [
+        {"name": "align", "data": DATA, "format": "QCM-A", "learn": ["bridge"], "steps": 3, **COMMON},
+        {"name": "tune", "start": "align", "data": DATA, "format": "QCM-LEA", "steps": 3, **COMMON},
+    ],
+    "strategy": {"kind": "one-stage", "answer": "tune"},
+    "evaluation": [{**DATA, "split": "test", "count": 6}],
+}
+QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
+
+
+def run(folder: Path, *changes: str) -> Path:
+    Run(RecipeSpec.parse(override(RECIPE, changes)), folder, console=QUIET).go()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("runs") / "prefixed")
+
+
+def test_the_bridge_learns_alone_and_then_all(finished: Path) -> None:
+    align, tune = (next((finished / "stages").glob(f"{name}-*")) / "checkpoint" for name in ("align", "tune"))
+    before, after = (read_tensors(folder / "model.safetensors") for folder in (align, tune))
+    fresh = sepiola.build(sepiola.load(align).spec).state_dict()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], fresh[name])}
+    assert moved == {"bridge"}
+    assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} >= {
+        "vision",
+        "language",
+    }
+
+
+def test_it_is_asked_about_any_pictures(finished: Path) -> None:
+    model = sepiola.load(finished)
+    assert model.spec.bridge.token == model.tokenizer.id_of(IMAGE)
+    example = read("tidepool", Path(), "test", count=1, size=64, families=["objects"])[0]
+    question = example.question
+    assert question is not None
+    one = model.ask(question.text, image=example.images[0], choices=question.choices)
+    assert one.answer in question.choices and one.probabilities is not None
+    again = model.ask(question.text, image=example.images[0].open(), choices=question.choices)
+    assert again.probabilities == pytest.approx(one.probabilities)
+    two = model.ask(question.text, image=[example.images[0]] * 2, choices=question.choices)
+    none = model.ask(question.text, choices=question.choices)
+    assert two.probabilities != one.probabilities != none.probabilities
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["stages.0.packed=true", "stages.1.packed=true"], ["eyes=false"], ["model.language.kind=encoder-decoder"]],
+)
+def test_packed_blind_and_over_an_encoder(changes: list[str], tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", *changes, "stages.0.steps=1", "stages.1.steps=1")
+    assert sepiola.load(folder).ask("What?", choices=["a", "b"]).answer in ("a", "b")
+
+
+def test_text_and_images_stand_in_their_order() -> None:
+    tokenizer = Tokenizer.train(["one two three 一二三"], 300, extra=[IMAGE])
+    token = tokenizer.id_of(IMAGE)
+    assert token is not None
+    image = ImageRef(data=b"")
+    messages = (
+        Message("user", ("one ", image, "two", image)),
+        Message("assistant", ("一",)),
+        Message("user", (IMAGE,)),
+    )
+    (sample,) = encode(
+        [Example("e", messages, "三")],
+        tokenizer,
+        SpecialTokens(),
+        close=False,
+        stand_in=lambda _: (token,) * 3,
+        placeholder=token,
+    )
+    one, two, rest = (tokenizer.encode_batch([text], plain=True)[0] for text in ("one ", "two", f"\n一\n{IMAGE}"))
+    assert list(sample.source) == [*one, *[token] * 3, *two, *[token] * 3, *rest], "a name that is written is text"
+    assert token not in rest
+    cut = sample.cut(len(one) + 8, 9)
+    assert list(cut.source).count(token) == 6 and len(cut.source) == len(one) + 8
+    with pytest.raises(DataError, match="its images take 6 tokens; source_tokens is 5"):
+        sample.cut(5, 9)
+
+
+def test_packed_rows_lose_what_their_samples_lose_alone() -> None:
+    """Two samples with an image each, in one row and apart."""
+    raw = {**RECIPE["model"], "bridge": {**RECIPE["model"]["bridge"], "token": 9}}
+    model: Any = build(ModelSpec.parse(raw))
+    samples = [Sample("a", [4, 9, 9, 9, 9, 5], [6, 1], (ImageRef(data=b"a"),), 9)]
+    samples += [Sample("b", [9, 9, 9, 9, 7, 8, 7], [5, 1], (ImageRef(data=b"b"),), 9)]
+    pictures = {b"a": torch.randn(3, 64, 64), b"b": torch.randn(3, 64, 64)}
+    arguments: dict[str, Any] = {"kind": "decoder", "patches": 16, "pixels": lambda image: pictures[image.encoded]}
+    packed = Collator(SpecialTokens(), packed=True, **arguments)(samples)
+    assert packed.target.shape[0] == 1
+    apart = [Collator(SpecialTokens(), **arguments)([sample]) for sample in samples]
+    together = language_modelling(model, packed).loss_sum
+    torch.testing.assert_close(together, sum(language_modelling(model, batch).loss_sum for batch in apart))
