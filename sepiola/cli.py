@@ -78,7 +78,9 @@ def train(
     runs: Runs = Path("runs"),
 ) -> None:
     """Train a recipe: its stages, then its evaluation. The run lands in runs/NAME/."""
-    from sepiola.compare import compare, comparison_table
+    from sepiola.compare import compare as run_comparison
+    from sepiola.compare import comparison_table
+    from sepiola.costs import costs_table
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.explain import explain, print_explanation
     from sepiola.runs import Run
@@ -92,8 +94,8 @@ def train(
         return
     folder = runs / spec.name
     if isinstance(spec, ComparisonSpec):
-        report = compare(spec, folder, console=console, device=device, resume=resume)
-        tables = [comparison_table(report)]
+        report = run_comparison(spec, folder, console=console, device=device, resume=resume)
+        tables = [comparison_table(report), costs_table(report["rows"])]
     else:
         report = Run(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))
@@ -103,6 +105,29 @@ def train(
     for table in tables:
         console.print(table)
     console.print(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def compare(
+    recipe: Annotated[
+        str, typer.Argument(help="A comparison: a shipped one's name (compare/bridges …) or a YAML file.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and explain it; train nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a comparison that was stopped.")] = False,
+    assignments: Set = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train one recipe under several arms and seeds: what each reaches, and what it costs, in one table.
+
+    The runs land in runs/NAME/, one folder an arm and seed.
+    """
+    from sepiola.training.recipes import ComparisonSpec, read_recipe
+
+    if not isinstance(read_recipe(recipe, assignments or []), ComparisonSpec):
+        raise SepiolaError(f"{recipe} has no arms to compare; train it: sepiola train {recipe}")
+    train(recipe, dry_run, resume, assignments, as_json, device, runs)
 
 
 @app.command()

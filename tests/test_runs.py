@@ -198,6 +198,9 @@ def test_arms_share_their_common_stages(tmp_path: Path) -> None:
     stages = [p.name.rsplit("-", 1)[0] for p in (tmp_path / "c" / "stages").iterdir() if p.is_dir()]
     assert sorted(stages) == ["answer"] * 4 + ["eye"] * 2 + ["rationale"] * 2
     assert [row["name"] for row in report["rows"][:2]] == ["two-stage", "direct"]
+    for row in report["rows"][:2]:
+        assert row["image_tokens"] == 0 and row["first_token_ms"] > 0 and row["training_seconds"] > 0
+        assert row["learned_parameters"] > row["bridge_parameters"] > 0
     assert len(report["rows"][0]["accuracies"]) == 2
     assert sepiola.load(tmp_path / "c").answering is not None
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.curves import read_metrics, stage_curves
-from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.plots import interval_bars, price
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.reasoning.answer import Answer
@@ -139,12 +140,24 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         bars=interval_bars(
             [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
         ),
+        prices=_prices(rows),
         scaling=scaling_plot(report["scaling"]) if report.get("scaling") else "",
         tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
         recipe=recipe if isinstance(recipe, str) or not recipe else write_yaml(recipe),
     )
+
+
+def _prices(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Accuracy over each cost that rows of a comparison have."""
+    named = {"first_token_ms": "ms to the first token", "bridge_parameters": "parameters of the bridge"}
+    found = []
+    for column, name in named.items():
+        points = [(str(r["name"]), float(r[column]), r["accuracy"]) for r in rows if r.get(column) is not None]
+        if len(points) > 1:
+            found.append(price(points, name))
+    return found
 
 
 def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
