@@ -98,6 +98,12 @@ class Tokenizer:
         found: int | None = self.backend.token_to_id(token)
         return found
 
+    def with_token(self, name: str) -> Tokenizer:
+        """This tokenizer, with a special token of that name after its own unless it has one."""
+        if self.id_of(name) is None:
+            self.backend.add_special_tokens([name])
+        return self
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, no special tokens added."""
         return self.backend.encode(text, add_special_tokens=False).ids
