@@ -29,7 +29,7 @@ from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
-from sepiola.models.vision.pixels import to_pixels
+from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.by_head import ByHead
 from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
@@ -202,16 +202,17 @@ class Model:
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size.
 
-        Where the text places them, features `(images, patches, width)`.
+        Where the text places them, features `(tiles, patches, width)`.
         """
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
         vision: Any = self.network.vision
         weight = next(vision.parameters())
         with torch.inference_mode():
-            pixels = (to_pixels(i.open(), self.spec.vision.pixels).to(weight.device, weight.dtype) for i in images)
-            seen = [vision(p[None])[0] for p in pixels]
-            return torch.stack(seen) if getattr(self.network, "placed", False) else torch.cat(seen)
+            tiles = (t.to(weight.device, weight.dtype) for t in to_tiles(images, self.spec.vision.pixels))
+            seen = [vision(some) for picture in tiles for some in picture.split(TOGETHER)]
+            placed = getattr(self.network, "placed", False)
+            return torch.cat(seen if placed else [features.flatten(0, 1) for features in seen])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""
