@@ -57,12 +57,12 @@ def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, stand_in: St
     rows = []
     for example, row in zip(examples, parts, strict=True):
         runs = iter(stand_in(example.images)) if example.images else iter(())
-        pieces = (_ids(next(runs), tokenizer) if isinstance(part, ImageRef) else next(encoded) for part in row)
+        pieces = (ids_of(next(runs), tokenizer) if isinstance(part, ImageRef) else next(encoded) for part in row)
         rows.append([token for piece in pieces for token in piece])
     return rows
 
 
-def _ids(run: Sequence[int | str], tokenizer: Tokenizer) -> list[int]:
+def ids_of(run: Sequence[int | str], tokenizer: Tokenizer) -> list[int]:
     """The ids of a run that stands for an image."""
     return [token for part in run for token in (tokenizer.encode(part) if isinstance(part, str) else (part,))]
 
