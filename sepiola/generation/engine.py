@@ -187,8 +187,8 @@ class Engine:
             return {}
         if self.placed:
             sizes = [p.sizes for p in prompts if p.sizes is not None]
-            images = {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
-            return {**images, "image_sizes": torch.cat(sizes)} if sizes else images
+            placed = {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
+            return {**placed, "image_sizes": torch.cat(sizes)} if sizes else placed
         most = max(len(i) for i in given if i is not None)
         stacked = torch.zeros(len(given), most, *first.shape[1:], dtype=self.dtype, device=self.device)
         mask = torch.zeros(len(given), most, dtype=torch.long, device=self.device)

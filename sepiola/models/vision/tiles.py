@@ -206,7 +206,7 @@ class AnyRes(Tiling):
         """The picture in the middle of a square of the mean colour."""
         side = max(image.size)
         background = tuple(int(value * 255) for value in self.pixels.mean)
-        square = Image.new("RGB", (side, side), background)  # type: ignore[arg-type]
+        square = Image.new("RGB", (side, side), background)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         return square
 
