@@ -19,7 +19,8 @@ from measure import alternate, matmul_rate, parser, peak_memory_gb, ratio, repor
 from mm_cot import PATCHES, WIDTH, ReferenceModel, both, padded, questions, samples_of, tokenizer_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from sepiola.data.batching import BatchSampler, Collator, Sample
+from sepiola.data.batching import Collator, Sample
+from sepiola.data.sampler import BatchSampler
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.memory import keep_pages
 from sepiola.training.objectives.language_modelling import language_modelling

@@ -1,4 +1,4 @@
-"""The command line: `sepiola demo | train | scale | eval | ask | models | data | tokenizer`.
+"""The command line: `sepiola demo | train | scale | eval | ask | chat | models | data | tokenizer`.
 
 A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
 `--json`.
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sepiola.cli_chat import chat
 from sepiola.cli_tokenizer import tokenizer_app
 from sepiola.errors import SepiolaError, SpecError
 
@@ -274,6 +275,9 @@ def ask(
     console.print(f"[bold]{_escape(reply.answer)}[/bold]")
     for option, probability in (probabilities or {}).items():
         console.print(f"  {100 * probability:5.1f}%  {_escape(option)}")
+
+
+app.command()(chat)
 
 
 @app.command()

@@ -6,7 +6,7 @@ name or a spec and draws fresh weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
@@ -29,14 +30,14 @@ from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
-from sepiola.models.vision.pixels import to_pixels
+from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.by_head import ByHead
 from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
-from sepiola.text.chat import CONFIG, ChatTemplate
+from sepiola.text.chat import CONFIG, ChatTemplate, as_message
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 
@@ -95,7 +96,8 @@ class Model:
     def to(self, *arguments: Any, **keywords: Any) -> Model:
         """Moves or casts the network, as `torch.nn.Module.to` does."""
         self.network.to(*arguments, **keywords)
-        self.__dict__.pop("engine", None)
+        for built in ("engine", "_chat"):
+            self.__dict__.pop(built, None)
         return self
 
     @cached_property
@@ -159,6 +161,25 @@ class Model:
         text = choices[answer.choice] if answer.choice is not None else answer.output
         return Reply(text, answer.rationale, answer.probabilities, answer.choice, tuple(choices))
 
+    def chat(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        max_tokens: int = 512,
+        sampling: Sampling | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> ChatReply:
+        """The assistant's next turn in a conversation of several turns, with pictures in any of them.
+
+        Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `on_text` is given the
+        text piece by piece as it is written. Raises DataError when pictures and their places do not match.
+        """
+        return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling, on_text)
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat(self.engine, self._reader(), self.template, self._sight())
+
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy."""
         return self.strategy().answer(examples, **keywords)
@@ -183,8 +204,11 @@ class Model:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
         tokenizer = self._reader()
         how = how or self.answering or AnsweringSpec()
-        look = (self._look or self.look) if how.eyes and isinstance(self.network, SeeingModel) else None
+        look = self._sight() if how.eyes else None
         return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+
+    def _sight(self) -> Look | None:
+        return (self._look or self.look) if isinstance(self.network, SeeingModel) else None
 
     def completer(self, length: int | None = None) -> Completer:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
@@ -202,16 +226,17 @@ class Model:
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size.
 
-        Where the text places them, features `(images, patches, width)`.
+        Where the text places them, features `(tiles, patches, width)`.
         """
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
         vision: Any = self.network.vision
         weight = next(vision.parameters())
         with torch.inference_mode():
-            pixels = (to_pixels(i.open(), self.spec.vision.pixels).to(weight.device, weight.dtype) for i in images)
-            seen = [vision(p[None])[0] for p in pixels]
-            return torch.stack(seen) if getattr(self.network, "placed", False) else torch.cat(seen)
+            tiles = (t.to(weight.device, weight.dtype) for t in to_tiles(images, self.spec.vision.pixels))
+            seen = [vision(some) for picture in tiles for some in picture.split(TOGETHER)]
+            placed = getattr(self.network, "placed", False)
+            return torch.cat(seen if placed else [features.flatten(0, 1) for features in seen])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""

@@ -7,19 +7,17 @@ done is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import nn
 
 from sepiola.checkpoints import store
-from sepiola.data.batching import FeatureRows, Row, Sample
+from sepiola.data.batching import FeatureRows, Pixels, Row, Sample
 from sepiola.data.example import Example
-from sepiola.data.image import ImageRef
 from sepiola.data.readers import DataCache
 from sepiola.errors import SpecError, TrainingError
 from sepiola.facade import Model, load
@@ -27,6 +25,7 @@ from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.vision.pixels import to_pixels
+from sepiola.models.vision.tiles import to_tiles
 from sepiola.recipe_text import RecipeText, digest
 from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
@@ -258,16 +257,16 @@ class Run(RecipeText):
         network: Any = outline(self.spec)
         return int(network.vision.patches)
 
-    def _sight(
-        self, stage: StageSpec, network: nn.Module
-    ) -> tuple[FeatureRows | None, Callable[[ImageRef], torch.Tensor] | None]:
+    def _sight(self, stage: StageSpec, network: nn.Module) -> tuple[FeatureRows | None, Pixels | None]:
         """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or none."""
         if not self.recipe.eyes or not isinstance(network, SeeingModel) or network.vision is None:
             return None, None
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             pixels = self.spec.vision.pixels
-            return None, lambda image: to_pixels(image.open(), pixels)
+            if network.placed:
+                return None, lambda images: to_tiles(images, pixels)
+            return None, lambda images: [to_pixels(image.open(), pixels) for image in images]
         return self._eye(network).rows, None
 
     def _eye(self, network: nn.Module) -> EyeFeatures:

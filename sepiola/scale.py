@@ -20,7 +20,8 @@ from rich.console import Console
 from torch import nn
 
 from sepiola.checkpoints import store
-from sepiola.data.batching import BatchSampler, Row, Sample
+from sepiola.data.batching import Row, Sample
+from sepiola.data.sampler import BatchSampler
 from sepiola.errors import SpecError, TrainingError
 from sepiola.evaluation.curves import read_metrics
 from sepiola.evaluation.plots import standalone

@@ -124,7 +124,7 @@ def test_text_and_images_stand_in_their_order() -> None:
         tokenizer,
         SpecialTokens(),
         close=False,
-        stand_in=lambda _: (token,) * 3,
+        stand_in=lambda images: [(token,) * 3 for _ in images],
         placeholder=token,
     )
     one, two, rest = (tokenizer.encode_batch([text], plain=True)[0] for text in ("one ", "two", f"\n一\n{IMAGE}"))
@@ -143,7 +143,11 @@ def test_packed_rows_lose_what_their_samples_lose_alone() -> None:
     samples = [Sample("a", [4, 9, 9, 9, 9, 5], [6, 1], (ImageRef(data=b"a"),), 9)]
     samples += [Sample("b", [9, 9, 9, 9, 7, 8, 7], [5, 1], (ImageRef(data=b"b"),), 9)]
     pictures = {b"a": torch.randn(3, 64, 64), b"b": torch.randn(3, 64, 64)}
-    arguments: dict[str, Any] = {"kind": "decoder", "patches": 16, "pixels": lambda image: pictures[image.encoded]}
+    arguments: dict[str, Any] = {
+        "kind": "decoder",
+        "patches": 16,
+        "pixels": lambda images: [pictures[i.encoded][None] for i in images],
+    }
     packed = Collator(SpecialTokens(), packed=True, **arguments)(samples)
     assert packed.target.shape[0] == 1
     apart = [Collator(SpecialTokens(), **arguments)([sample]) for sample in samples]

@@ -78,7 +78,7 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
     kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("vision_model."))
     return with_changes(
-        rows_to_ours(kept, _table(vit_of(spec))),
+        rows_to_ours(kept, table(vit_of(spec))),
         {
             "patch_embedding.weight": flat_patches,
             "class_token": lambda token: token.reshape(1, 1, -1),
@@ -91,15 +91,16 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
     vision = vit_of(spec)
     flat = {**state, "class_token": state["class_token"].flatten(), "positions": state["positions"][0]}
-    named = rows_to_hub(square_patches(flat, vision), _table(vision))
+    named = rows_to_hub(square_patches(flat, vision), table(vision))
     return {f"vision_model.{name}": value for name, value in named.items()}
 
 
-def _table(vision: ViTSpec) -> list[Row]:
+def table(vision: ViTSpec) -> list[Row]:
+    """The names of a tower of CLIP's kind, SigLIP's too; what one of them lacks matches nothing."""
     rows = [
         Row("class_token", ("embeddings.class_embedding",)),
         Row("positions", ("embeddings.position_embedding.weight",)),
-        Row("patch_embedding.weight", ("embeddings.patch_embedding.weight",)),
+        *pair("patch_embedding", "embeddings.patch_embedding"),
         *pair("input_norm", "pre_layrnorm"),
         *pair("norm", "post_layernorm"),
     ]

@@ -21,7 +21,23 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, llava, opt, resnet, t5, tasks, vit
+from sepiola.checkpoints import (
+    bart,
+    bert,
+    clip,
+    detr,
+    gpt,
+    idefics3,
+    llama,
+    llava,
+    llava_onevision,
+    opt,
+    resnet,
+    siglip,
+    t5,
+    tasks,
+    vit,
+)
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -54,9 +70,14 @@ FAMILIES: dict[str, ModuleType] = {
     "detr": detr,
     "resnet": resnet,
     "llava": llava,
+    "llava_onevision": llava_onevision,
+    "idefics3": idefics3,
+    "smolvlm": idefics3,
+    siglip.VISION: siglip,
 }
 _LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 _PICKLED = "pytorch_model.bin"
 _OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes
 _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
@@ -64,6 +85,8 @@ MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
 def _family_of_eye(vision: VisionSpec) -> str:
+    if isinstance(vision, ViTSpec) and not vision.class_token:
+        return siglip.VISION
     return "clip" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
 
 
@@ -120,7 +143,9 @@ def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, 
         state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}
     elif spec.vision is not None:
         preprocessor = preprocessor_from_pixels(spec.vision.pixels)
-        write_text(folder / "preprocessor_config.json", json.dumps(preprocessor, indent=2))
+        write_text(folder / PREPROCESSOR, json.dumps(preprocessor, indent=2))
+    if hasattr(family, "processor_from_spec"):
+        write_text(folder / PROCESSOR, json.dumps(family.processor_from_spec(spec), indent=2))
     _write_weights(folder, family.to_hub(state, spec), max_shard)
     write_text(folder / CONFIG, json.dumps(config, indent=2))
 
@@ -253,8 +278,11 @@ def _family(config: Mapping[str, Any], folder: Path) -> Any:
 
 
 def _preprocessor(folder: Path) -> dict[str, Any] | None:
-    path = folder / "preprocessor_config.json"
-    return _read_json(path) if path.is_file() else None
+    """How pictures are prepared; some checkpoints tell it in the file of their whole processor."""
+    alone, whole = folder / PREPROCESSOR, folder / PROCESSOR
+    if alone.is_file():
+        return _read_json(alone)
+    return _read_json(whole).get("image_processor") if whole.is_file() else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def spec_from_config(
     return ModelSpec(
         name="llava",
         family="llava",
-        vision=vision.model_copy(update={"feature_layer": layer, "patch_features": which == "default"}),
+        vision=vision.model_copy(
+            update={"feature_layer": layer, "patch_features": which == "default", "final_norm": False}
+        ),
         bridge=ProjectionSpec(
             kind="projection",
             token=config.get("image_token_index", config.get("image_token_id", 32000)),
@@ -71,7 +73,11 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         raise CheckpointError("LLaVA's layout holds a ViT, a projection and a decoder")
     if bridge.layers != 2 or bridge.shuffle != 1:
         raise CheckpointError("LLaVA's projection has two layers and no shuffle")
-    eye = vision.model_copy(update={"feature_layer": -1, "patch_features": False})
+    if vision.final_norm and vision.feature_layer == -1:
+        raise CheckpointError("LLaVA's features are a layer's states without the final norm (vision.final_norm: false)")
+    eye = vision.model_copy(
+        update={"feature_layer": -1, "patch_features": False, "final_norm": not vision.input_norm}
+    )  # as the eye's own family has them
     return {
         "architectures": ["LlavaForConditionalGeneration"],
         "model_type": "llava",
@@ -85,6 +91,17 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "tie_word_embeddings": language.tied,
         "text_config": parts.text_config(language),
         "vision_config": parts.vision_config(eye),
+    }
+
+
+def processor_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `processor_config.json` of `transformers`: from it follows how many placeholders an image takes."""
+    assert isinstance(spec.vision, ViTSpec)
+    return {
+        "processor_class": "LlavaProcessor",
+        "patch_size": spec.vision.patch,
+        "num_additional_image_tokens": int(spec.vision.class_token),
+        "vision_feature_select_strategy": "default" if spec.vision.patch_features else "full",
     }
 
 

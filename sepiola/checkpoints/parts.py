@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import clip, llama, opt, t5, vit
+from sepiola.checkpoints import clip, llama, opt, siglip, t5, vit
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
@@ -42,7 +42,7 @@ LANGUAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "opt": (opt, {}),
     "t5": (t5, {}),
 }
-EYES: dict[str, ModuleType] = {"clip_vision_model": clip, "vit": vit}
+EYES: dict[str, ModuleType] = {"clip_vision_model": clip, "vit": vit, siglip.VISION: siglip}
 
 
 def language_spec(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> TransformerSpec:
@@ -127,7 +127,11 @@ def _alone(language: TransformerSpec) -> ModelSpec:
 
 
 def _eye_kind(vision: VisionSpec) -> str:
-    return "clip_vision_model" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
+    if not isinstance(vision, ViTSpec):
+        return vision.kind
+    if not vision.class_token:
+        return siglip.VISION
+    return "clip_vision_model" if vision.input_norm else vision.kind
 
 
 def _known(families: Mapping[str, Any], kind: str, where: str) -> Any:

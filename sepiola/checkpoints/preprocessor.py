@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sepiola.errors import CheckpointError
-from sepiola.specs.vision import PixelSpec
+from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 
 # Pillow's numbers of the filters, which the file stores.
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -20,11 +20,11 @@ def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec)
     """
     if not file:
         return default
-    for key in ("do_resize", "do_rescale"):
+    for key in ("do_resize", "do_rescale", "do_image_splitting"):
         if not file.get(key, True):
             raise CheckpointError(
-                f"preprocessor_config.json: {key} is false; only pictures that are resized and "
-                "rescaled to 0…1 are supported"
+                f"preprocessor_config.json: {key} is false; only pictures that are resized, rescaled to 0…1 and, where "
+                "the model has tiles, cut into them are supported"
             )
     if abs(file.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6:
         raise CheckpointError(f"preprocessor_config.json: rescale_factor {file['rescale_factor']}; expected 1/255")
@@ -40,6 +40,9 @@ def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec)
 
 def _geometry(file: Mapping[str, Any], default: PixelSpec) -> dict[str, Any]:
     size = file.get("size")
+    if "max_image_size" in file:
+        tiles = {"kind": "grid", "longest": (size or {}).get("longest_edge", 4 * 364)}
+        return {"mode": "squash", "size": file["max_image_size"]["longest_edge"], "tiles": tiles}
     if size is None:
         return {key: getattr(default, key) for key in ("size", "mode", "resize", "longest")}
     if isinstance(size, int):
@@ -74,8 +77,15 @@ def preprocessor_from_pixels(pixels: PixelSpec) -> dict[str, Any]:
         geometry = {"size": shortest, "do_center_crop": True, "crop_size": square}
     elif pixels.mode == "fit":
         geometry = {"size": {"shortest_edge": pixels.size, "longest_edge": pixels.longest}}
+    kind = _PROCESSORS[pixels.mode]
+    if isinstance(pixels.tiles, GridSpec):
+        kind = "Idefics3ImageProcessor"
+        geometry = {"size": {"longest_edge": pixels.tiles.longest}, "max_image_size": {"longest_edge": pixels.size}}
+    elif isinstance(pixels.tiles, AnyResSpec):
+        kind = "LlavaOnevisionImageProcessor"
+        geometry |= {"image_grid_pinpoints": [[pixels.size * side for side in grid] for grid in pixels.tiles.grids]}
     return {
-        "image_processor_type": _PROCESSORS[pixels.mode],
+        "image_processor_type": kind,
         "do_resize": True,
         **geometry,
         "resample": next(number for number, name in _FILTERS.items() if name == pixels.filter),

@@ -1,4 +1,4 @@
-"""From samples to batches: order, padding, packing.
+"""From samples to batches: padding, packing, images.
 
 A sample is a question in token ids; a batch is what a model reads. One layout serves both kinds of model:
 `target` holds the decoder's inputs and `labels` what each of them must predict. An encoder-decoder reads the
@@ -28,6 +28,8 @@ Ids = Sequence[int] | NDArray[np.int64]
 
 # The images of each sample to its features, `(patches, width)`; `(0, width)` where there is no image.
 FeatureRows = Callable[[Sequence[Sequence[ImageRef]]], list[Tensor]]
+# The images of one sample, opened: `(3, height, width)` each, or in tiles, `(tiles, 3, …)`, where the text places them.
+Pixels = Callable[[Sequence[ImageRef]], list[Tensor]]
 # A sample as an objective wants it (`sepiola.data.noise`), drawn anew each time it is seen.
 Noise = Callable[["Sample", np.random.Generator], "Sample"]
 
@@ -139,8 +141,8 @@ class Batch:
     `source` `(batch, source tokens)`; `target` and `labels` `(batch, target tokens)`, labels -100 where
     nothing is predicted; `images` features `(batch, patches, width)` or pixels `(batch, 3, height, width)` or
     `(batch, images, 3, height, width)`; `image_mask` `(batch, patches | images)`. Placed images stand in one line,
-    `(images, patches, width)` or `(images, 3, height, width)`, without a mask. `tokens` counts what is
-    read and written, `labelled` what is predicted.
+    `(images, patches, width)` or `(images, 3, height, width)`, without a mask, and a model may ask for the pictures'
+    `image_sizes` `(pictures, 2)`. `tokens` counts what is read and written, `labelled` what is predicted.
     """
 
     ids: tuple[str, ...]
@@ -151,6 +153,7 @@ class Batch:
     labels: Tensor
     images: Tensor | None
     image_mask: Tensor | None
+    image_sizes: Tensor | None
     tokens: int
     labelled: int
 
@@ -174,9 +177,9 @@ class Collator:
 
     `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
     before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
-    opens an image `(3, height, width)` for an eye that learns; with neither, images are left out (a blind model).
-    With `patches`, as many as the eye gives of an image, the text says where images stand, and those of all rows stand
-    in one line (`SeeingModel.placed`).
+    opens images for an eye that learns; with neither, images are left out (a blind model). With `patches`, as many as
+    the eye gives of an image, the text says where images stand, and those of all rows stand in one line
+    (`SeeingModel.placed`); `sizes` are then `SeeingModel.sizes`.
     """
 
     def __init__(
@@ -189,9 +192,10 @@ class Collator:
         source_tokens: int = 512,
         target_tokens: int = 512,
         features: FeatureRows | None = None,
-        pixels: Callable[[ImageRef], Tensor] | None = None,
+        pixels: Pixels | None = None,
         noise: Noise | None = None,
         patches: int | None = None,
+        sizes: Callable[[Sequence[ImageRef]], Tensor | None] | None = None,
     ) -> None:
         if packed and pixels is not None and features is None and patches is None:
             raise DataError(
@@ -206,6 +210,7 @@ class Collator:
         self.features = features
         self.pixels = pixels
         self.patches = patches
+        self.sizes = sizes
 
     def __call__(self, samples: Sequence[Sample | Row]) -> Batch:
         rows = [self._noised(sample.parts) for sample in samples]
@@ -235,6 +240,7 @@ class Collator:
             labels=labels,
             images=images,
             image_mask=image_mask,
+            image_sizes=None if images is None else self._sizes(samples),
             tokens=sum(int((mask > 0).sum()) for mask in (source_mask, target_mask) if mask is not None),
             labelled=int((labels != IGNORED).sum()),
         )
@@ -310,7 +316,11 @@ class Collator:
             return flat.unflatten(0, (-1, self.patches))
         if self.pixels is None:
             return None
-        return torch.stack([self.pixels(image) for s in samples for image in s.images])
+        return torch.cat([tiles for s in samples for tiles in self.pixels(s.images)])
+
+    def _sizes(self, samples: Sequence[Sample]) -> Tensor | None:
+        sizes = [found for s in samples if s.images and self.sizes and (found := self.sizes(s.images)) is not None]
+        return torch.cat(sizes) if sizes else None
 
 
 def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | None]:
@@ -341,8 +351,8 @@ def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | Non
     return images, segments
 
 
-def _lay_pixels(samples: Sequence[Sample], pixels: Callable[[ImageRef], Tensor]) -> tuple[Tensor, Tensor | None]:
-    opened = [[pixels(image) for image in s.images] for s in samples]
+def _lay_pixels(samples: Sequence[Sample], pixels: Pixels) -> tuple[Tensor, Tensor | None]:
+    opened = [pixels(s.images) for s in samples]
     shapes = {tuple(picture.shape) for row in opened for picture in row}
     if len(shapes) > 1:
         raise DataError(
@@ -358,64 +368,3 @@ def _lay_pixels(samples: Sequence[Sample], pixels: Callable[[ImageRef], Tensor])
             mask[number, place] = 1
     missing = None if bool(mask.all()) else mask
     return (images[:, 0], missing) if most == 1 else (images, missing)
-
-
-class BatchSampler:
-    """The order in which samples are seen: each once an epoch, shuffled by `seed`, lengths alike side by
-    side.
-
-    Each call of `next_step` gives the sample numbers of one step: up to `accumulate` batches of up to `batch`
-    samples. The last ones of an epoch may be smaller; nothing is dropped. The order depends on the arguments
-    alone, so the state is two numbers.
-    """
-
-    def __init__(
-        self, lengths: Sequence[int], batch: int, *, accumulate: int = 1, seed: int = 0, window: int = 64
-    ) -> None:
-        self.lengths = np.asarray(lengths)
-        self.batch = batch
-        self.accumulate = accumulate
-        self.seed = seed
-        self.window = window
-        self.epoch = 0
-        self.position = 0
-        self._plan: tuple[int, list[list[list[int]]]] | None = None
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps in which every sample is seen once."""
-        batches = -(-len(self.lengths) // self.batch)
-        return -(-batches // self.accumulate)
-
-    def next_step(self) -> list[list[int]]:
-        """The batches of the next step, as sample numbers."""
-        step = self.steps(self.epoch)[self.position]
-        self.position += 1
-        if self.position == self.steps_per_epoch:
-            self.epoch, self.position = self.epoch + 1, 0
-        return step
-
-    def steps(self, epoch: int) -> list[list[list[int]]]:
-        """All steps of an epoch. Lengths are sorted within windows of `window` batches, so the order stays
-        random.
-        """
-        if self._plan is None or self._plan[0] != epoch:
-            generator = np.random.default_rng([self.seed, epoch])
-            order = generator.permutation(len(self.lengths))
-            batches: list[list[int]] = []
-            for start in range(0, len(order), self.window * self.batch):
-                near = order[start : start + self.window * self.batch]
-                near = near[np.argsort(self.lengths[near], kind="stable")]
-                batches += [near[i : i + self.batch].tolist() for i in range(0, len(near), self.batch)]
-            shuffled = [batches[i] for i in generator.permutation(len(batches))]
-            plan = [shuffled[i : i + self.accumulate] for i in range(0, len(shuffled), self.accumulate)]
-            self._plan = (epoch, plan)
-        return self._plan[1]
-
-    def state(self) -> dict[str, Any]:
-        """Where the order stands."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` stood."""
-        self.epoch, self.position = state["epoch"], state["position"]

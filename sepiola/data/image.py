@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sepiola.errors import DataError
 
@@ -49,19 +51,32 @@ class ImageRef:
         """SHA-256 of the encoded bytes: the image's identity, wherever it lies."""
         return hashlib.sha256(self.encoded).hexdigest()
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the upright picture, read from its header. Raises DataError as `open` does."""
+        with self._reading(), Image.open(self.path or io.BytesIO(self.data or b"")) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size if turned else image.size[::-1]
+
     def open(self) -> Image.Image:
         """The picture as RGB, upright (EXIF orientation applied), transparency laid on white.
 
         Raises DataError when the bytes are no image or are cut short.
         """
+        with self._reading(), Image.open(io.BytesIO(self.encoded)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                rgba = upright.convert("RGBA")
+                return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+            return upright.convert("RGB")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
         name = self.path or "image in memory"
         try:
-            with Image.open(io.BytesIO(self.encoded)) as image:
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                    rgba = upright.convert("RGBA")
-                    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-                return upright.convert("RGB")
+            yield
+        except FileNotFoundError as error:
+            raise DataError(f"{name}: cannot read the image: {error.strerror}") from None
         except UnidentifiedImageError:
             raise DataError(f"{name}: not an image that can be read; expected PNG, JPEG, WebP, GIF or BMP") from None
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:

@@ -28,11 +28,12 @@ LOGITS = 2**25
 class Prompt:
     """Token ids, and the images: features `(patches, width)`, pixels `(images, 3, height, width)` or None.
 
-    Features of images that the text places are `(images, patches, width)`.
+    Features of images that the text places are `(images, patches, width)`; `sizes` are `SeeingModel.sizes`.
     """
 
     tokens: Sequence[int]
     images: Tensor | None = None
+    sizes: Tensor | None = None
 
 
 class Score(NamedTuple):
@@ -185,7 +186,9 @@ class Engine:
         if first is None:
             return {}
         if self.placed:
-            return {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
+            sizes = [p.sizes for p in prompts if p.sizes is not None]
+            placed = {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
+            return {**placed, "image_sizes": torch.cat(sizes)} if sizes else placed
         most = max(len(i) for i in given if i is not None)
         stacked = torch.zeros(len(given), most, *first.shape[1:], dtype=self.dtype, device=self.device)
         mask = torch.zeros(len(given), most, dtype=torch.long, device=self.device)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
-from sepiola.models.vision.pixels import to_pixels
+from sepiola.models.vision.tiles import tiling
 from sepiola.nn.precision import resolve
 from sepiola.specs.vision import VisionSpec
 
@@ -26,31 +26,45 @@ class EyeFeatures:
 
     def __init__(self, vision: Any, spec: VisionSpec, folder: Path) -> None:
         parameter = next(vision.parameters())
+        self.patches = vision.patches
         dtype = resolve("auto", parameter.device)
 
-        def encode(pixels: Tensor) -> Tensor:
-            laid_out = pixels.to(parameter.device, parameter.dtype, memory_format=torch.channels_last)
-            with torch.autocast(parameter.device.type, dtype, enabled=dtype != torch.float32):
-                features: Tensor = vision.eval()(laid_out)
-            return features.float()
+        together = max(2, min(64, BATCH_PIXELS // spec.pixels.size**2))
 
-        self.cache = FeatureCache(
-            folder,
-            f"{encoder_key(spec, vision.state_dict())}-{str(dtype).removeprefix('torch.')}",
-            encode,
-            width=vision.width,
-            to_pixels=lambda image: to_pixels(image.open(), spec.pixels),
-            batch=max(2, min(64, BATCH_PIXELS // spec.pixels.size**2)),
-        )
+        def encode(pixels: Tensor) -> Tensor:
+            """Features `(pictures, patches, width)` of pictures in tiles, their patches one after the other."""
+            seen = []
+            for tiles in pixels.flatten(0, 1).split(together):
+                laid_out = tiles.to(parameter.device, parameter.dtype, memory_format=torch.channels_last)
+                with torch.autocast(parameter.device.type, dtype, enabled=dtype != torch.float32):
+                    seen.append(vision.eval()(laid_out).float())
+            return torch.cat(seen).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+        cut, key = tiling(spec.pixels), encoder_key(spec, vision.state_dict())
+
+        def cache(name: str, alone: bool) -> FeatureCache:
+            return FeatureCache(
+                folder,
+                f"{key}-{str(dtype).removeprefix('torch.')}{name}",
+                encode,
+                width=vision.width,
+                to_pixels=lambda image: cut.tiles(image.open(), alone=alone),
+                batch=together,
+            )
+
+        self.cache = cache("", alone=True)
+        self.several = cache("-several", alone=False) if cut.sized else self.cache  # seen otherwise among others
 
     def rows(self, samples: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
         """Features `(patches, width)` of each sample's images; no rows for a sample without images."""
-        return [rows.to(torch.float32) for rows in self.cache.rows(samples)]
+        alone, several = ([i if (len(i) == 1) == one else () for i in samples] for one in (True, False))
+        pairs = zip(self.cache.rows(alone), self.several.rows(several), strict=True)
+        return [torch.cat(pair).to(torch.float32) for pair in pairs]
 
     def look(self, images: Sequence[ImageRef]) -> Tensor:
         """Features `(patches, width)` of one question's images, one after the other."""
         return self.rows([images])[0]
 
     def look_at_each(self, images: Sequence[ImageRef]) -> Tensor:
-        """Features `(images, patches, width)` of images that the text places."""
-        return self.look(images).unflatten(0, (len(images), -1))
+        """Features `(tiles, patches, width)` of images that the text places."""
+        return self.look(images).unflatten(0, (-1, self.patches))

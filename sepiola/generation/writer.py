@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from sepiola.data.batching import Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
@@ -70,10 +71,13 @@ class Writer:
             **placing(self.engine.model),
         )
         cut = (s.cut(self.source_tokens, self.target_tokens) for s in samples)
-        return [Prompt(list(s.source), self._images(s.images)) for s in cut]
+        return [self._prompt(s) for s in cut]
 
-    def _images(self, images: Sequence[ImageRef]) -> Tensor | None:
-        return self.look(images) if self.look is not None and images else None
+    def _prompt(self, sample: Sample) -> Prompt:
+        if self.look is None or not sample.images:
+            return Prompt(list(sample.source))
+        sizes = self.engine.model.sizes(sample.images) if self.engine.placed else None
+        return Prompt(list(sample.source), self.look(sample.images), sizes)
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:

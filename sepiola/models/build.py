@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
-from sepiola.models.bridges.projection import Projection
+from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
 from sepiola.models.seeing import SeeingModel
@@ -20,6 +20,7 @@ from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
+from sepiola.models.vision.tiles import AnyRes, tiling
 from sepiola.models.vision.vit import ViT
 from sepiola.specs.base import nearest, parse_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -48,8 +49,10 @@ def assemble(spec: ModelSpec) -> nn.Module:
     if spec.bridge is None:
         return language
     if spec.bridge.kind == "projection":
-        bridge = Projection(spec.bridge, spec.language.width, vision.width, vision.patches)
-        return PrefixModel(language, bridge, vision, spec.bridge.token)
+        assert spec.vision is not None
+        cut, shape = tiling(spec.vision.pixels), (spec.bridge, spec.language.width, vision.width, vision.patches)
+        bridge = AnyResProjection(*shape, cut) if isinstance(cut, AnyRes) else Projection(*shape)
+        return PrefixModel(language, bridge, vision, spec.bridge.token, cut)
     assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)

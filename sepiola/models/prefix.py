@@ -6,6 +6,7 @@ images and text in one row; an encoder-decoder has them in its source.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,38 +15,65 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.transformer import DecodingState
+from sepiola.models.vision.tiles import StandIn, Tiling
 
 
 class PrefixModel(SeeingModel):
-    """`token` is the placeholder's id; `tokens` of the bridge say how many of them an image takes."""
+    """`token` is the placeholder's id; `tokens` of the bridge say how many of them an image takes, and `tiling` how
+    many images a large picture is.
+    """
 
-    def __init__(self, language: Any, bridge: Any, vision: Any, token: int | None) -> None:
+    def __init__(self, language: Any, bridge: Any, vision: Any, token: int | None, tiling: Tiling) -> None:
         super().__init__(language, bridge, vision)
         self.token = token
+        self.tiling = tiling
 
-    def forward(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Any) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        *target: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        **masks: Any,
+    ) -> Tensor:
         """Logits as the language model's of `tokens` (and `target`), `images` where the placeholders are.
 
         Raises DataError when placeholders and image tokens are not as many.
         """
-        logits: Tensor = self.language(self.embed(tokens, images), *target, **masks)
+        logits: Tensor = self.language(self.embed(tokens, images, image_sizes), *target, **masks)
         return logits
 
-    def states(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Any) -> Tensor:
+    def states(
+        self,
+        tokens: Tensor,
+        *target: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        **masks: Any,
+    ) -> Tensor:
         """The language model's final states, the head not yet applied."""
-        states: Tensor = self.language.states(self.embed(tokens, images), *target, **masks)
+        states: Tensor = self.language.states(self.embed(tokens, images, image_sizes), *target, **masks)
         return states
 
-    def begin(self, tokens: Tensor, capacity: int, *, images: Tensor | None = None, **masks: Any) -> DecodingState:
+    def begin(
+        self,
+        tokens: Tensor,
+        capacity: int,
+        *,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        **masks: Any,
+    ) -> DecodingState:
         """A decoding state that has read the prompt; see the language model's `begin`."""
-        state: DecodingState = self.language.begin(self.embed(tokens, images), capacity, **masks)
+        state: DecodingState = self.language.begin(self.embed(tokens, images, image_sizes), capacity, **masks)
         return state
 
-    def embed(self, tokens: Tensor, images: Tensor | None = None) -> Tensor:
-        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead."""
+    def embed(self, tokens: Tensor, images: Tensor | None = None, image_sizes: Tensor | None = None) -> Tensor:
+        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead; see `sizes`."""
         vectors: Tensor = self.language.embedding(tokens)
         place = tokens == (-1 if self.token is None else self.token)
-        made = None if images is None else self.bridge(self.features(images)).flatten(0, 1)
+        sizes = (image_sizes,) if self.tiling.sized else ()
+        made = None if images is None else self.bridge(self.features(images), *sizes).flatten(0, 1)
         wanted, count = int(place.sum()), 0 if made is None else len(made)
         if wanted != count:
             given = 0 if images is None else len(images)
@@ -55,8 +83,14 @@ class PrefixModel(SeeingModel):
             )
         return vectors if made is None else vectors.masked_scatter(place[..., None], made.to(vectors.dtype))
 
-    def stand_in(self, image: ImageRef) -> tuple[int, ...]:
-        """The token ids that stand for an image in a prompt. Raises DataError where the spec names no placeholder."""
+    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+        """For each picture of one prompt what stands for it there: token ids, and text (marks) to be encoded.
+
+        Raises DataError where the spec names no placeholder.
+        """
         if self.token is None:
             raise DataError("the model's spec names no placeholder for images (bridge.token)")
-        return (self.token,) * int(self.bridge.tokens)
+        return self.tiling.stand_in(images, self.token, int(self.bridge.tokens))
+
+    def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
+        return self.tiling.sizes(images)

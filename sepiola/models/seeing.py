@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.transformer import DecodingState
 
@@ -13,7 +15,7 @@ from sepiola.models.transformer import DecodingState
 class SeeingModel(nn.Module):
     """The parts by name. Where images are `placed`, placeholders in the text say where each stands, and `images` are
     those of the whole batch in the order in which they are read: pixels `(images, 3, height, width)` or features
-    `(images, patches, width)`.
+    `(images, patches, width)`. Where the eye sees pictures in tiles, each tile is an image.
     """
 
     placed = True
@@ -37,6 +39,10 @@ class SeeingModel(nn.Module):
         """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
         states: Tensor = self.language.extend(tokens, state)
         return states
+
+    def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
+        """Heights and widths `(images, 2)` of one prompt's pictures, if the model must know them (`image_sizes`)."""
+        return None
 
     def features(self, images: Tensor) -> Tensor:
         """Features `(images, patches, width)` of placed images: the eye's of pixels, or those that are given.

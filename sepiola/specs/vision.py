@@ -10,11 +10,37 @@ from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads
 
 
+class GridSpec(Spec):
+    """Tiles of Idefics3 and SmolVLM (arXiv 2408.12637, 2504.05299): the longest edge of the picture at `longest`, both
+    sides stretched to whole tiles, and the whole picture as the last tile.
+    """
+
+    kind: Literal["grid"]
+    longest: PositiveInt = Field(default=2048, le=4096)
+
+
+class AnyResSpec(Spec):
+    """Tiles of LLaVA-OneVision (arXiv 2408.03326): the whole picture, then those of the best of `grids` (rows and
+    columns), into which it fits with its aspect kept.
+
+    What its borders add is left out again, and a map of more patches than `most` tiles have is scaled down to that. Of
+    several pictures in one prompt each is one tile.
+    """
+
+    kind: Literal["anyres"]
+    grids: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(min_length=1)
+    most: PositiveInt = 9
+
+
+TilingSpec = Annotated[GridSpec | AnyResSpec, Field(discriminator="kind")]
+
+
 class PixelSpec(Spec):
     """How a picture becomes pixels: resized to `size`, rescaled to 0…1, normalised by channel.
 
     `squash` resizes both sides to `size`; `crop` resizes the shorter side to `resize` (or `size`) and crops the centre;
-    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR).
+    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR). With `tiles` a large
+    picture becomes several of `size`.
     """
 
     size: PositiveInt
@@ -24,6 +50,7 @@ class PixelSpec(Spec):
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+    tiles: TilingSpec | None = None
 
     @model_validator(mode="after")
     def _modes(self) -> PixelSpec:
@@ -31,6 +58,8 @@ class PixelSpec(Spec):
             raise ValueError(f"'resize' is for mode 'crop' and at least 'size' ({self.size}); got {self.resize}")
         if (self.longest is not None) != (self.mode == "fit") or (self.longest or self.size) < self.size:
             raise ValueError(f"mode 'fit', and no other, needs 'longest', at least 'size' ({self.size})")
+        if self.tiles is not None and self.mode != "squash":
+            raise ValueError(f"'tiles' are squares of mode 'squash'; mode is '{self.mode}'")
         return self
 
 
@@ -61,8 +90,8 @@ class ViTSpec(Spec):
     @model_validator(mode="after")
     def _shapes(self) -> ViTSpec:
         check_heads(self.width, self.attention)
-        if self.pixels.size % self.patch:
-            raise ValueError(f"pixels.size ({self.pixels.size}) must be a multiple of patch ({self.patch})")
+        if self.pixels.size < self.patch:
+            raise ValueError(f"pixels.size ({self.pixels.size}) must hold one patch ({self.patch}) or more")
         if -self.feature_layer > self.layers + 1:
             raise ValueError(f"feature_layer {self.feature_layer}: there are {self.layers} layers and their input")
         if self.patch_features and not self.class_token:

@@ -8,6 +8,7 @@ ranges over 100,000, and it sees plain data only.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import jinja2
 import numpy as np
@@ -26,6 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from sepiola.data.example import Message
+from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
@@ -108,6 +111,15 @@ class ChatTemplate:
         )
         return _cut_open_end(text) if continue_final_message else text
 
+    def turn_end(self) -> str:
+        """What the template sets after the text of an assistant's turn; nothing where it does not tell."""
+        messages = [Message("user", ("?",)), Message("assistant", ("!",))]
+        try:
+            whole = self.render(messages, add_generation_prompt=False)
+            return whole.removeprefix(self.render(messages, continue_final_message=True))
+        except DataError:
+            return ""
+
     def to_json(self) -> str:
         """The `tokenizer_config.json` text that `load` and `transformers` read."""
         named = [{"name": name, "template": source} for name, source in self.templates.items()]
@@ -133,6 +145,48 @@ def as_dict(message: Message, *, in_parts: bool = True) -> dict[str, Any]:
         return {"role": message.role, "content": message.text}
     parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in message.content]
     return {"role": message.role, "content": parts}
+
+
+def as_message(message: Message | Mapping[str, Any]) -> Message:
+    """A message of ours from one as the Hub or OpenAI writes it: `content` is a text, or a list of parts.
+
+    Parts are texts, `{"type": "text", "text": …}` and pictures: `{"type": "image", "image" | "path" | "url": …}` or
+    `{"type": "image_url", "image_url": {"url": …}}`, as a path, a `data:` URL or a picture in memory. Raises DataError
+    for other parts, and for addresses on the network, which are not fetched.
+    """
+    if isinstance(message, Message):
+        return message
+    content = message.get("content") if isinstance(message, Mapping) else None
+    if not isinstance(content, str | list | tuple) or "role" not in message:
+        raise DataError(f"a message is a dict with 'role' and 'content' (a text, or a list of parts); got {message!r}")
+    parts = [content] if isinstance(content, str) else content
+    return Message(message["role"], tuple(_part(part) for part in parts))
+
+
+def _part(part: Any) -> str | ImageRef:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if isinstance(part, str | ImageRef):
+        return part
+    if kind == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if kind in ("image", "image_url"):
+        source = next((part[key] for key in ("image", "path", "url", "image_url") if part.get(key) is not None), None)
+        source = source.get("url") if isinstance(source, Mapping) else source
+        if isinstance(source, str) and source.startswith("data:"):
+            return ImageRef.of(_decoded(source))
+        if isinstance(source, str) and source.startswith(("http://", "https://")):
+            raise DataError(f"pictures are not fetched from the network: save {source} and give its path")
+        if source is not None:
+            return ImageRef.of(source.removeprefix("file://") if isinstance(source, str) else source)
+    raise DataError(f"a part of a message is a text or a picture with its path, data or address; got {part!r}")
+
+
+def _decoded(url: str) -> bytes:
+    head, _, data = url.partition(",")
+    try:
+        return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
+    except ValueError:
+        raise DataError(f"{head},…: not valid base64") from None
 
 
 class _RefusalError(TemplateError):

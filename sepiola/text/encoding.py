@@ -14,8 +14,8 @@ from sepiola.text.tokenizer import Tokenizer
 IMAGE = "<image>"
 """The placeholder in a tokenizer of our own."""
 
-StandIn = Callable[[ImageRef], Sequence[int]]
-"""The token ids that stand for an image in a prompt."""
+StandIn = Callable[[Sequence[ImageRef]], Sequence[Sequence[int | str]]]
+"""What stands for each image of a prompt: token ids, and text in which the names of special tokens count."""
 
 
 def encode(
@@ -54,10 +54,17 @@ def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, stand_in: St
     """Text and images in their order; a placeholder's name that a user writes is text."""
     parts = [_parts(example) for example in examples]
     encoded = iter(tokenizer.encode_batch([p for row in parts for p in row if isinstance(p, str)], plain=True))
-    return [
-        [token for part in row for token in (stand_in(part) if isinstance(part, ImageRef) else next(encoded))]
-        for row in parts
-    ]
+    rows = []
+    for example, row in zip(examples, parts, strict=True):
+        runs = iter(stand_in(example.images)) if example.images else iter(())
+        pieces = (ids_of(next(runs), tokenizer) if isinstance(part, ImageRef) else next(encoded) for part in row)
+        rows.append([token for piece in pieces for token in piece])
+    return rows
+
+
+def ids_of(run: Sequence[int | str], tokenizer: Tokenizer) -> list[int]:
+    """The ids of a run that stands for an image."""
+    return [token for part in run for token in (tokenizer.encode(part) if isinstance(part, str) else (part,))]
 
 
 def _parts(example: Example) -> list[str | ImageRef]:

@@ -104,9 +104,19 @@ class Tokenizer:
             self.backend.add_special_tokens([name])
         return self
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, no special tokens added."""
-        return self.backend.encode(text, add_special_tokens=False).ids
+    def name_of(self, token: int) -> str | None:
+        """The name of one token by its id; None when there is none."""
+        found: str | None = self.backend.id_to_token(token)
+        return found
+
+    def is_special(self, token: int) -> bool:
+        """Whether a token is a special one, which `decode` leaves out."""
+        added = self.backend.get_added_tokens_decoder().get(token)
+        return added is not None and bool(added.special)
+
+    def encode(self, text: str, *, framed: bool = False) -> list[int]:
+        """Token ids of a text; `framed` adds the special tokens that the file sets around texts."""
+        return self.backend.encode(text, add_special_tokens=framed).ids
 
     def encode_batch(self, texts: Sequence[str], *, plain: bool = False) -> list[list[int]]:
         """Token ids of several texts; in `plain` ones the names of special tokens are letters like others."""

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sepiola.data.batching import Batch, BatchSampler, Row, Sample
+from sepiola.data.batching import Batch, Row, Sample
+from sepiola.data.sampler import BatchSampler
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec

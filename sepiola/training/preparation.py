@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from sepiola.data.batching import Collator, FeatureRows, Noise, Row, Sample
-from sepiola.data.image import ImageRef
+from sepiola.data.batching import Collator, FeatureRows, Noise, Pixels, Row, Sample
 from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
@@ -44,7 +43,7 @@ def collator_for(
     model: Any,
     stage: StageSpec,
     features: FeatureRows | None = None,
-    pixels: Callable[[ImageRef], Tensor] | None = None,
+    pixels: Pixels | None = None,
     noise: Noise | None = None,
 ) -> Collator:
     """What lays the stage's samples out for the model."""
@@ -67,6 +66,7 @@ def collator_for(
         pixels=pixels,
         noise=noise,
         patches=model.vision.patches if getattr(model, "placed", False) else None,
+        sizes=model.sizes if getattr(model, "placed", False) else None,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.data.batching import Batch, BatchSampler, FeatureRows, Noise, Row, Sample
+from sepiola.data.batching import Batch, FeatureRows, Noise, Pixels, Row, Sample
 from sepiola.data.features import encoder_key
-from sepiola.data.image import ImageRef
+from sepiola.data.sampler import BatchSampler
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
@@ -96,7 +96,7 @@ class Trainer:
         seed: int = 0,
         device: torch.device | str = "cpu",
         features: FeatureRows | None = None,
-        pixels: Callable[[ImageRef], Tensor] | None = None,
+        pixels: Pixels | None = None,
         noise: Noise | None = None,
         log_every: int = 10,
         tensorboard: bool = False,

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 import sepiola
+from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
+from sepiola.models.vision.tiles import to_tiles
 
 IMAGE = 5  # the placeholder's id
 LLAMA = {
@@ -38,6 +41,12 @@ CLIP = {
     "patch_size": 8,
 }
 LLAVA: dict[str, Any] = {"text_config": LLAMA, "vision_config": CLIP, "image_token_index": IMAGE}
+SIGLIP = {**CLIP, "model_type": "siglip_vision_model", "vision_use_head": False, "image_size": 36}  # half a patch over
+IDEFICS: dict[str, Any] = {
+    "text_config": LLAMA,
+    "vision_config": {key: value for key, value in CLIP.items() if key != "model_type"},
+    "image_token_id": IMAGE,
+}
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "llava": ("llava", LLAVA),
     "llava odd": (
@@ -51,7 +60,20 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
             "projector_hidden_act": "silu",
         },
     ),
+    "idefics3": ("idefics3", IDEFICS),
+    "smolvlm": ("smolvlm", {**IDEFICS, "scale_factor": 4}),
+    "llava_onevision": (
+        "llava_onevision",
+        {
+            "text_config": QWEN2,
+            "vision_config": SIGLIP,
+            "image_token_index": IMAGE,
+            "image_grid_pinpoints": [[36, 36], [36, 72], [72, 36], [72, 72], [72, 108]],
+            "vision_aspect_ratio": "anyres_max_2",
+        },
+    ),
 }
+PICTURE = 60, 110  # height and width of a picture that is cut into tiles
 
 
 def reference(name: str) -> Any:
@@ -66,14 +88,19 @@ def reference(name: str) -> Any:
     return model
 
 
-def prompts(ours: Any, pad: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, mask and pixels of three rows: no image, one, and two; `pad` is the side that is padded."""
-    bridge, spec = ours.network.bridge, ours.spec
-    image, words = [IMAGE] * bridge.tokens, iter(torch.randint(6, spec.language.vocabulary, (200,)).tolist())
+def prompts(ours: Any, pad: str | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Token ids, mask and images of three rows: no image, one, and two; `pad` is the side that is padded."""
+    network, spec = ours.network, ours.spec
+    picture = ImageRef.of(Image.new("RGB", PICTURE[::-1]))
+    cut = network.tiling.sized  # then the pictures are large, else each is one tile
+    run, (first, second) = (
+        network.stand_in([picture] * n) if cut else [(IMAGE,) * network.bridge.tokens] * n for n in (1, 2)
+    )
+    words = iter(torch.randint(6, spec.language.vocabulary, (500,)).tolist())
     rows = [
         [next(words) for _ in range(9)],
-        [next(words), *image, *(next(words) for _ in range(6))],
-        [*image, next(words), *image, *(next(words) for _ in range(4))],
+        [next(words), *run[0], *(next(words) for _ in range(6))],
+        [*first, next(words), *second, *(next(words) for _ in range(4))],
     ]
     longest = max(map(len, rows))
     for row in rows:
@@ -85,15 +112,31 @@ def prompts(ours: Any, pad: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
         place = slice(longest - len(row), None) if pad == "left" else slice(len(row))
         source[at, place], mask[at, place] = torch.tensor(row), 1
     side = spec.vision.pixels.size
-    return source, mask, torch.randn(3, 3, side, side)
+    tiles = len(to_tiles([picture], spec.vision.pixels)[0]) if cut else 1
+    seen = {"images": torch.randn(tiles + 2, 3, side, side)}
+    return source, mask, {**seen, "image_sizes": torch.tensor([PICTURE, (0, 0), (0, 0)])} if cut else seen
 
 
-def expected(model: Any, source: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+def of_row(seen: dict[str, Tensor], row: int) -> tuple[Tensor, Tensor | None] | tuple[None, None]:
+    """The images of one of the three rows, and their sizes."""
+    part = (slice(0), slice(-2), slice(-2, None))[row]
+    sizes = seen.get("image_sizes")
+    return (None, None) if row == 0 else (seen["images"][part], None if sizes is None else sizes[part])
+
+
+def expected(model: Any, source: Tensor, mask: Tensor, seen: dict[str, Tensor]) -> Tensor:
+    """The reference's logits, to which images are laid out as it wants them."""
+    positions, pixels = (mask.cumsum(1) - 1).clamp(min=0), seen["images"]
+    given = {"pixel_values": pixels}
+    if model.config.model_type in ("idefics3", "smolvlm"):  # (rows, images of a row, …), zeros where there is none
+        none = torch.zeros_like(pixels[0])
+        given = {"pixel_values": torch.stack([torch.stack((none, none)), torch.stack((pixels[0], none)), pixels[1:]])}
+    elif "image_sizes" in seen:  # (pictures, tiles, …)
+        padded = nn.utils.rnn.pad_sequence([pixels[:-2], pixels[-2:-1], pixels[-1:]], batch_first=True)
+        sizes = torch.tensor([PICTURE] * 3)
+        given = {"pixel_values": padded, "image_sizes": sizes, "batch_num_images": torch.tensor([1, 2])}
     with torch.no_grad():
-        logits: Tensor = model(
-            input_ids=source, attention_mask=mask, position_ids=positions, pixel_values=pixels
-        ).logits
+        logits: Tensor = model(input_ids=source, attention_mask=mask, position_ids=positions, **given).logits
     return logits
 
 
@@ -103,12 +146,12 @@ def test_logits_agree_with_transformers(name: str, pad: str | None, tmp_path: Pa
     theirs = reference(name)
     theirs.save_pretrained(tmp_path)
     ours = sepiola.load(tmp_path)
-    source, mask, pixels = prompts(ours, pad)
-    wanted = expected(theirs, source, mask, pixels)
+    source, mask, seen = prompts(ours, pad)
+    wanted = expected(theirs, source, mask, seen)
     real = mask.bool()
     assert wanted[real].std() > 0.1
     with torch.no_grad():
-        given = ours(source, images=pixels, attention_mask=None if pad is None else mask)
+        given = ours(source, **seen, attention_mask=None if pad is None else mask)
     torch.testing.assert_close(given[real], wanted[real], atol=1e-4, rtol=0)
 
 
@@ -117,11 +160,11 @@ def test_cached_decoding_agrees_with_the_whole(name: str, tmp_path: Path) -> Non
     theirs = reference(name)
     theirs.save_pretrained(tmp_path)
     ours = sepiola.load(tmp_path)
-    source, mask, pixels = prompts(ours, "left")
-    wanted = expected(theirs, source, mask, pixels)
+    source, mask, seen = prompts(ours, "left")
+    wanted = expected(theirs, source, mask, seen)
     model, cut = ours.network, source.shape[1] - 3
     with torch.inference_mode():
-        state = model.begin(source[:, :cut], 3, images=pixels, attention_mask=mask[:, :cut])
+        state = model.begin(source[:, :cut], 3, **seen, attention_mask=mask[:, :cut])
         parts = [model.extend(source[:, at - 1 : at], state) for at in range(cut, source.shape[1] + 1)]
         given = model.head(torch.cat(parts, dim=1))
     torch.testing.assert_close(given, wanted[:, cut - 1 :], atol=1e-4, rtol=0)
@@ -137,9 +180,9 @@ def test_written_checkpoints_load_in_transformers(name: str, tmp_path: Path) -> 
         tmp_path / "ours", attn_implementation="eager", output_loading_info=True
     )
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
-    source, mask, pixels = prompts(ours)
+    source, mask, seen = prompts(ours)
     torch.testing.assert_close(
-        expected(again.eval(), source, mask, pixels), expected(theirs, source, mask, pixels), atol=1e-4, rtol=0
+        expected(again.eval(), source, mask, seen), expected(theirs, source, mask, seen), atol=1e-4, rtol=0
     )
     reread = sepiola.load(tmp_path / "ours").spec
     assert (reread.bridge, reread.vision) == (ours.spec.bridge, ours.spec.vision)
@@ -149,9 +192,8 @@ def test_written_checkpoints_load_in_transformers(name: str, tmp_path: Path) -> 
 def test_batched_generation_is_single_generation(name: str, tmp_path: Path) -> None:
     reference(name).save_pretrained(tmp_path)
     ours = sepiola.load(tmp_path)
-    source, mask, pixels = prompts(ours, "left")
-    images = [None, pixels[:1], pixels[1:]]
-    asked = [Prompt(row[on.bool()].tolist(), i) for row, on, i in zip(source, mask, images, strict=True)]
+    source, mask, seen = prompts(ours, "left")
+    asked = [Prompt(source[row][mask[row].bool()].tolist(), *of_row(seen, row)) for row in range(3)]
     together = ours.engine.generate(asked, max_tokens=6)
     assert together == [ours.engine.generate([one], max_tokens=6)[0] for one in asked]
 
@@ -159,8 +201,8 @@ def test_batched_generation_is_single_generation(name: str, tmp_path: Path) -> N
 def test_placeholders_and_images_that_do_not_match_are_refused(tmp_path: Path) -> None:
     reference("llava").save_pretrained(tmp_path)
     ours = sepiola.load(tmp_path)
-    source, _, pixels = prompts(ours)
+    source, _, seen = prompts(ours)
     with pytest.raises(DataError, match=r"48 image placeholders, and 2 images make 32 tokens \(16 each\)"):
-        ours(source, images=pixels[:2])
+        ours(source, images=seen["images"][:2])
     with pytest.raises(DataError, match="48 image placeholders, and 0 images make 0 tokens"):
         ours(source)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sepiola.data.batching import IGNORED, BatchSampler, Collator, Sample
+from sepiola.data.batching import IGNORED, Collator, Sample
 from sepiola.data.image import ImageRef
+from sepiola.data.sampler import BatchSampler
 from sepiola.errors import DataError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec, SpecialTokens
@@ -143,7 +144,9 @@ def test_packed_samples_do_not_see_each_other() -> None:
 
 
 def test_images_as_pixels() -> None:
-    opened = Collator(SpecialTokens(), pixels=lambda image: torch.full((3, 2, 2), float(image.encoded[0])))
+    opened = Collator(
+        SpecialTokens(), pixels=lambda images: [torch.full((3, 2, 2), float(i.encoded[0])) for i in images]
+    )
     one, two = ImageRef(data=b"\x01"), ImageRef(data=b"\x02")
     batch = opened([Sample("a", [2], [1], (one,)), Sample("b", [2], [1])])
     assert batch.images is not None and batch.image_mask is not None
@@ -153,7 +156,7 @@ def test_images_as_pixels() -> None:
     assert batch.images is not None and batch.image_mask is not None
     assert batch.images.shape == (2, 2, 3, 2, 2) and batch.image_mask.tolist() == [[1, 1], [1, 0]]
     with pytest.raises(DataError, match="unset `packed`"):
-        Collator(SpecialTokens(), packed=True, pixels=lambda image: torch.zeros(3, 2, 2))
+        Collator(SpecialTokens(), packed=True, pixels=lambda images: [torch.zeros(3, 2, 2)])
 
 
 def test_a_long_source_loses_its_middle_and_a_long_target_its_tail() -> None:

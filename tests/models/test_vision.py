@@ -191,14 +191,14 @@ def test_pictures_of_another_size_are_refused() -> None:
         (
             {
                 "kind": "vit",
-                "pixels": {"size": 65},
+                "pixels": {"size": 7},
                 "patch": 8,
                 "width": 8,
                 "layers": 1,
                 "attention": {"heads": 2},
                 "feed_forward": {"width": 8},
             },
-            "multiple of patch",
+            "must hold one patch",
         ),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (8, 16), "depths": (1,)}, "must be as many"),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (10,), "depths": (1,)}, "multiples of 4"),

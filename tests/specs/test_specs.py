@@ -164,6 +164,10 @@ PUBLISHED = {
     "bert-base": 110e6,
     "bart-base": 139e6,
     "bart-large": 406e6,
+    "smolvlm-256m": 256.5e6,
+    "smolvlm-500m": 507.5e6,
+    "llava-1.5-7b": 7.06e9,
+    "llava-onevision-0.5b": 0.894e9,
     "mm-cot-base": 223e6,
     "mm-cot-large": 738e6,
 }

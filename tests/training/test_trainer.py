@@ -170,7 +170,7 @@ def test_what_does_not_learn_does_not_move(tmp_path: Path) -> None:
         model=seeing,
         features=None,
         stage=stage(learn=["bridge"], steps=2),
-        pixels=lambda image: torch.full((3, 32, 32), float(image.encoded[0])),
+        pixels=lambda images: [torch.full((3, 32, 32), float(i.encoded[0])) for i in images],
     )
     before = weights(run)
     run.run()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-from sepiola.errors import SpecError
+from sepiola.errors import DataError, SpecError
+from sepiola.models.vision.tiles import AnyRes
 from sepiola.nn.feedforward import ACTIVATIONS
 from sepiola.specs.bridge import ProjectionSpec
 
@@ -40,6 +42,50 @@ class Projection(nn.Module):
         for layer in more:
             x = layer(self.activation(x))
         return x
+
+
+class AnyResProjection(Projection):
+    """The tokens of a picture's tiles laid out as one map (LLaVA-OneVision), whose lines `newline` ends.
+
+    What the tiles' borders added is left out, and a large map is scaled down (`sepiola.models.vision.tiles`).
+    """
+
+    def __init__(self, spec: ProjectionSpec, width: int, image_width: int, patches: int, tiling: AnyRes) -> None:
+        super().__init__(spec, width, image_width, patches)
+        side = math.isqrt(self.tokens)
+        if side * side != self.tokens:
+            raise SpecError(f"tiles of kind 'anyres' need an eye whose patches are a square; it gives {patches}")
+        self.tiling, self.side = tiling, side
+        self.newline = nn.Parameter(torch.empty(width))
+        if not self.newline.is_meta:
+            nn.init.normal_(self.newline, std=width**-0.5)
+
+    def forward(self, features: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """Tokens `(1, tokens, width)` of all pictures in a line, from features of their tiles `(tiles, patches, width)`
+        and their `sizes` `(pictures, 2)`, height and width; zeros for a picture of one tile. Without sizes all are so.
+
+        Raises DataError when sizes and tiles do not match in number.
+        """
+        x, at, parts = super().forward(features), 0, list[Tensor]()
+        pictures = [(0, 0)] * len(x) if sizes is None else [(int(h), int(w)) for h, w in sizes.tolist()]
+        grids = [self.tiling.grid(size) if all(size) else (0, 0) for size in pictures]
+        if (expected := sum(rows * columns + 1 for rows, columns in grids)) != len(x):
+            raise DataError(f"{len(x)} tiles were given; pictures of sizes {pictures} make {expected}")
+        for size, (rows, columns) in zip(pictures, grids, strict=True):
+            whole, tiles = x[at], x[at + 1 : at + 1 + rows * columns]
+            at += 1 + len(tiles)
+            parts += [whole, self._lines(tiles, size) if len(tiles) else self.newline[None].to(x.dtype)]
+        return torch.cat(parts)[None]
+
+    def _lines(self, tiles: Tensor, size: tuple[int, int]) -> Tensor:
+        laid, side, width = self.tiling.layout(size, self.side), self.side, tiles.shape[-1]
+        x = tiles.view(*laid.grid, side, side, width).transpose(1, 2)
+        x = x.reshape(laid.grid[0] * side, laid.grid[1] * side, width)
+        x = x[laid.top : len(x) - laid.top, laid.left : x.shape[1] - laid.left]
+        if x.shape[:2] != laid.map:
+            x = nn.functional.interpolate(x.permute(2, 0, 1)[None], laid.map, mode="bilinear")[0].permute(1, 2, 0)
+        ends = self.newline.to(x.dtype).expand(len(x), 1, width)
+        return torch.cat((x, ends), dim=1).flatten(0, 1)
 
 
 def shuffled(features: Tensor, by: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepiola.specs.vision import PixelSpec
 
-_FILTERS = {
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -28,8 +28,12 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> Tensor:
 
     Height and width are `spec.size`, except in mode `fit`, which keeps the picture's aspect.
     """
-    resized = _resize(image if image.mode == "RGB" else image.convert("RGB"), spec)
-    values = torch.from_numpy(np.array(resized, dtype=np.float32)).permute(2, 0, 1) / 255
+    return normalised(_resize(image if image.mode == "RGB" else image.convert("RGB"), spec), spec)
+
+
+def normalised(image: Image.Image, spec: PixelSpec) -> Tensor:
+    """Pixels `(3, height, width)` of a picture that has its size already."""
+    values = torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(v)[:, None, None] for v in (spec.mean, spec.std))
     return ((values - mean) / std).contiguous()
 
@@ -49,7 +53,7 @@ def pad_pixels(pixels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
-    kind = _FILTERS[spec.filter]
+    kind = FILTERS[spec.filter]
     if spec.mode == "squash":
         return image.resize((spec.size, spec.size), kind)
     if spec.mode == "fit":

@@ -83,5 +83,6 @@ class ViT(nn.Module):
                 "sepiola.models.vision.pixels.to_pixels, which resizes the picture"
             )
         grid = side // patch
-        cut = pixels.to(self.patch_embedding.weight.dtype).view(-1, 3, grid, patch, grid, patch)
+        whole = pixels[:, :, : grid * patch, : grid * patch]  # the rest of a line is no patch (SigLIP: 384 of 14)
+        cut = whole.to(self.patch_embedding.weight.dtype).reshape(-1, 3, grid, patch, grid, patch)
         return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, grid * grid, 3 * patch * patch)

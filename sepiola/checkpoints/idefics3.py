@@ -1,0 +1,107 @@
+"""Idefics3 and SmolVLM in the Hub's layout (HuggingFaceM4/Idefics3-*, HuggingFaceTB/SmolVLM-*).
+
+SigLIP's encoder, pixel shuffle and a linear layer, LLaMA. Tiles are whole squares, so the eye's fractional positions
+are its plain grid (exact for sides of up to 18 patches, and for the published 26, 27 and 32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints import parts, siglip
+from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.errors import CheckpointError
+from sepiola.specs.bridge import ProjectionSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import GridSpec, PixelSpec, ViTSpec
+
+WHOLE = True
+"""The checkpoint holds the eye too."""
+
+_ARCHITECTURES = {"idefics3": "Idefics3", "smolvlm": "SmolVLM"}
+# Part, how its names begin in the files, and in its own family's.
+_PREFIXES = (
+    ("language", "lm_head.", "lm_head."),
+    ("language", "model.text_model.", "model."),
+    ("vision", "model.vision_model.", ""),
+    ("bridge", "model.connector.modality_projection.proj.", "layers.0."),
+)
+_EYE = {"image_size": 224, "patch_size": 32, "hidden_size": 1152, "num_attention_heads": 16}
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint."""
+    kind = config["model_type"]
+    seen = {**_EYE, **config["vision_config"], "model_type": siglip.VISION}
+    tile = int(seen["image_size"])
+    if not preprocessor:
+        pixels = PixelSpec(size=tile, filter="lanczos", tiles=GridSpec(kind="grid", longest=min(4 * tile, 4096)))
+        vision = parts.vision_spec(seen, None).model_copy(update={"pixels": pixels})
+    else:
+        vision = parts.vision_spec(seen, preprocessor)
+    language = parts.language_spec(config["text_config"], renamed(state, lambda name: _part_of(name)[1]))
+    return ModelSpec(
+        name=kind,
+        family=kind,
+        vision=vision,
+        bridge=ProjectionSpec(
+            kind="projection",
+            token=config.get("image_token_id", 128257),
+            bias=False,
+            shuffle=config.get("scale_factor", 2),
+        ),
+        language=language,
+    )
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads."""
+    vision, bridge, language = spec.vision, spec.bridge, spec.language
+    if not isinstance(vision, ViTSpec) or not isinstance(bridge, ProjectionSpec) or language is None:
+        raise CheckpointError(f"the layout of {spec.family} holds a ViT, a projection and a decoder")
+    if bridge.layers != 1 or bridge.bias:
+        raise CheckpointError(f"the projection of {spec.family} has one layer without a bias")
+    return {
+        "architectures": [f"{_ARCHITECTURES[spec.family]}ForConditionalGeneration"],
+        "model_type": spec.family,
+        "image_token_id": bridge.token,
+        "scale_factor": bridge.shuffle,
+        "tie_word_embeddings": language.tied,
+        "text_config": parts.text_config(language),
+        "vision_config": {**parts.vision_config(vision), "model_type": f"{spec.family}_vision"},
+    }
+
+
+def processor_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `processor_config.json` of `transformers`: how many placeholders a tile takes."""
+    assert isinstance(spec.vision, ViTSpec) and isinstance(spec.bridge, ProjectionSpec)
+    tokens = (spec.vision.pixels.size // spec.vision.patch) ** 2 // spec.bridge.shuffle**2
+    return {"processor_class": "Idefics3Processor", "image_seq_len": tokens}
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+    """Our state dict from a Hub one."""
+    return parts.to_ours(state, spec, _part_of)
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours."""
+    own = parts.to_hub(state, spec)
+    language = {name.replace("model.", "model.text_model.", 1): value for name, value in own["language"].items()}
+    return {
+        **language,
+        **{f"model.{name}": value for name, value in own["vision"].items()},
+        "model.connector.modality_projection.proj.weight": own["bridge"]["layers.0.weight"],
+    }
+
+
+def _part_of(name: str) -> tuple[str, str]:
+    for part, hub, ours in _PREFIXES:
+        if name.startswith(hub):
+            return part, ours + name.removeprefix(hub)
+    return "bridge", name

@@ -1,0 +1,145 @@
+"""A conversation with a model, over the engine: turns with pictures in, the assistant's next turn out.
+
+The prompt is the checkpoint's own chat template with each picture's placeholders where the template sets the picture,
+so its token ids are those of the Hub's processors. A checkpoint without a template gets a plain one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sepiola.data.example import Message
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.sampling import Sampling
+from sepiola.generation.writer import Look
+from sepiola.text.chat import DEFAULT, ChatTemplate
+from sepiola.text.tokenizer import Tokenizer
+
+PLAIN = (
+    "{% for message in messages %}{{ message.role | capitalize }}: {% for part in message.content %}"
+    "{{ image_token if part.type == 'image' else part.text }}{% endfor %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+UNFINISHED = "\ufffd"  # what a decoder gives for the first bytes of a character
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """A turn's text, how many tokens were read and written, and the seconds to the first of these and to the last."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    first_token_seconds: float
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The rate at which tokens came after the first."""
+        return (self.tokens - 1) / max(self.seconds - self.first_token_seconds, 1e-9) if self.tokens > 1 else 0.0
+
+
+class Chat:
+    """One model with its tokenizer and template. `look` turns pictures into what the model takes; None is blind.
+
+    What the eye saw in the pictures of the last call is kept, for conversations go on.
+    """
+
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate | None = None, look: Look | None = None
+    ) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.look = look
+        token = engine.model.token if engine.placed else None
+        self.place = None if token is None else tokenizer.name_of(token)
+        self.template = template or ChatTemplate({DEFAULT: PLAIN}, {"image_token": self.place or ""})
+        self.ends = self._ends(template)
+        self._seen: tuple[tuple[ImageRef, ...], Tensor] | None = None
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int = 512,
+        sampling: Sampling | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> ChatReply:
+        """The next turn of a conversation; `on_text` is given the text piece by piece.
+
+        Raises DataError when pictures and their places do not match, and for pictures that a blind model is shown.
+        """
+        began = time.perf_counter()
+        prompt = self.prompt(messages)
+        first, shown = 0.0, ""
+
+        def watch(written: Sequence[int]) -> bool:
+            nonlocal first, shown
+            first = first or time.perf_counter() - began
+            over = written[-1] in self.ends
+            text = self._text(written)
+            if on_text is not None and not text.endswith(UNFINISHED) and len(text) > len(shown):
+                on_text(text[len(shown) :])
+                shown = text
+            return over
+
+        written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=watch)[0][0]
+        text = self._text(written)
+        if on_text is not None and len(text) > len(shown):
+            on_text(text[len(shown) :])
+        return ChatReply(text.rstrip(), len(prompt.tokens), len(written), first, time.perf_counter() - began)
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """The conversation as the engine takes it."""
+        images = tuple(part for m in messages for part in m.content if isinstance(part, ImageRef))
+        if images and self.look is None:
+            raise DataError("the conversation shows pictures, and this model has no eye; leave them out")
+        if not self.engine.placed:
+            messages = [Message(m.role, (m.text,)) for m in messages]
+        text = self.template.render(messages)
+        sizes = None
+        if self.engine.placed:
+            text, sizes = self._placed(text, images), self.engine.model.sizes(images)
+        begin = self.template.special_tokens.get("bos_token")
+        framed = self.engine.placed and not (begin and text.startswith(begin))
+        ids = self.tokenizer.encode(text, framed=framed) + ([] if self.engine.causal else [self.engine.tokens.end])
+        return Prompt(ids, self._look_at(images), sizes)
+
+    def _placed(self, text: str, images: Sequence[ImageRef]) -> str:
+        """The text with the whole run of each picture where the template names the placeholder."""
+        if self.place is None:
+            raise DataError(f"the tokenizer has no token {self.engine.model.token}, which stands for images")
+        head, *rest = text.split(self.place)
+        if len(rest) != len(images):
+            raise DataError(
+                f"the conversation has {len(images)} pictures, and its text {len(rest)} places for them "
+                f"({self.place}): no text may name the placeholder, and the chat template must know pictures"
+            )
+        runs = self.engine.model.stand_in(images) if images else []
+        names = ("".join(part if isinstance(part, str) else self.place for part in run) for run in runs)
+        return head + "".join(run + part for run, part in zip(names, rest, strict=True))
+
+    def _look_at(self, images: tuple[ImageRef, ...]) -> Tensor | None:
+        if not images or self.look is None:
+            return None
+        if self._seen is None or self._seen[0] != images:
+            self._seen = images, self.look(images)
+        return self._seen[1]
+
+    def _text(self, written: Sequence[int]) -> str:
+        ids = [token for token in written if token not in self.ends]
+        return self.tokenizer.decode(ids).lstrip()
+
+    def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
+        """The model's end token, the tokenizer's, and the special token that the template sets after a turn."""
+        ends: set[int | None] = {self.engine.tokens.end}
+        if template is not None:
+            ends.add(self.tokenizer.id_of(template.special_tokens.get("eos_token", "")))
+            after = self.tokenizer.encode(template.turn_end())[:1]
+            ends.update(token for token in after if self.tokenizer.is_special(token))
+        return frozenset(end for end in ends if end is not None)
