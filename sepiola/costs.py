@@ -11,10 +11,12 @@ from typing import Any
 from rich.table import Table
 
 from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
 from sepiola.evaluation.curves import read_metrics
 from sepiola.facade import Model, load
 from sepiola.models.build import count
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.text.encoding import ids_of
 from sepiola.text.prompts import PromptFormat
 from sepiola.training.preparation import parts_of
 
@@ -37,16 +39,21 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     model = load(run)
     parts = parts_of(model.network)
     learned = {name for stage in recipe.stages if stage.objective != "detection" for name in stage.learn}
-    seen = next((image for example in examples for image in example.images), None)
-    network: Any = model.network
-    placed = getattr(network, "placed", False)
+    seen = next((example.images[:1] for example in examples if example.images), None)
+    placed = getattr(model.network, "placed", False)
     return {
         "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
         "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
-        "image_tokens": (len(network.stand_in(seen)) if placed else 0) if seen is not None else None,
+        "image_tokens": _image_tokens(model, seen) if placed and seen else 0,
         "first_token_ms": _first_token_ms(model, examples[:ASKED]),
         "training_seconds": _training_seconds(run / "metrics.jsonl"),
     }
+
+
+def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
+    network: Any = model.network
+    assert model.tokenizer is not None
+    return sum(len(ids_of(run, model.tokenizer)) for run in network.stand_in(images))
 
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:

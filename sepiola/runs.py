@@ -264,7 +264,7 @@ class Run(RecipeText):
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             pixels = self.spec.vision.pixels
-            if network.placed:
+            if network.placed and stage.objective != "detection":
                 return None, lambda images: to_tiles(images, pixels)
             return None, lambda images: [to_pixels(image.open(), pixels) for image in images]
         return self._eye(network).rows, None
