@@ -284,7 +284,7 @@ def models(
 
 @data_app.command("show")
 def data_show(
-    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar or thucnews.")],
+    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, flickr8k, coco_mini, pope …")],
     root: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,

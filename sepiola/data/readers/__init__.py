@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sepiola.data.example import Example
+from sepiola.data.readers.coco_mini import read_coco_mini
 from sepiola.data.readers.daquar import read_daquar
 from sepiola.data.readers.easy_vqa import read_easy_vqa
+from sepiola.data.readers.flickr8k import read_flickr8k
 from sepiola.data.readers.scienceqa import read_scienceqa
 from sepiola.data.readers.text import read_text
 from sepiola.data.readers.thucnews import read_thucnews
@@ -25,6 +27,8 @@ READERS: dict[str, Callable[..., list[Example]]] = {
     "daquar": read_daquar,
     "text": read_text,
     "thucnews": read_thucnews,
+    "flickr8k": read_flickr8k,
+    "coco_mini": read_coco_mini,
 }
 
 
