@@ -32,7 +32,7 @@ from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.by_head import ByHead
-from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
+from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
@@ -160,8 +160,16 @@ class Model:
         return Reply(text, answer.rationale, answer.probabilities, answer.choice, tuple(choices))
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
-        """Answers many questions by the model's own strategy."""
-        return self.strategy().answer(examples, **keywords)
+        """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
+        if any(e.question is not None for e in examples):
+            return self.strategy().answer(examples, **keywords)
+        how = self.answering or AnsweringSpec()
+        return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
+
+    def blind(self) -> Model:
+        """The same model with its eyes shut: it reads the text alone."""
+        how = (self.answering or AnsweringSpec()).model_copy(update={"eyes": False})
+        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._look, self.template)
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""

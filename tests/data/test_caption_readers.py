@@ -69,11 +69,6 @@ def test_flickr8k_trains_on_pairs_and_tests_on_pictures(tmp_path: Path, caplog: 
     texts = read("flickr8k", root, "dev", task="text")
     assert [e.target for e in texts] == ["A dog, b.", "Two dogs.", "狗b0。", "狗b1。"]
     assert not any(e.images for e in texts)
-        ("A dog, b.", ()),
-        ("Two dogs.", ()),
-        ("狗b0。", ()),
-        ("狗b1。", ()),
-    ]
     with pytest.raises(DataError, match="no picture of this split is at hand"):
         read("flickr8k", root, "dev")
 

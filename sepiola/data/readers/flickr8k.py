@@ -58,7 +58,8 @@ def read_flickr8k(
                     raise DataError(f"{root}: the photograph {image} of the split '{name}' has no caption ({language})")
             told = {language: found[image] for language, found in captions.items() if image in found}
             pictures.append(Captioned(Path(image).stem, name, at_hand.get(image), told))
-    if missing := sum(picture.image is None for picture in pictures):
+    missing = sum(picture.image is None for picture in pictures)
+    if missing and task == "captions":
         log.warning("%s: %d of the %d photographs of '%s' are not at hand", root, missing, len(pictures), split)
     return caption_examples(pictures, "Flickr8k", task, languages, training=split == "train")
 
