@@ -39,6 +39,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "thucnews": Benchmark(buckets=("topic",), labels=True),
 }
 
+CAPTIONS = ("flickr8k", "coco_mini")
+"""Datasets that ask no question but for captions, of which `caption_figures` makes the figures."""
+
 
 def evaluate(
     name: str, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()

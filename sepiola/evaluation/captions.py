@@ -103,7 +103,7 @@ def _ngrams(tokens: Tokens) -> Counter[tuple[str, ...]]:
 
 
 def _bleu_counts(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> _Floats:
-    """For each picture the matching n-grams of each order, all n-grams of each order, and both lengths: `(pictures, 10)`."""
+    """For each picture its n-grams that match, all of them, and both lengths: `(pictures, 10)`."""
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:

@@ -21,15 +21,15 @@ def picture(path: Path) -> None:
 
 
 def flickr(root: Path) -> Path:
-    """Three photographs, of which that of `dev` is not at hand."""
+    """Four photographs, of which that of `dev` and one of `test` are not at hand."""
     for name in ("a", "c"):
         picture(root / "images" / f"{name}.jpg")
-    for split, name in (("train", "a"), ("dev", "b"), ("test", "c")):
-        (root / f"Flickr_8k.{split}Images.txt").write_text(f"{name}.jpg\n")
-    english = "".join(f'{n}.jpg,"A dog , {n} ."\n{n}.jpg,Two dogs .\n' for n in "abc")
+    for split, names in (("train", "a"), ("dev", "b"), ("test", "cd")):
+        (root / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}.jpg\n" for name in names))
+    english = "".join(f'{n}.jpg,"A dog , {n} ."\n{n}.jpg,Two dogs .\n' for n in "abcd")
     (root / "captions.txt").write_text(f"image,caption\n{english}")
     (root / "zh").mkdir()
-    chinese = "".join(f"{n}.jpg#zhc#{i} 狗{n}{i}。\n" for n in "abc" for i in range(2))
+    chinese = "".join(f"{n}.jpg#zhc#{i} 狗{n}{i}。\n" for n in "abcd" for i in range(2))
     (root / "zh" / "flickr8kzhc.caption.txt").write_text(chinese, encoding="utf-8")
     return root
 
@@ -61,11 +61,11 @@ def test_flickr8k_trains_on_pairs_and_tests_on_pictures(tmp_path: Path, caplog: 
     ]
     assert all(len(e.images) == 1 and e.question is None for e in train)
     with caplog.at_level(logging.WARNING):
-        test = read("flickr8k", root, "devtest", languages=["zh"])
+        test = read("flickr8k", root, "test", languages=["zh"])
     assert [(e.id, e.metadata["split"], e.metadata["references"]) for e in test] == [
         ("c-zh", "test", ["狗c0。", "狗c1。"])
     ]
-    assert "1 of the 2 photographs of 'devtest' are not at hand" in caplog.text
+    assert "1 of the 2 photographs of 'test' are not at hand" in caplog.text
     texts = read("flickr8k", root, "dev", task="text")
     assert [e.target for e in texts] == ["A dog, b.", "Two dogs.", "狗b0。", "狗b1。"]
     assert not any(e.images for e in texts)

@@ -22,9 +22,7 @@ from sepiola.errors import DataError
 
 log = logging.getLogger(__name__)
 
-LISTS = ("train", "dev", "test")
-SPLITS = {**{name: (name,) for name in LISTS}, "devtest": ("dev", "test")}
-ENGLISH, CHINESE = "captions.txt", "zh/flickr8kzhc.caption.txt"
+SPLITS = ["train", "dev", "test"]
 _SPACED = re.compile(r"\s+(?=[.,!?;:])")
 _CHINESE_LINE = re.compile(r"(\S+)#zhc#\d+\s+(\S.*)")
 
@@ -35,36 +33,35 @@ def read_flickr8k(
     """Reads `<root>/captions.txt`, `zh/flickr8kzhc.caption.txt`, `Flickr_8k.<split>Images.txt` and `images/`.
 
     `task: captions` is of the photographs at hand, and how many are not is logged; `text` is the captions of the whole
-    split without photographs. The split `devtest` is the photographs of `dev` and of `test`. Raises DataError for a
-    photograph in two lists or without a caption, and for damaged lines.
+    split without photographs. Raises DataError for a photograph in two lists or without a caption, and for damaged
+    lines.
     """
     root = existing_folder(root, "Flickr8k (captions.txt, zh/, Flickr_8k.*Images.txt, images/)")
-    one_of(split, list(SPLITS), "Flickr8k")
-    lists = {name: read_lines(root / f"Flickr_8k.{name}Images.txt") for name in LISTS}
+    one_of(split, SPLITS, "Flickr8k")
+    lists = {name: read_lines(root / f"Flickr_8k.{name}Images.txt") for name in SPLITS}
     named = [image for images in lists.values() for image in images]
     if len(set(named)) != len(named):
         twice = next(image for image in named if named.count(image) > 1)
         raise DataError(f"{root}: the photograph {twice} stands in the image lists more than once")
-    captions = {"en": _english(root / ENGLISH)}
-    if "zh" in languages:
-        captions["zh"] = _chinese(root / CHINESE)
+    readers = {"en": _english, "zh": _chinese}
+    captions = {language: readers[language](root) for language in languages if language in readers}
     folder = existing_folder(root / "images", "Flickr8k's images")
     at_hand = {path.name: ImageRef(path=path) for path in folder.iterdir()}
     pictures = []
-    for name in SPLITS[split]:
-        for image in lists[name]:
-            for language in set(captions) & set(languages):
-                if image not in captions[language]:
-                    raise DataError(f"{root}: the photograph {image} of the split '{name}' has no caption ({language})")
-            told = {language: found[image] for language, found in captions.items() if image in found}
-            pictures.append(Captioned(Path(image).stem, name, at_hand.get(image), told))
+    for image in lists[split]:
+        for language, found in captions.items():
+            if image not in found:
+                raise DataError(f"{root}: the photograph {image} of the split '{split}' has no caption ({language})")
+        told = {language: found[image] for language, found in captions.items()}
+        pictures.append(Captioned(Path(image).stem, split, at_hand.get(image), told))
     missing = sum(picture.image is None for picture in pictures)
     if missing and task == "captions":
         log.warning("%s: %d of the %d photographs of '%s' are not at hand", root, missing, len(pictures), split)
     return caption_examples(pictures, "Flickr8k", task, languages, training=split == "train")
 
 
-def _english(source: Path) -> dict[str, list[str]]:
+def _english(root: Path) -> dict[str, list[str]]:
+    source = root / "captions.txt"
     found: dict[str, list[str]] = {}
     try:
         rows = list(csv.reader(read_file(source).splitlines(), strict=True))
@@ -79,7 +76,8 @@ def _english(source: Path) -> dict[str, list[str]]:
     return found
 
 
-def _chinese(source: Path) -> dict[str, list[str]]:
+def _chinese(root: Path) -> dict[str, list[str]]:
+    source = root / "zh" / "flickr8kzhc.caption.txt"
     found: dict[str, list[str]] = {}
     for number, line in enumerate(read_lines(source), start=1):
         match = _CHINESE_LINE.fullmatch(line)
