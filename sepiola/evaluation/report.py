@@ -23,8 +23,10 @@ from sepiola.errors import DataError
 from sepiola.evaluation.caption_figures import caption_headlines, caption_tables
 from sepiola.evaluation.curves import read_metrics, stage_curves
 from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.pope import pope_tables
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
+from sepiola.evaluation.vqa import vqa_tables
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import Spec, write_yaml
 
@@ -48,9 +50,9 @@ def write_report(
     {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
-    `continuations` (as `text.text_figures`), `captions` (as `caption_figures`), `evaluations` (all sets that were
-    measured), `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a Spec). Accuracies are shares
-    (0 to 1). Any other key lands in the JSON alone.
+    `continuations` (as `text.text_figures`), `captions` (as `caption_figures`), `pope` (as `pope_figures`),
+    `vqa` (as `vqa_figures`), `evaluations` (all sets that were measured), `scaling` (as `sepiola.scale.ladder`),
+    `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -65,8 +67,8 @@ def write_report(
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report that have systems in lines, as `bucket_tables` lays them out."""
-    scaling = scaling_tables(report.get("scaling"))
-    return [*_text_tables(report), *scaling, *caption_tables(report), *bucket_tables(report)]
+    seeing = [*caption_tables(report), *vqa_tables(report), *pope_tables(report)]
+    return [*_text_tables(report), *scaling_tables(report.get("scaling")), *seeing, *bucket_tables(report)]
 
 
 def _text_tables(report: Mapping[str, Any]) -> list[Table]:
