@@ -44,7 +44,8 @@ def caption_figures(
 ) -> dict[str, Any]:
     """`{"captions": {language: {"count", metrics…, "fluency", "baselines": {name: {metrics…, "fluency"}}}}}`.
 
-    `people` among the baselines has the fluency of the references alone. Raises DataError when ids do not match.
+    `people` among the baselines is each picture's first reference, measured against its others (where there are any),
+    with the fluency of all. Raises DataError when ids do not match.
     """
     pairs: defaultdict[str, list[tuple[Example, Answer]]] = defaultdict(list)
     for example, answer in join_by_id(examples, answers):
@@ -54,7 +55,7 @@ def caption_figures(
     for language in sorted(pairs):
         asked = [example for example, _ in pairs[language]]
         others = {name: _measured(asked, [known[e.id] for e in asked]) for name, known in by_name.items()}
-        others["people"] = {"fluency": fluency([text for e in asked for text in references(e)])}
+        others["people"] = _people([references(e) for e in asked])
         own = _measured(asked, [answer for _, answer in pairs[language]])
         figures[language] = {"count": len(asked), **own, "baselines": others}
     return {"captions": figures}
@@ -64,6 +65,13 @@ def _measured(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[st
     texts = [answer.output for answer in answers]
     told = fluency(texts, [answer.cut for answer in answers])
     return {**caption_metrics(texts, [references(e) for e in examples]), "fluency": told}
+
+
+def _people(known: Sequence[Sequence[str]]) -> dict[str, Any]:
+    told = {"fluency": fluency([text for texts in known for text in texts])}
+    if not all(texts[1:] for texts in known):
+        return told
+    return {**caption_metrics([texts[0] for texts in known], [texts[1:] for texts in known]), **told}
 
 
 def caption_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -79,8 +87,8 @@ def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any
     columns = [{"name": column, "notes": []} for column in (*NAMES.values(), *FAULTS.values())]
     columns[0]["notes"] = [f"n = {figures['count']:,}"]
     note = (
-        "Below each figure its 95% interval over pictures; n is the number of pictures. Repetition and fragments are "
-        "percent of captions. Chinese is cut into characters."
+        "Below each figure its 95% interval over pictures; n is the number of pictures. People: one reference against "
+        "the others. Repetition and fragments are percent of captions. Chinese is cut into characters."
     )
     return {
         "title": f"Captions, {f'{name}, ' if name else ''}{language}",
@@ -108,7 +116,7 @@ def caption_headlines(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """CIDEr-D of each language beside the best baseline's, as the report's head shows figures."""
     found = []
     for language, figures in (report.get("captions") or {}).items():
-        known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if "cider" in told}
+        known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if n != "people"}
         best = max(known, key=known.__getitem__, default=None)
         note = f"{best.replace('_', ' ')} {known[best]:.1f}" if best else ""
         found.append({"name": f"CIDEr-D, {language}", "value": f"{figures['cider']['value']:.1f}", "note": note})

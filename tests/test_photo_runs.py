@@ -1,4 +1,4 @@
-"""Recipes that caption photographs, run whole at a size for tests: words, pictures, baselines, a blind twin."""
+"""Recipes on photographs, run whole at a size for tests: captions, open answers, whether a thing is there; blind."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ SMALL = [
     "model.vision.feed_forward.width=16",
     "tokenizer.vocabulary=600",
 ]
+POPE = "{reader: pope, split: val, count: 12, options: {pictures: 4, size: 64}}"
 FEW = [
     "stages.0.data.count=200",
     "stages.0.steps=2",
@@ -42,8 +43,8 @@ FEW = [
 ]
 
 
-def recipe(*changes: str) -> RecipeSpec:
-    spec = read_recipe("photos/flickr8k", [*SMALL, *FEW, *changes])
+def recipe(name: str, *changes: str) -> RecipeSpec:
+    spec = read_recipe(f"photos/{name}", [*SMALL, *changes])
     assert isinstance(spec, RecipeSpec)
     return spec
 
@@ -55,7 +56,7 @@ def data(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> DataCache:
 
 
 def test_photographs_are_captioned_and_measured(data: DataCache, tmp_path: Path, data_root: Path) -> None:
-    report = Run(recipe(), tmp_path / "run", console=QUIET, data=data).go()
+    report = Run(recipe("flickr8k", *FEW), tmp_path / "run", console=QUIET, data=data).go()
     found = report["captions"]
     assert found["en"]["count"] == found["zh"]["count"] == 3
     for language in ("en", "zh"):
@@ -89,7 +90,21 @@ def test_photographs_are_captioned_and_measured(data: DataCache, tmp_path: Path,
 
 
 def test_a_blind_twin_writes_by_the_prompt_alone(data: DataCache, tmp_path: Path) -> None:
-    report = Run(recipe("eyes=false"), tmp_path / "run", console=QUIET, data=data).go()
+    report = Run(recipe("flickr8k", *FEW, "eyes=false"), tmp_path / "run", console=QUIET, data=data).go()
     assert "without_the_picture" not in report["captions"]["en"]["baselines"]
     lines = (tmp_path / "run" / "answers-coco_mini-val.jsonl").read_text(encoding="utf-8").splitlines()
     assert len({json.loads(line)["output"] for line in lines}) == 1
+
+
+def test_questions_on_photographs_and_whether_it_is_there(data: DataCache, tmp_path: Path) -> None:
+    changes = ["stages.0.data.count=24", "stages.0.epochs=1", "evaluation.0.count=8"]
+    spec = recipe("daquar", *changes, "strategy.by=score", f"evaluation=[{POPE}]")
+    report = Run(spec, tmp_path / "pope", console=QUIET, data=data).go()
+    assert [name for name in report["pope"] if "," not in name] == ["random", "popular", "adversarial"]
+    assert all(told["unparsed"] == 0 for told in report["pope"].values()), "a strategy that scores always chooses"
+    assert "Is it there?" in [table.title for table in terminal_tables(report)]
+
+    report = Run(recipe("daquar", *changes), tmp_path / "daquar", console=QUIET, data=data).go()
+    assert report["vqa"]["sets"]["count"] == 8 and "vqa" in report["baselines"]["nearest_neighbour"]
+    page = (tmp_path / "daquar" / "report.html").read_text(encoding="utf-8")
+    assert "Equal sets" in page and "data:image/" in page
