@@ -161,10 +161,10 @@ class Model:
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
-        if any(e.question is not None for e in examples):
-            return self.strategy().answer(examples, **keywords)
-        how = self.answering or AnsweringSpec()
-        return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
+        if self.spec.task is None and examples and all(e.question is None for e in examples):
+            how = self.answering or AnsweringSpec()
+            return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
+        return self.strategy().answer(examples, **keywords)
 
     def blind(self) -> Model:
         """The same model with its eyes shut: it reads the text alone."""

@@ -101,9 +101,7 @@ def _captions_measured(
     look = model.writer(1).look
     if look is not None:
         shut = _blind_captions(model, examples)
-        baselines["without_the_picture"] = [
-            Answer(e.id, shut[e.prompt].output, cut=shut[e.prompt].cut) for e in examples
-        ]
+        baselines["eyes_shut"] = [Answer(e.id, shut[e.prompt].output, cut=shut[e.prompt].cut) for e in examples]
         if seen:
 
             def describe(images: Sequence[ImageRef]) -> Features:

@@ -11,12 +11,14 @@ from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.evaluation.accuracy import join_by_id
-from sepiola.evaluation.captions import METRICS, caption_metrics
+from sepiola.evaluation.captions import caption_metrics
 from sepiola.evaluation.fluency import fluency
 from sepiola.reasoning.answer import Answer
 
-NAMES = {"cider": "CIDEr-D", **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)}, "rougeL": "ROUGE-L"}
-FAULTS = {"repetition": "Repetition", "fragments": "Fragments"}
+COLUMNS = {"cider": "CIDEr-D", "bleu1": "BLEU-1", "bleu4": "BLEU-4", "rougeL": "ROUGE-L"}
+"""What a table has room for of the metrics; the JSON has all."""
+
+FAULTS = {"repetition": "Repeats", "fragments": "Fragments"}
 
 
 def asks_for_captions(examples: Sequence[Example]) -> bool:
@@ -44,8 +46,8 @@ def caption_figures(
 ) -> dict[str, Any]:
     """`{"captions": {language: {"count", metrics…, "fluency", "baselines": {name: {metrics…, "fluency"}}}}}`.
 
-    `people` among the baselines is each picture's first reference, measured against its others (where there are any),
-    with the fluency of all. Raises DataError when ids do not match.
+    `references` among the baselines is each picture's first, measured against its others (where there are any), with
+    the fluency of all. Raises DataError when ids do not match.
     """
     pairs: defaultdict[str, list[tuple[Example, Answer]]] = defaultdict(list)
     for example, answer in join_by_id(examples, answers):
@@ -55,7 +57,7 @@ def caption_figures(
     for language in sorted(pairs):
         asked = [example for example, _ in pairs[language]]
         others = {name: _measured(asked, [known[e.id] for e in asked]) for name, known in by_name.items()}
-        others["people"] = _people([references(e) for e in asked])
+        others["references"] = _references([references(e) for e in asked])
         own = _measured(asked, [answer for _, answer in pairs[language]])
         figures[language] = {"count": len(asked), **own, "baselines": others}
     return {"captions": figures}
@@ -67,7 +69,7 @@ def _measured(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[st
     return {**caption_metrics(texts, [references(e) for e in examples]), "fluency": told}
 
 
-def _people(known: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _references(known: Sequence[Sequence[str]]) -> dict[str, Any]:
     told = {"fluency": fluency([text for texts in known for text in texts])}
     if not all(texts[1:] for texts in known):
         return told
@@ -84,11 +86,11 @@ def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any
     name = " ".join(str(measured[key]) for key in ("data", "split") if measured.get(key))
     lines = [_line("This model", figures, own=True)]
     lines += [_line(other.replace("_", " "), told) for other, told in figures["baselines"].items()]
-    columns = [{"name": column, "notes": []} for column in (*NAMES.values(), *FAULTS.values())]
+    columns = [{"name": column, "notes": []} for column in (*COLUMNS.values(), *FAULTS.values())]
     columns[0]["notes"] = [f"n = {figures['count']:,}"]
     note = (
-        "Below each figure its 95% interval over pictures; n is the number of pictures. People: one reference against "
-        "the others. Repetition and fragments are percent of captions. Chinese is cut into characters."
+        "Below each figure its 95% interval over pictures; n is the number of pictures. References: one "
+        "against the others. Repeats and fragments are percent of captions. Chinese is cut into characters."
     )
     return {
         "title": f"Captions, {f'{name}, ' if name else ''}{language}",
@@ -100,7 +102,7 @@ def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any
 
 def _line(name: str, told: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:
     cells: list[dict[str, str] | None] = []
-    for key in METRICS:
+    for key in COLUMNS:
         cells.append(_cell(told[key]["value"], told[key]["interval"], 1) if key in told else None)
     for key in FAULTS:
         fault = told["fluency"][key]
@@ -116,7 +118,7 @@ def caption_headlines(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """CIDEr-D of each language beside the best baseline's, as the report's head shows figures."""
     found = []
     for language, figures in (report.get("captions") or {}).items():
-        known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if n != "people"}
+        known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if n != "references"}
         best = max(known, key=known.__getitem__, default=None)
         note = f"{best.replace('_', ' ')} {known[best]:.1f}" if best else ""
         found.append({"name": f"CIDEr-D, {language}", "value": f"{figures['cider']['value']:.1f}", "note": note})
