@@ -279,7 +279,7 @@ class Run(RecipeText):
         """The trained model with its way of answering, if it has one."""
         how = self.recipe.strategy
         if how is None:
-            return self._facade(self.trained(self.recipe.stages[-1].name))
+            return self._facade(self.trained(self.recipe.stages[-1].name), self.recipe.replying)
         answer = self.stages[how.answer]
         if answer.task is not None:
             answering = AnsweringSpec(source_tokens=answer.source_tokens)

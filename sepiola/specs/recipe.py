@@ -178,6 +178,14 @@ class RecipeSpec(Spec):
     strategy: StrategySpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
 
+    @property
+    def replying(self) -> AnsweringSpec | None:
+        """How a model without a strategy replies to messages (captions a picture); None for a model of text alone."""
+        last = self.stages[-1]
+        if self.model.bridge is None:
+            return None
+        return AnsweringSpec(eyes=self.eyes, source_tokens=last.source_tokens, answer_tokens=last.target_tokens)
+
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:
         seen: set[str] = set()
