@@ -89,9 +89,9 @@ def _captions_measured(
 ) -> dict[str, Any]:
     """The figures of a model's captions beside baselines: the model with its eyes shut, and what `train` offers.
 
-    Examples of `train` that ask a question are passed over.
+    Examples of `train` that ask a question, and plain documents, are passed over.
     """
-    known = [e for e in train if e.question is None]
+    known = [e for e in train if e.question is None and e.messages]
     seen = spread(one_each([e for e in known if len(e.images) == 1]), NEIGHBOURS)
     baselines: dict[str, Sequence[Answer]] = {}
     if known:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import sepiola
+from sepiola.cli import app
 from sepiola.data.readers import DataCache, read
 from sepiola.evaluation.tables import terminal_tables
 from sepiola.results import measured
@@ -87,6 +89,9 @@ def test_photographs_are_captioned_and_measured(data: DataCache, tmp_path: Path,
     _, answers, _ = measured(model, "flickr8k", "test", examples, [], QUIET)
     again = {a["id"]: a["output"] for a in map(json.loads, written)}
     assert [a.output for a in answers] == [again[e.id] for e in examples], "the loaded model writes the same"
+    command = f"eval flickr8k --model {tmp_path / 'run'} --data {data_root / 'flickr8k'} --option languages=[zh] --json"
+    told = json.loads(CliRunner().invoke(app, command.split()).stdout)
+    assert told["captions"]["zh"]["count"] == 6 and "nearest_features" in told["captions"]["zh"]["baselines"]
 
 
 def test_a_blind_twin_writes_by_the_prompt_alone(data: DataCache, tmp_path: Path) -> None:

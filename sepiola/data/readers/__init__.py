@@ -42,9 +42,7 @@ def read_spec(spec: DataSpec) -> list[Example]:
     if spec.reader == "tidepool":
         return read("tidepool", None, spec.split, **options, **({"count": spec.count} if spec.count else {}))
     if spec.root is None:
-        if spec.reader in DRAWN:
-            return read(spec.reader, None, spec.split, **options)[: spec.count]
-        raise DataError(f"the dataset '{spec.reader}' lies on disk: name its folder in `root`")
+        return read(spec.reader, None, spec.split, **options)[: spec.count]
     root = os.path.expandvars(spec.root)
     if "$" in root:
         raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
@@ -52,13 +50,15 @@ def read_spec(spec: DataSpec) -> list[Example]:
 
 
 def read(name: str, root: Path | None, split: str, **options: Any) -> list[Example]:
-    """The Examples of one split of the dataset `name` that lies in `root` (None: drawn); images open when used.
+    """The Examples of one split of the dataset `name` that lies in `root`; images are opened only when used.
 
     `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or
-    option, and for a record that is damaged.
+    option, a dataset on disk without its `root`, and a record that is damaged.
     """
     if name not in READERS:
         raise DataError(f"unknown dataset '{name}'; known: {', '.join(READERS)}")
+    if root is None and name not in DRAWN:
+        raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
     reader = READERS[name]
     known = [key for key in inspect.signature(reader).parameters if key not in ("root", "split")]
     for option in options:
