@@ -235,12 +235,13 @@ def load(
     path_or_hub_id: str | Path,
     *,
     adapter: str | Path | None = None,
+    eye: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Model:
     """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
 
-    Raises CheckpointError when it does not fit or is not there.
+    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises CheckpointError when it does not fit or is not there.
     """
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():
@@ -248,7 +249,9 @@ def load(
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device)
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, eye=eye)
+    if eye:
+        return Model(network, spec)
     if adapter is not None:
         network = lora.load(network, Path(adapter))
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None

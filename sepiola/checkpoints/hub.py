@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import bart, bert, clip, detr, eva, gpt, llama, llava, opt, resnet, siglip, t5, tasks, vit
+from sepiola.checkpoints.eye import eye_alone, family_of
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -36,7 +37,6 @@ from sepiola.checkpoints.store import (
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
-from sepiola.specs.vision import VisionSpec, ViTSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
@@ -67,20 +67,14 @@ _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, to
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
-def _family_of_eye(vision: VisionSpec) -> str:
-    if not isinstance(vision, ViTSpec):
-        return vision.kind
-    return "clip" if vision.input_norm else "vit" if vision.class_token else "siglip"
-
-
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", eye: bool = False
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a Hub folder, in eval mode, and its spec; `dtype` as in `store.from_state`.
 
-    Tensors are read one by one. Raises CheckpointError when anything does not fit.
+    With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not fit.
     """
-    spec, state = _read(folder)
+    spec, state = eye_alone(*_read(folder), str(folder)) if eye else _read(folder)
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 
@@ -92,7 +86,7 @@ def _read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     state: LazyTensors = family.to_ours(stored, spec)
     if not (folder / EYE / CONFIG).is_file():
         return spec, state
-    seen, eye = _read(folder / EYE)
+    seen, eye = eye_alone(*_read(folder / EYE), str(folder / EYE))
     whole = {**later(state), **{f"{EYE}.{name}": read for name, read in later(eye).items()}}
     return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
 
@@ -120,7 +114,7 @@ def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, 
     state = model.state_dict()
     whole = getattr(family, "WHOLE", False)
     if spec.vision is not None and spec.language is not None and not whole:
-        kind = _family_of_eye(spec.vision)
+        kind = family_of(spec.vision)
         eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
         _write(folder / EYE, model.vision, eye, FAMILIES[kind], FAMILIES[kind].config_from_spec(eye), max_shard)
         state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}

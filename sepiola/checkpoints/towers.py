@@ -14,6 +14,7 @@ from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.vit import ACTIVATIONS, pair
 from sepiola.errors import CheckpointError
+from sepiola.specs.bridge import DualSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
 VISION = "vision_model."
@@ -61,15 +62,16 @@ def text_from_config(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def text_to_config(language: TransformerSpec) -> dict[str, Any]:
+def text_to_config(language: TransformerSpec, kind: str) -> dict[str, Any]:
     """The inverse of `text_from_config`. Raises CheckpointError for a text tower that has no place there."""
     attention, ff, norm = language.attention, language.feed_forward, language.norm
     plain = attention.bias and attention.output_bias is not False and not ff.gated and ff.bias and norm.bias
     grouped = attention.kv_heads not in (None, attention.heads) or attention.head_width is not None
-    if not plain or grouped or norm.kind != "layer" or norm.place != "pre" or language.positions.kind != "learned":
+    learned = language.positions.kind == "learned" and not language.positions.offset and not language.embedding_norm
+    if not plain or grouped or norm.kind != "layer" or norm.place != "pre" or not learned or language.kind != kind:
         raise CheckpointError(
-            "the text tower cannot be written in the Hub's layout: it holds learned positions and pre-norm layers with "
-            "LayerNorm, biases and a plain feed-forward"
+            f"the text tower cannot be written in this layout, which holds: kind '{kind}', learned positions, and pre-norm "
+            "layers with LayerNorm, biases and a plain feed-forward"
         )
     return {
         "vocab_size": language.vocabulary,
@@ -86,6 +88,17 @@ def text_to_config(language: TransformerSpec) -> dict[str, Any]:
     }
 
 
+def dual_of(spec: ModelSpec, **expected: Any) -> DualSpec:
+    """The bridge of both towers, if it is as the layout expects. Raises CheckpointError with the keys that are not."""
+    bridge = spec.bridge
+    unusual = [f"bridge.{key}" for key, value in expected.items() if getattr(bridge, key, None) != value]
+    if not isinstance(bridge, DualSpec) or unusual:
+        raise CheckpointError(
+            f"'{spec.name}' cannot be written as '{spec.family}': {', '.join(unusual) or 'its bridge'} has no place there"
+        )
+    return bridge
+
+
 def to_ours(
     state: Mapping[str, Tensor],
     spec: ModelSpec,
@@ -97,9 +110,8 @@ def to_ours(
     seen = renamed(state, lambda name: name if name.startswith(VISION) and name not in own else None)
     rest = renamed(state, lambda name: None if name in seen or name.endswith("position_ids") else name)
     both = rows_to_ours(rest, [*_text(spec), *bridge])
-    single = {name: lambda value: value.reshape(()) for name in ("bridge.scale", "bridge.bias")}
     vision = renamed(eye(seen, spec), lambda name: f"vision.{name}")
-    return LazyTensors({**later(with_changes(both, single)), **later(vision)})
+    return LazyTensors({**later(with_changes(both, {"bridge.scale": lambda scale: scale.reshape(1)})), **later(vision)})
 
 
 def to_hub(

@@ -38,9 +38,10 @@ class ViTSpec(Spec):
     """Vision Transformer (arXiv 2010.11929). CLIP's (arXiv 2103.00020) adds `input_norm` and quick GELU; SigLIP's
     (2303.15343) has no class token; EVA-CLIP's (2303.15389), as in BLIP-2, is plain.
 
-    Pixels beyond the last whole patch, at the right and below, are not seen (6 of SigLIP so400m's 384). Features are all states of the last layer, the class token first when there is one. `final_norm` closes
-    the stack (plain ViT); CLIP's features are the last layer's states without it. `feature_layer` counts layers from
-    the end, -1 being the last (LLaVA reads -2), and `patch_features` leaves out the class token.
+    Features are all states of the last layer, the class token first when there is one. `final_norm` closes the stack
+    (plain ViT); CLIP's features are the last layer's states without it. `feature_layer` counts layers from the end, -1
+    being the last (LLaVA reads -2), and `patch_features` leaves out the class token. Pixels beyond the last whole patch,
+    at the right and below, are not seen (6 of the 384 of SigLIP so400m).
     """
 
     kind: Literal["vit"]

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from transformers import (
     Blip2VisionConfig,
     Blip2VisionModel,
-    CLIPConfig,
-    CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModel,
     DetrConfig,
@@ -184,24 +182,15 @@ def test_the_hub_reads_what_we_write(case: tuple, tmp_path: Path) -> None:
     assert all(torch.equal(again[name], value) for name, value in model.state_dict().items())
 
 
-def test_clip_is_taken_out_of_a_whole_clip_and_pooled_as_the_hub_pools(tmp_path: Path) -> None:
-    text = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "vocab_size": 30,
-    }
-    theirs = CLIPModel(CLIPConfig(vision_config=SMALL, text_config=text, projection_dim=8)).eval()
+def test_clip_is_pooled_as_the_hub_pools(tmp_path: Path) -> None:
+    theirs = CLIPVisionModel(CLIPVisionConfig(**SMALL)).eval()
     randomise(theirs)
     config, state = saved(theirs, tmp_path)
     state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # as files of older versions hold it
     _, model = ours("clip", config, state)
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        expected = theirs.vision_model(pixels)
-        torch.testing.assert_close(model(pixels), expected.last_hidden_state, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(model.pooled(pixels), expected.pooler_output, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(model.pooled(pixels), theirs(pixels).pooler_output, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", [BASIC, BOTTLENECK], ids=["basic", "bottleneck"])
