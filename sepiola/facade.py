@@ -23,10 +23,12 @@ from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.matcher import Matcher
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
+from sepiola.models.dual import DualEncoder
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.pixels import to_pixels
@@ -104,7 +106,7 @@ class Model:
         language = self.spec.language
         if language is None:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
-        if language.kind == "encoder":
+        if language.kind == "encoder" or language.head.kind == "none":
             raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
         if self.spec.task is not None:
             raise SepiolaError(f"'{self.spec.name}' ends under the head of a task: it tells labels, and writes no text")
@@ -190,6 +192,12 @@ class Model:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
         return Completer(self.engine, self._reader(), length=length)
 
+    def matcher(self) -> Matcher:
+        """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
+        if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
+        return Matcher(self.network, self._reader(), self.spec.vision.pixels)
+
     def _reader(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
@@ -241,7 +249,8 @@ def load(
 ) -> Model:
     """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
 
-    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises CheckpointError when it does not fit or is not there.
+    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises
+    CheckpointError when it does not fit or is not there.
     """
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():

@@ -12,8 +12,10 @@ from sepiola.data.example import Example
 from sepiola.data.readers import DataCache
 from sepiola.evaluation.benchmarks import evaluate as figures_of
 from sepiola.evaluation.report import write_report
+from sepiola.evaluation.retrieval import retrieval
 from sepiola.evaluation.text import text_figures
 from sepiola.facade import Model
+from sepiola.models.dual import DualEncoder
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
@@ -29,6 +31,8 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         examples = data.read(spec)
         if spec.reader == TEXT:
             figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
+        elif isinstance(model.network, DualEncoder):
+            figures = {"retrieval": retrieval(model.matcher(), examples)}
         else:
             answers = answer_all(model, examples, console, f"{spec.reader} {spec.split}")
             write_answers(folder, spec, answers)

@@ -34,7 +34,7 @@ from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import IMAGE, encode, placing
+from sepiola.text.encoding import IMAGE, encode, encode_pairs, placing
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task, sequences
@@ -130,7 +130,7 @@ class Run:
     @property
     def _places(self) -> bool:
         """Whether the text has placeholders for images."""
-        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind != "gated-fusion"
+        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind not in ("gated-fusion", "dual")
 
     def spec_of(self, stage: StageSpec) -> ModelSpec:
         """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
@@ -271,6 +271,8 @@ class Run:
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
+        if stage.objective == "contrastive":
+            return encode_pairs(self.data.read(data), self.tokenizer, self._language)
         task = self.spec_of(stage).task
         if task is not None:
             known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]

@@ -72,7 +72,8 @@ def load(
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a Hub folder, in eval mode, and its spec; `dtype` as in `store.from_state`.
 
-    With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not fit.
+    With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not
+    fit.
     """
     spec, state = eye_alone(*_read(folder), str(folder)) if eye else _read(folder)
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
@@ -178,12 +179,14 @@ def save_tokenizer(
 ) -> None:
     """Writes `tokenizer.json` and the `tokenizer_config.json` with which `transformers` reads texts as we do.
 
-    A tokenizer of our own gets no start token, and for an encoder-decoder the end token that closes its sources.
+    A tokenizer of our own gets no start token, and for an encoder-decoder or a text tower the end token that closes
+    what they read.
     """
     backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     ids = {"eos_token": language.tokens.end, "pad_token": language.tokens.pad, "bos_token": language.tokens.start}
     if language.kind == "encoder-decoder":
         del ids["bos_token"]  # the start token is the decoder's, in config.json
+    if language.kind == "encoder-decoder" or language.head.kind == "none":
         end = backend.id_to_token(language.tokens.end)
         if backend.post_processor is None and end is not None:
             backend.post_processor = tokenizers.processors.TemplateProcessing(

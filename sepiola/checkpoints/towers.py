@@ -70,8 +70,8 @@ def text_to_config(language: TransformerSpec, kind: str) -> dict[str, Any]:
     learned = language.positions.kind == "learned" and not language.positions.offset and not language.embedding_norm
     if not plain or grouped or norm.kind != "layer" or norm.place != "pre" or not learned or language.kind != kind:
         raise CheckpointError(
-            f"the text tower cannot be written in this layout, which holds: kind '{kind}', learned positions, and pre-norm "
-            "layers with LayerNorm, biases and a plain feed-forward"
+            f"the text tower cannot be written in this layout, which holds: kind '{kind}', learned positions, and "
+            "pre-norm layers with LayerNorm, biases and a plain feed-forward"
         )
     return {
         "vocab_size": language.vocabulary,
@@ -94,7 +94,7 @@ def dual_of(spec: ModelSpec, **expected: Any) -> DualSpec:
     unusual = [f"bridge.{key}" for key, value in expected.items() if getattr(bridge, key, None) != value]
     if not isinstance(bridge, DualSpec) or unusual:
         raise CheckpointError(
-            f"'{spec.name}' cannot be written as '{spec.family}': {', '.join(unusual) or 'its bridge'} has no place there"
+            f"'{spec.name}' cannot be written as '{spec.family}', which has no place for {', '.join(unusual) or 'it'}"
         )
     return bridge
 

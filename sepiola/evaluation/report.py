@@ -22,6 +22,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.curves import read_metrics, stage_curves
 from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.retrieval import retrieval_tables
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.reasoning.answer import Answer
@@ -47,8 +48,9 @@ def write_report(
     {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
-    `continuations` (as `text.text_figures`), `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a
-    Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
+    `continuations` (as `text.text_figures`), `retrieval` (as `retrieval.retrieval`), `scaling` (as
+    `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key
+    lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -63,7 +65,8 @@ def write_report(
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report that have systems in lines, as `bucket_tables` lays them out."""
-    return [*_text_tables(report), *scaling_tables(report.get("scaling")), *bucket_tables(report)]
+    own = [*_text_tables(report), *scaling_tables(report.get("scaling")), *retrieval_tables(report.get("retrieval"))]
+    return [*own, *bucket_tables(report)]
 
 
 def _text_tables(report: Mapping[str, Any]) -> list[Table]:

@@ -46,9 +46,9 @@ class DualEncoder(SeeingModel):
         like the rest. Raises DataError for a mask, or another length, in that case.
         """
         if self.text_length is not None and (attention_mask is not None or tokens.shape[1] != self.text_length):
+            given = f"{tokens.shape[1]} tokens long{' and have a mask' if attention_mask is not None else ''}"
             raise DataError(
-                f"texts are {tokens.shape[1]} tokens long{' and have a mask' if attention_mask is not None else ''}; this "
-                f"model reads texts that are padded to {self.text_length} tokens, without a mask"
+                f"texts are {given}; this model reads texts padded to {self.text_length} tokens, without a mask"
             )
         states = self.language.states(tokens, attention_mask=attention_mask)
         if self.text_length is not None:

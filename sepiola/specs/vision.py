@@ -40,8 +40,8 @@ class ViTSpec(Spec):
 
     Features are all states of the last layer, the class token first when there is one. `final_norm` closes the stack
     (plain ViT); CLIP's features are the last layer's states without it. `feature_layer` counts layers from the end, -1
-    being the last (LLaVA reads -2), and `patch_features` leaves out the class token. Pixels beyond the last whole patch,
-    at the right and below, are not seen (6 of the 384 of SigLIP so400m).
+    being the last (LLaVA reads -2), and `patch_features` leaves out the class token. Pixels beyond the last whole
+    patch, at the right and below, are not seen (6 of the 384 of SigLIP so400m).
     """
 
     kind: Literal["vit"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sepiola.data.batching import Collator, FeatureRows, Noise, Row, Sample
 from sepiola.data.image import ImageRef
+from sepiola.data.pairs import PairCollator
 from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
@@ -57,6 +58,8 @@ def collator_for(
             packed=stage.packed,
             source_tokens=stage.source_tokens,
         )
+    if stage.objective == "contrastive":
+        return PairCollator(spec.tokens, length=model.text_length, features=features, pixels=pixels)
     return Collator(
         spec.tokens,
         kind=spec.kind,

@@ -1,4 +1,4 @@
-"""Dual encoders against `transformers` on shared random weights: vectors, padded texts, logits, both ways; eyes alone."""
+"""Dual encoders against `transformers` on shared random weights: vectors, padded texts, logits, both ways; the eye."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def agree(ours: Any, theirs: Any, name: str) -> None:
         torch.testing.assert_close(ours(ids, images=features), wanted.logits_per_image, atol=1e-4, rtol=0)
         assert wanted.text_embeds.std(dim=0).mean() > 1e-2 < wanted.image_embeds.std(dim=0).mean()
         if name == "siglip":
-            with pytest.raises(
-                DataError, match="12 tokens long and have a mask; this model reads texts that are padded"
-            ):
+            with pytest.raises(DataError, match="12 tokens long and have a mask; this model reads texts padded"):
                 network.text(ids, attention_mask=mask)
             return
         masked = theirs(input_ids=ids, pixel_values=pixels, attention_mask=mask).text_embeds

@@ -17,6 +17,7 @@ from sepiola.specs.vision import ViTSpec
 
 # exp(scale) and bias at the start of training, as in the papers.
 _SOFTMAX_SCALE, _SIGMOID_SCALE, _SIGMOID_BIAS = 1 / 0.07, 10.0, -10.0
+_MOST = 100.0  # CLIP's exp(scale) grows no further in training
 
 
 class SharedSpace(nn.Module):
@@ -31,6 +32,7 @@ class SharedSpace(nn.Module):
         self.text_projection = nn.Linear(text_width, spec.width, bias=spec.bias)
         sigmoid = spec.loss == "sigmoid"
         self.scale = nn.Parameter(torch.tensor([math.log(_SIGMOID_SCALE if sigmoid else _SOFTMAX_SCALE)]))
+        self.most = math.inf if sigmoid else math.log(_MOST)
         self.bias = nn.Parameter(torch.tensor([_SIGMOID_BIAS])) if sigmoid else None
 
     def forward(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -39,7 +41,8 @@ class SharedSpace(nn.Module):
         The cosines are multiplied by as much as a hundred, so they are never rounded to half precision.
         """
         with torch.autocast(images.device.type, enabled=False):
-            logits = self.scale.float().exp() * (images.float() @ texts.float().t())
+            scale = self.scale.float().clamp(max=self.most) if self.training else self.scale.float()
+            logits = scale.exp() * (images.float() @ texts.float().t())
             return logits if self.bias is None else logits + self.bias.float()
 
 
