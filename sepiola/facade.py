@@ -24,10 +24,12 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.matcher import Matcher
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
+from sepiola.models.dual import DualEncoder
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
@@ -106,7 +108,7 @@ class Model:
         language = self.spec.language
         if language is None:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
-        if language.kind == "encoder":
+        if language.kind == "encoder" or language.head.kind == "none":
             raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
         if self.spec.task is not None:
             raise SepiolaError(f"'{self.spec.name}' ends under the head of a task: it tells labels, and writes no text")
@@ -222,6 +224,12 @@ class Model:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
         return Completer(self.engine, self._reader(), length=length)
 
+    def matcher(self) -> Matcher:
+        """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
+        if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
+        return Matcher(self.network, self._reader(), self.spec.vision.pixels)
+
     def _reader(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
@@ -268,12 +276,14 @@ def load(
     path_or_hub_id: str | Path,
     *,
     adapter: str | Path | None = None,
+    eye: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Model:
     """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
 
-    Raises CheckpointError when it does not fit or is not there.
+    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises
+    CheckpointError when it does not fit or is not there.
     """
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():
@@ -281,7 +291,9 @@ def load(
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device)
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, eye=eye)
+    if eye:
+        return Model(network, spec)
     if adapter is not None:
         network = lora.load(network, Path(adapter))
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None

@@ -83,7 +83,7 @@ class RecipeText:
     @property
     def _places(self) -> bool:
         """Whether the text has placeholders for images."""
-        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind != "gated-fusion"
+        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind not in ("gated-fusion", "dual")
 
 
 def digest(parts: Sequence[Any]) -> str:

@@ -25,8 +25,10 @@ from sepiola.evaluation.benchmarks import evaluate as figures_of
 from sepiola.evaluation.caption_baselines import Features, frequent_captions, nearest_captions, pixel_features
 from sepiola.evaluation.caption_figures import asks_for_captions, caption_figures, one_each
 from sepiola.evaluation.report import write_report
+from sepiola.evaluation.retrieval import retrieval
 from sepiola.evaluation.text import text_figures
 from sepiola.facade import Model
+from sepiola.models.dual import DualEncoder
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
@@ -43,6 +45,8 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         examples: Sequence[Example] = data.read(spec)
         if spec.reader == TEXT:
             figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
+        elif isinstance(model.network, DualEncoder):
+            figures = {"retrieval": retrieval(model.matcher(), examples)}
         else:
             captions = asks_for_captions(examples)
             name = spec.reader if captions else benchmark_of(spec)

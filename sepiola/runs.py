@@ -31,7 +31,7 @@ from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, Part, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import encode, placing
+from sepiola.text.encoding import encode, encode_pairs, placing
 from sepiola.text.pretraining import is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task
@@ -224,6 +224,8 @@ class Run(RecipeText):
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
+        if stage.objective == "contrastive":
+            return encode_pairs(self.data.read(data), self.tokenizer, self._language)
         task = self.spec_of(stage).task
         if task is not None:
             known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]

@@ -26,6 +26,7 @@ from sepiola.checkpoints import (
     bert,
     clip,
     detr,
+    eva,
     gpt,
     idefics3,
     llama,
@@ -38,6 +39,7 @@ from sepiola.checkpoints import (
     tasks,
     vit,
 )
+from sepiola.checkpoints.eye import eye_alone, family_of
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -52,7 +54,6 @@ from sepiola.checkpoints.store import (
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
-from sepiola.specs.vision import VisionSpec, ViTSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
@@ -73,7 +74,10 @@ FAMILIES: dict[str, ModuleType] = {
     "llava_onevision": llava_onevision,
     "idefics3": idefics3,
     "smolvlm": idefics3,
-    siglip.VISION: siglip,
+    "siglip": siglip,
+    "siglip_vision_model": siglip,
+    "blip_2_vision_model": eva,
+    "instructblip_vision_model": eva,
 }
 _LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"
@@ -84,20 +88,15 @@ _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, to
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
-def _family_of_eye(vision: VisionSpec) -> str:
-    if isinstance(vision, ViTSpec) and not vision.class_token:
-        return siglip.VISION
-    return "clip" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
-
-
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", eye: bool = False
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a Hub folder, in eval mode, and its spec; `dtype` as in `store.from_state`.
 
-    Tensors are read one by one. Raises CheckpointError when anything does not fit.
+    With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not
+    fit.
     """
-    spec, state = _read(folder)
+    spec, state = eye_alone(*_read(folder), str(folder)) if eye else _read(folder)
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 
@@ -109,7 +108,7 @@ def _read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     state: LazyTensors = family.to_ours(stored, spec)
     if not (folder / EYE / CONFIG).is_file():
         return spec, state
-    seen, eye = _read(folder / EYE)
+    seen, eye = eye_alone(*_read(folder / EYE), str(folder / EYE))
     whole = {**later(state), **{f"{EYE}.{name}": read for name, read in later(eye).items()}}
     return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
 
@@ -137,7 +136,7 @@ def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, 
     state = model.state_dict()
     whole = getattr(family, "WHOLE", False)
     if spec.vision is not None and spec.language is not None and not whole:
-        kind = _family_of_eye(spec.vision)
+        kind = family_of(spec.vision)
         eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
         _write(folder / EYE, model.vision, eye, FAMILIES[kind], FAMILIES[kind].config_from_spec(eye), max_shard)
         state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}
@@ -203,12 +202,14 @@ def save_tokenizer(
 ) -> None:
     """Writes `tokenizer.json` and the `tokenizer_config.json` with which `transformers` reads texts as we do.
 
-    A tokenizer of our own gets no start token, and for an encoder-decoder the end token that closes its sources.
+    A tokenizer of our own gets no start token, and for an encoder-decoder or a text tower the end token that closes
+    what they read.
     """
     backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     ids = {"eos_token": language.tokens.end, "pad_token": language.tokens.pad, "bos_token": language.tokens.start}
     if language.kind == "encoder-decoder":
         del ids["bos_token"]  # the start token is the decoder's, in config.json
+    if language.kind == "encoder-decoder" or language.head.kind == "none":
         end = backend.id_to_token(language.tokens.end)
         if backend.post_processor is None and end is not None:
             backend.post_processor = tokenizers.processors.TemplateProcessing(

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import parts, siglip
+from sepiola.checkpoints import parts
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
@@ -37,7 +37,7 @@ def spec_from_config(
 ) -> ModelSpec:
     """The spec of a Hub checkpoint."""
     kind = config["model_type"]
-    seen = {**_EYE, **config["vision_config"], "model_type": siglip.VISION}
+    seen = {**_EYE, **config["vision_config"], "model_type": "siglip_vision_model"}
     tile = int(seen["image_size"])
     if not preprocessor:
         pixels = PixelSpec(size=tile, filter="lanczos", tiles=GridSpec(kind="grid", longest=min(4 * tile, 4096)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import llava, siglip
+from sepiola.checkpoints import llava
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
@@ -30,8 +30,8 @@ def spec_from_config(
     config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
 ) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for resolutions that are not whole tiles."""
-    seen = {"model_type": siglip.VISION, **config["vision_config"]}
-    seen = {**(_SIGLIP if seen["model_type"] == siglip.VISION else {}), **seen}
+    seen = {"model_type": "siglip_vision_model", **config["vision_config"]}
+    seen = {**(_SIGLIP if seen["model_type"] == "siglip_vision_model" else {}), **seen}
     tile = int(seen["image_size"])
     points = config.get("image_grid_pinpoints") or [[tile * side for side in grid] for grid in _GRIDS]
     told = re.fullmatch(r"anyres_max_(\d+)", config.get("vision_aspect_ratio", "anyres_max_9"))

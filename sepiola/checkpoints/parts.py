@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import clip, llama, opt, siglip, t5, vit
+from sepiola.checkpoints import clip, eva, llama, opt, siglip, t5, vit
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
@@ -42,7 +42,13 @@ LANGUAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "opt": (opt, {}),
     "t5": (t5, {}),
 }
-EYES: dict[str, ModuleType] = {"clip_vision_model": clip, "vit": vit, siglip.VISION: siglip}
+EYES: dict[str, ModuleType] = {
+    "clip_vision_model": clip,
+    "vit": vit,
+    "siglip_vision_model": siglip,
+    "blip_2_vision_model": eva,
+    "instructblip_vision_model": eva,
+}
 
 
 def language_spec(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> TransformerSpec:
@@ -129,9 +135,7 @@ def _alone(language: TransformerSpec) -> ModelSpec:
 def _eye_kind(vision: VisionSpec) -> str:
     if not isinstance(vision, ViTSpec):
         return vision.kind
-    if not vision.class_token:
-        return siglip.VISION
-    return "clip_vision_model" if vision.input_norm else vision.kind
+    return "clip_vision_model" if vision.input_norm else "vit" if vision.class_token else "siglip_vision_model"
 
 
 def _known(families: Mapping[str, Any], kind: str, where: str) -> Any:

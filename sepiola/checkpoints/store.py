@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sepiola.checkpoints.eye import eye_alone
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
@@ -37,14 +38,17 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | 
 
 
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", eye: bool = False
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a checkpoint folder, in eval mode, and its spec; `dtype` as in `from_state`.
 
-    Raises CheckpointError when tensors do not fit.
+    With `eye`, its vision encoder alone. Raises CheckpointError when tensors do not fit.
     """
     spec = ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC))
-    return from_state(spec, read_tensors(folder / WEIGHTS), str(folder), dtype=dtype, device=device), spec
+    state = read_tensors(folder / WEIGHTS)
+    if eye:
+        spec, state = eye_alone(spec, state, str(folder))
+    return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 
 def from_state(

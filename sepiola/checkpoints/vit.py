@@ -115,7 +115,7 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
 
 
 def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, activation: str) -> dict[str, Any]:
-    """The keys of ViTSpec that plain ViT and CLIP name alike in `config.json`, with the family's defaults."""
+    """The keys of ViTSpec that ViT, CLIP and CLIP's heirs name alike in `config.json`, with the family's defaults."""
     named = config.get("hidden_act", activation)
     if named not in ACTIVATIONS:
         raise CheckpointError(f"config.json: hidden_act '{named}'; known: {', '.join(ACTIVATIONS)}")

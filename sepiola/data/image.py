@@ -14,6 +14,16 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sepiola.errors import DataError
 
+_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The picture as RGB, transparency laid on white; grey of more than 8 bits is cut off at 255, as Pillow does."""
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -24,12 +34,15 @@ class ImageRef:
 
     @classmethod
     def of(cls, image: ImageRef | Image.Image | bytes | str | Path) -> ImageRef:
-        """Wraps whatever a user holds. A picture in memory is encoded as PNG, without loss."""
+        """Wraps whatever a user holds. A picture in memory is turned upright and encoded as PNG, without loss; one of
+        a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it.
+        """
         if isinstance(image, ImageRef):
             return image
         if isinstance(image, Image.Image):
             buffer = io.BytesIO()
-            image.save(buffer, format="PNG")
+            upright = ImageOps.exif_transpose(image)  # PNG is written without the orientation
+            (upright if upright.mode in _PNG else as_rgb(upright)).save(buffer, format="PNG")
             return cls(data=buffer.getvalue())
         if isinstance(image, bytes):
             return cls(data=image)
@@ -64,11 +77,7 @@ class ImageRef:
         Raises DataError when the bytes are no image or are cut short.
         """
         with self._reading(), Image.open(io.BytesIO(self.encoded)) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                rgba = upright.convert("RGBA")
-                return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-            return upright.convert("RGB")
+            return as_rgb(ImageOps.exif_transpose(image))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

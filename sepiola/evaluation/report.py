@@ -25,6 +25,7 @@ from sepiola.evaluation.caption_figures import caption_headlines, caption_tables
 from sepiola.evaluation.curves import read_metrics, stage_curves
 from sepiola.evaluation.plots import interval_bars, price
 from sepiola.evaluation.pope import pope_tables
+from sepiola.evaluation.retrieval import retrieval_tables
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.evaluation.vqa import vqa_tables
@@ -52,8 +53,9 @@ def write_report(
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
     `continuations` (as `text.text_figures`), `captions` (as `caption_figures`), `pope` (as `pope_figures`),
-    `vqa` (as `vqa_figures`), `evaluations` (all sets that were measured), `scaling` (as `sepiola.scale.ladder`),
-    `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
+    `vqa` (as `vqa_figures`), `retrieval` (as `retrieval.retrieval`), `evaluations` (all sets that were measured),
+    `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1).
+    Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -69,7 +71,8 @@ def write_report(
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report that have systems in lines, as `bucket_tables` lays them out."""
     seeing = [*caption_tables(report), *vqa_tables(report), *pope_tables(report)]
-    return [*_text_tables(report), *scaling_tables(report.get("scaling")), *seeing, *bucket_tables(report)]
+    own = [*_text_tables(report), *scaling_tables(report.get("scaling")), *retrieval_tables(report.get("retrieval"))]
+    return [*own, *seeing, *bucket_tables(report)]
 
 
 def _text_tables(report: Mapping[str, Any]) -> list[Table]:

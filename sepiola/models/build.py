@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.bridges.projection import AnyResProjection, Projection
+from sepiola.models.bridges.shared import SharedSpace
+from sepiola.models.dual import DualEncoder
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
 from sepiola.models.seeing import SeeingModel
@@ -53,6 +55,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
         cut, shape = tiling(spec.vision.pixels), (spec.bridge, spec.language.width, vision.width, vision.patches)
         bridge = AnyResProjection(*shape, cut) if isinstance(cut, AnyRes) else Projection(*shape)
         return PrefixModel(language, bridge, vision, spec.bridge.token, cut)
+    if spec.bridge.kind == "dual":
+        return DualEncoder(language, SharedSpace(spec.bridge, spec.language.width, vision), vision)
     assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)

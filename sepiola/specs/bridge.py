@@ -37,4 +37,22 @@ class ProjectionSpec(Spec):
     shuffle: PositiveInt = 1
 
 
-BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec, Field(discriminator="kind")]
+class DualSpec(Spec):
+    """Image and text each become one vector of `width`, in a space of their own where a pair lies close (CLIP, arXiv
+    2103.00020; SigLIP, 2303.15343).
+
+    The image is its class token, the mean of its features, or what a learned query draws from them (`attention`:
+    SigLIP, without a projection). The text is the state of its first end token, or of the last position, to which texts
+    are padded (SigLIP). `bias` is that of the projections. `loss` trains them: a softmax over the batch, or a sigmoid
+    over each pair, which has a bias of its own.
+    """
+
+    kind: Literal["dual"]
+    width: PositiveInt
+    image: Literal["class", "mean", "attention"] = "class"
+    text: Literal["end", "last"] = "end"
+    bias: bool = False
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+
+
+BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec | DualSpec, Field(discriminator="kind")]

@@ -12,8 +12,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
-from sepiola.specs.bridge import BridgeSpec
-from sepiola.specs.vision import VisionSpec
+from sepiola.specs.bridge import BridgeSpec, DualSpec
+from sepiola.specs.vision import VisionSpec, ViTSpec
 
 
 class PositionSpec(Spec):
@@ -162,6 +162,9 @@ class ModelSpec(Spec):
             return self
         if self.language is None:
             raise ValueError("'bridge' needs a 'language' model to bridge to")
+        if isinstance(self.bridge, DualSpec):
+            _check_dual(self.bridge, self.vision, self.language)
+            return self
         if self.bridge.kind != "gated-fusion":
             if self.vision is None or self.language.kind == "encoder":
                 raise ValueError(f"a {self.bridge.kind} stands between a 'vision' encoder and a model that writes text")
@@ -171,3 +174,18 @@ class ModelSpec(Spec):
         if self.vision is None and self.bridge.image_width is None:
             raise ValueError("'bridge' without 'vision' needs image_width, the width of the stored features")
         return self
+
+
+def _check_dual(bridge: DualSpec, vision: VisionSpec | None, language: TransformerSpec) -> None:
+    if vision is None or vision.pixels.mode == "fit":
+        raise ValueError("a dual encoder needs a 'vision' encoder whose pictures have one size (pixels.mode)")
+    if language.kind == "encoder-decoder" or language.head.kind != "none":
+        raise ValueError("a dual encoder's 'language' is a decoder or an encoder without a head (head: {kind: none})")
+    if bridge.image == "class" and not (
+        isinstance(vision, ViTSpec) and vision.class_token and not vision.patch_features
+    ):
+        raise ValueError("bridge.image 'class': 'vision' has no class token; take 'mean'")
+    if bridge.image == "attention" and not (isinstance(vision, ViTSpec) and vision.width == bridge.width):
+        raise ValueError(f"bridge.image 'attention': 'vision' must be a ViT of bridge.width ({bridge.width})")
+    if bridge.text == "last" and language.positions.kind != "learned":
+        raise ValueError("bridge.text 'last': texts are padded to all positions, so they must be learned ones")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec, nearest
+from sepiola.specs.bridge import DualSpec
 from sepiola.specs.model import TASKS, ModelSpec, Part, TaskKind
 
 LM_WEIGHT = 0.5  # GPT-1's
@@ -53,7 +54,9 @@ class LoraSpec(Spec):
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
-Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection", TaskKind]
+Objective = Literal[
+    "language-modelling", "masked", "span-corruption", "denoising", "detection", "contrastive", TaskKind
+]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
@@ -70,8 +73,9 @@ class StageSpec(Spec):
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
-    questions that recur. The objectives of `TASKS` put a task's head on the language model; `lm_weight` is the weight
-    of language modelling beside it.
+    questions that recur. `contrastive` teaches a dual encoder which caption goes with which image; a pair's negatives
+    are the other pairs of its batch, so `batch` matters and `accumulate` adds none. The objectives of `TASKS` put a
+    task's head on the language model; `lm_weight` is the weight of language modelling beside it.
     """
 
     name: str
@@ -111,6 +115,8 @@ class StageSpec(Spec):
             raise ValueError("learn: no part would learn; name language, vision or bridge")
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
+        if self.objective == "contrastive" and (self.format is not None or self.packed):
+            raise ValueError("contrastive reads each image with its caption as it is: set no format and not packed")
         if self.task is not None and self.format is not None:
             raise ValueError(f"{self.task} lays questions out by its own rule: set no format")
         if self.task is None and self.lm_weight != LM_WEIGHT:
@@ -204,7 +210,7 @@ class RecipeSpec(Spec):
                 raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, seen)}")
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
-        if self.model.language.head.kind == "none":
+        if self.model.language.head.kind == "none" and not isinstance(self.model.bridge, DualSpec):
             raise ValueError("model.language.head: a model without a head predicts no tokens; set kind: token")
         kind = self.model.language.kind
         for stage in self.stages:
@@ -217,6 +223,19 @@ class RecipeSpec(Spec):
                 raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
         if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
             raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs(self) -> RecipeSpec:
+        dual = isinstance(self.model.bridge, DualSpec)
+        for stage in self.stages:
+            if stage.objective != "detection" and (stage.objective == "contrastive") != dual:
+                raise ValueError(
+                    f"stages: '{stage.name}' has the objective {stage.objective}; a dual encoder (model.bridge.kind: "
+                    "dual) learns by contrastive, and no other model does"
+                )
+        if dual and (self.strategy is not None or not self.eyes):
+            raise ValueError("a dual encoder compares images with texts: it needs 'eyes', and has no 'strategy'")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,9 @@ from typing import Any
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
-from sepiola.specs.model import SpecialTokens
+from sepiola.data.pairs import Pair
+from sepiola.errors import DataError
+from sepiola.specs.model import SpecialTokens, TransformerSpec
 from sepiola.text.tokenizer import Tokenizer
 
 IMAGE = "<image>"
@@ -43,6 +45,29 @@ def encode(
         Sample(e.id, (*source, *ending), (*target, tokens.end), e.images if eyes else (), kept)
         for e, source, target in zip(examples, sources, targets, strict=True)
     ]
+
+
+def encode_whole(texts: Sequence[str], tokenizer: Tokenizer, language: TransformerSpec) -> list[tuple[int, ...]]:
+    """Texts as a text tower reads them: with the special tokens that the tokenizer adds, the end token always last.
+
+    A text that is too long for the positions loses its tail, but not its end.
+    """
+    room = language.positions.length - 1 if language.positions.length else None
+    end = language.tokens.end
+    ids = tokenizer.encode_batch(texts, special=True)
+    return [(*(row[:-1] if row and row[-1] == end else row)[:room], end) for row in ids]
+
+
+def encode_pairs(examples: Sequence[Example], tokenizer: Tokenizer, language: TransformerSpec) -> list[Pair]:
+    """Each example's image with its target for a caption; those without exactly one image, or a target, are left out.
+
+    Raises DataError when none is left.
+    """
+    captioned = [example for example in examples if example.target and len(example.images) == 1]
+    if not captioned:
+        raise DataError("contrastive learning needs examples with one image and a caption each; there is none")
+    texts = encode_whole([example.target for example in captioned], tokenizer, language)
+    return [Pair.of(example.id, text, example.images[0]) for example, text in zip(captioned, texts, strict=True)]
 
 
 def placing(model: Any) -> dict[str, Any]:

@@ -118,11 +118,14 @@ class Tokenizer:
         """Token ids of a text; `framed` adds the special tokens that the file sets around texts."""
         return self.backend.encode(text, add_special_tokens=framed).ids
 
-    def encode_batch(self, texts: Sequence[str], *, plain: bool = False) -> list[list[int]]:
-        """Token ids of several texts; in `plain` ones the names of special tokens are letters like others."""
+    def encode_batch(self, texts: Sequence[str], *, plain: bool = False, special: bool = False) -> list[list[int]]:
+        """Token ids of several texts; in `plain` ones the names of special tokens are letters like others.
+
+        With `special`, the special tokens that the `tokenizer.json` adds to a text stand around it.
+        """
         self.backend.encode_special_tokens = plain
         try:
-            return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+            return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=special)]
         finally:
             self.backend.encode_special_tokens = False
 

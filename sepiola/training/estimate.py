@@ -112,7 +112,7 @@ def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
     language: Any = parts["language"]
     learns = 6 if stage.lora is None else 4  # the adapter's own products are few
     weights = count(getattr(language, "encoder", nn.Identity())) * source + count(language.decoder) * target
-    weights += language.head.weight.numel() * batch.labelled
+    weights += getattr(language.head, "weight", torch.empty(0)).numel() * batch.labelled
     total = weights * (learns if "language" in stage.learn else 4)
     if "bridge" in parts:
         total += count(parts["bridge"]) * source * (learns if "bridge" in stage.learn else 4)

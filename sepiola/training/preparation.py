@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from sepiola.data.batching import Collator, FeatureRows, Noise, Pixels, Row, Sample
+from sepiola.data.pairs import PairCollator
 from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
@@ -56,6 +57,8 @@ def collator_for(
             packed=stage.packed,
             source_tokens=stage.source_tokens,
         )
+    if stage.objective == "contrastive":
+        return PairCollator(spec.tokens, length=model.text_length, features=features, pixels=pixels)
     return Collator(
         spec.tokens,
         kind=spec.kind,

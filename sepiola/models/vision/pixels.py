@@ -1,11 +1,12 @@
 """From a picture to a vision encoder's pixels: resize, crop, rescale, normalise, with Pillow and torch alone.
 
-The steps and their rounding are those of the Hub's image processors (ViT, CLIP, ConvNeXT for ResNet, DETR),
-so that published weights see what they were trained on. No step depends on chance.
+The steps and their rounding are those of the Hub's image processors (ViT, CLIP, SigLIP, BLIP, ConvNeXT for ResNet,
+DETR), so that published weights see what they were trained on. No step depends on chance.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sepiola.data.image import as_rgb
 from sepiola.specs.vision import PixelSpec
 
 FILTERS = {
@@ -21,14 +23,17 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_THIN = 32  # times longer than wide
+_REACH = 3  # pixels to either side that the widest filter looks at
 
 
 def to_pixels(image: Image.Image, spec: PixelSpec) -> Tensor:
-    """Pixels `(3, height, width)`, float32, of a picture of any size; modes other than RGB are converted.
+    """Pixels `(3, height, width)`, float32, of a picture of any size; modes other than RGB are converted, and
+    transparency is laid on white.
 
     Height and width are `spec.size`, except in mode `fit`, which keeps the picture's aspect.
     """
-    return normalised(_resize(image if image.mode == "RGB" else image.convert("RGB"), spec), spec)
+    return normalised(_resize(as_rgb(image), spec), spec)
 
 
 def normalised(image: Image.Image, spec: PixelSpec) -> Tensor:
@@ -62,23 +67,43 @@ def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
 
 
 def _crop(image: Image.Image, spec: PixelSpec, kind: Image.Resampling) -> Image.Image:
-    """The centre of the resized picture, and only it is computed: a thin picture would else grow huge.
+    """The centre of the resized picture. Of a thin one, which would grow huge, nothing else is computed.
 
-    Each side has a pass of its own, because a pass over both with a box is not what Pillow's resize and
-    crop give.
+    Each side then has a pass of its own, because a pass over both with a box is not what Pillow's resize and crop give.
     """
-    width, height = image.size
-    left, right = _centre(width, min(image.size), spec)
-    top, bottom = _centre(height, min(image.size), spec)
-    columns = image.resize((spec.size, height), kind, (left, 0, right, height))
-    return columns.resize((spec.size, spec.size), kind, (0, top, spec.size, bottom))
+    short = min(image.size)
+    width, height = (_scaled(side, short, spec) for side in image.size)
+    if max(width, height) <= _THIN * spec.size:
+        x, y = (width - spec.size) // 2, (height - spec.size) // 2
+        return image.resize((width, height), kind).crop((x, y, x + spec.size, y + spec.size))
+    near, left, right = _window(image.width, short, spec)
+    columns = image.crop((near[0], 0, near[1], image.height))
+    columns = columns.resize((spec.size, image.height), kind, (left, 0, right, image.height))
+    near, top, bottom = _window(image.height, short, spec)
+    lines = columns.crop((0, near[0], spec.size, near[1]))
+    return lines.resize((spec.size, spec.size), kind, (0, top, spec.size, bottom))
+
+
+def _window(side: int, shorter: int, spec: PixelSpec) -> tuple[tuple[int, int], float, float]:
+    """The pixels of this side that the crop is made of, and where among them it begins and ends.
+
+    Pillow keeps a box in float32, in which the middle of a long side has no place that is exact enough.
+    """
+    start, end = _centre(side, shorter, spec)
+    margin = math.ceil(_REACH * max(1.0, (end - start) / spec.size)) + 1
+    near = (max(0, math.floor(start) - margin), min(side, math.ceil(end) + margin))
+    return near, start - near[0], end - near[0]
 
 
 def _centre(side: int, shorter: int, spec: PixelSpec) -> tuple[float, float]:
     """Where on this side of the picture the crop begins and ends, in its own pixels."""
-    scaled = int((spec.resize or spec.size) * side / shorter)
+    scaled = _scaled(side, shorter, spec)
     start = (scaled - spec.size) // 2
     return start * side / scaled, min((start + spec.size) * side / scaled, side)
+
+
+def _scaled(side: int, shorter: int, spec: PixelSpec) -> int:
+    return int((spec.resize or spec.size) * side / shorter)
 
 
 def _fitted(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:

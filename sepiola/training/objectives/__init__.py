@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from sepiola.data.batching import Batch
+from sepiola.training.objectives.contrastive import contrastive
 from sepiola.training.objectives.detection import detection
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.objectives.outcome import Outcome
@@ -18,4 +19,5 @@ OBJECTIVES: dict[str, Callable[[nn.Module, Batch], Outcome]] = {
     "span-corruption": language_modelling,
     "denoising": language_modelling,
     "detection": detection,
+    "contrastive": contrastive,
 }
