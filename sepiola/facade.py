@@ -292,10 +292,10 @@ def load(
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
     network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, eye=eye)
-    if eye:
-        return Model(network, spec)
     if adapter is not None:
         network = lora.load(network, Path(adapter))
+    if eye:
+        return Model(network, spec)
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None

@@ -42,6 +42,8 @@ def test_the_shipped_recipe_in_few_steps(tmp_path: Path) -> None:
     pictures = [Path(__file__).parent / "none.png"]
     with pytest.raises(SepiolaError, match=r"none\.png"):
         model.matcher().images(pictures)
+    with pytest.raises(SepiolaError, match="nothing to compare"):
+        model.matcher().scores([], ["a dog"])
     with pytest.raises(SepiolaError, match="writes no text"):
         model.generate("a dog")
     with pytest.raises(SepiolaError, match="is no dual encoder"):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sepiola.data.image import ImageRef
 from sepiola.data.pairs import lay_texts
+from sepiola.errors import DataError
 from sepiola.models.dual import DualEncoder
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.specs.vision import PixelSpec
@@ -56,5 +57,7 @@ class Matcher:
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    if not items:
+        raise DataError("there is nothing to compare: give at least one picture and one text")
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
