@@ -93,7 +93,7 @@ def train(
     folder = runs / spec.name
     if isinstance(spec, ComparisonSpec):
         report = compare(spec, folder, console=console, device=device, resume=resume)
-        tables = [comparison_table(report)]
+        tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
     else:
         report = Run(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))
