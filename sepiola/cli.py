@@ -96,7 +96,8 @@ def train(
     folder = runs / spec.name
     if isinstance(spec, ComparisonSpec):
         report = run_comparison(spec, folder, console=console, device=device, resume=resume)
-        tables = [comparison_table(report), costs_table(report["rows"])]
+        tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
+        tables.append(costs_table(report["costs"]))
     else:
         report = Run(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))

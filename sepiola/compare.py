@@ -6,6 +6,7 @@ Arms share what they have in common: a stage with the same model, data, seed and
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -28,6 +29,8 @@ from sepiola.checkpoints import store
 from sepiola.costs import ASKED, costs
 from sepiola.data.example import Example
 from sepiola.data.readers import DataCache, read_spec
+from sepiola.evaluation.caption_figures import FAULTS
+from sepiola.evaluation.captions import METRICS
 from sepiola.evaluation.report import write_report
 from sepiola.runs import Run, claim
 from sepiola.specs.base import write_yaml
@@ -51,7 +54,9 @@ def compare(
     _link(folder / "checkpoint", main / "checkpoint")
     store.write_text(folder / "metrics.jsonl", (main / "metrics.jsonl").read_text(encoding="utf-8"))
     report = _report(spec, runs)
-    report["rows"] = _with_costs(spec, folder, report["rows"])
+    report["costs"] = _costs(spec, folder)
+    priced = {row["name"]: row for row in report["costs"]}
+    report["rows"] = [{**row, **priced.get(row["name"], {})} for row in report["rows"]]
     write_report(folder, report, _samples(spec, main, console), folder / "metrics.jsonl")
     return report
 
@@ -166,7 +171,7 @@ def comparison_table(report: Mapping[str, Any]) -> Table:
 
 def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     main = next(iter(runs.values()))[0]
-    rows = [_row(arm, reports) for arm, reports in runs.items()]
+    rows = [_row(arm, reports) for arm, reports in runs.items()] if "accuracy" in main else []
     for name, figures in main.get("baselines", {}).items():
         languages = {k: v["accuracy"] for k, v in figures.get("buckets", {}).get("language", {}).items()}
         rows.append(
@@ -183,6 +188,7 @@ def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]
         "title": spec.name,
         "description": spec.description,
         **top,
+        **({"captions": _captions(runs)} if "captions" in main else {}),
         "name": next(iter(runs)),
         "rows": rows,
         "seeds": list(spec.seeds),
@@ -190,15 +196,12 @@ def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]
     }
 
 
-def _with_costs(spec: ComparisonSpec, folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, those of arms with what their first seed's model costs, measured when nothing else runs here."""
+def _costs(spec: ComparisonSpec, folder: Path) -> list[dict[str, Any]]:
+    """What each arm's model of the first seed costs, measured when nothing else runs here."""
     recipes, seed = spec.recipes(), spec.seeds[0]
-    asked = {arm: _asked(recipes[arm, seed]) for arm in spec.arms}
     return [
-        {**row, **costs(recipes[arm, seed], _place(spec, folder, arm, seed), asked[arm])}
-        if (arm := row["name"]) in spec.arms
-        else row
-        for row in rows
+        {"name": arm, **costs(recipes[arm, seed], _place(spec, folder, arm, seed), _asked(recipes[arm, seed]))}
+        for arm in spec.arms
     ]
 
 
@@ -213,20 +216,45 @@ def _row(arm: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rates = [r["hallucination"]["rate"] for r in reports if r.get("hallucination", {}).get("rate") is not None]
     by_language = [r.get("buckets", {}).get("language", {}) for r in reports]
     mean = statistics.fmean(accuracies)
-    interval = reports[0]["interval"]
-    if len(reports) > 1:
-        reach = _T95[len(reports) - 2] * statistics.stdev(accuracies) / len(reports) ** 0.5
-        interval = [max(0.0, mean - reach), min(1.0, mean + reach)]
     return {
         "name": arm,
         "accuracy": mean,
-        "interval": interval,
+        "interval": _interval(accuracies, reports[0]["interval"], 1.0),
         "count": reports[0]["count"],
         "unparsed": sum(r["unparsed"] for r in reports),
         "accuracies": accuracies,
         "languages": {k: statistics.fmean(b[k]["accuracy"] for b in by_language) for k in by_language[0]},
         "false_claims": statistics.fmean(rates) if rates else None,
     }
+
+
+def _interval(values: Sequence[float], own: Any, most: float) -> Any:
+    """Student's 95% interval over seeds, between 0 and `most`; of a single seed its `own`."""
+    if len(values) == 1:
+        return own
+    mean, reach = statistics.fmean(values), _T95[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
+    return [max(0.0, mean - reach), min(most, mean + reach)]
+
+
+def _captions(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The captions of the first arm, with the other arms among its baselines."""
+    found = {}
+    for language, figures in next(iter(runs.values()))[0]["captions"].items():
+        arms = {arm: _mean_captions([r["captions"][language] for r in reports]) for arm, reports in runs.items()}
+        own = arms.pop(next(iter(runs)))
+        found[language] = {**own, "count": figures["count"], "baselines": {**arms, **figures["baselines"]}}
+    return found
+
+
+def _mean_captions(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Metrics and fluency of one arm and language over its seeds."""
+
+    def mean(figures: Sequence[Mapping[str, Any]], key: str, most: float) -> dict[str, Any]:
+        values = [figure[key] for figure in figures]
+        return {key: statistics.fmean(values), "interval": _interval(values, figures[0]["interval"], most)}
+
+    faults = {name: mean([seed["fluency"][name] for seed in seeds], "rate", 1.0) for name in FAULTS}
+    return {**{name: mean([seed[name] for seed in seeds], "value", math.inf) for name in METRICS}, "fluency": faults}
 
 
 def _samples(spec: ComparisonSpec, main: Path, console: Console) -> list[Any]:

@@ -82,7 +82,6 @@ def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in COLUMNS.values():
         table.add_column(name, justify="right")
     for row in rows:
-        if any(column in row for column in COLUMNS):
-            values = (row.get(column) for column in COLUMNS)
-            table.add_row(row["name"], *("" if value is None else f"{value:,}" for value in values))
+        values = (row[column] for column in COLUMNS)
+        table.add_row(row["name"], *("" if value is None else f"{value:,}" for value in values))
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,12 +13,13 @@ from typer.testing import CliRunner
 
 import sepiola
 from sepiola.cli import app
+from sepiola.compare import compare
 from sepiola.data.readers import DataCache, read
 from sepiola.evaluation.tables import terminal_tables
 from sepiola.results import measured
 from sepiola.runs import Run
 from sepiola.specs.recipe import RecipeSpec
-from sepiola.training.recipes import read_recipe
+from sepiola.training.recipes import ComparisonSpec, read_recipe
 
 QUIET = Console(file=open(os.devnull, "w"), width=200)  # noqa: SIM115 (open as long as the tests run)
 SMALL = [
@@ -94,10 +96,25 @@ def test_photographs_are_captioned_and_measured(data: DataCache, tmp_path: Path,
     assert told["captions"]["zh"]["count"] == 6 and "nearest_features" in told["captions"]["zh"]["baselines"]
 
 
-def test_a_blind_twin_writes_by_the_prompt_alone(data: DataCache, tmp_path: Path) -> None:
-    report = Run(recipe("flickr8k", *FEW, "eyes=false"), tmp_path / "run", console=QUIET, data=data).go()
-    assert "eyes_shut" not in report["captions"]["en"]["baselines"]
-    lines = (tmp_path / "run" / "answers-coco_mini-val.jsonl").read_text(encoding="utf-8").splitlines()
+def test_eyes_and_blindness_compared(data: DataCache, tmp_path: Path) -> None:
+    coco = {"reader": "coco_mini", "root": "$SEPIOLA_DATA/coco_mini"}
+    base = recipe("flickr8k", *FEW).to_dict()
+    stage = {"name": "captions", "data": {**coco, "count": 10}, "epochs": 1, "source_tokens": 96, "target_tokens": 16}
+    base["stages"] = [stage]
+    base["evaluation"] = [{**coco, "split": "val", "count": 5}]
+    arms: dict[str, Any] = {"with eyes": {}, "blind": {"eyes": False}}
+    spec = ComparisonSpec.parse({"name": "both", "base": base, "arms": arms, "seeds": [0, 1]})
+    report = compare(spec, tmp_path, console=QUIET)
+    assert report["rows"] == [], "captions have no accuracy"
+    english = report["captions"]["en"]
+    seeds = [json.loads((tmp_path / f"blind-seed{seed}" / "report.json").read_text()) for seed in (0, 1)]
+    values = [seed["captions"]["en"]["rougeL"]["value"] for seed in seeds]
+    assert english["baselines"]["blind"]["rougeL"]["value"] == pytest.approx(sum(values) / 2)
+    assert "eyes_shut" in english["baselines"] and "eyes_shut" not in seeds[0]["captions"]["en"]["baselines"]
+    (table, *_) = terminal_tables(report)
+    assert [str(cell) for cell in table.columns[0].cells][:2] == ["with eyes", "blind"]
+    # Who sees nothing writes one caption.
+    lines = (tmp_path / "blind-seed0" / "answers-coco_mini-val.jsonl").read_text(encoding="utf-8").splitlines()
     assert len({json.loads(line)["output"] for line in lines}) == 1
 
 

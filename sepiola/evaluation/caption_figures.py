@@ -84,7 +84,7 @@ def caption_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     name = " ".join(str(measured[key]) for key in ("data", "split") if measured.get(key))
-    lines = [_line("This model", figures, own=True)]
+    lines = [_line(str(measured.get("name") or "This model"), figures, own=True)]
     lines += [_line(other.replace("_", " "), told) for other, told in figures["baselines"].items()]
     columns = [{"name": column, "notes": []} for column in (*COLUMNS.values(), *FAULTS.values())]
     columns[0]["notes"] = [f"n = {figures['count']:,}"]
