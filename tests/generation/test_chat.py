@@ -54,10 +54,7 @@ TALK: list[dict[str, Any]] = [
         "role": "user",
         "content": [
             {"type": "text", "text": "右边呢？"},
-            {
-                "type": "image_url",
-                "image_url": {"url": "data:image/png;base64," + base64.b64encode(png(BLUE)).decode()},
-            },
+            {"type": "image_url", "image_url": {"url": data_url(BLUE)}},
         ],
     },
 ]
