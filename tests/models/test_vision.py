@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,11 +15,13 @@ from transformers import (
     PreTrainedConfig,
     ResNetConfig,
     ResNetModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTModel,
 )
 
-from sepiola.checkpoints import clip, detr, resnet, vit
+from sepiola.checkpoints import clip, detr, resnet, siglip, vit
 from sepiola.errors import DataError, SpecError
 from sepiola.models.build import build, parameter_counts, preset, presets
 from sepiola.models.vision.detr import DETR, sine_positions
@@ -60,7 +64,8 @@ def tiny_detr() -> ModelSpec:
 @pytest.mark.parametrize("name", [name for name in EYES if name != "detr-tiny"])
 def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
     spec = preset(name)
-    family = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}[spec.family]
+    families = {"vit": vit, "clip": clip, "siglip_vision_model": siglip, "resnet": resnet, "detr": detr}
+    family: Any = families[spec.family]
     config = family.config_from_spec(spec)
     with torch.device("meta"):
         theirs = _hub(config)
@@ -71,6 +76,7 @@ def _hub(config: dict) -> nn.Module:
     kinds: dict[str, tuple[type[PreTrainedConfig], type[nn.Module], dict]] = {
         "vit": (ViTConfig, ViTModel, {"add_pooling_layer": False}),
         "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, {}),
+        "siglip_vision_model": (SiglipVisionConfig, SiglipVisionModel, {}),
         "resnet": (ResNetConfig, ResNetModel, {}),
         "detr": (DetrConfig, DetrModel, {}),
     }
