@@ -28,7 +28,7 @@ from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.vision.pixels import to_pixels
-from sepiola.models.vision.tiles import to_tiles
+from sepiola.models.vision.tiles import tiling, to_tiles
 from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -90,7 +90,8 @@ class Run:
         data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
-        extra += [IMAGE] if self._places else []
+        if self._places and self.recipe.model.vision is not None:
+            extra += [IMAGE, *tiling(self.recipe.model.vision.pixels).marks]
         key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
