@@ -89,8 +89,8 @@ def chat(
             said = [*messages, Message("user", (*pictures, line))]
             try:
                 reply = answered(said, aloud=True)
-            except SepiolaError as error:  # the talk goes on without what was wrong
-                print(f"error: {error}")
+            except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
+                print(f"error: {error}" if isinstance(error, SepiolaError) else "")
                 pictures = []
                 continue
             messages, pictures = [*said, Message("assistant", (reply.text,))], []
