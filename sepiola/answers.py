@@ -61,9 +61,9 @@ def write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> No
     write_text(folder / f"answers-{spec.reader}-{spec.split}.jsonl", "".join(lines))
 
 
-def trained_on(recipe: RecipeSpec, reader: str, data: DataCache) -> list[Example]:
-    """All examples of a dataset that the recipe's stages train on: what baselines may learn from."""
-    stages = [stage for stage in recipe.stages if stage.data.reader == reader]
+def trained_on(recipe: RecipeSpec, reader: str | None, data: DataCache) -> list[Example]:
+    """All examples of a dataset (of any: None) that the recipe's stages train on: what baselines may learn from."""
+    stages = [stage for stage in recipe.stages if reader in (stage.data.reader, None)]
     return list({e.id: e for stage in stages for e in data.read(stage.data)}.values())
 
 

@@ -79,7 +79,9 @@ def train(
     runs: Runs = Path("runs"),
 ) -> None:
     """Train a recipe: its stages, then its evaluation. The run lands in runs/NAME/."""
-    from sepiola.compare import compare, comparison_table
+    from sepiola.compare import compare as run_comparison
+    from sepiola.compare import comparison_table
+    from sepiola.costs import costs_table
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.explain import explain, print_explanation
     from sepiola.runs import Run
@@ -93,8 +95,8 @@ def train(
         return
     folder = runs / spec.name
     if isinstance(spec, ComparisonSpec):
-        report = compare(spec, folder, console=console, device=device, resume=resume)
-        tables = [comparison_table(report)]
+        report = run_comparison(spec, folder, console=console, device=device, resume=resume)
+        tables = [comparison_table(report), costs_table(report["rows"])]
     else:
         report = Run(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))
@@ -104,6 +106,29 @@ def train(
     for table in tables:
         console.print(table)
     console.print(f"report: {folder / 'report.html'}")
+
+
+@app.command()
+def compare(
+    recipe: Annotated[
+        str, typer.Argument(help="A comparison: a shipped one's name (compare/bridges …) or a YAML file.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and explain it; train nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a comparison that was stopped.")] = False,
+    assignments: Set = None,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train one recipe under several arms and seeds: what each reaches, and what it costs, in one table.
+
+    The runs land in runs/NAME/, one folder an arm and seed.
+    """
+    from sepiola.training.recipes import ComparisonSpec, read_recipe
+
+    if not isinstance(read_recipe(recipe, assignments or []), ComparisonSpec):
+        raise SepiolaError(f"{recipe} has no arms to compare; train it: sepiola train {recipe}")
+    train(recipe, dry_run, resume, assignments, as_json, device, runs)
 
 
 @app.command()
@@ -145,7 +170,7 @@ def scale(
 def evaluate(
     benchmark: Annotated[
         str,
-        typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, thucnews; or, prompted: lambada, cmmlu, bbh …"),
+        typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, pope, flickr8k …; or, prompted: lambada, cmmlu …"),
     ],
     model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")],
     data: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
@@ -169,21 +194,22 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
-    from sepiola.answers import answer_all, prompt_all
+    """Measure a model on a benchmark: its figures with their intervals, buckets, and what baselines would earn."""
+    from sepiola.answers import prompt_all
     from sepiola.checkpoints.store import write_text
     from sepiola.data.readers import read_spec
-    from sepiola.evaluation.benchmarks import BENCHMARKS
-    from sepiola.evaluation.benchmarks import evaluate as figures_of
+    from sepiola.evaluation.benchmarks import BENCHMARKS, CAPTIONS
     from sepiola.evaluation.prompting import TASKS
     from sepiola.evaluation.prompting.show import shown, table
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.facade import load
+    from sepiola.results import measured
     from sepiola.specs.base import nearest
     from sepiola.specs.recipe import DataSpec
 
-    if benchmark not in {**BENCHMARKS, **TASKS}:
-        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, [*BENCHMARKS, *TASKS])}")
+    known = [*BENCHMARKS, *CAPTIONS, *TASKS]
+    if benchmark not in known:
+        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
     console = _console(as_json)
     if benchmark in TASKS:
         if option or split not in (None, TASKS[benchmark].split):
@@ -204,13 +230,8 @@ def evaluate(
         questions = read_spec(
             spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
         )
-        answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
-        figures = {
-            "title": f"{benchmark} {split}",
-            "model": model,
-            "split": split,
-            **figures_of(benchmark, examples, answers, questions),
-        }
+        _, _, found = measured(loaded, benchmark, split, examples, questions, console)
+        figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **found}
         tables = terminal_tables(figures)
     if out is not None:
         write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
@@ -288,7 +309,7 @@ def models(
 
 @data_app.command("show")
 def data_show(
-    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar or thucnews.")],
+    reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, flickr8k, coco_mini, pope …")],
     root: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,

@@ -23,12 +23,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sepiola.answers import answer_all, pick_samples
+from sepiola.answers import answer_all, pick_samples, spread
 from sepiola.checkpoints import store
+from sepiola.costs import ASKED, costs
+from sepiola.data.example import Example
 from sepiola.data.readers import DataCache, read_spec
 from sepiola.evaluation.report import write_report
 from sepiola.runs import Run, claim
 from sepiola.specs.base import write_yaml
+from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.recipes import ComparisonSpec
 
 SAVING_SECONDS = 20  # at most, what a worker has to save its stage when the comparison is gone
@@ -48,6 +51,7 @@ def compare(
     _link(folder / "checkpoint", main / "checkpoint")
     store.write_text(folder / "metrics.jsonl", (main / "metrics.jsonl").read_text(encoding="utf-8"))
     report = _report(spec, runs)
+    report["rows"] = _with_costs(spec, folder, report["rows"])
     write_report(folder, report, _samples(spec, main, console), folder / "metrics.jsonl")
     return report
 
@@ -184,6 +188,23 @@ def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]
         "seeds": list(spec.seeds),
         "recipe": write_yaml(spec.model_dump(mode="json")),
     }
+
+
+def _with_costs(spec: ComparisonSpec, folder: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, those of arms with what their first seed's model costs, measured when nothing else runs here."""
+    recipes, seed = spec.recipes(), spec.seeds[0]
+    asked = {arm: _asked(recipes[arm, seed]) for arm in spec.arms}
+    return [
+        {**row, **costs(recipes[arm, seed], _place(spec, folder, arm, seed), asked[arm])}
+        if (arm := row["name"]) in spec.arms
+        else row
+        for row in rows
+    ]
+
+
+def _asked(recipe: RecipeSpec) -> list[Example]:
+    """Some of the questions that the recipe is measured on."""
+    return spread(read_spec(recipe.evaluation[0]), ASKED) if recipe.evaluation else []
 
 
 def _row(arm: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

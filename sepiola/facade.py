@@ -34,7 +34,7 @@ from sepiola.models.tasks import TaskModel
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.by_head import ByHead
-from sepiola.reasoning.strategies import Direct, OneStage, Strategy, TwoStage
+from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
@@ -189,8 +189,16 @@ class Model:
         return Chat(self.engine, self._reader(), self.template, self._sight())
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
-        """Answers many questions by the model's own strategy."""
+        """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
+        if self.spec.task is None and examples and all(e.question is None for e in examples):
+            how = self.answering or AnsweringSpec()
+            return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
+
+    def blind(self) -> Model:
+        """The same model with its eyes shut: it reads the text alone."""
+        how = (self.answering or AnsweringSpec()).model_copy(update={"eyes": False})
+        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._look, self.template)
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""

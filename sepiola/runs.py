@@ -7,11 +7,8 @@ done is not done again.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +25,24 @@ from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build, outline
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.vision.pixels import to_pixels
-from sepiola.models.vision.tiles import tiling, to_tiles
+from sepiola.models.vision.tiles import to_tiles
+from sepiola.recipe_text import RecipeText, digest
 from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec, Part, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import IMAGE, encode, placing
-from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
+from sepiola.text.encoding import encode, placing
+from sepiola.text.pretraining import is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
-from sepiola.text.tasks import encode_task, sequences
-from sepiola.text.tokenizer import Tokenizer
+from sepiola.text.tasks import encode_task
 from sepiola.training import lora
+from sepiola.training.carry import carry
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.tasks import begin_task, under_task
 from sepiola.training.trainer import Trainer
 
 
-class Run:
+class Run(RecipeText):
     """One recipe in one folder. `shared` is where stages lie when several runs may share them."""
 
     def __init__(
@@ -58,11 +56,9 @@ class Run:
         device: str = "cpu",
         resume: bool = False,
     ) -> None:
-        self.recipe = recipe
+        super().__init__(recipe, shared or folder, data or DataCache())
         self.folder = folder
-        self.shared = shared or folder
         self.console = console
-        self.data = data or DataCache()
         self.device = device
         self.resume = resume
         self.stages = {stage.name: stage for stage in recipe.stages}
@@ -78,60 +74,6 @@ class Run:
         model.save(self.folder / "checkpoint")
         return evaluate(self.recipe, model, self.data, self.folder, self.console)
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The recipe's tokenizer: read, or trained on all that its data says, whatever the stages' formats.
-
-        So arms of a comparison that train on the same data have the same tokenizer.
-        """
-        spec = self.recipe.tokenizer
-        if spec.path is not None:
-            return Tokenizer.load(spec.path)
-        data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
-        texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
-        extra = extra_tokens([stage.objective for stage in self.recipe.stages])
-        if self._places and self.recipe.model.vision is not None:
-            extra += [IMAGE, *tiling(self.recipe.model.vision.pixels).marks]
-        key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
-        path = self.shared / "stages" / f"tokenizer-{key}.json"
-        with store.locked(path.parent):
-            if not path.is_file():
-                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
-        return Tokenizer.load(path)
-
-    def _texts(self, stage: StageSpec) -> Iterator[str]:
-        """All that the stage's data says."""
-        whole = PromptFormat.parse("QCM-LEA")
-        for example in self.data.read(stage.data):
-            if stage.task is not None:
-                yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
-            else:
-                laid_out = example if example.question is None else whole.apply(example)
-                yield from (laid_out.prompt, laid_out.target)
-
-    @cached_property
-    def spec(self) -> ModelSpec:
-        """The recipe's model with the tokenizer's vocabulary when that was trained here."""
-        model = self.recipe.model
-        assert model.language is not None
-        if self.recipe.tokenizer.path is not None:
-            if self.tokenizer.vocabulary > model.language.vocabulary:
-                raise SpecError(
-                    f"tokenizer: {self.tokenizer.vocabulary} tokens, but model.language.vocabulary is "
-                    f"{model.language.vocabulary}"
-                )
-            return model
-        language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
-        changed: dict[str, Any] = {"language": language}
-        if self._places and model.bridge is not None:
-            changed["bridge"] = model.bridge.model_copy(update={"token": self.tokenizer.id_of(IMAGE)})
-        return model.model_copy(update=changed)
-
-    @property
-    def _places(self) -> bool:
-        """Whether the text has placeholders for images."""
-        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind != "gated-fusion"
-
     def spec_of(self, stage: StageSpec) -> ModelSpec:
         """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
         return under_task(self.spec, stage.task, self.data.read(stage.data)) if stage.task else self.spec
@@ -140,9 +82,12 @@ class Run:
 
     def key(self, stage: StageSpec) -> str:
         """A digest of all that decides the stage's weights."""
-        earlier = self.key(self.stages[stage.start]) if stage.start else self.recipe.weights
+        earlier = [self.key(self.stages[stage.start]) if stage.start else None, self.recipe.weights]
+        if stage.objective == "detection":
+            assert self.spec.vision is not None
+            return digest([self.spec.vision.model_dump(mode="json"), stage.model_dump(), self.recipe.seed, *earlier])
         source = self._rationale_stage if stage.rationales == "generated" else None
-        return _digest(
+        return digest(
             [
                 self.spec.model_dump(mode="json"),
                 self.tokenizer.to_json(),
@@ -199,9 +144,14 @@ class Run:
         if validation:
             trainer.load_best()
         if trainer.adapter is not None:
-            lora.save(trainer.adapter, folder / "adapter", self._base(stage))
+            base = [source for only, source in self._sources(stage) if only in (None, "language")]
+            lora.save(trainer.adapter, folder / "adapter", base[-1] if base else None)
             lora.merge(trainer.adapter)
-        store.save(folder / "checkpoint", network, self.spec_of(stage))
+        if stage.objective == "detection":  # the eye alone, which models with other bridges may begin with
+            eye: Any = network
+            store.save(folder / "checkpoint", eye.vision, ModelSpec(name=self.spec.name, vision=self.spec.vision))
+        else:
+            store.save(folder / "checkpoint", network, self.spec_of(stage))
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
         """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
@@ -218,18 +168,21 @@ class Run:
         return begin_task(network, self.spec_of(stage), self.recipe.seed) if stage.task else network
 
     def _earlier(self, stage: StageSpec) -> nn.Module:
-        base = self._base(stage)
-        if base is None:
-            return build(self.spec, seed=self.recipe.seed)
-        network = load(base).network
-        store.check_fit(outline(self.spec), {n: v.shape for n, v in network.state_dict().items()}, base)
+        """The recipe's model: fresh, with the parts of the recipe's weights, and then of the stage before."""
+        network = build(self.spec, seed=self.recipe.seed)
+        for only, source in self._sources(stage):
+            earlier = load(source)
+            carry(network, earlier.network, earlier.spec, source, only)
         return network
 
-    def _base(self, stage: StageSpec) -> str | None:
-        """Where the weights lie that the stage begins with; None where they are drawn."""
+    def _sources(self, stage: StageSpec) -> list[tuple[Part | None, str]]:
+        """Where weights lie that the stage begins with, and of which part alone; all parts for None."""
+        named = self.recipe.weights
+        found: list[tuple[Part | None, str]] = [*named.items()] if isinstance(named, dict) else []
+        found += [(None, named)] if isinstance(named, str) else []
         if stage.start is not None and self.runs(self.stages[stage.start]):
-            return str(self.stage_folder(self.stages[stage.start]) / "checkpoint")
-        return self.recipe.weights
+            found.append((None, str(self.stage_folder(self.stages[stage.start]) / "checkpoint")))
+        return found
 
     def trained(self, name: str) -> nn.Module:
         """The network of a stage that is done."""
@@ -311,7 +264,7 @@ class Run:
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             pixels = self.spec.vision.pixels
-            if network.placed:
+            if network.placed and stage.objective != "detection":
                 return None, lambda images: to_tiles(images, pixels)
             return None, lambda images: [to_pixels(image.open(), pixels) for image in images]
         return self._eye(network).rows, None
@@ -326,7 +279,7 @@ class Run:
         """The trained model with its way of answering, if it has one."""
         how = self.recipe.strategy
         if how is None:
-            return self._facade(self.trained(self.recipe.stages[-1].name))
+            return self._facade(self.trained(self.recipe.stages[-1].name), self.recipe.replying)
         answer = self.stages[how.answer]
         if answer.task is not None:
             answering = AnsweringSpec(source_tokens=answer.source_tokens)
@@ -392,7 +345,3 @@ def claim(folder: Path, recipe: Any, resume: bool) -> None:
         if not resume:
             raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
     store.write_yaml_file(path, recipe)
-
-
-def _digest(parts: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -135,8 +135,10 @@ def test_saved_is_loaded(finished: Path, tmp_path: Path) -> None:
 def test_a_frozen_eye_stays_and_its_features_are_computed_once(finished: Path) -> None:
     folders = {p.name.rsplit("-", 1)[0]: p for p in (finished / "stages").iterdir() if p.is_dir()}
     states = {name: read_tensors(folders[name] / "checkpoint" / "model.safetensors") for name in ("eye", "answer")}
-    changed = {name for name, value in states["eye"].items() if not torch.equal(value, states["answer"][name])}
-    assert changed and not any(name.startswith("vision.") for name in changed)
+    assert states["eye"] and not any(name.startswith(("language.", "bridge.")) for name in states["eye"])
+    assert all(torch.equal(value, states["answer"][f"vision.{name}"]) for name, value in states["eye"].items())
+    fresh = sepiola.build(sepiola.load(finished).spec).network.vision.state_dict()
+    assert any(not torch.equal(value, fresh[name]) for name, value in states["eye"].items())
     assert len(list((finished / "features").iterdir())) == 1
 
 
@@ -198,6 +200,9 @@ def test_arms_share_their_common_stages(tmp_path: Path) -> None:
     stages = [p.name.rsplit("-", 1)[0] for p in (tmp_path / "c" / "stages").iterdir() if p.is_dir()]
     assert sorted(stages) == ["answer"] * 4 + ["eye"] * 2 + ["rationale"] * 2
     assert [row["name"] for row in report["rows"][:2]] == ["two-stage", "direct"]
+    for row in report["rows"][:2]:
+        assert row["image_tokens"] == 0 and row["first_token_ms"] > 0 and row["training_seconds"] > 0
+        assert row["learned_parameters"] > row["bridge_parameters"] > 0
     assert len(report["rows"][0]["accuracies"]) == 2
     assert sepiola.load(tmp_path / "c").answering is not None
 

@@ -181,3 +181,36 @@ def test_packed_rows_lose_what_their_samples_lose_alone() -> None:
     apart = [Collator(SpecialTokens(), **arguments)([sample]) for sample in samples]
     together = language_modelling(model, packed).loss_sum
     torch.testing.assert_close(together, sum(language_modelling(model, batch).loss_sum for batch in apart))
+
+
+def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finished: Path, tmp_path: Path) -> None:
+    """The eye is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
+    words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
+    text = {**RECIPE, "name": "text", "eyes": False, "model": {"language": RECIPE["model"]["language"]}}
+    text |= {"stages": [{"name": "read", "data": words, "format": "QCM-A", "steps": 2, **COMMON}]}
+    text |= {"strategy": None, "evaluation": []}
+    Run(RecipeSpec.parse(text), tmp_path / "text", console=QUIET).go()
+    base = tmp_path / "text" / "checkpoint"
+    eye = {"name": "eye", "objective": "detection", "learn": ["vision"], "data": DATA, "steps": 2, "batch": 8}
+    align = {**RECIPE["stages"][0], "start": "eye", "steps": 1}
+    for name, bridge in (("one", {"layers": 1}), ("two", {"layers": 2})):
+        raw = {
+            **RECIPE,
+            "name": name,
+            "model": {**RECIPE["model"], "bridge": {"kind": "projection", **bridge}},
+            "tokenizer": {"path": str(base / "tokenizer.json")},
+            "weights": {"language": str(base)},
+            "stages": [{**eye, "learning_rate": 1e-3}, align],
+            "strategy": {"answer": "align"},
+        }
+        Run(RecipeSpec.parse(raw), tmp_path / name, console=QUIET, shared=tmp_path / "shared").go()
+    assert len(list((tmp_path / "shared" / "stages").glob("eye-*/checkpoint"))) == 1
+    taught = read_tensors(next((tmp_path / "shared" / "stages").glob("eye-*")) / "checkpoint" / "model.safetensors")
+    given = read_tensors(base / "model.safetensors")
+    for name in ("one", "two"):
+        state = read_tensors(tmp_path / name / "checkpoint" / "model.safetensors")
+        assert all(torch.equal(state[f"vision.{key}"], value) for key, value in taught.items())
+        for key, value in given.items():
+            own = state[f"language.{key}"]
+            assert torch.equal(own[: len(value)], value), key
+            assert len(own) == len(value) + ("embedding" in key), "one more token, the image's"

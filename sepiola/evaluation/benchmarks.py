@@ -12,8 +12,10 @@ from sepiola.errors import SpecError
 from sepiola.evaluation.accuracy import accuracy
 from sepiola.evaluation.baselines import chance, linear_answers, majority_answers, nearest_neighbour_answers
 from sepiola.evaluation.hallucination import Judge, hallucination
+from sepiola.evaluation.pope import pope_figures
 from sepiola.evaluation.rationales import rationale_metrics
 from sepiola.evaluation.scienceqa import PUBLISHED, buckets_by, members_by, scienceqa_buckets, scienceqa_members
+from sepiola.evaluation.vqa import vqa_figures
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import nearest
 
@@ -22,13 +24,15 @@ from sepiola.specs.base import nearest
 class Benchmark:
     """`buckets` are metadata keys, or the official ones of ScienceQA; `judge` finds false claims in rationales.
 
-    `labels`: all questions have the same options, so the text baseline is a classifier.
+    `labels`: all questions have the same options, so the text baseline is a classifier. `there`: whether a thing is in
+    the picture is asked, so yes and no are counted.
     """
 
     buckets: tuple[str, ...] = ()
     official: bool = False
     judge: Judge | None = None
     labels: bool = False
+    there: bool = False
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -37,7 +41,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "easy_vqa": Benchmark(),
     "daquar": Benchmark(),
     "thucnews": Benchmark(buckets=("topic",), labels=True),
+    "pope": Benchmark(buckets=("setting", "language"), there=True),
 }
+
+CAPTIONS = ("flickr8k", "coco_mini")
+"""Datasets that ask no question but for captions, of which `caption_figures` makes the figures."""
 
 
 def evaluate(
@@ -57,6 +65,10 @@ def evaluate(
     figures["baselines"] = _baselines(benchmark, examples, train)
     if benchmark.official:
         figures["published"] = PUBLISHED
+    if opened := vqa_figures(examples, answers):
+        figures["vqa"] = opened
+    if benchmark.there:
+        figures["pope"] = pope_figures(examples, answers)
     if any(a.rationale is not None for a in answers):
         figures["rationales"] = rationale_metrics(examples, answers)
         if benchmark.judge is not None:
@@ -101,4 +113,6 @@ def _baselines(
             **accuracy(examples, answers).to_dict(),
             "buckets": _buckets(benchmark, examples, answers),
         }
+        if opened := vqa_figures(examples, answers):
+            found[name] = {**found[name], "vqa": opened}
     return found

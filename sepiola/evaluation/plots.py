@@ -56,6 +56,35 @@ def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
     return Markup("".join(parts) + "</svg>")
 
 
+def price(points: Sequence[tuple[str, float, float]], priced: str) -> Markup:
+    """Accuracy over what it costs: points are (name, cost, share from 0 to 1); `priced` names the cost's axis."""
+    width, height, left, right, top, bottom = 460, 240, 46, 110, 14, 44
+    x_low, x_high = 0.0, 1.1 * max(x for _, x, _ in points) or 1.0
+    y_ticks = _ticks(*_span([100 * y for _, _, y in points]))
+    y_low, y_high = min(y_ticks[0], *(100 * y for *_, y in points)), max(y_ticks[-1], *(100 * y for *_, y in points))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = left + (width - left - right) * (x - x_low) / (x_high - x_low)
+        return across, height - bottom - (height - top - bottom) * (y - y_low) / (y_high - y_low)
+
+    parts = [_open(width, height, f"Accuracy over {priced}")]
+    for value in y_ticks:
+        _, y = place(0, value)
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="axis" x="{left - 7}" y="{y + 4:.1f}" text-anchor="end">{value:g}%</text>')
+    for value in _ticks(x_low, x_high):
+        if value <= x_high:
+            x, _ = place(value, y_low)
+            parts.append(f'<text class="axis" x="{x:.1f}" y="{height - bottom + 17}" text-anchor="middle">{value:g}')
+            parts.append("</text>")
+    parts.append(f'<text class="axis" x="{width - right}" y="{height - 8}" text-anchor="end">{escape(priced)}</text>')
+    for name, cost, share in points:
+        x, y = place(cost, 100 * share)
+        parts.append(_dot((x, y), "dot", 4))
+        parts.append(f'<text class="axis name" x="{x + 8:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
 def loss_curve(name: str, train: Sequence[Point], validation: Sequence[Point]) -> Markup:
     """One stage's training loss (a line) and validation loss (a line with dots) over steps.
 

@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.caption_figures import caption_headlines, caption_tables
 from sepiola.evaluation.curves import read_metrics, stage_curves
-from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.plots import interval_bars, price
+from sepiola.evaluation.pope import pope_tables
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
+from sepiola.evaluation.vqa import vqa_tables
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import Spec, write_yaml
 
@@ -47,8 +51,9 @@ def write_report(
     {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
-    `continuations` (as `text.text_figures`), `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a
-    Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
+    `continuations` (as `text.text_figures`), `captions` (as `caption_figures`), `pope` (as `pope_figures`),
+    `vqa` (as `vqa_figures`), `evaluations` (all sets that were measured), `scaling` (as `sepiola.scale.ladder`),
+    `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -63,7 +68,8 @@ def write_report(
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """All tables of a report that have systems in lines, as `bucket_tables` lays them out."""
-    return [*_text_tables(report), *scaling_tables(report.get("scaling")), *bucket_tables(report)]
+    seeing = [*caption_tables(report), *vqa_tables(report), *pope_tables(report)]
+    return [*_text_tables(report), *scaling_tables(report.get("scaling")), *seeing, *bucket_tables(report)]
 
 
 def _text_tables(report: Mapping[str, Any]) -> list[Table]:
@@ -139,6 +145,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         bars=interval_bars(
             [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
         ),
+        prices=_prices(rows),
         scaling=scaling_plot(report["scaling"]) if report.get("scaling") else "",
         tables=tables(report),
         stages=stage_curves(records),
@@ -147,12 +154,23 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
     )
 
 
+def _prices(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Accuracy over each cost that rows of a comparison have."""
+    named = {"first_token_ms": "ms to the first token", "bridge_parameters": "parameters of the bridge"}
+    found = []
+    for column, name in named.items():
+        points = [(str(r["name"]), float(r[column]), r["accuracy"]) for r in rows if r.get(column) is not None]
+        if len(points) > 1:
+            found.append(price(points, name))
+    return found
+
+
 def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
     figures = []
     if report.get("accuracy") is not None:
         note = f"95% interval {_interval(report)}" if report.get("interval") else ""
         figures.append({"name": "Accuracy", "value": f"{100 * report['accuracy']:.1f}%", "note": note})
-    figures += scaling_figures(report.get("scaling"))
+    figures += scaling_figures(report.get("scaling")) + caption_headlines(report)
     for language, bits in (report.get("bits_per_byte") or {}).items():
         best = min(bits["baselines"].values(), default=None)
         note = "" if best is None else f"best baseline {best:.3f}"

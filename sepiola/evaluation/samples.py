@@ -13,6 +13,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.evaluation.accuracy import verdicts
+from sepiola.evaluation.caption_figures import references
 from sepiola.evaluation.rationales import reference_rationale
 from sepiola.reasoning.answer import Answer
 
@@ -43,6 +44,7 @@ def sample_card(example: Example, answer: Answer) -> dict[str, Any]:
         "options": _options(example, answer),
         "answer_text": question.answer_text if question is not None and not question.choices else None,
         "output": answer.output,
+        "captions": references(example) if question is None and example.images else [],
         "rationale": answer.rationale,
         "reference": reference_rationale(example),
         "verdict": verdict,

@@ -52,7 +52,14 @@ class Writer:
             samples=samples,
             on_done=on_done,
         )
-        return [[self.tokenizer.decode(ids).strip() for ids in texts] for texts in outputs]
+        return [[self._text(ids) for ids in texts] for texts in outputs]
+
+    def write_or_cut(
+        self, examples: Sequence[Example], *, on_done: Callable[[int], None] | None = None
+    ) -> list[tuple[str, bool]]:
+        """For each example the text that answers its messages, and whether the limit on tokens ended it."""
+        outputs = self.engine.generate(self._prompts(examples), max_tokens=self.target_tokens, on_done=on_done)
+        return [(self._text(ids), len(ids) == self.target_tokens) for (ids,) in outputs]
 
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
@@ -60,6 +67,9 @@ class Writer:
         ids = [[[*i, tokens.end] for i in self.tokenizer.encode_batch(o)] for o in options]
         scored = self.engine.score(self._prompts(examples), ids)
         return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids)).strip()
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         samples = encode(

@@ -12,7 +12,7 @@ class Answer:
     `choice` is an index into the question's choices, None when the output names no choice (counted as unparsed) or
     the question is open. `output` is the model's text for the answer as it came; `rationale` is the reasoning before
     it, None when the strategy asks for none. `probabilities` are over the choices, in their order, when they were
-    scored.
+    scored. `cut` says that the limit on tokens ended a text without a question, such as a caption.
     """
 
     id: str
@@ -20,3 +20,4 @@ class Answer:
     choice: int | None = None
     rationale: str | None = None
     probabilities: tuple[float, ...] | None = None
+    cut: bool = False

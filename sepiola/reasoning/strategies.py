@@ -2,7 +2,7 @@
 
 Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
 arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A model under a
-task's head answers by it (`by_head`).
+task's head answers by it (`by_head`). Where no question is asked, a model replies to the messages as they are.
 """
 
 from __future__ import annotations
@@ -101,6 +101,17 @@ class TwoStage:
             raise DataError(f"{len(examples) - len(ids)} examples share an id with another; ids join the two stages")
         texts = self.rationale.write([self.rationale_format.apply(e) for e in examples], on_done=on_done)
         return {e.id: split_rationale(text)[0] for e, (text,) in zip(examples, texts, strict=True)}
+
+
+class Replies:
+    """Writes what the messages of examples without a question ask for: captions."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        texts = self.writer.write_or_cut(examples, on_done=on_done)
+        return [Answer(e.id, text, cut=cut) for e, (text, cut) in zip(examples, texts, strict=True)]
 
 
 Strategy = Direct | OneStage | TwoStage | ByHead

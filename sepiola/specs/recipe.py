@@ -164,7 +164,7 @@ class RecipeSpec(Spec):
     """A model, its stages in order, and how it answers; without a `strategy` it answers no questions.
 
     The last stage's model is the recipe's, unless the strategy names another. `eyes: false` trains and runs the same
-    model blind.
+    model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is drawn.
     """
 
     name: str
@@ -172,11 +172,19 @@ class RecipeSpec(Spec):
     seed: int = 0
     eyes: bool = True
     model: ModelSpec
-    weights: str | None = None
+    weights: str | dict[Part, str] | None = None
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: StrategySpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
+
+    @property
+    def replying(self) -> AnsweringSpec | None:
+        """How a model without a strategy replies to messages (captions a picture); None for a model of text alone."""
+        last = self.stages[-1]
+        if self.model.bridge is None:
+            return None
+        return AnsweringSpec(eyes=self.eyes, source_tokens=last.source_tokens, answer_tokens=last.target_tokens)
 
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:

@@ -98,6 +98,12 @@ class Tokenizer:
         found: int | None = self.backend.token_to_id(token)
         return found
 
+    def with_token(self, name: str) -> Tokenizer:
+        """This tokenizer, with a special token of that name after its own unless it has one."""
+        if self.id_of(name) is None:
+            self.backend.add_special_tokens([name])
+        return self
+
     def name_of(self, token: int) -> str | None:
         """The name of one token by its id; None when there is none."""
         found: str | None = self.backend.id_to_token(token)

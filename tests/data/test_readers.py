@@ -304,8 +304,8 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     assert "no option 'images'; known: with_image" in message_of("scienceqa", tmp_path, "train", images=1)
     assert "it takes none" in message_of("daquar", tmp_path, "train", images=1)
     for name in READERS:
-        message = message_of(name, tmp_path, "dev")
-        assert "split 'dev'; known: train" in message
+        message = message_of(name, tmp_path, "third")
+        assert "split 'third'; known: train" in message
 
 
 def test_real_scienceqa(data_root: Path) -> None:

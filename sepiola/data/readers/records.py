@@ -29,6 +29,23 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew") from None
 
 
+def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:
+    """The records of a JSONL file. Raises DataError when it cannot be read, or a record lacks one of the fields."""
+    records = []
+    for number, line in enumerate(read_file(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: damaged JSON ({error.msg}); fetch the file anew") from None
+        missing = [name for name in fields if name not in record]
+        if missing:
+            raise DataError(f"{path}, line {number}: the field '{missing[0]}' is missing")
+        records.append(record)
+    return records
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped. Raises DataError when it cannot be read."""
     return [line.strip() for line in read_file(path).splitlines() if line.strip()]

@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from sepiola.data.readers.records import json_lines
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task, json_lines
+from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
 
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 

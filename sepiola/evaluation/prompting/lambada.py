@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sepiola.evaluation.prompting.task import Item, Predict, Rows, Task, json_lines
+from sepiola.data.readers.records import json_lines
+from sepiola.evaluation.prompting.task import Item, Predict, Rows, Task
 
 KEPT = 100
 

@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task, json_lines
+from sepiola.data.readers.records import json_lines
+from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

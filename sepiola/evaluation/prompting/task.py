@@ -7,14 +7,11 @@ on the very answer, or writes one that is read and compared.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sepiola.data.readers.records import read_file
-from sepiola.errors import DataError
 from sepiola.generation.completer import Completer, OnDone
 
 SEPARATOR = "\n\n"
@@ -190,20 +187,3 @@ class Task:
     scoring: Scoring
     fixed: bool = False
     buckets: str = ""
-
-
-def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:
-    """The records of a JSONL file. Raises DataError when it cannot be read, or a record lacks one of the fields."""
-    records = []
-    for number, line in enumerate(read_file(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: damaged JSON ({error.msg}); fetch the file anew") from None
-        missing = [name for name in fields if name not in record]
-        if missing:
-            raise DataError(f"{path}, line {number}: the field '{missing[0]}' is missing")
-        records.append(record)
-    return records

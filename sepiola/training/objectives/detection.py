@@ -29,13 +29,14 @@ RECURS = 8  # a question asked less often is no trait: nothing general is learne
 
 
 def pictures(examples: Sequence[Example]) -> list[Example]:
-    """The examples as they are when any lists its objects; else one example a picture, which is then one object.
+    """The examples that list their objects, as they are; where none does, one example a picture, which is one object.
 
     Its traits are the questions that the dataset asks of at least eight pictures and answers in more than one way,
     and their values the answers' texts. Pictures of which no such question is asked are left out.
     """
-    if any("objects" in e.metadata for e in examples):
-        return list(examples)
+    listed = [e for e in examples if "objects" in e.metadata]
+    if listed:
+        return listed
     asked = [e for e in examples if len(e.images) == 1 and e.question and e.question.answer is not None]
     answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for example in asked:
