@@ -45,7 +45,7 @@ def chat(
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
-    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device)
+    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).pack()
     sampling = Sampling(temperature, top_p=top_p, seed=seed)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]
@@ -89,8 +89,8 @@ def chat(
             said = [*messages, Message("user", (*pictures, line))]
             try:
                 reply = answered(said, aloud=True)
-            except SepiolaError as error:  # the talk goes on without what was wrong
-                print(f"error: {error}")
+            except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
+                print(f"error: {error}" if isinstance(error, SepiolaError) else "")
                 pictures = []
                 continue
             messages, pictures = [*said, Message("assistant", (reply.text,))], []

@@ -13,6 +13,7 @@ from typing import Any
 from sepiola.checkpoints import store
 from sepiola.data.readers import DataCache
 from sepiola.errors import SpecError
+from sepiola.models.vision.tiles import tiling
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec, StageSpec
 from sepiola.text.encoding import IMAGE
@@ -43,7 +44,8 @@ class RecipeText:
         data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
-        extra += [IMAGE] if self._places else []
+        if self._places and self.recipe.model.vision is not None:
+            extra += [IMAGE, *tiling(self.recipe.model.vision.pixels).marks]
         key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):

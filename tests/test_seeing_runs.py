@@ -17,6 +17,7 @@ from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.data.readers import read
 from sepiola.errors import DataError
+from sepiola.generation.eyes import EyeFeatures
 from sepiola.models.build import build
 from sepiola.runs import Run
 from sepiola.specs.base import override
@@ -107,6 +108,33 @@ def test_it_is_asked_about_any_pictures(finished: Path) -> None:
 def test_packed_blind_and_over_an_encoder(changes: list[str], tmp_path: Path) -> None:
     folder = run(tmp_path / "run", *changes, "stages.0.steps=1", "stages.1.steps=1")
     assert sepiola.load(folder).ask("What?", choices=["a", "b"]).answer in ("a", "b")
+
+
+GRID = ["model.vision.pixels={size: 32, filter: lanczos, tiles: {kind: grid, longest: 64}}"]
+ANYRES = [
+    "model.vision.pixels={size: 32, tiles: {kind: anyres, grids: [[1, 2], [2, 2]], most: 1}}",
+    "model.bridge.shuffle=1",
+]
+
+
+@pytest.mark.parametrize("tiles", [GRID, ANYRES])
+def test_pictures_in_tiles_are_the_same_whoever_opens_them(tiles: list[str], tmp_path: Path) -> None:
+    """Cached features, pixels of an eye that learns, and a picture that is asked about."""
+    model = ["model.vision.patch=8", "stages.0.steps=1", "stages.1.steps=1", "stages.0.packed=true"]
+    learns = "stages.1.learn=[vision, bridge, language]"
+    folder = run(tmp_path / "run", *tiles, *model, learns, "stages.0.source_tokens=300", "stages.1.source_tokens=300")
+    loaded = sepiola.load(folder)
+    example = read("tidepool", Path(), "test", count=1, size=64, families=["objects"])[0]
+    image = example.images[0]
+    eye = EyeFeatures(loaded.network.vision.float(), loaded.spec.vision, tmp_path / "features")
+    for images in ([image], [image, image]):
+        seen = loaded.look(images)
+        torch.testing.assert_close(eye.look_at_each(images), seen, atol=0.05, rtol=0.05)
+        runs = loaded.network.stand_in(images)
+        with torch.inference_mode():
+            made = loaded.network.bridge(seen, *([loaded.network.sizes(images)] if tiles is ANYRES else []))
+        assert sum(run.count(loaded.network.token) for run in runs) == made.shape[:2].numel()
+    assert loaded.ask("What?", image=[image, image], choices=["a", "b"]).answer in ("a", "b")
 
 
 def test_text_and_images_stand_in_their_order() -> None:

@@ -82,10 +82,11 @@ class Chat:
             nonlocal first, shown
             first = first or time.perf_counter() - began
             over = written[-1] in self.ends
-            text = self._text(written)
-            if on_text is not None and not text.endswith(UNFINISHED) and len(text) > len(shown):
-                on_text(text[len(shown) :])
-                shown = text
+            if on_text is not None:
+                text = self._text(written)
+                if not text.endswith(UNFINISHED) and len(text) > len(shown):
+                    on_text(text[len(shown) :])
+                    shown = text
             return over
 
         written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=watch)[0][0]

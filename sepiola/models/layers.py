@@ -12,7 +12,7 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Rotary
+from sepiola.nn.positions import Angles, Rotary
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
@@ -22,12 +22,12 @@ KeysValues = tuple[Tensor, Tensor]
 class Seen:
     """What a layer's tokens see: by default each other, all of them.
 
-    `bias` is added to the scores, or is the band that is seen; `positions` `(batch | 1, tokens)` are for rotary heads;
+    `bias` is added to the scores, or is the band that is seen; `angles` of their positions are for rotary heads;
     `cache` holds earlier tokens; `context` are the keys and values of another stack, `context_bias` their mask.
     """
 
     bias: Tensor | Band | None = None
-    positions: Tensor | None = None
+    angles: Angles | None = None
     cache: KVCache | None = None
     context: KeysValues | None = None
     context_bias: Tensor | None = None
@@ -60,7 +60,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def _attend(self, x: Tensor, seen: Seen) -> Tensor:
-        return self.attention(x, seen.bias, seen.positions, seen.cache)
+        return self.attention(x, seen.bias, seen.angles, seen.cache)
 
 
 class PreNormLayer(Layer):

@@ -71,7 +71,9 @@ class Stack(nn.Module):
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
-        self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
+        each = [attention.of_layer(index) for index in range(layers)]
+        rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
+        self.layers: Any = nn.ModuleList(_layer(spec, one, cross, rotaries[one.window]) for one in each)
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -97,8 +99,11 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
+        rotaries = {layer.attention.rotary for layer in self.layers}
+        angles = {rotary: rotary and rotary.angles(positions, product_dtype(x)) for rotary in rotaries}
         for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
-            x = layer(x, Seen(seen[layer.attention.window], positions, cache, keys_values, context_bias))
+            attention = layer.attention
+            x = layer(x, Seen(seen[attention.window], angles[attention.rotary], cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:
@@ -165,13 +170,16 @@ class Stack(nn.Module):
         )
 
 
-def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool) -> nn.Module:
-    rotary = None
-    if spec.positions.kind == "rotary":
-        base = (spec.positions.local_base if attention.window is not None else None) or spec.positions.base
-        rotary = Rotary(attention.head_width or spec.width // attention.heads, base)
+def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary: Rotary | None) -> nn.Module:
     kind = LAYERS[spec.norm.place]
     return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary)
+
+
+def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:
+    if spec.positions.kind != "rotary":
+        return None
+    base = (spec.positions.local_base if attention.window is not None else None) or spec.positions.base
+    return Rotary(attention.head_width or spec.width // attention.heads, base)
 
 
 class NoPositions(nn.Module):

@@ -61,7 +61,11 @@ class Head(nn.Module):
         return torch.cat((states, ones), dim=-1), torch.cat((self.weight, self.bias[:, None]), dim=1)
 
     def forward(self, states: Tensor) -> Tensor:
-        return nn.functional.linear(self.scaled(states), self.weight, self.bias)
+        states = self.scaled(states)
+        if self.projection is not None and self.bias is None:
+            logits: Tensor = self.projection(states)
+            return logits
+        return nn.functional.linear(states, self.weight, self.bias)
 
 
 class NoHead(nn.Module):

@@ -25,7 +25,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
     if q.device.type == "cpu" and k.shape[2] <= KEPT_KEYS and (learns or q.dtype != torch.float32):
         dtype = product_dtype(q)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
-        out = _KeptAttention.apply(q, k, v, bias, scale, dropout)
+        if learns:
+            out = _KeptAttention.apply(q, k, v, bias, scale, dropout)
+        else:
+            out, *_ = _products(q, k, v, bias, scale, dropout)
     else:
         grouped = q.shape[1] != k.shape[1]
         out = F.scaled_dot_product_attention(
@@ -34,29 +37,38 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
     return out.transpose(1, 2).flatten(2)
 
 
-class _KeptAttention(torch.autograd.Function):
-    """Scores, softmax in float32, and weighted values; the probabilities are kept in the inputs' dtype.
+def _products(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Scores, softmax in float32, and weighted values; with them the scaled queries, the probabilities and dropout's
+    factors.
 
     With grouped heads, the queries of a group stand one after another as rows of their keys' product.
     """
+    batch, heads, tokens, width = q.shape
+    q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
+    keys = k.contiguous() if tokens == 1 else k  # a slice of a cache: copied, the product is three times faster
+    scores = (q @ keys.transpose(-1, -2)).view(batch, heads, tokens, -1)
+    if bias is not None:
+        # A mask's zeros and lowest numbers add without loss in any dtype; a bias that learns needs its own.
+        scores = scores.add_(bias) if bias.dtype == scores.dtype else scores + bias
+    kept = scores.softmax(-1).to(q.dtype)  # torch's sums are float32 for bfloat16 too
+    factor = None
+    if dropout:
+        factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))
+    weights = kept if factor is None else kept * factor
+    return (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1), q, kept, factor
+
+
+class _KeptAttention(torch.autograd.Function):
+    """`_products` whose probabilities are kept, in the inputs' dtype, for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
-        batch, heads, tokens, width = q.shape
-        q = (q if scale == 1.0 else q * scale).reshape(batch, k.shape[1], -1, width)
-        keys = k.contiguous() if tokens == 1 else k  # a slice of a cache: copied, the product is three times faster
-        scores = (q @ keys.transpose(-1, -2)).view(batch, heads, tokens, -1)
-        if bias is not None:
-            # A mask's zeros and lowest numbers add without loss in any dtype; a bias that learns needs its own.
-            scores = scores.add_(bias) if bias.dtype == scores.dtype else scores + bias
-        kept = scores.softmax(-1).to(q.dtype)  # torch's sums are float32 for bfloat16 too
-        factor = None
-        if dropout:
-            factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))
+        out, q, kept, factor = _products(q, k, v, bias, scale, dropout)
         ctx.save_for_backward(q, k, v, kept, factor)
         ctx.scale, ctx.bias_like = scale, None if bias is None else (bias.shape, bias.dtype)
-        weights = kept if factor is None else kept * factor
-        return (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1)
+        return out
 
     @staticmethod
     @once_differentiable

@@ -11,7 +11,7 @@ from sepiola.nn.attend import attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Rotary
+from sepiola.nn.positions import Angles, Rotary
 from sepiola.specs.bricks import AttentionSpec, NormSpec
 
 
@@ -48,18 +48,18 @@ class SelfAttention(nn.Module):
         self,
         x: Tensor,
         bias: Tensor | Band | None = None,
-        positions: Tensor | None = None,
+        angles: Angles | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """`x` `(batch, tokens, width)`; `bias` is added to the scores, `(batch | 1, heads | 1, tokens,
-        keys)`, or is the band that the tokens see.
+        keys)`, or is the band that the tokens see; `angles` are `rotary`'s at their positions.
         """
         batch, tokens, _ = x.shape
         heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
         q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         q, k = self.q_norm(q), self.k_norm(k)
-        if self.rotary is not None:
-            q, k = self.rotary(q, positions), self.rotary(k, positions)
+        if self.rotary is not None and angles is not None:
+            q, k = self.rotary(q, angles), self.rotary(k, angles)
         if cache is not None:
             k, v = cache.append(k, v)
         dropout = self.dropout if self.training else 0.0

@@ -37,6 +37,10 @@ class Sinusoidal(nn.Module):
         return x + table.to(x.dtype)
 
 
+Angles = tuple[Tensor, Tensor]
+"""Cosines and signed sines `(batch | 1, 1, tokens, head_width)` by which heads are rotated."""
+
+
 class Rotary(nn.Module):
     """Rotates the two halves of each head by an angle that grows with the position."""
 
@@ -45,15 +49,20 @@ class Rotary(nn.Module):
         self.head_width = head_width
         self.base = base
 
-    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """`x` `(batch, heads, tokens, head_width)`; `positions` `(batch | 1, tokens)`."""
-        exponents = torch.arange(0, self.head_width, 2, device=x.device, dtype=torch.float32) / self.head_width
+    def angles(self, positions: Tensor, dtype: torch.dtype) -> Angles:
+        """What `forward` turns by at positions `(batch | 1, tokens)`: the same for all layers of a stack."""
+        exponents = torch.arange(0, self.head_width, 2, device=positions.device, dtype=torch.float32) / self.head_width
         angles = positions[:, None, :, None].float() * self.base**-exponents
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
+
+    def forward(self, x: Tensor, angles: Angles) -> Tensor:
+        """`x` `(batch, heads, tokens, head_width)`."""
+        cos, sin = angles
+        half = self.head_width // 2
         if by_hand(x):
-            return RotaryFunction.apply(x, cos, sin)
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+            return RotaryFunction.apply(x, cos[..., :half], sin[..., half:])
+        return torch.addcmul(x * cos, x.roll(half, -1), sin)
 
 
 class RelativeBias(nn.Module):

@@ -140,12 +140,12 @@ def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
     model = build(ModelSpec.parse(raw), seed=seed).eval()
     assert not any("feed_forward_norm" in name or name.endswith("norm.bias") for name in model.state_dict())
     layer = model.decoder.layers[0]
-    x, positions = torch.randn(2, 5, 12), torch.arange(5)[None]
+    x, angles = torch.randn(2, 5, 12), layer.attention.rotary.angles(torch.arange(5)[None], torch.float32)
     causal = torch.full((5, 5), torch.finfo(torch.float32).min).triu(1)[None, None]
     read = F.layer_norm(x, (12,), layer.attention_norm.weight, None, layer.attention_norm.eps)
     gate, up = layer.feed_forward.gate_up(read).chunk(2, -1)
-    expected = x + layer.attention(read, causal, positions) + layer.feed_forward.down(F.silu(gate) * up)
-    torch.testing.assert_close(layer(x, Seen(causal, positions)), expected)
+    expected = x + layer.attention(read, causal, angles) + layer.feed_forward.down(F.silu(gate) * up)
+    torch.testing.assert_close(layer(x, Seen(causal, angles)), expected)
 
 
 @pytest.mark.parametrize(

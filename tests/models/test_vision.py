@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -65,7 +67,7 @@ def tiny_detr() -> ModelSpec:
 def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
     spec = preset(name)
     families = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr, "siglip": siglip, "blip_2_vision_model": eva}
-    family = families[spec.family]
+    family: Any = families[spec.family]
     config = family.config_from_spec(spec)
     with torch.device("meta"):
         theirs = _hub(config)

@@ -62,10 +62,11 @@ def test_gated_is_the_same_whether_it_learns_or_not(activation: str) -> None:
 
 
 def test_rotation_is_the_same_whether_it_learns_or_not() -> None:
-    x, positions = torch.randn(2, 3, 6, 8), torch.arange(6)[None]
+    x, rotary = torch.randn(2, 3, 6, 8), Rotary(8)
+    angles = rotary.angles(torch.arange(6)[None], torch.float32)
     with torch.no_grad():
-        plain = Rotary(8)(x, positions)
-    torch.testing.assert_close(Rotary(8)(x.requires_grad_(), positions), plain)
+        plain = rotary(x, angles)
+    torch.testing.assert_close(rotary(x.requires_grad_(), angles), plain)
 
 
 def test_norm_gradient_in_bfloat16_is_near_that_in_float32() -> None:

@@ -11,15 +11,20 @@ from torch import Tensor, nn
 
 from sepiola.models.layers import PreNormLayer
 from sepiola.models.vision.vit import ViT
-from sepiola.nn.feedforward import FeedForward
+from sepiola.nn.feedforward import ACTIVATIONS, FeedForward
 
 # Above this many patches the scores of a batch (100 MB at 8 × 16 × 640²) would crowd the memory: fused
 # attention.
 _SHORT = 640
 
+# Activations that a product takes in, by oneDNN's names.
+FUSED = {ACTIVATIONS["gelu"]: ("gelu", "none"), ACTIVATIONS["gelu_tanh"]: ("gelu", "tanh")}
 
-def prepack(model: nn.Module, *, batch: int = 8) -> nn.Module:
-    """`model` with the same features in less time, for inference alone; the model itself is left as it is.
+
+def prepack(model: nn.Module, *, batch: int = 8, release: bool = False) -> nn.Module:
+    """`model` with the same features in less time, for inference alone.
+
+    The model itself is left as it is, or with `release` gives its layers up as they are packed, to hold them once.
 
     For a ViT in bfloat16 on a CPU with bfloat16 instructions; anything else is returned unchanged. Packing
     copies the weights, so later changes to the model's are not seen. `batch` is the size that the packing
@@ -34,7 +39,7 @@ def prepack(model: nn.Module, *, batch: int = 8) -> nn.Module:
         model.spec.attention.heads,
     ):
         return model
-    return _PackedViT(model, batch).eval()
+    return _PackedViT(model, batch, release).eval()
 
 
 def prepackable() -> bool:
@@ -45,15 +50,18 @@ def prepackable() -> bool:
     return hasattr(ops, "_is_mkldnn_bf16_supported") and bool(ops._is_mkldnn_bf16_supported())
 
 
-class _Linear:
-    """A packed weight; the product may take in an activation, or a residual of the output's shape."""
+class PackedLinear(nn.Module):
+    """A packed weight; the product may take in an activation (and torch's name of its approximation), or a residual of
+    the output's shape. It is tuned for so many `rows`; any number is right.
+    """
 
     def __init__(self, linear: nn.Linear, rows: int) -> None:
+        super().__init__()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
         self.bias = None if linear.bias is None else linear.bias.detach()
 
-    def __call__(self, x: Tensor, activation: str = "none") -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, activation, [], "none")
+    def forward(self, x: Tensor, activation: str = "none", approximate: str = "none") -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, activation, [], approximate)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
@@ -67,14 +75,14 @@ class _Layer:
         assert isinstance(ff, FeedForward)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.heads, self.scale = attention.heads, attention.scale
-        self.qkv, self.out = _Linear(attention.qkv, rows), _Linear(attention.out, rows)
-        self.up, self.down = _Linear(ff.up, rows), _Linear(ff.down, rows)
-        self.activation = ff.activation if ff.activation is not nn.functional.gelu else None
+        self.qkv, self.out = PackedLinear(attention.qkv, rows), PackedLinear(attention.out, rows)
+        self.up, self.down = PackedLinear(ff.up, rows), PackedLinear(ff.down, rows)
+        self.fused, self.activation = FUSED.get(ff.activation), ff.activation
 
     def __call__(self, x: Tensor) -> Tensor:
         x = self.out.add(self._attend(self.qkv(self.attention_norm(x))), x)
         hidden = self.feed_forward_norm(x)
-        inner = self.up(hidden, "gelu") if self.activation is None else self.activation(self.up(hidden))
+        inner = self.activation(self.up(hidden)) if self.fused is None else self.up(hidden, *self.fused)
         return self.down.add(inner, x)
 
     def _attend(self, qkv: Tensor) -> Tensor:
@@ -93,13 +101,18 @@ class _Layer:
 class _PackedViT(nn.Module):
     """A ViT whose layers run packed; norms, positions and the class token are read from the model."""
 
-    def __init__(self, model: ViT, batch: int) -> None:
+    def __init__(self, model: ViT, batch: int, release: bool) -> None:
         super().__init__()
         self.spec, self.width, self.patches = model.spec, model.width, model.patches
         self._model = [model]  # in a list: not a submodule, so that nothing here has weights to train or to save
         rows = batch * model.tokens
-        read = model.layers[: model.read]
-        self._layers = [_Layer(layer, rows) for layer in read if isinstance(layer, PreNormLayer)]
+        self._layers = []
+        for index in range(model.read):
+            layer = model.layers[index]
+            assert isinstance(layer, PreNormLayer)
+            self._layers.append(_Layer(layer, rows))
+            if release:
+                model.layers[index] = nn.Identity()
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:

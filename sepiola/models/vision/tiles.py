@@ -49,6 +49,9 @@ class Tiling:
     sized = False
     """Whether what a picture becomes depends on its size after the eye too."""
 
+    marks: tuple[str, ...] = ()
+    """Names that a tokenizer has for the text in runs."""
+
     def __init__(self, pixels: PixelSpec) -> None:
         self.pixels = pixels
         self.filter = FILTERS[pixels.filter]
@@ -81,6 +84,8 @@ class Grid(Tiling):
     def __init__(self, pixels: PixelSpec, spec: GridSpec) -> None:
         super().__init__(pixels)
         self.longest = spec.longest
+        most = range(1, math.ceil(spec.longest / pixels.size) + 1)
+        self.marks = (FAKE, GLOBAL, *(f"<row_{row}_col_{column}>" for row in most for column in most))
 
     def tiles(self, image: Image.Image, *, alone: bool = True) -> Tensor:
         side = self.pixels.size

@@ -1,0 +1,248 @@
+"""A picture and a question, to the first token and on, against `transformers`: `python benchmarks/chat.py`.
+
+Both sides hold the same random weights of SmolVLM-256M's layout and read the same pixels: one picture of 512 × 512 and
+a short question. Each side runs in every setting that it has (the peer in bfloat16 and float32, with SDPA and eager,
+and with a static cache; ours in bfloat16, packed, and in float32), and its fastest is compared, for the time to the
+first token and for the rate of those after it, in alternating pairs. In float32 both must write the same tokens. Peak
+memory is each side's fastest setting in a process of its own. The bound is the time to read the weights of a token
+once, at the rate at which this machine reads memory.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import parser, peak_memory_gb, ratio, report, seconds_of
+from PIL import Image
+
+import sepiola
+from sepiola.data.example import Message
+from sepiola.data.image import ImageRef
+from sepiola.facade import Model
+from sepiola.generation.chat import Chat
+from sepiola.models.build import preset
+from sepiola.models.vision.tiles import FAKE, GLOBAL, to_tiles
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import PixelSpec
+from sepiola.text.encoding import IMAGE
+from sepiola.text.tokenizer import Tokenizer
+
+QUESTION = "What is in this picture? 图片里有什么？"
+PROMPT = "prompt.json"
+OURS = ("sepiola bfloat16", "sepiola bfloat16 unpacked", "sepiola float32")
+PEERS = tuple(
+    f"transformers {dtype} {attention}{cache}"
+    for dtype in ("bfloat16", "float32")
+    for attention in ("sdpa", "eager")
+    for cache in ("", " static")
+)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--preset", default="smolvlm-256m")
+    options.add_argument("--tokens", type=int, default=64, help="tokens of a reply")
+    options.add_argument("--longest", type=int, help="longest edge of the picture; more than a tile: several tiles")
+    options.add_argument("--side", help="one setting alone, for its memory (the script calls itself so)")
+    options.add_argument("--folder", type=Path, help="where that setting's model lies")
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.side:
+        side = open_side(arguments.side, arguments.folder, arguments)
+        side()
+        print(json.dumps({"peak": peak_memory_gb()}))
+        return
+    report(arguments, run(arguments))
+
+
+class Ours:
+    """Our chat; every row runs to its end."""
+
+    def __init__(self, setting: str, folder: Path, arguments: Any) -> None:
+        dtype = torch.bfloat16 if "bfloat16" in setting else torch.float32
+        model = sepiola.load(folder, dtype=dtype)
+        if setting == OURS[0]:
+            model.pack()
+        model.engine.tokens = model.engine.tokens.model_copy(update={"end": -1})
+        self.chat = Chat(model.engine, model._reader(), None, model.look)
+        self.chat.ends = frozenset()
+        self.tokens = arguments.tokens
+
+    def __call__(self) -> tuple[float, float]:
+        """Seconds to the first token, and from there to the last."""
+        self.chat._seen = None
+        reply = self.chat.reply(conversation(), max_tokens=self.tokens)
+        return reply.first_token_seconds, reply.seconds - reply.first_token_seconds
+
+    def ids(self) -> list[int]:
+        """The tokens of a reply."""
+        prompt = self.chat.prompt(conversation())
+        return self.chat.engine.generate([prompt], max_tokens=self.tokens)[0][0]
+
+
+class Clock:
+    """A streamer that notes when it was given the prompt, and then each token."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, _: torch.Tensor) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is left to show."""
+
+
+class Theirs:
+    """`transformers`' generate on the same token ids and pixels, read anew from the picture as ours are."""
+
+    def __init__(self, setting: str, folder: Path, arguments: Any) -> None:
+        from transformers import AutoModelForImageTextToText
+
+        _, dtype, attention, *cache = setting.split()
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation=attention
+        )
+        self.model = model.eval()
+        self.model.generation_config.eos_token_id = None
+        self.cache = {"cache_implementation": "static"} if cache else {}
+        read = json.loads((folder / PROMPT).read_text())
+        self.source, self.pixels = torch.tensor([read["ids"]]), PixelSpec.parse(read["pixels"])
+        self.tokens, self.dtype = arguments.tokens, getattr(torch, dtype)
+
+    def __call__(self) -> tuple[float, float]:
+        """Seconds to the first token, and from there to the last."""
+        began, clock = time.perf_counter(), Clock()
+        self._generate(clock)
+        return clock.times[1] - began, clock.times[-1] - clock.times[1]
+
+    def ids(self) -> list[int]:
+        """The tokens of a reply."""
+        return self._generate(None)
+
+    @torch.inference_mode()
+    def _generate(self, clock: Clock | None) -> list[int]:
+        pixels = to_tiles([picture()], self.pixels)[0][None].to(self.dtype)
+        given = {"input_ids": self.source, "attention_mask": torch.ones_like(self.source), "pixel_values": pixels}
+        count = {"max_new_tokens": self.tokens, "min_new_tokens": self.tokens}
+        ids = self.model.generate(**given, **count, do_sample=False, streamer=clock, **self.cache)
+        written: list[int] = ids[0, self.source.shape[1] :].tolist()
+        return written
+
+
+def open_side(setting: str, folder: Path, arguments: Any) -> Any:
+    return (Ours if setting in OURS else Theirs)(setting, folder, arguments)
+
+
+def picture() -> ImageRef:
+    """A picture that is not one colour."""
+    x = torch.arange(512)
+    waves = torch.stack([(x[:, None] * 3 + x * k) % 256 for k in (1, 2, 5)], dim=-1)
+    return ImageRef.of(Image.fromarray(waves.byte().numpy()))
+
+
+def conversation() -> list[Message]:
+    return [Message("user", (picture(), QUESTION))]
+
+
+def make(arguments: Any, folder: Path) -> ModelSpec:
+    """A model of random weights with a tokenizer of its own, in the Hub's layout."""
+    named = preset(arguments.preset)
+    assert named.vision is not None and named.language is not None
+    longest = arguments.longest or named.vision.pixels.size
+    spec = ModelSpec.parse(override(named.to_dict(), [f"vision.pixels.tiles.longest={longest}"]))
+    marks = [f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)]
+    tokenizer = Tokenizer.train([QUESTION, conversation()[0].text], 400, extra=[FAKE, GLOBAL, *marks, IMAGE])
+    token = tokenizer.id_of(IMAGE)
+    spec = ModelSpec.parse(override(spec.to_dict(), [f"bridge.token={token}"]))
+    model = sepiola.build(spec)
+    with torch.no_grad():  # logits far enough apart that both sides, in float32, write the same
+        for name, parameter in model.network.named_parameters():
+            if parameter.dim() > 1 and name.startswith(("language.", "bridge.")):
+                parameter.mul_(2)
+    whole = Model(model.network.to(torch.bfloat16), spec, tokenizer)
+    whole.save_hub(folder)
+    chat = Chat(whole.engine, tokenizer, None, lambda _: torch.zeros(0))
+    assert spec.vision is not None
+    read = {"ids": list(chat.prompt(conversation()).tokens), "pixels": spec.vision.pixels.to_dict()}
+    (folder / PROMPT).write_text(json.dumps(read))
+    return spec
+
+
+def bytes_a_token(folder: Path) -> int:
+    """Bytes of the weights that one more token reads, in bfloat16: the language model's without its embeddings."""
+    language: Any = sepiola.load(folder).network.language
+    read = sum(p.numel() for p in language.parameters())
+    return 2 * (read if language.head.projection is None else read - language.embedding.weight.numel())
+
+
+def memory_rate() -> float:
+    """Bytes a second at which this machine reads a large vector: the best of five."""
+    numbers = torch.ones(2**27, dtype=torch.float32)
+    return numbers.nbytes / min(seconds_of(lambda: numbers.sum()) for _ in range(5))
+
+
+def peak_alone(setting: str, folder: Path, arguments: Any) -> float:
+    """GB that one setting needs in a process of its own."""
+    asked = ["--side", setting, "--folder", str(folder), "--tokens", str(arguments.tokens)]
+    asked += ["--threads", str(arguments.threads), "--preset", arguments.preset]
+    done = subprocess.run([sys.executable, __file__, *asked], capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["peak"])
+
+
+def run(arguments: Any) -> dict[str, Any]:
+    """One comparison; every number that is printed."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        spec = make(arguments, folder)
+        sides = {setting: open_side(setting, folder, arguments) for setting in (*OURS, *PEERS)}
+        exact = {name: side.ids() for name, side in sides.items() if "float32" in name}
+        for side in sides.values():
+            side()  # warms up
+        firsts: dict[str, list[float]] = {name: [] for name in sides}
+        rests: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(arguments.rounds):
+            for name, side in sides.items():
+                first, rest = side()
+                firsts[name].append(first)
+                rests[name].append(rest)
+
+        def best(names: tuple[str, ...], times: dict[str, list[float]]) -> str:
+            return min(names, key=lambda name: statistics.median(times[name]))
+
+        read, rate = bytes_a_token(folder), memory_rate()
+        figures: dict[str, Any] = {
+            "preset": arguments.preset,
+            "tiles": len(to_tiles([picture()], spec.vision.pixels)[0]),  # type: ignore[union-attr]
+            "prompt_tokens": int(sides[PEERS[0]].source.shape[1]),
+            "tokens": arguments.tokens,
+            "written_alike_in_float32": len({tuple(ids) for ids in exact.values()}) == 1,
+        }
+        for what, times in (("first token", firsts), ("decoding", rests)):
+            ours, peer = best(OURS, times), best(PEERS, times)
+            figures[f"{what}: settings"] = f"{ours} / {peer}"
+            figures[f"{what}: ratio"] = round(ratio(times[peer], times[ours]), 2)
+        ours, peer = best(OURS, rests), best(PEERS, rests)
+        after = arguments.tokens - 1
+        return {
+            **figures,
+            "first_token_seconds": {name: round(statistics.median(t), 4) for name, t in firsts.items()},
+            "tokens_per_second": {name: round(after / statistics.median(t), 2) for name, t in rests.items()},
+            "megabytes_read_a_token": round(read / 1e6, 1),
+            "gigabytes_a_second": round(rate / 1e9, 1),
+            "tokens_per_second_at_most": round(rate / read, 1),
+            "peak_memory_gb": {name: round(peak_alone(name, folder, arguments), 2) for name in (ours, peer)},
+        }
+
+
+if __name__ == "__main__":
+    main()
