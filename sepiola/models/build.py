@@ -12,7 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
+from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import Projection
+from sepiola.models.cross import CrossModel
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
 from sepiola.models.seeing import SeeingModel
@@ -50,8 +52,11 @@ def assemble(spec: ModelSpec) -> nn.Module:
     if spec.bridge.kind == "projection":
         bridge = Projection(spec.bridge, spec.language.width, vision.width, vision.patches)
         return PrefixModel(language, bridge, vision, spec.bridge.token)
-    assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
+    if spec.bridge.kind == "gated-cross":
+        gated = GatedCross(spec.bridge, spec.language.width, spec.language.layers, width)
+        return CrossModel(language, gated, vision, spec.bridge.token)
+    assert isinstance(language, EncoderDecoder)
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)
 
 

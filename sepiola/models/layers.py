@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -16,6 +18,15 @@ from sepiola.nn.positions import Rotary
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
+Inserted = Mapping[int, Callable[[Tensor], Tensor]]
+"""What the states pass through before a layer of that number: a bridge's layers between the language model's own."""
+NOTHING: Inserted = MappingProxyType({})
+
+
+class Rows(Protocol):
+    """What is held for each row of a batch."""
+
+    def select(self, rows: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.layers import LAYERS, KeysValues, Seen
+from sepiola.models.layers import LAYERS, NOTHING, Inserted, KeysValues, Rows, Seen
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
@@ -28,7 +28,10 @@ from sepiola.specs.model import PositionSpec, TransformerSpec
 
 
 class DecodingState:
-    """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
+    """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding.
+
+    `media` is what a bridge remembers of the images.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class DecodingState:
         self.context = context
         self.context_bias = context_bias
         self.segments = segments
+        self.media: Rows | None = None
 
     @property
     def length(self) -> int:
@@ -57,6 +61,8 @@ class DecodingState:
             self.context_bias = self.context_bias.index_select(0, rows)
         if self.segments is not None:
             self.segments = self.segments.index_select(0, rows)
+        if self.media is not None:
+            self.media.select(rows)
 
 
 class Stack(nn.Module):
@@ -82,6 +88,7 @@ class Stack(nn.Module):
         context: Tensor | None = None,
         context_segments: Tensor | None = None,
         state: DecodingState | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
@@ -97,7 +104,9 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
-        for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
+        for number, (layer, cache, keys_values) in enumerate(zip(self.layers, caches, contexts, strict=True)):
+            if number in before:
+                x = before[number](x)
             x = layer(x, Seen(seen[layer.attention.window], positions, cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
@@ -230,10 +239,15 @@ class LanguageModel(nn.Module):
         return self.head(self.states(tokens, attention_mask=attention_mask, token_types=token_types))
 
     def states(
-        self, tokens: Tensor, *, attention_mask: Tensor | None = None, token_types: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        token_types: Tensor | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """Final states `(batch, tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(tokens, token_types), attention_mask)
+        return self.decoder(self.embedding(tokens, token_types), attention_mask, before=before)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
@@ -242,13 +256,13 @@ class LanguageModel(nn.Module):
             self.extend(tokens[:, :-1], state)
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
         """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds."""
         needed = state.length + tokens.shape[1]
         if state.segments is not None and state.segments.shape[1] < needed:
             state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
         segments = None if state.segments is None else state.segments[:, :needed]
-        return self.decoder(self.embedding(tokens), segments, state=state)
+        return self.decoder(self.embedding(tokens), segments, state=state, before=before)
 
 
 class EncoderDecoder(nn.Module):
@@ -288,9 +302,12 @@ class EncoderDecoder(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(target), target_mask, context=memory, context_segments=attention_mask)
+        return self.decoder(
+            self.embedding(target), target_mask, context=memory, context_segments=attention_mask, before=before
+        )
 
     def states(
         self,
@@ -324,9 +341,9 @@ class EncoderDecoder(nn.Module):
             )
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
         """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds."""
-        return self.decoder(self.embedding(tokens), state=state)
+        return self.decoder(self.embedding(tokens), state=state, before=before)
 
 
 def initialise(model: nn.Module, spec: TransformerSpec) -> None:

@@ -163,8 +163,11 @@ class ModelSpec(Spec):
         if self.language is None:
             raise ValueError("'bridge' needs a 'language' model to bridge to")
         if self.bridge.kind != "gated-fusion":
-            if self.vision is None or self.language.kind == "encoder":
+            width = self.bridge.image_width if self.bridge.kind == "gated-cross" else None
+            if (self.vision is None and width is None) or self.language.kind == "encoder":
                 raise ValueError(f"a {self.bridge.kind} stands between a 'vision' encoder and a model that writes text")
+            if self.bridge.kind == "gated-cross" and self.bridge.first >= self.language.layers:
+                raise ValueError(f"bridge.first {self.bridge.first}: the decoder has {self.language.layers} layers")
             return self
         if self.language.kind != "encoder-decoder":
             raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{self.language.kind}'")
