@@ -14,7 +14,7 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Rotary
+from sepiola.nn.positions import Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
@@ -60,10 +60,11 @@ class Layer(nn.Module):
         cross: bool,
         dropout: float = 0.0,
         rotary: Rotary | None = None,
+        distances: Distances | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = norm(width, norm_spec)
-        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec)
+        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec, distances)
         self.cross_norm = norm(width, norm_spec) if cross else None
         self.cross = CrossAttention(width, attention, dropout) if cross else None
         self.feed_forward_norm = norm(width, norm_spec)

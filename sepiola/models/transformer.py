@@ -21,7 +21,7 @@ from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.nn.positions import Distances, Learned, RelativeBias, Rotary, Sinusoidal
 from sepiola.nn.precision import product_dtype
 from sepiola.specs.bricks import AttentionSpec
 from sepiola.specs.model import PositionSpec, TransformerSpec
@@ -75,6 +75,7 @@ class Stack(nn.Module):
         self.windows = {attention.of_layer(index).window for index in range(layers)}
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
+        self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         self.layers: Any = nn.ModuleList(_layer(spec, attention.of_layer(index), cross) for index in range(layers))
@@ -136,7 +137,7 @@ class Stack(nn.Module):
     def _seen(self, segments: Tensor | None, past: int, x: Tensor) -> dict[int | None, Tensor | Band | None]:
         """What layers of each window see: a long text in slices, a short one, or one after others, under a bias."""
         tokens = x.shape[1]
-        slices = self.causal and self.relative is None and past == 0
+        slices = self.slices and past == 0
         least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in self.windows}
         if x.device.type != "cpu":
             least = {window: 2 * window if window is not None else sys.maxsize for window in self.windows}
@@ -175,12 +176,16 @@ class Stack(nn.Module):
 
 
 def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool) -> nn.Module:
-    rotary = None
+    rotary, distances = None, None
+    head_width = attention.head_width or spec.width // attention.heads
     if spec.positions.kind == "rotary":
         base = (spec.positions.local_base if attention.window is not None else None) or spec.positions.base
-        rotary = Rotary(attention.head_width or spec.width // attention.heads, base)
+        rotary = Rotary(head_width, base)
+    elif spec.positions.kind == "transformer-xl":
+        distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)
+    told: dict[str, Any] = {"rotary": rotary, "distances": distances}
     kind = LAYERS[spec.norm.place]
-    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary)
+    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, **told)
 
 
 class NoPositions(nn.Module):

@@ -75,8 +75,11 @@ class GatedCross(nn.Module):
         super().__init__()
         self.image_width = image_width
         self.resampler = Resampler(spec.resampler, image_width)
+        own = self.resampler.width
+        seen = spec.context_width or own
+        self.context = nn.Linear(own, seen, bias=False) if seen != own else nn.Identity()
         self.layers = nn.ModuleDict(
-            {str(n): GatedLayer(spec, width, self.resampler.width) for n in range(spec.first, layers, spec.every)}
+            {str(n): GatedLayer(spec, width, seen) for n in range(spec.first, layers, spec.every)}
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -84,7 +87,7 @@ class GatedCross(nn.Module):
 
     def media(self, features: Tensor, count: Tensor) -> Media:
         """What the decoder sees of the features of all images, `count` `(batch)` of them in each row."""
-        latents = self.resampler(features)
+        latents = self.context(self.resampler(features))
         place = torch.arange(int(count.max()), device=count.device) < count[:, None]
         laid = latents.new_zeros(*place.shape, *latents.shape[1:])
         laid = laid.masked_scatter(place[..., None, None], latents)

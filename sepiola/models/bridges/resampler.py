@@ -45,14 +45,12 @@ class Resampler(nn.Module):
 
     def __init__(self, spec: ResamplerSpec, image_width: int) -> None:
         super().__init__()
-        own = spec.width or image_width
-        self.width = spec.output_width or own
-        self.into = nn.Linear(image_width, own, bias=False) if own != image_width else nn.Identity()
-        self.latents = nn.Parameter(torch.empty(spec.latents, own))
-        self.times = nn.Parameter(torch.empty(spec.frames, own)) if spec.frames else None
-        self.layers = nn.ModuleList(ResamplerLayer(spec, own) for _ in range(spec.depth))
-        self.norm = nn.LayerNorm(own)
-        self.out_of = nn.Linear(own, self.width, bias=False) if self.width != own else nn.Identity()
+        self.width = spec.width or image_width
+        self.into = nn.Linear(image_width, self.width, bias=False) if self.width != image_width else nn.Identity()
+        self.latents = nn.Parameter(torch.empty(spec.latents, self.width))
+        self.times = nn.Parameter(torch.empty(spec.frames, self.width)) if spec.frames else None
+        self.layers = nn.ModuleList(ResamplerLayer(spec, self.width) for _ in range(spec.depth))
+        self.norm = nn.LayerNorm(self.width)
         nn.init.normal_(self.latents)
         if self.times is not None:
             nn.init.normal_(self.times)
@@ -66,8 +64,7 @@ class Resampler(nn.Module):
         latents = self.latents.expand(len(features), -1, -1)
         for layer in self.layers:
             latents = layer(latents, features)
-        latents = self.out_of(self.norm(latents))
-        return latents
+        return self.norm(latents)
 
     @staticmethod
     def _times(times: Tensor, frames: int) -> Tensor:
