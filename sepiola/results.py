@@ -7,7 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-from sepiola.answers import answer_all, baseline_questions, benchmark_of, pick_samples, trained_on, write_answers
+from sepiola.answers import (
+    answer_all,
+    baseline_questions,
+    benchmark_of,
+    few_shot,
+    pick_samples,
+    trained_on,
+    write_answers,
+)
 from sepiola.data.example import Example
 from sepiola.data.readers import DataCache
 from sepiola.evaluation.benchmarks import evaluate as figures_of
@@ -30,9 +38,15 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         if spec.reader == TEXT:
             figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
         else:
-            answers = answer_all(model, examples, console, f"{spec.reader} {spec.split}")
+            what, curve = f"{spec.reader} {spec.split}", dict[str, Any]()
+            if recipe.few_shot is None:
+                answers = answer_all(model, examples, console, what)
+            else:
+                pool = data.read(recipe.few_shot.data) if recipe.few_shot.data else examples
+                curve, examples, answers = few_shot(model, recipe.few_shot, examples, pool, console, what)
             write_answers(folder, spec, answers)
             figures = figures_of(benchmark_of(spec), examples, answers, baseline_questions(recipe, spec, data))
+            figures |= {"few_shot": curve} if curve else {}
             samples = samples or pick_samples(examples, answers)
         sets.append({"data": spec.reader, "split": spec.split, **figures})
     report: dict[str, Any] = {
@@ -47,7 +61,19 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
     asked = [s for s in sets if "accuracy" in s]
     if asked:
         report["rows"] = [
-            {"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}} for s in asked
+            {"name": name, **{k: figures[k] for k in ("accuracy", "interval", "count")}}
+            for s in asked
+            for name, figures in rows_of(s)
         ]
     write_report(folder, report, samples, folder / "metrics.jsonl")
     return report
+
+
+def rows_of(figures: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What one set's figures are compared as: one row, or one for each number of demonstrations."""
+    name = f"{figures['data']} {figures['split']}"
+    if "few_shot" not in figures:
+        return [(name, figures)]
+    points = figures["few_shot"]["points"]
+    rows = [(f"{name}, {p['shots']} shots", p) for p in points]
+    return rows + [(f"{name}, {p['shots']} shuffled", p["shuffled"]) for p in points if "shuffled" in p]

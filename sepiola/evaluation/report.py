@@ -21,7 +21,7 @@ import jinja2
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.curves import read_metrics, stage_curves
-from sepiola.evaluation.plots import interval_bars
+from sepiola.evaluation.plots import interval_bars, shot_curves
 from sepiola.evaluation.samples import sample_card
 from sepiola.evaluation.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.reasoning.answer import Answer
@@ -47,7 +47,8 @@ def write_report(
     {name, accuracy, interval, count, …} to compare, optionally each with its `buckets`), `buckets` ({bucket:
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
-    `continuations` (as `text.text_figures`), `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a
+    `continuations` (as `text.text_figures`), `few_shot` (as `sepiola.answers.few_shot`), `scaling` (as
+    `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a
     Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
@@ -140,11 +141,22 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
             [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
         ),
         scaling=scaling_plot(report["scaling"]) if report.get("scaling") else "",
+        shots=_shots_plot(report),
         tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
         recipe=recipe if isinstance(recipe, str) or not recipe else write_yaml(recipe),
     )
+
+
+def _shots_plot(report: Mapping[str, Any]) -> str:
+    if not report.get("few_shot"):
+        return ""
+    points = report["few_shot"]["points"]
+    true = [(p["shots"], p["accuracy"], p["interval"]) for p in points]
+    false = [(p["shots"], p["shuffled"]["accuracy"], p["shuffled"]["interval"]) for p in points if "shuffled" in p]
+    series = [("true answers", true), *([("answers exchanged", false)] if false else [])]
+    return shot_curves(series, report["baselines"]["chance"]["accuracy"])
 
 
 def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:
