@@ -43,8 +43,13 @@ def load(
 
     Raises CheckpointError when tensors do not fit.
     """
-    spec = ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC))
-    return from_state(spec, read_tensors(folder / WEIGHTS), str(folder), dtype=dtype, device=device), spec
+    spec, state = read(folder)
+    return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
+
+
+def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
+    """The spec of a checkpoint folder, and its tensors, read as they are asked for."""
+    return ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC)), read_tensors(folder / WEIGHTS)
 
 
 def from_state(
