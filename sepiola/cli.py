@@ -153,7 +153,8 @@ def evaluate(
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
     ] = None,
-    shots: Annotated[int, typer.Option("--shots", min=0, help="Prompted: how many solved questions to show.")] = 0,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="How many solved questions to show before each.")] = 0,
+    rices: Annotated[bool, typer.Option("--rices", help="Of pictures: those most like the question's.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Prompted: draws the shots and the questions.")] = 0,
     show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
     length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
@@ -169,7 +170,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark: accuracy with its interval, buckets, and what guessing would earn."""
-    from sepiola.answers import answer_all, prompt_all
+    from sepiola.answers import answer_all, few_shot, prompt_all
     from sepiola.checkpoints.store import write_text
     from sepiola.data.readers import read_spec
     from sepiola.evaluation.benchmarks import BENCHMARKS
@@ -179,7 +180,7 @@ def evaluate(
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.facade import load
     from sepiola.specs.base import nearest
-    from sepiola.specs.recipe import DataSpec
+    from sepiola.specs.recipe import DataSpec, FewShotSpec
 
     if benchmark not in {**BENCHMARKS, **TASKS}:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, [*BENCHMARKS, *TASKS])}")
@@ -194,8 +195,8 @@ def evaluate(
             console.print(shown(result), markup=False, highlight=False, soft_wrap=True)
         tables = [table(figures)]
     else:
-        if shots or show or length or only:
-            raise SpecError(f"--shots, --show, --length and --only are for prompted texts; '{benchmark}' has pictures")
+        if show or length or only:
+            raise SpecError(f"--show, --length and --only are for prompted texts; '{benchmark}' has pictures")
         split = split or "test"
         spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
         loaded = load(model)
@@ -203,7 +204,13 @@ def evaluate(
         questions = read_spec(
             spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
         )
-        answers = answer_all(loaded, examples, console, f"{benchmark} {split}")
+        what = f"{benchmark} {split}"
+        if shots:
+            pool = examples if any("episode" in e.metadata for e in examples) else questions
+            how = FewShotSpec(shots=(shots,), choose="rices" if rices else "random", shuffled=False)
+            _, examples, answers = few_shot(loaded, how, examples, pool, console, what)
+        else:
+            answers = answer_all(loaded, examples, console, what)
         figures = {
             "title": f"{benchmark} {split}",
             "model": model,
