@@ -27,7 +27,7 @@ def page() -> str:
 def _models() -> dict[str, dict[str, Any]]:
     """Presets of language models alone, as their files write them."""
     full = presets()
-    return {name: raw for name, raw in raw_presets().items() if full[name].language and not full[name].vision}
+    return {name: raw for name, raw in raw_presets().items() if full[name].language and not full[name].bridge}
 
 
 def _ancestor(name: str) -> str | None:

@@ -15,11 +15,14 @@ from sepiola.checkpoints.store import write_text
 from sepiola.data.example import Example
 from sepiola.data.readers import DataCache
 from sepiola.errors import DataError, SpecError
+from sepiola.evaluation.accuracy import accuracy, paired_difference
 from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.prompting.measure import Result, measure
 from sepiola.facade import Model
 from sepiola.reasoning.answer import Answer
-from sepiola.specs.recipe import DataSpec, RecipeSpec
+from sepiola.reasoning.few_shot import after, demonstrations, questions_of
+from sepiola.reasoning.strategies import Direct
+from sepiola.specs.recipe import DataSpec, FewShotSpec, RecipeSpec
 
 REPORT_SAMPLES = 24
 BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
@@ -40,6 +43,39 @@ def answer_all(model: Model, examples: Sequence[Example], console: Console, what
         stages = 2 if model.rationale is not None else 1
         task = progress.add_task(f"answering {what}", total=stages * len(examples))
         return model.answer(examples, on_done=partial(progress.advance, task))
+
+
+def few_shot(
+    model: Model,
+    spec: FewShotSpec,
+    examples: Sequence[Example],
+    pool: Sequence[Example],
+    console: Console,
+    what: str,
+) -> tuple[dict[str, Any], list[Example], list[Answer]]:
+    """Accuracy over the number of demonstrations; then the questions, and the answers after the most of them.
+
+    Demonstrations come of the pool. Raises SpecError unless the model answers directly.
+    """
+    strategy = model.strategy()
+    if not isinstance(strategy, Direct):
+        raise SpecError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
+    questions = questions_of(examples)
+    look = strategy.writer.look if spec.choose == "rices" else None
+    points, last, false = [], list[Answer](), list[Answer]()
+    for shots in sorted(spec.shots):
+        found = demonstrations(questions, pool, shots, look=look)
+        last = after(strategy, found).answer(questions)
+        point: dict[str, Any] = {"shots": shots, **accuracy(questions, last).to_dict()}
+        if spec.shuffled and shots > 1:
+            false = after(strategy, found, exchanged=True).answer(questions)
+            point["shuffled"] = accuracy(questions, false).to_dict()
+        console.print(f"{what}, {shots} shots: accuracy {100 * (point['accuracy'] or 0):.1f}%")
+        points.append(point)
+    figures: dict[str, Any] = {"choose": spec.choose, "points": points}
+    if false:
+        figures["cost_of_shuffling"] = asdict(paired_difference(questions, last, false))
+    return figures, questions, last
 
 
 def prompt_all(

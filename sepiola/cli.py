@@ -180,7 +180,8 @@ def evaluate(
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
     ] = None,
-    shots: Annotated[int, typer.Option("--shots", min=0, help="Prompted: how many solved questions to show.")] = 0,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="How many solved questions to show before each.")] = 0,
+    rices: Annotated[bool, typer.Option("--rices", help="Of pictures: those most like the question's.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Prompted: draws the shots and the questions.")] = 0,
     show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
     length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
@@ -196,17 +197,18 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark: its figures with their intervals, buckets, and what baselines would earn."""
-    from sepiola.answers import prompt_all
+    from sepiola.answers import few_shot, prompt_all
     from sepiola.checkpoints.store import write_text
     from sepiola.data.readers import read_spec
     from sepiola.evaluation.benchmarks import BENCHMARKS, CAPTIONS
+    from sepiola.evaluation.benchmarks import evaluate as figures_of
     from sepiola.evaluation.prompting import TASKS
     from sepiola.evaluation.prompting.show import shown, table
     from sepiola.evaluation.tables import terminal_tables
     from sepiola.facade import load
     from sepiola.results import measured
     from sepiola.specs.base import nearest
-    from sepiola.specs.recipe import DataSpec
+    from sepiola.specs.recipe import DataSpec, FewShotSpec
 
     known = [*BENCHMARKS, *CAPTIONS, *TASKS]
     if benchmark not in known:
@@ -222,8 +224,8 @@ def evaluate(
             console.print(shown(result), markup=False, highlight=False, soft_wrap=True)
         tables = [table(figures)]
     else:
-        if shots or show or length or only:
-            raise SpecError(f"--shots, --show, --length and --only are for prompted texts; '{benchmark}' has pictures")
+        if show or length or only:
+            raise SpecError(f"--show, --length and --only are for prompted texts; '{benchmark}' has pictures")
         split = split or "test"
         spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=_options(option or []))
         loaded = load(model)
@@ -231,7 +233,13 @@ def evaluate(
         questions = read_spec(
             spec.model_copy(update={"split": "train", "count": 3000 if benchmark == "tidepool" else None})
         )
-        _, _, found = measured(loaded, benchmark, split, examples, questions, console)
+        if shots:
+            pool = examples if any("episode" in e.metadata for e in examples) else questions
+            how = FewShotSpec(shots=(shots,), choose="rices" if rices else "random", shuffled=False)
+            _, examples, answers = few_shot(loaded, how, examples, pool, console, f"{benchmark} {split}")
+            found = figures_of(benchmark, examples, answers, questions)
+        else:
+            _, _, found = measured(loaded, benchmark, split, examples, questions, console)
         figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **found}
         tables = terminal_tables(figures)
     if out is not None:

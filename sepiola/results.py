@@ -13,6 +13,7 @@ from sepiola.answers import (
     answer_all,
     baseline_questions,
     benchmark_of,
+    few_shot,
     pick_samples,
     spread,
     trained_on,
@@ -49,9 +50,16 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
             figures = {"retrieval": retrieval(model.matcher(), examples)}
         else:
             captions = asks_for_captions(examples)
-            name = spec.reader if captions else benchmark_of(spec)
-            train = trained_on(recipe, None, data) if captions else baseline_questions(recipe, spec, data)
-            examples, answers, figures = measured(model, name, spec.split, examples, train, console)
+            if recipe.few_shot is not None and not captions:
+                pool = data.read(recipe.few_shot.data) if recipe.few_shot.data else examples
+                what = f"{spec.reader} {spec.split}"
+                curve, examples, answers = few_shot(model, recipe.few_shot, examples, pool, console, what)
+                known = baseline_questions(recipe, spec, data)
+                figures = {**figures_of(benchmark_of(spec), examples, answers, known), "few_shot": curve}
+            else:
+                name = spec.reader if captions else benchmark_of(spec)
+                train = trained_on(recipe, None, data) if captions else baseline_questions(recipe, spec, data)
+                examples, answers, figures = measured(model, name, spec.split, examples, train, console)
             write_answers(folder, spec, answers)
             samples = samples or pick_samples(examples, answers)
         sets.append({"data": spec.reader, "split": spec.split, **figures})
@@ -67,7 +75,9 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
     asked = [s for s in sets if "accuracy" in s]
     if asked:
         report["rows"] = [
-            {"name": f"{s['data']} {s['split']}", **{k: s[k] for k in ("accuracy", "interval", "count")}} for s in asked
+            {"name": name, **{k: figures[k] for k in ("accuracy", "interval", "count")}}
+            for s in asked
+            for name, figures in rows_of(s)
         ]
     write_report(folder, report, samples, folder / "metrics.jsonl")
     return report
@@ -120,3 +130,13 @@ def _blind_captions(model: Model, examples: Sequence[Example]) -> Mapping[str, A
     """What the model writes by the prompt alone: one caption for each prompt."""
     prompts = list({e.prompt: e for e in examples}.values())
     return {e.prompt: a for e, a in zip(prompts, model.blind().answer(prompts), strict=True)}
+
+
+def rows_of(figures: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What one set's figures are compared as: one row, or one for each number of demonstrations."""
+    name = f"{figures['data']} {figures['split']}"
+    if "few_shot" not in figures:
+        return [(name, figures)]
+    points = figures["few_shot"]["points"]
+    rows = [(f"{name}, {p['shots']} shots", p) for p in points]
+    return rows + [(f"{name}, {p['shots']} shuffled", p["shuffled"]) for p in points if "shuffled" in p]

@@ -31,7 +31,7 @@ from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, Part, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import encode, encode_pairs, placing
+from sepiola.text.encoding import encode, encode_pairs, in_rows, placing
 from sepiola.text.pretraining import is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task
@@ -247,7 +247,8 @@ class Run(RecipeText):
             )
         close = self._language.kind == "encoder-decoder"
         placed = placing(outline(self.spec))
-        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **placed)
+        made = encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **placed)
+        return in_rows(laid_out, made, stage.shots) if stage.shots else made
 
     @property
     def _language(self) -> TransformerSpec:

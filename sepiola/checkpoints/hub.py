@@ -96,11 +96,12 @@ def load(
     With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not
     fit.
     """
-    spec, state = eye_alone(*_read(folder), str(folder)) if eye else _read(folder)
+    spec, state = eye_alone(*read(folder), str(folder)) if eye else read(folder)
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 
-def _read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
+def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
+    """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
     config = _read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = read_state(folder)
@@ -108,8 +109,8 @@ def _read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     state: LazyTensors = family.to_ours(stored, spec)
     if not (folder / EYE / CONFIG).is_file():
         return spec, state
-    seen, eye = eye_alone(*_read(folder / EYE), str(folder / EYE))
-    whole = {**later(state), **{f"{EYE}.{name}": read for name, read in later(eye).items()}}
+    seen, eye = eye_alone(*read(folder / EYE), str(folder / EYE))
+    whole = {**later(state), **{f"{EYE}.{name}": reads for name, reads in later(eye).items()}}
     return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
 
 
@@ -250,19 +251,20 @@ def read_state(folder: Path) -> LazyTensors:
 
     Raises CheckpointError when there are none, or a file is damaged.
     """
-    for name, read in ((WEIGHTS, read_tensors), (_PICKLED, _read_pickled)):
+    for name, open_file in ((WEIGHTS, read_tensors), (_PICKLED, read_pickled)):
         index = folder / f"{name}.index.json"
         if not index.is_file() and not (folder / name).is_file():
             continue
         files = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else [name]
         reads: dict[str, Pieces] = {}
         for file in files:
-            reads |= later(read(folder / file))
+            reads |= later(open_file(folder / file))
         return LazyTensors(reads)
     raise CheckpointError(f"{folder}: no weights; expected {WEIGHTS}, its shards, or {_PICKLED}")
 
 
-def _read_pickled(path: Path) -> Mapping[str, Tensor]:
+def read_pickled(path: Path) -> Mapping[str, Tensor]:
+    """What a file of PyTorch holds, mapped. Raises CheckpointError when it is damaged."""
     try:
         mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are none, and are read whole
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

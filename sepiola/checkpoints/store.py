@@ -44,11 +44,15 @@ def load(
 
     With `eye`, its vision encoder alone. Raises CheckpointError when tensors do not fit.
     """
-    spec = ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC))
-    state = read_tensors(folder / WEIGHTS)
+    spec, state = read(folder)
     if eye:
         spec, state = eye_alone(spec, state, str(folder))
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
+
+
+def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
+    """The spec of a checkpoint folder, and its tensors, read as they are asked for."""
+    return ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC)), read_tensors(folder / WEIGHTS)
 
 
 def from_state(

@@ -72,6 +72,11 @@ class Sample:
         if len(source) > source_tokens:
             source = self._cut_source(source_tokens)
         if len(target) > target_tokens:
+            if self.placeholder in target:
+                raise DataError(
+                    f"sample {self.id}: {len(target)} tokens with images among them cannot be cut to target_tokens "
+                    f"({target_tokens}): raise it"
+                )
             target = tuple(target[:target_tokens])
         whole = source is self.source and target is self.target
         return self if whole else replace(self, source=source, target=target)
@@ -254,12 +259,15 @@ class Collator:
     def _written(self, sample: Sample) -> tuple[list[int], list[int]]:
         """The decoder's inputs and its labels, one for each input."""
         target = list(sample.target)
+        wanted = target
+        if sample.placeholder in target:  # images are read, and never written
+            wanted = [IGNORED if token == sample.placeholder else token for token in target]
         if self.kind == "encoder":
-            return list(sample.source), target
+            return list(sample.source), wanted
         if self.kind == "encoder-decoder":
-            return [self.special.start, *target[:-1]], target
+            return [self.special.start, *target[:-1]], wanted
         read = list(sample.source) or [self.special.start]
-        return [*read, *target[:-1]], [IGNORED] * (len(read) - 1) + target
+        return [*read, *target[:-1]], [IGNORED] * (len(read) - 1) + wanted
 
     def _pack(self, samples: Sequence[Sample]) -> list[list[Sample]]:
         """First fit, longest first: few rows, each within the room. A sample longer than a row gets its

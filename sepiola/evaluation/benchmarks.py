@@ -37,7 +37,7 @@ class Benchmark:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "scienceqa": Benchmark(official=True),
-    "tidepool": Benchmark(buckets=("language", "family"), judge=hallucinated),
+    "tidepool": Benchmark(buckets=("language", "family", "aspect"), judge=hallucinated),
     "easy_vqa": Benchmark(),
     "daquar": Benchmark(),
     "thucnews": Benchmark(buckets=("topic",), labels=True),

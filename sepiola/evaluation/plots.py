@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 Point = tuple[float, float]
+Shots = tuple[int, float, Point]  # demonstrations, accuracy and its interval
 
 _KEY = (
     ("dot", 3.5, "trained, and fitted"),
@@ -22,7 +23,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _OWN_STYLE = (
     "<style>svg{background:#fff;max-width:1000px;font-family:system-ui,sans-serif}.axis{font-size:12px;fill:#5d6872}"
     ".name{fill:#1d2329}.grid{stroke:#dfe3e6}.curve{fill:none;stroke:#4f7cac;stroke-width:1.8}"
-    ".band{fill:#4f7cac;opacity:.18}.dot{fill:#4f7cac}.second{fill:#c2571a}"
+    ".band{fill:#4f7cac;opacity:.18}.dot{fill:#4f7cac}.second{fill:#c2571a}.curve.second{fill:none;stroke:#c2571a}"
     ".whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
 )
 
@@ -176,6 +177,40 @@ def power_law(
         y = top + 14 + 19 * row
         parts.append(_dot((width - right - 170, y), kind, radius))
         parts.append(f'<text class="axis name" x="{width - right - 158}" y="{y + 4}">{name}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def shot_curves(
+    series: Sequence[tuple[str, Sequence[tuple[int, float, tuple[float, float]]]]], chance: float
+) -> Markup:
+    """Accuracy (0 to 1) with intervals over the number of demonstrations, up to two series, and a line for chance."""
+    width, height, left, right, top, bottom = 460, 240, 46, 14, 34, 34
+    shots = sorted({n for _, points in series for n, _, _ in points})
+    x_low, x_high = _span([float(n) for n in shots])
+    axis = '<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>'
+
+    def place(n: float, share: float) -> Point:
+        x = left + 10 + (width - left - right - 20) * (n - x_low) / (x_high - x_low)
+        return x, height - bottom - (height - top - bottom) * share
+
+    parts = [_open(width, height, "Accuracy over the number of demonstrations, with 95% intervals")]
+    for percent in (0, 25, 50, 75, 100):
+        y = place(x_low, percent / 100)[1]
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}"/>')
+        parts.append(axis.format(left - 7, y + 4, "end", f"{percent}%"))
+    parts += [axis.format(place(n, 0)[0], height - bottom + 17, "middle", n) for n in shots]
+    parts.append(axis.format(width - right, height - 3, "end", "demonstrations"))
+    y = place(x_low, chance)[1]
+    parts.append(f'<path class="whisker" stroke-dasharray="4 4" d="M{left} {y:.1f}H{width - right}"/>')
+    for row, ((name, points), kind) in enumerate(zip(series, ("", " second"), strict=False)):
+        line = "L".join(f"{x:.1f} {y:.1f}" for x, y in (place(n, share) for n, share, _ in points))
+        parts.append(f'<path class="curve{kind}" d="M{line}"/>')
+        for n, share, interval in points:
+            (x, y), (_, low), (_, high) = place(n, share), place(n, interval[0]), place(n, interval[1])
+            parts.append(f'<path class="whisker" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
+            parts.append(_dot((x, y), f"dot{kind}", 3.5))
+        parts.append(_dot((left + 10 + 150 * row, 14), f"dot{kind}", 3.5))
+        parts.append(axis.format(left + 20 + 150 * row, 18, "start", escape(name)))
     return Markup("".join(parts) + "</svg>")
 
 

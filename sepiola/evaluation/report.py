@@ -23,7 +23,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.caption_figures import caption_headlines, caption_tables
 from sepiola.evaluation.curves import read_metrics, stage_curves
-from sepiola.evaluation.plots import interval_bars, price
+from sepiola.evaluation.plots import interval_bars, price, shot_curves
 from sepiola.evaluation.pope import pope_tables
 from sepiola.evaluation.retrieval import retrieval_tables
 from sepiola.evaluation.samples import sample_card
@@ -53,9 +53,9 @@ def write_report(
     {accuracy, interval, count, …}} or several such tables by name), `baselines` ({name: {accuracy, interval,
     count, buckets?}}), `published` (as `scienceqa.PUBLISHED`), `rationales`, `hallucination`, `bits_per_byte` and
     `continuations` (as `text.text_figures`), `captions` (as `caption_figures`), `pope` (as `pope_figures`),
-    `vqa` (as `vqa_figures`), `retrieval` (as `retrieval.retrieval`), `evaluations` (all sets that were measured),
-    `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping or a Spec). Accuracies are shares (0 to 1).
-    Any other key lands in the JSON alone.
+    `vqa` (as `vqa_figures`), `retrieval` (as `retrieval.retrieval`), `few_shot` (as `sepiola.answers.few_shot`),
+    `evaluations` (all sets that were measured), `scaling` (as `sepiola.scale.ladder`), `recipe` (YAML text, a mapping
+    or a Spec). Accuracies are shares (0 to 1). Any other key lands in the JSON alone.
     `curves` is a metrics.jsonl or its records. Raises DataError when the title is missing, a value is no
     plain data, or a sample's answer belongs to another example.
     """
@@ -150,6 +150,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         ),
         prices=_prices(rows),
         scaling=scaling_plot(report["scaling"]) if report.get("scaling") else "",
+        shots=_shots_plot(report),
         tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
@@ -166,6 +167,16 @@ def _prices(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
         if len(points) > 1:
             found.append(price(points, name))
     return found
+
+
+def _shots_plot(report: Mapping[str, Any]) -> str:
+    if not report.get("few_shot"):
+        return ""
+    points = report["few_shot"]["points"]
+    true = [(p["shots"], p["accuracy"], p["interval"]) for p in points]
+    false = [(p["shots"], p["shuffled"]["accuracy"], p["shuffled"]["interval"]) for p in points if "shuffled" in p]
+    series = [("true answers", true), *([("answers exchanged", false)] if false else [])]
+    return shot_curves(series, report["baselines"]["chance"]["accuracy"])
 
 
 def _figures(report: Mapping[str, Any]) -> list[dict[str, str]]:

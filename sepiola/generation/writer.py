@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -12,14 +13,17 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
-from sepiola.text.encoding import encode, placing
+from sepiola.text.encoding import encode, placing, shown
 from sepiola.text.tokenizer import Tokenizer
 
 Look = Callable[[Sequence[ImageRef]], Tensor]
 
 
 class Writer:
-    """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind."""
+    """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind.
+
+    `demonstrations` are solved examples that stand before an example, by its id.
+    """
 
     def __init__(
         self,
@@ -29,12 +33,19 @@ class Writer:
         *,
         source_tokens: int = 512,
         target_tokens: int = 512,
+        demonstrations: Mapping[str, Sequence[Example]] = MappingProxyType({}),
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
         self.look = look
         self.source_tokens = source_tokens
         self.target_tokens = target_tokens
+        self.demonstrations = demonstrations
+
+    def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> Writer:
+        """The same with other demonstrations."""
+        room = {"source_tokens": self.source_tokens, "target_tokens": self.target_tokens}
+        return Writer(self.engine, self.tokenizer, self.look, **room, demonstrations=demonstrations)
 
     def write(
         self,
@@ -72,6 +83,13 @@ class Writer:
         return self.tokenizer.decode(list(ids)).strip()
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
+        before = [self.demonstrations.get(e.id, ()) for e in examples]
+        solved = iter(self._samples([d for row in before for d in row]))
+        queries = self._samples(examples)
+        samples = [shown([next(solved) for _ in row], q) for row, q in zip(before, queries, strict=True)]
+        return [self._prompt(s) for s in samples]
+
+    def _samples(self, examples: Sequence[Example]) -> list[Sample]:
         samples = encode(
             examples,
             self.tokenizer,
@@ -80,8 +98,7 @@ class Writer:
             eyes=self.look is not None,
             **placing(self.engine.model),
         )
-        cut = (s.cut(self.source_tokens, self.target_tokens) for s in samples)
-        return [self._prompt(s) for s in cut]
+        return [s.cut(self.source_tokens, self.target_tokens) for s in samples]
 
     def _prompt(self, sample: Sample) -> Prompt:
         if self.look is None or not sample.images:

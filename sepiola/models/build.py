@@ -12,8 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
+from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.bridges.shared import SharedSpace
+from sepiola.models.cross import CrossModel
 from sepiola.models.dual import DualEncoder
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
@@ -57,8 +59,11 @@ def assemble(spec: ModelSpec) -> nn.Module:
         return PrefixModel(language, bridge, vision, spec.bridge.token, cut)
     if spec.bridge.kind == "dual":
         return DualEncoder(language, SharedSpace(spec.bridge, spec.language.width, vision), vision)
-    assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
+    if spec.bridge.kind == "gated-cross":
+        gated = GatedCross(spec.bridge, spec.language.width, spec.language.layers, width)
+        return CrossModel(language, gated, vision, spec.bridge.token)
+    assert isinstance(language, EncoderDecoder)
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -12,10 +14,19 @@ from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Angles, Rotary
+from sepiola.nn.positions import Angles, Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
+Inserted = Mapping[int, Callable[[Tensor], Tensor]]
+"""What the states pass through before a layer of that number: a bridge's layers between the language model's own."""
+NOTHING: Inserted = MappingProxyType({})
+
+
+class Rows(Protocol):
+    """What is held for each row of a batch."""
+
+    def select(self, rows: Tensor) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,11 @@ class Layer(nn.Module):
         cross: bool,
         dropout: float = 0.0,
         rotary: Rotary | None = None,
+        distances: Distances | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = norm(width, norm_spec)
-        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec)
+        self.attention = SelfAttention(width, attention, dropout, rotary, norm_spec, distances)
         self.cross_norm = norm(width, norm_spec) if cross else None
         self.cross = CrossAttention(width, attention, dropout) if cross else None
         self.feed_forward_norm = norm(width, norm_spec)

@@ -14,21 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.layers import LAYERS, KeysValues, Seen
+from sepiola.models.layers import LAYERS, NOTHING, Inserted, KeysValues, Rows, Seen
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.nn.positions import Distances, Learned, RelativeBias, Rotary, Sinusoidal
 from sepiola.nn.precision import product_dtype
 from sepiola.specs.bricks import AttentionSpec
 from sepiola.specs.model import PositionSpec, TransformerSpec
 
 
 class DecodingState:
-    """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding."""
+    """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding.
+
+    `media` is what a bridge remembers of the images.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class DecodingState:
         self.context = context
         self.context_bias = context_bias
         self.segments = segments
+        self.media: Rows | None = None
 
     @property
     def length(self) -> int:
@@ -57,6 +61,8 @@ class DecodingState:
             self.context_bias = self.context_bias.index_select(0, rows)
         if self.segments is not None:
             self.segments = self.segments.index_select(0, rows)
+        if self.media is not None:
+            self.media.select(rows)
 
 
 class Stack(nn.Module):
@@ -69,6 +75,7 @@ class Stack(nn.Module):
         self.windows = {attention.of_layer(index).window for index in range(layers)}
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
+        self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         each = [attention.of_layer(index) for index in range(layers)]
@@ -84,6 +91,7 @@ class Stack(nn.Module):
         context: Tensor | None = None,
         context_segments: Tensor | None = None,
         state: DecodingState | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
@@ -101,7 +109,9 @@ class Stack(nn.Module):
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
         rotaries = {layer.attention.rotary for layer in self.layers}
         angles = {rotary: rotary and rotary.angles(positions, product_dtype(x)) for rotary in rotaries}
-        for layer, cache, keys_values in zip(self.layers, caches, contexts, strict=True):
+        for number, (layer, cache, keys_values) in enumerate(zip(self.layers, caches, contexts, strict=True)):
+            if number in before:
+                x = before[number](x)
             attention = layer.attention
             x = layer(x, Seen(seen[attention.window], angles[attention.rotary], cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
@@ -132,7 +142,7 @@ class Stack(nn.Module):
     def _seen(self, segments: Tensor | None, past: int, x: Tensor) -> dict[int | None, Tensor | Band | None]:
         """What layers of each window see: a long text in slices, a short one, or one after others, under a bias."""
         tokens = x.shape[1]
-        slices = self.causal and self.relative is None and past == 0
+        slices = self.slices and past == 0
         least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in self.windows}
         if x.device.type != "cpu":
             least = {window: 2 * window if window is not None else sys.maxsize for window in self.windows}
@@ -171,8 +181,13 @@ class Stack(nn.Module):
 
 
 def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary: Rotary | None) -> nn.Module:
+    distances = None
+    if spec.positions.kind == "transformer-xl":
+        head_width = attention.head_width or spec.width // attention.heads
+        distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)
+    told: dict[str, Any] = {"rotary": rotary, "distances": distances}
     kind = LAYERS[spec.norm.place]
-    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary)
+    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, **told)
 
 
 def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:
@@ -238,10 +253,15 @@ class LanguageModel(nn.Module):
         return self.head(self.states(tokens, attention_mask=attention_mask, token_types=token_types))
 
     def states(
-        self, tokens: Tensor, *, attention_mask: Tensor | None = None, token_types: Tensor | None = None
+        self,
+        tokens: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        token_types: Tensor | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """Final states `(batch, tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(tokens, token_types), attention_mask)
+        return self.decoder(self.embedding(tokens, token_types), attention_mask, before=before)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
@@ -250,13 +270,13 @@ class LanguageModel(nn.Module):
             self.extend(tokens[:, :-1], state)
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
         """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds."""
         needed = state.length + tokens.shape[1]
         if state.segments is not None and state.segments.shape[1] < needed:
             state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
         segments = None if state.segments is None else state.segments[:, :needed]
-        return self.decoder(self.embedding(tokens), segments, state=state)
+        return self.decoder(self.embedding(tokens), segments, state=state, before=before)
 
 
 class EncoderDecoder(nn.Module):
@@ -296,9 +316,12 @@ class EncoderDecoder(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        before: Inserted = NOTHING,
     ) -> Tensor:
         """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(target), target_mask, context=memory, context_segments=attention_mask)
+        return self.decoder(
+            self.embedding(target), target_mask, context=memory, context_segments=attention_mask, before=before
+        )
 
     def states(
         self,
@@ -332,9 +355,9 @@ class EncoderDecoder(nn.Module):
             )
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
         """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds."""
-        return self.decoder(self.embedding(tokens), state=state)
+        return self.decoder(self.embedding(tokens), state=state, before=before)
 
 
 def initialise(model: nn.Module, spec: TransformerSpec) -> None:

@@ -11,7 +11,7 @@ from sepiola.nn.attend import attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Angles, Rotary
+from sepiola.nn.positions import Angles, Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, NormSpec
 
 
@@ -28,6 +28,7 @@ class SelfAttention(nn.Module):
         dropout: float = 0.0,
         rotary: Rotary | None = None,
         norm_spec: NormSpec | None = None,
+        distances: Distances | None = None,
     ) -> None:
         super().__init__()
         self.heads = spec.heads
@@ -35,6 +36,7 @@ class SelfAttention(nn.Module):
         self.head_width = spec.head_width or width // spec.heads
         self.scale = spec.scale or self.head_width**-0.5
         self.rotary = rotary
+        self.distances = distances
         self.window = spec.window
         self.dropout = dropout
         output_bias = spec.bias if spec.output_bias is None else spec.output_bias
@@ -62,6 +64,10 @@ class SelfAttention(nn.Module):
             q, k = self.rotary(q, angles), self.rotary(k, angles)
         if cache is not None:
             k, v = cache.append(k, v)
+        if self.distances is not None:
+            assert not isinstance(bias, Band)
+            q, far = self.distances(q, k.shape[2], self.scale)
+            bias = far if bias is None else far + bias
         dropout = self.dropout if self.training else 0.0
         if isinstance(bias, Band):
             return self.out(bias.attend(q, k, v, self.scale, dropout))

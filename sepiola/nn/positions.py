@@ -1,4 +1,6 @@
-"""Position encodings: learned, sinusoidal (arXiv 1706.03762), T5's relative bias (1910.10683), rotary (2104.09864)."""
+"""Position encodings: learned, sinusoidal (arXiv 1706.03762), T5's relative bias (1910.10683), rotary (2104.09864),
+Transformer-XL's distances (1901.02860).
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,14 @@ class Sinusoidal(nn.Module):
         self.base = base
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        half = torch.arange(0, self.width, 2, device=x.device, dtype=torch.float32)
-        angles = positions[..., None].float() * torch.exp(half * (-math.log(self.base) / self.width))
-        table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)[..., : self.width]
-        return x + table.to(x.dtype)
+        return x + sines(positions, self.width, self.base).to(x.dtype)
+
+
+def sines(positions: Tensor, width: int, base: float) -> Tensor:
+    """Sines and cosines `(…, width)` of positions, by turns."""
+    half = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[..., None].float() * torch.exp(half * (-math.log(base) / width))
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)[..., :width]
 
 
 Angles = tuple[Tensor, Tensor]
@@ -99,3 +105,31 @@ class RelativeBias(nn.Module):
         ratio = (distance.clamp(min=1).float() / exact).log() / math.log(self.max_distance / exact)
         far = (exact + (ratio * (buckets - exact)).long()).clamp(max=buckets - 1)
         return start + torch.where(distance < exact, distance, far)
+
+
+class Distances(nn.Module):
+    """Transformer-XL's relative positions (section 3.3), for causal attention.
+
+    Each query meets the sines of its distance to a key too, through a matrix of the layer's own; of the two products,
+    each has a learned vector a head in place of where the query stands.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        self.width = width
+        self.base = base
+        self.matrix = nn.Linear(width, heads * head_width, bias=False)
+        self.content = nn.Parameter(torch.zeros(heads * head_width))
+        self.distance = nn.Parameter(torch.zeros(heads * head_width))
+
+    def forward(self, q: Tensor, keys: int, scale: float) -> tuple[Tensor, Tensor]:
+        """Queries `(batch, heads, tokens, head_width)`, the last of `keys` positions: what meets the keys in their
+        stead, and the bias `(batch, heads, tokens, keys)`.
+        """
+        _, heads, tokens, _ = q.shape
+        positions = torch.arange(keys, device=q.device)
+        table = self.matrix(sines(positions, self.width, self.base).to(q.dtype)).unflatten(-1, (heads, -1))
+        content, distance = (v.view(heads, 1, -1) for v in (self.content, self.distance))
+        by_distance = scale * ((q + distance) @ table.permute(1, 2, 0))
+        behind = (positions[keys - tokens :, None] - positions).clamp(min=0)  # keys to come are masked
+        return q + content, by_distance.gather(-1, behind.expand(by_distance.shape))

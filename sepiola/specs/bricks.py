@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from sepiola.specs.base import Spec
 
-Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu"]
+Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu", "squared_relu"]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 

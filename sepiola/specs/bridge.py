@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from sepiola.specs.base import Spec
-from sepiola.specs.bricks import Activation
+from sepiola.specs.bricks import Activation, AttentionSpec
 
 
 class GatedFusionSpec(Spec):
@@ -55,4 +55,41 @@ class DualSpec(Spec):
     loss: Literal["softmax", "sigmoid"] = "softmax"
 
 
-BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec | DualSpec, Field(discriminator="kind")]
+class ResamplerSpec(Spec):
+    """Perceiver Resampler (Flamingo, arXiv 2204.14198): an image or a video of any length becomes `latents` vectors.
+
+    It is as wide as the eye, unless a linear layer leads to another `width`. Time embeddings tell apart `frames` of a
+    video; without, their order is not told (OpenFlamingo). `expansion` is the feed-forward's width in widths.
+    """
+
+    latents: PositiveInt = 64
+    depth: PositiveInt = 6
+    width: PositiveInt | None = None
+    attention: AttentionSpec = AttentionSpec(heads=8, head_width=64)
+    expansion: PositiveInt = 4
+    activation: Activation = "gelu"
+    frames: NonNegativeInt = 0
+
+
+class GatedCrossSpec(Spec):
+    """Gated cross-attention before some of the decoder's layers (Flamingo, arXiv 2204.14198).
+
+    They stand before layer `first` (counted from 0) and every `every`-th one after it. `token` is the placeholder's id
+    in the vocabulary: a prompt holds it once for each image. A recipe that trains its own tokenizer leaves it out. With
+    a `context_width` a linear layer brings the resampler's latents to it before keys and values are made of them.
+    `image_width` states the width of the features when there is no `vision` to tell it.
+    """
+
+    kind: Literal["gated-cross"]
+    token: NonNegativeInt | None = None
+    every: PositiveInt = 1
+    first: NonNegativeInt = 0
+    attention: AttentionSpec = AttentionSpec(heads=8, head_width=64)
+    expansion: PositiveInt = 4
+    activation: Activation = "gelu"
+    resampler: ResamplerSpec = ResamplerSpec()
+    context_width: PositiveInt | None = None
+    image_width: PositiveInt | None = None
+
+
+BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec | DualSpec | GatedCrossSpec, Field(discriminator="kind")]

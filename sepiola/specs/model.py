@@ -17,13 +17,14 @@ from sepiola.specs.vision import VisionSpec, ViTSpec
 
 
 class PositionSpec(Spec):
-    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack.
+    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack; `transformer-xl` has sines
+    of distances that each layer reads by a matrix of its own (Chinchilla).
 
     A learned table has `offset` rows before that of the first position (2 in OPT and BART). `local_base` is the rotary
     base of layers with a window, where it differs (Gemma 3).
     """
 
-    kind: Literal["none", "learned", "sinusoidal", "relative", "rotary"]
+    kind: Literal["none", "learned", "sinusoidal", "relative", "rotary", "transformer-xl"]
     length: PositiveInt | None = None
     offset: NonNegativeInt = 0
     buckets: PositiveInt = 32
@@ -89,8 +90,10 @@ class TransformerSpec(Spec):
         check_heads(self.width, self.attention)
         if self.positions.kind == "rotary" and head_width(self.width, self.attention) % 2:
             raise ValueError("rotary positions need an even attention.head_width")
-        if self.attention.window is not None and self.kind != "decoder":
-            raise ValueError(f"attention.window is for a decoder; kind is '{self.kind}'")
+        distances = self.positions.kind == "transformer-xl"
+        if self.kind != "decoder" and (distances or self.attention.window is not None):
+            key = "positions.kind transformer-xl" if distances else "attention.window"
+            raise ValueError(f"{key} is for a decoder; kind is '{self.kind}'")
         if self.kind == "encoder-decoder" and self.norm.place in ("parallel", "sandwich"):
             raise ValueError(f"norm.place '{self.norm.place}' is for a model without cross-attention")
         if self.kind != "encoder-decoder" and self.encoder_layers is not None:
@@ -166,8 +169,11 @@ class ModelSpec(Spec):
             _check_dual(self.bridge, self.vision, self.language)
             return self
         if self.bridge.kind != "gated-fusion":
-            if self.vision is None or self.language.kind == "encoder":
+            width = self.bridge.image_width if self.bridge.kind == "gated-cross" else None
+            if (self.vision is None and width is None) or self.language.kind == "encoder":
                 raise ValueError(f"a {self.bridge.kind} stands between a 'vision' encoder and a model that writes text")
+            if self.bridge.kind == "gated-cross" and self.bridge.first >= self.language.layers:
+                raise ValueError(f"bridge.first {self.bridge.first}: the decoder has {self.language.layers} layers")
             return self
         if self.language.kind != "encoder-decoder":
             raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{self.language.kind}'")

@@ -72,6 +72,9 @@ class StageSpec(Spec):
     the two. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
+    With `shots` a row of training holds so many examples of one episode before one more (`metadata["episode"]`, or one
+    family and language), so that the model learns to read demonstrations; a decoder learns all of them.
+
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
     questions that recur. `contrastive` teaches a dual encoder which caption goes with which image; a pair's negatives
     are the other pairs of its batch, so `batch` matters and `accumulate` adds none. The objectives of `TASKS` put a
@@ -93,6 +96,7 @@ class StageSpec(Spec):
     batch: PositiveInt = 16
     accumulate: PositiveInt = 1
     packed: bool = False
+    shots: NonNegativeInt = 0
     source_tokens: PositiveInt = 512
     target_tokens: PositiveInt = 512
     learning_rate: PositiveFloat = 5e-5
@@ -153,6 +157,20 @@ class StrategySpec(Spec):
         return self
 
 
+class FewShotSpec(Spec):
+    """Accuracy over the number of demonstrations before each question, without a step of training.
+
+    They come of the question's own episode (the last example of an episode is its question), or else of `data`:
+    at `random`, those of fewer shots among those of more, or the nearest by the frozen eye's features, most similar
+    last (`rices`, Flamingo's retrieval). With `shuffled` the curve is measured again with their answers exchanged.
+    """
+
+    shots: tuple[NonNegativeInt, ...] = Field(default=(0, 4, 8), min_length=1)
+    choose: Literal["random", "rices"] = "random"
+    shuffled: bool = True
+    data: DataSpec | None = None
+
+
 class AnsweringSpec(Spec):
     """How a saved model answers questions: kept beside its weights as `strategy.yaml`."""
 
@@ -182,6 +200,7 @@ class RecipeSpec(Spec):
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: StrategySpec | None = None
+    few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
 
     @property
@@ -219,8 +238,12 @@ class RecipeSpec(Spec):
                     f"stages: '{stage.name}' has the objective {stage.objective}, which is for an "
                     f"{READS[stage.objective]}; model.language.kind is '{kind}'"
                 )
+            if stage.shots and (kind != "decoder" or stage.objective != "language-modelling"):
+                raise ValueError(f"stages: '{stage.name}': shots are for language-modelling with a decoder")
             if stage.objective == "language-modelling" and kind == "encoder":
                 raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
+        if self.few_shot is not None and (self.strategy is None or self.strategy.kind != "direct"):
+            raise ValueError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
         if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
             raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
         return self

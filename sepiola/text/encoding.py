@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sepiola.data.batching import Sample
@@ -68,6 +69,33 @@ def encode_pairs(examples: Sequence[Example], tokenizer: Tokenizer, language: Tr
         raise DataError("contrastive learning needs examples with one image and a caption each; there is none")
     texts = encode_whole([example.target for example in captioned], tokenizer, language)
     return [Pair.of(example.id, text, example.images[0]) for example, text in zip(captioned, texts, strict=True)]
+
+
+def shown(demonstrations: Sequence[Sample], query: Sample) -> Sample:
+    """The query after its demonstrations, solved, each with the end token that closes it: a few-shot prompt."""
+    read = [token for sample in demonstrations for token in (*sample.source, *sample.target)]
+    images = tuple(image for sample in (*demonstrations, query) for image in sample.images)
+    return replace(query, source=(*read, *query.source), images=images)
+
+
+def in_rows(examples: Sequence[Example], samples: Sequence[Sample], shots: int) -> list[Sample]:
+    """The samples, `shots` and one in a row, in their order; all that follows a row's first prompt is learned.
+
+    A row holds one episode (`metadata["episode"]`), or, where the data has none, one family in one language.
+    """
+    groups: dict[Any, list[Sample]] = {}
+    for example, sample in zip(examples, samples, strict=True):
+        about = example.metadata
+        groups.setdefault(about.get("episode") or (about.get("family"), about.get("language")), []).append(sample)
+    rows = [group[at : at + shots + 1] for group in groups.values() for at in range(0, len(group), shots + 1)]
+    return [_row(row) for row in rows]
+
+
+def _row(samples: Sequence[Sample]) -> Sample:
+    first, *rest = samples
+    written = [token for sample in rest for token in (*sample.source, *sample.target)]
+    images = tuple(image for sample in samples for image in sample.images)
+    return replace(first, target=(*first.target, *written), images=images)
 
 
 def placing(model: Any) -> dict[str, Any]:

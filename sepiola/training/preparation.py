@@ -68,7 +68,7 @@ def collator_for(
         features=features,
         pixels=pixels,
         noise=noise,
-        patches=model.vision.patches if getattr(model, "placed", False) else None,
+        patches=model.vision.patches if getattr(model, "placed", False) and model.vision is not None else None,
         sizes=model.sizes if getattr(model, "placed", False) else None,
     )
 

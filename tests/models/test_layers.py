@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sepiola.models.build import build
 from sepiola.models.layers import Seen
 from sepiola.nn.attend import attend, mask_bias
 from sepiola.nn.banded import SLICED, Band
+from sepiola.nn.positions import Distances
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 
@@ -146,6 +149,26 @@ def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
     gate, up = layer.feed_forward.gate_up(read).chunk(2, -1)
     expected = x + layer.attention(read, causal, angles) + layer.feed_forward.down(F.silu(gate) * up)
     torch.testing.assert_close(layer(x, Seen(causal, angles)), expected)
+
+
+def test_distances_are_those_of_transformer_xl() -> None:
+    """`(q_i + u) k_j + (q_i + v) W r_(i-j)`, written out; the queries are the last of the keys."""
+    ours = Distances(width=8, heads=2, head_width=3)
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter)
+    q, k = torch.randn(1, 2, 4, 3), torch.randn(1, 2, 6, 3)
+    met, bias = ours(q, keys=6, scale=0.5)
+    given = 0.5 * met @ k.transpose(-1, -2) + bias
+    u, v = ours.content.view(2, 3), ours.distance.view(2, 3)
+    for head, row, key in itertools.product(range(2), range(4), range(6)):
+        distance = 2 + row - key
+        if distance >= 0:
+            angles = [distance / 10_000 ** (i / 8) for i in range(0, 8, 2)]
+            r = torch.tensor([wave(angle) for angle in angles for wave in (math.sin, math.cos)])
+            wr = (ours.matrix.weight @ r).view(2, 3)[head]
+            q_i = q[0, head, row]
+            expected = 0.5 * ((q_i + u[head]) @ k[0, head, key] + (q_i + v[head]) @ wr)
+            torch.testing.assert_close(given[0, head, row, key], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sepiola.errors import SpecError
-from sepiola.models.build import parameter_counts, presets
+from sepiola.models.build import count, outline, parameter_counts, presets
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
@@ -178,6 +178,12 @@ PUBLISHED = {
     "siglip-so400m-patch14-384": 878.0e6,
     "mm-cot-base": 223e6,
     "mm-cot-large": 738e6,
+    "chinchilla-1.4b": 1.37e9,
+    "chinchilla-7b": 7.1e9,
+    "chinchilla-70b": 70.0e9,
+    "openflamingo-3b": 2.55e9,
+    "openflamingo-4b": 4.05e9,
+    "openflamingo-9b": 8.13e9,
 }
 
 
@@ -187,3 +193,18 @@ def test_published_sizes(name: str) -> None:
     counts = parameter_counts(spec)
     counted: Any = sum(counts[part] for part in spec.counted if part in counts)
     assert counted == pytest.approx(PUBLISHED[name], rel=0.005)
+
+
+NFNET = 435e6  # Flamingo's eye, which its presets leave out
+
+
+@pytest.mark.parametrize(
+    ("name", "gated", "total"),
+    [("flamingo-3b", 1.2e9, 3.2e9), ("flamingo-9b", 1.6e9, 9.3e9), ("flamingo-80b", 10e9, 80e9)],
+)
+def test_flamingos_parts_round_to_the_papers_table(name: str, gated: float, total: float) -> None:
+    model: Any = outline(presets()[name])
+    resampler = count(model.bridge.resampler)
+    assert resampler == pytest.approx(194e6, rel=0.005)
+    assert count(model.bridge) - resampler == pytest.approx(gated, rel=0.035)
+    assert count(model) + NFNET == pytest.approx(total, rel=0.007)

@@ -1,16 +1,17 @@
-"""Tidepool as a dataset: questions, or pictures with their captions, made on the spot."""
+"""Tidepool as a dataset: questions, pictures with their captions, or episodes of made-up words, made on the spot."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sepiola.data.example import Example
-from sepiola.data.tidepool import captions, generate
+from sepiola.data.tidepool import captions, episodes, generate
 from sepiola.data.tidepool.words import LANGUAGES
 from sepiola.errors import DataError
 
-TASKS = {"questions": generate, "captions": captions}
+TASKS = {"questions": generate, "captions": captions, "episodes": episodes}
 
 
 def read_tidepool(
@@ -23,8 +24,19 @@ def read_tidepool(
     languages: Sequence[str] = LANGUAGES,
     families: Sequence[str] | None = None,
     size: int = 128,
+    length: int | None = None,
+    scenes: int | None = None,
+    described: bool | None = None,
 ) -> list[Example]:
-    """`count` Tidepool examples; nothing is read from `root`. `task` is `questions` or `captions`."""
+    """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions` or `episodes`, of which
+    there are `count`. `length`, `scenes` and `described` are of episodes (`sepiola.data.tidepool.episodes`).
+    """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
-    return TASKS[task](split, count, seed=seed, languages=languages, families=families, size=size)
+    named = {"length": length, "scenes": scenes, "described": described}
+    own = {name: value for name, value in named.items() if value is not None}
+    if own and task != "episodes":
+        raise DataError(f"{', '.join(own)}: options of the task 'episodes'; the task is '{task}'")
+    make: Any = TASKS[task]
+    made: list[Example] = make(split, count, seed=seed, languages=languages, families=families, size=size, **own)
+    return made

@@ -1,0 +1,122 @@
+"""Episodes: made-up words for something in Tidepool's pictures, bound anew each time (fast mapping).
+
+An episode draws a family, one trait of one of its objects (the colour of the left one, say), two values of it and two
+made-up words. Each of its examples is a picture with one of the two values; its answer is that value's word. What the
+words mean, and that they speak of this trait, stands nowhere but in the other examples: without them a question is a
+toss of a coin, and neither pictures nor weights know the answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sepiola.data.example import Example, Message, Question
+from sepiola.data.image import ImageRef
+from sepiola.data.tidepool.family import Traits
+from sepiola.data.tidepool.words import LANGUAGES, word
+from sepiola.data.tidepool.world import captions
+from sepiola.errors import DataError
+
+QUESTION = {"en": "What is this?", "zh": "这是什么？"}
+_WORDS = {
+    "en": "dax wug blick toma zorp fep mib nalo kiv rusk pimwit gorp tulver sarn yeb quon lutch dobe frim vash",
+    "zh": "达克 乌格 布利 托玛 佐普 菲普 米布 纳洛 基夫 鲁斯 皮威 戈尔 图维 萨恩 耶布 昆恩 卢奇 多贝 弗林 瓦什",
+}
+FIXED = ("kind", "place")  # what an object is of, not what it looks like
+MENTIONED = (0.0, 0.3, 1.0)  # shares of the other traits that an episode's descriptions mention
+
+Aspect = tuple[str, int, str]  # family, object, trait
+
+
+def episodes(
+    split: str,
+    count: int,
+    *,
+    seed: int = 0,
+    languages: Sequence[str] = LANGUAGES,
+    families: Sequence[str] | None = None,
+    size: int = 128,
+    length: int = 9,
+    scenes: int = 3_000,
+    described: bool = False,
+) -> list[Example]:
+    """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
+
+    `described` tells what the picture shows in words, in the question, in its place: the task for a language model
+    alone. It mentions the trait that the words are bound to, and none, some or all of the others, the same in all of an
+    episode. `metadata` holds the `episode` and its `aspect`; families and languages take turns. Raises DataError as
+    `generate` does, and for too few scenes.
+    """
+    pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
+    by_value: dict[Aspect, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for at, scene in enumerate(pool):
+        for number, traits in enumerate(scene.metadata["objects"]):
+            for trait in traits.keys() - set(FIXED):
+                by_value[scene.metadata["family"], number, trait][traits[trait]].append(at)
+    aspects: dict[str, list[Aspect]] = defaultdict(list)
+    for aspect in sorted(by_value):
+        values = {value: found for value, found in by_value[aspect].items() if len(found) >= length}
+        by_value[aspect] = values
+        if len(values) > 1:
+            aspects[aspect[0]].append(aspect)
+    if not aspects:
+        raise DataError(f"{scenes} scenes are too few for episodes of {length} examples; raise 'scenes'")
+    made: list[Example] = []
+    for index in range(count):
+        turn, place = divmod(index, len(aspects))
+        language = languages[(turn + place) % len(languages)]
+        rng = random.Random(f"tidepool episode {seed} {split} {index}")
+        aspect = rng.choice(list(aspects.values())[place])
+        name = f"tidepool-episode-{split}-{index:06d}-{language}"
+        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, rng)
+    return made
+
+
+def _episode(
+    name: str,
+    pool: Sequence[Example],
+    values: dict[str, list[int]],
+    aspect: Aspect,
+    language: str,
+    length: int,
+    described: bool,
+    rng: random.Random,
+) -> list[Example]:
+    chosen = rng.sample(sorted(values), 2)
+    words = tuple(rng.sample(_WORDS[language].split(), 2))
+    unused = [rng.sample(values[value], length) for value in chosen]
+    share = rng.choice(MENTIONED)
+    mentioned: dict[tuple[int, str], bool] = defaultdict(lambda: rng.random() < share)
+    family, number, trait = aspect
+    mentioned[number, trait] = True
+    examples = []
+    for place in range(length):
+        answer = rng.randrange(2)
+        scene = pool[unused[answer].pop()]
+        text = QUESTION[language]
+        if described:
+            text = _description(scene.metadata["objects"], mentioned, language) + text
+        question = Question(text, words, answer)
+        metadata = {
+            "split": scene.metadata["split"],
+            "language": language,
+            "family": family,
+            "group": scene.metadata["group"],
+            "episode": name,
+            "aspect": f"{family}: {trait} {number + 1}",
+        }
+        pictures: tuple[ImageRef, ...] = () if described else scene.images
+        message = Message("user", (*pictures, text))
+        examples.append(Example(f"{name}-{place:02d}", (message,), words[answer], question, metadata))
+    return examples
+
+
+def _description(objects: Sequence[Traits], mentioned: dict[tuple[int, str], bool], language: str) -> str:
+    """The words of the traits that are mentioned, object by object."""
+    said = [
+        " ".join(word(language, key) for trait, key in traits.items() if trait not in FIXED and mentioned[n, trait])
+        for n, traits in enumerate(objects)
+    ]
+    return "，".join(filter(None, said)) + "。" if language == "zh" else ", ".join(filter(None, said)) + ". "

@@ -1,0 +1,66 @@
+"""Episodes: a word means one value of one trait within its episode, and nothing beyond it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from sepiola.data.example import Example
+from sepiola.data.readers import read
+from sepiola.data.tidepool import captions, episodes
+from sepiola.errors import DataError
+
+POOL = {"size": 64, "families": ["objects", "counting"]}
+
+
+def by_episode(examples: list[Example]) -> dict[str, list[Example]]:
+    found = defaultdict(list)
+    for example in examples:
+        found[example.metadata["episode"]].append(example)
+    return found
+
+
+def test_a_word_is_one_value_of_the_trait_and_only_in_its_episode() -> None:
+    made = episodes("train", 160, scenes=400, length=6, **POOL)
+    objects = {e.images[0].digest: e.metadata["objects"] for e in captions("train", 400, **POOL)}
+    meanings = defaultdict(set)
+    for name, row in by_episode(made).items():
+        assert len(row) == 6 and len({e.images[0].digest for e in row}) == 6
+        _, trait, number = row[0].metadata["aspect"].replace(":", "").split()
+        values = {(e.target, objects[e.images[0].digest][int(number) - 1][trait]) for e in row}
+        assert len({word for word, _ in values}) == len({value for _, value in values}) == len(values) <= 2, name
+        assert len({(e.question.text, e.question.choices) for e in row}) == 1, "questions tell nothing apart"
+        for word, value in values:
+            meanings[word].add(value)
+    assert len(meanings) == 40 and sum(map(len, meanings.values())) > 150, "words of both languages mean many things"
+    answers = Counter(e.question.answer for e in made)
+    assert abs(answers[0] - answers[1]) < 100
+
+
+def test_a_description_says_the_trait_and_shows_no_picture() -> None:
+    rows = by_episode(episodes("train", 20, scenes=400, length=6, described=True, languages=["zh"], **POOL))
+    lengths = set()
+    for row in rows.values():
+        said = defaultdict(set)
+        for example in row:
+            assert not example.images and example.question.text.endswith("。这是什么？")
+            said[example.target].add(example.question.text)
+        lengths.add(max(len(text) for texts in said.values() for text in texts) > 12)
+        assert not set.intersection(*said.values()) or len(said) == 1
+    assert lengths == {True, False}, "some episodes mention the trait alone"
+
+
+def test_pictures_of_the_splits_are_apart() -> None:
+    groups = [
+        {e.metadata["group"] for e in episodes(split, 20, scenes=200, length=5, **POOL)} for split in ("train", "test")
+    ]
+    assert not groups[0] & groups[1]
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(DataError, match="20 scenes are too few for episodes of 9 examples"):
+        episodes("train", 1, scenes=20, **POOL)
+    with pytest.raises(DataError, match="length: options of the task 'episodes'; the task is 'captions'"):
+        read("tidepool", Path(), "train", task="captions", length=3)
