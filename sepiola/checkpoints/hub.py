@@ -21,7 +21,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, clip, detr, gpt, llama, llava, opt, resnet, t5, tasks, vit
+from sepiola.checkpoints import bart, bert, blip2, clip, detr, gpt, llama, llava, opt, resnet, t5, tasks, vit
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -54,6 +54,8 @@ FAMILIES: dict[str, ModuleType] = {
     "detr": detr,
     "resnet": resnet,
     "llava": llava,
+    "blip-2": blip2,
+    "instructblip": blip2,
 }
 _LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"

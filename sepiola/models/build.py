@@ -13,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.bridges.projection import Projection
+from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
-from sepiola.models.seeing import SeeingModel
+from sepiola.models.seeing import AlignedModel, SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
@@ -40,6 +41,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
     vision: Any = build_eye(spec.vision) if spec.vision is not None else None
     if spec.language is None:
         assert vision is not None
+        if spec.bridge is not None and spec.bridge.kind == "q-former":
+            return AlignedModel(None, QFormer(spec.bridge, None, vision.width), vision)
         return vision
     language = _language(spec.language)
     if spec.task is not None:
@@ -50,6 +53,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
     if spec.bridge.kind == "projection":
         bridge = Projection(spec.bridge, spec.language.width, vision.width, vision.patches)
         return PrefixModel(language, bridge, vision, spec.bridge.token)
+    if spec.bridge.kind == "q-former":
+        return PrefixModel(language, QFormer(spec.bridge, spec.language.width, vision.width), vision, spec.bridge.token)
     assert isinstance(language, EncoderDecoder)
     width: Any = vision.width if vision is not None else spec.bridge.image_width
     return FusedModel(language, GatedFusion(spec.language.width, width), vision)

@@ -28,24 +28,31 @@ class PrefixModel(SeeingModel):
 
         Raises DataError when placeholders and image tokens are not as many.
         """
-        logits: Tensor = self.language(self.embed(tokens, images), *target, **masks)
+        embedded = self.embed(tokens, images, masks.pop("instructions", None))
+        logits: Tensor = self.language(embedded, *target, **masks)
         return logits
 
     def states(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Any) -> Tensor:
         """The language model's final states, the head not yet applied."""
-        states: Tensor = self.language.states(self.embed(tokens, images), *target, **masks)
+        embedded = self.embed(tokens, images, masks.pop("instructions", None))
+        states: Tensor = self.language.states(embedded, *target, **masks)
         return states
 
     def begin(self, tokens: Tensor, capacity: int, *, images: Tensor | None = None, **masks: Any) -> DecodingState:
         """A decoding state that has read the prompt; see the language model's `begin`."""
-        state: DecodingState = self.language.begin(self.embed(tokens, images), capacity, **masks)
+        embedded = self.embed(tokens, images, masks.pop("instructions", None))
+        state: DecodingState = self.language.begin(embedded, capacity, **masks)
         return state
 
-    def embed(self, tokens: Tensor, images: Tensor | None = None) -> Tensor:
-        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead."""
+    def embed(self, tokens: Tensor, images: Tensor | None = None, instructions: Tensor | None = None) -> Tensor:
+        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead.
+
+        `instructions` `(images, tokens)` are what a bridge reads beside each image (InstructBLIP).
+        """
         vectors: Tensor = self.language.embedding(tokens)
         place = tokens == (-1 if self.token is None else self.token)
-        made = None if images is None else self.bridge(self.features(images)).flatten(0, 1)
+        read = () if instructions is None else (instructions,)
+        made = None if images is None else self.bridge(self.features(images), *read).flatten(0, 1)
         wanted, count = int(place.sum()), 0 if made is None else len(made)
         if wanted != count:
             given = 0 if images is None else len(images)

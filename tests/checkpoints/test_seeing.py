@@ -37,6 +37,32 @@ CLIP = {
     "image_size": 32,
     "patch_size": 8,
 }
+OPT = {
+    "model_type": "opt",
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "word_embed_proj_dim": 24,
+    "ffn_dim": 50,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 96,
+}
+EVA = {**CLIP, "model_type": "blip_2_vision_model"}
+QUERIES = {
+    "vocab_size": 61,
+    "hidden_size": 20,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 44,
+    "max_position_embeddings": 16,
+}
+BLIP2: dict[str, Any] = {
+    "text_config": OPT,
+    "vision_config": EVA,
+    "qformer_config": QUERIES,
+    "num_query_tokens": 7,
+    "image_token_index": IMAGE,
+}
 LLAVA: dict[str, Any] = {"text_config": LLAMA, "vision_config": CLIP, "image_token_index": IMAGE}
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "llava": ("llava", LLAVA),
@@ -51,6 +77,8 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
             "projector_hidden_act": "silu",
         },
     ),
+    "blip-2 opt": ("blip-2", BLIP2),
+    "blip-2 llama": ("blip-2", {**BLIP2, "text_config": LLAMA}),
 }
 
 
