@@ -24,7 +24,8 @@ class ProjectionSpec(Spec):
     """Each patch becomes one token of the language model: a linear layer (MiniGPT-4), or two with an activation between
     them (LLaVA, arXiv 2310.03744).
 
-    `shuffle` first lays each square of so many patches a side into one (pixel shuffle: Idefics3, SmolVLM). `token` is
+    `shuffle` first lays each square of so many patches a side into one (pixel shuffle: Idefics3, SmolVLM), and
+    `neighbours` as many patches that follow one another (MiniGPT-4 over LLaMA-2). `token` is
     the placeholder's id in the vocabulary: a prompt holds it once for each token of the image. A recipe that trains its
     own tokenizer leaves it out.
     """
@@ -35,6 +36,13 @@ class ProjectionSpec(Spec):
     activation: Activation = "gelu"
     bias: bool = True
     shuffle: PositiveInt = 1
+    neighbours: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ProjectionSpec:
+        if self.shuffle > 1 and self.neighbours > 1:
+            raise ValueError("shuffle and neighbours both lay patches together; give one of the two")
+        return self
 
 
 class QueryTextSpec(Spec):

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 from transformers import (
+    Blip2VisionConfig,
+    Blip2VisionModel,
     CLIPVisionConfig,
     CLIPVisionModel,
     DetrConfig,
@@ -17,7 +19,7 @@ from transformers import (
     ViTModel,
 )
 
-from sepiola.checkpoints import clip, detr, resnet, vit
+from sepiola.checkpoints import clip, detr, eva, resnet, vit
 from sepiola.errors import DataError, SpecError
 from sepiola.models.build import build, parameter_counts, preset, presets
 from sepiola.models.vision.detr import DETR, sine_positions
@@ -27,7 +29,7 @@ from sepiola.models.vision.resnet import FrozenNorm
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
 
-EYES = [name for name, spec in presets().items() if spec.language is None and spec.vision is not None]
+EYES = [name for name, spec in presets().items() if spec.vision is not None and not (spec.language or spec.bridge)]
 
 
 def tiny_detr() -> ModelSpec:
@@ -60,7 +62,7 @@ def tiny_detr() -> ModelSpec:
 @pytest.mark.parametrize("name", [name for name in EYES if name != "detr-tiny"])
 def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
     spec = preset(name)
-    family = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}[spec.family]
+    family = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr, "eva": eva}[spec.family]
     config = family.config_from_spec(spec)
     with torch.device("meta"):
         theirs = _hub(config)
@@ -73,6 +75,7 @@ def _hub(config: dict) -> nn.Module:
         "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, {}),
         "resnet": (ResNetConfig, ResNetModel, {}),
         "detr": (DetrConfig, DetrModel, {}),
+        "blip_2_vision_model": (Blip2VisionConfig, Blip2VisionModel, {}),
     }
     config_kind, model, extra = kinds[config["model_type"]]
     return model(config_kind(**config), **extra)
@@ -88,6 +91,7 @@ def _hub(config: dict) -> nn.Module:
         ("resnet-50", 23.5e6),
         ("resnet-18", 11.18e6),
         ("detr-resnet-50", 41.4e6),
+        ("eva-clip-g-14", 986e6),
     ],
 )
 def test_published_sizes(name: str, published: float) -> None:
