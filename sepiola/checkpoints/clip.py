@@ -16,6 +16,7 @@ from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
+from sepiola.checkpoints.towers import layers
 from sepiola.checkpoints.vit import (
     at_size,
     flat_patches,
@@ -96,21 +97,11 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 
 def _table(vision: ViTSpec) -> list[Row]:
-    rows = [
+    return [
         Row("class_token", ("embeddings.class_embedding",)),
         Row("positions", ("embeddings.position_embedding.weight",)),
         Row("patch_embedding.weight", ("embeddings.patch_embedding.weight",)),
         *pair("input_norm", "pre_layrnorm"),
         *pair("norm", "post_layernorm"),
+        *layers("", "", vision.layers),
     ]
-    for layer in range(vision.layers):
-        ours, hub = f"layers.{layer}", f"encoder.layers.{layer}"
-        rows += [
-            *pair(f"{ours}.attention_norm", f"{hub}.layer_norm1"),
-            *pair(f"{ours}.attention.qkv", *(f"{hub}.self_attn.{p}_proj" for p in "qkv")),
-            *pair(f"{ours}.attention.out", f"{hub}.self_attn.out_proj"),
-            *pair(f"{ours}.feed_forward_norm", f"{hub}.layer_norm2"),
-            *pair(f"{ours}.feed_forward.up", f"{hub}.mlp.fc1"),
-            *pair(f"{ours}.feed_forward.down", f"{hub}.mlp.fc2"),
-        ]
-    return rows

@@ -1,7 +1,7 @@
-"""EVA-CLIP's image encoder as BLIP-2 stores it (Salesforce/blip2-*): queries, keys and values in one matrix.
+"""EVA-CLIP-g as BLIP-2 and InstructBLIP hold it (arXiv 2303.15389, 2301.12597): `Blip2VisionModel` and its twin.
 
-Its layers are the plain ViT's, with a class token and a norm after the last one. BLIP-2's ViT-g has 39 of EVA's 40
-layers (arXiv 2301.12597, section 3: the second last layer's states served best).
+A plain ViT under names of its own. Its keys' bias was fixed at zero in training and is written with the others, as the
+published files have it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.lazy import LazyTensors, with_changes
+from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import Row
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
+from sepiola.checkpoints.towers import VISION
 from sepiola.checkpoints.vit import (
     at_size,
     flat_patches,
@@ -31,8 +32,13 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-# What a config leaves out.
-_GIANT = {"hidden_size": 1408, "intermediate_size": 6144, "num_hidden_layers": 39, "num_attention_heads": 16}
+_PUBLISHED = {
+    "patch_size": 14,
+    "hidden_size": 1408,
+    "num_hidden_layers": 39,
+    "num_attention_heads": 16,
+    "intermediate_size": 6144,
+}
 
 
 def spec_from_config(
@@ -41,28 +47,33 @@ def spec_from_config(
     *,
     preprocessor: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
-    """The spec of a `vision_config` and, when given, `preprocessor_config.json`."""
-    config = {**_GIANT, **config}
+    """The spec of `config.json` and, when given, `preprocessor_config.json`."""
     size = side(config.get("image_size", 224), "image_size")
     default = PixelSpec(size=size, filter="bicubic", mean=_MEAN, std=_STD)
     vision = {
-        **stack_from_config(config, eps=1e-6, patch=14, activation="gelu"),
+        **stack_from_config({**_PUBLISHED, **config}, eps=1e-6, patch=14, activation="gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), size),
     }
     if not config.get("qkv_bias", True):
         vision["attention"] |= {"bias": False, "output_bias": True}
-    return ModelSpec.parse({"name": "eva", "family": "eva", "vision": vision}, "config.json")
+    return ModelSpec.parse({"name": "eva", "family": "blip_2_vision_model", "vision": vision}, "config.json")
 
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
-    """The `vision_config` that `transformers` reads."""
+    """The `config.json` that `transformers` reads."""
     vision = plain(spec, input_norm=False, patch_bias=True, final_norm=True)
-    return {"model_type": "blip_2_vision_model", **stack_to_config(vision), "qkv_bias": vision.attention.bias}
+    return {
+        "architectures": ["Blip2VisionModel"],
+        "model_type": "blip_2_vision_model",
+        **stack_to_config(vision),
+        "qkv_bias": vision.attention.bias,
+    }
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
-    return with_changes(rows_to_ours(state, _table(vit_of(spec))), {"patch_embedding.weight": flat_patches})
+    short = renamed(state, lambda name: name.removeprefix(VISION))
+    return with_changes(rows_to_ours(short, _table(vit_of(spec))), {"patch_embedding.weight": flat_patches})
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

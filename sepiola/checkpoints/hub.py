@@ -21,7 +21,23 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import bart, bert, blip2, clip, detr, gpt, llama, llava, opt, resnet, t5, tasks, vit
+from sepiola.checkpoints import (
+    bart,
+    bert,
+    blip2,
+    clip,
+    detr,
+    eva,
+    gpt,
+    llama,
+    llava,
+    opt,
+    resnet,
+    siglip,
+    t5,
+    tasks,
+    vit,
+)
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -54,6 +70,10 @@ FAMILIES: dict[str, ModuleType] = {
     "detr": detr,
     "resnet": resnet,
     "llava": llava,
+    "siglip": siglip,
+    "siglip_vision_model": siglip,
+    "blip_2_vision_model": eva,
+    "instructblip_vision_model": eva,
     "blip-2": blip2,
     "instructblip": blip2,
 }
@@ -66,7 +86,9 @@ MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
 def _family_of_eye(vision: VisionSpec) -> str:
-    return "clip" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
+    if not isinstance(vision, ViTSpec):
+        return vision.kind
+    return "clip" if vision.input_norm else "vit" if vision.class_token else "siglip"
 
 
 def load(

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import clip, eva, llama, opt, t5, vit
+from sepiola.checkpoints import clip, eva, llama, opt, siglip, t5, vit
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
@@ -45,7 +45,9 @@ LANGUAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
 EYES: dict[str, ModuleType] = {
     "clip_vision_model": clip,
     "vit": vit,
-    **dict.fromkeys(("blip_2_vision_model", "instructblip_vision_model"), eva),
+    "siglip_vision_model": siglip,
+    "blip_2_vision_model": eva,
+    "instructblip_vision_model": eva,
 }
 
 
@@ -140,7 +142,9 @@ def _alone(language: TransformerSpec) -> ModelSpec:
 
 
 def _eye_kind(vision: VisionSpec) -> str:
-    return "clip_vision_model" if isinstance(vision, ViTSpec) and vision.input_norm else vision.kind
+    if not isinstance(vision, ViTSpec):
+        return vision.kind
+    return "clip_vision_model" if vision.input_norm else "vit" if vision.class_token else "siglip_vision_model"
 
 
 def _known(families: Mapping[str, Any], kind: str, where: str) -> Any:

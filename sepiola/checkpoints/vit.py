@@ -115,7 +115,7 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
 
 
 def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, activation: str) -> dict[str, Any]:
-    """The keys of ViTSpec that plain ViT and CLIP name alike in `config.json`, with the family's defaults."""
+    """The keys of ViTSpec that ViT, CLIP, SigLIP and EVA-CLIP name alike in `config.json`, with the family's defaults."""
     named = config.get("hidden_act", activation)
     if named not in ACTIVATIONS:
         raise CheckpointError(f"config.json: hidden_act '{named}'; known: {', '.join(ACTIVATIONS)}")
@@ -181,7 +181,7 @@ def plain(spec: ModelSpec, **expected: bool) -> ViTSpec:
     vision = vit_of(spec)
     attention, ff = vision.attention, vision.feed_forward
     output_bias = attention.bias if attention.output_bias is None else attention.output_bias
-    unusual = [key for key, value in {**expected, "class_token": True}.items() if getattr(vision, key) != value]
+    unusual = [key for key, value in {"class_token": True, **expected}.items() if getattr(vision, key) != value]
     if attention.head_width not in (None, vision.width // attention.heads) or not output_bias:
         unusual.append("attention.head_width, attention.output_bias")
     if attention.kv_heads not in (None, attention.heads) or attention.scale is not None:

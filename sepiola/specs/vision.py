@@ -35,9 +35,10 @@ class PixelSpec(Spec):
 
 
 class ViTSpec(Spec):
-    """Vision Transformer (arXiv 2010.11929); CLIP's (arXiv 2103.00020) adds `input_norm` and quick GELU.
+    """Vision Transformer (arXiv 2010.11929). CLIP's (arXiv 2103.00020) adds `input_norm` and quick GELU; SigLIP's
+    (2303.15343) has no class token; EVA-CLIP's (2303.15389), as in BLIP-2, is plain.
 
-    Features are all states of the last layer, the class token first when there is one. `final_norm` closes
+    Pixels beyond the last whole patch, at the right and below, are not seen (6 of SigLIP so400m's 384). Features are all states of the last layer, the class token first when there is one. `final_norm` closes
     the stack (plain ViT); CLIP's features are the last layer's states without it. `feature_layer` counts layers from
     the end, -1 being the last (LLaVA reads -2), and `patch_features` leaves out the class token.
     """
@@ -61,8 +62,8 @@ class ViTSpec(Spec):
     @model_validator(mode="after")
     def _shapes(self) -> ViTSpec:
         check_heads(self.width, self.attention)
-        if self.pixels.size % self.patch:
-            raise ValueError(f"pixels.size ({self.pixels.size}) must be a multiple of patch ({self.patch})")
+        if self.pixels.size < self.patch:
+            raise ValueError(f"pixels.size ({self.pixels.size}) must hold a patch ({self.patch})")
         if -self.feature_layer > self.layers + 1:
             raise ValueError(f"feature_layer {self.feature_layer}: there are {self.layers} layers and their input")
         if self.patch_features and not self.class_token:

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
+    Blip2VisionConfig,
+    Blip2VisionModel,
     CLIPConfig,
     CLIPModel,
     CLIPVisionConfig,
@@ -19,16 +21,20 @@ from transformers import (
     DetrConfig,
     DetrForObjectDetection,
     DetrModel,
+    InstructBlipVisionConfig,
+    InstructBlipVisionModel,
     PreTrainedModel,
     ResNetConfig,
     ResNetForImageClassification,
     ResNetModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTForImageClassification,
     ViTModel,
 )
 
-from sepiola.checkpoints import clip, detr, resnet, vit
+from sepiola.checkpoints import clip, detr, eva, hub, resnet, siglip, vit
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor, preprocessor_from_pixels
 from sepiola.errors import CheckpointError
 from sepiola.models.build import build, build_eye, preset
@@ -36,6 +42,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec
 
 FAMILIES: dict[str, ModuleType] = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}
+FAMILIES |= {"siglip": siglip, "eva": eva}
 
 SMALL: dict[str, Any] = {
     "hidden_size": 48,
@@ -104,6 +111,10 @@ CASES = [
     ),
     ("clip", CLIPVisionModel, lambda: CLIPVisionConfig(**SMALL), 32, 32),
     ("clip", CLIPVisionModel, lambda: CLIPVisionConfig(**ODD), 35, 35),
+    ("siglip", SiglipVisionModel, lambda: SiglipVisionConfig(**SMALL), 32, 32),
+    ("siglip", SiglipVisionModel, lambda: SiglipVisionConfig(**{**ODD, "image_size": 39}), 39, 39),
+    ("eva", Blip2VisionModel, lambda: Blip2VisionConfig(**SMALL), 32, 32),
+    ("eva", InstructBlipVisionModel, lambda: InstructBlipVisionConfig(**ODD, qkv_bias=False), 35, 35),
     ("resnet", ResNetModel, lambda: ResNetConfig(**BOTTLENECK), 45, 70),
     ("resnet", ResNetForImageClassification, lambda: ResNetConfig(**BASIC), 33, 64),
     ("detr", DetrModel, lambda: detr_config(BASIC), 64, 90),
@@ -159,7 +170,8 @@ def test_the_hub_reads_what_we_write(case: tuple, tmp_path: Path) -> None:
     state = FAMILIES[family].to_hub(model.state_dict(), spec)
     (folder / "config.json").write_text(json.dumps(config_file))
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    base = {"vit": ViTModel, "clip": CLIPVisionModel, "resnet": ResNetModel, "detr": DetrModel}[family]
+    bases = {"vit": ViTModel, "clip": CLIPVisionModel, "resnet": ResNetModel, "detr": DetrModel}
+    base = (bases | {"siglip": SiglipVisionModel, "eva": Blip2VisionModel})[family]
     extra = {"add_pooling_layer": False} if family == "vit" else {}
     theirs, report = base.from_pretrained(folder, output_loading_info=True, **extra)
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
@@ -236,17 +248,19 @@ def test_the_config_of_the_published_detr() -> None:
     assert detr.spec_from_config(new).vision == preset("detr-resnet-50").vision
 
 
-@pytest.mark.parametrize("name", ["vit-tiny", "clip-vit-base-32", "resnet-18", "resnet-tiny", "detr-resnet-50"])
+@pytest.mark.parametrize(
+    "name", ["vit-tiny", "clip-vit-base-32", "siglip-vit-so400m-14-384", "eva-clip-g", "resnet-18", "detr-resnet-50"]
+)
 def test_the_config_of_every_family_reads_back(name: str) -> None:
     spec = preset(name)
-    family = FAMILIES[spec.family]
+    family = hub.FAMILIES[spec.family]
     file = preprocessor_from_pixels(spec.vision.pixels)
     assert family.spec_from_config(family.config_from_spec(spec), preprocessor=file).vision == spec.vision
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unknown_and_missing_names_surface(family: str) -> None:
-    name = {"vit": "vit-tiny", "clip": "vit-tiny", "resnet": "resnet-tiny", "detr": "detr-tiny"}[family]
+    name = {"resnet": "resnet-tiny", "detr": "detr-tiny"}.get(family, "vit-tiny")
     spec = tiny_detr() if name == "detr-tiny" else preset(name)
     model = build(spec)
     state = FAMILIES[family].to_hub(model.state_dict(), spec)

@@ -15,11 +15,13 @@ from transformers import (
     PreTrainedConfig,
     ResNetConfig,
     ResNetModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTModel,
 )
 
-from sepiola.checkpoints import clip, detr, eva, resnet, vit
+from sepiola.checkpoints import clip, detr, eva, resnet, siglip, vit
 from sepiola.errors import DataError, SpecError
 from sepiola.models.build import build, parameter_counts, preset, presets
 from sepiola.models.vision.detr import DETR, sine_positions
@@ -62,7 +64,8 @@ def tiny_detr() -> ModelSpec:
 @pytest.mark.parametrize("name", [name for name in EYES if name != "detr-tiny"])
 def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
     spec = preset(name)
-    family = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr, "eva": eva}[spec.family]
+    families = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr, "siglip": siglip, "blip_2_vision_model": eva}
+    family = families[spec.family]
     config = family.config_from_spec(spec)
     with torch.device("meta"):
         theirs = _hub(config)
@@ -73,6 +76,7 @@ def _hub(config: dict) -> nn.Module:
     kinds: dict[str, tuple[type[PreTrainedConfig], type[nn.Module], dict]] = {
         "vit": (ViTConfig, ViTModel, {"add_pooling_layer": False}),
         "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, {}),
+        "siglip_vision_model": (SiglipVisionConfig, SiglipVisionModel, {}),
         "resnet": (ResNetConfig, ResNetModel, {}),
         "detr": (DetrConfig, DetrModel, {}),
         "blip_2_vision_model": (Blip2VisionConfig, Blip2VisionModel, {}),
@@ -88,10 +92,13 @@ def _hub(config: dict) -> nn.Module:
         ("vit-large-32-384", 305.6e6),
         ("clip-vit-base-32", 87.5e6),
         ("clip-vit-large-14", 303.2e6),
+        ("clip-vit-huge-14", 630.8e6),
+        ("siglip-vit-base-16-224", 85.8e6),
+        ("siglip-vit-so400m-14-384", 412.9e6),
+        ("eva-clip-g", 0.986e9),
         ("resnet-50", 23.5e6),
         ("resnet-18", 11.18e6),
         ("detr-resnet-50", 41.4e6),
-        ("eva-clip-g-14", 986e6),
     ],
 )
 def test_published_sizes(name: str, published: float) -> None:
@@ -105,6 +112,9 @@ def test_published_sizes(name: str, published: float) -> None:
         ("detr-resnet-101", (100, 256)),
         ("resnet-50", (49, 2048)),
         ("clip-vit-large-14", (257, 1024)),
+        ("siglip-vit-base-16-512", (1024, 768)),
+        ("siglip-vit-so400m-14-384", (729, 1152)),
+        ("eva-clip-g", (257, 1408)),
         ("vit-tiny", (65, 128)),
         ("resnet-tiny", (64, 128)),
     ],
@@ -195,14 +205,14 @@ def test_pictures_of_another_size_are_refused() -> None:
         (
             {
                 "kind": "vit",
-                "pixels": {"size": 65},
+                "pixels": {"size": 7},
                 "patch": 8,
                 "width": 8,
                 "layers": 1,
                 "attention": {"heads": 2},
                 "feed_forward": {"width": 8},
             },
-            "multiple of patch",
+            r"pixels.size \(7\) must hold a patch \(8\)",
         ),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (8, 16), "depths": (1,)}, "must be as many"),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (10,), "depths": (1,)}, "multiples of 4"),

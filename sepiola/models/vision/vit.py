@@ -1,4 +1,4 @@
-"""Vision Transformer (arXiv 2010.11929), plain and as CLIP's image encoder (CLIP: arXiv 2103.00020).
+"""Vision Transformer (arXiv 2010.11929), plain and as the image encoder of CLIP (arXiv 2103.00020) and its heirs.
 
 Patches do not overlap, so their embedding is one matrix product over the patches laid out as rows; on a CPU
 that is faster than the convolution it replaces.
@@ -70,7 +70,10 @@ class ViT(nn.Module):
 
     def pooled(self, pixels: Tensor) -> Tensor:
         """The normalised class token `(batch, width)`, or the mean over the patches where there is none."""
-        features = self(pixels)
+        return self.pool(self(pixels))
+
+    def pool(self, features: Tensor) -> Tensor:
+        """What `pooled` makes of features `(batch, patches, width)` that are there already."""
         state = features[:, 0] if self.class_token is not None else features.mean(1)
         return state if self.closes else self.norm(state)
 
@@ -83,5 +86,6 @@ class ViT(nn.Module):
                 "sepiola.models.vision.pixels.to_pixels, which resizes the picture"
             )
         grid = side // patch
-        cut = pixels.to(self.patch_embedding.weight.dtype).view(-1, 3, grid, patch, grid, patch)
+        seen = pixels[:, :, : grid * patch, : grid * patch].to(self.patch_embedding.weight.dtype)
+        cut = seen.view(-1, 3, grid, patch, grid, patch)
         return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, grid * grid, 3 * patch * patch)
