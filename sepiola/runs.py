@@ -34,12 +34,14 @@ from sepiola.results import evaluate
 from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
-from sepiola.text.encoding import IMAGE, encode, placing
+from sepiola.text.encoding import encode, placing
+from sepiola.text.fitting import bridge_tokens, fitted, places
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task, sequences
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
+from sepiola.training.objectives.alignment import pairs
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.tasks import begin_task, under_task
 from sepiola.training.trainer import Trainer
@@ -91,7 +93,7 @@ class Run:
         data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
-        extra += [IMAGE] if self._places else []
+        extra += bridge_tokens(self.recipe.model)
         key = _digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
@@ -112,25 +114,7 @@ class Run:
     @cached_property
     def spec(self) -> ModelSpec:
         """The recipe's model with the tokenizer's vocabulary when that was trained here."""
-        model = self.recipe.model
-        assert model.language is not None
-        if self.recipe.tokenizer.path is not None:
-            if self.tokenizer.vocabulary > model.language.vocabulary:
-                raise SpecError(
-                    f"tokenizer: {self.tokenizer.vocabulary} tokens, but model.language.vocabulary is "
-                    f"{model.language.vocabulary}"
-                )
-            return model
-        language = model.language.model_copy(update={"vocabulary": self.tokenizer.vocabulary})
-        changed: dict[str, Any] = {"language": language}
-        if self._places and model.bridge is not None:
-            changed["bridge"] = model.bridge.model_copy(update={"token": self.tokenizer.id_of(IMAGE)})
-        return model.model_copy(update=changed)
-
-    @property
-    def _places(self) -> bool:
-        """Whether the text has placeholders for images."""
-        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind != "gated-fusion"
+        return fitted(self.recipe.model, self.tokenizer, trained=self.recipe.tokenizer.path is None)
 
     def spec_of(self, stage: StageSpec) -> ModelSpec:
         """The model that the stage trains: the recipe's, under a head where the stage's objective is a task."""
@@ -160,7 +144,7 @@ class Run:
 
         Nor has it a bridge, where that brings the images into the text.
         """
-        teaches_seeing = stage.objective == "detection" or (self._places and "language" not in stage.learn)
+        teaches_seeing = stage.objective == "detection" or (places(self.recipe.model) and "language" not in stage.learn)
         return self.recipe.eyes or not teaches_seeing
 
     def stage_folder(self, stage: StageSpec) -> Path:
@@ -271,6 +255,8 @@ class Run:
         if stage.objective == "detection":
             traits, patches = self._traits(stage), self._patches
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
+        if stage.aligns:
+            return pairs(self.data.read(data), self.tokenizer, self._language.tokens.end)
         task = self.spec_of(stage).task
         if task is not None:
             known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec, nearest
+from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import TASKS, ModelSpec, Part, TaskKind
 
 LM_WEIGHT = 0.5  # GPT-1's
@@ -53,7 +54,11 @@ class LoraSpec(Spec):
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
-Objective = Literal["language-modelling", "masked", "span-corruption", "denoising", "detection", TaskKind]
+Objective = Literal[
+    "language-modelling", "masked", "span-corruption", "denoising", "detection", "image-text-alignment", TaskKind
+]
+# What a stage may teach: a part, or of a Q-Former the linear layer to the language model alone (MiniGPT-4).
+Learner = Literal[Part, "projection"]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
@@ -70,8 +75,10 @@ class StageSpec(Spec):
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
-    questions that recur. The objectives of `TASKS` put a task's head on the language model; `lm_weight` is the weight
-    of language modelling beside it.
+    questions that recur. `image-text-alignment` teaches a Q-Former, by each example's picture and target, before it
+    meets a language model; `negatives` are the wrong pairs that it must tell from right ones: drawn by how alike
+    picture and text seem to it (`hard`), or all alike (`uniform`). The objectives of `TASKS` put a task's head on the
+    language model; `lm_weight` is the weight of language modelling beside it.
     """
 
     name: str
@@ -79,9 +86,10 @@ class StageSpec(Spec):
     validation: DataSpec | None = None
     objective: Objective = "language-modelling"
     lm_weight: NonNegativeFloat = LM_WEIGHT
+    negatives: Literal["hard", "uniform"] = "hard"
     format: str | None = None
     start: str | None = None
-    learn: tuple[Part, ...] = ("language", "vision", "bridge")
+    learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
     rationales: Literal["gold", "generated"] = "gold"
     steps: PositiveInt | None = None
@@ -111,6 +119,13 @@ class StageSpec(Spec):
             raise ValueError("learn: no part would learn; name language, vision or bridge")
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
+        if self.aligns and (self.format is not None or self.packed or not set(self.learn) <= {"vision", "bridge"}):
+            raise ValueError(
+                f"{self.objective} reads pictures and targets without a language model: set learn: [bridge] (or "
+                "[vision, bridge]), no format and packed: false"
+            )
+        if not self.aligns and self.negatives != "hard":
+            raise ValueError(f"negatives are for image-text-alignment; the objective is {self.objective}")
         if self.task is not None and self.format is not None:
             raise ValueError(f"{self.task} lays questions out by its own rule: set no format")
         if self.task is None and self.lm_weight != LM_WEIGHT:
@@ -121,6 +136,11 @@ class StageSpec(Spec):
     def task(self) -> TaskKind | None:
         """The task whose head the stage trains, if it does."""
         return next((kind for kind in TASKS if kind == self.objective), None)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the stage teaches a Q-Former by pictures and texts alone."""
+        return self.objective == "image-text-alignment"
 
     @property
     def room(self) -> tuple[int, int]:
@@ -209,6 +229,26 @@ class RecipeSpec(Spec):
                 raise ValueError(f"stages: '{stage.name}': an encoder sees both ways; its objective is 'masked'")
         if kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
             raise ValueError(f"evaluation: bits per byte of a text are for a decoder; model.language.kind is '{kind}'")
+        return self
+
+    @model_validator(mode="after")
+    def _queries(self) -> RecipeSpec:
+        bridge = self.model.bridge if isinstance(self.model.bridge, QFormerSpec) else None
+        for stage in self.stages:
+            if "projection" in stage.learn and bridge is None:
+                raise ValueError(f"stages: '{stage.name}': learn: projection is a Q-Former's; model.bridge is none")
+            if not stage.aligns:
+                continue
+            if bridge is None or bridge.text is None or bridge.heads is None or not bridge.heads.writes:
+                raise ValueError(
+                    f"stages: '{stage.name}': {stage.objective} teaches a Q-Former with text and heads (model.bridge: "
+                    "{kind: q-former, text: {}, heads: {}})"
+                )
+            if stage.target_tokens >= bridge.text.length:
+                raise ValueError(
+                    f"stages: '{stage.name}': target_tokens {stage.target_tokens} and a start token do not fit the "
+                    f"Q-Former's model.bridge.text.length of {bridge.text.length}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,13 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     return parts if "language" in parts or "vision" in parts else {"language": model}
 
 
+def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:
+    """The parts that the stage teaches, by the names in `learn`."""
+    parts = parts_of(model)
+    projection = getattr(parts.get("bridge"), "projection", None)
+    return {name: part for name, part in {**parts, "projection": projection}.items() if part and name in stage.learn}
+
+
 def choose_parts(model: nn.Module, stage: StageSpec) -> None:
     """Freezes the parts that the stage does not name.
 
@@ -30,9 +37,10 @@ def choose_parts(model: nn.Module, stage: StageSpec) -> None:
     """
     parts = parts_of(model)
     model.train()
-    for name, part in parts.items():
-        part.requires_grad_(name in stage.learn)
-        part.train(name in stage.learn)
+    for part in parts.values():
+        part.requires_grad_(False).eval()
+    for part in learning_parts(model, stage).values():
+        part.requires_grad_(True).train()
     if not any(p.requires_grad for p in model.parameters()):
         raise TrainingError(
             f"stage '{stage.name}': nothing would learn; learn names {', '.join(stage.learn)}, the model has "
