@@ -36,6 +36,7 @@ from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode, placing
 from sepiola.text.fitting import bridge_tokens, fitted, places
+from sepiola.text.layouts import LAYOUTS
 from sepiola.text.pretraining import extra_tokens, is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task, sequences
@@ -211,13 +212,15 @@ class Run:
 
     def _base(self, stage: StageSpec) -> str | None:
         """Where the weights lie that the stage begins with; None where they are drawn."""
-        if stage.start is not None and self.runs(self.stages[stage.start]):
-            return str(self.stage_folder(self.stages[stage.start]) / "checkpoint")
-        return self.recipe.weights
+        if stage.start is None:
+            return self.recipe.weights
+        earlier = self.stages[stage.start]
+        return str(self.stage_folder(earlier) / "checkpoint") if self.runs(earlier) else self._base(earlier)
 
     def trained(self, name: str) -> nn.Module:
-        """The network of a stage that is done."""
-        return store.load(self.stage_folder(self.stages[name]) / "checkpoint")[0]
+        """The network of a stage that is done; of one that is of no use, the network that it would begin with."""
+        stage = self.stages[name]
+        return store.load(self.stage_folder(stage) / "checkpoint")[0] if self.runs(stage) else self._earlier(stage)
 
     @property
     def _rationale_stage(self) -> StageSpec | None:
@@ -277,8 +280,8 @@ class Run:
                 seed=self.recipe.seed,
             )
         close = self._language.kind == "encoder-decoder"
-        placed = placing(outline(self.spec))
-        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **placed)
+        how: dict[str, Any] = {**placing(outline(self.spec)), "layout": LAYOUTS[stage.layout] if stage.layout else None}
+        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **how)
 
     @property
     def _language(self) -> TransformerSpec:
@@ -312,7 +315,10 @@ class Run:
         """The trained model with its way of answering, if it has one."""
         how = self.recipe.strategy
         if how is None:
-            return self._facade(self.trained(self.recipe.stages[-1].name))
+            last = self.recipe.stages[-1]
+            room: dict[str, Any] = {"source_tokens": last.source_tokens, "answer_tokens": last.target_tokens}
+            written = AnsweringSpec(layout=last.layout, eyes=self.recipe.eyes, **room) if last.layout else None
+            return self._facade(self.trained(last.name), written)
         answer = self.stages[how.answer]
         if answer.task is not None:
             answering = AnsweringSpec(source_tokens=answer.source_tokens)
@@ -325,6 +331,7 @@ class Run:
             by=how.by,
             eyes=self.recipe.eyes,
             answer_format=answer.format,
+            layout=answer.layout,
             rationale_format=rationale.format if rationale else None,
             source_tokens=answer.source_tokens,
             answer_tokens=answer.target_tokens,

@@ -88,8 +88,6 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     vision, language = spec.vision, spec.language
     if vision is None or (language is None and bridge.heads is None):
         raise CheckpointError(f"'{spec.name}': BLIP-2's layout holds an eye, a Q-Former, and a language model or heads")
-    if bridge.instructed != (spec.family == "instructblip"):
-        raise CheckpointError(f"'{spec.name}': family instructblip, and no other, has a Q-Former with instructed: true")
     qformer = {
         "model_type": "instructblip_qformer" if bridge.instructed else "blip_2_qformer",
         "hidden_size": bridge.width,
@@ -108,7 +106,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         qformer |= {"pad_token_id": bridge.text.pad}
     kind = "instructblip_vision_model" if bridge.instructed else _EYE
     config = {
-        "model_type": spec.family,
+        "model_type": "instructblip" if bridge.instructed else "blip-2",
         "num_query_tokens": bridge.queries,
         "image_token_index": bridge.token,
         "qformer_config": qformer,

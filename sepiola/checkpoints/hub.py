@@ -77,7 +77,7 @@ FAMILIES: dict[str, ModuleType] = {
     "blip-2": blip2,
     "instructblip": blip2,
 }
-_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
+_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5", "minigpt-4": "blip-2"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"
 _PICKLED = "pytorch_model.bin"
 _OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes

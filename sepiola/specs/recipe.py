@@ -59,6 +59,7 @@ Objective = Literal[
 ]
 # What a stage may teach: a part, or of a Q-Former the linear layer to the language model alone (MiniGPT-4).
 Learner = Literal[Part, "projection"]
+Layout = Literal["minigpt-4", "minigpt-4-llama-2"]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
@@ -67,11 +68,12 @@ class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions out
-    (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
-    `packed` fills to the last token. `rationales` says whether a format that reads a rationale gets the dataset's
-    (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or `epochs`, one of
-    the two. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions
+    out (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
+    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `rationales`
+    says whether a format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale
+    model writes (`generated`). Length: `steps` or `epochs`, one of the two. The optimizer `muon` is Muon for the
+    matrices of the layers and AdamW for the rest.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
@@ -88,6 +90,7 @@ class StageSpec(Spec):
     lm_weight: NonNegativeFloat = LM_WEIGHT
     negatives: Literal["hard", "uniform"] = "hard"
     format: str | None = None
+    layout: Layout | None = None
     start: str | None = None
     learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
@@ -124,6 +127,8 @@ class StageSpec(Spec):
                 f"{self.objective} reads pictures and targets without a language model: set learn: [bridge] (or "
                 "[vision, bridge]), no format and packed: false"
             )
+        if self.layout is not None and self.objective != "language-modelling":
+            raise ValueError(f"layout is for language-modelling; the objective is {self.objective}")
         if not self.aligns and self.negatives != "hard":
             raise ValueError(f"negatives are for image-text-alignment; the objective is {self.objective}")
         if self.task is not None and self.format is not None:
@@ -174,6 +179,7 @@ class AnsweringSpec(Spec):
     answer_format: str = "QCM-A"
     rationale_format: str | None = None
     by: Literal["generate", "score"] = "generate"
+    layout: Layout | None = None
     eyes: bool = True
     source_tokens: PositiveInt = 512
     answer_tokens: PositiveInt = 64

@@ -13,6 +13,7 @@ from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
+from sepiola.text.encoding import instructed
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -75,6 +76,7 @@ def collator_for(
         pixels=pixels,
         noise=noise,
         patches=model.vision.patches if getattr(model, "placed", False) else None,
+        instruction_pad=read.pad if (read := instructed(model)) is not None else 0,
     )
 
 
