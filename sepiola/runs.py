@@ -281,7 +281,8 @@ class Run:
             )
         close = self._language.kind == "encoder-decoder"
         how: dict[str, Any] = {**placing(outline(self.spec)), "layout": LAYOUTS[stage.layout] if stage.layout else None}
-        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **how)
+        eyes = self.recipe.eyes and stage.eyes
+        return encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=eyes, **how)
 
     @property
     def _language(self) -> TransformerSpec:

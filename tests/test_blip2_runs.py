@@ -125,7 +125,10 @@ def test_the_bridge_knows_the_recipe_s_tokenizer_and_the_model_its_layout(finish
 
 
 def test_over_an_encoder_with_an_eye_that_learns(tmp_path: Path) -> None:
+    """And in bfloat16, with validation over a frozen eye's features."""
     changes = ["model.language.kind=encoder-decoder", "stages.0.negatives=uniform", "stages.0.learn=[vision, bridge]"]
+    checked = "{reader: tidepool, split: val, count: 9, options: {size: 64, task: captions, families: [objects]}}"
+    changes += [f"stages.1.validation={checked}", "stages.1.precision=bfloat16"]
     folder = run(tmp_path / "run", *changes)
     model = sepiola.load(folder)
     assert "vision" in moved(dict(sepiola.build(model.spec).state_dict()), weights(folder, "align"))

@@ -70,10 +70,11 @@ class StageSpec(Spec):
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
     loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions
     out (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
-    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `rationales`
-    says whether a format that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale
-    model writes (`generated`). Length: `steps` or `epochs`, one of the two. The optimizer `muon` is Muon for the
-    matrices of the layers and AdamW for the rest.
+    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `eyes: false`
+    leaves pictures out, for a language model that learns to speak before it sees. `rationales` says whether a format
+    that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
+    (`generated`). Length: `steps` or `epochs`, one of the two. The optimizer `muon` is Muon for the matrices of the
+    layers and AdamW for the rest.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
@@ -91,6 +92,7 @@ class StageSpec(Spec):
     negatives: Literal["hard", "uniform"] = "hard"
     format: str | None = None
     layout: Layout | None = None
+    eyes: bool = True
     start: str | None = None
     learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
@@ -127,6 +129,8 @@ class StageSpec(Spec):
                 f"{self.objective} reads pictures and targets without a language model: set learn: [bridge] (or "
                 "[vision, bridge]), no format and packed: false"
             )
+        if not self.eyes and (self.aligns or self.objective == "detection"):
+            raise ValueError(f"{self.objective} reads pictures: set no eyes")
         if self.layout is not None and self.objective != "language-modelling":
             raise ValueError(f"layout is for language-modelling; the objective is {self.objective}")
         if not self.aligns and self.negatives != "hard":

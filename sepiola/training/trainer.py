@@ -318,11 +318,13 @@ class Trainer:
         modes = [module.training for module in self.model.modules()]
         self.model.eval()
         total, labelled = 0.0, 0
-        with self._autocast(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             for start in range(0, len(order), self.stage.batch):
                 chosen = [self.validation[i] for i in order[start : start + self.stage.batch]]
-                outcome = self.loss(self.model, self.collate(chosen).to(self.device))
+                batch = self.collate(chosen).to(self.device)  # features are float16, which autocast on a CPU refuses
+                with self._autocast():
+                    outcome = self.loss(self.model, batch)
                 total, labelled = total + outcome.loss_sum.item(), labelled + outcome.tokens
         for module, mode in zip(self.model.modules(), modes, strict=True):
             module.training = mode
