@@ -27,7 +27,9 @@ def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:
     """The parts that the stage teaches, by the names in `learn`."""
     parts = parts_of(model)
     projection = getattr(parts.get("bridge"), "projection", None)
-    return {name: part for name, part in {**parts, "projection": projection}.items() if part and name in stage.learn}
+    if projection is not None:
+        parts["projection"] = projection
+    return {name: part for name, part in parts.items() if name in stage.learn}
 
 
 def choose_parts(model: nn.Module, stage: StageSpec) -> None:

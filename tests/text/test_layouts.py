@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.specs.model import SpecialTokens
+from sepiola.specs.recipe import Layout as LayoutName
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.tokenizer import Tokenizer
@@ -29,6 +32,7 @@ def shown(example: Example) -> str:
 )
 def test_the_published_forms(name: str, expected: str) -> None:
     laid = LAYOUTS[name].apply(ASKED)
+    assert set(get_args(LayoutName)) == set(LAYOUTS), "a recipe may name each"
     assert shown(laid) == expected and laid.target == "A magnet." and laid.images == ASKED.images
 
 
