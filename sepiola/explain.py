@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sepiola.data.readers import DataCache
-from sepiola.models.build import assemble, parameter_counts
+from sepiola.models.build import assemble, count, parameter_counts
 from sepiola.runs import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.estimate import estimate
+from sepiola.training.preparation import learning_parts
 from sepiola.training.recipes import ComparisonSpec
 
 
@@ -49,7 +50,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
                     "format": stage.format,
                     "task": stage.task,
                     "samples": len(samples),
-                    "learns": {part: counts[part] for part in stage.learn if part in counts},
+                    "learns": {n: counts.get(n, count(part)) for n, part in learning_parts(network, stage).items()},
                     "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
                     **asdict(found),
                     "memory_gb": found.memory,

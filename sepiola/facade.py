@@ -41,11 +41,13 @@ from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import CONFIG, ChatTemplate, as_message
+from sepiola.text.layouts import LAYOUTS
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 
 AnyImage = ImageRef | Image.Image | bytes | str | Path
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
+READER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Reply:
 
 
 class Model:
-    """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering.
+    """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering;
+    `reader` is the tokenizer of an instructed Q-Former.
 
     Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
     """
@@ -74,6 +77,7 @@ class Model:
         rationale: Model | None = None,
         look: Look | None = None,
         template: ChatTemplate | None = None,
+        reader: Tokenizer | None = None,
     ) -> None:
         self.network = network.eval()
         self.spec = spec
@@ -82,6 +86,7 @@ class Model:
         self.rationale = rationale
         self._look = look
         self.template = template
+        self.reader = reader
 
     def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
         """The network's forward pass: logits of a language model, features of an eye."""
@@ -222,8 +227,15 @@ class Model:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
         tokenizer = self._reader()
         how = how or self.answering or AnsweringSpec()
-        look = self._sight() if how.eyes else None
-        return Writer(self.engine, tokenizer, look, source_tokens=how.source_tokens, target_tokens=target_tokens)
+        return Writer(
+            self.engine,
+            tokenizer,
+            self._sight() if how.eyes else None,
+            source_tokens=how.source_tokens,
+            target_tokens=target_tokens,
+            reader=self.reader,
+            layout=LAYOUTS[how.layout] if how.layout is not None else None,
+        )
 
     def _sight(self) -> Look | None:
         return (self._look or self.look) if isinstance(self.network, SeeingModel) else None
@@ -266,6 +278,7 @@ class Model:
         """Writes a checkpoint folder that `load` reads."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
         store.save(Path(folder), self.network, self.spec, text)
+        self._save_reader(folder)
         if self.template is not None:
             store.write_text(Path(folder) / CONFIG, self.template.to_json())
         if self.answering is not None:
@@ -276,8 +289,14 @@ class Model:
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
+        self._save_reader(folder)
         if self.tokenizer is not None and self.spec.language is not None:
             hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
+
+    def _save_reader(self, folder: str | Path) -> None:
+        if self.reader is not None:
+            store.make_folder(Path(folder) / READER)
+            store.write_text(Path(folder) / READER / store.TOKENIZER, self.reader.to_json())
 
 
 def load(
@@ -308,7 +327,9 @@ def load(
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    return Model(network, spec, tokenizer, answering, rationale, template=ChatTemplate.load(folder))
+    own = folder / READER / store.TOKENIZER
+    reader = Tokenizer.load(own) if own.is_file() else None
+    return Model(network, spec, tokenizer, answering, rationale, template=ChatTemplate.load(folder), reader=reader)
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:

@@ -12,15 +12,13 @@ from typing import Any
 
 from sepiola.checkpoints import store
 from sepiola.data.readers import DataCache
-from sepiola.errors import SpecError
-from sepiola.models.vision.tiles import tiling
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec, StageSpec
-from sepiola.text.encoding import IMAGE
 from sepiola.text.pretraining import extra_tokens
 from sepiola.text.prompts import PromptFormat
 from sepiola.text.tasks import sequences
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.fitting import bridge_tokens, fitted
 
 
 class RecipeText:
@@ -40,12 +38,13 @@ class RecipeText:
         spec = self.recipe.tokenizer
         if spec.path is not None:
             found = Tokenizer.load(spec.path)
-            return found.with_token(IMAGE) if self._places else found
+            for name in bridge_tokens(self.recipe.model):
+                found = found.with_token(name)
+            return found
         data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
         extra = extra_tokens([stage.objective for stage in self.recipe.stages])
-        if self._places and self.recipe.model.vision is not None:
-            extra += [IMAGE, *tiling(self.recipe.model.vision.pixels).marks]
+        extra += bridge_tokens(self.recipe.model)
         key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with store.locked(path.parent):
@@ -66,26 +65,7 @@ class RecipeText:
     @cached_property
     def spec(self) -> ModelSpec:
         """The recipe's model with the tokenizer's vocabulary when that was trained here."""
-        model = self.recipe.model
-        assert model.language is not None
-        known = self.tokenizer.vocabulary
-        if self.recipe.tokenizer.path is not None:
-            room = model.language.vocabulary
-            if known > room + self._places:
-                raise SpecError(f"tokenizer: {known} tokens, but model.language.vocabulary is {room}")
-            if not self._places:
-                return model
-            known = max(known, room)
-        language = model.language.model_copy(update={"vocabulary": known})
-        changed: dict[str, Any] = {"language": language}
-        if self._places and model.bridge is not None:
-            changed["bridge"] = model.bridge.model_copy(update={"token": self.tokenizer.id_of(IMAGE)})
-        return model.model_copy(update=changed)
-
-    @property
-    def _places(self) -> bool:
-        """Whether the text has placeholders for images."""
-        return self.recipe.model.bridge is not None and self.recipe.model.bridge.kind not in ("gated-fusion", "dual")
+        return fitted(self.recipe.model, self.tokenizer, trained=self.recipe.tokenizer.path is None)
 
 
 def digest(parts: Sequence[Any]) -> str:

@@ -32,11 +32,14 @@ from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec, Part, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, DataSpec, RecipeSpec, StageSpec
 from sepiola.text.encoding import encode, encode_pairs, in_rows, placing
+from sepiola.text.layouts import LAYOUTS
 from sepiola.text.pretraining import is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tasks import encode_task
 from sepiola.training import lora
 from sepiola.training.carry import carry
+from sepiola.training.fitting import places
+from sepiola.training.objectives.alignment import pairs
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.tasks import begin_task, under_task
 from sepiola.training.trainer import Trainer
@@ -105,7 +108,7 @@ class Run(RecipeText):
 
         Nor has it a bridge, where that brings the images into the text.
         """
-        teaches_seeing = stage.objective == "detection" or (self._places and "language" not in stage.learn)
+        teaches_seeing = stage.objective == "detection" or (places(self.recipe.model) and "language" not in stage.learn)
         return self.recipe.eyes or not teaches_seeing
 
     def stage_folder(self, stage: StageSpec) -> Path:
@@ -180,13 +183,17 @@ class Run(RecipeText):
         named = self.recipe.weights
         found: list[tuple[Part | None, str]] = [*named.items()] if isinstance(named, dict) else []
         found += [(None, named)] if isinstance(named, str) else []
-        if stage.start is not None and self.runs(self.stages[stage.start]):
-            found.append((None, str(self.stage_folder(self.stages[stage.start]) / "checkpoint")))
+        earlier = stage
+        while earlier.start is not None:  # a stage that is of no use hands on what it would begin with
+            earlier = self.stages[earlier.start]
+            if self.runs(earlier):
+                return [*found, (None, str(self.stage_folder(earlier) / "checkpoint"))]
         return found
 
     def trained(self, name: str) -> nn.Module:
-        """The network of a stage that is done."""
-        return store.load(self.stage_folder(self.stages[name]) / "checkpoint")[0]
+        """The network of a stage that is done; of one that is of no use, the network that it would begin with."""
+        stage = self.stages[name]
+        return store.load(self.stage_folder(stage) / "checkpoint")[0] if self.runs(stage) else self._earlier(stage)
 
     @property
     def _rationale_stage(self) -> StageSpec | None:
@@ -226,6 +233,8 @@ class Run(RecipeText):
             return [traits.sample(e, patches) for e in pictures(self.data.read(data))]
         if stage.objective == "contrastive":
             return encode_pairs(self.data.read(data), self.tokenizer, self._language)
+        if stage.aligns:
+            return pairs(self.data.read(data), self.tokenizer, self._language.tokens.end)
         task = self.spec_of(stage).task
         if task is not None:
             known = [e for e in self.data.read(data) if e.question is None or e.question.answer is not None]
@@ -246,8 +255,9 @@ class Run(RecipeText):
                 seed=self.recipe.seed,
             )
         close = self._language.kind == "encoder-decoder"
-        placed = placing(outline(self.spec))
-        made = encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=self.recipe.eyes, **placed)
+        how: dict[str, Any] = {**placing(outline(self.spec)), "layout": LAYOUTS[stage.layout] if stage.layout else None}
+        eyes = self.recipe.eyes and stage.eyes
+        made = encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=eyes, **how)
         return in_rows(laid_out, made, stage.shots) if stage.shots else made
 
     @property
@@ -295,6 +305,7 @@ class Run(RecipeText):
             by=how.by,
             eyes=self.recipe.eyes,
             answer_format=answer.format,
+            layout=answer.layout,
             rationale_format=rationale.format if rationale else None,
             source_tokens=answer.source_tokens,
             answer_tokens=answer.target_tokens,

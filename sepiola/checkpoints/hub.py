@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sepiola.checkpoints import (
     bart,
     bert,
+    blip2,
     clip,
     detr,
     eva,
@@ -78,8 +79,10 @@ FAMILIES: dict[str, ModuleType] = {
     "siglip_vision_model": siglip,
     "blip_2_vision_model": eva,
     "instructblip_vision_model": eva,
+    "blip-2": blip2,
+    "instructblip": blip2,
 }
-_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5"}  # our families that share another's layout
+_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5", "minigpt-4": "blip-2"}  # our families that share another's layout
 CONFIG, EYE = "config.json", "vision"
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 _PICKLED = "pytorch_model.bin"

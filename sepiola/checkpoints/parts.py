@@ -72,42 +72,51 @@ def text_config(language: TransformerSpec) -> dict[str, Any]:
     return config
 
 
-def vision_config(vision: VisionSpec) -> dict[str, Any]:
-    """The `vision_config` of an eye."""
-    kind = _eye_kind(vision)
+def vision_config(vision: VisionSpec, kind: str | None = None) -> dict[str, Any]:
+    """The `vision_config` of an eye; `kind` where the layout stores any eye as that one's."""
+    kind = kind or _eye_kind(vision)
     config: dict[str, Any] = EYES[kind].config_from_spec(ModelSpec(name=kind, family=kind, vision=vision))
     return config
 
 
 def to_ours(
-    state: Mapping[str, Tensor], spec: ModelSpec, part_of: Callable[[str], tuple[str, str] | None]
+    state: Mapping[str, Tensor],
+    spec: ModelSpec,
+    part_of: Callable[[str], tuple[str, str] | None],
+    eye: str | None = None,
 ) -> LazyTensors:
     """Our state dict; `part_of` a Hub name is the part it belongs to and its name there, or None to leave it out.
 
     Names of the bridge are ours already. What belongs to no part passes through, so that strict loading reports it.
+    `eye` as in `vision_config`.
     """
-    assert spec.language is not None and spec.vision is not None
+    assert spec.vision is not None
     named = {name: part_of(name) for name in state}
     parts = {
         part: renamed(state, lambda name, part=part: _within(named[name], part))  # type: ignore[misc]
         for part in ("language", "vision", "bridge")
     }
-    alone, kind = _alone(spec.language), _eye_kind(spec.vision)
-    parts["language"] = LANGUAGES[alone.family][0].to_ours(parts["language"], alone)
+    kind = eye or _eye_kind(spec.vision)
+    if spec.language is not None:
+        alone = _alone(spec.language)
+        parts["language"] = LANGUAGES[alone.family][0].to_ours(parts["language"], alone)
     parts["vision"] = EYES[kind].to_ours(parts["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision))
     return LazyTensors({f"{part}.{name}": reads for part, own in parts.items() for name, reads in later(own).items()})
 
 
-def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, dict[str, Tensor]]:
-    """The Hub's state dicts of eye and language model, and ours of the bridge."""
-    assert spec.language is not None and spec.vision is not None
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec, eye: str | None = None) -> dict[str, dict[str, Tensor]]:
+    """The Hub's state dicts of eye and language model, and ours of the bridge; `eye` as in `vision_config`."""
+    assert spec.vision is not None
     own = {
         part: {n.removeprefix(f"{part}."): v for n, v in state.items() if n.startswith(f"{part}.")}
         for part in ("language", "vision", "bridge")
     }
-    alone, kind = _alone(spec.language), _eye_kind(spec.vision)
+    kind = eye or _eye_kind(spec.vision)
+    if spec.language is not None:
+        alone = _alone(spec.language)
+        own["language"] = LANGUAGES[alone.family][0].to_hub(own["language"], alone)
     return {
-        "language": LANGUAGES[alone.family][0].to_hub(own["language"], alone),
+        "language": own["language"],
         "vision": EYES[kind].to_hub(own["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)),
         "bridge": own["bridge"],
     }

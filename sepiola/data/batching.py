@@ -38,7 +38,8 @@ Noise = Callable[["Sample", np.random.Generator], "Sample"]
 class Sample:
     """Token ids of one example: `source` is read, `target` (which ends with the end token) is written.
 
-    `placeholder` is the token that stands for images in the source, where the model places them there.
+    `placeholder` is the token that stands for images in the source, where the model places them there, and
+    `instruction` what its bridge reads beside each of them.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Sample:
     target: Ids
     images: tuple[ImageRef, ...] = ()
     placeholder: int | None = None
+    instruction: Ids = ()
 
     def __post_init__(self) -> None:
         if len(self.target) == 0:
@@ -146,8 +148,9 @@ class Batch:
     `source` `(batch, source tokens)`; `target` and `labels` `(batch, target tokens)`, labels -100 where
     nothing is predicted; `images` features `(batch, patches, width)` or pixels `(batch, 3, height, width)` or
     `(batch, images, 3, height, width)`; `image_mask` `(batch, patches | images)`. Placed images stand in one line,
-    `(images, patches, width)` or `(images, 3, height, width)`, without a mask, and a model may ask for the pictures'
-    `image_sizes` `(pictures, 2)`. `tokens` counts what is read and written, `labelled` what is predicted.
+    `(images, patches, width)` or `(images, 3, height, width)`, without a mask. A model may ask for the pictures'
+    `image_sizes` `(pictures, 2)`, and its bridge read `instructions` `(images, tokens)` beside them. `tokens` counts
+    what is read and written, `labelled` what is predicted.
     """
 
     ids: tuple[str, ...]
@@ -159,6 +162,7 @@ class Batch:
     images: Tensor | None
     image_mask: Tensor | None
     image_sizes: Tensor | None
+    instructions: Tensor | None
     tokens: int
     labelled: int
 
@@ -184,7 +188,8 @@ class Collator:
     before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
     opens images for an eye that learns; with neither, images are left out (a blind model). With `patches`, as many as
     the eye gives of an image, the text says where images stand, and those of all rows stand in one line
-    (`SeeingModel.placed`); `sizes` are then `SeeingModel.sizes`.
+    (`SeeingModel.placed`); `sizes` are then `SeeingModel.sizes`, and instructions beside images are padded with
+    `instruction_pad`.
     """
 
     def __init__(
@@ -201,6 +206,7 @@ class Collator:
         noise: Noise | None = None,
         patches: int | None = None,
         sizes: Callable[[Sequence[ImageRef]], Tensor | None] | None = None,
+        instruction_pad: int = 0,
     ) -> None:
         if packed and pixels is not None and features is None and patches is None:
             raise DataError(
@@ -216,6 +222,7 @@ class Collator:
         self.pixels = pixels
         self.patches = patches
         self.sizes = sizes
+        self.instruction_pad = instruction_pad
 
     def __call__(self, samples: Sequence[Sample | Row]) -> Batch:
         rows = [self._noised(sample.parts) for sample in samples]
@@ -246,6 +253,7 @@ class Collator:
             images=images,
             image_mask=image_mask,
             image_sizes=None if images is None else self._sizes(samples),
+            instructions=None if images is None else self._instructions(samples),
             tokens=sum(int((mask > 0).sum()) for mask in (source_mask, target_mask) if mask is not None),
             labelled=int((labels != IGNORED).sum()),
         )
@@ -316,6 +324,10 @@ class Collator:
         if self.pixels is not None:
             return _lay_pixels(samples, self.pixels)
         return None, None
+
+    def _instructions(self, samples: Sequence[Sample]) -> Tensor | None:
+        rows = [[s.instruction] for s in samples for _ in s.images if len(s.instruction)]
+        return self._lay(rows, self.instruction_pad)[0] if rows else None
 
     def _in_line(self, samples: Sequence[Sample]) -> Tensor | None:
         """All images in the order in which they are read."""

@@ -78,6 +78,7 @@ class PairCollator(Collator):
             images=images,
             image_mask=image_mask,
             image_sizes=None,
+            instructions=None,
             tokens=sum(len(pair.source) for pair in pairs),
             labelled=len(pairs),
             together=_same([tuple(pair.source) for pair in pairs]) | _same([pair.images for pair in pairs]),

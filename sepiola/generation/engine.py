@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from sepiola.data.batching import Ids
 from sepiola.generation.sampling import Sampling
 from sepiola.models.transformer import DecodingState
 from sepiola.specs.model import SpecialTokens
@@ -28,12 +29,14 @@ LOGITS = 2**25
 class Prompt:
     """Token ids, and the images: features `(patches, width)`, pixels `(images, 3, height, width)` or None.
 
-    Features of images that the text places are `(images, patches, width)`; `sizes` are `SeeingModel.sizes`.
+    Features of images that the text places are `(images, patches, width)`; `sizes` are `SeeingModel.sizes`, and
+    `instruction` is what the model's bridge reads beside the images.
     """
 
     tokens: Sequence[int]
     images: Tensor | None = None
     sizes: Tensor | None = None
+    instruction: Ids = ()
 
 
 class Score(NamedTuple):
@@ -186,9 +189,10 @@ class Engine:
         if first is None:
             return {}
         if self.placed:
+            line = torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])
             sizes = [p.sizes for p in prompts if p.sizes is not None]
-            placed = {"images": torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])}
-            return {**placed, "image_sizes": torch.cat(sizes)} if sizes else placed
+            told = {"image_sizes": torch.cat(sizes)} if sizes else {}
+            return {"images": line, **told, **self._instructions(prompts)}
         most = max(len(i) for i in given if i is not None)
         stacked = torch.zeros(len(given), most, *first.shape[1:], dtype=self.dtype, device=self.device)
         mask = torch.zeros(len(given), most, dtype=torch.long, device=self.device)
@@ -197,6 +201,13 @@ class Engine:
                 stacked[row, : len(images)] = images.to(self.device, self.dtype)
                 mask[row, : len(images)] = 1
         return {"images": stacked, "image_mask": mask}
+
+    def _instructions(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+        """What the bridge reads beside each image of the batch, if anything."""
+        rows = [list(p.instruction) for p in prompts if p.images is not None for _ in p.images if len(p.instruction)]
+        if not rows:
+            return {}
+        return {"instructions": self._pad(rows, left=False, pad=self.model.bridge.spec.text.pad)}
 
     def _decode(
         self,
@@ -240,8 +251,8 @@ class Engine:
         end = self.tokens.end
         return tokens[: tokens.index(end)] if end in tokens else tokens
 
-    def _pad(self, rows: Sequence[list[int]], *, left: bool) -> Tensor:
+    def _pad(self, rows: Sequence[list[int]], *, left: bool, pad: int | None = None) -> Tensor:
         longest = max(len(r) for r in rows)
-        pad = self.tokens.pad
+        pad = self.tokens.pad if pad is None else pad
         full = [[pad] * (longest - len(r)) + r if left else r + [pad] * (longest - len(r)) for r in rows]
         return torch.tensor(full, dtype=torch.long, device=self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.text.encoding import encode, placing, shown
+from sepiola.text.layouts import Layout
 from sepiola.text.tokenizer import Tokenizer
 
 Look = Callable[[Sequence[ImageRef]], Tensor]
@@ -22,7 +24,8 @@ Look = Callable[[Sequence[ImageRef]], Tensor]
 class Writer:
     """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind.
 
-    `demonstrations` are solved examples that stand before an example, by its id.
+    `demonstrations` are solved examples that stand before an example, by its id. `reader` is the tokenizer of an
+    instructed bridge that has one of its own; `layout` lays messages out.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Writer:
         source_tokens: int = 512,
         target_tokens: int = 512,
         demonstrations: Mapping[str, Sequence[Example]] = MappingProxyType({}),
+        reader: Tokenizer | None = None,
+        layout: Layout | None = None,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -41,11 +46,15 @@ class Writer:
         self.source_tokens = source_tokens
         self.target_tokens = target_tokens
         self.demonstrations = demonstrations
+        self.reader = reader
+        self.layout = layout
+        self.stop = layout.stop if layout is not None else None
 
     def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> Writer:
         """The same with other demonstrations."""
-        room = {"source_tokens": self.source_tokens, "target_tokens": self.target_tokens}
-        return Writer(self.engine, self.tokenizer, self.look, **room, demonstrations=demonstrations)
+        how: dict[str, Any] = {"source_tokens": self.source_tokens, "target_tokens": self.target_tokens}
+        how |= {"reader": self.reader, "layout": self.layout}
+        return Writer(self.engine, self.tokenizer, self.look, **how, demonstrations=demonstrations)
 
     def write(
         self,
@@ -61,6 +70,7 @@ class Writer:
             max_tokens=self.target_tokens,
             sampling=sampling,
             samples=samples,
+            stop=self._over if self.stop else None,
             on_done=on_done,
         )
         return [[self._text(ids) for ids in texts] for texts in outputs]
@@ -69,8 +79,17 @@ class Writer:
         self, examples: Sequence[Example], *, on_done: Callable[[int], None] | None = None
     ) -> list[tuple[str, bool]]:
         """For each example the text that answers its messages, and whether the limit on tokens ended it."""
-        outputs = self.engine.generate(self._prompts(examples), max_tokens=self.target_tokens, on_done=on_done)
+        stop = self._over if self.stop else None
+        prompts = self._prompts(examples)
+        outputs = self.engine.generate(prompts, max_tokens=self.target_tokens, stop=stop, on_done=on_done)
         return [(self._text(ids), len(ids) == self.target_tokens) for (ids,) in outputs]
+
+    def _over(self, written: Sequence[int]) -> bool:
+        return (self.stop or "") in self.tokenizer.decode(written)
+
+    def _text(self, written: Sequence[int]) -> str:
+        text = self.tokenizer.decode(written)
+        return (text.partition(self.stop)[0] if self.stop else text).strip()
 
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
@@ -78,9 +97,6 @@ class Writer:
         ids = [[[*i, tokens.end] for i in self.tokenizer.encode_batch(o)] for o in options]
         scored = self.engine.score(self._prompts(examples), ids)
         return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
-
-    def _text(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(list(ids)).strip()
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         before = [self.demonstrations.get(e.id, ()) for e in examples]
@@ -96,6 +112,8 @@ class Writer:
             self.engine.tokens,
             close=not self.engine.causal,
             eyes=self.look is not None,
+            reader=self.reader,
+            layout=self.layout,
             **placing(self.engine.model),
         )
         return [s.cut(self.source_tokens, self.target_tokens) for s in samples]
@@ -104,7 +122,7 @@ class Writer:
         if self.look is None or not sample.images:
             return Prompt(list(sample.source))
         sizes = self.engine.model.sizes(sample.images) if self.engine.placed else None
-        return Prompt(list(sample.source), self.look(sample.images), sizes)
+        return Prompt(list(sample.source), self.look(sample.images), sizes, sample.instruction)
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:

@@ -14,12 +14,13 @@ from sepiola.errors import SpecError
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import AnyResProjection, Projection
+from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.bridges.shared import SharedSpace
 from sepiola.models.cross import CrossModel
 from sepiola.models.dual import DualEncoder
 from sepiola.models.fused import FusedModel
 from sepiola.models.prefix import PrefixModel
-from sepiola.models.seeing import SeeingModel
+from sepiola.models.seeing import AlignedModel, SeeingModel
 from sepiola.models.tasks import TaskModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
@@ -45,6 +46,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
     vision: Any = build_eye(spec.vision) if spec.vision is not None else None
     if spec.language is None:
         assert vision is not None
+        if spec.bridge is not None and spec.bridge.kind == "q-former":
+            return AlignedModel(None, QFormer(spec.bridge, None, vision.width), vision)
         return vision
     language = _language(spec.language)
     if spec.task is not None:
@@ -57,6 +60,10 @@ def assemble(spec: ModelSpec) -> nn.Module:
         cut, shape = tiling(spec.vision.pixels), (spec.bridge, spec.language.width, vision.width, vision.patches)
         bridge = AnyResProjection(*shape, cut) if isinstance(cut, AnyRes) else Projection(*shape)
         return PrefixModel(language, bridge, vision, spec.bridge.token, cut)
+    if spec.bridge.kind == "q-former":
+        assert spec.vision is not None
+        queries = QFormer(spec.bridge, spec.language.width, vision.width)
+        return PrefixModel(language, queries, vision, spec.bridge.token, tiling(spec.vision.pixels))
     if spec.bridge.kind == "dual":
         return DualEncoder(language, SharedSpace(spec.bridge, spec.language.width, vision), vision)
     width: Any = vision.width if vision is not None else spec.bridge.image_width

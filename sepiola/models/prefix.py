@@ -34,13 +34,15 @@ class PrefixModel(SeeingModel):
         *target: Tensor,
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
         **masks: Any,
     ) -> Tensor:
         """Logits as the language model's of `tokens` (and `target`), `images` where the placeholders are.
 
         Raises DataError when placeholders and image tokens are not as many.
         """
-        logits: Tensor = self.language(self.embed(tokens, images, image_sizes), *target, **masks)
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        logits: Tensor = self.language(embedded, *target, **masks)
         return logits
 
     def states(
@@ -49,10 +51,12 @@ class PrefixModel(SeeingModel):
         *target: Tensor,
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
         **masks: Any,
     ) -> Tensor:
         """The language model's final states, the head not yet applied."""
-        states: Tensor = self.language.states(self.embed(tokens, images, image_sizes), *target, **masks)
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        states: Tensor = self.language.states(embedded, *target, **masks)
         return states
 
     def begin(
@@ -62,18 +66,29 @@ class PrefixModel(SeeingModel):
         *,
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
         **masks: Any,
     ) -> DecodingState:
         """A decoding state that has read the prompt; see the language model's `begin`."""
-        state: DecodingState = self.language.begin(self.embed(tokens, images, image_sizes), capacity, **masks)
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        state: DecodingState = self.language.begin(embedded, capacity, **masks)
         return state
 
-    def embed(self, tokens: Tensor, images: Tensor | None = None, image_sizes: Tensor | None = None) -> Tensor:
-        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead; see `sizes`."""
+    def embed(
+        self,
+        tokens: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
+    ) -> Tensor:
+        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead; see `sizes`.
+
+        `instructions` `(images, tokens)` are what a bridge reads beside each image (InstructBLIP).
+        """
         vectors: Tensor = self.language.embedding(tokens)
         place = tokens == (-1 if self.token is None else self.token)
-        sizes = (image_sizes,) if self.tiling.sized else ()
-        made = None if images is None else self.bridge(self.features(images), *sizes).flatten(0, 1)
+        told = (image_sizes,) if self.tiling.sized else () if instructions is None else (instructions,)
+        made = None if images is None else self.bridge(self.features(images), *told).flatten(0, 1)
         wanted, count = int(place.sum()), 0 if made is None else len(made)
         if wanted != count:
             given = 0 if images is None else len(images)

@@ -58,3 +58,17 @@ class SeeingModel(nn.Module):
                 f"({self.vision.patches}, {self.vision.width}) for each image"
             )
         return images.to(next(self.bridge.parameters()).dtype)
+
+
+class AlignedModel(SeeingModel):
+    """An eye and a Q-Former that compares what it sees with texts, without a language model (BLIP-2's first stage)."""
+
+    def forward(self, images: Tensor, text: Tensor) -> Tensor:
+        """How alike images and texts are, `(images, texts)` cosines: those of each image's best query."""
+        vectors = self.bridge.image_vectors(self.features(images))
+        return (vectors @ self.bridge.text_vectors(text).t()).amax(1)
+
+    def match(self, images: Tensor, text: Tensor) -> Tensor:
+        """Logits `(pairs, 2)` of whether each text is not, or is, that of its image."""
+        matched: Tensor = self.bridge.match(self.features(images), text)
+        return matched

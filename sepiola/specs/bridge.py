@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec
-from sepiola.specs.bricks import Activation, AttentionSpec
+from sepiola.specs.bricks import Activation, AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads
 
 
 class GatedFusionSpec(Spec):
@@ -24,7 +24,8 @@ class ProjectionSpec(Spec):
     """Each patch becomes one token of the language model: a linear layer (MiniGPT-4), or two with an activation between
     them (LLaVA, arXiv 2310.03744).
 
-    `shuffle` first lays each square of so many patches a side into one (pixel shuffle: Idefics3, SmolVLM). `token` is
+    `shuffle` first lays each square of so many patches a side into one (pixel shuffle: Idefics3, SmolVLM), and
+    `neighbours` as many patches that follow one another (MiniGPT-4 over LLaMA-2). `token` is
     the placeholder's id in the vocabulary: a prompt holds it once for each token of the image. A recipe that trains its
     own tokenizer leaves it out.
     """
@@ -35,6 +36,13 @@ class ProjectionSpec(Spec):
     activation: Activation = "gelu"
     bias: bool = True
     shuffle: PositiveInt = 1
+    neighbours: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ProjectionSpec:
+        if self.shuffle > 1 and self.neighbours > 1:
+            raise ValueError("shuffle and neighbours both lay patches together; give one of the two")
+        return self
 
 
 class DualSpec(Spec):
@@ -92,4 +100,69 @@ class GatedCrossSpec(Spec):
     image_width: PositiveInt | None = None
 
 
-BridgeSpec = Annotated[GatedFusionSpec | ProjectionSpec | DualSpec | GatedCrossSpec, Field(discriminator="kind")]
+class QueryTextSpec(Spec):
+    """The text that a Q-Former reads beside its queries; at the Hub it is in BERT's vocabulary and one more token.
+
+    `start` opens a text that is read ([CLS]) and `decode` one that is written ([DEC]); `end` closes both ([SEP]).
+    """
+
+    vocabulary: PositiveInt = 30523
+    length: PositiveInt = 512
+    pad: NonNegativeInt = 0
+    start: NonNegativeInt = 101
+    end: NonNegativeInt = 102
+    decode: NonNegativeInt = 30522
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> QueryTextSpec:
+        if self.pad in (self.start, self.decode):
+            raise ValueError(f"pad ({self.pad}) is no other token's id: what equals it is not read")
+        return self
+
+
+class QueryHeadsSpec(Spec):
+    """What a Q-Former learns by before it meets a language model (BLIP-2's first stage).
+
+    `space` is the width in which images and texts are compared. With `writes` it has a head that writes texts, which
+    the Hub's checkpoints lack.
+    """
+
+    space: PositiveInt = 256
+    writes: bool = True
+
+
+class QFormerSpec(Spec):
+    """Q-Former (BLIP-2, arXiv 2301.12597): BERT's layers over learned queries, which look at the image in every
+    `cross_every`-th layer and have a feed-forward network of their own.
+
+    Each query is one token of the language model. Layers know text where there is `text`; `instructed` queries read
+    the prompt beside the image (InstructBLIP, arXiv 2305.06500). `token` is the placeholder's id, as a projection's.
+    """
+
+    kind: Literal["q-former"]
+    token: NonNegativeInt | None = None
+    queries: PositiveInt = 32
+    width: PositiveInt = 768
+    layers: PositiveInt = 12
+    attention: AttentionSpec = AttentionSpec(heads=12, bias=True)
+    feed_forward: FeedForwardSpec = FeedForwardSpec(width=3072, bias=True)
+    norm: NormSpec = NormSpec(place="post", eps=1e-12)
+    cross_every: PositiveInt = 2
+    dropout: Probability = 0.0
+    text: QueryTextSpec | None = None
+    instructed: bool = False
+    heads: QueryHeadsSpec | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> QFormerSpec:
+        check_heads(self.width, self.attention)
+        if self.norm.place != "post" or self.attention.window is not None:
+            raise ValueError("a Q-Former's norms stand after its sublayers (norm.place: post), and it has no window")
+        if self.text is None and (self.instructed or self.heads is not None):
+            raise ValueError("instructed queries and heads need 'text', what the Q-Former reads beside the image")
+        return self
+
+
+BridgeSpec = Annotated[
+    GatedFusionSpec | ProjectionSpec | QFormerSpec | DualSpec | GatedCrossSpec, Field(discriminator="kind")
+]

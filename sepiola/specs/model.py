@@ -163,20 +163,24 @@ class ModelSpec(Spec):
             if self.language is not None and self.vision is not None:
                 raise ValueError("'vision' and 'language' need a 'bridge' between them")
             return self
-        if self.language is None:
-            raise ValueError("'bridge' needs a 'language' model to bridge to")
+        if self.language is None and getattr(self.bridge, "heads", None) is None:
+            raise ValueError("'bridge' needs a 'language' model to bridge to, or a Q-Former's 'heads'")
         if isinstance(self.bridge, DualSpec):
+            if self.language is None:
+                raise ValueError("a dual encoder compares images with texts: it needs 'language'")
             _check_dual(self.bridge, self.vision, self.language)
             return self
         if self.bridge.kind != "gated-fusion":
             width = self.bridge.image_width if self.bridge.kind == "gated-cross" else None
-            if (self.vision is None and width is None) or self.language.kind == "encoder":
+            sees = self.vision is not None or width is not None
+            if not sees or (self.language is not None and self.language.kind == "encoder"):
                 raise ValueError(f"a {self.bridge.kind} stands between a 'vision' encoder and a model that writes text")
-            if self.bridge.kind == "gated-cross" and self.bridge.first >= self.language.layers:
+            if self.bridge.kind == "gated-cross" and self.language and self.bridge.first >= self.language.layers:
                 raise ValueError(f"bridge.first {self.bridge.first}: the decoder has {self.language.layers} layers")
             return self
-        if self.language.kind != "encoder-decoder":
-            raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{self.language.kind}'")
+        kind = self.language.kind if self.language is not None else None
+        if kind != "encoder-decoder":
+            raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{kind}'")
         if self.vision is None and self.bridge.image_width is None:
             raise ValueError("'bridge' without 'vision' needs image_width, the width of the stored features")
         return self

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec, nearest
-from sepiola.specs.bridge import DualSpec
+from sepiola.specs.bridge import DualSpec, QFormerSpec
 from sepiola.specs.model import TASKS, ModelSpec, Part, TaskKind
 
 LM_WEIGHT = 0.5  # GPT-1's
@@ -55,8 +55,18 @@ class LoraSpec(Spec):
 
 
 Objective = Literal[
-    "language-modelling", "masked", "span-corruption", "denoising", "detection", "contrastive", TaskKind
+    "language-modelling",
+    "masked",
+    "span-corruption",
+    "denoising",
+    "detection",
+    "contrastive",
+    "image-text-alignment",
+    TaskKind,
 ]
+# What a stage may teach: a part, or of a Q-Former the linear layer to the language model alone (MiniGPT-4).
+Learner = Literal[Part, "projection"]
+Layout = Literal["minigpt-4", "minigpt-4-llama-2"]
 # What an objective asks of the language model; the others take any but an encoder.
 READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
@@ -65,11 +75,13 @@ class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions out
-    (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
-    `packed` fills to the last token. `rationales` says whether a format that reads a rationale gets the dataset's
-    (`gold`) or the one that the strategy's rationale model writes (`generated`). Length: `steps` or `epochs`, one of
-    the two. The optimizer `muon` is Muon for the matrices of the layers and AdamW for the rest.
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions
+    out (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
+    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `eyes: false`
+    leaves pictures out, for a language model that learns to speak before it sees. `rationales` says whether a format
+    that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
+    (`generated`). Length: `steps` or `epochs`, one of the two. The optimizer `muon` is Muon for the matrices of the
+    layers and AdamW for the rest.
 
     Objectives of pretraining: `language-modelling` (GPT), `masked` (BERT), `span-corruption` (T5), `denoising` (BART).
     With `shots` a row of training holds so many examples of one episode before one more (`metadata["episode"]`, or one
@@ -77,8 +89,11 @@ class StageSpec(Spec):
 
     `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
     questions that recur. `contrastive` teaches a dual encoder which caption goes with which image; a pair's negatives
-    are the other pairs of its batch, so `batch` matters and `accumulate` adds none. The objectives of `TASKS` put a
-    task's head on the language model; `lm_weight` is the weight of language modelling beside it.
+    are the other pairs of its batch, so `batch` matters and `accumulate` adds none. `image-text-alignment` teaches a
+    Q-Former, by each example's picture and target, before it meets a language model; `negatives` are the wrong pairs
+    that it must tell from right ones: drawn by how alike picture and text seem to it (`hard`), or all alike
+    (`uniform`). The objectives of `TASKS` put a task's head on the language model; `lm_weight` is the weight of
+    language modelling beside it.
     """
 
     name: str
@@ -86,9 +101,12 @@ class StageSpec(Spec):
     validation: DataSpec | None = None
     objective: Objective = "language-modelling"
     lm_weight: NonNegativeFloat = LM_WEIGHT
+    negatives: Literal["hard", "uniform"] = "hard"
     format: str | None = None
+    layout: Layout | None = None
+    eyes: bool = True
     start: str | None = None
-    learn: tuple[Part, ...] = ("language", "vision", "bridge")
+    learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
     rationales: Literal["gold", "generated"] = "gold"
     steps: PositiveInt | None = None
@@ -121,6 +139,17 @@ class StageSpec(Spec):
             raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
         if self.objective == "contrastive" and (self.format is not None or self.packed):
             raise ValueError("contrastive reads each image with its caption as it is: set no format and not packed")
+        if self.aligns and (self.format is not None or self.packed or not set(self.learn) <= {"vision", "bridge"}):
+            raise ValueError(
+                f"{self.objective} reads pictures and targets without a language model: set learn: [bridge] (or "
+                "[vision, bridge]), no format and packed: false"
+            )
+        if not self.eyes and (self.aligns or self.objective == "detection"):
+            raise ValueError(f"{self.objective} reads pictures: set no eyes")
+        if self.layout is not None and self.objective != "language-modelling":
+            raise ValueError(f"layout is for language-modelling; the objective is {self.objective}")
+        if not self.aligns and self.negatives != "hard":
+            raise ValueError(f"negatives are for image-text-alignment; the objective is {self.objective}")
         if self.task is not None and self.format is not None:
             raise ValueError(f"{self.task} lays questions out by its own rule: set no format")
         if self.task is None and self.lm_weight != LM_WEIGHT:
@@ -131,6 +160,11 @@ class StageSpec(Spec):
     def task(self) -> TaskKind | None:
         """The task whose head the stage trains, if it does."""
         return next((kind for kind in TASKS if kind == self.objective), None)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether the stage teaches a Q-Former by pictures and texts alone."""
+        return self.objective == "image-text-alignment"
 
     @property
     def room(self) -> tuple[int, int]:
@@ -178,6 +212,7 @@ class AnsweringSpec(Spec):
     answer_format: str = "QCM-A"
     rationale_format: str | None = None
     by: Literal["generate", "score"] = "generate"
+    layout: Layout | None = None
     eyes: bool = True
     source_tokens: PositiveInt = 512
     answer_tokens: PositiveInt = 64
@@ -209,7 +244,8 @@ class RecipeSpec(Spec):
         last = self.stages[-1]
         if self.model.bridge is None:
             return None
-        return AnsweringSpec(eyes=self.eyes, source_tokens=last.source_tokens, answer_tokens=last.target_tokens)
+        room: dict[str, Any] = {"source_tokens": last.source_tokens, "answer_tokens": last.target_tokens}
+        return AnsweringSpec(eyes=self.eyes, layout=last.layout, **room)
 
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:
@@ -259,6 +295,26 @@ class RecipeSpec(Spec):
                 )
         if dual and (self.strategy is not None or not self.eyes):
             raise ValueError("a dual encoder compares images with texts: it needs 'eyes', and has no 'strategy'")
+        return self
+
+    @model_validator(mode="after")
+    def _queries(self) -> RecipeSpec:
+        bridge = self.model.bridge if isinstance(self.model.bridge, QFormerSpec) else None
+        for stage in self.stages:
+            if "projection" in stage.learn and bridge is None:
+                raise ValueError(f"stages: '{stage.name}': learn: projection is a Q-Former's; model.bridge is none")
+            if not stage.aligns:
+                continue
+            if bridge is None or bridge.text is None or bridge.heads is None or not bridge.heads.writes:
+                raise ValueError(
+                    f"stages: '{stage.name}': {stage.objective} teaches a Q-Former with text and heads (model.bridge: "
+                    "{kind: q-former, text: {}, heads: {}})"
+                )
+            if stage.target_tokens >= bridge.text.length:
+                raise ValueError(
+                    f"stages: '{stage.name}': target_tokens {stage.target_tokens} and a start token do not fit the "
+                    f"Q-Former's model.bridge.text.length of {bridge.text.length}"
+                )
         return self
 
     @model_validator(mode="after")

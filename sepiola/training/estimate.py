@@ -22,7 +22,7 @@ from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.lora import adapter_size
-from sepiola.training.preparation import collator_for, parts_of
+from sepiola.training.preparation import collator_for, learning_parts, parts_of
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -83,7 +83,7 @@ def estimate(
     collate = collator_for(model, stage)
     seen = sampler.steps(0)[:: max(1, sampler.steps_per_epoch // 8)]
     steps = [[collate([cut[i] for i in group]) for group in step] for step in seen]
-    learning = sum(count(part) for name, part in parts_of(model).items() if name in stage.learn)
+    learning = sum(map(count, learning_parts(model, stage).values()))
     if stage.lora is not None:
         learning = adapter_size(model, stage)
     operations = sum(_operations(model, stage, batch) for step in steps for batch in step) / len(steps)

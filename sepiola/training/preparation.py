@@ -13,6 +13,7 @@ from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
+from sepiola.text.encoding import instructed
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -20,6 +21,15 @@ def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     found = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
     parts = {name: part for name, part in found.items() if part is not None}
     return parts if "language" in parts or "vision" in parts else {"language": model}
+
+
+def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:
+    """The parts that the stage teaches, by the names in `learn`."""
+    parts = parts_of(model)
+    projection = getattr(parts.get("bridge"), "projection", None)
+    if projection is not None:
+        parts["projection"] = projection
+    return {name: part for name, part in parts.items() if name in stage.learn}
 
 
 def choose_parts(model: nn.Module, stage: StageSpec) -> None:
@@ -30,9 +40,10 @@ def choose_parts(model: nn.Module, stage: StageSpec) -> None:
     """
     parts = parts_of(model)
     model.train()
-    for name, part in parts.items():
-        part.requires_grad_(name in stage.learn)
-        part.train(name in stage.learn)
+    for part in parts.values():
+        part.requires_grad_(False).eval()
+    for part in learning_parts(model, stage).values():
+        part.requires_grad_(True).train()
     if not any(p.requires_grad for p in model.parameters()):
         raise TrainingError(
             f"stage '{stage.name}': nothing would learn; learn names {', '.join(stage.learn)}, the model has "
@@ -70,6 +81,7 @@ def collator_for(
         noise=noise,
         patches=model.vision.patches if getattr(model, "placed", False) and model.vision is not None else None,
         sizes=model.sizes if getattr(model, "placed", False) else None,
+        instruction_pad=read.pad if (read := instructed(model)) is not None else 0,
     )
 
 

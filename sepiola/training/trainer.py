@@ -30,8 +30,7 @@ from sepiola.specs.recipe import StageSpec
 from sepiola.training import faults, lora, state
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.metrics import MetricsLog
-from sepiola.training.objectives import OBJECTIVES
-from sepiola.training.objectives.task import task
+from sepiola.training.objectives import objective_of
 from sepiola.training.optimizers import optimizer_for
 from sepiola.training.preparation import check_lengths, choose_parts, collator_for
 from sepiola.training.progress import Display
@@ -134,7 +133,7 @@ class Trainer:
         self.dtype = resolve(stage.precision, self.device)
         base = encoder_key(spec, self.base) if self.base else None
         self.identity = state.identity(stage, self.samples, seed=seed, products=str(self.dtype), base=base)
-        self.loss = OBJECTIVES.get(stage.objective, partial(task, lm_weight=stage.lm_weight))
+        self.loss = objective_of(stage)
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
 
@@ -200,7 +199,7 @@ class Trainer:
             group["lr"] = rate
         groups = self.sampler.next_step()
         batches = [self.collate([self.samples[i] for i in group]).to(self.device) for group in groups]
-        loss = self._gradients(batches, before)
+        sums = self._gradients(batches, before)
         norm = self._clip(before, batches)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,16 +209,17 @@ class Trainer:
         at.seconds += seconds
         at.samples += sum(len(batch.ids) for batch in batches)
         labelled, tokens = sum(b.labelled for b in batches), sum(b.tokens for b in batches)
-        window["loss"] += loss
+        for name, value in sums.items():
+            window[name] = window.get(name, 0.0) + value
         window["labelled"] += labelled
         window["tokens"] += tokens
         window["seconds"] += seconds
-        self.display.update(at.step, loss / labelled, window["tokens"] / max(window["seconds"], 1e-9))
+        self.display.update(at.step, sums["loss"] / labelled, window["tokens"] / max(window["seconds"], 1e-9))
         self._record(log, rate, norm)
 
-    def _gradients(self, batches: Sequence[Batch], before: dict[str, Any]) -> float:
-        """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss."""
-        labelled, total = sum(batch.labelled for batch in batches), 0.0
+    def _gradients(self, batches: Sequence[Batch], before: dict[str, Any]) -> dict[str, float]:
+        """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts."""
+        labelled, sums = sum(batch.labelled for batch in batches), {"loss": 0.0}
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
         with self._autocast():
             for batch in batches:
@@ -228,8 +228,9 @@ class Trainer:
                 if not abs(value) < float("inf"):
                     self._refuse("the loss", before, batch)
                 (outcome.total / labelled).backward()
-                total += value
-        return total
+                for name, part in {"loss": value, **outcome.parts}.items():
+                    sums[name] = sums.get(name, 0.0) + float(part)
+        return sums
 
     def _clip(self, before: dict[str, Any], batches: Sequence[Batch]) -> float:
         """Scales the gradient down to the stage's `clip`; returns its norm before. It must be finite."""
@@ -275,6 +276,7 @@ class Trainer:
             "stage": self.stage.name,
             "epoch": round(self.sampler.epoch + self.sampler.position / self.sampler.steps_per_epoch, 4),
             "loss": at.loss,
+            **{name: at.window[name] / at.window["labelled"] for name in at.window if name not in WINDOW},
             "learning_rate": rate,
             "gradient_norm": norm,
             "tokens_per_second": round(at.window["tokens"] / max(at.window["seconds"], 1e-9), 1),
@@ -316,11 +318,13 @@ class Trainer:
         modes = [module.training for module in self.model.modules()]
         self.model.eval()
         total, labelled = 0.0, 0
-        with self._autocast(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             for start in range(0, len(order), self.stage.batch):
                 chosen = [self.validation[i] for i in order[start : start + self.stage.batch]]
-                outcome = self.loss(self.model, self.collate(chosen).to(self.device))
+                batch = self.collate(chosen).to(self.device)  # features are float16, which autocast on a CPU refuses
+                with self._autocast():
+                    outcome = self.loss(self.model, batch)
                 total, labelled = total + outcome.loss_sum.item(), labelled + outcome.tokens
         for module, mode in zip(self.model.modules(), modes, strict=True):
             module.training = mode

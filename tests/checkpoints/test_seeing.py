@@ -40,6 +40,32 @@ CLIP = {
     "image_size": 32,
     "patch_size": 8,
 }
+OPT = {
+    "model_type": "opt",
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "word_embed_proj_dim": 24,
+    "ffn_dim": 50,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 96,
+}
+EVA = {**CLIP, "model_type": "blip_2_vision_model"}
+QUERIES = {
+    "vocab_size": 61,
+    "hidden_size": 20,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 44,
+    "max_position_embeddings": 16,
+}
+BLIP2: dict[str, Any] = {
+    "text_config": OPT,
+    "vision_config": EVA,
+    "qformer_config": QUERIES,
+    "num_query_tokens": 7,
+    "image_token_index": IMAGE,
+}
 LLAVA: dict[str, Any] = {"text_config": LLAMA, "vision_config": CLIP, "image_token_index": IMAGE}
 SIGLIP = {**CLIP, "model_type": "siglip_vision_model", "vision_use_head": False, "image_size": 36}  # half a patch over
 IDEFICS: dict[str, Any] = {
@@ -72,6 +98,8 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
             "vision_aspect_ratio": "anyres_max_2",
         },
     ),
+    "blip-2 opt": ("blip-2", BLIP2),
+    "blip-2 llama": ("blip-2", {**BLIP2, "text_config": LLAMA}),
 }
 PICTURE = 60, 110  # height and width of a picture that is cut into tiles
 

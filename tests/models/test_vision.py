@@ -33,7 +33,7 @@ from sepiola.models.vision.resnet import FrozenNorm
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
 
-EYES = [name for name, spec in presets().items() if spec.language is None and spec.vision is not None]
+EYES = [name for name, spec in presets().items() if spec.vision is not None and not (spec.language or spec.bridge)]
 
 
 def tiny_detr() -> ModelSpec:
@@ -79,9 +79,9 @@ def _hub(config: dict) -> nn.Module:
         "vit": (ViTConfig, ViTModel, {"add_pooling_layer": False}),
         "clip_vision_model": (CLIPVisionConfig, CLIPVisionModel, {}),
         "siglip_vision_model": (SiglipVisionConfig, SiglipVisionModel, {}),
-        "blip_2_vision_model": (Blip2VisionConfig, Blip2VisionModel, {}),
         "resnet": (ResNetConfig, ResNetModel, {}),
         "detr": (DetrConfig, DetrModel, {}),
+        "blip_2_vision_model": (Blip2VisionConfig, Blip2VisionModel, {}),
     }
     config_kind, model, extra = kinds[config["model_type"]]
     return model(config_kind(**config), **extra)

@@ -20,14 +20,17 @@ class Projection(nn.Module):
     def __init__(self, spec: ProjectionSpec, width: int, image_width: int, patches: int) -> None:
         super().__init__()
         self.shuffle = spec.shuffle
-        self.tokens = patches // spec.shuffle**2
+        self.neighbours = spec.neighbours
+        self.tokens = patches // (spec.shuffle**2 * spec.neighbours)
         side = math.isqrt(patches)
         if spec.shuffle > 1 and (side * side != patches or side % spec.shuffle):
             raise SpecError(
                 f"bridge.shuffle {spec.shuffle}: the eye gives {patches} patches, which are no square of a side that "
                 f"{spec.shuffle} divides"
             )
-        widths = [image_width * spec.shuffle**2, *[width] * spec.layers]
+        if patches % spec.neighbours:
+            raise SpecError(f"bridge.neighbours {spec.neighbours}: the eye gives {patches} patches, no multiple of it")
+        widths = [image_width * spec.shuffle**2 * spec.neighbours, *[width] * spec.layers]
         layers = [nn.Linear(into, out, bias=spec.bias) for into, out in pairwise(widths)]
         self.layers = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[spec.activation]
@@ -38,7 +41,8 @@ class Projection(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         first, *more = self.layers
-        x: Tensor = first(shuffled(features, self.shuffle))
+        laid = shuffled(features, self.shuffle).unflatten(1, (self.tokens, self.neighbours)).flatten(2)
+        x: Tensor = first(laid)
         for layer in more:
             x = layer(self.activation(x))
         return x

@@ -29,7 +29,8 @@ def language_modelling(model: Any, batch: Batch) -> Outcome:
 
 def target_states(model: Any, batch: Batch) -> Tensor:
     """The model's final states `(batch, target tokens, width)`, the head not yet applied."""
-    images = {"images": batch.images, "image_mask": batch.image_mask, "image_sizes": batch.image_sizes}
+    images = {"images": batch.images, "image_mask": batch.image_mask}
+    images |= {"image_sizes": batch.image_sizes, "instructions": batch.instructions}
     images = {name: value for name, value in images.items() if value is not None}
     if batch.source is None:
         return model.states(batch.target, attention_mask=batch.target_mask, **images)

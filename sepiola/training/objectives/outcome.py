@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -12,12 +13,13 @@ class Outcome:
     """A loss summed over `tokens` predictions (nats, float32 scalar).
 
     `extra` is what training minimises beside it (balance of experts, z-loss), summed alike; it is not reported, so
-    that losses of models with and without it compare.
+    that losses of models with and without it compare. `parts` are what the loss is the sum of, reported by their names.
     """
 
     loss_sum: Tensor
     tokens: int
     extra: Tensor | None = None
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> Tensor:

@@ -1,0 +1,55 @@
+"""A model fitted to the tokenizer that a recipe trains: the tokens that its bridge needs, and all ids that it knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sepiola.errors import SpecError
+from sepiola.models.vision.tiles import tiling
+from sepiola.specs.bridge import QFormerSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.text.encoding import IMAGE
+from sepiola.text.tokenizer import Tokenizer
+
+READ, WRITE = "[CLS]", "[DEC]"
+"""What opens a text that a Q-Former reads, and one that it writes."""
+
+
+def places(model: ModelSpec) -> bool:
+    """Whether the text has placeholders for images."""
+    return model.bridge is not None and model.bridge.kind not in ("gated-fusion", "dual")
+
+
+def bridge_tokens(model: ModelSpec) -> list[str]:
+    """The names of the tokens that seeing needs in the text, beside a tokenizer's usual ones."""
+    if not places(model):
+        return []
+    marks = tiling(model.vision.pixels).marks if model.vision is not None else ()
+    reads = isinstance(model.bridge, QFormerSpec) and model.bridge.text is not None
+    return [IMAGE, *marks, *([READ, WRITE] if reads else [])]
+
+
+def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpec:
+    """The model with a tokenizer's vocabulary: of one `trained` for it, or of another with the bridge's tokens added.
+
+    Raises SpecError when another tokenizer has more tokens of its own than the model or its Q-Former.
+    """
+    assert model.language is not None
+    bridge, language, known = model.bridge, model.language, tokenizer.vocabulary
+    reads = bridge.text if isinstance(bridge, QFormerSpec) else None
+    added = len(bridge_tokens(model))
+    for part, spec in (("language", language), ("bridge.text", reads)):
+        if spec is not None and not trained and known > spec.vocabulary + added:
+            raise SpecError(f"tokenizer: {known} tokens, but model.{part}.vocabulary is {spec.vocabulary}")
+    if not trained and not added:
+        return model
+    room = known if trained else max(known, language.vocabulary)
+    changed: dict[str, Any] = {"language": language.model_copy(update={"vocabulary": room})}
+    if bridge is not None and places(model):
+        told: dict[str, Any] = {"token": tokenizer.id_of(IMAGE)}
+        if reads is not None:
+            ids = {"start": tokenizer.id_of(READ), "decode": tokenizer.id_of(WRITE)}
+            ids |= {"vocabulary": known, "pad": language.tokens.pad, "end": language.tokens.end}
+            told["text"] = reads.model_copy(update=ids)
+        changed["bridge"] = bridge.model_copy(update=told)
+    return model.model_copy(update=changed)
