@@ -220,7 +220,7 @@ def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     seen = [Sample(s.id, s.source, s.target, (ImageRef(data=bytes([i])),)) for i, s in enumerate(samples(8))]
     one = stage(learn=["vision"], steps=2)
-    pixels = {"pixels": lambda image: torch.full((3, 32, 32), float(image.encoded[0]))}
+    pixels = {"pixels": lambda images: [torch.full((3, 32, 32), float(i.encoded[0])) for i in images]}
     run = Trainer(network, one, seen, folder=tmp_path, **pixels)
     assert isinstance(run.model.vision.backbone.stem.norm, nn.BatchNorm2d)
     run.run()
