@@ -63,7 +63,9 @@ def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
     layout, writer = PromptFormat.parse(how.answer_format), model.writer(1, how)
     times = []
     for example in examples:
-        prompt = layout.apply(example, "") if layout.takes_rationale else layout.apply(example)
+        prompt = example
+        if example.question is not None:
+            prompt = layout.apply(example, "") if layout.takes_rationale else layout.apply(example)
         began = time.perf_counter()
         writer.write([prompt])
         times.append(time.perf_counter() - began)

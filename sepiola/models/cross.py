@@ -6,6 +6,7 @@ An encoder-decoder reads the placeholders in its source: all of its target comes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from sepiola.errors import DataError
 from sepiola.models.bridges.gated import GatedCross, Media
 from sepiola.models.seeing import SeeingModel
 from sepiola.models.transformer import DecodingState
+from sepiola.models.vision.tiles import StandIn
 
 
 class CrossModel(SeeingModel):
@@ -102,11 +104,11 @@ class CrossModel(SeeingModel):
             )
         return images.to(self.bridge.resampler.latents.dtype)
 
-    def stand_in(self, image: ImageRef) -> tuple[int, ...]:
-        """The token id that stands for an image in a prompt. Raises DataError where the spec names no placeholder."""
+    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+        """The token that stands for each image of a prompt. Raises DataError where the spec names no placeholder."""
         if self.token is None:
             raise DataError("the model's spec names no placeholder for images (bridge.token)")
-        return (self.token,)
+        return [(self.token,) for _ in images]
 
     def _place(self, tokens: Tensor) -> Tensor:
         return tokens == (-1 if self.token is None else self.token)

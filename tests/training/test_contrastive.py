@@ -50,7 +50,7 @@ ENCODER: dict[str, Any] = {
 def batch(pictures: bytes = b"abcd", texts: Any = TEXTS, length: int | None = None) -> Any:
     shown = zip(pictures, texts, strict=True)
     pairs = [Pair.of(f"{number}", ids, ImageRef(data=bytes([name]))) for number, (name, ids) in enumerate(shown)]
-    collate = PairCollator(SpecialTokens(), length=length, pixels=lambda image: PICTURES[image.encoded])
+    collate = PairCollator(SpecialTokens(), length=length, pixels=lambda images: [PICTURES[i.encoded] for i in images])
     return collate([pair.cut(9, 9) for pair in pairs])
 
 
