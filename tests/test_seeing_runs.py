@@ -12,6 +12,7 @@ from rich.console import Console
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
+from sepiola.compare import compare
 from sepiola.data.batching import Collator, Sample
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -26,6 +27,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.recipes import ComparisonSpec, read_recipe
 
 DATA = {"reader": "tidepool", "count": 40, "options": {"size": 64, "families": ["objects", "counting"]}}
 COMMON = {"batch": 8, "learning_rate": 1e-3, "source_tokens": 120, "target_tokens": 48, "precision": "float32"}
@@ -214,3 +216,20 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
             own = state[f"language.{key}"]
             assert torch.equal(own[: len(value)], value), key
             assert len(own) == len(value) + ("embedding" in key), "one more token, the image's"
+
+
+def test_all_bridges_are_compared_under_one_eye(tmp_path: Path) -> None:
+    """The shipped comparison with few steps: each bridge in its own model, and what it costs beside what it reaches."""
+    small = ["stages.0.data.count=48", "stages.1.data.count=48", "stages.1.steps=2", "evaluation.0.count=12"]
+    spec = read_recipe("compare/bridges", [*small, "seeds=[0]", "jobs=1", "tokenizer.vocabulary=400"])
+    assert isinstance(spec, ComparisonSpec)
+    report = compare(spec, tmp_path / "bridges", console=QUIET)
+    costs = {row["name"]: row for row in report["costs"]}
+    assert list(costs) == list(spec.arms)
+    assert len(list((tmp_path / "bridges" / "stages").glob("eye-*/checkpoint"))) == 1
+    tokens = {name: row["image_tokens"] for name, row in costs.items()}
+    placed = {"linear projection": 8, "two-layer projection": 8, "Q-Former": 8, "gated cross-attention": 1}
+    assert {name: count for name, count in tokens.items() if count} == placed
+    assert len({row["bridge_parameters"] for name, row in costs.items() if name != "blind"}) == 5
+    page = (tmp_path / "bridges" / "report.html").read_text()
+    assert "ms to the first token" in page and "parameters of the bridge" in page
