@@ -29,7 +29,7 @@ def read_tidepool(
     described: bool | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions` or `episodes`, of which
-    there are `count`. `length`, `scenes` and `described` are of episodes (`sepiola.data.tidepool.episodes`).
+    there are `count`. `length`, `scenes` and `described` are of episodes (`sepiola.data.tidepool.binding`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
