@@ -49,6 +49,14 @@ def test_a_description_names_the_value_and_shows_no_picture() -> None:
     assert "blue" in texts and any("色" in text for text in texts)
 
 
+def test_a_named_picture_is_answered_by_the_name_of_its_value() -> None:
+    made = episodes("train", 20, scenes=400, length=6, named=True, languages=["en"], **POOL)
+    objects = {e.images[0].digest: e.metadata["objects"] for e in captions("train", 400, **POOL)}
+    for example in made:
+        _, trait, number = example.metadata["aspect"].replace(":", "").split()
+        assert example.target == objects[example.images[0].digest][int(number) - 1][trait]
+
+
 def test_pictures_of_the_splits_are_apart() -> None:
     groups = [
         {e.metadata["group"] for e in episodes(split, 20, scenes=200, length=5, **POOL)} for split in ("train", "test")

@@ -37,11 +37,13 @@ def episodes(
     length: int = 9,
     scenes: int = 3_000,
     described: bool = False,
+    named: bool = False,
 ) -> list[Example]:
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
     Questions have no words, but with `described`, where the name of the value stands in the picture's place: the task
-    for a language model alone. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
+    for a language model alone. With `named` the answer is that name, and no made-up word: pictures and what is to be
+    seen in them. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
     Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
@@ -65,7 +67,7 @@ def episodes(
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
         aspect = rng.choice(list(aspects.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
-        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, rng)
+        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, named, rng)
     return made
 
 
@@ -77,17 +79,19 @@ def _episode(
     language: str,
     length: int,
     described: bool,
+    named: bool,
     rng: random.Random,
 ) -> list[Example]:
     chosen = rng.sample(sorted(values), 2)
-    words = tuple(rng.sample(_WORDS[language].split(), 2))
+    names = tuple(word(language, value) for value in chosen)
+    words = names if named else tuple(rng.sample(_WORDS[language].split(), 2))
     unused = [rng.sample(values[value], length) for value in chosen]
     family, number, trait = aspect
     examples = []
     for place in range(length):
         answer = rng.randrange(2)
         scene = pool[unused[answer].pop()]
-        text = word(language, chosen[answer]) if described else ""
+        text = names[answer] if described else ""
         question = Question(text, words, answer)
         metadata = {
             "split": scene.metadata["split"],
