@@ -6,7 +6,8 @@ A name is INPUT-OUTPUT, each letter a part, laid out in the order of the letters
 lecture and explanation. Output: A answer, L lecture, E explanation (the solution). `QCM-LE` is the first
 stage, `QCMG-A` the second, `QCM-LEA` and `QCM-ALE` one stage. Without M the answer is spoken as its text
 (`Q-A`), as in open questions; T speaks it as its text although the options are shown (`QCM-T`, as UnifiedQA does,
-arXiv 2005.00700).
+arXiv 2005.00700). B stands alone: the question's own text, if it has any, and the pictures, which the answer follows at
+once, without a cue (`B-A`).
 
 Kept from the reference code: the words and their order; "Answer:" closes the prompt when the output is the
 answer alone and "Solution:" otherwise; rationale targets open with "Solution:"; what follows an answer opens
@@ -32,6 +33,7 @@ INPUT_LETTERS = {
     "G": "given rationale",
     "L": "lecture",
     "E": "explanation",
+    "B": "bare question",
 }
 OUTPUT_LETTERS = {"A": "answer", "T": "answer as its text", "L": "lecture", "E": "explanation"}
 MAX_OPTIONS = 26
@@ -112,8 +114,8 @@ class PromptFormat:
                     raise SpecError(f"prompt format '{name}': unknown {side} letter '{letter}'; known: {words}")
                 if letters.count(letter) > 1:
                     raise SpecError(f"prompt format '{name}': the {side} letter '{letter}' stands twice")
-        if "Q" not in given:
-            raise SpecError(f"prompt format '{name}': the input needs Q, the question")
+        if "Q" not in given and given != "B":
+            raise SpecError(f"prompt format '{name}': the input needs Q, the question, or is B, the bare question")
         if "A" in asked and "T" in asked:
             raise SpecError(f"prompt format '{name}': the output has A or T, not both")
         if {"A", "T"} & set(asked[1:-1]):
@@ -167,7 +169,7 @@ class PromptFormat:
             metadata["rationale"] = "gold" if rationale is None else "given"
         return dataclasses.replace(
             example,
-            messages=(Message("user", (*example.images, prompt)),),
+            messages=(Message("user", (prompt, *example.images) if self.input == "B" else (*example.images, prompt)),),
             target=self._target(question, frame),
             metadata=metadata,
         )
@@ -233,6 +235,8 @@ class PromptFormat:
         return self.output.startswith(("A", "T")) and self.gives_rationale
 
     def _prompt(self, question: Question, frame: Frame, example_id: str, rationale: str | None) -> str:
+        if self.input == "B":
+            return question.text
         lines = []
         for letters in _runs(self.input):
             if letters == "Q":

@@ -116,6 +116,13 @@ def test_images_come_first_and_the_source_stays_as_it_was() -> None:
     assert result.metadata["prompt_format"] == "QCM-A" and result.question is source.question
 
 
+def test_a_bare_question_stands_before_its_pictures_and_no_cue_follows() -> None:
+    source = example()
+    result = PromptFormat.parse("B-A").apply(source)
+    assert result.messages[0].content == (source.question.text, *source.images) and result.target == "iron"
+    assert PromptFormat.parse("B-A").parse_answer("iron", source.question) == source.question.answer
+
+
 def test_a_given_rationale_takes_the_place_of_the_records_own() -> None:
     for given_text in ("It is iron.", "Solution: It is iron.", " Solution:  It is iron. "):
         assert applied("QCMG-A", given_text)[0] == HEAD + "Solution: It is iron.\nAnswer:"
@@ -199,6 +206,7 @@ def test_an_open_question_has_its_answer_as_target() -> None:
         ("QCM-A-E", "unknown output letter '-'"),
         ("QQ-A", "'Q' stands twice"),
         ("CM-A", "the input needs Q"),
+        ("BM-A", "or is B, the bare question"),
         ("QCM-LAE", "A and T stand first or last"),
     ],
 )

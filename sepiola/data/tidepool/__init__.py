@@ -1,7 +1,7 @@
 """Tidepool: the built-in procedural world of pictures and questions in English and Chinese."""
 
+from sepiola.data.tidepool.binding import episodes
 from sepiola.data.tidepool.claims import Claim, check, claims, hallucinated
-from sepiola.data.tidepool.episodes import episodes
 from sepiola.data.tidepool.family import Family, Query, Scene
 from sepiola.data.tidepool.world import FAMILIES, SPLITS, captions, generate, group_of, split_of
 

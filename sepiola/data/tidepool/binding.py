@@ -13,19 +13,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from sepiola.data.example import Example, Message, Question
-from sepiola.data.image import ImageRef
-from sepiola.data.tidepool.family import Traits
 from sepiola.data.tidepool.words import LANGUAGES, word
 from sepiola.data.tidepool.world import captions
 from sepiola.errors import DataError
 
-QUESTION = {"en": "What is this?", "zh": "这是什么？"}
 _WORDS = {
     "en": "dax wug blick toma zorp fep mib nalo kiv rusk pimwit gorp tulver sarn yeb quon lutch dobe frim vash",
     "zh": "达克 乌格 布利 托玛 佐普 菲普 米布 纳洛 基夫 鲁斯 皮威 戈尔 图维 萨恩 耶布 昆恩 卢奇 多贝 弗林 瓦什",
 }
 FIXED = ("kind", "place")  # what an object is of, not what it looks like
-MENTIONED = (0.0, 0.3, 1.0)  # shares of the other traits that an episode's descriptions mention
 
 Aspect = tuple[str, int, str]  # family, object, trait
 
@@ -41,13 +37,14 @@ def episodes(
     length: int = 9,
     scenes: int = 3_000,
     described: bool = False,
+    named: bool = False,
 ) -> list[Example]:
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
-    `described` tells what the picture shows in words, in the question, in its place: the task for a language model
-    alone. It mentions the trait that the words are bound to, and none, some or all of the others, the same in all of an
-    episode. `metadata` holds the `episode` and its `aspect`; families and languages take turns. Raises DataError as
-    `generate` does, and for too few scenes.
+    Questions have no words, but with `described`, where the name of the value stands in the picture's place: the task
+    for a language model alone. With `named` the answer is that name, and no made-up word: pictures and what is to be
+    seen in them. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
+    Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
     by_value: dict[Aspect, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -70,7 +67,7 @@ def episodes(
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
         aspect = rng.choice(list(aspects.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
-        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, rng)
+        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, named, rng)
     return made
 
 
@@ -82,22 +79,19 @@ def _episode(
     language: str,
     length: int,
     described: bool,
+    named: bool,
     rng: random.Random,
 ) -> list[Example]:
     chosen = rng.sample(sorted(values), 2)
-    words = tuple(rng.sample(_WORDS[language].split(), 2))
+    names = tuple(word(language, value) for value in chosen)
+    words = names if named else tuple(rng.sample(_WORDS[language].split(), 2))
     unused = [rng.sample(values[value], length) for value in chosen]
-    share = rng.choice(MENTIONED)
-    mentioned: dict[tuple[int, str], bool] = defaultdict(lambda: rng.random() < share)
     family, number, trait = aspect
-    mentioned[number, trait] = True
     examples = []
     for place in range(length):
         answer = rng.randrange(2)
         scene = pool[unused[answer].pop()]
-        text = QUESTION[language]
-        if described:
-            text = _description(scene.metadata["objects"], mentioned, language) + text
+        text = names[answer] if described else ""
         question = Question(text, words, answer)
         metadata = {
             "split": scene.metadata["split"],
@@ -107,16 +101,6 @@ def _episode(
             "episode": name,
             "aspect": f"{family}: {trait} {number + 1}",
         }
-        pictures: tuple[ImageRef, ...] = () if described else scene.images
-        message = Message("user", (*pictures, text))
+        message = Message("user", (text,) if described else scene.images)
         examples.append(Example(f"{name}-{place:02d}", (message,), words[answer], question, metadata))
     return examples
-
-
-def _description(objects: Sequence[Traits], mentioned: dict[tuple[int, str], bool], language: str) -> str:
-    """The words of the traits that are mentioned, object by object."""
-    said = [
-        " ".join(word(language, key) for trait, key in traits.items() if trait not in FIXED and mentioned[n, trait])
-        for n, traits in enumerate(objects)
-    ]
-    return "，".join(filter(None, said)) + "。" if language == "zh" else ", ".join(filter(None, said)) + ". "
