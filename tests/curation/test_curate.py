@@ -206,7 +206,10 @@ def test_a_run_that_is_cut_off_goes_on(model: Model, server: Server, tmp_path: P
     loads: list[int] = []
 
     def go() -> dict[str, Any]:
-        loader: Callable[[], Model] = lambda: loads.append(1) or model  # type: ignore[func-returns-value]
+        def loader() -> Model:
+            loads.append(1)
+            return model
+
         mender = ("mender", lambda: endpoint(server, tries=2))
         return curate(captions(), tmp_path, model=("tiny", loader), tokens=8, continue_under=4, repair=mender)
 
