@@ -1,4 +1,4 @@
-"""The command line: `sepiola demo | train | scale | eval | ask | chat | models | data | tokenizer`.
+"""The command line: `sepiola demo | train | scale | eval | ask | chat | curate | models | data | tokenizer`.
 
 A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
 `--json`.
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from sepiola.cli_chat import chat
+from sepiola.cli_curate import curate
 from sepiola.cli_tokenizer import tokenizer_app
 from sepiola.errors import SepiolaError, SpecError
 
@@ -283,6 +284,7 @@ def ask(
 
 
 app.command()(chat)
+app.command()(curate)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from sepiola.data.readers.coco_mini import read_coco_mini
 from sepiola.data.readers.daquar import read_daquar
 from sepiola.data.readers.easy_vqa import read_easy_vqa
 from sepiola.data.readers.flickr8k import read_flickr8k
+from sepiola.data.readers.pairs import read_pairs
 from sepiola.data.readers.pope import read_pope
 from sepiola.data.readers.scienceqa import read_scienceqa
 from sepiola.data.readers.text import read_text
@@ -31,6 +32,7 @@ READERS: dict[str, Callable[..., list[Example]]] = {
     "flickr8k": read_flickr8k,
     "coco_mini": read_coco_mini,
     "pope": read_pope,
+    "pairs": read_pairs,
 }
 DRAWN = ("tidepool", "pope")
 """Datasets that are drawn on the spot where no folder is given."""

@@ -1,0 +1,112 @@
+"""The third step of MiniGPT-4's curation (arXiv 2304.10592, section 3.2): a language model mends each text.
+
+It answers at an endpoint that speaks OpenAI's chat completions, or is loaded here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from sepiola.curation.describe import replies
+from sepiola.data.example import Message
+from sepiola.errors import SepiolaError, SpecError
+from sepiola.facade import Model
+
+KEY = "OPENAI_API_KEY"
+"""The environment variable that holds the endpoint's key; many local servers need none."""
+
+Repair = Callable[[str], str]
+INSTRUCTION = {
+    "en": (
+        "Fix the errors in the given paragraph. Remove any repeated sentences, meaningless characters, sentences that "
+        "are not English, and so on. Remove unnecessary repetition. Rewrite any incomplete sentences. Return the "
+        "result alone, without an explanation. If the paragraph is already correct, return it as it is, without an "
+        "explanation.\n\n"
+    ),
+    "zh": (
+        "请修正下面这段文字中的错误。删去重复的句子、无意义的字符、不是中文的句子等，去掉不必要的重复，"
+        "把不完整的句子改写完整。只返回结果，不要解释。如果这段文字已经正确，请原样返回，不要解释。\n\n"
+    ),
+}
+_PASSING = (408, 425, 429)
+
+
+def request_of(text: str, language: str) -> str:
+    """What the repairer is asked, in the text's language."""
+    return INSTRUCTION[language] + text
+
+
+class Endpoint:
+    """A chat model behind `base` (such as http://localhost:8000/v1), asked one message at a time.
+
+    What passes (no connection, a timeout, statuses 408, 425, 429 and 5xx) is tried `tries` times, with a `pause` in
+    seconds that doubles. Raises SepiolaError when that does not help, and at once for another refusal.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        model: str,
+        key: str | None = None,
+        *,
+        timeout: float = 120.0,
+        tries: int = 4,
+        pause: float = 1.0,
+    ) -> None:
+        parts = urlsplit(base)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise SpecError(f"'{base}' is no base URL of an endpoint; expected http://HOST/v1, with the key in {KEY}")
+        self.url = base.rstrip("/") + "/chat/completions"
+        self.model = model
+        self.key = key
+        self.timeout = timeout
+        self.tries = tries
+        self.pause = pause
+
+    def __call__(self, prompt: str) -> str:
+        body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
+        request = urllib.request.Request(self.url, json.dumps({**body, "temperature": 0}).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
+        if self.key:  # not sent on to where a redirect leads
+            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
+        fault = ""
+        for attempt in range(self.tries):
+            if attempt:
+                time.sleep(self.pause * 2 ** (attempt - 1))
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout) as response:
+                    return self._text(response.read())
+            except urllib.error.HTTPError as error:
+                fault = f"status {error.code}: {_told(error)}"
+                if error.code not in _PASSING and error.code < 500:
+                    raise SepiolaError(f"{self.url} refuses the request ({fault})") from None
+            except (OSError, http.client.HTTPException) as error:
+                fault = str(getattr(error, "reason", None) or error)
+        raise SepiolaError(f"{self.url} does not answer after {self.tries} tries ({fault})")
+
+    def _text(self, data: bytes) -> str:
+        try:
+            content = json.loads(data)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            shown = data[:200].decode(errors="replace")
+            raise SepiolaError(f"{self.url} answers, but not as OpenAI's chat completions do: {shown}") from None
+        return content.strip() if isinstance(content, str) else ""
+
+
+def local(model: Model, tokens: int) -> Repair:
+    """A model that is loaded here, as a repairer that writes `tokens` at most."""
+    return lambda prompt: replies(model, [(Message("user", (prompt,)),)], tokens)[0][0]
+
+
+def _told(error: urllib.error.HTTPError) -> str:
+    try:
+        return error.read(200).decode(errors="replace").strip() or str(error.reason)
+    except (OSError, http.client.HTTPException):
+        return str(error.reason)

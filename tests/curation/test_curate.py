@@ -1,0 +1,335 @@
+"""Curation with a real, tiny model and a real HTTP server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import sepiola
+from sepiola.curation.curate import Rules, curate
+from sepiola.curation.describe import CONTINUE, describe, items_of
+from sepiola.curation.journal import Journal
+from sepiola.curation.repair import INSTRUCTION, Endpoint, local
+from sepiola.curation.rules import disagreeing, fault_of
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.data.readers import read
+from sepiola.data.readers.captions import REQUEST
+from sepiola.errors import DataError, SepiolaError, SpecError
+from sepiola.facade import Model
+from sepiola.models.build import preset
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.encoding import IMAGE
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.recipes import read_recipe
+
+CAPTIONS = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
+GOOD = {"en": "A red circle stands on the left of a blue square.", "zh": "红色的圆形在蓝色的正方形的左边。"}
+
+
+def captions(count: int = 6) -> list[Example]:
+    return read("tidepool", None, "train", count=count, **CAPTIONS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniGPT-4 of random weights, in its prompt form."""
+    texts = [e.prompt + e.target for e in captions(40)] + list(CONTINUE.values())
+    tokenizer = Tokenizer.train(texts, 420, extra=[IMAGE])
+    changes = [f"language.vocabulary={tokenizer.vocabulary}", f"bridge.token={tokenizer.id_of(IMAGE)}"]
+    changes += ["language.layers=1", "vision.layers=1", "bridge.text=null", "bridge.heads=null"]
+    spec = ModelSpec.parse(override(preset("minigpt-4-tiny").to_dict(), changes))
+    network: Any = sepiola.build(spec).network
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0.02, 0.15)
+    place = tmp_path_factory.mktemp("curation") / "model"
+    Model(network, spec, tokenizer, AnsweringSpec(layout="minigpt-4", source_tokens=60)).save(place)
+    return place
+
+
+@pytest.fixture
+def model(folder: Path) -> Model:
+    return sepiola.load(folder)
+
+
+class Server:
+    """Answers at /v1/chat/completions what `reply` makes of a text that is to be repaired: (status, answer)."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.reply: Callable[[str, str], tuple[int, Any]] = lambda text, language: (200, self.said(GOOD[language]))
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked.append(body)
+                outer.keys.append(self.headers["Authorization"])
+                prompt = body["messages"][0]["content"]
+                language = "zh" if prompt.startswith(INSTRUCTION["zh"]) else "en"
+                status, answer = outer.reply(prompt.removeprefix(INSTRUCTION[language]), language)
+                if self.path != "/v1/chat/completions":
+                    status, answer = 404, {"error": "no such path"}
+                data = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def said(text: str) -> dict[str, Any]:
+        return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running = Server()
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
+
+
+def endpoint(server: Server, **how: Any) -> Endpoint:
+    return Endpoint(server.base, "mender", **{"pause": 0.01, "timeout": 10, **how})
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_short_descriptions_are_continued_in_a_second_turn(model: Model) -> None:
+    items = items_of(captions())
+    once = describe(model, items, tokens=8, continue_under=0)
+    twice = describe(model, items, tokens=8, continue_under=1000)
+    assert not any(record["continued"] for record in once) and any(record["continued"] for record in twice)
+    for item, first, both in zip(items, once, twice, strict=True):
+        (alone,) = model.writer(8).write([Example("", (Message("user", (item.image, item.request)),), "")])
+        assert first["text"] == alone[0]
+        assert both["text"].startswith(first["text"])
+        talk = [Message("user", (item.image, item.request)), Message("assistant", (first["text"],))]
+        talk.append(Message("user", ({"en": "Continue", "zh": "继续"}[item.language],)))
+        how = model.answering.model_copy(update={"source_tokens": 1000})
+        (rest,) = model.writer(8, how).write([Example("", tuple(talk), "")])
+        between = "" if item.language == "zh" or not rest[0] else " "
+        assert both["text"] == (first["text"] + between + rest[0]).strip()
+
+
+def test_each_picture_is_described_once_a_language_and_a_bad_one_is_no_end(model: Model, tmp_path: Path) -> None:
+    examples = captions(2)
+    assert len(items_of([*examples, *examples])) == 2
+    (asked,) = read("tidepool", None, "train", count=1, size=64, languages=["zh"])
+    assert items_of([asked])[0].request == REQUEST["zh"]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    names = ("bad.png", "absent.png")
+    bad = [Example(n, (Message("user", (ImageRef(path=tmp_path / n), "What?")),), "") for n in names]
+    found = describe(model, items_of([*bad, *examples]), tokens=4, continue_under=0)
+    assert ["fault" in record for record in found] == [True, True, False, False]
+    with pytest.raises(DataError, match="nothing to describe"):
+        items_of([])
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "reason"),
+    [
+        (GOOD["en"], "en", None),
+        (GOOD["zh"], "zh", None),
+        ("A dog runs... then it sleeps on the warm grass.", "en", None),
+        ("一只狗慢慢地走在草地上……然后睡着了。", "zh", None),
+        ("A red circle \ufffd\ufffd stands on the left.", "en", "characters"),
+        ("红色的圆形 ### 在左边的上面。", "zh", "characters"),
+        ("红色的圆形在左边的上面。", "en", "language"),
+        ("There is a red circle here.", "zh", "language"),
+        ("There is a dog. It is big. There is a dog.", "en", "repetition"),
+        ("红色的圆形红色的圆形红色的圆形。", "zh", "repetition"),
+        ("A red circle stands on the left of the", "en", "fragment"),
+        ("红色的圆形在左边，还有", "zh", "fragment"),
+        ("", "en", "fragment"),
+        ("A dog.", "en", "short"),
+        ("有狗。", "zh", "short"),
+        ("Here one can see many small things that all lie on a very wide green lawn today.", "en", "long"),
+    ],
+)
+def test_bad_texts_have_a_reason(text: str, language: str, reason: str | None) -> None:
+    assert fault_of(text, language, cut=False, shortest=5, longest=16 if language == "en" else 40) == reason
+
+
+def test_a_text_that_the_limit_cut_is_a_fragment() -> None:
+    assert fault_of(GOOD["en"], "en", cut=True, shortest=1, longest=99) == "fragment"
+
+
+def test_the_best_share_is_of_each_language() -> None:
+    scores, languages = [9.0, 8.0, 7.0, 1.0, 2.0], ["en", "en", "en", "zh", "zh"]
+    assert disagreeing(scores, languages, keep=0.5, threshold=None) == {2, 3}
+    assert disagreeing(scores, languages, keep=None, threshold=7.0) == {3, 4}
+
+
+def test_the_endpoint_is_asked_in_the_text_s_language_and_tried_again(server: Server) -> None:
+    answers = iter([(503, {}), (429, {}), (200, server.said(" Mended. "))])
+    server.reply = lambda text, language: next(answers)
+    assert endpoint(server, key="s3cret")("Fix it") == "Mended."
+    assert server.asked[0]["model"] == "mender" and len(server.asked) == 3 and server.keys == ["Bearer s3cret"] * 3
+    server.reply = lambda text, language: (401, {"error": "bad key"})
+    with pytest.raises(SepiolaError, match=r"refuses the request \(status 401: .*bad key"):
+        endpoint(server)("Fix it")
+    assert len(server.asked) == 4 and server.keys[-1] is None  # a refusal is not tried again
+    server.reply = lambda text, language: (200, {"text": "hello"})
+    with pytest.raises(SepiolaError, match="not as OpenAI's chat completions do"):
+        endpoint(server)("Fix it")
+    for base in ("ftp://host/v1", "http://", "http://me:key@host/v1"):
+        with pytest.raises(SpecError, match="no base URL"):
+            Endpoint(base, "mender")
+
+
+def test_a_run_that_is_cut_off_goes_on(model: Model, server: Server, tmp_path: Path) -> None:
+    """The endpoint goes down after two texts; the work file's last line is cut by a kill; nothing is done twice."""
+    loads: list[int] = []
+
+    def go() -> dict[str, Any]:
+        def loader() -> Model:
+            loads.append(1)
+            return model
+
+        mender = ("mender", lambda: endpoint(server, tries=2))
+        return curate(captions(), tmp_path, model=("tiny", loader), tokens=8, continue_under=4, repair=mender)
+
+    good = server.reply
+    server.reply = lambda text, language: good(text, language) if len(server.asked) <= 2 else (500, {})
+    with pytest.raises(SepiolaError, match=r"does not answer after 2 tries \(status 500.*2 of 6 texts are repaired"):
+        go()
+    described, repaired = tmp_path / "described.jsonl", tmp_path / "repaired.jsonl"
+    assert len(lines(described)) == 7 and len(lines(repaired)) == 3 and not (tmp_path / "pairs.jsonl").exists()
+    whole = described.read_bytes()
+    described.write_bytes(whole[:-9])
+    server.reply, before = good, len(server.asked)
+    found = go()
+    assert loads == [1, 1] and described.read_bytes() == whole and len(server.asked) == before + 4
+    assert found["kept"] == 6 and found["languages"] == {"en": 3, "zh": 3} and found["repaired"] == 6
+    assert go() == found and len(loads) == 2 and len(server.asked) == before + 4
+    with pytest.raises(DataError, match=r'was made with .*"tokens": 8.*name another --out'):
+        curate(captions(), tmp_path, model=("tiny", lambda: model), tokens=9)
+    repaired.write_text("{}\n")
+    with pytest.raises(DataError, match="damaged; delete it"):
+        go()
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    nobody = Endpoint("http://127.0.0.1:9/v1", "mender", tries=2, pause=0.01)
+    with pytest.raises(SepiolaError, match="does not answer after 2 tries"):
+        nobody("Fix it")
+
+
+def test_pairs_are_read_back_to_train_on(model: Model, server: Server, tmp_path: Path) -> None:
+    examples = captions()
+    on_disk = tmp_path / "one.png"
+    on_disk.write_bytes(examples[0].images[0].encoded)
+    examples[0] = Example("disk", (Message("user", (ImageRef(path=on_disk), "Describe.")),), "")
+    replies = iter(["A <b>red</b> circle is here now.", "红色。", "A red. A red circle is", *GOOD.values(), GOOD["en"]])
+    server.reply = lambda text, language: (200, server.said(next(replies)))
+    out = tmp_path / "out"
+    mender = ("mender", lambda: endpoint(server))
+    how: dict[str, Any] = {"model": ("tiny", lambda: model), "tokens": 8, "continue_under": 0, "repair": mender}
+    found = curate(examples, out, **how, rules=Rules(shortest=4))
+    dropped = lines(out / "dropped.jsonl")
+    assert found["kept"] + len(dropped) == 6 == found["texts"] and sum(found["dropped"].values()) == len(dropped) > 0
+    pairs = read("pairs", out, "train")
+    assert [e.id for e in pairs] == [line["id"] for line in lines(out / "pairs.jsonl")] and len(pairs) == found["kept"]
+    first = pairs[0]
+    assert first.target == "A <b>red</b> circle is here now." and first.prompt == "Describe."
+    known = {item.id: item for item in items_of(examples)}
+    assert all(pair.images[0].digest == known[pair.id].image.digest for pair in pairs)
+    assert {e.metadata["language"] for e in read("pairs", out, "train", languages=["en"])} == {"en"}
+    page = (out / "review.html").read_text(encoding="utf-8")
+    assert "A &lt;b&gt;red&lt;/b&gt; circle" in page and "<b>red" not in page
+    assert page.count("<article") == 6 == page.count('src="data:image/') and "http" not in page.split("</head>")[1]
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == found
+    with pytest.raises(DataError, match="no split 'test'"):
+        read("pairs", out, "test")
+    (out / "pairs.jsonl").write_text('{"id": "1", "image": 3}\n')
+    with pytest.raises(DataError, match=r"pairs\.jsonl, pair 1: 'image' is 3"):
+        read("pairs", out, "train")
+
+
+def dual(folder: Path) -> Path:
+    """A dual encoder of random weights."""
+    small = [f"model.{part}.{key}" for part in ("vision", "language") for key in ("width=32", "layers=1")]
+    spec: Any = read_recipe("eyes/dual", [*small, "model.bridge.width=32", "model.language.vocabulary=300"])
+    Model(sepiola.build(spec.model).network, spec.model, Tokenizer.train(list(GOOD.values()), 300)).save(folder)
+    return folder
+
+
+def test_the_dual_encoder_keeps_what_agrees_best(model: Model, server: Server, tmp_path: Path) -> None:
+    matcher = sepiola.load(dual(tmp_path / "dual")).matcher()
+    mender = ("mender", lambda: endpoint(server))
+    how: dict[str, Any] = {"model": ("tiny", lambda: model), "tokens": 4, "repair": mender, "matcher": lambda: matcher}
+    found = curate(captions(8), tmp_path / "out", **how, rules=Rules(keep=0.5))
+    assert found["kept"] == 4 and found["dropped"] == {"agreement": 4} and found["languages"] == {"en": 2, "zh": 2}
+    kept, dropped = (lines(tmp_path / "out" / name) for name in ("pairs.jsonl", "dropped.jsonl"))
+    items = {item.id: item for item in items_of(captions(8))}
+    for record in [*kept, *dropped]:
+        score = matcher.scores([items[record["id"]].image], [record["text"]]).item()
+        assert record["agreement"] == pytest.approx(score, abs=1e-3)
+    for language in ("en", "zh"):
+        own = [[r["agreement"] for r in some if r["language"] == language] for some in (kept, dropped)]
+        assert min(own[0]) >= max(own[1])
+
+
+def test_a_local_model_repairs_what_it_is_given_whole(model: Model) -> None:
+    prompt = "Fix it. " + GOOD["en"] * 9
+    assert len(model.tokenizer.encode(prompt)) > model.answering.source_tokens
+    how = model.answering.model_copy(update={"source_tokens": 9999})
+    (expected,) = model.writer(6, how).write([Example("", (Message("user", (prompt,)),), "")])
+    assert local(model, 6)(prompt) == expected[0]
+
+
+def test_a_journal_keeps_whole_lines_alone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "work.jsonl", {"a": 1})
+    journal.add([{"id": "1", "text": "红"}])
+    (tmp_path / "work.jsonl").open("ab").write('{"id": "2", "text": "绿'.encode()[:-1])
+    again = Journal(tmp_path / "work.jsonl", {"a": 1})
+    again.add([{"id": "3", "text": ""}])
+    assert list(Journal(tmp_path / "work.jsonl", {"a": 1}).records) == ["1", "3"]
+
+
+def test_the_command(folder: Path, server: Server, tmp_path: Path) -> None:
+    def run(*more: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "sepiola", "curate", "tidepool", "--model", str(folder), "--count", "4"]
+        command += [
+            "--option",
+            "task=captions",
+            "--option",
+            "size=64",
+            "--max-tokens",
+            "4",
+            "--out",
+            str(tmp_path / "o"),
+        ]
+        environment = {**os.environ, "OPENAI_API_KEY": "k", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment)
+        assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
+        return done.stderr if status else done.stdout
+
+    assert "belong together" in run("--repair", server.base, status=2)
+    found = json.loads(run("--repair", server.base, "--repair-model", "mender", "--json"))
+    assert found["kept"] == 4 and set(server.keys) == {"Bearer k"}
+    assert len(read("pairs", tmp_path / "o", "train")) == 4
