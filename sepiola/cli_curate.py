@@ -73,7 +73,8 @@ def curate(
         raise SpecError(f"--keep {keep}: expected a share above 0 and up to 1")
     if shortest > longest:
         raise SpecError(f"--shortest {shortest} is above --longest {longest}")
-    endpoint = Endpoint(repair, repair_model, os.environ.get(KEY)) if repair and repair_model else None
+    key = os.environ.get(KEY, "").strip()
+    endpoint = Endpoint(repair, repair_model, key) if repair and repair_model else None
     examples = read_spec(
         DataSpec(reader=reader, root=data, split=split, count=count, options=override({}, option or []))
     )

@@ -128,8 +128,9 @@ def _record(item: Item, described: dict[str, Any], repaired: str | None, rules: 
     record |= {"group": item.group}
     if "fault" in described:
         return {**record, "text": "", "reason": "picture", "fault": described["fault"]}
-    text, cut = (described["text"], described["cut"]) if repaired is None else (repaired, False)
-    record |= {"text": text, "continued": described["continued"], "repaired": repaired not in (None, described["text"])}
+    text = described["text"] if repaired is None else repaired
+    cut = described["cut"] and text == described["text"]  # who writes it anew ends it
+    record |= {"text": text, "continued": described["continued"], "repaired": text != described["text"]}
     if record["repaired"]:
         record["described"] = described["text"]
     reason = fault_of(text, item.language, cut=cut, shortest=rules.shortest, longest=rules.longest)

@@ -5,6 +5,7 @@ on in a second turn where it said little.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.data.readers.captions import REQUEST
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.facade import Model
 from sepiola.specs.recipe import AnsweringSpec
 
@@ -53,8 +54,11 @@ def items_of(examples: Iterable[Example]) -> list[Item]:
 def describe(model: Model, items: Sequence[Item], *, tokens: int, continue_under: int) -> list[dict[str, Any]]:
     """For each item its `id`, the `text`, whether it was `continued`, and whether the limit of `tokens` `cut` it.
 
-    Texts of fewer than `continue_under` tokens are continued once. A picture that cannot be read has a `fault`.
+    Texts of fewer than `continue_under` tokens are continued once. A picture that cannot be read has a `fault`. Raises
+    SepiolaError for a model that sees nothing.
     """
+    if model.spec.vision is None or (model.answering is not None and not model.answering.eyes):
+        raise SepiolaError(f"'{model.spec.name}' sees no pictures; name a model with an eye to describe them")
     faults = {item.id: _fault(item.image) for item in items}
     seen = [item for item in items if faults[item.id] is None]
     asked = [(Message("user", (item.image, item.request)),) for item in seen]
@@ -92,8 +96,7 @@ def replies(model: Model, talks: Sequence[Sequence[Message]], tokens: int) -> li
     examples = [Example(str(number), tuple(talk), "") for number, talk in enumerate(talks)]
     how = model.answering or AnsweringSpec()
     # What the model has said, or is to repair, comes on top of what it was trained to read, and must not be cut.
-    room = how.source_tokens + max(_length(model, example.prompt) for example in examples)
-    return model.writer(tokens, how.model_copy(update={"source_tokens": room})).write_or_cut(examples)
+    return model.writer(tokens, how.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(examples)
 
 
 def _length(model: Model, text: str) -> int:

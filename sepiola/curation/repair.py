@@ -60,7 +60,10 @@ class Endpoint:
         tries: int = 4,
         pause: float = 1.0,
     ) -> None:
-        parts = urlsplit(base)
+        try:
+            parts = urlsplit(base)
+        except ValueError as error:
+            raise SpecError(f"'{base}' is no URL ({error}); expected http://HOST/v1") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise SpecError(f"'{base}' is no base URL of an endpoint; expected http://HOST/v1, with the key in {KEY}")
         self.url = base.rstrip("/") + "/chat/completions"
@@ -97,7 +100,11 @@ class Endpoint:
         except (ValueError, KeyError, IndexError, TypeError):
             shown = data[:200].decode(errors="replace")
             raise SepiolaError(f"{self.url} answers, but not as OpenAI's chat completions do: {shown}") from None
-        return content.strip() if isinstance(content, str) else ""
+        # JSON may hold halves of surrogate pairs, which no file takes.
+        whole = (
+            content.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(content, str) else ""
+        )
+        return whole.strip()
 
 
 def local(model: Model, tokens: int) -> Repair:
