@@ -36,15 +36,13 @@ def episodes(
     size: int = 128,
     length: int = 9,
     scenes: int = 3_000,
-    described: bool = False,
-    named: bool = False,
+    described: float = 0.0,
 ) -> list[Example]:
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
-    Questions have no words, but with `described`, where the name of the value stands in the picture's place: the task
-    for a language model alone. With `named` the answer is that name, and no made-up word: pictures and what is to be
-    seen in them. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
-    Raises DataError as `generate` does, and for too few scenes.
+    Questions have no words, but in the share that is `described`: there the name of the value stands in the picture's
+    place, which makes the task one for a language model. `metadata` holds the `episode` and its `aspect`; families and
+    languages take turns. Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
     by_value: dict[Aspect, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -67,7 +65,7 @@ def episodes(
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
         aspect = rng.choice(list(aspects.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
-        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, named, rng)
+        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, rng)
     return made
 
 
@@ -78,20 +76,18 @@ def _episode(
     aspect: Aspect,
     language: str,
     length: int,
-    described: bool,
-    named: bool,
+    described: float,
     rng: random.Random,
 ) -> list[Example]:
     chosen = rng.sample(sorted(values), 2)
-    names = tuple(word(language, value) for value in chosen)
-    words = names if named else tuple(rng.sample(_WORDS[language].split(), 2))
+    words = tuple(rng.sample(_WORDS[language].split(), 2))
     unused = [rng.sample(values[value], length) for value in chosen]
     family, number, trait = aspect
     examples = []
     for place in range(length):
         answer = rng.randrange(2)
         scene = pool[unused[answer].pop()]
-        text = names[answer] if described else ""
+        text = word(language, chosen[answer]) if rng.random() < described else ""
         question = Question(text, words, answer)
         metadata = {
             "split": scene.metadata["split"],
@@ -101,6 +97,6 @@ def _episode(
             "episode": name,
             "aspect": f"{family}: {trait} {number + 1}",
         }
-        message = Message("user", (text,) if described else scene.images)
+        message = Message("user", (text,) if text else scene.images)
         examples.append(Example(f"{name}-{place:02d}", (message,), words[answer], question, metadata))
     return examples
