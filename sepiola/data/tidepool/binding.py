@@ -37,11 +37,13 @@ def episodes(
     length: int = 9,
     scenes: int = 3_000,
     described: float = 0.0,
+    named: float = 0.0,
 ) -> list[Example]:
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
     Questions have no words, but in the share that is `described`: there the name of the value stands in the picture's
-    place, which makes the task one for a language model. `metadata` holds the `episode` and its `aspect`; families and
+    place, which makes the task one for a language model. In the share of episodes that is `named` the words are no made-up
+    ones but the values' own names. `metadata` holds the `episode` and its `aspect`; families and
     languages take turns. Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
@@ -65,7 +67,12 @@ def episodes(
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
         aspect = rng.choice(list(aspects.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
-        made += _episode(name, pool, by_value[aspect], aspect, language, length, described, rng)
+        values = rng.sample(sorted(by_value[aspect]), 2)
+        words = [word(language, value) for value in values]
+        if rng.random() >= named:
+            words = rng.sample(_WORDS[language].split(), 2)
+        bound = dict(zip(values, words, strict=True))
+        made += _episode(name, pool, by_value[aspect], aspect, bound, language, length, described, rng)
     return made
 
 
@@ -74,13 +81,13 @@ def _episode(
     pool: Sequence[Example],
     values: dict[str, list[int]],
     aspect: Aspect,
+    bound: dict[str, str],
     language: str,
     length: int,
     described: float,
     rng: random.Random,
 ) -> list[Example]:
-    chosen = rng.sample(sorted(values), 2)
-    words = tuple(rng.sample(_WORDS[language].split(), 2))
+    chosen, words = tuple(bound), tuple(bound.values())
     unused = [rng.sample(values[value], length) for value in chosen]
     family, number, trait = aspect
     examples = []

@@ -13,9 +13,8 @@ from sepiola.models.layers import PreNormLayer
 from sepiola.models.vision.vit import ViT
 from sepiola.nn.feedforward import ACTIVATIONS, FeedForward
 
-# Above this many patches the scores of a batch (100 MB at 8 × 16 × 640²) would crowd the memory: fused
-# attention.
-_SHORT = 640
+# Scores of so many numbers stay in the cache from one product to the softmax to the next: as many heads at a time.
+_SCORES = 2**20
 
 # Activations that a product takes in, by oneDNN's names.
 FUSED = {ACTIVATIONS["gelu"]: ("gelu", "none"), ACTIVATIONS["gelu_tanh"]: ("gelu", "tanh")}
@@ -88,14 +87,11 @@ class _Layer:
     def _attend(self, qkv: Tensor) -> Tensor:
         batch, tokens, _ = qkv.shape
         heads = qkv.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if tokens > _SHORT:
-            q, k, v = heads
-            attended = nn.functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
-        else:
-            q, k, v = heads.reshape(3, batch * self.heads, tokens, -1)
-            scores = torch.bmm(q.mul_(self.scale), k.transpose(1, 2))
-            attended = torch.bmm(scores.softmax(-1), v).view(batch, self.heads, tokens, -1)
-        return attended.transpose(1, 2).reshape(batch, tokens, -1)
+        q, k, v = heads.reshape(3, batch * self.heads, tokens, -1).split(1)
+        at_once = max(1, _SCORES // tokens**2)
+        parts = zip(*(part[0].split(at_once) for part in (q.mul_(self.scale), k.transpose(2, 3), v)), strict=True)
+        attended = torch.cat([torch.bmm(torch.bmm(q, k).softmax(-1), v) for q, k, v in parts])
+        return attended.view(batch, self.heads, tokens, -1).transpose(1, 2).reshape(batch, tokens, -1)
 
 
 class _PackedViT(nn.Module):
