@@ -222,7 +222,8 @@ class AnsweringSpec(Spec):
 class RecipeSpec(Spec):
     """A model, its stages in order, and how it answers; without a `strategy` it answers no questions.
 
-    The last stage's model is the recipe's, unless the strategy names another. `eyes: false` trains and runs the same
+    The last stage's model is the recipe's, unless the strategy names another. Without a strategy, a reply has room for
+    `reply_tokens`, or for as many as the last stage's targets. `eyes: false` trains and runs the same
     model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is drawn.
     """
 
@@ -235,6 +236,7 @@ class RecipeSpec(Spec):
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: StrategySpec | None = None
+    reply_tokens: PositiveInt | None = None
     few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
 
@@ -244,7 +246,10 @@ class RecipeSpec(Spec):
         last = self.stages[-1]
         if self.model.bridge is None:
             return None
-        room: dict[str, Any] = {"source_tokens": last.source_tokens, "answer_tokens": last.target_tokens}
+        room: dict[str, Any] = {
+            "source_tokens": last.source_tokens,
+            "answer_tokens": self.reply_tokens or last.target_tokens,
+        }
         return AnsweringSpec(eyes=self.eyes, layout=last.layout, **room)
 
     @model_validator(mode="after")
