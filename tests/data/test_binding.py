@@ -51,6 +51,15 @@ def test_a_description_names_the_value_and_shows_no_picture() -> None:
     assert "blue" in texts and any("色" in text for text in texts)
 
 
+def test_in_a_named_episode_things_go_by_their_own_names() -> None:
+    rows = by_episode(episodes("train", 20, scenes=400, length=6, described=1.0, named=1.0, **POOL))
+    assert all(
+        e.target == e.question.text == e.question.choices[e.question.answer] for row in rows.values() for e in row
+    )
+    some = by_episode(episodes("train", 60, scenes=400, length=6, described=1.0, named=0.5, **POOL))
+    assert 15 < sum(row[0].target == row[0].question.text for row in some.values()) < 45
+
+
 def test_pictures_of_the_splits_are_apart() -> None:
     groups = [
         {e.metadata["group"] for e in episodes(split, 20, scenes=200, length=5, **POOL)} for split in ("train", "test")

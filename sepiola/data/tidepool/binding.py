@@ -42,9 +42,9 @@ def episodes(
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
     Questions have no words, but in the share that is `described`: there the name of the value stands in the picture's
-    place, which makes the task one for a language model. In the share of episodes that is `named` the words are no made-up
-    ones but the values' own names. `metadata` holds the `episode` and its `aspect`; families and
-    languages take turns. Raises DataError as `generate` does, and for too few scenes.
+    place: the task is one for a language model then. In the share of episodes that is `named` the words are not made
+    up, but the values' own names. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
+    Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
     by_value: dict[Aspect, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -67,11 +67,11 @@ def episodes(
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
         aspect = rng.choice(list(aspects.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
-        values = rng.sample(sorted(by_value[aspect]), 2)
-        words = [word(language, value) for value in values]
+        chosen = rng.sample(sorted(by_value[aspect]), 2)
+        words = [word(language, value) for value in chosen]
         if rng.random() >= named:
             words = rng.sample(_WORDS[language].split(), 2)
-        bound = dict(zip(values, words, strict=True))
+        bound = dict(zip(chosen, words, strict=True))
         made += _episode(name, pool, by_value[aspect], aspect, bound, language, length, described, rng)
     return made
 
