@@ -32,6 +32,7 @@ from sepiola.data.readers import DataCache, read_spec
 from sepiola.evaluation.caption_figures import FAULTS
 from sepiola.evaluation.captions import METRICS
 from sepiola.evaluation.report import write_report
+from sepiola.evaluation.retrieval import DIRECTIONS
 from sepiola.runs import Run, claim
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
@@ -189,6 +190,7 @@ def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Mapping[str, Any]]
         "description": spec.description,
         **top,
         **({"captions": _captions(runs)} if "captions" in main else {}),
+        **({"retrieval": _retrieval(runs)} if "retrieval" in main else {}),
         "name": next(iter(runs)),
         "rows": rows,
         "seeds": list(spec.seeds),
@@ -255,6 +257,25 @@ def _mean_captions(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     faults = {name: mean([seed["fluency"][name] for seed in seeds], "rate", 1.0) for name in FAULTS}
     return {**{name: mean([seed[name] for seed in seeds], "value", math.inf) for name in METRICS}, "fluency": faults}
+
+
+def _retrieval(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The first arm's retrieval, with that of all arms over their seeds as `arms`."""
+
+    def mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        values = [figure["recall"] for figure in figures]
+        interval = _interval(values, figures[0]["interval"], 1.0)
+        return {"recall": statistics.fmean(values), "interval": interval, "count": figures[0]["count"]}
+
+    own = next(iter(runs.values()))[0]["retrieval"]
+    arms = {
+        arm: {
+            direction: {cut: mean([r["retrieval"][direction][cut] for r in reports]) for cut in own[direction]}
+            for direction in DIRECTIONS
+        }
+        for arm, reports in runs.items()
+    }
+    return {**own, "arms": arms}
 
 
 def _samples(spec: ComparisonSpec, main: Path, console: Console) -> list[Any]:

@@ -24,7 +24,7 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.completer import Completer
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.matcher import Matcher
+from sepiola.generation.matcher import Compares, Matcher, QueryMatcher
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.writer import Look, Writer
 from sepiola.models.build import build as build_network
@@ -38,6 +38,7 @@ from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.by_head import ByHead
 from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
 from sepiola.specs.base import read_yaml
+from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import CONFIG, ChatTemplate, as_message
@@ -249,6 +250,16 @@ class Model:
         if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
         return Matcher(self.network, self._reader(), self.spec.vision.pixels)
+
+    def retriever(self) -> Compares:
+        """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.
+
+        Raises SepiolaError for another model.
+        """
+        bridge = self.spec.bridge
+        if not isinstance(bridge, QFormerSpec) or bridge.heads is None or self.spec.vision is None:
+            return self.matcher()
+        return QueryMatcher(self.network, self._reader(), self.spec.vision.pixels)
 
     def _reader(self) -> Tokenizer:
         if self.tokenizer is None:

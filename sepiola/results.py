@@ -46,8 +46,8 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         examples: Sequence[Example] = data.read(spec)
         if spec.reader == TEXT:
             figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
-        elif isinstance(model.network, DualEncoder):
-            figures = {"retrieval": retrieval(model.matcher(), examples)}
+        elif isinstance(model.network, DualEncoder) or recipe.stages[-1].aligns:
+            figures = {"retrieval": retrieval(model.retriever(), examples)}
         else:
             captions = asks_for_captions(examples)
             if recipe.few_shot is not None and not captions:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
+from sepiola.compare import compare
 from sepiola.data.readers import read
 from sepiola.errors import SpecError
 from sepiola.runs import Run
@@ -22,6 +23,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.fitting import READ, WRITE
+from sepiola.training.recipes import ComparisonSpec
 
 CAPTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "task": "captions", "families": ["objects"]}}
 QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["objects"]}}
@@ -107,6 +109,43 @@ def test_the_three_losses_are_reported_and_sum_up(finished: Path) -> None:
     parts = [aligned[f"{name}_loss"] for name in ("contrast", "matching", "writing")]
     assert sum(parts) == pytest.approx(aligned["loss"], rel=1e-5) and min(parts) > 0
     assert not any("contrast_loss" in line for line in lines if line["stage"] != "align")
+
+
+def test_pairs_that_lie_near_are_looked_at_again(finished: Path) -> None:
+    """By hand: one picture and one text at a time, without padding."""
+    model = sepiola.load(finished)
+    examples = read("tidepool", Path(), "test", count=9, **CAPTIONS["options"])
+    images, texts = [e.images[0] for e in examples], [e.target for e in examples[:7]]
+    assert len({len(model.tokenizer.encode(text)) for text in texts}) > 1
+    bridge, spec = model.network.bridge, model.spec.bridge.text
+    alike, matched = torch.empty(9, 7), torch.empty(9, 7)
+    with torch.inference_mode():
+        for i, image in enumerate(images):
+            seen = model.look([image])
+            for j, text in enumerate(texts):
+                tokens = torch.tensor([[spec.start, *model.tokenizer.encode_batch([text], plain=True)[0], spec.end]])
+                alike[i, j] = (bridge.image_vectors(seen) @ bridge.text_vectors(tokens)[0]).max()
+                matched[i, j] = bridge.match(seen, tokens)[0, 1]
+    near = (alike >= alike.sort(0).values[-2]) | (alike >= alike.sort(1).values[:, -2:-1])
+    wanted = torch.where(near, alike + matched, alike - 100)
+    matcher = model.retriever()
+    matcher.again = 2
+    torch.testing.assert_close(matcher.scores(images, texts), wanted, atol=1e-4, rtol=0)
+    assert 18 <= near.sum() <= 32
+
+
+def test_a_first_stage_is_measured_by_what_it_finds(tmp_path: Path) -> None:
+    base = {**override(RECIPE, ["evaluation=[{reader: tidepool, split: test, count: 40}]"])}
+    base["evaluation"][0]["options"] = CAPTIONS["options"]
+    base["stages"] = base["stages"][:1]
+    arms = {"hard": {}, "uniform": {"stages.0.negatives": "uniform"}}
+    spec = ComparisonSpec(name="finds", base=base, arms=arms, seeds=(0, 1))
+    found = compare(spec, tmp_path / "runs", console=QUIET)["retrieval"]
+    runs = [json.loads((tmp_path / "runs" / f"uniform-seed{s}" / "report.json").read_text()) for s in (0, 1)]
+    recalls = [r["retrieval"]["text_to_image"]["R@5"]["recall"] for r in runs]
+    assert found["arms"]["uniform"]["text_to_image"]["R@5"]["recall"] == pytest.approx(sum(recalls) / 2)
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "image to text R@1" in page and "uniform" in page and "chance" in page
 
 
 def test_the_bridge_knows_the_recipe_s_tokenizer_and_the_model_its_layout(finished: Path) -> None:

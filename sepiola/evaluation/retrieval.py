@@ -16,13 +16,13 @@ from torch import Tensor
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.accuracy import wilson_interval
-from sepiola.generation.matcher import Matcher
+from sepiola.generation.matcher import Compares
 
 CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
-def retrieval(matcher: Matcher, examples: Sequence[Example]) -> dict[str, Any]:
+def retrieval(matcher: Compares, examples: Sequence[Example]) -> dict[str, Any]:
     """R@1, 5 and 10 in both directions over the examples' pictures and captions, as `recalls` gives them.
 
     Examples without exactly one image, or without a caption, are left out. Raises DataError when none is left.
@@ -75,23 +75,27 @@ def _chance(right: Tensor, cut: int) -> float:
 
 
 def retrieval_tables(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The figures as the report's table: this model and chance in lines, R@k of both directions in columns."""
+    """The figures as the report's table: this model (or a comparison's `arms`) and chance in lines, R@k of both
+    directions in columns.
+    """
     if not figures:
         return []
-    cells = [(f"{name.replace('_', ' ')} {cut}", one) for name in DIRECTIONS for cut, one in figures[name].items()]
-    notes = [[f"{100 * low:.1f} to {100 * high:.1f}"] for low, high in (one["interval"] for _, one in cells)]
-    lines = [
-        {
-            "name": name,
-            "own": key == "recall",
-            "published": False,
-            "cells": [
-                {"value": f"{100 * one[key]:.1f}", "note": note[0] if key == "recall" else ""}
-                for (_, one), note in zip(cells, notes, strict=True)
-            ],
-        }
-        for name, key in (("This model", "recall"), ("chance", "chance"))
+
+    def line(name: str, found: Mapping[str, Any], key: str) -> dict[str, Any]:
+        cells = []
+        for one in (found[direction][f"R@{cut}"] for direction in DIRECTIONS for cut in CUTS):
+            note = " to ".join(f"{100 * end:.1f}" for end in one["interval"]) if key == "recall" else ""
+            cells.append({"value": f"{100 * one[key]:.1f}", "note": note})
+        return {"name": name, "own": found is figures or name == first, "published": False, "cells": cells}
+
+    arms = figures.get("arms") or {"This model": figures}
+    first = next(iter(arms))
+    lines = [line(name, found, "recall") for name, found in arms.items()]
+    lines.append({**line("chance", figures, "chance"), "own": False})
+    columns = [
+        {"name": f"{name.replace('_', ' ')} {cut}", "notes": [f"n = {one['count']:,}"]}
+        for name in DIRECTIONS
+        for cut, one in figures[name].items()
     ]
-    columns = [{"name": name, "notes": [f"n = {one['count']:,}"]} for name, one in cells]
     note = f"Percent among {figures['images']:,} pictures and {figures['texts']:,} texts; below each its 95% interval."
     return [{"title": "Retrieval", "columns": columns, "lines": lines, "note": note}]

@@ -1,24 +1,37 @@
-"""Pictures and texts under a dual encoder: vectors of each, and how well they go together."""
+"""How well pictures and texts go together: by a dual encoder's vectors, or by a Q-Former that looks twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from sepiola.data.image import ImageRef
 from sepiola.data.pairs import lay_texts
 from sepiola.errors import DataError
 from sepiola.models.dual import DualEncoder
 from sepiola.models.vision.pixels import to_pixels
+from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.vision import PixelSpec
 from sepiola.text.encoding import encode_whole
 from sepiola.text.tokenizer import Tokenizer
 
 BATCH = 64
+NOTHING = "there is nothing to compare: give at least one picture and one text"
+BELOW = 100.0
+"""What pairs that are looked at once lose against those that are looked at twice: more than both scores reach."""
+
 Item = TypeVar("Item")
+
+
+class Compares(Protocol):
+    """Whatever tells how well pictures and texts go together."""
+
+    def scores(self, images: Sequence[Any], texts: Sequence[str]) -> Tensor:
+        """Numbers `(images, texts)`: higher where a picture and a text go together."""
 
 
 class Matcher:
@@ -32,12 +45,7 @@ class Matcher:
     @torch.inference_mode()
     def images(self, images: Sequence[Any]) -> Tensor:
         """Vectors `(images, width)` of length 1; an image is whatever `ImageRef.of` takes."""
-        weight = next(self.network.vision.parameters())
-        rows = []
-        for some in _batches(images):
-            pixels = torch.stack([to_pixels(ImageRef.of(image).open(), self.pixels) for image in some])
-            rows.append(self.network.image(pixels.to(weight.device, weight.dtype)))
-        return torch.cat(rows)
+        return torch.cat([self.network.image(pixels) for pixels in _seen(images, self.network.vision, self.pixels)])
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -56,8 +64,62 @@ class Matcher:
         return scores
 
 
+class QueryMatcher:
+    """An eye and a Q-Former after its first stage, as BLIP-2 retrieves (arXiv 2301.12597, section 4.4): all pairs are
+    compared by their vectors, and the `again` nearest of each picture and of each text looked at once more, by the head
+    that was taught to match.
+    """
+
+    def __init__(self, network: Any, tokenizer: Tokenizer, pixels: PixelSpec, *, again: int = 32) -> None:
+        self.network = network.eval()
+        self.spec: QFormerSpec = network.bridge.spec
+        self.tokenizer = tokenizer
+        self.pixels = pixels
+        self.again = again
+
+    @torch.inference_mode()
+    def scores(self, images: Sequence[Any], texts: Sequence[str]) -> Tensor:
+        """Numbers `(images, texts)`: the cosine, and for pairs looked at again their logit above it; others rank below.
+
+        A text too long for the Q-Former loses its tail.
+        """
+        bridge = self.network.bridge
+        vision = self.network.vision
+        features = torch.cat([vision(pixels) for pixels in _seen(images, vision, self.pixels)])
+        tokens = self._tokens(texts).to(features.device)
+        seen = torch.cat([bridge.image_vectors(some) for some in features.split(BATCH)])
+        read = torch.cat([bridge.text_vectors(some) for some in tokens.split(BATCH)])
+        alike = torch.stack([(vectors @ read.t()).amax(0) for vectors in seen]).float()
+        near = torch.zeros_like(alike, dtype=torch.bool)
+        for side in (0, 1):
+            near.scatter_(side, alike.topk(min(self.again, alike.shape[side]), dim=side).indices, value=True)
+        pairs = near.nonzero()
+        matched = [bridge.match(features[some[:, 0]], tokens[some[:, 1]])[:, 1] for some in pairs.split(BATCH)]
+        scores = alike - BELOW
+        scores[near] = alike[near] + torch.cat(matched).float()
+        return scores
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token ids `(texts, tokens)`, opened and closed as the first stage was taught to read them."""
+        spec = self.spec.text
+        assert spec is not None
+        found = self.tokenizer.encode_batch([*texts], plain=True)
+        rows = [torch.tensor([spec.start, *ids[: spec.length - 2], spec.end]) for ids in found]
+        if not rows:
+            raise DataError(NOTHING)
+        return pad_sequence(rows, batch_first=True, padding_value=spec.pad)
+
+
+def _seen(images: Sequence[Any], vision: Any, spec: PixelSpec) -> Iterator[Tensor]:
+    """Pixels of some images at a time, as the eye reads them."""
+    weight = next(vision.parameters())
+    for some in _batches(images):
+        pixels = torch.stack([to_pixels(ImageRef.of(image).open(), spec) for image in some])
+        yield pixels.to(weight.device, weight.dtype)
+
+
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     if not items:
-        raise DataError("there is nothing to compare: give at least one picture and one text")
+        raise DataError(NOTHING)
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
