@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -123,6 +124,6 @@ def _right(example: Example, answer: Answer) -> bool:
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, evenly spaced."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
+    """At most `count` of the items, in their order; drawn, because even steps may meet one kind alone of two in turn."""
+    drawn = random.Random(len(items)).sample(range(len(items)), min(count, len(items)))
+    return [items[i] for i in sorted(drawn)]

@@ -35,7 +35,7 @@ class EyeFeatures:
             """Features `(pictures, patches, width)` of pictures in tiles, their patches one after the other."""
             seen = []
             for tiles in pixels.flatten(0, 1).split(together):
-                laid_out = tiles.to(parameter.device, parameter.dtype, memory_format=torch.channels_last)
+                laid_out = tiles.to(parameter.device, parameter.dtype)
                 with torch.autocast(parameter.device.type, dtype, enabled=dtype != torch.float32):
                     seen.append(vision.eval()(laid_out).float())
             return torch.cat(seen).unflatten(0, pixels.shape[:2]).flatten(1, 2)
