@@ -124,6 +124,6 @@ def _right(example: Example, answer: Answer) -> bool:
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, in their order; drawn, because even steps may meet one kind alone of two in turn."""
+    """At most `count` of the items, in their order; drawn, because even steps may meet one of two kinds alone."""
     drawn = random.Random(len(items)).sample(range(len(items)), min(count, len(items)))
     return [items[i] for i in sorted(drawn)]

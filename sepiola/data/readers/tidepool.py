@@ -28,13 +28,14 @@ def read_tidepool(
     scenes: int | None = None,
     described: float | None = None,
     named: float | None = None,
+    aspects: Sequence[str] | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions` or `episodes`, of which
-    there are `count`. The last four options are of episodes (`sepiola.data.tidepool.binding`).
+    there are `count`. The last five options are of episodes (`sepiola.data.tidepool.binding`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
-    given = {"length": length, "scenes": scenes, "described": described, "named": named}
+    given = {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects}
     own = {name: value for name, value in given.items() if value is not None}
     if own and task != "episodes":
         raise DataError(f"{', '.join(own)}: options of the task 'episodes'; the task is '{task}'")

@@ -38,12 +38,14 @@ def episodes(
     scenes: int = 3_000,
     described: float = 0.0,
     named: float = 0.0,
+    aspects: Sequence[str] | None = None,
 ) -> list[Example]:
     """`count` episodes of `length` examples, one after the other, over `scenes` pictures of the split.
 
     Questions have no words, but in the share that is `described`: there the name of the value stands in the picture's
-    place: the task is one for a language model then. In the share of episodes that is `named` the words are not made
-    up, but the values' own names. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
+    place, and the task is one for a language model. In the share of episodes that is `named` the words are the values'
+    own names. `aspects` says what words may be bound to, such as `colour 1`, the colour of the first object; any trait
+    of any object unless given. `metadata` holds the `episode` and its `aspect`; families and languages take turns.
     Raises DataError as `generate` does, and for too few scenes.
     """
     pool = captions(split, scenes, seed=seed, languages=languages, families=families, size=size)
@@ -51,21 +53,26 @@ def episodes(
     for at, scene in enumerate(pool):
         for number, traits in enumerate(scene.metadata["objects"]):
             for trait in traits.keys() - set(FIXED):
+                if aspects is not None and f"{trait} {number + 1}" not in aspects:
+                    continue
                 by_value[scene.metadata["family"], number, trait][traits[trait]].append(at)
-    aspects: dict[str, list[Aspect]] = defaultdict(list)
+    places: dict[str, list[Aspect]] = defaultdict(list)
     for aspect in sorted(by_value):
         values = {value: found for value, found in by_value[aspect].items() if len(found) >= length}
         by_value[aspect] = values
         if len(values) > 1:
-            aspects[aspect[0]].append(aspect)
-    if not aspects:
-        raise DataError(f"{scenes} scenes are too few for episodes of {length} examples; raise 'scenes'")
+            places[aspect[0]].append(aspect)
+    if not places:
+        raise DataError(
+            f"{scenes} scenes are too few for episodes of {length} examples; raise 'scenes'"
+            + (f", or these have none of the aspects {', '.join(aspects)}" if aspects is not None else "")
+        )
     made: list[Example] = []
     for index in range(count):
-        turn, place = divmod(index, len(aspects))
+        turn, place = divmod(index, len(places))
         language = languages[(turn + place) % len(languages)]
         rng = random.Random(f"tidepool episode {seed} {split} {index}")
-        aspect = rng.choice(list(aspects.values())[place])
+        aspect = rng.choice(list(places.values())[place])
         name = f"tidepool-episode-{split}-{index:06d}-{language}"
         chosen = rng.sample(sorted(by_value[aspect]), 2)
         words = [word(language, value) for value in chosen]
