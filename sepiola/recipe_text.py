@@ -53,8 +53,9 @@ class RecipeText:
         return Tokenizer.load(path)
 
     def _texts(self, stage: StageSpec) -> Iterator[str]:
-        """All that the stage's data says."""
-        whole = PromptFormat.parse("QCM-LEA")
+        """All that the stage's data says: bare questions as they are, others with all that they have."""
+        bare = stage.format is not None and PromptFormat.parse(stage.format).input == "B"
+        whole = PromptFormat.parse(stage.format if bare and stage.format else "QCM-LEA")
         for example in self.data.read(stage.data):
             if stage.task is not None:
                 yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
