@@ -221,6 +221,7 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
 def test_all_bridges_are_compared_under_one_eye(tmp_path: Path) -> None:
     """The shipped comparison with few steps: each bridge in its own model, and what it costs beside what it reaches."""
     small = ["stages.0.data.count=48", "stages.1.data.count=48", "stages.1.steps=2", "evaluation.0.count=12"]
+    small += [f"arms.Q-Former.stages.{n}.data.count=48" for n in range(3)] + ["arms.Q-Former.stages.2.steps=2"]
     spec = read_recipe("compare/bridges", [*small, "seeds=[0]", "jobs=1", "tokenizer.vocabulary=400"])
     assert isinstance(spec, ComparisonSpec)
     report = compare(spec, tmp_path / "bridges", console=QUIET)
@@ -228,7 +229,8 @@ def test_all_bridges_are_compared_under_one_eye(tmp_path: Path) -> None:
     assert list(costs) == list(spec.arms)
     assert len(list((tmp_path / "bridges" / "stages").glob("eye-*/checkpoint"))) == 1
     tokens = {name: row["image_tokens"] for name, row in costs.items()}
-    placed = {"linear projection": 8, "two-layer projection": 8, "Q-Former": 8, "gated cross-attention": 1}
+    placed = {"linear projection": 8, "two-layer projection": 8, "Q-Former": 8, "Q-Former without stage 1": 8}
+    placed["gated cross-attention"] = 1
     assert {name: count for name, count in tokens.items() if count} == placed
     assert len({row["bridge_parameters"] for name, row in costs.items() if name != "blind"}) == 5
     page = (tmp_path / "bridges" / "report.html").read_text()
