@@ -24,9 +24,8 @@ from sepiola.data.batching import Row, Sample
 from sepiola.data.sampler import BatchSampler
 from sepiola.errors import SpecError, TrainingError
 from sepiola.evaluation.curves import read_metrics
-from sepiola.evaluation.plots import standalone
 from sepiola.evaluation.report import write_report
-from sepiola.evaluation.scaling import checked, forecast, load_scipy, scaling_plot
+from sepiola.evaluation.scaling import checked, forecast, load_scipy
 from sepiola.models.build import assemble, count
 from sepiola.runs import Run, claim
 from sepiola.specs.base import write_yaml
@@ -77,7 +76,6 @@ def ladder(
         "recipe": write_yaml(plan),
     }
     store.write_text(folder / "scaling.json", json.dumps(scaling, ensure_ascii=False, indent=2) + "\n")
-    store.write_text(folder / "scaling.svg", standalone(scaling_plot(scaling)))
     write_report(folder, report, curves=[line for rung in rungs for line in rung.curve()])
     return report
 

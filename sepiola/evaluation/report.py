@@ -23,7 +23,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.caption_figures import caption_headlines, caption_tables
 from sepiola.evaluation.curves import read_metrics, stage_curves
-from sepiola.evaluation.plots import interval_bars, price, shot_curves
+from sepiola.evaluation.plots import interval_bars, price, shot_curves, standalone
 from sepiola.evaluation.pope import pope_tables
 from sepiola.evaluation.retrieval import retrieval_tables
 from sepiola.evaluation.samples import sample_card
@@ -45,7 +45,8 @@ def write_report(
     samples: Sequence[tuple[Example, Answer]] = (),
     curves: Curves = None,
 ) -> Path:
-    """Writes `report.json` and `report.html` into `folder` (made when absent) and returns the page's path.
+    """Writes `report.json` and `report.html` into `folder` (made when absent) and returns the page's path; each plot of
+    the figures lies beside them as an SVG of its own too.
 
     `report` needs `title`; it may hold `description`, `name` (the system's, default "This model"), `language`
     (of the page's title), `accuracy`, `interval`, `count`, `unparsed`, `unparsed_rule`, `rows` (a list of
@@ -65,7 +66,22 @@ def write_report(
     page = _render(data, [sample_card(example, answer) for example, answer in samples], curves)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "report.json", json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    for name, plot in plots(data).items():
+        _write(folder / f"{name}.svg", standalone(plot))
     return _write(folder / "report.html", page)
+
+
+def plots(report: Mapping[str, Any]) -> dict[str, Markup]:
+    """The plots of a report's figures by name: `accuracy` of compared rows and what it costs, `shots`, `scaling`."""
+    rows = report.get("rows") or []
+    bars = [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
+    found = {
+        "accuracy": interval_bars(bars) if bars else Markup(""),
+        **_prices(rows),
+        "shots": _shots_plot(report),
+        "scaling": scaling_plot(report["scaling"]) if report.get("scaling") else Markup(""),
+    }
+    return {name: plot for name, plot in found.items() if plot}
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
@@ -145,12 +161,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         report=report,
         figures=_figures(report),
         row_columns=list(dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)),
-        bars=interval_bars(
-            [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
-        ),
-        prices=_prices(rows),
-        scaling=scaling_plot(report["scaling"]) if report.get("scaling") else "",
-        shots=_shots_plot(report),
+        plots=plots(report),
         tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
@@ -158,20 +169,20 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
     )
 
 
-def _prices(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+def _prices(rows: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
     """Accuracy over each cost that rows of a comparison have."""
     named = {"first_token_ms": "ms to the first token", "bridge_parameters": "parameters of the bridge"}
-    found = []
+    found = {}
     for column, name in named.items():
         points = [(str(r["name"]), float(r[column]), r["accuracy"]) for r in rows if r.get(column) is not None]
         if len(points) > 1:
-            found.append(price(points, name))
+            found[column] = price(points, name)
     return found
 
 
-def _shots_plot(report: Mapping[str, Any]) -> str:
+def _shots_plot(report: Mapping[str, Any]) -> Markup:
     if not report.get("few_shot"):
-        return ""
+        return Markup("")
     points = report["few_shot"]["points"]
     true = [(p["shots"], p["accuracy"], p["interval"]) for p in points]
     false = [(p["shots"], p["shuffled"]["accuracy"], p["shuffled"]["interval"]) for p in points if "shuffled" in p]
