@@ -24,13 +24,13 @@ _OWN_STYLE = (
     "<style>svg{background:#fff;max-width:1000px;font-family:system-ui,sans-serif}.axis{font-size:12px;fill:#5d6872}"
     ".name{fill:#1d2329}.grid{stroke:#dfe3e6}.curve{fill:none;stroke:#4f7cac;stroke-width:1.8}"
     ".band{fill:#4f7cac;opacity:.18}.dot{fill:#4f7cac}.second{fill:#c2571a}.curve.second{fill:none;stroke:#c2571a}"
-    ".whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
+    ".mark{fill:#4f7cac;opacity:.8}.whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
 )
 
 
 def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Markup:
     """Horizontal bars of shares (0 to 1) with their intervals; one row is (name, share, interval or None)."""
-    width, label, step, top = 460, 150, 28, 6
+    width, label, step, top = 480, 170, 28, 6
     scale = width - label - 50
     bottom = top + step * len(rows)
     parts = [_open(width, bottom + 24, "Accuracy with 95% intervals")]
@@ -40,7 +40,7 @@ def interval_bars(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
         parts.append(f'<text class="axis" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{percent}%</text>')
     for index, (name, share, interval) in enumerate(rows):
         middle = top + step * (index + 0.5)
-        short = name if len(name) <= 22 else name[:21] + "…"
+        short = name if len(name) <= 25 else name[:24] + "…"
         end = label + scale * share
         parts.append(f'<text class="axis name" x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(short)}')
         parts.append(f"<title>{escape(name)}</title></text>")
@@ -79,10 +79,15 @@ def price(points: Sequence[tuple[str, float, float]], priced: str) -> Markup:
             parts.append(f'<text class="axis" x="{x:.1f}" y="{height - bottom + 17}" text-anchor="middle">{value:g}')
             parts.append("</text>")
     parts.append(f'<text class="axis" x="{width - right}" y="{height - 8}" text-anchor="end">{escape(priced)}</text>')
-    for name, cost, share in points:
+    free = {"start": 0.0, "end": 0.0}  # of labels on either side of their dots: where the next may stand
+    for name, cost, share in sorted(points, key=lambda point: -point[2]):
         x, y = place(cost, 100 * share)
+        side, shift = ("start", 8) if x < (left + width - right) / 2 else ("end", -8)
+        line = max(y + 4, free[side])
+        free[side] = line + 13
         parts.append(_dot((x, y), "dot", 4))
-        parts.append(f'<text class="axis name" x="{x + 8:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+        parts.append(f'<text class="axis name" x="{x + shift:.1f}" y="{line:.1f}" text-anchor="{side}">{escape(name)}')
+        parts.append("</text>")
     return Markup("".join(parts) + "</svg>")
 
 
