@@ -103,7 +103,9 @@ REPORT: dict[str, Any] = {
 def test_page_and_json_hold_the_figures(tmp_path: Path) -> None:
     path = write_report(tmp_path / "new" / "run", REPORT, [sample("1"), sample("2", 1), sample("3", None)])
     assert path == tmp_path / "new" / "run" / "report.html"
-    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "report.json"], "no temporary file stays"
+    names = ["accuracy.svg", "report.html", "report.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == names, "no temporary file stays"
+    assert (path.parent / "accuracy.svg").read_text(encoding="utf-8").startswith("<svg xmlns=")
     page = Page(path.read_text(encoding="utf-8"))
     for text in (
         "两阶段 run",
