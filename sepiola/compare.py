@@ -238,6 +238,12 @@ def _interval(values: Sequence[float], own: Any, most: float) -> Any:
     return [max(0.0, mean - reach), min(most, mean + reach)]
 
 
+def _mean(figures: Sequence[Mapping[str, Any]], key: str, most: float) -> dict[str, Any]:
+    """One figure over the seeds: its mean under `key`, and its interval."""
+    values = [figure[key] for figure in figures]
+    return {key: statistics.fmean(values), "interval": _interval(values, figures[0]["interval"], most)}
+
+
 def _captions(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """The captions of the first arm, with the other arms among its baselines."""
     found = {}
@@ -250,31 +256,19 @@ def _captions(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]
 
 def _mean_captions(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Metrics and fluency of one arm and language over its seeds."""
-
-    def mean(figures: Sequence[Mapping[str, Any]], key: str, most: float) -> dict[str, Any]:
-        values = [figure[key] for figure in figures]
-        return {key: statistics.fmean(values), "interval": _interval(values, figures[0]["interval"], most)}
-
-    faults = {name: mean([seed["fluency"][name] for seed in seeds], "rate", 1.0) for name in FAULTS}
-    return {**{name: mean([seed[name] for seed in seeds], "value", math.inf) for name in METRICS}, "fluency": faults}
+    faults = {name: _mean([seed["fluency"][name] for seed in seeds], "rate", 1.0) for name in FAULTS}
+    return {**{name: _mean([seed[name] for seed in seeds], "value", math.inf) for name in METRICS}, "fluency": faults}
 
 
 def _retrieval(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """The first arm's retrieval, with that of all arms over their seeds as `arms`."""
-
-    def mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        values = [figure["recall"] for figure in figures]
-        interval = _interval(values, figures[0]["interval"], 1.0)
-        return {"recall": statistics.fmean(values), "interval": interval, "count": figures[0]["count"]}
-
     own = next(iter(runs.values()))[0]["retrieval"]
-    arms = {
-        arm: {
-            direction: {cut: mean([r["retrieval"][direction][cut] for r in reports]) for cut in own[direction]}
-            for direction in DIRECTIONS
-        }
-        for arm, reports in runs.items()
-    }
+
+    def over_seeds(reports: Sequence[Mapping[str, Any]], direction: str) -> dict[str, Any]:
+        found = [report["retrieval"][direction] for report in reports]
+        return {cut: _mean([seed[cut] for seed in found], "recall", 1.0) for cut in own[direction]}
+
+    arms = {arm: {way: over_seeds(reports, way) for way in DIRECTIONS} for arm, reports in runs.items()}
     return {**own, "arms": arms}
 
 

@@ -54,13 +54,13 @@ class RecipeText:
 
     def _texts(self, stage: StageSpec) -> Iterator[str]:
         """All that the stage's data says: bare questions as they are, others with all that they have."""
-        bare = stage.format is not None and PromptFormat.parse(stage.format).input == "B"
-        whole = PromptFormat.parse(stage.format if bare and stage.format else "QCM-LEA")
+        own, whole = PromptFormat.parse(stage.format or "QCM-LEA"), PromptFormat.parse("QCM-LEA")
+        layout = own if own.input == "B" else whole
         for example in self.data.read(stage.data):
             if stage.task is not None:
                 yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
             else:
-                laid_out = example if example.question is None else whole.apply(example)
+                laid_out = example if example.question is None else layout.apply(example)
                 yield from (laid_out.prompt, laid_out.target)
 
     @cached_property

@@ -5,14 +5,12 @@ It answers at an endpoint that speaks OpenAI's chat completions, or is loaded he
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
+
+from urllib3 import PoolManager, Retry
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from sepiola.curation.describe import replies
 from sepiola.data.example import Message
@@ -35,7 +33,7 @@ INSTRUCTION = {
         "把不完整的句子改写完整。只返回结果，不要解释。如果这段文字已经正确，请原样返回，不要解释。\n\n"
     ),
 }
-_PASSING = (408, 425, 429)
+_PASSING = (408, 425, 429, *range(500, 600))
 
 
 def request_of(text: str, language: str) -> str:
@@ -47,7 +45,8 @@ class Endpoint:
     """A chat model behind `base` (such as http://localhost:8000/v1), asked one message at a time.
 
     What passes (no connection, a timeout, statuses 408, 425, 429 and 5xx) is tried `tries` times, with a `pause` in
-    seconds that doubles. Raises SepiolaError when that does not help, and at once for another refusal.
+    seconds that doubles, or as long as the endpoint asks for. Raises SepiolaError when that does not help, and at once
+    for another refusal.
     """
 
     def __init__(
@@ -69,30 +68,30 @@ class Endpoint:
         self.url = base.rstrip("/") + "/chat/completions"
         self.model = model
         self.key = key
-        self.timeout = timeout
         self.tries = tries
-        self.pause = pause
+        again = Retry(
+            tries - 1,
+            status_forcelist=_PASSING,
+            allowed_methods=None,  # a POST that only asks can be sent twice
+            backoff_factor=pause,
+            raise_on_status=False,
+        )
+        self.pool = PoolManager(timeout=timeout, retries=again)
 
     def __call__(self, prompt: str) -> str:
-        body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
-        request = urllib.request.Request(self.url, json.dumps({**body, "temperature": 0}).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
-        if self.key:  # not sent on to where a redirect leads
-            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
-        fault = ""
-        for attempt in range(self.tries):
-            if attempt:
-                time.sleep(self.pause * 2 ** (attempt - 1))
-            try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                    return self._text(response.read())
-            except urllib.error.HTTPError as error:
-                fault = f"status {error.code}: {_told(error)}"
-                if error.code not in _PASSING and error.code < 500:
-                    raise SepiolaError(f"{self.url} refuses the request ({fault})") from None
-            except (OSError, http.client.HTTPException) as error:
-                fault = str(getattr(error, "reason", None) or error)
-        raise SepiolaError(f"{self.url} does not answer after {self.tries} tries ({fault})")
+        body = {"model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0}
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        try:
+            response = self.pool.request("POST", self.url, json=body, headers=headers)
+        except HTTPError as error:
+            reason = error.reason if isinstance(error, MaxRetryError) else error
+            raise SepiolaError(f"{self.url} does not answer after {self.tries} tries ({reason})") from None
+        if response.status != 200:
+            fault = f"status {response.status}: {response.data[:200].decode(errors='replace').strip()}"
+            if response.status in _PASSING:
+                raise SepiolaError(f"{self.url} does not answer after {self.tries} tries ({fault})")
+            raise SepiolaError(f"{self.url} refuses the request ({fault})")
+        return self._text(response.data)
 
     def _text(self, data: bytes) -> str:
         try:
@@ -110,10 +109,3 @@ class Endpoint:
 def local(model: Model, tokens: int) -> Repair:
     """A model that is loaded here, as a repairer that writes `tokens` at most."""
     return lambda prompt: replies(model, [(Message("user", (prompt,)),)], tokens)[0][0]
-
-
-def _told(error: urllib.error.HTTPError) -> str:
-    try:
-        return error.read(200).decode(errors="replace").strip() or str(error.reason)
-    except (OSError, http.client.HTTPException):
-        return str(error.reason)

@@ -10,13 +10,14 @@ from typing import Any
 
 import jinja2
 
+from sepiola.answers import spread
 from sepiola.curation.rules import REASONS
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.evaluation.samples import thumbnail
 
 MOST = 200
-"""Cards at most of what was kept, and of what was dropped, evenly spread; a page of thousands opens in no browser."""
+"""Cards at most of what was kept, and of what was dropped; a page of thousands opens in no browser."""
 
 
 def review_page(summary: Mapping[str, Any], records: Sequence[tuple[ImageRef, Mapping[str, Any]]]) -> str:
@@ -31,9 +32,7 @@ def review_page(summary: Mapping[str, Any], records: Sequence[tuple[ImageRef, Ma
 
 
 def _cards(records: Sequence[tuple[ImageRef, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    count = min(MOST, len(records))
-    some = [records[place * len(records) // count] for place in range(count)]
-    return [{**record, "picture": _picture(image)} for image, record in some]
+    return [{**record, "picture": _picture(image)} for image, record in spread(records, MOST)]
 
 
 def _picture(image: ImageRef) -> tuple[str, int, int] | None:

@@ -24,7 +24,8 @@ _OWN_STYLE = (
     "<style>svg{background:#fff;max-width:1000px;font-family:system-ui,sans-serif}.axis{font-size:12px;fill:#5d6872}"
     ".name{fill:#1d2329}.grid{stroke:#dfe3e6}.curve{fill:none;stroke:#4f7cac;stroke-width:1.8}"
     ".band{fill:#4f7cac;opacity:.18}.dot{fill:#4f7cac}.second{fill:#c2571a}.curve.second{fill:none;stroke:#c2571a}"
-    ".mark{fill:#4f7cac;opacity:.8}.whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
+    ".mark{fill:#4f7cac;opacity:.8}"
+    ".whisker{stroke:#1d2329;stroke-width:1.5;fill:none}.hollow{stroke:#1d2329;stroke-width:1.5;fill:none}</style>"
 )
 
 
