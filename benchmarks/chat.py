@@ -2,20 +2,21 @@
 
 Both sides hold the same random weights of SmolVLM-256M's layout and read the same pixels: one picture of 512 × 512 and
 a short question. Each side runs in every setting that it has (the peer in bfloat16 and float32, with SDPA and eager,
-with a static cache, and with eye and decoding compiled; ours in bfloat16, packed, and in float32), and its fastest is
-compared, for the time to the first token and for the rate of those after it, in alternating pairs. In float32 both must
-write the same tokens. Peak memory is each side's fastest setting in a process of its own. The bound is the time to read
-the weights of a token once, at the rate at which this machine reads memory.
+with a static cache, and with eye and decoding compiled; ours in bfloat16, packed, and in float32), each in a process of
+its own, in turn, and its fastest is compared, for the time to the first token and for the rate of those after it. In
+float32 both must write the same tokens. Peak memory is what those processes held. The bound is the time to read the
+weights of a token once, at the rate at which this machine reads memory.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,8 @@ def main() -> None:
     options.add_argument("--preset", default="smolvlm-256m")
     options.add_argument("--tokens", type=int, default=64, help="tokens of a reply")
     options.add_argument("--longest", type=int, help="longest edge of the picture; more than a tile: several tiles")
-    options.add_argument("--side", help="one setting alone, for its memory (the script calls itself so)")
-    options.add_argument("--folder", type=Path, help="where that setting's model lies")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.side:
-        side = open_side(arguments.side, arguments.folder, arguments)
-        side()
-        print(json.dumps({"peak": peak_memory_gb()}))
-        return
     report(arguments, run(arguments))
 
 
@@ -147,8 +141,43 @@ class Theirs:
         return written
 
 
-def open_side(setting: str, folder: Path, arguments: Any) -> Any:
-    return (Ours if setting in OURS else Theirs)(setting, folder, arguments)
+class Side:
+    """One setting in a process of its own, where nothing that another one holds or compiles is in its way."""
+
+    made: Any = None  # in that process: Ours or Theirs
+
+    def __init__(self, setting: str, folder: Path, arguments: Any, stack: ExitStack) -> None:
+        told = (setting, folder, arguments)
+        fresh = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(1, mp_context=fresh, initializer=self._open, initargs=told)
+        self.pool = stack.enter_context(pool)
+
+    @classmethod
+    def _open(cls, setting: str, folder: Path, arguments: Any) -> None:
+        torch.set_num_threads(arguments.threads)
+        cls.made = (Ours if setting in OURS else Theirs)(setting, folder, arguments)
+
+    def __call__(self) -> tuple[float, float]:
+        """Seconds to the first token, and from there to the last."""
+        return self.pool.submit(Side._time).result()
+
+    def ids(self) -> list[int]:
+        """The tokens of a reply."""
+        return self.pool.submit(Side._ids).result()
+
+    def peak(self) -> float:
+        """GB that the process has held at most."""
+        return self.pool.submit(peak_memory_gb).result()
+
+    @classmethod
+    def _time(cls) -> tuple[float, float]:
+        first, rest = cls.made()
+        return first, rest
+
+    @classmethod
+    def _ids(cls) -> list[int]:
+        written: list[int] = cls.made.ids()
+        return written
 
 
 def picture() -> ImageRef:
@@ -199,20 +228,12 @@ def memory_rate() -> float:
     return numbers.nbytes / min(seconds_of(lambda: numbers.sum()) for _ in range(5))
 
 
-def peak_alone(setting: str, folder: Path, arguments: Any) -> float:
-    """GB that one setting needs in a process of its own."""
-    asked = ["--side", setting, "--folder", str(folder), "--tokens", str(arguments.tokens)]
-    asked += ["--threads", str(arguments.threads), "--preset", arguments.preset]
-    done = subprocess.run([sys.executable, __file__, *asked], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1])["peak"])
-
-
 def run(arguments: Any) -> dict[str, Any]:
     """One comparison; every number that is printed."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         spec = make(arguments, folder)
-        sides = {setting: open_side(setting, folder, arguments) for setting in (*OURS, *PEERS)}
+        sides = {setting: Side(setting, folder, arguments, stack) for setting in (*OURS, *PEERS)}
         exact = {name: side.ids() for name, side in sides.items() if "float32" in name}
         for side in sides.values():
             side()  # warms up
@@ -231,7 +252,7 @@ def run(arguments: Any) -> dict[str, Any]:
         figures: dict[str, Any] = {
             "preset": arguments.preset,
             "tiles": len(to_tiles([picture()], spec.vision.pixels)[0]),  # type: ignore[union-attr]
-            "prompt_tokens": int(sides[PEERS[0]].source.shape[1]),
+            "prompt_tokens": len(json.loads((folder / PROMPT).read_text())["ids"]),
             "tokens": arguments.tokens,
             "written_alike_in_float32": len({tuple(ids) for ids in exact.values()}) == 1,
         }
@@ -248,7 +269,7 @@ def run(arguments: Any) -> dict[str, Any]:
             "megabytes_read_a_token": round(read / 1e6, 1),
             "gigabytes_a_second": round(rate / 1e9, 1),
             "tokens_per_second_at_most": round(rate / read, 1),
-            "peak_memory_gb": {name: round(peak_alone(name, folder, arguments), 2) for name in (ours, peer)},
+            "peak_memory_gb": {name: round(sides[name].peak(), 2) for name in (ours, peer)},
         }
 
 

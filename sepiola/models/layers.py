@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -29,8 +28,7 @@ class Rows(Protocol):
     def select(self, rows: Tensor) -> None: ...
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What a layer's tokens see: by default each other, all of them.
 
     `bias` is added to the scores, or is the band that is seen; `angles` of their positions are for rotary heads;

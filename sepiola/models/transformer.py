@@ -72,15 +72,15 @@ class Stack(nn.Module):
         super().__init__()
         attention = spec.attention
         self.causal = causal
-        self.windows = {attention.of_layer(index).window for index in range(layers)}
         self.positions = _absolute_positions(spec.positions, spec.width)
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         each = [attention.of_layer(index) for index in range(layers)]
-        rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
-        self.layers: Any = nn.ModuleList(_layer(spec, one, cross, rotaries[one.window]) for one in each)
+        self.windows = [one.window for one in each]
+        self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
+        self.layers: Any = nn.ModuleList(_layer(spec, one, cross, self.rotaries[one.window]) for one in each)
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -107,13 +107,13 @@ class Stack(nn.Module):
             contexts, context_bias = [None] * len(self.layers), None
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
-        rotaries = {layer.attention.rotary for layer in self.layers}
-        angles = {rotary: rotary and rotary.angles(positions, product_dtype(x)) for rotary in rotaries}
-        for number, (layer, cache, keys_values) in enumerate(zip(self.layers, caches, contexts, strict=True)):
+        dtype = product_dtype(x)
+        angles = {w: None if rotary is None else rotary.angles(positions, dtype) for w, rotary in self.rotaries.items()}
+        each = zip(self.layers, self.windows, caches, contexts, strict=True)
+        for number, (layer, window, cache, keys_values) in enumerate(each):
             if number in before:
                 x = before[number](x)
-            attention = layer.attention
-            x = layer(x, Seen(seen[attention.window], angles[attention.rotary], cache, keys_values, context_bias))
+            x = layer(x, Seen(seen[window], angles[window], cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:
@@ -143,14 +143,15 @@ class Stack(nn.Module):
         """What layers of each window see: a long text in slices, a short one, or one after others, under a bias."""
         tokens = x.shape[1]
         slices = self.slices and past == 0
-        least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in self.windows}
+        windows = self.rotaries.keys()
+        least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in windows}
         if x.device.type != "cpu":
-            least = {window: 2 * window if window is not None else sys.maxsize for window in self.windows}
-        sliced = {window for window in self.windows if slices and tokens >= least[window]}
-        bias = self._bias(segments, past, tokens, x) if sliced != self.windows else None
+            least = {window: 2 * window if window is not None else sys.maxsize for window in windows}
+        sliced = {window for window in windows if slices and tokens >= least[window]}
+        bias = self._bias(segments, past, tokens, x) if sliced != windows else None
         return {
             window: Band(window or tokens, segments) if window in sliced else self._narrowed(bias, window, past, x)
-            for window in self.windows
+            for window in windows
         }
 
     def _narrowed(self, bias: Tensor | None, window: int | None, past: int, x: Tensor) -> Tensor | None:

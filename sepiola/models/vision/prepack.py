@@ -58,12 +58,13 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
         self.bias = None if linear.bias is None else linear.bias.detach()
+        self._product, self._sum = torch.ops.mkldnn._linear_pointwise.default, torch.ops.mkldnn._linear_pointwise.binary
 
     def forward(self, x: Tensor, activation: str = "none", approximate: str = "none") -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, activation, [], approximate)
+        return self._product(x, self.weight, self.bias, activation, [], approximate)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+        return self._sum(x, residual, self.weight, self.bias, "add")
 
 
 class _Layer:
