@@ -17,9 +17,7 @@ from sepiola.models.transformer import Stack
 from sepiola.models.vision.prepack import PackedLinear, prepack, prepackable
 from sepiola.models.vision.tiles import TOGETHER
 from sepiola.models.vocabulary import Head
-from sepiola.nn.attend import attend
 from sepiola.nn.attention import CrossAttention, SelfAttention
-from sepiola.nn.banded import Band
 from sepiola.nn.feedforward import FeedForward, GatedFeedForward, gated
 from sepiola.nn.norms import RMSNorm
 
@@ -73,7 +71,7 @@ class PackedLayer(nn.Module):
         return self.layer.attention
 
     def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
-        return self._step(x, seen) if x.shape[1] == 1 and not isinstance(seen.bias, Band) else self.layer(x, seen)
+        return self._step(x, seen) if x.shape[1] == 1 else self.layer(x, seen)
 
 
 class _Step:
@@ -87,23 +85,16 @@ class _Step:
         self.down: Any = ff.down
         self.norms: Any = (layer.attention_norm, layer.feed_forward_norm)
         self.activation: Any = ff.activation
-        self.scale, self.window = attention.scale, attention.window
         self.rotary: Any = attention.rotary
+        self.weigh = attention.weigh
         self.shape = (attention.heads + 2 * attention.kv_heads, attention.head_width)
-        self.turned = attention.heads + attention.kv_heads
-        self.heads = attention.heads
+        self.heads, self.turned = attention.heads, attention.heads + attention.kv_heads
 
     def __call__(self, x: Tensor, seen: Seen) -> Tensor:
         first, second = self.norms
         heads = self.qkv.forward(first.forward(x)).view(len(x), *self.shape, 1).transpose(2, 3)
         turned = self.rotary.forward(heads[:, : self.turned], seen.angles)
         q, k, v = turned[:, : self.heads], turned[:, self.heads :], heads[:, self.turned :]
-        bias: Any = seen.bias
-        if seen.cache is not None:
-            k, v = seen.cache.append(k, v)
-        if self.window is not None:
-            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
-            bias = None if bias is None else bias[..., -self.window :]
-        x = self.out.add(attend(q, k, v, bias, self.scale, 0.0), x)
+        x = self.out.add(self.weigh(q, k, v, seen.bias, seen.cache), x)
         inner = gated(self.gate_up.forward(second.forward(x)), self.activation)
         return self.down.add(inner, x)

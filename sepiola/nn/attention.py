@@ -62,6 +62,12 @@ class SelfAttention(nn.Module):
         q, k = self.q_norm(q), self.k_norm(k)
         if self.rotary is not None and angles is not None:
             q, k = self.rotary(q, angles), self.rotary(k, angles)
+        return self.out(self.weigh(q, k, v, bias, cache))
+
+    def weigh(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Band | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """What heads `(batch, heads, tokens, head_width)` attend to, `(batch, tokens, heads * head_width)`."""
         if cache is not None:
             k, v = cache.append(k, v)
         if self.distances is not None:
@@ -70,11 +76,11 @@ class SelfAttention(nn.Module):
             bias = far if bias is None else far + bias
         dropout = self.dropout if self.training else 0.0
         if isinstance(bias, Band):
-            return self.out(bias.attend(q, k, v, self.scale, dropout))
-        if self.window is not None and tokens == 1:
+            return bias.attend(q, k, v, self.scale, dropout)
+        if self.window is not None and q.shape[2] == 1:
             k, v = k[:, :, -self.window :], v[:, :, -self.window :]
             bias = None if bias is None else bias[..., -self.window :]
-        return self.out(attend(q, k, v, bias, self.scale, dropout))
+        return attend(q, k, v, bias, self.scale, dropout)
 
     def cache(self, batch: int, capacity: int) -> KVCache:
         """An empty cache for `capacity` tokens, in the weights' dtype and on their device."""

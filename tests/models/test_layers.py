@@ -102,13 +102,15 @@ def test_a_stack_of_bands_makes_no_square_mask() -> None:
     assert counted.largest < 512 * 512
 
 
-def test_banded_decoding_agrees_with_the_whole() -> None:
+@pytest.mark.parametrize("padding", [0, 4])
+def test_banded_decoding_agrees_with_the_whole(padding: int) -> None:
     raw = override(SMALL, ["language.attention.window=4", "language.attention.full_every=2"])
     model = build(ModelSpec.parse(raw)).eval()
-    tokens = torch.randint(0, 40, (2, 23))
+    tokens, mask = torch.randint(0, 40, (2, 23)), torch.ones(2, 23, dtype=torch.long)
+    mask[0, :padding] = 0
     with torch.inference_mode():
-        whole = model(tokens)
-        state = model.begin(tokens[:, :6], 17)
+        whole = model(tokens, attention_mask=mask)
+        state = model.begin(tokens[:, :6], 17, attention_mask=mask[:, :6])
         parts = [model.extend(tokens[:, a:b], state) for a, b in ((5, 6), (6, 9), (9, 10), (10, 23))]
         torch.testing.assert_close(model.head(torch.cat(parts, 1)), whole[:, 5:], atol=1e-5, rtol=0)
 
