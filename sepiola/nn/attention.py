@@ -86,8 +86,8 @@ class SelfAttention(nn.Module):
         return attend(q, k, v, bias, self.scale, dropout)
 
     def cache(self, batch: int, capacity: int) -> KVCache:
-        """An empty cache for `capacity` tokens on the weights' device: in their dtype, or on a CPU in float32, where one
-        query takes a quarter of the time.
+        """An empty cache for `capacity` tokens on the weights' device: in their dtype, or on a CPU in float32, where
+        one query takes a quarter of the time.
         """
         weight = self.qkv.weight
         dtype = torch.float32 if weight.device.type == "cpu" else weight.dtype
