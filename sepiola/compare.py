@@ -239,9 +239,9 @@ def _interval(values: Sequence[float], own: Any, most: float) -> Any:
 
 
 def _mean(figures: Sequence[Mapping[str, Any]], key: str, most: float) -> dict[str, Any]:
-    """One figure over the seeds: its mean under `key`, and its interval."""
+    """One figure over the seeds: its mean under `key`, its interval, and each seed's own."""
     values = [figure[key] for figure in figures]
-    return {key: statistics.fmean(values), "interval": _interval(values, figures[0]["interval"], most)}
+    return {key: statistics.fmean(values), "interval": _interval(values, figures[0]["interval"], most), "seeds": values}
 
 
 def _captions(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import sepiola
 from sepiola.cli import app
 from sepiola.compare import compare
 from sepiola.data.readers import DataCache, read
+from sepiola.evaluation.caption_figures import caption_tables
 from sepiola.evaluation.tables import terminal_tables
 from sepiola.results import measured
 from sepiola.runs import Run
@@ -109,7 +110,9 @@ def test_eyes_and_blindness_compared(data: DataCache, tmp_path: Path) -> None:
     english = report["captions"]["en"]
     seeds = [json.loads((tmp_path / f"blind-seed{seed}" / "report.json").read_text()) for seed in (0, 1)]
     values = [seed["captions"]["en"]["rougeL"]["value"] for seed in seeds]
-    assert english["baselines"]["blind"]["rougeL"]["value"] == pytest.approx(sum(values) / 2)
+    over = english["baselines"]["blind"]["rougeL"]
+    assert over["value"] == pytest.approx(sum(values) / 2) and over["seeds"] == values
+    assert "over 2 seeds" in caption_tables(report)[0]["note"]
     assert "eyes_shut" in english["baselines"] and "eyes_shut" not in seeds[0]["captions"]["en"]["baselines"]
     (table, *_) = terminal_tables(report)
     assert [str(cell) for cell in table.columns[0].cells][:2] == ["with eyes", "blind"]

@@ -88,8 +88,10 @@ def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any
     lines += [_line(other.replace("_", " "), told) for other, told in figures["baselines"].items()]
     columns = [{"name": column, "notes": []} for column in (*COLUMNS.values(), *FAULTS.values())]
     columns[0]["notes"] = [f"n = {figures['count']:,}"]
+    seeds = len(measured.get("seeds") or ())
+    arms = f", of a trained model's mean over {seeds} seeds Student's over these" if seeds > 1 else ""
     note = (
-        "Below each figure its 95% interval over pictures; n is the number of pictures. References: one "
+        f"Below each figure its 95% interval over pictures{arms}; n is the number of pictures. References: one "
         "against the others. Repeats and fragments are percent of captions. Chinese is cut into characters."
     )
     return {
