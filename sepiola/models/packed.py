@@ -35,7 +35,11 @@ def pack(model: nn.Module) -> None:
     parts: Any = model
     if getattr(model, "vision", None) is not None:
         parts.vision = prepack(parts.vision, batch=TOGETHER, release=True)
-    language = getattr(model, "language", model)
+    pack_language(getattr(model, "language", model))
+
+
+def pack_language(language: nn.Module) -> None:
+    """Packs a language model in place, whatever its dtype: in float32 it computes the same, and gains nothing."""
     for holder in language.modules():
         if isinstance(holder, _HOLDERS):
             for name, child in list(holder.named_children()):

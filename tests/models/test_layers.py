@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from sepiola.errors import SpecError
 from sepiola.models.build import build
 from sepiola.models.layers import Seen
-from sepiola.nn.attend import attend, mask_bias
+from sepiola.nn.attend import KEPT_KEYS, attend, mask_bias
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.positions import Distances
 from sepiola.specs.base import override
@@ -113,6 +113,24 @@ def test_banded_decoding_agrees_with_the_whole(padding: int) -> None:
         state = model.begin(tokens[:, :6], 17, attention_mask=mask[:, :6])
         parts = [model.extend(tokens[:, a:b], state) for a, b in ((5, 6), (6, 9), (9, 10), (10, 23))]
         torch.testing.assert_close(model.head(torch.cat(parts, 1)), whole[:, 5:], atol=1e-5, rtol=0)
+
+
+def test_one_query_over_a_cache_in_float32_is_computed_in_float32() -> None:
+    q, keys, bias = torch.randn(2, 4, 1, 8).bfloat16(), torch.randn(2, 2, 2, 9, 8), torch.zeros(2, 1, 1, 9)
+    bias[0, ..., :3] = torch.finfo(torch.bfloat16).min
+    with torch.inference_mode():
+        given = attend(q, *keys, bias.bfloat16(), 0.3, 0.0)
+        assert torch.equal(given, attend(q.float(), *keys, bias, 0.3, 0.0).bfloat16())
+
+
+def test_a_long_prompt_in_bfloat16_is_decoded_as_the_whole() -> None:
+    model = build(ModelSpec.parse(SMALL)).eval()
+    tokens = torch.randint(0, 40, (1, KEPT_KEYS + SLICED))
+    with torch.inference_mode():
+        exact = model(tokens)[:, -1]
+        state = model.bfloat16().begin(tokens, 1)
+        last = model.head(model.extend(tokens[:, -1:], state))[:, -1]
+    assert last.dtype == torch.bfloat16 and (last - exact).norm() < 0.05 * exact.norm()
 
 
 @pytest.mark.parametrize("masked", ["not at all", "on the left", "in segments"])
