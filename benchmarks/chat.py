@@ -25,9 +25,9 @@ from measure import parser, peak_memory_gb, ratio, report, seconds_of
 from PIL import Image
 
 import sepiola
+from sepiola.api import Model
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
-from sepiola.facade import Model
 from sepiola.generation.chat import Chat
 from sepiola.models.build import preset
 from sepiola.models.vision.tiles import FAKE, GLOBAL, to_tiles

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from sepiola.checkpoints import t5
+from sepiola.checkpoints.families import t5
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
-from sepiola.data.readers import read
+from sepiola.datasets import read
 from sepiola.models.build import build, preset
 from sepiola.specs.model import ModelSpec
 from sepiola.text.encoding import encode

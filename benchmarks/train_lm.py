@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sepiola.checkpoints import llama
+from sepiola.checkpoints.families import llama
 from sepiola.data.batching import Batch, Collator, Sample
 from sepiola.models.build import build, preset
 from sepiola.specs.recipe import StageSpec

@@ -20,9 +20,9 @@ import torch
 from measure import alternate, matmul_rate, parser, ratio, report
 from torch import Tensor, nn
 
-from sepiola.checkpoints import vit
+from sepiola.checkpoints.families import vit
 from sepiola.models.build import build, preset
-from sepiola.models.vision.prepack import prepack
+from sepiola.runtime.prepacked_vit import prepack
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import ViTSpec
 

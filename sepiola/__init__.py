@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sepiola.facade import Model, Reply, build, load
+    from sepiola.api import Model, Reply, build, load
 
 __all__ = ["Model", "Reply", "build", "load"]
 __version__ = "0.1.0"
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Loads the facade, and torch with it, when it is first used: `import sepiola` itself is cheap."""
     if name in __all__:
-        from sepiola import facade
+        from sepiola import api as facade
 
         return getattr(facade, name)
     raise AttributeError(f"module 'sepiola' has no attribute '{name}'")

@@ -1,5 +1,5 @@
 """`python -m sepiola` is the command line."""
 
-from sepiola.cli import main
+from sepiola.cli.app import main
 
 main()

@@ -21,7 +21,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import (
+from sepiola.checkpoints.families import (
     bart,
     bert,
     blip2,
@@ -37,10 +37,9 @@ from sepiola.checkpoints import (
     resnet,
     siglip,
     t5,
-    tasks,
     vit,
 )
-from sepiola.checkpoints.eye import eye_alone, family_of
+from sepiola.checkpoints.families import classifier as tasks
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
@@ -52,6 +51,7 @@ from sepiola.checkpoints.store import (
     write_tensors,
     write_text,
 )
+from sepiola.checkpoints.vision_part import eye_alone, family_of
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints import clip, eva, llama, opt, siglip, t5, vit
+from sepiola.checkpoints.families import clip, eva, llama, opt, siglip, t5, vit
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sepiola.checkpoints.eye import eye_alone
 from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.vision_part import eye_alone
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml

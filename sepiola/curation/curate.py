@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from sepiola.api import Model
 from sepiola.checkpoints.store import locked, make_folder, write_text
 from sepiola.curation.describe import Item, describe, items_of
 from sepiola.curation.journal import Journal
@@ -25,9 +26,8 @@ from sepiola.curation.repair import Repair, request_of
 from sepiola.curation.review import review_page
 from sepiola.curation.rules import agreement, disagreeing, fault_of
 from sepiola.data.example import Example
-from sepiola.data.readers.pairs import PAIRS
+from sepiola.datasets.pairs import PAIRS
 from sepiola.errors import CheckpointError, SepiolaError
-from sepiola.facade import Model
 from sepiola.generation.matcher import Matcher
 
 DESCRIBED, REPAIRED, DROPPED = "described.jsonl", "repaired.jsonl", "dropped.jsonl"

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sepiola.api import Model
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
-from sepiola.data.readers.captions import REQUEST
+from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError
-from sepiola.facade import Model
 from sepiola.specs.recipe import AnsweringSpec
 
 CONTINUE = {"en": "Continue", "zh": "继续"}

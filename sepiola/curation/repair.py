@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from urllib3 import PoolManager, Retry
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from sepiola.api import Model
 from sepiola.curation.describe import replies
 from sepiola.data.example import Message
 from sepiola.errors import SepiolaError, SpecError
-from sepiola.facade import Model
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds the endpoint's key; many local servers need none."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import jinja2
 
-from sepiola.answers import spread
 from sepiola.curation.rules import REASONS
 from sepiola.data.image import ImageRef
+from sepiola.data.sampler import spread
 from sepiola.errors import DataError
-from sepiola.evaluation.samples import thumbnail
+from sepiola.evaluation.report.samples import thumbnail
 
 MOST = 200
 """Cards at most of what was kept, and of what was dropped; a page of thousands opens in no browser."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from sepiola.data.image import ImageRef
 from sepiola.data.language import language_of
-from sepiola.evaluation.fluency import is_fragment, repeats
-from sepiola.evaluation.rationales import words
+from sepiola.evaluation.metrics.fluency import is_fragment, repeats
+from sepiola.evaluation.metrics.rationales import words
 from sepiola.generation.matcher import BATCH, Matcher
 
 REASONS = {

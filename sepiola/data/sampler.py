@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,3 +68,9 @@ class BatchSampler:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` stood."""
         self.epoch, self.position = state["epoch"], state["position"]
+
+
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, in their order; drawn, because even steps may meet one of two kinds alone."""
+    drawn = random.Random(len(items)).sample(range(len(items)), min(count, len(items)))
+    return [items[i] for i in sorted(drawn)]

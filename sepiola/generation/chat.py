@@ -16,8 +16,8 @@ from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.example_generator import Look
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.writer import Look
 from sepiola.text.chat import DEFAULT, ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from sepiola.data.image import ImageRef
 from sepiola.data.pairs import lay_texts
 from sepiola.errors import DataError
-from sepiola.models.dual import DualEncoder
+from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.vision import PixelSpec

@@ -16,12 +16,12 @@ from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.bridges.shared import SharedSpace
-from sepiola.models.cross import CrossModel
-from sepiola.models.dual import DualEncoder
-from sepiola.models.fused import FusedModel
-from sepiola.models.prefix import PrefixModel
-from sepiola.models.seeing import AlignedModel, SeeingModel
-from sepiola.models.tasks import TaskModel
+from sepiola.models.classifier import TaskModel
+from sepiola.models.multimodal.cross import CrossModel
+from sepiola.models.multimodal.dual import DualEncoder
+from sepiola.models.multimodal.fused import FusedModel
+from sepiola.models.multimodal.prefix import PrefixModel
+from sepiola.models.multimodal.vision_language import AlignedModel, SeeingModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepiola.nn.fused import GATED, GatedFunction, by_hand
+from sepiola.nn.custom_backward import GATED, GatedFunction, by_hand
 from sepiola.specs.bricks import FeedForwardSpec
 
 

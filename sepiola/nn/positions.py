@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sepiola.nn.fused import RotaryFunction, by_hand
+from sepiola.nn.custom_backward import RotaryFunction, by_hand
 
 
 class Learned(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
-from sepiola.generation.writer import Look
+from sepiola.generation.example_generator import Look
 from sepiola.reasoning.strategies import Direct
 
 Demonstrations = Mapping[str, Sequence[Example]]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
-from sepiola.generation.writer import Writer
+from sepiola.generation.example_generator import Writer
 from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.by_head import ByHead
+from sepiola.reasoning.classifier import ByHead
 from sepiola.text.prompts import PromptFormat, split_rationale
 
 OnDone = Callable[[int], None] | None

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from sepiola.data.batching import Collator, FeatureRows, Noise, Pixels, Row, Sample
+from sepiola.data.classification import TaskCollator, TaskSample
 from sepiola.data.pairs import PairCollator
-from sepiola.data.tasks import TaskCollator, TaskSample
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec

@@ -23,13 +23,14 @@ from torch.nn.utils import get_total_norm
 
 from sepiola.data.batching import Batch, FeatureRows, Noise, Pixels, Row, Sample
 from sepiola.data.features import encoder_key
+from sepiola.data.metrics_log import MetricsLog
 from sepiola.data.sampler import BatchSampler
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
 from sepiola.specs.recipe import StageSpec
-from sepiola.training import faults, lora, state
+from sepiola.training import lora, state
+from sepiola.training import nonfinite as faults
 from sepiola.training.memory import keep_pages, peak_memory
-from sepiola.training.metrics import MetricsLog
 from sepiola.training.objectives import objective_of
 from sepiola.training.optimizers import optimizer_for
 from sepiola.training.preparation import check_lengths, choose_parts, collator_for

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 
 import sepiola
+from sepiola.api import Model
 from sepiola.curation.curate import Rules, curate
 from sepiola.curation.describe import CONTINUE, describe, items_of
 from sepiola.curation.journal import Journal
@@ -24,18 +25,17 @@ from sepiola.curation.repair import INSTRUCTION, Endpoint, local
 from sepiola.curation.rules import disagreeing, fault_of
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
-from sepiola.data.readers import read
-from sepiola.data.readers.captions import REQUEST
+from sepiola.datasets import read
+from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError, SpecError
-from sepiola.facade import Model
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
 from sepiola.models.build import preset
-from sepiola.runs import Run
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.recipes import read_recipe
 
 CAPTIONS = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
 GOOD = {"en": "A red circle stands on the left of a blue square.", "zh": "红色的圆形在蓝色的正方形的左边。"}

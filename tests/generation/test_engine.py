@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import sepiola
+from sepiola.api import Model
 from sepiola.errors import SepiolaError
-from sepiola.facade import Model
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 

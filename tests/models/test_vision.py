@@ -23,13 +23,13 @@ from transformers import (
     ViTModel,
 )
 
-from sepiola.checkpoints import clip, detr, eva, resnet, siglip, vit
+from sepiola.checkpoints.families import clip, detr, eva, resnet, siglip, vit
 from sepiola.errors import DataError, SpecError
 from sepiola.models.build import build, parameter_counts, preset, presets
 from sepiola.models.vision.detr import DETR, sine_positions
 from sepiola.models.vision.pixels import pad_pixels
-from sepiola.models.vision.prepack import prepack, prepackable
 from sepiola.models.vision.resnet import FrozenNorm
+from sepiola.runtime.prepacked_vit import prepack, prepackable
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sepiola.api import Model
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.facade import Model
 from sepiola.models.build import build
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.reasoning.few_shot import after, demonstrations, questions_of

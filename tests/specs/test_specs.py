@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from sepiola.errors import SpecError
+from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe, shipped
 from sepiola.models.build import count, outline, parameter_counts, presets
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
-from sepiola.training.recipes import ComparisonSpec, read_recipe, shipped
 
 DECODER = {
     "language": {

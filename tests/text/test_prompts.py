@@ -13,7 +13,7 @@ from PIL import Image
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
-from sepiola.data.readers import read
+from sepiola.datasets import read
 from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.text.prompts import PromptFormat, parse_answer, split_rationale
 

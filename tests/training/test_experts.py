@@ -14,7 +14,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 import sepiola
 from sepiola.data.batching import Batch, Collator, Sample
-from sepiola.evaluation.curves import read_metrics
+from sepiola.data.metrics_log import read_metrics
 from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens

@@ -20,16 +20,16 @@ import sepiola
 from sepiola.checkpoints.store import read_tensors
 from sepiola.data.batching import Sample
 from sepiola.data.image import ImageRef
+from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import CheckpointError, SpecError, TrainingError
-from sepiola.evaluation.curves import read_metrics
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
 from sepiola.models.build import build
-from sepiola.runs import Run
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import StageSpec
 from sepiola.training import lora
 from sepiola.training.estimate import estimate
 from sepiola.training.objectives.experts import routed
-from sepiola.training.recipes import read_recipe
 from sepiola.training.trainer import Trainer
 
 peft = pytest.importorskip("peft")

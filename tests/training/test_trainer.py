@@ -20,8 +20,8 @@ from torch import nn
 
 from sepiola.data.batching import Sample
 from sepiola.data.image import ImageRef
+from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import CheckpointError, TrainingError
-from sepiola.evaluation.curves import read_metrics
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import StageSpec

@@ -1,6 +1,6 @@
 """Prompting: zero-, one- and few-shot benchmarks of text models, one short file each. `TASKS` lists them by name."""
 
-from sepiola.evaluation.prompting import bbh, cmmlu, cmrc2018, gsm8k, lambada, nq_open
+from sepiola.evaluation.benchmarks import bbh, cmmlu, cmrc2018, gsm8k, lambada, nq_open
 from sepiola.evaluation.prompting.task import Task
 
 TASKS: dict[str, Task] = {

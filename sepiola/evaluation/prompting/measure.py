@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from sepiola.errors import DataError, SpecError
-from sepiola.evaluation.accuracy import wilson_interval
+from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.prompting import TASKS
 from sepiola.evaluation.prompting.task import SEPARATOR, Item, Outcome, Rows, Task
-from sepiola.generation.completer import Completer, OnDone
+from sepiola.generation.text_scorer import Completer, OnDone
 from sepiola.specs.base import nearest
 
 SHARES = ("accuracy", "exact_match")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sepiola.generation.completer import Completer, OnDone
+from sepiola.generation.text_scorer import Completer, OnDone
 
 SEPARATOR = "\n\n"
 """What stands after each shot."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch
-from sepiola.data.tasks import TaskBatch
+from sepiola.data.classification import TaskBatch
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.training.objectives.outcome import Outcome
 

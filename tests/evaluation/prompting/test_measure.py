@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import sepiola
-from sepiola.cli import main
+from sepiola.api import Model
+from sepiola.cli.app import main
 from sepiola.errors import SpecError
 from sepiola.evaluation.prompting.measure import measure
-from sepiola.facade import Model
 from sepiola.text.tokenizer import Tokenizer
 
 QUESTIONS = [

@@ -1,0 +1,354 @@
+"""The facade: model, tokenizer and engine in one object that is called, generates and answers questions.
+
+`load` takes a run, a checkpoint folder of ours, a folder in the Hub's layout, or a Hub id; `build` takes a preset's
+name or a spec and draws fresh weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sepiola.checkpoints import hub, store
+from sepiola.data.example import Example, Message, Question
+from sepiola.data.image import ImageRef
+from sepiola.data.language import language_of
+from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.generation.chat import Chat, ChatReply
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.example_generator import Look, Writer
+from sepiola.generation.matcher import Compares, Matcher, QueryMatcher
+from sepiola.generation.sampling import Sampling
+from sepiola.generation.text_scorer import Completer
+from sepiola.models.build import build as build_network
+from sepiola.models.build import preset
+from sepiola.models.classifier import TaskModel
+from sepiola.models.multimodal.dual import DualEncoder
+from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.vision.tiles import TOGETHER, to_tiles
+from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.classifier import ByHead
+from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
+from sepiola.runtime.prepacked import pack
+from sepiola.specs.base import read_yaml
+from sepiola.specs.bridge import QFormerSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.chat import CONFIG, ChatTemplate, as_message
+from sepiola.text.layouts import LAYOUTS
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training import lora
+
+AnyImage = ImageRef | Image.Image | bytes | str | Path
+STRATEGY, RATIONALE = "strategy.yaml", "rationale"
+READER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What `ask` returns: the answer's text, the rationale before it, and the probability of each of `choices`."""
+
+    answer: str
+    rationale: str | None = None
+    probabilities: tuple[float, ...] | None = None
+    choice: int | None = None
+    choices: tuple[str, ...] = ()
+
+
+class Model:
+    """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering;
+    `reader` is the tokenizer of an instructed Q-Former.
+
+    Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        tokenizer: Tokenizer | None = None,
+        answering: AnsweringSpec | None = None,
+        rationale: Model | None = None,
+        look: Look | None = None,
+        template: ChatTemplate | None = None,
+        reader: Tokenizer | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.spec = spec
+        self.tokenizer = tokenizer
+        self.answering = answering
+        self.rationale = rationale
+        self._look = look
+        self.template = template
+        self.reader = reader
+
+    def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
+        """The network's forward pass: logits of a language model, features of an eye."""
+        return self.network(*tensors, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "network":
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def eval(self) -> Model:
+        self.network.eval()
+        return self
+
+    def to(self, *arguments: Any, **keywords: Any) -> Model:
+        """Moves or casts the network, as `torch.nn.Module.to` does."""
+        self.network.to(*arguments, **keywords)
+        for built in ("engine", "_chat"):
+            self.__dict__.pop(built, None)
+        return self
+
+    def pack(self) -> Model:
+        """Lays the weights out anew for bfloat16 products on this CPU, where it has them: the same model, faster, for
+        inference alone. It can no longer be trained or saved.
+        """
+        pack(self.network)
+        return self
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine over this network. Raises SepiolaError for an eye alone."""
+        language = self.spec.language
+        if language is None:
+            raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
+        if language.kind == "encoder" or language.head.kind == "none":
+            raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
+        if self.spec.task is not None:
+            raise SepiolaError(f"'{self.spec.name}' ends under the head of a task: it tells labels, and writes no text")
+        return Engine(self.network)
+
+    def generate(
+        self,
+        prompt: str | Tensor,
+        *,
+        images: Tensor | Sequence[AnyImage] | None = None,
+        max_tokens: int = 128,
+        sampling: Sampling | None = None,
+    ) -> str | Tensor:
+        """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
+
+        `images` are pictures for a text, and a tensor of pixels or features for ids.
+        """
+        if isinstance(prompt, str):
+            pictures = tuple(ImageRef.of(i) for i in images) if images is not None else ()
+            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
+            return self.writer(max_tokens).write([example], sampling=sampling)[0][0]
+        rows = images if isinstance(images, Tensor) else [None] * len(prompt)
+        prompts = [Prompt(r.tolist(), _one_row(i)) for r, i in zip(prompt, rows, strict=True)]
+        outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=max_tokens, sampling=sampling)]
+        ids = [torch.tensor(o, dtype=torch.long) for o in outputs]
+        return nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.engine.tokens.pad)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        image: AnyImage | Sequence[AnyImage] | None = None,
+        choices: Sequence[str] = (),
+        hint: str = "",
+    ) -> Reply:
+        """Answers one question about any picture (or none), in English or Chinese.
+
+        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
+        first. A model under a task's head knows its labels; of two texts it takes the premise as `hint`.
+        """
+        if self.spec.task is not None:
+            choices = choices or self.spec.task.labels
+        pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+        example = Example(
+            "question",
+            (Message("user", (*map(ImageRef.of, pictures), question)),),
+            "",
+            Question(question, tuple(choices), hint=hint),
+            {"language": "zh" if language_of(question) == "zh" else "en"},
+        )
+        answer = self.strategy(score=bool(choices)).answer([example])[0]
+        text = choices[answer.choice] if answer.choice is not None else answer.output
+        return Reply(text, answer.rationale, answer.probabilities, answer.choice, tuple(choices))
+
+    def chat(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        max_tokens: int = 512,
+        sampling: Sampling | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> ChatReply:
+        """The assistant's next turn in a conversation of several turns, with pictures in any of them.
+
+        Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `on_text` is given the
+        text piece by piece as it is written. Raises DataError when pictures and their places do not match.
+        """
+        return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling, on_text)
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat(self.engine, self._reader(), self.template, self._sight())
+
+    def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
+        """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
+        if self.spec.task is None and examples and all(e.question is None for e in examples):
+            how = self.answering or AnsweringSpec()
+            return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
+        return self.strategy().answer(examples, **keywords)
+
+    def blind(self) -> Model:
+        """The same model with its eyes shut: it reads the text alone."""
+        how = (self.answering or AnsweringSpec()).model_copy(update={"eyes": False})
+        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._look, self.template)
+
+    def strategy(self, *, score: bool | None = None) -> Strategy:
+        """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
+        how = self.answering or AnsweringSpec()
+        if isinstance(self.network, TaskModel):
+            return ByHead(self.network, self._reader(), source_tokens=how.source_tokens)
+        scored = how.by == "score" if score is None else score
+        writer = self.writer(how.answer_tokens, how)
+        if how.kind == "one-stage":
+            return OneStage(self.writer(how.rationale_tokens + how.answer_tokens, how), how.answer_format, score=scored)
+        answer = Direct(writer, how.answer_format, score=scored)
+        if how.kind == "direct":
+            return answer
+        if self.rationale is None or how.rationale_format is None:
+            raise CheckpointError(f"'{self.spec.name}' answers in two stages, but its rationale model is not there")
+        return TwoStage(self.rationale.writer(how.rationale_tokens, how), how.rationale_format, answer)
+
+    def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
+        """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
+        tokenizer = self._reader()
+        how = how or self.answering or AnsweringSpec()
+        return Writer(
+            self.engine,
+            tokenizer,
+            self._sight() if how.eyes else None,
+            source_tokens=how.source_tokens,
+            target_tokens=target_tokens,
+            reader=self.reader,
+            layout=LAYOUTS[how.layout] if how.layout is not None else None,
+        )
+
+    def _sight(self) -> Look | None:
+        return (self._look or self.look) if isinstance(self.network, SeeingModel) else None
+
+    def completer(self, length: int | None = None) -> Completer:
+        """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
+        return Completer(self.engine, self._reader(), length=length)
+
+    def matcher(self) -> Matcher:
+        """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
+        if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
+        return Matcher(self.network, self._reader(), self.spec.vision.pixels)
+
+    def retriever(self) -> Compares:
+        """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.
+
+        Raises SepiolaError for another model.
+        """
+        bridge = self.spec.bridge
+        if not isinstance(bridge, QFormerSpec) or bridge.heads is None or self.spec.vision is None:
+            return self.matcher()
+        return QueryMatcher(self.network, self._reader(), self.spec.vision.pixels)
+
+    def _reader(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
+                "From vocab.json and merges.txt, or a SentencePiece model, transformers writes one: "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            )
+        return self.tokenizer
+
+    def look(self, images: Sequence[ImageRef]) -> Tensor:
+        """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size.
+
+        Where the text places them, features `(tiles, patches, width)`.
+        """
+        if self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+        vision: Any = self.network.vision
+        weight = next(self.network.parameters())
+        with torch.inference_mode():
+            tiles = (t.to(weight.device, weight.dtype) for t in to_tiles(images, self.spec.vision.pixels))
+            seen = [vision(some) for picture in tiles for some in picture.split(TOGETHER)]
+            placed = getattr(self.network, "placed", False)
+            return torch.cat(seen if placed else [features.flatten(0, 1) for features in seen])
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a checkpoint folder that `load` reads."""
+        text = self.tokenizer.to_json() if self.tokenizer is not None else None
+        store.save(Path(folder), self.network, self.spec, text)
+        self._save_reader(folder)
+        if self.template is not None:
+            store.write_text(Path(folder) / CONFIG, self.template.to_json())
+        if self.answering is not None:
+            store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
+        if self.rationale is not None:
+            self.rationale.save(Path(folder) / RATIONALE)
+
+    def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
+        """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
+        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
+        self._save_reader(folder)
+        if self.tokenizer is not None and self.spec.language is not None:
+            hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
+
+    def _save_reader(self, folder: str | Path) -> None:
+        if self.reader is not None:
+            store.make_folder(Path(folder) / READER)
+            store.write_text(Path(folder) / READER / store.TOKENIZER, self.reader.to_json())
+
+
+def load(
+    path_or_hub_id: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    eye: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Model:
+    """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
+
+    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises
+    CheckpointError when it does not fit or is not there.
+    """
+    folder = Path(path_or_hub_id)
+    if (folder / "checkpoint" / store.SPEC).is_file():
+        folder = folder / "checkpoint"
+    if not folder.is_dir():
+        folder = hub.fetch(str(path_or_hub_id))
+    ours = (folder / store.SPEC).is_file()
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, eye=eye)
+    if adapter is not None:
+        network = lora.load(network, Path(adapter))
+    if eye:
+        return Model(network, spec)
+    tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
+    how = folder / STRATEGY
+    answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
+    rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
+    own = folder / READER / store.TOKENIZER
+    reader = Tokenizer.load(own) if own.is_file() else None
+    return Model(network, spec, tokenizer, answering, rationale, template=ChatTemplate.load(folder), reader=reader)
+
+
+def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:
+    """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
+    spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
+    return Model(build_network(spec, seed=seed), spec)
+
+
+def _one_row(images: Tensor | None) -> Tensor | None:
+    """A row of a batch as the engine takes it: features `(patches, width)` or pixels `(images, 3, height, width)`."""
+    return images[None] if images is not None and images.dim() == 3 else images

@@ -1,0 +1,200 @@
+"""BLIP-2 and InstructBLIP in the Hub's layouts (Salesforce/blip2-*, Salesforce/instructblip-*).
+
+Three layouts share the names of eye and Q-Former: `Blip2ForConditionalGeneration`, whose Q-Former knows no text;
+`InstructBlipForConditionalGeneration`, whose queries read the instruction; and `Blip2ForImageTextRetrieval`, the first
+stage without language model. Their temperature and the head that writes texts are in no Hub checkpoint: on reading the
+temperature is what training begins with; on writing, what a layout has no place for is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepiola.checkpoints import parts
+from sepiola.checkpoints.config import activation_from, activation_to
+from sepiola.checkpoints.families.vit import pair
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.models.bridges.query_heads import TEMPERATURE
+from sepiola.specs.bridge import QFormerSpec
+from sepiola.specs.model import ModelSpec
+
+WHOLE = True
+"""The checkpoint holds the eye too."""
+
+_EYE = "blip_2_vision_model"
+_TEMPERATURE = "heads.temperature"
+
+
+def spec_from_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    """The spec of a Hub checkpoint; `state` tells whether it is the first stage's."""
+    family = config["model_type"]
+    qformer = config.get("qformer_config") or {}
+    retrieves = "itm_head.weight" in state
+    reads = retrieves or family == "instructblip"
+    bridge = {
+        "kind": "q-former",
+        "token": None if retrieves else config.get("image_token_index", config.get("image_token_id")),
+        "queries": config.get("num_query_tokens", 32),
+        "width": qformer.get("hidden_size", 768),
+        "layers": qformer.get("num_hidden_layers", 12),
+        "attention": {"heads": qformer.get("num_attention_heads", 12), "bias": True},
+        "feed_forward": {
+            "width": qformer.get("intermediate_size", 3072),
+            "activation": activation_from(qformer.get("hidden_act", "gelu")),
+            "bias": True,
+        },
+        "norm": {"place": "post", "eps": qformer.get("layer_norm_eps", 1e-12)},
+        "cross_every": qformer.get("cross_attention_frequency", 2),
+        "dropout": qformer.get("hidden_dropout_prob", 0.1),
+        "text": _text(qformer) if reads else None,
+        "instructed": family == "instructblip",
+        "heads": {"space": config.get("image_text_hidden_size", 256), "writes": False} if retrieves else None,
+    }
+    language = None
+    if not retrieves:
+        text = {"model_type": "opt", **config["text_config"]}
+        language = parts.language_spec(text, renamed(state, lambda n: n.removeprefix("language_model.")))
+    raw = {
+        "name": family,
+        "family": family,
+        "vision": parts.vision_spec({"model_type": _EYE, **(config.get("vision_config") or {})}, preprocessor),
+        "bridge": bridge,
+        "language": language,
+    }
+    return ModelSpec.parse(raw, "config.json")
+
+
+def _text(qformer: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vocabulary": qformer.get("vocab_size", 30522),
+        "length": qformer.get("max_position_embeddings", 512),
+        "pad": qformer.get("pad_token_id", 0),
+    }
+
+
+def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+    """The `config.json` that `transformers` reads. Raises CheckpointError for what the layouts have no place for."""
+    bridge = _qformer(spec)
+    vision, language = spec.vision, spec.language
+    if vision is None or (language is None and bridge.heads is None):
+        raise CheckpointError(f"'{spec.name}': BLIP-2's layout holds an eye, a Q-Former, and a language model or heads")
+    qformer = {
+        "model_type": "instructblip_qformer" if bridge.instructed else "blip_2_qformer",
+        "hidden_size": bridge.width,
+        "num_hidden_layers": bridge.layers,
+        "num_attention_heads": bridge.attention.heads,
+        "intermediate_size": bridge.feed_forward.width,
+        "hidden_act": activation_to(bridge.feed_forward.activation),
+        "layer_norm_eps": bridge.norm.eps,
+        "cross_attention_frequency": bridge.cross_every,
+        "encoder_hidden_size": getattr(vision, "width", None),
+        "hidden_dropout_prob": bridge.dropout,
+        "attention_probs_dropout_prob": bridge.dropout,
+    }
+    if bridge.text is not None:
+        qformer |= {"vocab_size": bridge.text.vocabulary, "max_position_embeddings": bridge.text.length}
+        qformer |= {"pad_token_id": bridge.text.pad}
+    kind = "instructblip_vision_model" if bridge.instructed else _EYE
+    config = {
+        "model_type": "instructblip" if bridge.instructed else "blip-2",
+        "num_query_tokens": bridge.queries,
+        "image_token_index": bridge.token,
+        "qformer_config": qformer,
+        "vision_config": {**parts.vision_config(vision, kind), "model_type": kind},
+    }
+    if language is None:
+        assert bridge.heads is not None
+        qformer["use_qformer_text_input"] = True
+        return {
+            **config,
+            "architectures": ["Blip2ForImageTextRetrieval"],
+            "image_text_hidden_size": bridge.heads.space,
+        }
+    architecture = "InstructBlipForConditionalGeneration" if bridge.instructed else "Blip2ForConditionalGeneration"
+    return {
+        **config,
+        "architectures": [architecture],
+        "text_config": parts.text_config(language),
+        "tie_word_embeddings": language.tied,
+    }
+
+
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+    """Our state dict from a Hub one."""
+    ours = later(parts.to_ours(rows_to_ours(state, _table(spec)), spec, _part_of, _EYE))
+    if _qformer(spec).heads is not None:
+        ours[f"bridge.{_TEMPERATURE}"] = [lambda: torch.tensor(TEMPERATURE)]
+    return LazyTensors(ours)
+
+
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The Hub's state dict from ours."""
+    own = parts.to_hub(state, spec, _EYE)
+    bridge = rows_to_hub({f"bridge.{name}": value for name, value in own["bridge"].items()}, _table(spec))
+    return {
+        **{f"language_model.{name}": value for name, value in own["language"].items()},
+        **{f"vision_model.{name}": value for name, value in own["vision"].items()},
+        **{name: value for name, value in bridge.items() if not name.startswith("bridge.")},
+    }
+
+
+def _qformer(spec: ModelSpec) -> QFormerSpec:
+    if not isinstance(spec.bridge, QFormerSpec):
+        raise CheckpointError(f"'{spec.name}': BLIP-2's layout holds a Q-Former")
+    return spec.bridge
+
+
+def _part_of(name: str) -> tuple[str, str] | None:
+    for part, hub in (("language", "language_model."), ("vision", "vision_model."), ("bridge", "bridge.")):
+        if name.startswith(hub):
+            return part, name.removeprefix(hub)
+    return "bridge", name
+
+
+def _table(spec: ModelSpec) -> list[Row]:
+    """The rows of the Q-Former, of what this layout has a place for."""
+    bridge = _qformer(spec)
+    retrieves, instructed = spec.language is None, bridge.instructed
+    embeddings = "qformer.embeddings" if instructed else "embeddings"
+    rows = [
+        Row("bridge.queries", ("query_tokens",)),
+        *pair("bridge.norm", "qformer.embeddings.layernorm" if instructed else "qformer.layernorm"),
+        *pair("bridge.projection", "language_projection"),
+    ]
+    if retrieves or instructed:
+        rows += [
+            Row("bridge.text.tokens.weight", (f"{embeddings}.word_embeddings.weight",)),
+            Row("bridge.text.positions.weight", (f"{embeddings}.position_embeddings.weight",)),
+        ]
+    if retrieves:
+        rows += [*pair("bridge.heads.image", "vision_projection"), *pair("bridge.heads.text", "text_projection")]
+        rows += pair("bridge.heads.match", "itm_head")
+    for layer in range(bridge.layers):
+        ours, hub = f"bridge.layers.{layer}", f"qformer.encoder.layer.{layer}"
+        own, across = f"{hub}.attention", f"{hub}.crossattention"
+        rows += [
+            *pair(f"{ours}.attention.qkv", *(f"{own}.attention.{part}" for part in ("query", "key", "value"))),
+            *pair(f"{ours}.attention.out", f"{own}.output.dense"),
+            *pair(f"{ours}.attention_norm", f"{own}.output.LayerNorm"),
+            *pair(f"{ours}.cross.q", f"{across}.attention.query"),
+            *pair(f"{ours}.cross.kv", f"{across}.attention.key", f"{across}.attention.value"),
+            *pair(f"{ours}.cross.out", f"{across}.output.dense"),
+            *pair(f"{ours}.cross_norm", f"{across}.output.LayerNorm"),
+        ]
+        for ff, suffix in [("query_feed_forward", "_query"), *([("feed_forward", "")] * (retrieves or instructed))]:
+            rows += [
+                *pair(f"{ours}.{ff}.up", f"{hub}.intermediate{suffix}.dense"),
+                *pair(f"{ours}.{ff}.down", f"{hub}.output{suffix}.dense"),
+                *pair(f"{ours}.{ff}_norm", f"{hub}.output{suffix}.LayerNorm"),
+            ]
+    return rows

@@ -1,0 +1,80 @@
+"""A task's head in the Hub's layout: `…ForSequenceClassification` of GPT-1, GPT-2, OPT, LLaMA and its heirs.
+
+Its `score` is our classifier. It reads one sequence, so classification and entailment have a place there, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed
+from sepiola.errors import CheckpointError
+from sepiola.models.classifier import CLASSIFIER
+from sepiola.specs.model import ModelSpec, TaskSpec
+
+FAMILIES = ("openai-gpt", "gpt2", "opt", "llama", "mistral", "mixtral", "qwen2", "qwen3")
+KINDS = ("classification", "entailment")
+HEAD = "score.weight"
+TASK = "sepiola_task"  # the config's key for what `transformers` has no word for
+_CLASS = "ForSequenceClassification"
+_LANGUAGE = "language."
+
+
+def has_head(config: Mapping[str, Any]) -> bool:
+    """Whether a Hub config is that of a language model under a head which we read."""
+    named = config.get("architectures") or ()
+    return config.get("model_type") in FAMILIES and any(str(name).endswith(_CLASS) for name in named)
+
+
+class Headed:
+    """A family under a task's head: what the family's module does, and the head beside."""
+
+    def __init__(self, family: ModuleType) -> None:
+        self.family = family
+
+    def spec_from_config(self, config: Mapping[str, Any], state: Mapping[str, Tensor], **others: Any) -> ModelSpec:
+        """The spec of a Hub checkpoint. Raises CheckpointError for a head with one label."""
+        spec: ModelSpec = self.family.spec_from_config(config, state, **others)
+        return spec.model_copy(update={"task": _task(config)})
+
+    def config_from_spec(self, spec: ModelSpec) -> dict[str, Any]:
+        """The `config.json` that `transformers` reads. Raises CheckpointError for a task that has no place there."""
+        task = spec.task
+        if task is None or task.kind not in KINDS or spec.family not in FAMILIES:
+            raise CheckpointError(
+                f"the Hub's layout holds the heads of {' and '.join(KINDS)} on {', '.join(FAMILIES)}; this one is of "
+                f"{task.kind if task else 'no task'}, on '{spec.family}': save it with save(), in our own layout"
+            )
+        config = self.family.config_from_spec(spec)
+        (language,) = config["architectures"]
+        return {
+            **config,
+            "architectures": [language.replace("LMHeadModel", _CLASS).replace("ForCausalLM", _CLASS)],
+            "id2label": dict(enumerate(task.labels)),
+            "label2id": {label: number for number, label in enumerate(task.labels)},
+            TASK: task.to_dict(),
+        }
+
+    def to_ours(self, state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+        """Our state dict from a Hub one."""
+        language = self.family.to_ours(renamed(state, lambda name: None if name == HEAD else name), spec)
+        head = renamed(state, lambda name: CLASSIFIER if name == HEAD else None)
+        return LazyTensors({**later(renamed(language, lambda name: f"{_LANGUAGE}{name}")), **later(head)})
+
+    def to_hub(self, state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+        """The Hub's state dict from ours."""
+        language = {n.removeprefix(_LANGUAGE): tensor for n, tensor in state.items() if n != CLASSIFIER}
+        return {**self.family.to_hub(language, spec), HEAD: state[CLASSIFIER]}
+
+
+def _task(config: Mapping[str, Any]) -> TaskSpec:
+    if config.get(TASK):
+        return TaskSpec.parse(config[TASK], f"config.json: {TASK}")
+    names = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
+    if len(names) < 2:
+        raise CheckpointError("config.json: a head with one label is a regression, which is not supported")
+    return TaskSpec(kind="classification", labels=tuple(str(names[n]) for n in sorted(names, key=int)))

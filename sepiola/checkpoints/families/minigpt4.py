@@ -1,0 +1,87 @@
+"""MiniGPT-4 (arXiv 2304.10592): its own file holds the one layer that learned, `llama_proj`, and nothing else.
+
+The eye and the Q-Former are of a BLIP-2 folder in the Hub's layout, the language model of a LLaMA folder (Vicuna,
+LLaMA-2). Over LLaMA-2 there is no Q-Former: the layer reads four neighbouring patches side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sepiola.checkpoints import hub
+from sepiola.checkpoints.families import blip2, llama
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
+from sepiola.checkpoints.store import from_state
+from sepiola.errors import CheckpointError
+from sepiola.specs.bridge import ProjectionSpec, QFormerSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import ViTSpec
+
+PLACEHOLDER = 3  # LLaMA's token of the byte 0, which no text holds
+NEIGHBOURS = 4
+_LAYER = "llama_proj."
+
+
+def load(
+    eye: Path,
+    language: Path,
+    projection: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[nn.Module, ModelSpec]:
+    """The model of three checkpoints, in eval mode, and its spec; whether it has a Q-Former the layer's width tells.
+
+    Raises CheckpointError when one is damaged or they do not fit each other.
+    """
+    seeing, seen = _read(eye, blip2)
+    spoken, said = _read(language, llama)
+    layer = read_projection(projection)
+    vision = seeing.vision
+    assert isinstance(vision, ViTSpec)
+    bridge: QFormerSpec | ProjectionSpec
+    if layer["weight"].shape[1] == NEIGHBOURS * vision.width:
+        vision = vision.model_copy(update={"patch_features": True})
+        bridge = ProjectionSpec(kind="projection", token=PLACEHOLDER, neighbours=NEIGHBOURS)
+        name = "bridge.layers.0."
+    else:
+        assert isinstance(seeing.bridge, QFormerSpec)
+        bridge = seeing.bridge.model_copy(update={"token": PLACEHOLDER})
+        name = "bridge.projection."
+    spec = ModelSpec(name="minigpt-4", family="minigpt-4", vision=vision, bridge=bridge, language=spoken.language)
+    kept = "vision." if isinstance(bridge, ProjectionSpec) else ("vision.", "bridge.")
+    state: dict[str, Pieces] = {own: read for own, read in later(seen).items() if own.startswith(kept)}
+    state |= {f"language.{own}": read for own, read in later(said).items()}
+    state |= {f"{name}{own}": read for own, read in later(layer).items()}
+    return from_state(spec, LazyTensors(state), str(projection), dtype=dtype, device=device), spec
+
+
+def read_projection(path: Path) -> dict[str, Tensor]:
+    """The layer's `weight` `(width, what it reads)` and `bias`. Raises CheckpointError when the file holds none."""
+    try:
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch raise many kinds
+        raise CheckpointError(f"{path}: not a MiniGPT-4 checkpoint that can be read ({error})") from None
+    state = held.get("model", held) if isinstance(held, Mapping) else {}
+    found = {key.removeprefix(_LAYER): value for key, value in state.items() if key.startswith(_LAYER)}
+    if set(found) != {"weight", "bias"}:
+        raise CheckpointError(
+            f"{path}: expected {_LAYER}weight and {_LAYER}bias under 'model', found {', '.join(state) or 'nothing'}"
+        )
+    return found
+
+
+def _read(folder: Path, family: Any) -> tuple[ModelSpec, LazyTensors]:
+    try:
+        config = json.loads((folder / hub.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: no Hub checkpoint with a config.json that can be read ({error})") from None
+    stored = hub.read_state(folder)
+    spec: ModelSpec = family.spec_from_config(config, stored)
+    return spec, family.to_ours(stored, spec)

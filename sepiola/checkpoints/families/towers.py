@@ -1,0 +1,135 @@
+"""What CLIP and its heirs name alike at the Hub: the layers of a tower, the text tower, and two towers as one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.checkpoints.config import language_of
+from sepiola.checkpoints.families.vit import ACTIVATIONS, pair
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
+from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import to_hub as rows_to_hub
+from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
+from sepiola.specs.bridge import DualSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+
+VISION = "vision_model."
+_TEXT = "text_model."
+_WRONG_END = 2  # configs from before transformers 4.31 have this as CLIP's end, which is the last of the vocabulary
+
+
+def layers(ours: str, hub: str, count: int) -> list[Row]:
+    """The rows of a tower's layers, whose names begin with `ours` and `hub`."""
+    rows: list[Row] = []
+    for layer in range(count):
+        mine, theirs = f"{ours}layers.{layer}", f"{hub}encoder.layers.{layer}"
+        rows += [
+            *pair(f"{mine}.attention_norm", f"{theirs}.layer_norm1"),
+            *pair(f"{mine}.attention.qkv", *(f"{theirs}.self_attn.{p}_proj" for p in "qkv")),
+            *pair(f"{mine}.attention.out", f"{theirs}.self_attn.out_proj"),
+            *pair(f"{mine}.feed_forward_norm", f"{theirs}.layer_norm2"),
+            *pair(f"{mine}.feed_forward.up", f"{theirs}.mlp.fc1"),
+            *pair(f"{mine}.feed_forward.down", f"{theirs}.mlp.fc2"),
+        ]
+    return rows
+
+
+def text_from_config(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The language model of a `text_config`, as TransformerSpec's keys; `kind` is `decoder` where it is causal."""
+    named, vocabulary = config["hidden_act"], config["vocab_size"]
+    if named not in ACTIVATIONS:
+        raise CheckpointError(f"config.json: text_config.hidden_act '{named}'; known: {', '.join(ACTIVATIONS)}")
+    pad, start, end = (config.get(f"{name}_token_id") for name in ("pad", "bos", "eos"))
+    if kind == "decoder" and end == _WRONG_END:
+        start, end = vocabulary - 2, vocabulary - 1
+    if end is None or end >= vocabulary:  # SigLIP's configs leave this to a default that is CLIP's
+        end = pad
+    return {
+        "kind": kind,
+        "vocabulary": vocabulary,
+        "width": config["hidden_size"],
+        "layers": config["num_hidden_layers"],
+        "attention": {"heads": config["num_attention_heads"], "bias": True},
+        "feed_forward": {"width": config["intermediate_size"], "activation": ACTIVATIONS[named], "bias": True},
+        "norm": {"eps": config["layer_norm_eps"]},
+        "positions": {"kind": "learned", "length": config["max_position_embeddings"]},
+        "head": {"kind": "none"},
+        "tokens": {"pad": pad, "end": end, "start": start if start is not None and start < vocabulary else pad},
+    }
+
+
+def text_to_config(language: TransformerSpec, kind: str) -> dict[str, Any]:
+    """The inverse of `text_from_config`. Raises CheckpointError for a text tower that has no place there."""
+    attention, ff, norm = language.attention, language.feed_forward, language.norm
+    plain = attention.bias and attention.output_bias is not False and not ff.gated and ff.bias and norm.bias
+    grouped = attention.kv_heads not in (None, attention.heads) or attention.head_width is not None
+    learned = language.positions.kind == "learned" and not language.positions.offset and not language.embedding_norm
+    if not plain or grouped or norm.kind != "layer" or norm.place != "pre" or not learned or language.kind != kind:
+        raise CheckpointError(
+            f"the text tower cannot be written in this layout, which holds: kind '{kind}', learned positions, and "
+            "pre-norm layers with LayerNorm, biases and a plain feed-forward"
+        )
+    return {
+        "vocab_size": language.vocabulary,
+        "hidden_size": language.width,
+        "num_hidden_layers": language.layers,
+        "num_attention_heads": language.attention.heads,
+        "intermediate_size": language.feed_forward.width,
+        "hidden_act": next(hub for hub, ours in ACTIVATIONS.items() if ours == language.feed_forward.activation),
+        "layer_norm_eps": language.norm.eps,
+        "max_position_embeddings": language.positions.length,
+        "pad_token_id": language.tokens.pad,
+        "bos_token_id": language.tokens.start,
+        "eos_token_id": language.tokens.end,
+    }
+
+
+def dual_of(spec: ModelSpec, **expected: Any) -> DualSpec:
+    """The bridge of both towers, if it is as the layout expects. Raises CheckpointError with the keys that are not."""
+    bridge = spec.bridge
+    unusual = [f"bridge.{key}" for key, value in expected.items() if getattr(bridge, key, None) != value]
+    if not isinstance(bridge, DualSpec) or unusual:
+        raise CheckpointError(
+            f"'{spec.name}' cannot be written as '{spec.family}', which has no place for {', '.join(unusual) or 'it'}"
+        )
+    return bridge
+
+
+def to_ours(
+    state: Mapping[str, Tensor],
+    spec: ModelSpec,
+    bridge: Sequence[Row],
+    eye: Callable[[Mapping[str, Tensor], ModelSpec], LazyTensors],
+) -> LazyTensors:
+    """Our state dict of both towers: the image tower's read by `eye`, the bridge's by its rows."""
+    own = {name for row in bridge for name in row.hub}
+    seen = renamed(state, lambda name: name if name.startswith(VISION) and name not in own else None)
+    rest = renamed(state, lambda name: None if name in seen or name.endswith("position_ids") else name)
+    both = rows_to_ours(rest, [*_text(spec), *bridge])
+    vision = renamed(eye(seen, spec), lambda name: f"vision.{name}")
+    return LazyTensors({**later(with_changes(both, {"bridge.scale": lambda scale: scale.reshape(1)})), **later(vision)})
+
+
+def to_hub(
+    state: Mapping[str, Tensor],
+    spec: ModelSpec,
+    bridge: Sequence[Row],
+    eye: Callable[[Mapping[str, Tensor], ModelSpec], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """The Hub's state dict of both towers, the inverse of `to_ours`."""
+    vision = {n.removeprefix("vision."): value for n, value in state.items() if n.startswith("vision.")}
+    rest = {name: value for name, value in state.items() if not name.startswith("vision.")}
+    return {**eye(vision, spec), **rows_to_hub(rest, [*_text(spec), *bridge])}
+
+
+def _text(spec: ModelSpec) -> list[Row]:
+    return [
+        Row("language.embedding.weight", (f"{_TEXT}embeddings.token_embedding.weight",)),
+        Row("language.decoder.positions.embedding.weight", (f"{_TEXT}embeddings.position_embedding.weight",)),
+        *pair("language.decoder.norm", f"{_TEXT}final_layer_norm"),
+        *layers("language.decoder.", _TEXT, language_of(spec).layers),
+    ]

@@ -1,0 +1,96 @@
+"""`sepiola chat`: a conversation in the terminal, with pictures in any turn; or one answer to one message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sepiola.errors import SepiolaError, SpecError
+
+HELP = """Type a message. /image FILE shows a picture with the next one, /new begins again, /exit or Ctrl-D ends.
+输入消息即可对话。/image 文件 为下一条消息附上图片，/new 重新开始，/exit 或 Ctrl-D 结束。"""
+
+
+def chat(
+    prompt: Annotated[
+        str | None, typer.Argument(help="One message, in English or Chinese; without it, a talk.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")] = ...,  # type: ignore[assignment]
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", help="A picture for the first message. Repeatable.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="What the model is told before the talk.")] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of a reply at most.")] = 512,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 always writes the likeliest.")] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest tokens of so much mass.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option("--precision", help="auto: bfloat16 where the machine has it."),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="One message: print its reply and figures as JSON.")] = False,
+) -> None:
+    """Talk with a model that reads text and pictures."""
+    import torch
+
+    from sepiola.api import load
+    from sepiola.data.example import Message
+    from sepiola.data.image import ImageRef
+    from sepiola.generation.sampling import Sampling
+    from sepiola.nn.precision import resolve
+
+    if as_json and prompt is None:
+        raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
+    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).pack()
+    sampling = Sampling(temperature, top_p=top_p, seed=seed)
+    opening = [Message("system", (system,))] if system else []
+    pictures = [ImageRef.of(path) for path in image or []]
+
+    def answered(messages: list[Message], aloud: bool) -> Any:
+        write = (lambda piece: print(piece, end="", flush=True)) if aloud else None
+        reply = loaded.chat(messages, max_tokens=max_tokens, sampling=sampling, on_text=write)
+        if aloud:
+            print()
+        return reply
+
+    if prompt is not None:
+        reply = answered([*opening, Message("user", (*pictures, prompt))], aloud=not as_json)
+        if as_json:
+            figures = {
+                "text": reply.text,
+                "prompt_tokens": reply.prompt_tokens,
+                "tokens": reply.tokens,
+                "first_token_seconds": round(reply.first_token_seconds, 4),
+                "tokens_per_second": round(reply.tokens_per_second, 2),
+            }
+            print(json.dumps(figures, ensure_ascii=False, indent=2))
+        return
+
+    print(HELP)
+    messages = list(opening)
+    while True:
+        try:
+            line = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        command, _, rest = line.partition(" ")
+        if command == "/exit":
+            return
+        if command == "/new":
+            messages, pictures = list(opening), []
+        elif command == "/image":
+            pictures.append(ImageRef.of(rest.strip()))
+        elif line:
+            said = [*messages, Message("user", (*pictures, line))]
+            try:
+                reply = answered(said, aloud=True)
+            except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
+                print(f"error: {error}" if isinstance(error, SepiolaError) else "")
+                pictures = []
+                continue
+            messages, pictures = [*said, Message("assistant", (reply.text,))], []

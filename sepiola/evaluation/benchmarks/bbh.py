@@ -1,0 +1,74 @@
+"""BIG-Bench Hard (Suzgun et al., 2022, arXiv 2210.09261): 27 tasks, with the authors' three shots for each.
+
+`bbh` shows the shots' chains of thought and asks to think step by step; the answer is what follows the last "the
+answer is", without its full stop. `bbh_direct` shows the same questions with their answers alone, and reads the first
+line. An answer is right when it equals the target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from sepiola.datasets.records import field, read_file, read_json
+from sepiola.errors import DataError
+from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+
+CUE = " Let's think step by step."
+_ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
+_SHOT = re.compile(r"(?P<question>.*)\nA:" + re.escape(CUE) + r"(?P<chain>.*)", re.DOTALL)
+
+
+def read(root: Path, *, chain: bool) -> Rows:
+    """The questions of every `bbh/TASK.json`, with the shots of `cot-prompts/TASK.txt`."""
+    tested: list[Item] = []
+    shots: list[Item] = []
+    for path in sorted((root / "bbh").glob("*.json")):
+        task, prompts = path.stem, root / "cot-prompts" / f"{path.stem}.txt"
+        # A warning stands above the dashes; below them what the task is, then the shots.
+        head, *solved = read_file(prompts).split("\n-----\n")[-1].strip().split("\n\nQ: ")
+        opening = f"{head}\n\n"
+        for number, text in enumerate(solved):
+            shot = _SHOT.fullmatch(text)
+            answer = read_chain(shot["chain"]) if shot else None
+            if shot is None or answer is None:
+                raise DataError(f"{prompts}: shot {number + 1} has no 'A:{CUE}', or names no answer")
+            shown = shot["chain"] if chain else f" {answer}"
+            prompt = _prompt(shot["question"], chain)
+            shots.append(Item(f"{task}/shot-{number}", prompt, shown, references=(answer,), head=opening, group=task))
+        for number, record in enumerate(field(read_json(path), "examples", (list,), str(path))):
+            question, target = (field(record, key, (str,), f"{path}, example {number}") for key in ("input", "target"))
+            prompt = _prompt(question, chain)
+            tested.append(
+                Item(f"{task}/{number}", prompt, f" {target}", references=(target,), head=opening, group=task)
+            )
+    if not tested:
+        raise DataError(f"{root / 'bbh'}: no task there; give the folder that holds bbh/ and cot-prompts/")
+    return Rows(tuple(tested), tuple(shots))
+
+
+def read_chain(text: str) -> str | None:
+    """The answer at the end of a chain of thought; None when it names none."""
+    found = _ANSWER.match(text)
+    return found["answer"].strip().removesuffix(".") if found else None
+
+
+def read_line(text: str) -> str | None:
+    """The first line, as the answer that it is."""
+    return text.strip().partition("\n")[0].strip() or None
+
+
+def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
+    """Exact match."""
+    return {"exact_match": float(answer in references)}
+
+
+def _prompt(question: str, chain: bool) -> str:
+    return f"Q: {question}\nA:{CUE if chain else ''}"
+
+
+_STOPS = ("\n\n", "Q:")
+CHAIN = Task("test", partial(read, chain=True), Generate(_STOPS, 1024, read_chain, compare), True, "task")
+DIRECT = Task("test", partial(read, chain=False), Generate(_STOPS, 128, read_line, compare), True, "task")

@@ -1,0 +1,47 @@
+"""GSM8K (Cobbe et al., 2021, arXiv 2110.14168): grade-school word problems; the solution is written out in steps.
+
+An answer is the number after ####, without its commas, read as by the official code (openai/grade-school-math,
+`dataset.py`). Shots are solved problems of the training set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sepiola.datasets.records import json_lines
+from sepiola.errors import DataError
+from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+
+_ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
+
+
+def read(root: Path) -> Rows:
+    """The problems of `test.jsonl`, with shots from `train.jsonl`."""
+    return Rows(_items(root / "test.jsonl"), _items(root / "train.jsonl"))
+
+
+def read_answer(text: str) -> str | None:
+    """The number after the first ####, its commas left out; None when there is none."""
+    found = _ANSWER.search(text)
+    return found[1].replace(",", "") if found else None
+
+
+def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
+    """The same digits: "7.0" is not "7", as in the official code."""
+    return {"accuracy": float(answer in references)}
+
+
+def _items(path: Path) -> tuple[Item, ...]:
+    items = []
+    for number, record in enumerate(json_lines(path, "question", "answer")):
+        reference = read_answer(record["answer"])
+        if reference is None:
+            raise DataError(f"{path}, record {number + 1}: the answer has no number after ####")
+        prompt = f"Question: {record['question']}\nAnswer:"
+        items.append(Item(f"{path.stem}-{number}", prompt, f" {record['answer']}", references=(reference,)))
+    return tuple(items)
+
+
+TASK = Task("test", read, Generate(stops=("\n\n", "Question:"), tokens=512, read=read_answer, compare=compare))

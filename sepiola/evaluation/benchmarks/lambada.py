@@ -1,0 +1,32 @@
+"""LAMBADA (Paperno et al., 2016, arXiv 1606.06031): the last word of a passage, in the file that OpenAI prepared.
+
+The last word is what follows the last space, as in GPT-2's evaluation. GPT-3 found that a model is told that one word
+is wanted by the fill-in-the-blank form, here `lambada_cloze`, and its few-shot figures are in that form. There is no
+second file to take shots from: with shots, the last 100 passages are kept for them and are not tested.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from sepiola.datasets.records import json_lines
+from sepiola.evaluation.prompting.task import Item, Predict, Rows, Task
+
+KEPT = 100
+
+
+def read(root: Path, *, cloze: bool) -> Rows:
+    """The passages of `lambada_test.jsonl`, each up to its last word."""
+    passages = [record["text"] for record in json_lines(root / "lambada_test.jsonl", "text")]
+    items = tuple(_item(f"test-{number}", text, cloze) for number, text in enumerate(passages))
+    return Rows(items, items[-KEPT:])
+
+
+def _item(id: str, text: str, cloze: bool) -> Item:
+    context, _, word = text.rpartition(" ")
+    return Item(id, f"{context} ____. ->" if cloze else context, f" {word}")
+
+
+PLAIN = Task("test", partial(read, cloze=False), Predict())
+CLOZE = Task("test", partial(read, cloze=True), Predict())

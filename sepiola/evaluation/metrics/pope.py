@@ -1,0 +1,110 @@
+"""What a model says when it is asked whether a thing is in the picture: POPE's figures (arXiv 2305.10355).
+
+"Yes" is the positive class: precision falls when the model sees what is not there, recall when it overlooks what is.
+The share of answers "yes" tells a model that always agrees; half of the questions are right to affirm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sepiola.data.example import Example
+from sepiola.errors import DataError
+from sepiola.evaluation.metrics.accuracy import verdicts
+from sepiola.reasoning.answer import Answer
+
+FIGURES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "yes": "Yes"}
+RESAMPLES = 1000
+_YES, _NO = 0, 1
+
+
+def pope_figures(
+    examples: Sequence[Example], answers: Sequence[Answer], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Any]]:
+    """For each setting, and for each language in it (`random, zh`), each of FIGURES as `{"value", "interval"}`, 0 to 1.
+
+    Beside them `count` and `unparsed`, answers that are neither yes nor no: they are wrong, and no yes. The interval is
+    the 95% bootstrap over pictures. A figure whose denominator is 0 is None. Raises DataError when ids do not match and
+    for a question whose two choices are not yes and no, in this order.
+    """
+    rows: defaultdict[str, list[tuple[Example, int | None]]] = defaultdict(list)
+    for verdict in verdicts(examples, answers):
+        example, question = verdict.example, verdict.example.question
+        if question is None or len(question.choices) != 2 or "setting" not in example.metadata:
+            raise DataError(f"example '{example.id}': expected a question of yes and no, and its setting")
+        setting, language = example.metadata["setting"], example.metadata["language"]
+        for name in (setting, f"{setting}, {language}"):
+            rows[name].append((example, verdict.answer.choice))
+    return {name: _figures(asked, seed, resamples) for name, asked in sorted(rows.items(), key=_order)}
+
+
+def _order(item: tuple[str, Any]) -> tuple[int, str]:
+    """Settings from the easiest on, each before its languages."""
+    settings = ("random", "popular", "adversarial")
+    setting = item[0].split(",")[0]
+    return (settings.index(setting) if setting in settings else len(settings), item[0])
+
+
+def _figures(asked: Sequence[tuple[Example, int | None]], seed: int, resamples: int) -> dict[str, Any]:
+    by_picture: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for example, choice in asked:
+        assert example.question is not None
+        there, said = example.question.answer == _YES, choice == _YES
+        kind = ("true " if there == said else "false ") + ("yes" if said else "no")
+        counts = by_picture[str(example.metadata["group"])]
+        counts[kind if choice in (_YES, _NO) else "missed" if there else "unclear"] += 1
+    kinds = ("true yes", "false yes", "true no", "false no", "missed", "unclear")
+    table = np.array([[counts[kind] for kind in kinds] for counts in by_picture.values()], dtype=np.float64)
+    pictures = len(table)
+    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
+    whole, spread = _shares(table.sum(axis=0)[None]), _shares(drawn @ table)
+    figures: dict[str, Any] = {"count": len(asked), "unparsed": sum(c not in (_YES, _NO) for _, c in asked)}
+    for index, name in enumerate(FIGURES):
+        known = spread[~np.isnan(spread[:, index]), index]
+        value = whole[0, index]
+        interval = [float(v) for v in np.quantile(known, (0.025, 0.975))] if len(known) else None
+        figures[name] = {"value": None if np.isnan(value) else float(value), "interval": interval}
+    return figures
+
+
+def _shares(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """FIGURES of rows of counts: `(rows, 5)`, NaN where a denominator is 0."""
+    true_yes, false_yes, true_no, false_no, missed = counts.T[:5]
+    everything = counts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack(
+            [
+                (true_yes + true_no) / everything,
+                true_yes / (true_yes + false_yes),
+                true_yes / (true_yes + false_no + missed),
+                2 * true_yes / (2 * true_yes + false_yes + false_no + missed),
+                (true_yes + false_yes) / everything,
+            ],
+            axis=1,
+        )
+
+
+def pope_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A table for each set of such questions, laid out as `sepiola.evaluation.report.page.tables` says."""
+    found = []
+    for measured in [s for s in report.get("evaluations") or [report] if s.get("pope")]:
+        lines = [
+            {"name": name, "own": "," not in name, "published": False, "cells": [_cell(told[key]) for key in FIGURES]}
+            for name, told in measured["pope"].items()
+        ]
+        columns = [{"name": name, "notes": []} for name in FIGURES.values()]
+        note = "Percent; below each figure its 95% interval over pictures. Half of the questions are right to affirm."
+        found.append({"title": "Is it there?", "columns": columns, "lines": lines, "note": note})
+    return found
+
+
+def _cell(told: Mapping[str, Any]) -> dict[str, str] | None:
+    if told["value"] is None:
+        return None
+    low, high = told["interval"]
+    return {"value": f"{100 * told['value']:.1f}", "note": f"{100 * low:.1f} to {100 * high:.1f}"}

@@ -1,0 +1,44 @@
+"""The figures of a report as tables for the terminal, made from the same dict as the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from sepiola.evaluation.report import page
+
+
+def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The comparison and the other tables of a report (see `sepiola.evaluation.report.page.write_report`)."""
+    tables = []
+    rows = report.get("rows") or []
+    if rows:
+        table = _table("Comparison", ["System", "Accuracy", "95% interval", "Questions"])
+        for row in rows:
+            share, interval, count = row.get("accuracy"), row.get("interval"), row.get("count")
+            table.add_row(
+                escape(str(row["name"])),
+                "–" if share is None else f"{100 * share:.1f}",
+                f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "",
+                "" if count is None else f"{count:,}",
+            )
+        tables.append(table)
+    for data in page.tables(report):
+        table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
+        for line in data["lines"]:
+            # The intervals stay in the report: a terminal is too narrow for them.
+            cells = ["–" if cell is None else cell["value"] for cell in line["cells"]]
+            name = f"{line['name']} (published)" if line["published"] else line["name"]
+            table.add_row(escape(name), *cells, style="bold" if line["own"] else None)
+        tables.append(table)
+    return tables
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), justify="left" if index == 0 else "right")
+    return table

@@ -1,0 +1,89 @@
+"""What a run's model costs: parameters, tokens that a picture takes, time to the first token, time of training."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from sepiola.api import Model, load
+from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
+from sepiola.data.metrics_log import read_metrics
+from sepiola.models.build import count
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.text.encoding import ids_of
+from sepiola.text.prompts import PromptFormat
+from sepiola.training.preparation import parts_of
+
+ASKED = 21  # questions, each on its own; the first warms up
+COLUMNS = {
+    "learned_parameters": "parameters learned",
+    "bridge_parameters": "of the bridge",
+    "image_tokens": "tokens a picture",
+    "first_token_ms": "ms to the first token",
+    "training_seconds": "seconds of training",
+}
+
+
+def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[str, float | None]:
+    """The figures of a finished run, by the names of `COLUMNS`; None where a model has none of it.
+
+    The time to the first token is the median over questions asked one by one: opening the picture, the eye, reading
+    the prompt, and one token.
+    """
+    model = load(run)
+    parts = parts_of(model.network)
+    learned = {name for stage in recipe.stages if stage.objective != "detection" for name in stage.learn}
+    seen = next((example.images[:1] for example in examples if example.images), None)
+    placed = getattr(model.network, "placed", False)
+    return {
+        "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
+        "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
+        "image_tokens": _image_tokens(model, seen) if placed and seen else 0,
+        "first_token_ms": _first_token_ms(model, examples[:ASKED]),
+        "training_seconds": _training_seconds(run / "metrics.jsonl"),
+    }
+
+
+def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
+    network: Any = model.network
+    assert model.tokenizer is not None
+    return sum(len(ids_of(run, model.tokenizer)) for run in network.stand_in(images))
+
+
+def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
+    how = model.answering
+    if how is None or len(examples) < 2 or model.spec.task is not None:
+        return None
+    layout, writer = PromptFormat.parse(how.answer_format), model.writer(1, how)
+    times = []
+    for example in examples:
+        prompt = example
+        if example.question is not None:
+            prompt = layout.apply(example, "") if layout.takes_rationale else layout.apply(example)
+        began = time.perf_counter()
+        writer.write([prompt])
+        times.append(time.perf_counter() - began)
+    return round(1000 * statistics.median(times[1:]), 2)
+
+
+def _training_seconds(metrics: Path) -> float:
+    """The stages' seconds together, from their last lines."""
+    lasts = {record["stage"]: record["seconds"] for record in read_metrics(metrics) if "seconds" in record}
+    return round(sum(lasts.values()), 1)
+
+
+def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The costs of a comparison's arms for the terminal."""
+    table = Table("", title="what it costs")
+    for name in COLUMNS.values():
+        table.add_column(name, justify="right")
+    for row in rows:
+        values = (row[column] for column in COLUMNS)
+        table.add_row(row["name"], *("" if value is None else f"{value:,}" for value in values))
+    return table

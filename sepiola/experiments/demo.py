@@ -1,0 +1,57 @@
+"""The demo: a two-stage model trained on Tidepool beside its blind twin, and the line to try next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from sepiola.datasets import read_spec
+from sepiola.experiments.compare import compare, comparison_table
+from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+
+# The same path with far less training: enough to show that it holds, not to learn.
+QUICK = (
+    "name=demo-quick",
+    "stages.0.data.count=640",
+    "stages.1.data.count=640",
+    "stages.2.data.count=640",
+    "stages.2.steps=20",
+    "evaluation.0.count=72",
+)
+
+
+def run_demo(*, quick: bool, runs: Path, console: Console, as_json: bool) -> None:
+    """Trains (or finishes) the demo, prints its table, and ends with a command that asks the model."""
+    began = time.monotonic()
+    spec = read_recipe("mm-cot/demo", QUICK if quick else [])
+    assert isinstance(spec, ComparisonSpec)
+    folder = runs / spec.name
+    report = compare(spec, folder, console=console, resume=True)
+    line = _ask_line(spec, folder)
+    if as_json:
+        print(json.dumps({**report, "ask": line, "seconds": time.monotonic() - began}, ensure_ascii=False, indent=2))
+        return
+    console.print(comparison_table(report))
+    console.print(f"{time.monotonic() - began:.0f} seconds; report: {folder / 'report.html'}")
+    console.print("Ask it yourself, about this picture or one of your own:\n")
+    print(line)
+
+
+def _ask_line(spec: ComparisonSpec, folder: Path) -> str:
+    """A command that asks the trained model a held-out question; its picture is written beside the report."""
+    recipe = next(iter(spec.recipes().values()))
+    example = read_spec(recipe.evaluation[0])[0]
+    picture = folder / "picture.png"
+    example.images[0].open().resize((256, 256)).save(picture)
+    question = example.question
+    assert question is not None
+    choices = " ".join(f"--choices {shlex.quote(c)}" for c in question.choices)
+    hint = f" --hint {shlex.quote(question.hint)}" if question.hint else ""
+    return (
+        f"sepiola ask --model {shlex.quote(str(folder))} --image {shlex.quote(str(picture))} "
+        f"{shlex.quote(question.text)} {choices}{hint}"
+    )

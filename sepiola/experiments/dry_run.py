@@ -1,0 +1,94 @@
+"""A recipe explained without running it: parts, parameters, what is frozen, tokens, memory and time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sepiola.datasets import DataCache
+from sepiola.experiments.recipe_files import ComparisonSpec
+from sepiola.experiments.run import Run
+from sepiola.models.build import assemble, count, parameter_counts
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.estimate import estimate
+from sepiola.training.preparation import learning_parts
+
+
+def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> dict[str, Any]:
+    """What a recipe would do. Its data is read and its tokenizer trained; no weight is made and nothing is kept."""
+    data = DataCache()
+    if isinstance(spec, RecipeSpec):
+        return {"name": spec.name, "runs": [_explain(spec, data, console)]}
+    first = {arm: recipe for (arm, _), recipe in reversed(spec.recipes().items())}
+    return {
+        "name": spec.name,
+        "seeds": list(spec.seeds),
+        "runs": [_explain(first[arm], data, console) for arm in spec.arms],
+    }
+
+
+def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(recipe, Path(folder), console=console, data=data)
+        stages = []
+        for stage in filter(run.runs, recipe.stages):
+            counts = parameter_counts(run.spec_of(stage))
+            with torch.device("meta"):
+                network = assemble(run.spec_of(stage))
+            samples = run.samples(stage, stage.data, gold=True)
+            found = estimate(network, stage, samples)
+            stages.append(
+                {
+                    "name": stage.name,
+                    "format": stage.format,
+                    "task": stage.task,
+                    "samples": len(samples),
+                    "learns": {n: counts.get(n, count(part)) for n, part in learning_parts(network, stage).items()},
+                    "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
+                    **asdict(found),
+                    "memory_gb": found.memory,
+                    "seconds": found.seconds,
+                }
+            )
+        return {
+            "name": recipe.name,
+            "eyes": recipe.eyes if recipe.model.bridge is not None else None,
+            "strategy": recipe.strategy.kind if recipe.strategy else None,
+            "parameters": parameter_counts(run.spec),
+            "stages": stages,
+            "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation],
+        }
+
+
+def print_explanation(found: Mapping[str, Any], console: Console) -> None:
+    """The explanation as tables."""
+    for run in found["runs"]:
+        parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
+        console.print(
+            f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
+            f"{'text alone' if run['eyes'] is None else 'with eyes' if run['eyes'] else 'blind'}; "
+            f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
+        )
+        table = Table("stage", "format", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")
+        for stage in run["stages"]:
+            table.add_row(
+                stage["name"],
+                stage["task"] or stage["format"] or "as it is",
+                str(stage["samples"]),
+                str(stage["steps"]),
+                str(stage["tokens_per_step"]),
+                ", ".join(stage["learns"]),
+                ", ".join(stage["frozen"]) or "nothing",
+                f"{stage['memory_gb']:.1f} GB",
+                f"{stage['seconds'] / 60:.1f} min",
+            )
+        console.print(table)
+    if len(found.get("seeds", ())) > 1:
+        console.print(f"each with the seeds {', '.join(map(str, found['seeds']))}; what arms share is trained once")

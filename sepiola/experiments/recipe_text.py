@@ -1,0 +1,74 @@
+"""What a recipe reads before it trains: its tokenizer, and its model with that tokenizer's vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from sepiola.checkpoints import store
+from sepiola.datasets import DataCache
+from sepiola.models.resize import bridge_tokens, fitted
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import RecipeSpec, StageSpec
+from sepiola.text.classification import sequences
+from sepiola.text.pretraining import extra_tokens
+from sepiola.text.prompts import PromptFormat
+from sepiola.text.tokenizer import Tokenizer
+
+
+class RecipeText:
+    """A recipe's tokenizer and spec; a trained tokenizer is kept in `shared`."""
+
+    def __init__(self, recipe: RecipeSpec, shared: Path, data: DataCache) -> None:
+        self.recipe = recipe
+        self.shared = shared
+        self.data = data
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The recipe's tokenizer: read, or trained on all that its data says, whatever the stages' formats.
+
+        So arms of a comparison that train on the same data have the same tokenizer.
+        """
+        spec = self.recipe.tokenizer
+        if spec.path is not None:
+            found = Tokenizer.load(spec.path)
+            for name in bridge_tokens(self.recipe.model):
+                found = found.with_token(name)
+            return found
+        data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
+        texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
+        extra = extra_tokens([stage.objective for stage in self.recipe.stages])
+        extra += bridge_tokens(self.recipe.model)
+        key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
+        path = self.shared / "stages" / f"tokenizer-{key}.json"
+        with store.locked(path.parent):
+            if not path.is_file():
+                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
+        return Tokenizer.load(path)
+
+    def _texts(self, stage: StageSpec) -> Iterator[str]:
+        """All that the stage's data says: bare questions as they are, others with all that they have."""
+        own, whole = PromptFormat.parse(stage.format or "QCM-LEA"), PromptFormat.parse("QCM-LEA")
+        layout = own if own.input == "B" else whole
+        for example in self.data.read(stage.data):
+            if stage.task is not None:
+                yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
+            else:
+                laid_out = example if example.question is None else layout.apply(example)
+                yield from (laid_out.prompt, laid_out.target)
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The recipe's model with the tokenizer's vocabulary when that was trained here."""
+        return fitted(self.recipe.model, self.tokenizer, trained=self.recipe.tokenizer.path is None)
+
+
+def digest(parts: Sequence[Any]) -> str:
+    """What tells plain data from other data."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

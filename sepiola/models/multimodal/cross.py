@@ -1,0 +1,149 @@
+"""Images that the language model looks at from between its layers: Flamingo (arXiv 2204.14198), OpenFlamingo.
+
+A placeholder in the text marks where an image stands; every token attends to the last image before it, and to no other.
+An encoder-decoder reads the placeholders in its source: all of its target comes after the source's last image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.models.bridges.gated import GatedCross, Media
+from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.transformer import DecodingState
+from sepiola.models.vision.tiles import StandIn
+
+
+class CrossModel(SeeingModel):
+    """`token` is the placeholder's id, one for each image.
+
+    `images` may also be videos `(videos, frames, 3, height, width)`, each at one placeholder.
+    """
+
+    def __init__(self, language: Any, bridge: GatedCross, vision: Any, token: int | None) -> None:
+        super().__init__(language, bridge, vision)
+        self.token = token
+
+    def forward(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Any) -> Tensor:
+        """Logits as the language model's of `tokens` (and `target`), which saw the images.
+
+        Raises DataError when placeholders and images are not as many.
+        """
+        logits: Tensor = self.head(self.states(tokens, *target, images=images, **masks))
+        return logits
+
+    def states(
+        self,
+        tokens: Tensor,
+        *target: Tensor,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The decoder's final states, the head not yet applied."""
+        place, media = self._look(tokens, images)
+        if not target:
+            before = self.bridge.between(media, last_image(place, attention_mask))
+            states: Tensor = self.language.states(tokens, attention_mask=attention_mask, before=before)
+            return states
+        before = self.bridge.between(media, last_of_source(place, attention_mask, target[0], target_mask))
+        memory = self.language.encode(tokens, attention_mask=attention_mask)
+        states = self.language.decode(
+            target[0], memory, attention_mask=attention_mask, target_mask=target_mask, before=before
+        )
+        return states
+
+    def begin(
+        self, tokens: Tensor, capacity: int, *, images: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> DecodingState:
+        """A decoding state that has read the prompt and holds its images; see the language model's `begin`."""
+        _, media = self._look(tokens, images)
+        if self.spec.kind == "encoder-decoder":
+            state: DecodingState = self.language.begin(tokens, capacity, attention_mask=attention_mask)
+            if media is not None:
+                media.current = media.count
+            state.media = media
+            return state
+        rest = tokens.shape[1] - 1
+        state = self.language.begin(tokens[:, :1], rest + capacity, attention_mask=attention_mask)
+        state.media = media
+        if rest:
+            self.extend(tokens[:, :-1], state)
+        return state
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
+        media: Any = state.media
+        current = torch.zeros_like(tokens)
+        if media is not None:  # a placeholder that the model writes itself brings no image
+            current = torch.minimum(media.current[:, None] + self._place(tokens).cumsum(1), media.count[:, None])
+            media.current = current[:, -1]
+        states: Tensor = self.language.extend(tokens, state, before=self.bridge.between(media, current))
+        return states
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features `(images, patches, width)` of images, or `(videos, frames, patches, width)` of videos.
+
+        Raises DataError for features of another width, and for pixels without a vision encoder.
+        """
+        if self.vision is not None and images.dim() == 5:
+            looked: Tensor = self.vision(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return looked
+        if self.vision is not None:
+            return super().features(images)
+        if images.dim() != 3 or images.shape[-1] != self.bridge.image_width:
+            raise DataError(
+                f"images are {tuple(images.shape)}; this model has no vision encoder: give features "
+                f"(images, patches, {self.bridge.image_width})"
+            )
+        return images.to(self.bridge.resampler.latents.dtype)
+
+    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+        """The token that stands for each image of a prompt. Raises DataError where the spec names no placeholder."""
+        if self.token is None:
+            raise DataError("the model's spec names no placeholder for images (bridge.token)")
+        return [(self.token,) for _ in images]
+
+    def _place(self, tokens: Tensor) -> Tensor:
+        return tokens == (-1 if self.token is None else self.token)
+
+    def _look(self, tokens: Tensor, images: Tensor | None) -> tuple[Tensor, Media | None]:
+        """Where the placeholders are, and what stands there; None for a batch without images."""
+        place = self._place(tokens)
+        count = place.sum(1)
+        wanted, given = int(count.sum()), 0 if images is None else len(images)
+        if wanted != given:
+            raise DataError(
+                f"the text has {wanted} image placeholders, and there are {given} images; give one for each"
+            )
+        return place, None if images is None else self.bridge.media(self.features(images), count)
+
+
+def last_image(place: Tensor, segments: Tensor | None) -> Tensor:
+    """The number, in its row and from 1, of the last image at or before each token and in its segment; 0 for none.
+
+    `place` `(batch, tokens)` is true at placeholders.
+    """
+    number = place.cumsum(1)
+    if segments is None:
+        return number
+    index = torch.arange(place.shape[1], device=place.device).expand_as(place)
+    begins = torch.ones_like(place)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    image, start = (torch.where(at, index, -1).cummax(1).values for at in (place, begins))
+    return number * (image >= start)
+
+
+def last_of_source(place: Tensor, segments: Tensor | None, target: Tensor, target_segments: Tensor | None) -> Tensor:
+    """The number of the last image in the source of each target token's segment `(batch, target tokens)`; 0 is none."""
+    segments = torch.ones_like(place, dtype=torch.long) if segments is None else segments
+    target_segments = torch.ones_like(target) if target_segments is None else target_segments
+    number = place.cumsum(1) * place
+    same = segments[:, None] == target_segments[:, :, None]
+    return (number[:, None] * same).amax(-1)

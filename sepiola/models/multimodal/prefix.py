@@ -1,0 +1,111 @@
+"""Images as soft tokens: what the bridge makes of an image stands in the text where the prompt has placeholders.
+
+So do LLaVA (arXiv 2310.03744), MiniGPT-4 (2304.10592), BLIP-2 (2301.12597) and SmolVLM (2504.05299). A decoder reads
+images and text in one row; an encoder-decoder has them in its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.transformer import DecodingState
+from sepiola.models.vision.tiles import StandIn, Tiling
+
+
+class PrefixModel(SeeingModel):
+    """`token` is the placeholder's id; `tokens` of the bridge say how many of them an image takes, and `tiling` how
+    many images a large picture is.
+    """
+
+    def __init__(self, language: Any, bridge: Any, vision: Any, token: int | None, tiling: Tiling) -> None:
+        super().__init__(language, bridge, vision)
+        self.token = token
+        self.tiling = tiling
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *target: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
+        **masks: Any,
+    ) -> Tensor:
+        """Logits as the language model's of `tokens` (and `target`), `images` where the placeholders are.
+
+        Raises DataError when placeholders and image tokens are not as many.
+        """
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        logits: Tensor = self.language(embedded, *target, **masks)
+        return logits
+
+    def states(
+        self,
+        tokens: Tensor,
+        *target: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
+        **masks: Any,
+    ) -> Tensor:
+        """The language model's final states, the head not yet applied."""
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        states: Tensor = self.language.states(embedded, *target, **masks)
+        return states
+
+    def begin(
+        self,
+        tokens: Tensor,
+        capacity: int,
+        *,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
+        **masks: Any,
+    ) -> DecodingState:
+        """A decoding state that has read the prompt; see the language model's `begin`."""
+        embedded = self.embed(tokens, images, image_sizes, instructions)
+        state: DecodingState = self.language.begin(embedded, capacity, **masks)
+        return state
+
+    def embed(
+        self,
+        tokens: Tensor,
+        images: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        instructions: Tensor | None = None,
+    ) -> Tensor:
+        """Vectors `(batch, tokens, width)` with the images' in the placeholders' stead; see `sizes`.
+
+        `instructions` `(images, tokens)` are what a bridge reads beside each image (InstructBLIP).
+        """
+        vectors: Tensor = self.language.embedding(tokens)
+        place = tokens == (-1 if self.token is None else self.token)
+        told = (image_sizes,) if self.tiling.sized else () if instructions is None else (instructions,)
+        made = None if images is None else self.bridge(self.features(images), *told).flatten(0, 1)
+        wanted, count = int(place.sum()), 0 if made is None else len(made)
+        if wanted != count:
+            given = 0 if images is None else len(images)
+            raise DataError(
+                f"the text has {wanted} image placeholders, and {given} images make {count} tokens "
+                f"({self.bridge.tokens} each); give one image for every {self.bridge.tokens} placeholders"
+            )
+        return vectors if made is None else vectors.masked_scatter(place[..., None], made.to(vectors.dtype))
+
+    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+        """For each picture of one prompt what stands for it there: token ids, and text (marks) to be encoded.
+
+        Raises DataError where the spec names no placeholder.
+        """
+        if self.token is None:
+            raise DataError("the model's spec names no placeholder for images (bridge.token)")
+        return self.tiling.stand_in(images, self.token, int(self.bridge.tokens))
+
+    def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
+        return self.tiling.sizes(images)

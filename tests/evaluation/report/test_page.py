@@ -1,0 +1,374 @@
+"""The report: what the page and the JSON hold, hostile text, damaged images, size, curves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from sepiola.data.example import Example, Message, Question
+from sepiola.data.image import ImageRef
+from sepiola.data.metrics_log import read_metrics
+from sepiola.errors import DataError
+from sepiola.evaluation.metrics.accuracy import Accuracy
+from sepiola.evaluation.metrics.scienceqa import BUCKETS, PUBLISHED
+from sepiola.evaluation.report.curves import stage_curves
+from sepiola.evaluation.report.page import bucket_tables, write_report
+from sepiola.evaluation.report.plots import interval_bars, loss_curve, thinned
+from sepiola.evaluation.report.samples import thumbnail
+from sepiola.evaluation.report.tables import terminal_tables
+from sepiola.reasoning.answer import Answer
+from sepiola.specs.base import Spec
+
+HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)>"'&{{ 7*7 }}</pre></style>]]>"""
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str, name: str = "") -> list[dict[str, str | None]]:
+        return [a for t, a in self.tags if t == tag and name in ["", *(a.get("class") or "").split()]]
+
+
+def picture(side: int = 640, noise: bool = False) -> ImageRef:
+    image = (
+        Image.effect_noise((side, side), 90).convert("RGB") if noise else Image.new("RGB", (side, side // 2), "teal")
+    )
+    return ImageRef.of(image)
+
+
+def sample(
+    id: str, choice: int | None = 0, text: str = "Which?", image: ImageRef | None = None
+) -> tuple[Example, Answer]:
+    content = (text,) if image is None else (image, text)
+    question = Question(text, ("iron", "wood"), 0, hint="a hint", lecture="", solution="Iron is magnetic.")
+    return Example(id, (Message("user", content),), "iron", question), Answer(id, "out " + id, choice, "because " + id)
+
+
+def bucket(accuracy: float, count: int = 10, **more: Any) -> dict[str, Any]:
+    return {"accuracy": accuracy, "interval": [accuracy - 0.1, accuracy + 0.1], "count": count, **more}
+
+
+REPORT: dict[str, Any] = {
+    "title": "两阶段 run",
+    "name": "Ours",
+    **bucket(0.8123, 424),
+    "unparsed": 3,
+    "rows": [{"name": "with eyes", **bucket(0.8)}, {"name": "blind", **bucket(0.5), "note": "zero features"}],
+    "buckets": {name: bucket(0.7, unknown=5) for name in BUCKETS},
+    "baselines": {
+        "nearest_neighbour": Accuracy(300, 424),
+        "chance": {**bucket(0.39), "buckets": {"IMG": bucket(0.35)}},
+    },
+    "published": PUBLISHED,
+    "rationales": {
+        "count": 9,
+        "bleu1": 91.2,
+        "bleu4": 81.3,
+        "rougeL": 71.4,
+        "tfidf_cosine": None,
+        "empty": 0,
+    },
+    "hallucination": {
+        "rate": 0.125,
+        "interval": [0.1, 0.15],
+        "claims": 80,
+        "rationales": 20,
+        "share_with_false": 0.3,
+    },
+    "recipe": {"model": "tiny", "说明": "对齐"},
+}
+
+
+def test_page_and_json_hold_the_figures(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "new" / "run", REPORT, [sample("1"), sample("2", 1), sample("3", None)])
+    assert path == tmp_path / "new" / "run" / "report.html"
+    names = ["accuracy.svg", "report.html", "report.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == names, "no temporary file stays"
+    assert (path.parent / "accuracy.svg").read_text(encoding="utf-8").startswith("<svg xmlns=")
+    page = Page(path.read_text(encoding="utf-8"))
+    for text in (
+        "两阶段 run",
+        "81.2%",
+        "424",
+        "with eyes",
+        "zero features",
+        "NAT",
+        "Multimodal-CoT base",
+        "84.9",
+    ):
+        assert text in page.text
+    for text in (
+        "nearest neighbour",
+        "5 unknown",
+        "91.2",
+        "12.5%",
+        "说明: 对齐",
+        "Iron is magnetic.",
+        "because 2",
+    ):
+        assert text in page.text
+    cards = page.all("article")
+    assert [(a.get("class") or "").split()[1] for a in cards] == ["right", "wrong", "wrong"]
+    assert "✗ unparsed" in page.text and "Right 1" in page.text and "Wrong 2" in page.text
+    data = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+    assert data["baselines"]["nearest_neighbour"]["correct"] == 300
+    assert data["title"] == "两阶段 run"
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    example, answer = sample(HOSTILE, text=HOSTILE)
+    assert example.question is not None
+    question = Question(HOSTILE, (HOSTILE, "b"), 0, hint=HOSTILE, lecture=HOSTILE, solution=HOSTILE)
+    example = Example(HOSTILE, example.messages, HOSTILE, question, {"language": HOSTILE})
+    answer = Answer(HOSTILE, HOSTILE, 1, HOSTILE)
+    report = {
+        "title": HOSTILE,
+        "description": HOSTILE,
+        "name": HOSTILE,
+        "language": HOSTILE,
+        "rows": [{"name": HOSTILE, **bucket(0.5), "note": HOSTILE, HOSTILE: HOSTILE}],
+        "buckets": {HOSTILE: bucket(0.5)},
+        "baselines": {HOSTILE: bucket(0.5)},
+        "recipe": HOSTILE,
+    }
+    curves = [{"step": i, "stage": HOSTILE, "loss": 2.0 / i} for i in range(1, 9)]
+    html = write_report(tmp_path, report, [(example, answer)], curves).read_text(encoding="utf-8")
+    page = Page(html)
+    assert not page.all("script") and not page.all("img")
+    assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+    assert page.text.count(HOSTILE) >= 10
+    assert "49" not in re.sub(r"<svg.*?</svg>", "", html[html.index("<body") :], flags=re.DOTALL)
+
+
+def test_page_asks_for_nothing(tmp_path: Path) -> None:
+    html = write_report(tmp_path, REPORT, [sample("1", image=picture())]).read_text(encoding="utf-8")
+    page = Page(html)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", html)
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    sources = [a["src"] or "" for _, a in page.tags if "src" in a]
+    assert len(sources) == 1 and all(s.startswith("data:image/") for s in sources)
+    policy = next(a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy and "script-src" not in policy
+
+
+def test_thumbnails_are_small_and_the_page_light(tmp_path: Path) -> None:
+    noise = picture(400, noise=True)
+    samples = [sample(str(i), image=noise) for i in range(24)]
+    path = write_report(tmp_path, REPORT, samples)
+    assert path.stat().st_size < 2_000_000
+    source = Page(path.read_text(encoding="utf-8")).all("img")[0]["src"] or ""
+    with Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) as image:
+        assert image.size == (256, 256)
+
+
+def test_thumbnail_keeps_small_pictures_and_shapes() -> None:
+    assert thumbnail(Image.new("RGB", (40, 20)))[1:] == (40, 20)
+    assert thumbnail(Image.new("RGB", (1000, 10)))[1:] == (256, 3)
+    assert thumbnail(Image.new("RGB", (64, 64), "red"))[0].startswith("data:image/png")
+    assert thumbnail(Image.effect_noise((256, 256), 90).convert("RGB"))[0].startswith("data:image/jpeg")
+
+
+def test_a_damaged_picture_does_not_cost_the_report(tmp_path: Path) -> None:
+    broken = [ImageRef(data=b"no picture"), ImageRef(path=tmp_path / "gone.png")]
+    samples = [sample(str(i), image=image) for i, image in enumerate(broken)]
+    page = Page(write_report(tmp_path, REPORT, samples).read_text(encoding="utf-8"))
+    assert page.text.count("image cannot be read") == 2
+
+
+def test_samples_without_a_known_answer_open_ones_and_many_images(tmp_path: Path) -> None:
+    caption = Example("1", (Message("user", (*[picture(8)] * 6, "Describe 图.")),), "a cat")
+    answerable = Example("2", (Message("user", ("色?",)),), "红", Question("色?", answer_text="红"), {"language": "zh"})
+    samples = [(caption, Answer("1", "a dog")), (answerable, Answer("2", "答案是红。"))]
+    page = Page(write_report(tmp_path, {"title": "t"}, samples).read_text(encoding="utf-8"))
+    assert len(page.all("img")) == 4 and "and 2 more images" in page.text
+    assert "not scored" in page.text and "✓ right" in page.text
+    assert [a["lang"] for a in page.all("article")] == ["en", "zh-Hans"]
+
+
+def test_a_sample_with_another_ones_answer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no answer \(1\)"):
+        write_report(tmp_path, REPORT, [(sample("1")[0], sample("2")[1])])
+    assert not list(tmp_path.iterdir()), "nothing is written when the report cannot be made"
+
+
+def test_a_title_alone_makes_a_page_and_no_title_is_an_error(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, {"title": "only"}).read_text(encoding="utf-8"))
+    assert not page.all("table") and not page.all("svg")
+    with pytest.raises(DataError, match="'title' is missing"):
+        write_report(tmp_path, {"accuracy": 0.5})
+
+
+def test_json_takes_what_results_are_made_of(tmp_path: Path) -> None:
+    import numpy as np
+
+    class Model(Spec):
+        width: int
+
+    report = {
+        "title": "t",
+        "recipe": Model(width=3),
+        "loss": float("nan"),
+        "steps": np.int64(4),
+        "share": np.float32(0.5),
+        "interval": (0.1, 0.2),
+        "path": Path("a/b"),
+    }
+    write_report(tmp_path, report)
+    data = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert data == {
+        "title": "t",
+        "recipe": {"width": 3},
+        "loss": None,
+        "steps": 4,
+        "share": 0.5,
+        "interval": [0.1, 0.2],
+        "path": "a/b",
+    }
+    with pytest.raises(DataError, match=r"report\.rows\[0\]\.x: cannot be written as JSON: got object"):
+        write_report(tmp_path, {"title": "t", "rows": [{"x": object()}]})
+
+
+def test_bucket_tables_stand_side_by_side() -> None:
+    report = json.loads(json.dumps(REPORT | {"baselines": {"chance": REPORT["baselines"]["chance"]}}))
+    (table,) = bucket_tables(report)
+    assert [c["name"] for c in table["columns"]] == ["All", *BUCKETS]
+    own, chance, human = table["lines"][:3]
+    assert (own["name"], own["own"], own["cells"][0]["value"]) == ("Ours", True, "81.2")
+    assert own["cells"][1] == {"value": "70.0", "note": "60.0 to 80.0"}
+    assert chance["cells"][1 + BUCKETS.index("IMG")]["value"] == "35.0"
+    assert chance["cells"][1] is None and chance["cells"][0]["note"].endswith("n = 10")
+    assert (human["name"], human["published"], human["cells"][0]["value"]) == ("Human", True, "88.4")
+    assert len(table["lines"]) == 2 + len(PUBLISHED)
+
+
+def test_several_bucket_tables_match_by_name() -> None:
+    report = {
+        **bucket(0.8),
+        "buckets": {"language": {"en": bucket(0.9), "zh": bucket(0.7)}, "family": {"magnets": bucket(0.6)}},
+        "rows": [{"name": "blind", **bucket(0.5), "buckets": {"language": {"zh": bucket(0.4)}}}],
+        "published": PUBLISHED,
+    }
+    language, family = bucket_tables(report)
+    assert (language["title"], family["title"]) == ("By language", "By family")
+    assert [cell and cell["value"] for cell in language["lines"][1]["cells"]] == ["50.0", None, "40.0"]
+    assert [line["name"] for line in family["lines"]] == ["This model", "blind"], "no published row fits"
+
+
+def test_terminal_tables_show_the_same_figures() -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    report = REPORT | {"baselines": {}, "rows": [{"name": "[bold]eyes", **bucket(0.8)}]}
+    for table in terminal_tables(report):
+        console.print(table)
+    text = console.export_text()
+    for part in ("[bold]eyes", "70.0 to 90.0", "Human (published)", "88.4", "Ours", "81.2"):
+        assert part in text
+
+
+def test_metrics_are_read_and_faults_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.5}\n\n{"step": 2, "lo', encoding="utf-8")
+    assert read_metrics(path) == [{"step": 1, "loss": 2.5}], "a last line cut by a stop is dropped"
+    path.write_text('{"step": 1}\nnot json\n{"step": 2}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        read_metrics(path)
+    path.write_text("[1, 2]\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 1: expected an object"):
+        read_metrics(path)
+    with pytest.raises(DataError, match="cannot read the metrics"):
+        read_metrics(tmp_path / "none.jsonl")
+
+
+def test_stages_keep_their_order_and_figures(tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [
+        {"step": i, "stage": "align", "loss": 10 - i, "tokens_per_second": 100 * i} for i in range(1, 6)
+    ]
+    records += [
+        {"step": 5, "stage": "align", "validation_loss": 3.5},
+        {"step": 3, "stage": "align", "validation_loss": 2.5},
+    ]
+    records += [{"step": 9, "stage": "answer", "loss": float("nan")}, {"stage": "answer", "loss": 1.0}]
+    align, answer = stage_curves(records)
+    assert {k: v for k, v in align.items() if k != "plot"} == {
+        "name": "align",
+        "steps": 5,
+        "first": 9,
+        "last": 5,
+        "best": 2.5,
+        "speed": 300,
+    }
+    assert (answer["steps"], answer["last"], answer["plot"]) == (None, None, "")
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    page = Page(write_report(tmp_path, {"title": "t"}, curves=path).read_text(encoding="utf-8"))
+    assert len(page.all("path", "curve")) == 2 and "validation loss" in page.text
+
+
+def coordinates(svg: str, kind: str) -> list[tuple[float, float]]:
+    path = re.search(rf'class="{kind}" d="M([^"]*)"', svg)
+    assert path is not None
+    return [(float(x), float(y)) for x, y in (point.split() for point in path[1].split("L"))]
+
+
+def test_loss_curve_is_drawn_inside_and_to_scale() -> None:
+    svg = loss_curve("align", [(0, 4.0), (50, 2.0), (100, 1.0)], [])
+    (x0, y0), (x1, y1), (x2, y2) = coordinates(svg, "curve")
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert y1 - y0 == pytest.approx(2 * (y2 - y1), abs=0.4)
+    width, height = (float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())  # type: ignore[union-attr]
+    assert 0 < x0 < x2 <= width and 0 <= y0 < y2 < height
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[(5, 2.0)], [(1, 3.0), (2, 3.0)], [(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 1e9)], [(1, -1.0), (2, 1e-300)]],
+)
+def test_loss_curve_of_flat_lone_and_extreme_points(points: list[tuple[float, float]]) -> None:
+    svg = loss_curve("", points, points)
+    assert "nan" not in svg and "inf" not in svg
+    assert svg.count("<text") < 40
+
+
+def test_thinning_keeps_the_ends_and_the_mean() -> None:
+    rng = random.Random(0)
+    series = [(float(i), rng.random()) for i in range(10_001)] + [(1e9, float("inf"))]
+    thin = thinned(series, 100)
+    assert len(thin) == 100
+    assert sum(y for _, y in thin) / 100 == pytest.approx(sum(y for _, y in series[:-1]) / 10_001, abs=1e-3)
+    assert thinned(series[:5], 100) == series[:5]
+
+
+def test_bars_are_as_long_as_their_shares() -> None:
+    svg = interval_bars([("one", 0.4, (0.3, 0.5)), ("two & a very long name of a system", 0.8, None)])
+    short, long = (float(v) for v in re.findall(r'class="mark"[^>]* width="([\d.]+)"', svg))
+    assert long == pytest.approx(2 * short, abs=0.2)
+    assert svg.count("whisker") == 1
+    assert "two &amp; a very long name of a system" in svg
+
+
+def test_false_claims_are_shown_as_a_share(tmp_path: Path) -> None:
+    rows = [{"name": "with eyes", **bucket(0.8), "false_claims": 0.05378}, {"name": "blind", **bucket(0.3)}]
+    write_report(tmp_path, REPORT | {"rows": rows})
+    page = (tmp_path / "report.html").read_text()
+    assert "5.4%" in page and "0.05378" not in page.split("<script")[0].split("False claims")[1][:400]

@@ -1,0 +1,275 @@
+"""Recipes run whole, on Tidepool, at a size for tests: stages, files, resume, sharing, asking."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+import sepiola
+from sepiola.checkpoints.store import read_tensors
+from sepiola.datasets import read
+from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError
+from sepiola.experiments.compare import compare
+from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+from sepiola.experiments.run import Run
+from sepiola.reasoning.strategies import TwoStage
+from sepiola.specs.base import override
+from sepiola.specs.recipe import RecipeSpec
+
+MODEL = {
+    "like": "mm-cot-tiny",
+    "language": {"width": 32, "layers": 1, "feed_forward": {"width": 48}},
+    "vision": {
+        "backbone": {"stem_width": 8, "widths": [8, 16]},
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "feed_forward": 16,
+    },
+}
+DATA = {"reader": "tidepool", "count": 48, "options": {"size": 64, "families": ["objects", "counting"]}}
+COMMON = {"steps": 4, "batch": 8, "learning_rate": 1e-3, "target_tokens": 48, "precision": "float32"}
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "model": MODEL,
+    "tokenizer": {"vocabulary": 400},
+    "stages": [
+        {"name": "eye", "objective": "detection", "learn": ["vision"], "data": DATA, **COMMON},
+        {
+            "name": "rationale",
+            "start": "eye",
+            "data": DATA,
+            "format": "QCM-E",
+            "learn": ["language", "bridge"],
+            **COMMON,
+        },
+        {
+            "name": "answer",
+            "start": "eye",
+            "data": DATA,
+            "format": "QCMG-A",
+            "learn": ["language", "bridge"],
+            **COMMON,
+            "validation": {**DATA, "split": "val", "count": 8},
+        },
+    ],
+    "strategy": {"kind": "two-stage", "rationale": "rationale", "answer": "answer", "by": "score"},
+    "evaluation": [{**DATA, "split": "test", "count": 12}],
+}
+QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
+
+
+def recipe(tmp_path: Path, *changes: str) -> RecipeSpec:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(override(RECIPE, changes)))
+    spec = read_recipe(str(path))
+    assert isinstance(spec, RecipeSpec)
+    return spec
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(0)
+    Run(recipe(folder), folder / "small", console=QUIET).go()
+    return folder / "small"
+
+
+def test_a_run_holds_recipe_metrics_report_and_checkpoint(finished: Path) -> None:
+    names = {p.name for p in finished.iterdir()}
+    assert {"recipe.yaml", "metrics.jsonl", "report.json", "report.html", "checkpoint"} <= names
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == {"eye", "rationale", "answer"}
+    report = json.loads((finished / "report.json").read_text())
+    assert report["count"] == 12 and report["unparsed"] == 0
+    assert {"chance", "majority", "nearest_neighbour"} == set(report["baselines"])
+    assert set(report["buckets"]["language"]) == {"en", "zh"}
+    assert report["hallucination"]["rationales"] == 12
+    assert "<svg" in (finished / "report.html").read_text()
+
+
+def test_loaded_answers_as_the_run_did(finished: Path) -> None:
+    model = sepiola.load(finished)
+    examples = read("tidepool", Path(), "test", count=12, size=64, families=["objects", "counting"])
+    right = sum(
+        a.choice == e.question.answer for e, a in zip(examples, model.answer(examples), strict=True) if e.question
+    )
+    assert right / 12 == json.loads((finished / "report.json").read_text())["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("question", "choices"), [("Which is it?", ("a star", "a circle")), ("这是什么？", ("星形", "圆形", "方形"))]
+)
+def test_ask_answers_on_any_picture(finished: Path, question: str, choices: tuple[str, ...], tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("CMYK", (301, 17), "red").save(tmp_path / "own.jpg")
+    reply = sepiola.load(finished).ask(question, image=tmp_path / "own.jpg", choices=choices)
+    assert reply.answer in choices and reply.rationale is not None
+    assert reply.probabilities is not None and sum(reply.probabilities) == pytest.approx(1.0)
+    assert max(reply.probabilities) == reply.probabilities[choices.index(reply.answer)]
+
+
+def test_saved_is_loaded(finished: Path, tmp_path: Path) -> None:
+    model = sepiola.load(finished)
+    model.save(tmp_path / "copy")
+    again = sepiola.load(tmp_path / "copy")
+    assert again.answering == model.answering
+    for one, two in ((model, again), (model.rationale, again.rationale)):
+        assert one is not None and two is not None
+        for name, value in one.state_dict().items():
+            assert torch.equal(two.state_dict()[name], value)
+
+
+def test_a_frozen_eye_stays_and_its_features_are_computed_once(finished: Path) -> None:
+    folders = {p.name.rsplit("-", 1)[0]: p for p in (finished / "stages").iterdir() if p.is_dir()}
+    states = {name: read_tensors(folders[name] / "checkpoint" / "model.safetensors") for name in ("eye", "answer")}
+    assert states["eye"] and not any(name.startswith(("language.", "bridge.")) for name in states["eye"])
+    assert all(torch.equal(value, states["answer"][f"vision.{name}"]) for name, value in states["eye"].items())
+    fresh = sepiola.build(sepiola.load(finished).spec).network.vision.state_dict()
+    assert any(not torch.equal(value, fresh[name]) for name, value in states["eye"].items())
+    assert len(list((finished / "features").iterdir())) == 1
+
+
+def test_a_folder_is_taken_once(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--resume"):
+        Run(recipe(tmp_path), finished, console=QUIET).go()
+    with pytest.raises(TrainingError, match="another recipe"):
+        Run(recipe(tmp_path, "stages.0.steps=5"), finished, console=QUIET, resume=True).go()
+    report = Run(recipe(tmp_path), finished, console=QUIET, resume=True).go()
+    assert report["count"] == 12
+
+
+def test_blind_is_blind(tmp_path: Path) -> None:
+    run = Run(recipe(tmp_path, "eyes=false"), tmp_path / "blind", console=QUIET)
+    assert all(not s.images for s in run.samples(run.recipe.stages[1], run.recipe.stages[1].data))
+    run.go()
+    model = sepiola.load(tmp_path / "blind")
+    examples = read("tidepool", Path(), "test", count=4, size=64)
+    pictures = [e.images[0] for e in examples]
+    first, *others = [model.ask("Which?", image=p, choices=("a", "b")).probabilities for p in pictures]
+    assert all(other == first for other in others)
+
+
+def test_generated_rationales_are_read_in_training(tmp_path: Path) -> None:
+    run = Run(
+        recipe(tmp_path, "stages.2.rationales=generated", "stages.2.validation=null"), tmp_path / "g", console=QUIET
+    )
+    for stage in run.recipe.stages[:2]:
+        run.train(stage)
+    stage = run.recipe.stages[2]
+    written = run.model_for_rationales().rationales(run.data.read(stage.data))
+    gold = {s.id: s.source for s in run.samples(stage, stage.data, gold=True)}
+    for sample in run.samples(stage, stage.data):
+        assert written[sample.id] in run.tokenizer.decode(sample.source)
+        assert sample.source != gold[sample.id]
+
+
+def test_arms_share_their_common_stages(tmp_path: Path) -> None:
+    direct = {
+        "name": "answer",
+        "start": "eye",
+        "data": DATA,
+        "format": "QCM-A",
+        "learn": ["language", "bridge"],
+        **COMMON,
+    }
+    spec = ComparisonSpec.parse(
+        {
+            "name": "c",
+            "base": RECIPE,
+            "seeds": [0, 1],
+            "arms": {
+                "two-stage": {},
+                "direct": {"stages": [RECIPE["stages"][0], direct], "strategy": {"answer": "answer"}},
+            },
+        }
+    )
+    report = compare(spec, tmp_path / "c", console=QUIET)
+    stages = [p.name.rsplit("-", 1)[0] for p in (tmp_path / "c" / "stages").iterdir() if p.is_dir()]
+    assert sorted(stages) == ["answer"] * 4 + ["eye"] * 2 + ["rationale"] * 2
+    assert [row["name"] for row in report["rows"][:2]] == ["two-stage", "direct"]
+    for row in report["rows"][:2]:
+        assert row["image_tokens"] == 0 and row["first_token_ms"] > 0 and row["training_seconds"] > 0
+        assert row["learned_parameters"] > row["bridge_parameters"] > 0
+    assert len(report["rows"][0]["accuracies"]) == 2
+    assert sepiola.load(tmp_path / "c").answering is not None
+
+
+def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    changes = [f"stages.{i}.{key}" for i in range(3) for key in ("steps=30", "save_every=3")]
+    path.write_text(yaml.safe_dump(override(RECIPE, changes)))
+    command = [sys.executable, "-m", "sepiola", "train", str(path), "--runs", str(tmp_path / "killed")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages, deadline = tmp_path / "killed" / "small" / "stages", time.monotonic() + 120
+    while not any(stages.glob("rationale-*/state.pt")):  # in the middle of the second stage
+        assert started.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    subprocess.run([*command, "--resume"], env=environment, check=True, capture_output=True)
+    subprocess.run([*command[:-1], str(tmp_path / "whole")], env=environment, check=True, capture_output=True)
+    for part in (".", "rationale"):
+        ours, theirs = (
+            read_tensors(tmp_path / name / "small" / "checkpoint" / part / "model.safetensors")
+            for name in ("killed", "whole")
+        )
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_arms_side_by_side_end_with_the_comparison(tmp_path: Path) -> None:
+    base = override(RECIPE, ["stages.0.steps=100000"])
+    comparison = {"name": "c", "base": base, "jobs": 2, "arms": {"with eyes": {}, "blind": {"eyes": False}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
+    command = [sys.executable, "-m", "sepiola", "train", str(tmp_path / "c.yaml"), "--runs", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages, deadline = tmp_path / "c" / "stages", time.monotonic() + 120
+    try:
+        while not any(stages.glob("eye-*/metrics.jsonl")):
+            assert started.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        started.kill()
+        started.wait()
+    while not any(stages.glob("eye-*/state.pt")):  # saved, for --resume
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (metrics,) = stages.glob("eye-*/metrics.jsonl")
+    written = metrics.stat().st_size
+    time.sleep(2)
+    assert metrics.stat().st_size == written, "trains on although the comparison is gone"
+
+
+def test_stages_are_joined_by_id(finished: Path) -> None:
+    strategy = sepiola.load(finished).strategy()
+    assert isinstance(strategy, TwoStage)
+    examples = read("tidepool", Path(), "test", count=6, size=64)
+    forward, backward = strategy.answer(examples), strategy.answer(examples[::-1])
+    assert [a.id for a in forward] == [e.id for e in examples]
+    assert {a.id: a.rationale for a in forward} == {a.id: a.rationale for a in backward}
+    with pytest.raises(DataError, match="1 examples share an id"):
+        strategy.answer([*examples, examples[0]])
+
+
+def test_what_a_model_lacks_is_one_message(tmp_path: Path) -> None:
+    model = sepiola.build("mm-cot-tiny")
+    with pytest.raises(CheckpointError, match=r"no tokenizer: put its tokenizer\.json"):
+        model.ask("What?")
+    with pytest.raises(SpecError, match="did you mean 'mm-cot-tiny'"):
+        sepiola.build("mm-cot-tinny")
+    with pytest.raises(CheckpointError, match="is no folder here"):
+        sepiola.load(tmp_path / "nothing")

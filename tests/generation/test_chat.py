@@ -1,0 +1,176 @@
+"""Conversations with pictures: token ids and replies as `transformers` has them, streamed, in the terminal, refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
+
+import sepiola
+from sepiola.api import Model
+from sepiola.data.example import Message
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.generation.chat import Chat
+from sepiola.models.build import preset
+from sepiola.models.vision.tiles import FAKE, GLOBAL
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.text.encoding import IMAGE
+from sepiola.text.tokenizer import Tokenizer
+
+TEMPLATE = (Path(__file__).parents[1] / "text" / "templates" / "smolvlm.jinja").read_text(encoding="utf-8")
+MARKS = [f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)]
+NAMES = ["<|im_start|>", "<end_of_utterance>", FAKE, GLOBAL, IMAGE, *MARKS]
+TOKENIZER = Tokenizer.train(
+    ["What is on the left, and what on the right? 左边是什么？右边呢？红色的。"], 330, extra=NAMES
+)
+RED, BLUE = Image.new("RGB", (90, 50), "red"), Image.new("RGB", (40, 64), "blue")
+
+
+def data_url(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+TALK: list[dict[str, Any]] = [
+    {"role": "user", "content": [{"type": "image", "image": RED}, {"type": "text", "text": "What is on the left?"}]},
+    {"role": "assistant", "content": [{"type": "text", "text": "红色的。"}]},
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "右边呢？"},
+            {"type": "image_url", "image_url": {"url": data_url(BLUE)}},
+        ],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SmolVLM of random weights that tell, in the Hub's layout."""
+    end, image = TOKENIZER.id_of("<end_of_utterance>"), TOKENIZER.id_of(IMAGE)
+    changes = [f"language.vocabulary={TOKENIZER.vocabulary}", f"language.tokens.end={end}", f"bridge.token={image}"]
+    changes += ["vision.layers=1", "language.layers=2", "vision.pixels.size=32", "vision.pixels.tiles.longest=64"]
+    spec = ModelSpec.parse(override(preset("smolvlm-tiny").to_dict(), changes))
+    network: Any = sepiola.build(spec).network
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0.02, 0.15)
+    place = tmp_path_factory.mktemp("chat") / "model"
+    template = ChatTemplate({"default": TEMPLATE}, {"eos_token": "<end_of_utterance>"})
+    Model(network, spec, TOKENIZER, template=template).save_hub(place)
+    return place
+
+
+def processor(folder: Path) -> Idefics3Processor:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    cutter = Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    return Idefics3Processor(cutter, tokenizer, image_seq_len=1, chat_template=TEMPLATE)
+
+
+def test_a_conversation_is_read_and_answered_as_transformers_does(folder: Path) -> None:
+    model, theirs = sepiola.load(folder), processor(folder)
+    plain = [{**m, "content": [{"type": "image"} if "image" in p["type"] else p for p in m["content"]]} for m in TALK]
+    text = theirs.apply_chat_template(plain, add_generation_prompt=True)
+    inputs = theirs(text=text, images=[[RED, BLUE]], return_tensors="pt")
+    prompt = model._chat.prompt([as_message(message) for message in TALK])
+    assert list(prompt.tokens) == inputs["input_ids"][0].tolist()
+    assert prompt.images is not None and len(prompt.images) == inputs["pixel_values"].shape[1] == 5 + 5
+    reference = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    with torch.no_grad():
+        ids = reference.generate(**inputs, max_new_tokens=12, do_sample=False)[0, len(prompt.tokens) :]
+    reply = model.chat(TALK, max_tokens=12)
+    assert reply.text == theirs.tokenizer.decode(ids, skip_special_tokens=True).strip() != ""
+    assert (reply.prompt_tokens, 0 < reply.tokens <= 12) == (len(prompt.tokens), True)
+    assert 0 < reply.first_token_seconds <= reply.seconds
+
+
+class Scripted:
+    """An engine that writes given tokens, one after the other, until it is stopped."""
+
+    def __init__(self, model: Model, ids: list[int]) -> None:
+        self.model, self.placed, self.causal, self.tokens = model.network, True, True, model.engine.tokens
+        self.ids = ids
+
+    def generate(self, prompts: Any, *, stop: Any, **_: Any) -> list[list[list[int]]]:
+        written: list[int] = []
+        for token in self.ids:
+            written.append(token)
+            if stop(written):
+                break
+        return [[written]]
+
+
+def test_text_streams_in_whole_characters_and_ends_with_the_turn(folder: Path) -> None:
+    model = sepiola.load(folder)
+    text = " 鱿鱼 squid 🦑!"
+    ids = [*TOKENIZER.encode(text), TOKENIZER.id_of("<end_of_utterance>"), *TOKENIZER.encode("more")]
+    assert len(ids) > len(text)  # some characters are several tokens
+    pieces: list[str] = []
+    chat = Chat(Scripted(model, ids), TOKENIZER, model.template, model.look)  # type: ignore[arg-type]
+    reply = chat.reply([Message("user", ("?",))], on_text=pieces.append)
+    assert reply.text == "".join(pieces) == text.strip()
+    assert len(pieces) > 3 and not any("\ufffd" in piece for piece in pieces)
+
+
+def test_the_template_tells_how_a_turn_ends() -> None:
+    template = ChatTemplate({"default": TEMPLATE})
+    assert template.turn_end().startswith("<end_of_utterance>")
+    assert ChatTemplate({"default": "{{ raise_exception('no') }}"}).turn_end() == ""
+
+
+def test_without_a_template_a_plain_one_is_used(folder: Path) -> None:
+    model = sepiola.load(folder)
+    model.template = None
+    prompt = model._chat.prompt([Message("user", (ImageRef.of(BLUE), "左边?")), Message("assistant", ("红",))])
+    marked = [TOKENIZER.name_of(token) for token in prompt.tokens].count(IMAGE)
+    text = TOKENIZER.decode(prompt.tokens)
+    assert marked == 5 and text.startswith("User: ") and text.endswith("左边?\nAssistant: 红\nAssistant:")
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([{"role": "user", "content": f"{IMAGE} what?"}], r"0 pictures, and its text 1 places for them \(<image>\)"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "a picture with its path, data or address"),
+        ([{"role": "user", "content": [{"type": "image", "url": "https://a.org/b.png"}]}], "save https://a.org/b.png"),
+        ([{"role": "user", "content": [{"type": "image", "path": "none.png"}]}], "none.png: cannot read"),
+        ([{"role": "user"}], "with 'role' and 'content'"),
+        ([], "an empty conversation"),
+    ],
+)
+def test_conversations_that_cannot_be_had_are_refused(folder: Path, messages: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        sepiola.load(folder).chat(messages)
+
+
+def command(folder: Path, *arguments: str, typed: str = "") -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    asked = [sys.executable, "-m", "sepiola", "chat", "--model", str(folder), "--max-tokens", "4", *arguments]
+    done = subprocess.run(asked, capture_output=True, encoding="utf-8", env=environment, input=typed)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_answers_once_and_talks(folder: Path, tmp_path: Path) -> None:
+    RED.save(tmp_path / "red.png")
+    figures = json.loads(command(folder, "--image", str(tmp_path / "red.png"), "--json", "左边是什么？"))
+    assert set(figures) == {"text", "prompt_tokens", "tokens", "first_token_seconds", "tokens_per_second"}
+    assert figures["prompt_tokens"] > 7 and 0 < figures["tokens"] <= 4
+    typed = f"/image {tmp_path / 'red.png'}\nWhat?\n/image none.png\n右边？\n右边呢？\n/new\n/exit\n"
+    assert "none.png: cannot read the image" in command(folder, typed=typed)

@@ -1,0 +1,195 @@
+"""A task's head: what it reads, padded, packed and batched; and against `transformers`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
+
+import sepiola
+from sepiola.data.classification import TaskBatch, TaskCollator, TaskSample
+from sepiola.errors import CheckpointError
+from sepiola.models.build import build
+from sepiola.models.classifier import TaskModel
+from sepiola.specs.model import ModelSpec, SpecialTokens, TaskTokens
+from sepiola.training.objectives.task import task
+
+TOKENS = {"start": 30, "delimiter": 31, "extract": 32}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt-1": {"norm": {"place": "post"}, "positions": {"kind": "learned", "length": 24}},
+    "gpt2": {"norm": {"place": "pre"}, "positions": {"kind": "learned", "length": 24}},
+    "llama": {"norm": {"kind": "rms"}, "positions": {"kind": "rotary"}, "tied": False},
+    "bert": {"kind": "encoder", "positions": {"kind": "learned", "length": 24}, "head": {"bias": True}},
+}
+
+
+def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str, ...] = ("a", "b", "c")) -> TaskModel:
+    language = {
+        "kind": "decoder",
+        "vocabulary": 33,
+        "width": 16,
+        "layers": 2,
+        "attention": {"heads": 2},
+        "feed_forward": {"width": 24},
+        **FAMILIES[family],
+    }
+    head = {"kind": kind, "labels": () if kind == "multiple-choice" else labels, "tokens": TOKENS}
+    network = build(ModelSpec.parse({"language": language, "task": head}), seed=3)
+    assert isinstance(network, TaskModel)
+    torch.nn.init.normal_(network.classifier.weight)
+    return network.eval()
+
+
+SINGLE = [TaskSample.of(str(n), [(tuple(range(3, 4 + n)),)], n % 3) for n in range(6)]
+PAIRS = [TaskSample.of(str(n), [((3, 4 + n), (9,) * n), ((9,) * n, (3, 4 + n))], n % 3) for n in range(6)]
+OPTIONS = [TaskSample.of(str(n), [((5,) * n, (6 + k,)) for k in range(2 + n % 3)], n % 2) for n in range(6)]
+ENTAILED = [TaskSample.of(s.id, s.sequences[:1], s.target[0]) for s in PAIRS]
+KINDS = {"classification": SINGLE, "entailment": ENTAILED, "similarity": PAIRS, "multiple-choice": OPTIONS}
+
+
+def collate(network: TaskModel, samples: list[TaskSample], *, packed: bool = False) -> TaskBatch:
+    causal = network.spec.kind == "decoder"
+    lay_out = TaskCollator(
+        SpecialTokens(), TaskTokens.parse(TOKENS), causal=causal, packed=packed, source_tokens=24 if packed else 512
+    )
+    return lay_out(samples)
+
+
+def logits(network: TaskModel, batch: TaskBatch) -> Tensor:
+    with torch.no_grad():
+        return network.read(network.language.states(batch.target, attention_mask=batch.target_mask), batch.ends)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_batched_and_packed_are_as_one_alone(family: str, kind: str) -> None:
+    network, samples = model(family, kind), KINDS[kind]
+    whole = logits(network, collate(network, samples))
+    alone = [logits(network, collate(network, [sample]))[0] for sample in samples]
+    packed = collate(network, samples, packed=True)
+    assert packed.target.shape[0] < sum(len(s.sequences) for s in samples)
+    assert packed.ids == tuple(s.id for s in samples) and packed.labelled == len(samples)
+    for row, again, single in zip(whole, logits(network, packed), alone, strict=True):
+        torch.testing.assert_close(row[: len(single)], single)
+        torch.testing.assert_close(again[: len(single)], single)
+        assert bool((row[len(single) :] == -torch.inf).all())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["classification", "multiple-choice"])
+def test_the_loss_is_the_answers_and_lambda_times_the_tokens(kind: str, packed: bool) -> None:
+    """L3 = L2 + λ L1, by hand: the mean over each example's tokens but the first, special tokens included."""
+    network, samples = model(kind=kind), KINDS[kind]
+    batch = collate(network, samples, packed=packed)
+    by_hand = torch.zeros(())
+    for sample in samples:
+        own = collate(network, [sample])
+        by_hand += torch.nn.functional.cross_entropy(logits(network, own), own.answers)
+        with torch.no_grad():
+            told = network.language(own.target).log_softmax(-1)
+        known = own.labels != -100
+        chosen = told.gather(-1, own.labels.clamp(min=0)[..., None])[..., 0]
+        by_hand -= 0.5 * chosen[known].mean()
+    with torch.no_grad():
+        outcome = task(network, batch, lm_weight=0.5)
+    torch.testing.assert_close(outcome.loss_sum, by_hand)
+    assert outcome.tokens == len(samples)
+
+
+def test_similarity_does_not_know_which_text_is_first() -> None:
+    network = model(kind="similarity")
+    swapped = [TaskSample.of(s.id, s.sequences[::-1], s.target[0]) for s in PAIRS]
+    given = logits(network, collate(network, PAIRS))
+    assert torch.equal(logits(network, collate(network, swapped)), given)
+    entailment = model(kind="entailment")
+    backwards = [TaskSample.of(s.id, s.sequences[1:], s.target[0]) for s in PAIRS]
+    ahead = logits(entailment, collate(entailment, ENTAILED))
+    assert not torch.allclose(logits(entailment, collate(entailment, backwards)), ahead)
+
+
+def test_called_it_reads_each_rows_last_token() -> None:
+    network = model(kind="multiple-choice")
+    batch = collate(network, OPTIONS)
+    width, most = batch.target.shape[1], batch.ends.shape[1]
+    tokens, mask = torch.zeros(2, len(OPTIONS), most, width, dtype=torch.long)
+    rows = iter(batch.target)
+    for example, sample in enumerate(OPTIONS):
+        for place, texts in enumerate(sample.sequences):
+            length = sum(map(len, texts)) + 3
+            side = slice(width - length, width) if example % 2 else slice(0, length)  # padded left, padded right
+            tokens[example, place, side] = next(rows)[:length]
+            mask[example, place, side] = 1
+    with torch.no_grad():
+        torch.testing.assert_close(network(tokens, attention_mask=mask), logits(network, batch))
+
+
+GPT = {"vocab_size": 97, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 40, "pad_token_id": 1}
+LLAMA = {
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "intermediate_size": 50,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "pad_token_id": 1,
+}
+OPT = {"vocab_size": 89, "hidden_size": 24, "word_embed_proj_dim": 24, "ffn_dim": 37, "num_attention_heads": 3}
+HUB = {
+    "openai-gpt": GPT,
+    "gpt2": GPT,
+    "opt": {**OPT, "num_hidden_layers": 2, "max_position_embeddings": 40},
+    "llama": LLAMA,
+    "mistral": {**LLAMA, "sliding_window": 5},
+    "mixtral": {**LLAMA, "intermediate_size": 52, "num_local_experts": 4},
+    "qwen2": {**LLAMA, "tie_word_embeddings": True},
+    "qwen3": {**LLAMA, "head_dim": 8},
+}
+
+
+def reference(name: str, **changes: Any) -> Any:
+    names = {0: "财经", 1: "体育", 2: "sport"}
+    config = CONFIG_MAPPING[name](**HUB[name], id2label=names, **changes)
+    torch.manual_seed(0)
+    theirs = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0.1, 0.3)
+    return theirs
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_logits_agree_with_transformers_padded_both_ways(name: str, tmp_path: Path) -> None:
+    theirs = reference(name)
+    theirs.save_pretrained(tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    assert ours.spec.task is not None and ours.spec.task.labels == ("财经", "体育", "sport")
+    tokens, mask = torch.randint(3, 80, (3, 11)), torch.ones(3, 11, dtype=torch.long)
+    for row, length in enumerate((11, 6, 1)):
+        tokens[row, length:], mask[row, length:] = theirs.config.pad_token_id, 0
+    with torch.no_grad():
+        wanted = theirs(input_ids=tokens, attention_mask=mask).logits
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(ours(tokens, attention_mask=mask), wanted, atol=1e-4, rtol=0)
+    ours.save_hub(tmp_path / "back")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()
+    assert again.config.id2label == {0: "财经", 1: "体育", 2: "sport"}
+    again.config.pad_token_id = theirs.config.pad_token_id
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=tokens, attention_mask=mask).logits, wanted, atol=1e-4, rtol=0)
+
+
+def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
+    reference("gpt2").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": {0: "score"}}))
+    with pytest.raises(CheckpointError, match="a regression"):
+        sepiola.load(tmp_path)
+    network = model("gpt2", "similarity")
+    spec = ModelSpec(family="gpt2", language=network.spec, task=network.task)
+    with pytest.raises(CheckpointError, match=r"this one is of similarity, on 'gpt2': save it with save\(\)"):
+        sepiola.Model(network, spec).save_hub(tmp_path / "out")
