@@ -66,9 +66,9 @@ class Ours:
         dtype = torch.bfloat16 if "bfloat16" in setting else torch.float32
         model = sepiola.load(folder, dtype=dtype)
         if setting == OURS[0]:
-            model.pack()
+            model.prepack()
         model.engine.tokens = model.engine.tokens.model_copy(update={"end": -1})
-        self.chat = Chat(model.engine, model._reader(), None, model.look)
+        self.chat = Chat(model.engine, model.require_tokenizer(), None, model.image_encoder)
         self.chat.ends = frozenset()
         self.tokens = arguments.tokens
 

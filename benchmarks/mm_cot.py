@@ -60,7 +60,7 @@ class ReferenceModel(nn.Module):
 
 
 def spec_of(name: str) -> ModelSpec:
-    """The preset without its eye (features are given) and without dropout, so that losses can be compared."""
+    """The preset without vision encoder (features are given) and without dropout, so that losses can be compared."""
     spec = preset(name)
     assert spec.language is not None and spec.bridge is not None
     bridge = spec.bridge.model_copy(update={"image_width": WIDTH})
@@ -98,7 +98,7 @@ def samples_of(examples: Sequence[Example], layout: str, tokenizer: Tokenizer, n
     chosen = PromptFormat.parse(layout)
     language = preset(name).language
     assert language is not None
-    made = encode([chosen.apply(e) for e in examples], tokenizer, language.tokens, close=True, eyes=False)
+    made = encode([chosen.apply(e) for e in examples], tokenizer, language.tokens, close=True, images=False)
     return [s.cut(512, 512) for s in made]
 
 

@@ -23,20 +23,20 @@ from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.example_generator import Look, Writer
+from sepiola.generation.example_generator import ExampleGenerator, ImageEncoder
 from sepiola.generation.matcher import Compares, Matcher, QueryMatcher
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.text_scorer import Completer
+from sepiola.generation.text_scorer import TextScorer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.classifier import TaskModel
 from sepiola.models.multimodal.dual import DualEncoder
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.classifier import ByHead
+from sepiola.reasoning.classifier import Classifier
 from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
-from sepiola.runtime.prepacked import pack
+from sepiola.runtime.prepacked import prepack
 from sepiola.specs.base import read_yaml
 from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
@@ -48,7 +48,7 @@ from sepiola.training import lora
 
 AnyImage = ImageRef | Image.Image | bytes | str | Path
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
-READER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
+QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Reply:
 
 class Model:
     """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering;
-    `reader` is the tokenizer of an instructed Q-Former.
+    `qformer_tokenizer` is the tokenizer of an instructed Q-Former.
 
     Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
     """
@@ -76,21 +76,21 @@ class Model:
         tokenizer: Tokenizer | None = None,
         answering: AnsweringSpec | None = None,
         rationale: Model | None = None,
-        look: Look | None = None,
+        image_encoder: ImageEncoder | None = None,
         template: ChatTemplate | None = None,
-        reader: Tokenizer | None = None,
+        qformer_tokenizer: Tokenizer | None = None,
     ) -> None:
         self.network = network.eval()
         self.spec = spec
         self.tokenizer = tokenizer
         self.answering = answering
         self.rationale = rationale
-        self._look = look
+        self._image_encoder = image_encoder
         self.template = template
-        self.reader = reader
+        self.qformer_tokenizer = qformer_tokenizer
 
     def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
-        """The network's forward pass: logits of a language model, features of an eye."""
+        """The network's forward pass: logits of a language model, features of a vision encoder."""
         return self.network(*tensors, **keywords)
 
     def __getattr__(self, name: str) -> Any:
@@ -109,16 +109,16 @@ class Model:
             self.__dict__.pop(built, None)
         return self
 
-    def pack(self) -> Model:
+    def prepack(self) -> Model:
         """Lays the weights out anew for bfloat16 products on this CPU, where it has them: the same model, faster, for
         inference alone. It can no longer be trained or saved.
         """
-        pack(self.network)
+        prepack(self.network)
         return self
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine over this network. Raises SepiolaError for an eye alone."""
+        """The engine over this network. Raises SepiolaError for a vision encoder alone."""
         language = self.spec.language
         if language is None:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
@@ -143,7 +143,7 @@ class Model:
         if isinstance(prompt, str):
             pictures = tuple(ImageRef.of(i) for i in images) if images is not None else ()
             example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
-            return self.writer(max_tokens).write([example], sampling=sampling)[0][0]
+            return self.example_generator(max_tokens).write([example], sampling=sampling)[0][0]
         rows = images if isinstance(images, Tensor) else [None] * len(prompt)
         prompts = [Prompt(r.tolist(), _one_row(i)) for r, i in zip(prompt, rows, strict=True)]
         outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=max_tokens, sampling=sampling)]
@@ -194,62 +194,64 @@ class Model:
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat(self.engine, self._reader(), self.template, self._sight())
+        return Chat(self.engine, self.require_tokenizer(), self.template, self._images_encoder())
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
         if self.spec.task is None and examples and all(e.question is None for e in examples):
             how = self.answering or AnsweringSpec()
-            return Replies(self.writer(how.answer_tokens, how)).answer(examples, **keywords)
+            return Replies(self.example_generator(how.answer_tokens, how)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
 
     def blind(self) -> Model:
         """The same model with its eyes shut: it reads the text alone."""
-        how = (self.answering or AnsweringSpec()).model_copy(update={"eyes": False})
-        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._look, self.template)
+        how = (self.answering or AnsweringSpec()).model_copy(update={"images": False})
+        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._image_encoder, self.template)
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
         how = self.answering or AnsweringSpec()
         if isinstance(self.network, TaskModel):
-            return ByHead(self.network, self._reader(), source_tokens=how.source_tokens)
+            return Classifier(self.network, self.require_tokenizer(), source_tokens=how.source_tokens)
         scored = how.by == "score" if score is None else score
-        writer = self.writer(how.answer_tokens, how)
+        writer = self.example_generator(how.answer_tokens, how)
         if how.kind == "one-stage":
-            return OneStage(self.writer(how.rationale_tokens + how.answer_tokens, how), how.answer_format, score=scored)
+            return OneStage(
+                self.example_generator(how.rationale_tokens + how.answer_tokens, how), how.answer_format, score=scored
+            )
         answer = Direct(writer, how.answer_format, score=scored)
         if how.kind == "direct":
             return answer
         if self.rationale is None or how.rationale_format is None:
             raise CheckpointError(f"'{self.spec.name}' answers in two stages, but its rationale model is not there")
-        return TwoStage(self.rationale.writer(how.rationale_tokens, how), how.rationale_format, answer)
+        return TwoStage(self.rationale.example_generator(how.rationale_tokens, how), how.rationale_format, answer)
 
-    def writer(self, target_tokens: int, how: AnsweringSpec | None = None) -> Writer:
+    def example_generator(self, target_tokens: int, how: AnsweringSpec | None = None) -> ExampleGenerator:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
-        tokenizer = self._reader()
+        tokenizer = self.require_tokenizer()
         how = how or self.answering or AnsweringSpec()
-        return Writer(
+        return ExampleGenerator(
             self.engine,
             tokenizer,
-            self._sight() if how.eyes else None,
+            self._images_encoder() if how.images else None,
             source_tokens=how.source_tokens,
             target_tokens=target_tokens,
-            reader=self.reader,
+            qformer_tokenizer=self.qformer_tokenizer,
             layout=LAYOUTS[how.layout] if how.layout is not None else None,
         )
 
-    def _sight(self) -> Look | None:
-        return (self._look or self.look) if isinstance(self.network, SeeingModel) else None
+    def _images_encoder(self) -> ImageEncoder | None:
+        return (self._image_encoder or self.encode_images) if isinstance(self.network, VisionLanguageModel) else None
 
-    def completer(self, length: int | None = None) -> Completer:
+    def text_scorer(self, length: int | None = None) -> TextScorer:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
-        return Completer(self.engine, self._reader(), length=length)
+        return TextScorer(self.engine, self.require_tokenizer(), length=length)
 
     def matcher(self) -> Matcher:
         """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
         if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
-        return Matcher(self.network, self._reader(), self.spec.vision.pixels)
+        return Matcher(self.network, self.require_tokenizer(), self.spec.vision.pixels)
 
     def retriever(self) -> Compares:
         """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.
@@ -259,9 +261,9 @@ class Model:
         bridge = self.spec.bridge
         if not isinstance(bridge, QFormerSpec) or bridge.heads is None or self.spec.vision is None:
             return self.matcher()
-        return QueryMatcher(self.network, self._reader(), self.spec.vision.pixels)
+        return QueryMatcher(self.network, self.require_tokenizer(), self.spec.vision.pixels)
 
-    def _reader(self) -> Tokenizer:
+    def require_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
@@ -270,8 +272,9 @@ class Model:
             )
         return self.tokenizer
 
-    def look(self, images: Sequence[ImageRef]) -> Tensor:
-        """The eye's features of the images, one after the other, `(patches, width)`; each is seen at its own size.
+    def encode_images(self, images: Sequence[ImageRef]) -> Tensor:
+        """The vision encoder's features of the images, one after the other, `(patches, width)`; each is seen at its own
+        size.
 
         Where the text places them, features `(tiles, patches, width)`.
         """
@@ -282,14 +285,14 @@ class Model:
         with torch.inference_mode():
             tiles = (t.to(weight.device, weight.dtype) for t in to_tiles(images, self.spec.vision.pixels))
             seen = [vision(some) for picture in tiles for some in picture.split(TOGETHER)]
-            placed = getattr(self.network, "placed", False)
-            return torch.cat(seen if placed else [features.flatten(0, 1) for features in seen])
+            interleaved = getattr(self.network, "interleaved", False)
+            return torch.cat(seen if interleaved else [features.flatten(0, 1) for features in seen])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
         store.save(Path(folder), self.network, self.spec, text)
-        self._save_reader(folder)
+        self._save_qformer_tokenizer(folder)
         if self.template is not None:
             store.write_text(Path(folder) / CONFIG, self.template.to_json())
         if self.answering is not None:
@@ -300,28 +303,28 @@ class Model:
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
-        self._save_reader(folder)
+        self._save_qformer_tokenizer(folder)
         if self.tokenizer is not None and self.spec.language is not None:
             hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
 
-    def _save_reader(self, folder: str | Path) -> None:
-        if self.reader is not None:
-            store.make_folder(Path(folder) / READER)
-            store.write_text(Path(folder) / READER / store.TOKENIZER, self.reader.to_json())
+    def _save_qformer_tokenizer(self, folder: str | Path) -> None:
+        if self.qformer_tokenizer is not None:
+            store.make_folder(Path(folder) / QFORMER_TOKENIZER)
+            store.write_text(Path(folder) / QFORMER_TOKENIZER / store.TOKENIZER, self.qformer_tokenizer.to_json())
 
 
 def load(
     path_or_hub_id: str | Path,
     *,
     adapter: str | Path | None = None,
-    eye: bool = False,
+    vision_only: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Model:
     """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
 
-    With `eye`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises
-    CheckpointError when it does not fit or is not there.
+    With `vision_only`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read.
+    Raises CheckpointError when it does not fit or is not there.
     """
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():
@@ -329,18 +332,26 @@ def load(
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, eye=eye)
+    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, vision_only=vision_only)
     if adapter is not None:
         network = lora.load(network, Path(adapter))
-    if eye:
+    if vision_only:
         return Model(network, spec)
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
     how = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    own = folder / READER / store.TOKENIZER
-    reader = Tokenizer.load(own) if own.is_file() else None
-    return Model(network, spec, tokenizer, answering, rationale, template=ChatTemplate.load(folder), reader=reader)
+    own = folder / QFORMER_TOKENIZER / store.TOKENIZER
+    qformer_tokenizer = Tokenizer.load(own) if own.is_file() else None
+    return Model(
+        network,
+        spec,
+        tokenizer,
+        answering,
+        rationale,
+        template=ChatTemplate.load(folder),
+        qformer_tokenizer=qformer_tokenizer,
+    )
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:

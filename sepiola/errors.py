@@ -1,6 +1,6 @@
-"""The errors a person can mend.
+"""The errors a person can fix.
 
-Each message says what was given, what was expected and the mend. The command line prints the message alone,
+Each message says what was given, what was expected and the fix. The command line prints the message alone,
 without a traceback, and exits with status 2.
 """
 

@@ -51,7 +51,7 @@ from sepiola.checkpoints.store import (
     write_tensors,
     write_text,
 )
-from sepiola.checkpoints.vision_part import eye_alone, family_of
+from sepiola.checkpoints.vision_part import family_of, vision_part
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -92,14 +92,14 @@ MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", eye: bool = False
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", vision_only: bool = False
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a Hub folder, in eval mode, and its spec; `dtype` as in `store.from_state`.
 
-    With `eye`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does not
-    fit.
+    With `vision_only`, its vision encoder alone. Tensors are read one by one. Raises CheckpointError when anything does
+    not fit.
     """
-    spec, state = eye_alone(*read(folder), str(folder)) if eye else read(folder)
+    spec, state = vision_part(*read(folder), str(folder)) if vision_only else read(folder)
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 
@@ -112,7 +112,7 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     state: LazyTensors = family.to_ours(stored, spec)
     if not (folder / EYE / CONFIG).is_file():
         return spec, state
-    seen, eye = eye_alone(*read(folder / EYE), str(folder / EYE))
+    seen, eye = vision_part(*read(folder / EYE), str(folder / EYE))
     whole = {**later(state), **{f"{EYE}.{name}": reads for name, reads in later(eye).items()}}
     return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
 
@@ -121,7 +121,7 @@ def save(folder: Path, model: Any, spec: ModelSpec, *, max_shard: int = MAX_SHAR
     """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it.
 
     Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
-    reference's layout has no place for the eye: it goes to the folder `vision`, in its own family's layout.
+    reference's layout has no place for the vision encoder: it goes to the folder `vision`, in its own family's layout.
 
     All is written aside first. An interrupted save leaves the old checkpoint or none that loads, never a mix. Raises
     CheckpointError for a family without such a layout, and when the folder cannot be written.

@@ -15,7 +15,7 @@ from sepiola.checkpoints.lazy import LazyTensors, Pieces, changed, later
 
 
 @dataclass(frozen=True)
-class Row:
+class NameMap:
     """Our tensor `ours` is the Hub's tensors `hub` stacked along the first dimension, `rows` of each (equal if None).
 
     `also` are Hub names that repeat the tensor (T5's `encoder.embed_tokens`): dropped on reading when present.
@@ -29,7 +29,7 @@ class Row:
     turned: bool = False
 
 
-def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> LazyTensors:
+def to_ours(state: Mapping[str, Tensor], table: Iterable[NameMap]) -> LazyTensors:
     """Our state dict from a Hub one. A row of which a Hub tensor is missing is left out, and so reported as missing."""
     left = later(state)
     result: dict[str, Pieces] = {}
@@ -43,7 +43,7 @@ def to_ours(state: Mapping[str, Tensor], table: Iterable[Row]) -> LazyTensors:
     return LazyTensors({**result, **left})
 
 
-def to_hub(state: Mapping[str, Tensor], table: Iterable[Row]) -> dict[str, Tensor]:
+def to_hub(state: Mapping[str, Tensor], table: Iterable[NameMap]) -> dict[str, Tensor]:
     """The Hub's state dict from ours; tensors are contiguous, as safetensors needs."""
     left = dict(state)
     result: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Checkpoints of whole models that see: an eye's and a language model's layouts side by side under prefixes.
+"""Checkpoints of whole models that see: a vision encoder's and a language model's layouts side by side under prefixes.
 
 Each part is read and written by its own family; what a config leaves out has that family's default at the Hub.
 """
@@ -42,7 +42,7 @@ LANGUAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
     "opt": (opt, {}),
     "t5": (t5, {}),
 }
-EYES: dict[str, ModuleType] = {
+VISION_ENCODERS: dict[str, ModuleType] = {
     "clip_vision_model": clip,
     "vit": vit,
     "siglip_vision_model": siglip,
@@ -59,8 +59,8 @@ def language_spec(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Tra
 
 
 def vision_spec(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> VisionSpec:
-    """The eye of a `vision_config`. Raises CheckpointError for a family that is not known."""
-    family = _known(EYES, str(config.get("model_type")), "vision_config")
+    """The vision encoder of a `vision_config`. Raises CheckpointError for a family that is not known."""
+    family = _known(VISION_ENCODERS, str(config.get("model_type")), "vision_config")
     vision: VisionSpec = family.spec_from_config(config, preprocessor=preprocessor).vision
     return vision
 
@@ -73,9 +73,9 @@ def text_config(language: TransformerSpec) -> dict[str, Any]:
 
 
 def vision_config(vision: VisionSpec, kind: str | None = None) -> dict[str, Any]:
-    """The `vision_config` of an eye; `kind` where the layout stores any eye as that one's."""
+    """The `vision_config` of a vision encoder; `kind` where the layout stores any vision encoder as that one's."""
     kind = kind or _eye_kind(vision)
-    config: dict[str, Any] = EYES[kind].config_from_spec(ModelSpec(name=kind, family=kind, vision=vision))
+    config: dict[str, Any] = VISION_ENCODERS[kind].config_from_spec(ModelSpec(name=kind, family=kind, vision=vision))
     return config
 
 
@@ -100,12 +100,16 @@ def to_ours(
     if spec.language is not None:
         alone = _alone(spec.language)
         parts["language"] = LANGUAGES[alone.family][0].to_ours(parts["language"], alone)
-    parts["vision"] = EYES[kind].to_ours(parts["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision))
+    parts["vision"] = VISION_ENCODERS[kind].to_ours(
+        parts["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)
+    )
     return LazyTensors({f"{part}.{name}": reads for part, own in parts.items() for name, reads in later(own).items()})
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec, eye: str | None = None) -> dict[str, dict[str, Tensor]]:
-    """The Hub's state dicts of eye and language model, and ours of the bridge; `eye` as in `vision_config`."""
+    """The Hub's state dicts of vision encoder and language model model, and ours of the bridge; `eye` as in
+    `vision_config`.
+    """
     assert spec.vision is not None
     own = {
         part: {n.removeprefix(f"{part}."): v for n, v in state.items() if n.startswith(f"{part}.")}
@@ -117,7 +121,7 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec, eye: str | None = None)
         own["language"] = LANGUAGES[alone.family][0].to_hub(own["language"], alone)
     return {
         "language": own["language"],
-        "vision": EYES[kind].to_hub(own["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)),
+        "vision": VISION_ENCODERS[kind].to_hub(own["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)),
         "bridge": own["bridge"],
     }
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sepiola.checkpoints.lazy import LazyTensors
-from sepiola.checkpoints.vision_part import eye_alone
+from sepiola.checkpoints.vision_part import vision_part
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
@@ -38,15 +38,15 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | 
 
 
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", eye: bool = False
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", vision_only: bool = False
 ) -> tuple[nn.Module, ModelSpec]:
     """The model of a checkpoint folder, in eval mode, and its spec; `dtype` as in `from_state`.
 
-    With `eye`, its vision encoder alone. Raises CheckpointError when tensors do not fit.
+    With `vision_only`, its vision encoder alone. Raises CheckpointError when tensors do not fit.
     """
     spec, state = read(folder)
-    if eye:
-        spec, state = eye_alone(spec, state, str(folder))
+    if vision_only:
+        spec, state = vision_part(spec, state, str(folder))
     return from_state(spec, state, str(folder), dtype=dtype, device=device), spec
 
 

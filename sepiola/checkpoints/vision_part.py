@@ -1,4 +1,6 @@
-"""The eye of a whole model, taken out of its checkpoint: its spec, its family at the Hub, and its tensors alone."""
+"""The vision encoder of a whole model, taken out of its checkpoint: its spec, its family at the Hub, and its tensors
+alone.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,16 @@ PREFIX = "vision."
 
 
 def family_of(vision: VisionSpec) -> str:
-    """The family in whose layout an eye is written."""
+    """The family in whose layout a vision encoder is written."""
     if not isinstance(vision, ViTSpec):
         return vision.kind
     return "clip" if vision.input_norm else "vit" if vision.class_token else "siglip"
 
 
-def eye_alone(spec: ModelSpec, state: LazyTensors, source: str) -> tuple[ModelSpec, LazyTensors]:
-    """The eye of a model as a model of its own; nothing else is read. Raises CheckpointError when there is none."""
+def vision_part(spec: ModelSpec, state: LazyTensors, source: str) -> tuple[ModelSpec, LazyTensors]:
+    """The vision encoder of a model as a model of its own; nothing else is read. Raises CheckpointError when there is
+    none.
+    """
     if spec.vision is None:
         raise CheckpointError(f"{source}: '{spec.name}' holds no vision encoder")
     if spec.language is None:

@@ -44,7 +44,7 @@ Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
 
 
 def main() -> None:
-    """Entry point: errors that a person can mend are printed alone, with status 2."""
+    """Entry point: errors that a person can fix are printed alone, with status 2."""
     try:
         app(standalone_mode=True)
     except SepiolaError as error:

@@ -28,7 +28,7 @@ def curate(
     ] = 80,
     repair: Annotated[
         str | None,
-        typer.Option("--repair", help="What mends the texts: an endpoint (http://HOST/v1) or a model as in --model."),
+        typer.Option("--repair", help="What fixes the texts: an endpoint (http://HOST/v1) or a model as in --model."),
     ] = None,
     repair_model: Annotated[
         str | None, typer.Option("--repair-model", help="The model's name at the endpoint; its key: OPENAI_API_KEY.")

@@ -58,24 +58,24 @@ class SepiolaLM(TemplateLM):
             device = "cpu"  # lm-eval's command line says cuda on any machine
         model = path if isinstance(path, Model) else load(path, device=device)
         self.name = model.spec.name
-        self.completer = model.completer(max_length)
+        self.text_scorer = model.text_scorer(max_length)
         if str(batch_size).isdigit():
-            self.completer.engine.batch = int(str(batch_size))
-        self.backend = "causal" if self.completer.engine.causal else "seq2seq"
-        self._device = self.completer.engine.device
+            self.text_scorer.engine.batch = int(str(batch_size))
+        self.backend = "causal" if self.text_scorer.engine.causal else "seq2seq"
+        self._device = self.text_scorer.engine.device
 
     @property
     def eot_token_id(self) -> int:
-        return self.completer.engine.tokens.end
+        return self.text_scorer.engine.tokens.end
 
     @property
     def prefix_token_id(self) -> int:
-        return self.completer.encode("")[-1]
+        return self.text_scorer.encode("")[-1]
 
     @property
     def max_length(self) -> int:
         """Tokens that the model reads in a row."""
-        return self.completer.length
+        return self.text_scorer.length
 
     @property
     def tokenizer_name(self) -> str:
@@ -83,7 +83,7 @@ class SepiolaLM(TemplateLM):
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **keywords: Any) -> list[int]:
         plain = add_special_tokens is False
-        return self.completer.tokenizer.encode(string) if plain else self.completer.encode(string)
+        return self.text_scorer.tokenizer.encode(string) if plain else self.text_scorer.encode(string)
 
     def _loglikelihood_tokens(
         self,
@@ -92,7 +92,7 @@ class SepiolaLM(TemplateLM):
         **keywords: Any,
     ) -> list[tuple[float, bool]]:
         def score(part: Sequence[tuple[tuple[str, str], list[int], list[int]]]) -> list[tuple[float, bool]]:
-            scores = self.completer.score_tokens([(context, rest) for _, context, rest in part])
+            scores = self.text_scorer.score_tokens([(context, rest) for _, context, rest in part])
             return [(score.log_likelihood, score.greedy) for score in scores]
 
         keys = [(len(context), context) for _, context, _ in requests]  # options of one context stay together
@@ -102,7 +102,7 @@ class SepiolaLM(TemplateLM):
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         texts = [request.args[0] for request in requests]
         asked, keys = [(text,) for text in texts], [len(text) for text in texts]
-        return self._in_parts("loglikelihood_rolling", texts, asked, keys, self.completer.rolling, disable_tqdm)
+        return self._in_parts("loglikelihood_rolling", texts, asked, keys, self.text_scorer.rolling, disable_tqdm)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         results: list[str] = [""] * len(requests)
@@ -115,7 +115,7 @@ class SepiolaLM(TemplateLM):
             prompts = [prompt for prompt, _ in asked]
 
             def write(part: Sequence[str], how: dict[str, Any] = how) -> list[str]:
-                return self.completer.generate(part, **how)
+                return self.text_scorer.generate(part, **how)
 
             keys = [len(prompt) for prompt in prompts]
             written = self._in_parts("generate_until", prompts, asked, keys, write, disable_tqdm)
@@ -135,7 +135,7 @@ class SepiolaLM(TemplateLM):
         """The work done in parts of like `keys`, the longest first; lm-eval's cache is told after each part."""
         results: list[Any] = [None] * len(requests)
         order = sorted(range(len(requests)), key=keys.__getitem__, reverse=True)
-        before = self.completer.cut
+        before = self.text_scorer.cut
         with tqdm(total=len(order), desc=f"Running {kind} requests", disable=quiet) as bar:
             for start in range(0, len(order), PART):
                 part = order[start : start + PART]
@@ -143,7 +143,7 @@ class SepiolaLM(TemplateLM):
                     results[number] = result
                     self.cache_hook.add_partial(kind, asked[number], result)
                 bar.update(len(part))
-        if cut := self.completer.cut - before:
+        if cut := self.text_scorer.cut - before:
             _log.warning(
                 "%d of %d contexts exceed %d tokens and lost their beginning", cut, len(order), self.max_length
             )
@@ -151,7 +151,7 @@ class SepiolaLM(TemplateLM):
 
 
 def generation(keywords: dict[str, Any]) -> dict[str, Any]:
-    """A task's `generation_kwargs` as `Completer.generate` takes them. Raises SepiolaError for one it does not know."""
+    """A task's `generation_kwargs` as `TextScorer.generate` takes them. Raises SepiolaError for an unknown one."""
     given = {key: value for key, value in keywords.items() if value is not None}
     until = given.pop("until", [])
     limits = [int(given.pop(key)) for key in _LIMITS if key in given]

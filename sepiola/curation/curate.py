@@ -20,7 +20,7 @@ from PIL import Image
 
 from sepiola.api import Model
 from sepiola.checkpoints.store import locked, make_folder, write_text
-from sepiola.curation.describe import Item, describe, items_of
+from sepiola.curation.describe import Picture, describe, items_of
 from sepiola.curation.journal import Journal
 from sepiola.curation.repair import Repair, request_of
 from sepiola.curation.review import review_page
@@ -83,7 +83,7 @@ def curate(
 
 
 def _described(
-    items: Sequence[Item], journal: Journal, load: Callable[[], Model], how: dict[str, Any], advance: Advance
+    items: Sequence[Picture], journal: Journal, load: Callable[[], Model], how: dict[str, Any], advance: Advance
 ) -> dict[str, dict[str, Any]]:
     left = [item for item in items if item.id not in journal.records]
     model = load() if left else None
@@ -96,7 +96,7 @@ def _described(
 
 
 def _repaired(
-    items: Sequence[Item],
+    items: Sequence[Picture],
     described: dict[str, dict[str, Any]],
     journal: Journal,
     make: Callable[[], Repair],
@@ -122,7 +122,7 @@ def _repaired(
     return {name: known[name]["text"] for name in wanted}
 
 
-def _record(item: Item, described: dict[str, Any], repaired: str | None, rules: Rules) -> dict[str, Any]:
+def _record(item: Picture, described: dict[str, Any], repaired: str | None, rules: Rules) -> dict[str, Any]:
     """A line of `pairs.jsonl`, or with a `reason` of `dropped.jsonl`; `image` is still to come."""
     record: dict[str, Any] = {"id": item.id, "image": None, "request": item.request, "language": item.language}
     record |= {"group": item.group}
@@ -137,7 +137,7 @@ def _record(item: Item, described: dict[str, Any], repaired: str | None, rules: 
     return {**record, "reason": reason} if reason else record
 
 
-def _match(items: Sequence[Item], records: list[dict[str, Any]], matcher: Matcher, rules: Rules) -> None:
+def _match(items: Sequence[Picture], records: list[dict[str, Any]], matcher: Matcher, rules: Rules) -> None:
     """Scores what the rules for texts have left, and gives a reason to what agrees least."""
     good = [(item, record) for item, record in zip(items, records, strict=True) if "reason" not in record]
     scores = agreement(matcher, [item.image for item, _ in good], [record["text"] for _, record in good])
@@ -149,7 +149,7 @@ def _match(items: Sequence[Item], records: list[dict[str, Any]], matcher: Matche
             record["reason"] = "agreement"
 
 
-def _write(folder: Path, items: Sequence[Item], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _write(folder: Path, items: Sequence[Picture], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for item, record in zip(items, records, strict=True):
         kept = "reason" not in record
         record["image"] = _place(folder, item) if kept or item.image.path is not None else None
@@ -178,7 +178,7 @@ def _lines(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     return (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-def _place(folder: Path, item: Item) -> str:
+def _place(folder: Path, item: Picture) -> str:
     """Where a picture lies: its own file, or one in `images/` that holds its bytes as they are."""
     if item.image.path is not None:
         return str(item.image.path.resolve())

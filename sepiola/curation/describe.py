@@ -21,7 +21,7 @@ CONTINUE = {"en": "Continue", "zh": "继续"}
 
 
 @dataclass(frozen=True)
-class Item:
+class Picture:
     """A picture to describe in a language (`en`, `zh`); `group` is the picture's source in its dataset."""
 
     id: str
@@ -31,13 +31,13 @@ class Item:
     group: str | None
 
 
-def items_of(examples: Iterable[Example]) -> list[Item]:
+def items_of(examples: Iterable[Example]) -> list[Picture]:
     """Each picture once for each language and request; examples without exactly one picture are left out.
 
     A caption's request is kept, for the model may know it; a question gives way to a request for a description.
     Raises DataError when nothing is left.
     """
-    found: dict[str, Item] = {}
+    found: dict[str, Picture] = {}
     for example in examples:
         if len(example.images) != 1:
             continue
@@ -45,20 +45,20 @@ def items_of(examples: Iterable[Example]) -> list[Item]:
         request = example.prompt if example.question is None else REQUEST[language]
         image, group = example.images[0], example.metadata.get("group")
         name = hashlib.sha256(f"{_identity(image)} {language} {request}".encode()).hexdigest()[:16]
-        found.setdefault(name, Item(name, image, request, language, None if group is None else str(group)))
+        found.setdefault(name, Picture(name, image, request, language, None if group is None else str(group)))
     if not found:
         raise DataError("there is nothing to describe: the data has no example with one picture")
     return list(found.values())
 
 
-def describe(model: Model, items: Sequence[Item], *, tokens: int, continue_under: int) -> list[dict[str, Any]]:
+def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_under: int) -> list[dict[str, Any]]:
     """For each item its `id`, the `text`, whether it was `continued`, and whether the limit of `tokens` `cut` it.
 
     Texts of fewer than `continue_under` tokens are continued once. A picture that cannot be read has a `fault`. Raises
     SepiolaError for a model that sees nothing.
     """
-    if model.spec.vision is None or (model.answering is not None and not model.answering.eyes):
-        raise SepiolaError(f"'{model.spec.name}' sees no pictures; name a model with an eye to describe them")
+    if model.spec.vision is None or (model.answering is not None and not model.answering.images):
+        raise SepiolaError(f"'{model.spec.name}' sees no pictures; name a model with a vision encoder to describe them")
     faults = {item.id: _fault(item.image) for item in items}
     seen = [item for item in items if faults[item.id] is None]
     asked = [(Message("user", (item.image, item.request)),) for item in seen]
@@ -96,11 +96,11 @@ def replies(model: Model, talks: Sequence[Sequence[Message]], tokens: int) -> li
     examples = [Example(str(number), tuple(talk), "") for number, talk in enumerate(talks)]
     how = model.answering or AnsweringSpec()
     # What the model has said, or is to repair, comes on top of what it was trained to read, and must not be cut.
-    return model.writer(tokens, how.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(examples)
+    return model.example_generator(tokens, how.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(examples)
 
 
 def _length(model: Model, text: str) -> int:
-    return len(model._reader().encode(text))
+    return len(model.require_tokenizer().encode(text))
 
 
 def _identity(image: ImageRef) -> str:

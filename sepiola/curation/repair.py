@@ -1,4 +1,4 @@
-"""The third step of MiniGPT-4's curation (arXiv 2304.10592, section 3.2): a language model mends each text.
+"""The third step of MiniGPT-4's curation (arXiv 2304.10592, section 3.2): a language model fixes each text.
 
 It answers at an endpoint that speaks OpenAI's chat completions, or is loaded here.
 """

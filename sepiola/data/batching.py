@@ -185,11 +185,11 @@ class Collator:
     `causal` is told which positions of the target are padding.
 
     `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
-    before it is laid out, by a generator that follows torch's. `features` gives the frozen eye's features; `pixels`
-    opens images for an eye that learns; with neither, images are left out (a blind model). With `patches`, as many as
-    the eye gives of an image, the text says where images stand, and those of all rows stand in one line
-    (`SeeingModel.placed`); `sizes` are then `SeeingModel.sizes`, and instructions beside images are padded with
-    `instruction_pad`.
+    before it is laid out, by a generator that follows torch's. `features` gives the frozen vision encoder's features;
+    `pixels` opens images for a vision encoder that learns; with neither, images are left out (a blind model). With
+    `patches`, as many as the vision encoder gives of an image, the text says where images stand, and those of all rows
+    stand in one line (`VisionLanguageModel.interleaved`); `sizes` are then `VisionLanguageModel.sizes`, and
+    instructions beside images are padded with `instruction_pad`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Features of a frozen eye, computed once for each encoder and image, kept on disk, and read through memory
+"""Features of a frozen vision encoder, computed once for each encoder and image, kept on disk, and read through memory
 maps.
 
 Images are known by the SHA-256 of their bytes, so the same picture under two names is computed once, and

@@ -1,4 +1,4 @@
-"""Readers: one file a dataset, each turns a folder on disk into Examples. `READERS` lists them by name."""
+"""Readers: one file a dataset, each turns a folder on disk into Examples. `DATASETS` lists them by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sepiola.datasets.tidepool import read_tidepool
 from sepiola.errors import DataError
 from sepiola.specs.recipe import DataSpec
 
-READERS: dict[str, Callable[..., list[Example]]] = {
+DATASETS: dict[str, Callable[..., list[Example]]] = {
     "tidepool": read_tidepool,
     "scienceqa": read_scienceqa,
     "easy_vqa": read_easy_vqa,
@@ -57,16 +57,16 @@ def read(name: str, root: Path | None, split: str, **options: Any) -> list[Examp
     `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or
     option, a dataset on disk without its `root`, and a record that is damaged.
     """
-    if name not in READERS:
-        raise DataError(f"unknown dataset '{name}'; known: {', '.join(READERS)}")
+    if name not in DATASETS:
+        raise DataError(f"unknown dataset '{name}'; known: {', '.join(DATASETS)}")
     if root is None and name not in DRAWN:
         raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
-    reader = READERS[name]
+    reader = DATASETS[name]
     known = [key for key in inspect.signature(reader).parameters if key not in ("root", "split")]
     for option in options:
         if option not in known:
-            mend = f"known: {', '.join(known)}" if known else "it takes none"
-            raise DataError(f"the reader of '{name}' has no option '{option}'; {mend}")
+            fix = f"known: {', '.join(known)}" if known else "it takes none"
+            raise DataError(f"the reader of '{name}' has no option '{option}'; {fix}")
     return reader(root if root is None else Path(root), split, **options)
 
 

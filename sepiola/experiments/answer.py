@@ -62,10 +62,10 @@ def few_shot(
     if not isinstance(strategy, Direct):
         raise SpecError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
     questions = questions_of(examples)
-    look = strategy.writer.look if spec.choose == "rices" else None
+    image_encoder = strategy.generator.image_encoder if spec.choose == "rices" else None
     points, last, false = [], list[Answer](), list[Answer]()
     for shots in sorted(spec.shots):
-        found = demonstrations(questions, pool, shots, look=look)
+        found = demonstrations(questions, pool, shots, image_encoder=image_encoder)
         last = after(strategy, found).answer(questions)
         point: dict[str, Any] = {"shots": shots, **accuracy(questions, last).to_dict()}
         if spec.shuffled and shots > 1:
@@ -89,7 +89,7 @@ def prompt_all(
         raise DataError(f"the benchmark '{name}' lies on disk: name its folder with --data")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"prompting with {name}", total=asked.get("count"))
-        return measure(name, model.completer(length), root, **asked, on_done=partial(progress.advance, task))
+        return measure(name, model.text_scorer(length), root, **asked, on_done=partial(progress.advance, task))
 
 
 def write_answers(folder: Path, spec: DataSpec, answers: Sequence[Answer]) -> None:

@@ -33,18 +33,18 @@ COLUMNS = {
 def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[str, float | None]:
     """The figures of a finished run, by the names of `COLUMNS`; None where a model has none of it.
 
-    The time to the first token is the median over questions asked one by one: opening the picture, the eye, reading
-    the prompt, and one token.
+    The time to the first token is the median over questions asked one by one: opening the picture, the vision encoder,
+    reading the prompt, and one token.
     """
     model = load(run)
     parts = parts_of(model.network)
     learned = {name for stage in recipe.stages if stage.objective != "detection" for name in stage.learn}
     seen = next((example.images[:1] for example in examples if example.images), None)
-    placed = getattr(model.network, "placed", False)
+    interleaved = getattr(model.network, "interleaved", False)
     return {
         "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
         "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
-        "image_tokens": _image_tokens(model, seen) if placed and seen else 0,
+        "image_tokens": _image_tokens(model, seen) if interleaved and seen else 0,
         "first_token_ms": _first_token_ms(model, examples[:ASKED]),
         "training_seconds": _training_seconds(run / "metrics.jsonl"),
     }
@@ -53,14 +53,14 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
 def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
     network: Any = model.network
     assert model.tokenizer is not None
-    return sum(len(ids_of(run, model.tokenizer)) for run in network.stand_in(images))
+    return sum(len(ids_of(run, model.tokenizer)) for run in network.image_tokens(images))
 
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
     how = model.answering
     if how is None or len(examples) < 2 or model.spec.task is not None:
         return None
-    layout, writer = PromptFormat.parse(how.answer_format), model.writer(1, how)
+    layout, writer = PromptFormat.parse(how.answer_format), model.example_generator(1, how)
     times = []
     for example in examples:
         prompt = example

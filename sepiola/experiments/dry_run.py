@@ -59,7 +59,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
             )
         return {
             "name": recipe.name,
-            "eyes": recipe.eyes if recipe.model.bridge is not None else None,
+            "images": recipe.images if recipe.model.bridge is not None else None,
             "strategy": recipe.strategy.kind if recipe.strategy else None,
             "parameters": parameter_counts(run.spec),
             "stages": stages,
@@ -73,7 +73,7 @@ def print_explanation(found: Mapping[str, Any], console: Console) -> None:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
         console.print(
             f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
-            f"{'text alone' if run['eyes'] is None else 'with eyes' if run['eyes'] else 'blind'}; "
+            f"{'text alone' if run['images'] is None else 'with eyes' if run['images'] else 'blind'}; "
             f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
         )
         table = Table("stage", "format", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")

@@ -45,7 +45,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
     for spec in recipe.evaluation:
         examples: Sequence[Example] = data.read(spec)
         if spec.reader == TEXT:
-            figures: dict[str, Any] = text_figures(model.completer(), examples, trained_on(recipe, TEXT, data))
+            figures: dict[str, Any] = text_figures(model.text_scorer(), examples, trained_on(recipe, TEXT, data))
         elif isinstance(model.network, DualEncoder) or recipe.stages[-1].aligns:
             figures = {"retrieval": retrieval(model.retriever(), examples)}
         else:
@@ -67,7 +67,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         "title": recipe.name,
         "description": recipe.description,
         "seed": recipe.seed,
-        "eyes": recipe.eyes,
+        "images": recipe.images,
         **(sets[0] if sets else {}),
         "evaluations": sets,
         "recipe": write_yaml(recipe.model_dump(mode="json", exclude_defaults=True)),
@@ -112,14 +112,14 @@ def _captions_measured(
         baselines["most_frequent"] = frequent_captions(known, examples)
     if seen:
         baselines["nearest_pixels"] = nearest_captions(seen, examples, pixel_features)
-    look = model.writer(1).look
-    if look is not None:
+    image_encoder = model.example_generator(1).image_encoder
+    if image_encoder is not None:
         shut = _blind_captions(model, examples)
         baselines["eyes_shut"] = [Answer(e.id, shut[e.prompt].output, cut=shut[e.prompt].cut) for e in examples]
         if seen:
 
             def describe(images: Sequence[ImageRef]) -> Features:
-                rows = (look([image]).float().flatten(0, -2).mean(dim=0).cpu().numpy() for image in images)
+                rows = (image_encoder([image]).float().flatten(0, -2).mean(dim=0).cpu().numpy() for image in images)
                 return np.stack(list(rows))
 
             baselines["nearest_features"] = nearest_captions(seen, examples, describe)

@@ -23,9 +23,9 @@ from sepiola.datasets import DataCache
 from sepiola.errors import SpecError, TrainingError
 from sepiola.experiments.evaluate import evaluate
 from sepiola.experiments.recipe_text import RecipeText, digest
-from sepiola.generation.image_features import EyeFeatures
+from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build, outline
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.resize import places
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.models.vision.tiles import to_tiles
@@ -39,7 +39,7 @@ from sepiola.text.pretraining import is_plain, noise_of, pretraining_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training import lora
 from sepiola.training.classifier import begin_task, under_task
-from sepiola.training.load_parts import carry
+from sepiola.training.load_parts import load_parts
 from sepiola.training.objectives.alignment import pairs
 from sepiola.training.objectives.detection import Detector, Traits, pictures
 from sepiola.training.trainer import Trainer
@@ -96,7 +96,7 @@ class Run(RecipeText):
                 self.tokenizer.to_json(),
                 stage.model_dump(mode="json"),
                 self.recipe.seed,
-                self.recipe.eyes,
+                self.recipe.images,
                 earlier,
                 self.key(source) if source else None,
                 self._gold_format(stage),
@@ -104,12 +104,12 @@ class Run(RecipeText):
         )
 
     def runs(self, stage: StageSpec) -> bool:
-        """Whether the stage is of use: a blind model has no eye to teach, and begins its next stage fresh.
+        """Whether the stage is of use: a blind model has no vision encoder to teach, and begins its next stage fresh.
 
         Nor has it a bridge, where that brings the images into the text.
         """
         teaches_seeing = stage.objective == "detection" or (places(self.recipe.model) and "language" not in stage.learn)
-        return self.recipe.eyes or not teaches_seeing
+        return self.recipe.images or not teaches_seeing
 
     def stage_folder(self, stage: StageSpec) -> Path:
         return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
@@ -150,16 +150,18 @@ class Run(RecipeText):
             base = [source for only, source in self._sources(stage) if only in (None, "language")]
             lora.save(trainer.adapter, folder / "adapter", base[-1] if base else None)
             lora.merge(trainer.adapter)
-        if stage.objective == "detection":  # the eye alone, which models with other bridges may begin with
+        if stage.objective == "detection":  # the vision encoder alone, which models with other bridges may begin with
             eye: Any = network
             store.save(folder / "checkpoint", eye.vision, ModelSpec(name=self.spec.name, vision=self.spec.vision))
         else:
             store.save(folder / "checkpoint", network, self.spec_of(stage))
 
     def _detector(self, stage: StageSpec, network: nn.Module) -> Detector:
-        """The network's eye under the classifiers of the stage's traits; training it trains the network's own eye."""
-        if not isinstance(network, SeeingModel) or network.vision is None:
-            raise SpecError(f"stage '{stage.name}': detection teaches an eye, and model.vision is absent")
+        """The network's eye under the classifiers of the stage's traits; training it trains the network's own vision
+        encoder.
+        """
+        if not isinstance(network, VisionLanguageModel) or network.vision is None:
+            raise SpecError(f"stage '{stage.name}': detection teaches a vision encoder, and model.vision is absent")
         return Detector(network.vision, self._traits(stage), network.language.spec, self.recipe.seed)
 
     def _traits(self, stage: StageSpec) -> Traits:
@@ -175,7 +177,7 @@ class Run(RecipeText):
         network = build(self.spec, seed=self.recipe.seed)
         for only, source in self._sources(stage):
             earlier = load(source)
-            carry(network, earlier.network, earlier.spec, source, only)
+            load_parts(network, earlier.network, earlier.spec, source, only)
         return network
 
     def _sources(self, stage: StageSpec) -> list[tuple[Part | None, str]]:
@@ -256,8 +258,8 @@ class Run(RecipeText):
             )
         close = self._language.kind == "encoder-decoder"
         how: dict[str, Any] = {**placing(outline(self.spec)), "layout": LAYOUTS[stage.layout] if stage.layout else None}
-        eyes = self.recipe.eyes and stage.eyes
-        made = encode(laid_out, self.tokenizer, self._language.tokens, close=close, eyes=eyes, **how)
+        images = self.recipe.images and stage.images
+        made = encode(laid_out, self.tokenizer, self._language.tokens, close=close, images=images, **how)
         return in_rows(laid_out, made, stage.shots) if stage.shots else made
 
     @property
@@ -271,20 +273,22 @@ class Run(RecipeText):
         return int(network.vision.patches)
 
     def _sight(self, stage: StageSpec, network: nn.Module) -> tuple[FeatureRows | None, Pixels | None]:
-        """How the stage's images reach the model: features of a frozen eye, pixels of one that learns, or none."""
-        if not self.recipe.eyes or not isinstance(network, SeeingModel) or network.vision is None:
+        """How the stage's images reach the model: features of a frozen vision encoder, pixels of one that learns, or
+        none.
+        """
+        if not self.recipe.images or not isinstance(network, VisionLanguageModel) or network.vision is None:
             return None, None
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             pixels = self.spec.vision.pixels
-            if network.placed and stage.objective != "detection":
+            if network.interleaved and stage.objective != "detection":
                 return None, lambda images: to_tiles(images, pixels)
             return None, lambda images: [to_pixels(image.open(), pixels) for image in images]
         return self._eye(network).rows, None
 
-    def _eye(self, network: nn.Module) -> EyeFeatures:
-        assert isinstance(network, SeeingModel) and network.vision is not None and self.spec.vision is not None
-        return EyeFeatures(network.vision, self.spec.vision, self.shared / "features")
+    def _eye(self, network: nn.Module) -> ImageFeatures:
+        assert isinstance(network, VisionLanguageModel) and network.vision is not None and self.spec.vision is not None
+        return ImageFeatures(network.vision, self.spec.vision, self.shared / "features")
 
     # ---------------------------------------------------------------------------------- answering, evaluation
 
@@ -303,7 +307,7 @@ class Run(RecipeText):
         answering = AnsweringSpec(
             kind=how.kind,
             by=how.by,
-            eyes=self.recipe.eyes,
+            images=self.recipe.images,
             answer_format=answer.format,
             layout=answer.layout,
             rationale_format=rationale.format if rationale else None,
@@ -322,7 +326,7 @@ class Run(RecipeText):
         how = AnsweringSpec(
             kind="two-stage",
             rationale_format=rationale.format,
-            eyes=self.recipe.eyes,
+            images=self.recipe.images,
             source_tokens=rationale.source_tokens,
             rationale_tokens=rationale.target_tokens,
         )
@@ -331,11 +335,11 @@ class Run(RecipeText):
         return model.strategy()
 
     def _facade(self, network: nn.Module, how: AnsweringSpec | None = None, first: Model | None = None) -> Model:
-        look = None
-        if isinstance(network, SeeingModel) and network.vision is not None:
+        image_encoder = None
+        if isinstance(network, VisionLanguageModel) and network.vision is not None:
             eye = self._eye(network)
-            look = eye.look_at_each if network.placed else eye.look
-        return Model(network.to(self.device), self.spec, self.tokenizer, how, first, look)
+            image_encoder = eye.encode_each if network.interleaved else eye.encode
+        return Model(network.to(self.device), self.spec, self.tokenizer, how, first, image_encoder)
 
     def _gather_metrics(self) -> None:
         """The run's `metrics.jsonl`: its stages' lines, one stage after the other."""

@@ -247,7 +247,7 @@ def _laddered(recipe: RecipeSpec | ComparisonSpec) -> tuple[RecipeSpec, StageSpe
         raise SpecError(f"{recipe.name}: a ladder is made of one recipe, not of a comparison; take one without 'arms'")
     language, stage = recipe.model.language, recipe.stages[0]
     faults = {
-        "model.vision: a ladder is of language models; leave the eye out": recipe.model.vision is not None,
+        "model.vision: a ladder is of language models; leave the vision encoder out": recipe.model.vision is not None,
         "model.language.kind: a ladder is of decoders": language is None or language.kind != "decoder",
         "model.language.feed_forward.experts: compute is counted for models without experts": (
             language is not None and language.feed_forward.experts is not None

@@ -16,7 +16,7 @@ from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.example_generator import Look
+from sepiola.generation.example_generator import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.text.chat import DEFAULT, ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
@@ -46,18 +46,23 @@ class ChatReply:
 
 
 class Chat:
-    """One model with its tokenizer and template. `look` turns pictures into what the model takes; None is blind.
+    """One model with its tokenizer and template. `image_encoder` turns pictures into what the model takes; None is
+    blind.
 
-    What the eye saw in the pictures of the last call is kept, for conversations go on.
+    What the vision encoder saw in the pictures of the last call is kept, for conversations go on.
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, template: ChatTemplate | None = None, look: Look | None = None
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None = None,
+        image_encoder: ImageEncoder | None = None,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
-        self.look = look
-        token = engine.model.token if engine.placed else None
+        self.image_encoder = image_encoder
+        token = engine.model.token if engine.interleaved else None
         self.place = None if token is None else tokenizer.name_of(token)
         self.template = template or ChatTemplate({DEFAULT: PLAIN}, {"image_token": self.place or ""})
         self.ends = self._ends(template)
@@ -98,18 +103,18 @@ class Chat:
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """The conversation as the engine takes it."""
         images = tuple(part for m in messages for part in m.content if isinstance(part, ImageRef))
-        if images and self.look is None:
-            raise DataError("the conversation shows pictures, and this model has no eye; leave them out")
-        if not self.engine.placed:
+        if images and self.image_encoder is None:
+            raise DataError("the conversation shows pictures, and this model has no vision encoder; leave them out")
+        if not self.engine.interleaved:
             messages = [Message(m.role, (m.text,)) for m in messages]
         text = self.template.render(messages)
         sizes = None
-        if self.engine.placed:
+        if self.engine.interleaved:
             text, sizes = self._placed(text, images), self.engine.model.sizes(images)
         begin = self.template.special_tokens.get("bos_token")
-        framed = self.engine.placed and not (begin and text.startswith(begin))
+        framed = self.engine.interleaved and not (begin and text.startswith(begin))
         ids = self.tokenizer.encode(text, framed=framed) + ([] if self.engine.causal else [self.engine.tokens.end])
-        return Prompt(ids, self._look_at(images), sizes)
+        return Prompt(ids, self._encode_images(images), sizes)
 
     def _placed(self, text: str, images: Sequence[ImageRef]) -> str:
         """The text with the whole run of each picture where the template names the placeholder."""
@@ -121,15 +126,15 @@ class Chat:
                 f"the conversation has {len(images)} pictures, and its text {len(rest)} places for them "
                 f"({self.place}): no text may name the placeholder, and the chat template must know pictures"
             )
-        runs = self.engine.model.stand_in(images) if images else []
+        runs = self.engine.model.image_tokens(images) if images else []
         names = ("".join(part if isinstance(part, str) else self.place for part in run) for run in runs)
         return head + "".join(run + part for run, part in zip(names, rest, strict=True))
 
-    def _look_at(self, images: tuple[ImageRef, ...]) -> Tensor | None:
-        if not images or self.look is None:
+    def _encode_images(self, images: tuple[ImageRef, ...]) -> Tensor | None:
+        if not images or self.image_encoder is None:
             return None
         if self._seen is None or self._seen[0] != images:
-            self._seen = images, self.look(images)
+            self._seen = images, self.image_encoder(images)
         return self._seen[1]
 
     def _text(self, written: Sequence[int]) -> str:

@@ -29,7 +29,7 @@ LOGITS = 2**25
 class Prompt:
     """Token ids, and the images: features `(patches, width)`, pixels `(images, 3, height, width)` or None.
 
-    Features of images that the text places are `(images, patches, width)`; `sizes` are `SeeingModel.sizes`, and
+    Features of images that the text places are `(images, patches, width)`; `sizes` are `VisionLanguageModel.sizes`, and
     `instruction` is what the model's bridge reads beside the images.
     """
 
@@ -53,7 +53,7 @@ class Engine:
         self.model = cast(Any, model.eval())
         self.batch = batch
         self.causal = self.model.spec.kind == "decoder"
-        self.placed = getattr(model, "placed", False)
+        self.interleaved = getattr(model, "interleaved", False)
         self.tokens: SpecialTokens = self.model.spec.tokens
         weight = next(model.parameters())
         self.device, self.dtype = weight.device, weight.dtype
@@ -188,7 +188,7 @@ class Engine:
         first = next((i for i in given if i is not None), None)
         if first is None:
             return {}
-        if self.placed:
+        if self.interleaved:
             line = torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])
             sizes = [p.sizes for p in prompts if p.sizes is not None]
             told = {"image_sizes": torch.cat(sizes)} if sizes else {}

@@ -18,43 +18,43 @@ from sepiola.text.encoding import encode, placing, shown
 from sepiola.text.layouts import Layout
 from sepiola.text.tokenizer import Tokenizer
 
-Look = Callable[[Sequence[ImageRef]], Tensor]
+ImageEncoder = Callable[[Sequence[ImageRef]], Tensor]
 
 
-class Writer:
-    """One model with its tokenizer. `look` turns an example's images into what the model takes; None is blind.
+class ExampleGenerator:
+    """One model with its tokenizer. `image_encoder` turns an example's images into what the model takes; None is blind.
 
-    `demonstrations` are solved examples that stand before an example, by its id. `reader` is the tokenizer of an
-    instructed bridge that has one of its own; `layout` lays messages out.
+    `demonstrations` are solved examples that stand before an example, by its id. `qformer_tokenizer` is the tokenizer
+    of an instructed bridge that has one of its own; `layout` lays messages out.
     """
 
     def __init__(
         self,
         engine: Engine,
         tokenizer: Tokenizer,
-        look: Look | None = None,
+        image_encoder: ImageEncoder | None = None,
         *,
         source_tokens: int = 512,
         target_tokens: int = 512,
         demonstrations: Mapping[str, Sequence[Example]] = MappingProxyType({}),
-        reader: Tokenizer | None = None,
+        qformer_tokenizer: Tokenizer | None = None,
         layout: Layout | None = None,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
-        self.look = look
+        self.image_encoder = image_encoder
         self.source_tokens = source_tokens
         self.target_tokens = target_tokens
         self.demonstrations = demonstrations
-        self.reader = reader
+        self.qformer_tokenizer = qformer_tokenizer
         self.layout = layout
         self.stop = layout.stop if layout is not None else None
 
-    def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> Writer:
+    def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> ExampleGenerator:
         """The same with other demonstrations."""
         how: dict[str, Any] = {"source_tokens": self.source_tokens, "target_tokens": self.target_tokens}
-        how |= {"reader": self.reader, "layout": self.layout}
-        return Writer(self.engine, self.tokenizer, self.look, **how, demonstrations=demonstrations)
+        how |= {"qformer_tokenizer": self.qformer_tokenizer, "layout": self.layout}
+        return ExampleGenerator(self.engine, self.tokenizer, self.image_encoder, **how, demonstrations=demonstrations)
 
     def write(
         self,
@@ -111,18 +111,18 @@ class Writer:
             self.tokenizer,
             self.engine.tokens,
             close=not self.engine.causal,
-            eyes=self.look is not None,
-            reader=self.reader,
+            images=self.image_encoder is not None,
+            qformer_tokenizer=self.qformer_tokenizer,
             layout=self.layout,
             **placing(self.engine.model),
         )
         return [s.cut(self.source_tokens, self.target_tokens) for s in samples]
 
     def _prompt(self, sample: Sample) -> Prompt:
-        if self.look is None or not sample.images:
+        if self.image_encoder is None or not sample.images:
             return Prompt(list(sample.source))
-        sizes = self.engine.model.sizes(sample.images) if self.engine.placed else None
-        return Prompt(list(sample.source), self.look(sample.images), sizes, sample.instruction)
+        sizes = self.engine.model.sizes(sample.images) if self.engine.interleaved else None
+        return Prompt(list(sample.source), self.image_encoder(sample.images), sizes, sample.instruction)
 
 
 def _softmax(scores: Sequence[float]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""A frozen eye's features through the cache: computed once for each picture, whoever asks.
+"""A frozen vision encoder's features through the cache: computed once for each picture, whoever asks.
 
 Where the machine multiplies bfloat16 they are computed in it, as in training: more than twice as fast on a CPU.
 """
@@ -18,10 +18,10 @@ from sepiola.models.vision.tiles import tiling
 from sepiola.nn.precision import resolve
 from sepiola.specs.vision import VisionSpec
 
-BATCH_PIXELS = 1 << 21  # together through the eye: 64 small pictures, three of 800 pixels
+BATCH_PIXELS = 1 << 21  # together through the vision encoder: 64 small pictures, three of 800 pixels
 
 
-class EyeFeatures:
+class ImageFeatures:
     """Features of images under one vision encoder with its present weights, kept in `folder`."""
 
     def __init__(self, vision: Any, spec: VisionSpec, folder: Path) -> None:
@@ -61,10 +61,10 @@ class EyeFeatures:
         pairs = zip(self.cache.rows(alone), self.several.rows(several), strict=True)
         return [torch.cat(pair).to(torch.float32) for pair in pairs]
 
-    def look(self, images: Sequence[ImageRef]) -> Tensor:
+    def encode(self, images: Sequence[ImageRef]) -> Tensor:
         """Features `(patches, width)` of one question's images, one after the other."""
         return self.rows([images])[0]
 
-    def look_at_each(self, images: Sequence[ImageRef]) -> Tensor:
+    def encode_each(self, images: Sequence[ImageRef]) -> Tensor:
         """Features `(tiles, patches, width)` of images that the text places."""
-        return self.look(images).unflatten(0, (-1, self.patches))
+        return self.encode(images).unflatten(0, (-1, self.patches))

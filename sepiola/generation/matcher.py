@@ -65,9 +65,9 @@ class Matcher:
 
 
 class QueryMatcher:
-    """An eye and a Q-Former after its first stage, as BLIP-2 retrieves (arXiv 2301.12597, section 4.4): all pairs are
-    compared by their vectors, and the `again` nearest of each picture and of each text looked at once more, by the head
-    that was taught to match.
+    """A vision encoder and a Q-Former after its first stage, as BLIP-2 retrieves (arXiv 2301.12597, section 4.4): all
+    pairs are compared by their vectors, and the `again` nearest of each picture and of each text looked at once more,
+    by the head that was taught to match.
     """
 
     def __init__(self, network: Any, tokenizer: Tokenizer, pixels: PixelSpec, *, again: int = 32) -> None:
@@ -111,7 +111,7 @@ class QueryMatcher:
 
 
 def _seen(images: Sequence[Any], vision: Any, spec: PixelSpec) -> Iterator[Tensor]:
-    """Pixels of some images at a time, as the eye reads them."""
+    """Pixels of some images at a time, as the vision encoder reads them."""
     weight = next(vision.parameters())
     for some in _batches(images):
         pixels = torch.stack([to_pixels(ImageRef.of(image).open(), spec) for image in some])

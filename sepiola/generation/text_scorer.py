@@ -26,7 +26,7 @@ DEFAULT_LENGTH = 2048
 OnDone = Callable[[int], None] | None
 
 
-class Completer:
+class TextScorer:
     """One model with its tokenizer, for plain text.
 
     `length` is how many tokens the model reads in a row: as many as its spec has positions, or what is asked for. A

@@ -21,7 +21,7 @@ from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.multimodal.fused import FusedModel
 from sepiola.models.multimodal.prefix import PrefixModel
-from sepiola.models.multimodal.vision_language import AlignedModel, SeeingModel
+from sepiola.models.multimodal.vision_language import QFormerModel, VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
@@ -31,7 +31,7 @@ from sepiola.specs.base import nearest, parse_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.vision import VisionSpec
 
-EYES = {"vit": ViT, "resnet": ResNet, "detr": DETR}
+VISION_ENCODERS = {"vit": ViT, "resnet": ResNet, "detr": DETR}
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
@@ -43,11 +43,11 @@ def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
 
 def assemble(spec: ModelSpec) -> nn.Module:
     """The module of a spec, on torch's default device, drawing from its global generator."""
-    vision: Any = build_eye(spec.vision) if spec.vision is not None else None
+    vision: Any = build_vision_encoder(spec.vision) if spec.vision is not None else None
     if spec.language is None:
         assert vision is not None
         if spec.bridge is not None and spec.bridge.kind == "q-former":
-            return AlignedModel(None, QFormer(spec.bridge, None, vision.width), vision)
+            return QFormerModel(None, QFormer(spec.bridge, None, vision.width), vision)
         return vision
     language = _language(spec.language)
     if spec.task is not None:
@@ -89,9 +89,9 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def build_eye(spec: VisionSpec) -> nn.Module:
+def build_vision_encoder(spec: VisionSpec) -> nn.Module:
     """A vision encoder: pixels `(batch, 3, height, width)` to features `(batch, patches, width)`."""
-    return EYES[spec.kind](spec)
+    return VISION_ENCODERS[spec.kind](spec)
 
 
 def _language(spec: TransformerSpec) -> nn.Module:
@@ -178,9 +178,9 @@ def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     model = outline(spec)
     parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
     counts = {
-        part: count(getattr(model, part) if isinstance(model, SeeingModel) else model)
+        part: count(getattr(model, part) if isinstance(model, VisionLanguageModel) else model)
         for part, chosen in parts.items()
-        if chosen is not None and (not isinstance(model, SeeingModel) or getattr(model, part) is not None)
+        if chosen is not None and (not isinstance(model, VisionLanguageModel) or getattr(model, part) is not None)
     }
     return {**counts, "total": count(model)}
 

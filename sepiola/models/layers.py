@@ -17,21 +17,21 @@ from sepiola.nn.positions import Angles, Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 
 KeysValues = tuple[Tensor, Tensor]
-Inserted = Mapping[int, Callable[[Tensor], Tensor]]
+InsertedLayers = Mapping[int, Callable[[Tensor], Tensor]]
 """What the states pass through before a layer of that number: a bridge's layers between the language model's own."""
-NOTHING: Inserted = MappingProxyType({})
+NO_LAYERS: InsertedLayers = MappingProxyType({})
 
 
-class Rows(Protocol):
+class BatchState(Protocol):
     """What is held for each row of a batch."""
 
     def select(self, rows: Tensor) -> None: ...
 
 
-class Seen(NamedTuple):
+class AttentionInputs(NamedTuple):
     """What a layer's tokens see: by default each other, all of them.
 
-    `bias` is added to the scores, or is the band that is seen; `angles` of their positions are for rotary heads;
+    `bias` is added to the scores, or is the band that is inputs; `angles` of their positions are for rotary heads;
     `cache` holds earlier tokens; `context` are the keys and values of another stack, `context_bias` their mask.
     """
 
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     context_bias: Tensor | None = None
 
 
-ALL = Seen()
+ALL = AttentionInputs()
 
 
 class Layer(nn.Module):
@@ -69,27 +69,27 @@ class Layer(nn.Module):
         self.feed_forward = feed_forward(width, ff, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def _attend(self, x: Tensor, seen: Seen) -> Tensor:
-        return self.attention(x, seen.bias, seen.angles, seen.cache)
+    def _attend(self, x: Tensor, inputs: AttentionInputs) -> Tensor:
+        return self.attention(x, inputs.bias, inputs.angles, inputs.cache)
 
 
 class PreNormLayer(Layer):
     """`x + f(norm(x))`."""
 
-    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
-        x = x + self.dropout(self._attend(self.attention_norm(x), seen))
+    def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
+        x = x + self.dropout(self._attend(self.attention_norm(x), inputs))
         if self.cross is not None and self.cross_norm is not None:
-            x = x + self.dropout(self.cross(self.cross_norm(x), seen.context, seen.context_bias))
+            x = x + self.dropout(self.cross(self.cross_norm(x), inputs.context, inputs.context_bias))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
 class PostNormLayer(Layer):
     """`norm(x + f(x))`."""
 
-    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self._attend(x, seen)))
+    def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self._attend(x, inputs)))
         if self.cross is not None and self.cross_norm is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, seen.context, seen.context_bias)))
+            x = self.cross_norm(x + self.dropout(self.cross(x, inputs.context, inputs.context_bias)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -100,9 +100,9 @@ class ParallelLayer(Layer):
         super().__init__(*arguments, **keywords)
         del self.feed_forward_norm
 
-    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
+    def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
         read = self.attention_norm(x)
-        return x + self.dropout(self._attend(read, seen)) + self.dropout(self.feed_forward(read))
+        return x + self.dropout(self._attend(read, inputs)) + self.dropout(self.feed_forward(read))
 
 
 class SandwichLayer(Layer):
@@ -113,8 +113,8 @@ class SandwichLayer(Layer):
         self.attention_close = norm(width, norm_spec)
         self.feed_forward_close = norm(width, norm_spec)
 
-    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
-        attended = self._attend(self.attention_norm(x), seen)
+    def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
+        attended = self._attend(self.attention_norm(x), inputs)
         x = x + self.dropout(self.attention_close(attended))
         return x + self.dropout(self.feed_forward_close(self.feed_forward(self.feed_forward_norm(x))))
 

@@ -24,9 +24,9 @@ def bridge_tokens(model: ModelSpec) -> list[str]:
     """The names of the tokens that seeing needs in the text, beside a tokenizer's usual ones."""
     if not places(model):
         return []
-    marks = tiling(model.vision.pixels).marks if model.vision is not None else ()
+    special_tokens = tiling(model.vision.pixels).special_tokens if model.vision is not None else ()
     reads = isinstance(model.bridge, QFormerSpec) and model.bridge.text is not None
-    return [IMAGE, *marks, *([READ, WRITE] if reads else [])]
+    return [IMAGE, *special_tokens, *([READ, WRITE] if reads else [])]
 
 
 def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpec:

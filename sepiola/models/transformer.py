@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.layers import LAYERS, NOTHING, Inserted, KeysValues, Rows, Seen
+from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
@@ -44,7 +44,7 @@ class DecodingState:
         self.context = context
         self.context_bias = context_bias
         self.segments = segments
-        self.media: Rows | None = None
+        self.media: BatchState | None = None
 
     @property
     def length(self) -> int:
@@ -91,7 +91,7 @@ class Stack(nn.Module):
         context: Tensor | None = None,
         context_segments: Tensor | None = None,
         state: DecodingState | None = None,
-        before: Inserted = NOTHING,
+        inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> Tensor:
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
@@ -111,9 +111,9 @@ class Stack(nn.Module):
         angles = {w: None if rotary is None else rotary.angles(positions, dtype) for w, rotary in self.rotaries.items()}
         each = zip(self.layers, self.windows, caches, contexts, strict=True)
         for number, (layer, window, cache, keys_values) in enumerate(each):
-            if number in before:
-                x = before[number](x)
-            x = layer(x, Seen(seen[window], angles[window], cache, keys_values, context_bias))
+            if number in inserted_layers:
+                x = inserted_layers[number](x)
+            x = layer(x, AttentionInputs(seen[window], angles[window], cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:
@@ -259,10 +259,10 @@ class LanguageModel(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         token_types: Tensor | None = None,
-        before: Inserted = NOTHING,
+        inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> Tensor:
         """Final states `(batch, tokens, width)`, the head not yet applied."""
-        return self.decoder(self.embedding(tokens, token_types), attention_mask, before=before)
+        return self.decoder(self.embedding(tokens, token_types), attention_mask, inserted_layers=inserted_layers)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
@@ -271,13 +271,13 @@ class LanguageModel(nn.Module):
             self.extend(tokens[:, :-1], state)
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor:
         """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds."""
         needed = state.length + tokens.shape[1]
         if state.segments is not None and state.segments.shape[1] < needed:
             state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
         segments = None if state.segments is None else state.segments[:, :needed]
-        return self.decoder(self.embedding(tokens), segments, state=state, before=before)
+        return self.decoder(self.embedding(tokens), segments, state=state, inserted_layers=inserted_layers)
 
 
 class EncoderDecoder(nn.Module):
@@ -317,11 +317,15 @@ class EncoderDecoder(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        before: Inserted = NOTHING,
+        inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> Tensor:
         """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
         return self.decoder(
-            self.embedding(target), target_mask, context=memory, context_segments=attention_mask, before=before
+            self.embedding(target),
+            target_mask,
+            context=memory,
+            context_segments=attention_mask,
+            inserted_layers=inserted_layers,
         )
 
     def states(
@@ -356,9 +360,9 @@ class EncoderDecoder(nn.Module):
             )
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState, before: Inserted = NOTHING) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor:
         """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds."""
-        return self.decoder(self.embedding(tokens), state=state, before=before)
+        return self.decoder(self.embedding(tokens), state=state, inserted_layers=inserted_layers)
 
 
 def initialise(model: nn.Module, spec: TransformerSpec) -> None:

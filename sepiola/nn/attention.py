@@ -63,9 +63,9 @@ class SelfAttention(nn.Module):
         q, k = self.q_norm(q), self.k_norm(k)
         if self.rotary is not None and angles is not None:
             q, k = self.rotary(q, angles), self.rotary(k, angles)
-        return self.out(self.weigh(q, k, v, bias, cache))
+        return self.out(self.attend(q, k, v, bias, cache))
 
-    def weigh(
+    def attend(
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Band | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """What heads `(batch, heads, tokens, head_width)` attend to, `(batch, tokens, heads * head_width)`."""

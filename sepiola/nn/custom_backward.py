@@ -99,6 +99,6 @@ _BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 GATED = frozenset(_FORWARD)
 
 
-def by_hand(x: Tensor) -> bool:
+def custom_backward(x: Tensor) -> bool:
     """Whether the functions of this file are the faster way: training on a CPU."""
     return torch.is_grad_enabled() and x.device.type == "cpu"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepiola.nn.custom_backward import GATED, GatedFunction, by_hand
+from sepiola.nn.custom_backward import GATED, GatedFunction, custom_backward
 from sepiola.specs.bricks import FeedForwardSpec
 
 
@@ -36,7 +36,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def gated(gate_up: Tensor, activation: str) -> Tensor:
     """`activation(gate) * up` of `(…, 2 * width)`, the gate first."""
-    if by_hand(gate_up) and activation in GATED:
+    if custom_backward(gate_up) and activation in GATED:
         return GatedFunction.apply(gate_up, activation)
     gate, up = gate_up.chunk(2, dim=-1)
     return ACTIVATIONS[activation](gate) * up

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sepiola.nn.custom_backward import RotaryFunction, by_hand
+from sepiola.nn.custom_backward import RotaryFunction, custom_backward
 
 
 class Learned(nn.Module):
@@ -66,7 +66,7 @@ class Rotary(nn.Module):
         """`x` `(batch, heads, tokens, head_width)`."""
         cos, sin = angles
         half = self.head_width // 2
-        if by_hand(x):
+        if custom_backward(x):
             return RotaryFunction.apply(x, cos[..., :half], sin[..., half:])
         return torch.addcmul(x * cos, x.roll(half, -1), sin)
 

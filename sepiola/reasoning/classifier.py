@@ -16,7 +16,7 @@ from sepiola.text.tokenizer import Tokenizer
 ROWS = 64
 
 
-class ByHead:
+class Classifier:
     """Answers by a head. Sequences longer than `source_tokens`, or than its model reads, are cut as in training."""
 
     def __init__(self, network: TaskModel, tokenizer: Tokenizer, *, source_tokens: int = 512) -> None:

@@ -1,7 +1,7 @@
 """Few-shot: solved examples stand before each question, images and text interleaved (Flamingo, arXiv 2204.14198).
 
-Which they are is drawn at random, or retrieved by the frozen eye (RICES, Yang et al., arXiv 2109.05014): those whose
-picture is most like the question's, the most similar last.
+Which they are is drawn at random, or retrieved by the frozen vision encoder (RICES, Yang et al., arXiv 2109.05014):
+those whose picture is most like the question's, the most similar last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
-from sepiola.generation.example_generator import Look
+from sepiola.generation.example_generator import ImageEncoder
 from sepiola.reasoning.strategies import Direct
 
 Demonstrations = Mapping[str, Sequence[Example]]
@@ -33,27 +33,27 @@ def demonstrations(
     shots: int,
     *,
     seed: int = 0,
-    look: Look | None = None,
+    image_encoder: ImageEncoder | None = None,
 ) -> dict[str, list[Example]]:
     """For each question, by its id, `shots` examples of its own episode, or of the whole pool where it has none.
 
-    At random, those of fewer shots among those of more; with `look`, the nearest by the eye's features. Raises
-    DataError when the pool is too small.
+    At random, those of fewer shots among those of more; with `image_encoder`, the nearest by the vision encoder's
+    features. Raises DataError when the pool is too small.
     """
     groups: dict[str | None, list[Example]] = {}
     for example in pool:
         groups.setdefault(example.metadata.get("episode"), []).append(example)
-    sight = _Sight(look) if look is not None and shots else None
+    index = _ImageIndex(image_encoder) if image_encoder is not None and shots else None
     found = {}
     for question in questions:
         others = [e for e in groups.get(question.metadata.get("episode"), []) if e.id != question.id]
         if len(others) < shots:
             raise DataError(f"{question.id}: {shots} demonstrations asked for, and {len(others)} to choose from")
-        if sight is None:
+        if index is None:
             order = random.Random(f"{seed} {question.id}").sample(others, len(others))
             found[question.id] = order[:shots]
         else:
-            found[question.id] = sight.nearest(question, others, shots)
+            found[question.id] = index.nearest(question, others, shots)
     return found
 
 
@@ -65,7 +65,7 @@ def after(direct: Direct, found: Demonstrations, *, exchanged: bool = False, see
     rows = {name: [direct.format.apply(e) for e in row] for name, row in found.items()}
     if exchanged:
         rows = {name: _exchanged(row, random.Random(f"{seed} {name}")) for name, row in rows.items()}
-    return Direct(direct.writer.showing(rows), direct.format.name, score=direct.score)
+    return Direct(direct.generator.showing(rows), direct.format.name, score=direct.score)
 
 
 def _exchanged(row: Sequence[Example], rng: random.Random) -> list[Example]:
@@ -74,11 +74,13 @@ def _exchanged(row: Sequence[Example], rng: random.Random) -> list[Example]:
     return [dataclasses.replace(e, target=target) for e, target in zip(row, targets, strict=True)]
 
 
-class _Sight:
-    """The frozen eye's features of pictures, averaged over patches and of unit length; each is looked at once."""
+class _ImageIndex:
+    """The frozen vision encoder's features of pictures, averaged over patches and of unit length; each is looked at
+    once.
+    """
 
-    def __init__(self, look: Look) -> None:
-        self.look = look
+    def __init__(self, image_encoder: ImageEncoder) -> None:
+        self.image_encoder = image_encoder
         self.seen: dict[str, Tensor] = {}
 
     def nearest(self, question: Example, others: Sequence[Example], count: int) -> list[Example]:
@@ -92,6 +94,6 @@ class _Sight:
             raise DataError(f"{example.id}: RICES compares pictures, and this example has none; choose at random")
         image = example.images[0]
         if image.digest not in self.seen:
-            mean = self.look([image]).float().flatten(0, -2).mean(0)
+            mean = self.image_encoder([image]).float().flatten(0, -2).mean(0)
             self.seen[image.digest] = mean / mean.norm()
         return self.seen[image.digest]

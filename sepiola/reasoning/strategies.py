@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
-from sepiola.generation.example_generator import Writer
+from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.classifier import ByHead
+from sepiola.reasoning.classifier import Classifier
 from sepiola.text.prompts import PromptFormat, split_rationale
 
 OnDone = Callable[[int], None] | None
@@ -23,8 +23,8 @@ OnDone = Callable[[int], None] | None
 class Direct:
     """Asks for the answer. With `score`, the choice is the most likely option; otherwise the text is parsed."""
 
-    def __init__(self, writer: Writer, prompt_format: str, *, score: bool = False) -> None:
-        self.writer = writer
+    def __init__(self, generator: ExampleGenerator, prompt_format: str, *, score: bool = False) -> None:
+        self.generator = generator
         self.format = PromptFormat.parse(prompt_format)
         self.score = score
 
@@ -38,7 +38,7 @@ class Direct:
         asked = [self.format.apply(e, rationales.get(e.id)) for e in examples]
         if self.score:
             return self._scored(asked, rationales)
-        texts = self.writer.write(asked, on_done=on_done)
+        texts = self.generator.write(asked, on_done=on_done)
         return [
             Answer(e.id, text, self.format.parse_answer(text, _question(e)), rationales.get(e.id))
             for e, (text,) in zip(asked, texts, strict=True)
@@ -48,7 +48,7 @@ class Direct:
         options = [_options(e, self.format) for e in asked]
         answers = []
         for example, texts, probabilities in zip(
-            asked, options, self.writer.probabilities(asked, options), strict=True
+            asked, options, self.generator.probabilities(asked, options), strict=True
         ):
             best = max(range(len(texts)), key=probabilities.__getitem__)
             answers.append(Answer(example.id, texts[best], best, rationales.get(example.id), probabilities))
@@ -61,14 +61,14 @@ class OneStage:
     With `score`, the choice is the most likely ending after the rationale that was written.
     """
 
-    def __init__(self, writer: Writer, prompt_format: str, *, score: bool = False) -> None:
-        self.writer = writer
+    def __init__(self, generator: ExampleGenerator, prompt_format: str, *, score: bool = False) -> None:
+        self.generator = generator
         self.format = PromptFormat.parse(prompt_format)
         self.score = score
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
         asked = [self.format.apply(e) for e in examples]
-        texts = [text for (text,) in self.writer.write(asked, on_done=on_done)]
+        texts = [text for (text,) in self.generator.write(asked, on_done=on_done)]
         answers = [
             Answer(e.id, text, self.format.parse_answer(text, _question(e)), split_rationale(text)[0])
             for e, text in zip(asked, texts, strict=True)
@@ -78,7 +78,7 @@ class OneStage:
     def _scored(self, example: Example, answer: Answer) -> Answer:
         question = dataclasses.replace(_question(example), lecture="", solution=answer.rationale or "")
         options = _options(dataclasses.replace(example, question=question), self.format)
-        (probabilities,) = self.writer.probabilities([example], [options])
+        (probabilities,) = self.generator.probabilities([example], [options])
         best = max(range(len(options)), key=probabilities.__getitem__)
         return dataclasses.replace(answer, choice=best, probabilities=probabilities)
 
@@ -86,7 +86,7 @@ class OneStage:
 class TwoStage:
     """A rationale model, then an answer model that reads what the first wrote."""
 
-    def __init__(self, rationale: Writer, rationale_format: str, answer: Direct) -> None:
+    def __init__(self, rationale: ExampleGenerator, rationale_format: str, answer: Direct) -> None:
         self.rationale = rationale
         self.rationale_format = PromptFormat.parse(rationale_format)
         self.second = answer
@@ -106,15 +106,15 @@ class TwoStage:
 class Replies:
     """Writes what the messages of examples without a question ask for: captions."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
+    def __init__(self, generator: ExampleGenerator) -> None:
+        self.generator = generator
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
-        texts = self.writer.write_or_cut(examples, on_done=on_done)
+        texts = self.generator.write_or_cut(examples, on_done=on_done)
         return [Answer(e.id, text, cut=cut) for e, (text, cut) in zip(examples, texts, strict=True)]
 
 
-Strategy = Direct | OneStage | TwoStage | ByHead
+Strategy = Direct | OneStage | TwoStage | Classifier
 
 
 def _question(example: Example) -> Question:

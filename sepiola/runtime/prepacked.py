@@ -12,19 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.models.layers import ALL, PreNormLayer, Seen
+from sepiola.models.layers import ALL, AttentionInputs, PreNormLayer
 from sepiola.models.transformer import Stack
 from sepiola.models.vision.tiles import TOGETHER
 from sepiola.models.vocabulary import Head
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.feedforward import FeedForward, GatedFeedForward, gated
 from sepiola.nn.norms import RMSNorm
-from sepiola.runtime.prepacked_vit import PackedLinear, prepack, prepackable
+from sepiola.runtime.prepacked_vit import PrepackedLinear, prepackable
+from sepiola.runtime.prepacked_vit import prepack as prepack_vit
 
 _HOLDERS = (SelfAttention, CrossAttention, FeedForward, GatedFeedForward, Head)
 
 
-def pack(model: nn.Module) -> None:
+def prepack(model: nn.Module) -> None:
     """Packs the eye and the language model of a model in place; one that is not in bfloat16 on a CPU stays as it is.
 
     The matrices are held once, packed: the model computes as before, and can be neither trained nor saved.
@@ -34,19 +35,19 @@ def pack(model: nn.Module) -> None:
         return
     parts: Any = model
     if getattr(model, "vision", None) is not None:
-        parts.vision = prepack(parts.vision, batch=TOGETHER, release=True)
-    pack_language(getattr(model, "language", model))
+        parts.vision = prepack_vit(parts.vision, batch=TOGETHER, release=True)
+    prepack_language(getattr(model, "language", model))
 
 
-def pack_language(language: nn.Module) -> None:
+def prepack_language(language: nn.Module) -> None:
     """Packs a language model in place, whatever its dtype: in float32 it computes the same, and gains nothing."""
     for holder in language.modules():
         if isinstance(holder, _HOLDERS):
             for name, child in list(holder.named_children()):
                 if isinstance(child, nn.Linear):
-                    setattr(holder, name, PackedLinear(child, rows=1))
+                    setattr(holder, name, PrepackedLinear(child, rows=1))
     for stack in [m for m in language.modules() if isinstance(m, Stack)]:
-        stack.layers = nn.ModuleList(PackedLayer(layer) if _plain(layer) else layer for layer in stack.layers)
+        stack.layers = nn.ModuleList(PrepackedLayer(layer) if _plain(layer) else layer for layer in stack.layers)
 
 
 def _plain(layer: nn.Module) -> bool:
@@ -61,7 +62,7 @@ def _plain(layer: nn.Module) -> bool:
     )
 
 
-class PackedLayer(nn.Module):
+class PrepackedLayer(nn.Module):
     """A layer over packed matrices; a single token a row goes through it in fewer calls, to the same end."""
 
     def __init__(self, layer: PreNormLayer) -> None:
@@ -74,8 +75,8 @@ class PackedLayer(nn.Module):
         """The layer's own."""
         return self.layer.attention
 
-    def forward(self, x: Tensor, seen: Seen = ALL) -> Tensor:
-        return self._step(x, seen) if x.shape[1] == 1 else self.layer(x, seen)
+    def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
+        return self._step(x, inputs) if x.shape[1] == 1 else self.layer(x, inputs)
 
 
 class _Step:
@@ -90,15 +91,15 @@ class _Step:
         self.norms: Any = (layer.attention_norm, layer.feed_forward_norm)
         self.activation: Any = ff.activation
         self.rotary: Any = attention.rotary
-        self.weigh = attention.weigh
+        self.attend = attention.attend
         self.shape = (attention.heads + 2 * attention.kv_heads, attention.head_width)
         self.heads, self.turned = attention.heads, attention.heads + attention.kv_heads
 
-    def __call__(self, x: Tensor, seen: Seen) -> Tensor:
+    def __call__(self, x: Tensor, inputs: AttentionInputs) -> Tensor:
         first, second = self.norms
         heads = self.qkv.forward(first.forward(x)).view(len(x), *self.shape, 1).transpose(2, 3)
-        turned = self.rotary.forward(heads[:, : self.turned], seen.angles)
+        turned = self.rotary.forward(heads[:, : self.turned], inputs.angles)
         q, k, v = turned[:, : self.heads], turned[:, self.heads :], heads[:, self.turned :]
-        x = self.out.add(self.weigh(q, k, v, seen.bias, seen.cache), x)
+        x = self.out.add(self.attend(q, k, v, inputs.bias, inputs.cache), x)
         inner = gated(self.gate_up.forward(second.forward(x)), self.activation)
         return self.down.add(inner, x)

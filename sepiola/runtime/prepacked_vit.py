@@ -38,7 +38,7 @@ def prepack(model: nn.Module, *, batch: int = 8, release: bool = False) -> nn.Mo
         model.spec.attention.heads,
     ):
         return model
-    return _PackedViT(model, batch, release).eval()
+    return _PrepackedViT(model, batch, release).eval()
 
 
 def prepackable() -> bool:
@@ -49,7 +49,7 @@ def prepackable() -> bool:
     return hasattr(ops, "_is_mkldnn_bf16_supported") and bool(ops._is_mkldnn_bf16_supported())
 
 
-class PackedLinear(nn.Module):
+class PrepackedLinear(nn.Module):
     """A packed weight; the product may take in an activation (and torch's name of its approximation), or a residual of
     the output's shape. It is tuned for so many `rows`; any number is right.
     """
@@ -75,8 +75,8 @@ class _Layer:
         assert isinstance(ff, FeedForward)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.heads, self.scale = attention.heads, attention.scale
-        self.qkv, self.out = PackedLinear(attention.qkv, rows), PackedLinear(attention.out, rows)
-        self.up, self.down = PackedLinear(ff.up, rows), PackedLinear(ff.down, rows)
+        self.qkv, self.out = PrepackedLinear(attention.qkv, rows), PrepackedLinear(attention.out, rows)
+        self.up, self.down = PrepackedLinear(ff.up, rows), PrepackedLinear(ff.down, rows)
         self.fused, self.activation = FUSED.get(ff.activation), ff.activation
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class _Layer:
         return attended.view(batch, self.heads, tokens, -1).transpose(1, 2).reshape(batch, tokens, -1)
 
 
-class _PackedViT(nn.Module):
+class _PrepackedViT(nn.Module):
     """A ViT whose layers run packed; norms, positions and the class token are read from the model."""
 
     def __init__(self, model: ViT, batch: int, release: bool) -> None:

@@ -111,7 +111,7 @@ def _keys_at(root: type[BaseModel], location: Sequence[Any]) -> set[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The mend for a name that is not known: the nearest known one, or all of them."""
+    """The fix for a name that is not known: the nearest known one, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

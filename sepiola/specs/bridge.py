@@ -66,8 +66,9 @@ class DualSpec(Spec):
 class ResamplerSpec(Spec):
     """Perceiver Resampler (Flamingo, arXiv 2204.14198): an image or a video of any length becomes `latents` vectors.
 
-    It is as wide as the eye, unless a linear layer leads to another `width`. Time embeddings tell apart `frames` of a
-    video; without, their order is not told (OpenFlamingo). `expansion` is the feed-forward's width in widths.
+    It is as wide as the vision encoder, unless a linear layer leads to another `width`. Time embeddings tell apart
+    `frames` of a video; without, their order is not told (OpenFlamingo). `expansion` is the feed-forward's width in
+    widths.
     """
 
     latents: PositiveInt = 64

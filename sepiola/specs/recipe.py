@@ -75,9 +75,9 @@ class StageSpec(Spec):
     """One stage of training.
 
     `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
-    loaded) model. With `lora` an adapter learns in the parts of `learn`, which stand still. `format` lays questions
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which are frozen. `format` lays questions
     out (`QCM-LE`); absent, examples are used as they are, and plain text is cut into windows of `target_tokens`, which
-    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `eyes: false`
+    `packed` fills to the last token. `layout` names the words around images and requests (MiniGPT-4's). `images: false`
     leaves pictures out, for a language model that learns to speak before it sees. `rationales` says whether a format
     that reads a rationale gets the dataset's (`gold`) or the one that the strategy's rationale model writes
     (`generated`). Length: `steps` or `epochs`, one of the two. The optimizer `muon` is Muon for the matrices of the
@@ -87,11 +87,11 @@ class StageSpec(Spec):
     With `shots` a row of training holds so many examples of one episode before one more (`metadata["episode"]`, or one
     family and language), so that the model learns to read demonstrations; a decoder learns all of them.
 
-    `detection` teaches the eye alone to tell what is in a picture: the examples' `objects`, or the answers to
-    questions that recur. `contrastive` teaches a dual encoder which caption goes with which image; a pair's negatives
-    are the other pairs of its batch, so `batch` matters and `accumulate` adds none. `image-text-alignment` teaches a
-    Q-Former, by each example's picture and target, before it meets a language model; `negatives` are the wrong pairs
-    that it must tell from right ones: drawn by how alike picture and text seem to it (`hard`), or all alike
+    `detection` teaches the vision encoder alone to tell what is in a picture: the examples' `objects`, or the answers
+    to questions that recur. `contrastive` teaches a dual encoder which caption goes with which image; a pair's
+    negatives are the other pairs of its batch, so `batch` matters and `accumulate` adds none. `image-text-alignment`
+    teaches a Q-Former, by each example's picture and target, before it meets a language model; `negatives` are the
+    wrong pairs that it must tell from right ones: drawn by how alike picture and text seem to it (`hard`), or all alike
     (`uniform`). The objectives of `TASKS` put a task's head on the language model; `lm_weight` is the weight of
     language modelling beside it.
     """
@@ -104,7 +104,7 @@ class StageSpec(Spec):
     negatives: Literal["hard", "uniform"] = "hard"
     format: str | None = None
     layout: Layout | None = None
-    eyes: bool = True
+    images: bool = True
     start: str | None = None
     learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
@@ -136,7 +136,7 @@ class StageSpec(Spec):
         if not self.learn:
             raise ValueError("learn: no part would learn; name language, vision or bridge")
         if self.objective == "detection" and (self.format is not None or self.learn != ("vision",)):
-            raise ValueError("detection teaches the eye alone: set learn: [vision] and no format")
+            raise ValueError("detection teaches the vision encoder alone: set learn: [vision] and no format")
         if self.objective == "contrastive" and (self.format is not None or self.packed):
             raise ValueError("contrastive reads each image with its caption as it is: set no format and not packed")
         if self.aligns and (self.format is not None or self.packed or not set(self.learn) <= {"vision", "bridge"}):
@@ -144,7 +144,7 @@ class StageSpec(Spec):
                 f"{self.objective} reads pictures and targets without a language model: set learn: [bridge] (or "
                 "[vision, bridge]), no format and packed: false"
             )
-        if not self.eyes and (self.aligns or self.objective == "detection"):
+        if not self.images and (self.aligns or self.objective == "detection"):
             raise ValueError(f"{self.objective} reads pictures: set no eyes")
         if self.layout is not None and self.objective != "language-modelling":
             raise ValueError(f"layout is for language-modelling; the objective is {self.objective}")
@@ -194,9 +194,10 @@ class StrategySpec(Spec):
 class FewShotSpec(Spec):
     """Accuracy over the number of demonstrations before each question, without a step of training.
 
-    They come of the question's own episode (the last example of an episode is its question), or else of `data`:
-    at `random`, those of fewer shots among those of more, or the nearest by the frozen eye's features, most similar
-    last (`rices`, Flamingo's retrieval). With `shuffled` the curve is measured again with their answers exchanged.
+    They come of the question's own episode (the last example of an episode is its question), or else of `data`: at
+    `random`, those of fewer shots among those of more, or the nearest by the frozen vision encoder's features, most
+    similar last (`rices`, Flamingo's retrieval). With `shuffled` the curve is measured again with their answers
+    exchanged.
     """
 
     shots: tuple[NonNegativeInt, ...] = Field(default=(0, 4, 8), min_length=1)
@@ -213,7 +214,7 @@ class AnsweringSpec(Spec):
     rationale_format: str | None = None
     by: Literal["generate", "score"] = "generate"
     layout: Layout | None = None
-    eyes: bool = True
+    images: bool = True
     source_tokens: PositiveInt = 512
     answer_tokens: PositiveInt = 64
     rationale_tokens: PositiveInt = 512
@@ -223,14 +224,14 @@ class RecipeSpec(Spec):
     """A model, its stages in order, and how it answers; without a `strategy` it answers no questions.
 
     The last stage's model is the recipe's, unless the strategy names another. Without a strategy, a reply has room for
-    `reply_tokens`, or for as many as the last stage's targets. `eyes: false` trains and runs the same
+    `reply_tokens`, or for as many as the last stage's targets. `images: false` trains and runs the same
     model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is drawn.
     """
 
     name: str
     description: str = ""
     seed: int = 0
-    eyes: bool = True
+    images: bool = True
     model: ModelSpec
     weights: str | dict[Part, str] | None = None
     tokenizer: TokenizerSpec
@@ -250,7 +251,7 @@ class RecipeSpec(Spec):
             "source_tokens": last.source_tokens,
             "answer_tokens": self.reply_tokens or last.target_tokens,
         }
-        return AnsweringSpec(eyes=self.eyes, layout=last.layout, **room)
+        return AnsweringSpec(images=self.images, layout=last.layout, **room)
 
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:
@@ -298,8 +299,8 @@ class RecipeSpec(Spec):
                     f"stages: '{stage.name}' has the objective {stage.objective}; a dual encoder (model.bridge.kind: "
                     "dual) learns by contrastive, and no other model does"
                 )
-        if dual and (self.strategy is not None or not self.eyes):
-            raise ValueError("a dual encoder compares images with texts: it needs 'eyes', and has no 'strategy'")
+        if dual and (self.strategy is not None or not self.images):
+            raise ValueError("a dual encoder compares images with texts: it needs 'images', and has no 'strategy'")
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from sepiola.text.tokenizer import Tokenizer
 IMAGE = "<image>"
 """The placeholder in a tokenizer of our own."""
 
-StandIn = Callable[[Sequence[ImageRef]], Sequence[Sequence[int | str]]]
+ImageTokens = Callable[[Sequence[ImageRef]], Sequence[Sequence[int | str]]]
 """What stands for each image of a prompt: token ids, and text in which the names of special tokens count."""
 
 
@@ -29,34 +29,36 @@ def encode(
     tokens: SpecialTokens,
     *,
     close: bool,
-    eyes: bool = True,
-    stand_in: StandIn | None = None,
+    images: bool = True,
+    image_tokens: ImageTokens | None = None,
     placeholder: int | None = None,
     instructed: QueryTextSpec | None = None,
-    reader: Tokenizer | None = None,
+    qformer_tokenizer: Tokenizer | None = None,
     layout: Layout | None = None,
 ) -> list[Sample]:
     """The examples as samples. Targets end with the end token; `close` ends sources with it too (encoders).
 
-    Without `eyes` the images are left out. With `stand_in` each image has its tokens where it stands among the text,
-    of which `placeholder` is never cut. Where the bridge is `instructed` it reads the messages too, as `reader` (by
-    default the tokenizer) encodes them. A `layout` lays messages out anew.
+    Without `images` the images are left out. With `image_tokens` each image has its tokens where it stands among the
+    text, of which `placeholder` is never cut. Where the bridge is `instructed` it reads the messages too, as
+    `qformer_tokenizer` (by default the tokenizer) encodes them. A `layout` lays messages out anew.
     """
     ending = (tokens.end,) if close else ()
     instructions: Sequence[Ids] = [()] * len(examples)
-    if instructed is not None and eyes:
-        instructions = _instructions(examples, reader or tokenizer, instructed)
+    if instructed is not None and images:
+        instructions = _instructions(examples, qformer_tokenizer or tokenizer, instructed)
     beginning: tuple[int, ...] = ()
     if layout is not None:
         examples = [layout.apply(example) for example in examples]
         beginning = () if close else (tokens.start,)
-    if stand_in is not None and eyes:
-        sources, kept = _interleaved(examples, tokenizer, stand_in), placeholder
+    if image_tokens is not None and images:
+        sources, kept = _interleaved(examples, tokenizer, image_tokens), placeholder
     else:
         sources, kept = tokenizer.encode_batch([e.prompt for e in examples]), None
     targets = tokenizer.encode_batch([e.target for e in examples])
     return [
-        Sample(e.id, (*beginning, *source, *ending), (*target, tokens.end), e.images if eyes else (), kept, instruction)
+        Sample(
+            e.id, (*beginning, *source, *ending), (*target, tokens.end), e.images if images else (), kept, instruction
+        )
         for e, source, target, instruction in zip(examples, sources, targets, instructions, strict=True)
     ]
 
@@ -113,9 +115,9 @@ def _row(samples: Sequence[Sample]) -> Sample:
 
 def placing(model: Any) -> dict[str, Any]:
     """What `encode` must know of a model that places images in its text; nothing for another."""
-    if not getattr(model, "placed", False):
+    if not getattr(model, "interleaved", False):
         return {}
-    return {"stand_in": model.stand_in, "placeholder": model.token, "instructed": instructed(model)}
+    return {"image_tokens": model.image_tokens, "placeholder": model.token, "instructed": instructed(model)}
 
 
 def instructed(model: Any) -> QueryTextSpec | None:
@@ -131,13 +133,13 @@ def _instructions(examples: Sequence[Example], tokenizer: Tokenizer, spec: Query
     return [(spec.start, *ids[: spec.length - 2], spec.end) for ids in encoded]
 
 
-def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, stand_in: StandIn) -> list[list[int]]:
+def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, image_tokens: ImageTokens) -> list[list[int]]:
     """Text and images in their order; a placeholder's name that a user writes is text."""
     parts = [_parts(example) for example in examples]
     encoded = iter(tokenizer.encode_batch([p for row in parts for p in row if isinstance(p, str)], plain=True))
     rows = []
     for example, row in zip(examples, parts, strict=True):
-        runs = iter(stand_in(example.images)) if example.images else iter(())
+        runs = iter(image_tokens(example.images)) if example.images else iter(())
         pieces = (ids_of(next(runs), tokenizer) if isinstance(part, ImageRef) else next(encoded) for part in row)
         rows.append([token for piece in pieces for token in piece])
     return rows

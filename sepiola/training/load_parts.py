@@ -14,7 +14,7 @@ from sepiola.training.preparation import parts_of
 ROWS = ("embedding.weight", "head.projection.weight", "head.bias")  # one a token
 
 
-def carry(network: nn.Module, earlier: nn.Module, spec: ModelSpec, source: str, only: Part | None = None) -> None:
+def load_parts(network: nn.Module, earlier: nn.Module, spec: ModelSpec, source: str, only: Part | None = None) -> None:
     """Copies into `network` the parts of an `earlier` model of that `spec` that it has too, or the one that is named.
 
     A larger vocabulary keeps its own rows for the tokens that the earlier one lacks. Raises CheckpointError that names
@@ -32,7 +32,7 @@ def carry(network: nn.Module, earlier: nn.Module, spec: ModelSpec, source: str, 
 
 
 def _parts(model: nn.Module, spec: ModelSpec) -> dict[str, Any]:
-    """The parts of a model by name; one without parts is an eye or a language model alone."""
+    """The parts of a model by name; one without parts is a vision encoder or a language model alone."""
     return {"vision": model} if spec.language is None and spec.bridge is None else parts_of(model)
 
 

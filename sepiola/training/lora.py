@@ -1,4 +1,4 @@
-"""Adapters of low rank (LoRA, arXiv 2106.09685), by peft: small matrices learn beside linears that stand still.
+"""Adapters of low rank (LoRA, arXiv 2106.09685), by peft: small matrices learn beside linears that are frozen.
 
 An adapter is written in peft's own layout, and peft reads it over the same network. Queries, keys and values are one
 linear here, and so are gate and up: an adapter on such a linear is one product of low rank over all of it.
@@ -27,7 +27,7 @@ PREFIX = "base_model.model."  # what peft puts before a network's own names
 
 
 def attach(model: nn.Module, stage: StageSpec, seed: int) -> Any:
-    """Lays the stage's adapter, drawn from `seed`, on linears of the parts in `learn`, which stand still from now on.
+    """Lays the stage's adapter, drawn from `seed`, on linears of the parts in `learn`, which are frozen from now on.
 
     Returns the `peft.PeftModel` around the model, whose linears are replaced in place. Raises SpecError for targets
     that no linear answers to, SepiolaError without peft.

@@ -35,7 +35,7 @@ def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:
 def choose_parts(model: nn.Module, stage: StageSpec) -> None:
     """Freezes the parts that the stage does not name.
 
-    A frozen part is in evaluation mode too: no dropout, and running statistics stand still. Raises TrainingError
+    A frozen part is in evaluation mode too: no dropout, and running statistics are kept. Raises TrainingError
     when nothing would learn.
     """
     parts = parts_of(model)
@@ -79,8 +79,8 @@ def collator_for(
         features=features,
         pixels=pixels,
         noise=noise,
-        patches=model.vision.patches if getattr(model, "placed", False) and model.vision is not None else None,
-        sizes=model.sizes if getattr(model, "placed", False) else None,
+        patches=model.vision.patches if getattr(model, "interleaved", False) and model.vision is not None else None,
+        sizes=model.sizes if getattr(model, "interleaved", False) else None,
         instruction_pad=read.pad if (read := instructed(model)) is not None else 0,
     )
 

@@ -47,7 +47,7 @@ class InterruptedTrainingError(TrainingError):
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """How a run ended. Losses are nats a target token; `loss` is that of the last logged steps."""
 
     steps: int
@@ -75,12 +75,12 @@ class _Progress:
 class Trainer:
     """One stage of training of `model`, in place.
 
-    Samples longer than the stage's `source_tokens` and `target_tokens` are cut and counted. `features` gives
-    the frozen eye's features of images, `pixels` opens them for an eye that learns; with neither the model
-    trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time.
-    Validation runs every `validate_every` steps, by default after each epoch, and at the end. A state is
-    written every `save_every` steps, by default every ten minutes, and at the end. Where the stage has `lora`,
-    `adapter` is the `peft.PeftModel` around the model, and states and best weights hold no base.
+    Samples longer than the stage's `source_tokens` and `target_tokens` are cut and counted. `features` gives the frozen
+    vision encoder's features of images, `pixels` opens them for a vision encoder that learns; with neither the model
+    trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time. Validation runs
+    every `validate_every` steps, by default after each epoch, and at the end. A state is written every `save_every`
+    steps, by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the `peft.PeftModel`
+    around the model, and states and best weights hold no base.
 
     Raises TrainingError when the stage does not fit the model or the samples.
     """
@@ -148,7 +148,7 @@ class Trainer:
         """The weights with the lowest validation loss."""
         return self.folder / "best.safetensors"
 
-    def run(self, *, resume: bool = False) -> Result:
+    def run(self, *, resume: bool = False) -> TrainingResult:
         """Trains to the stage's end; the model then holds the last weights (`load_best` gives the best).
 
         With `resume` it goes on from the folder's state, if there is one. Raises TrainingError when the
@@ -170,7 +170,7 @@ class Trainer:
             finally:
                 log.close()
         at = self.at
-        return Result(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
+        return TrainingResult(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
 
     def _train(self, log: MetricsLog, stop: StopSignals) -> None:
         saved = time.monotonic()

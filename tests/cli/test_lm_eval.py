@@ -181,7 +181,7 @@ def test_rolling_empty_contexts_and_cut_contexts_as_under_transformers(
         "loglikelihood", ("", "问：一"), ("Q: 1 plus ", "2"), *((texts[2], end) for end in (" 3", "九", "\n"))
     )
     assert_alike(mine.loglikelihood(pairs), theirs.loglikelihood(pairs))
-    assert mine.completer.cut == 3
+    assert mine.text_scorer.cut == 3
     asked = requests("generate_until", *((text, {"until": ["?", "？"], "max_gen_toks": 8}) for text in texts))
     assert mine.generate_until(asked) == theirs.generate_until(asked)
 

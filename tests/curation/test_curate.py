@@ -127,13 +127,13 @@ def test_short_descriptions_are_continued_in_a_second_turn(model: Model) -> None
     twice = describe(model, items, tokens=8, continue_under=1000)
     assert not any(record["continued"] for record in once) and any(record["continued"] for record in twice)
     for item, first, both in zip(items, once, twice, strict=True):
-        (alone,) = model.writer(8).write([Example("", (Message("user", (item.image, item.request)),), "")])
+        (alone,) = model.example_generator(8).write([Example("", (Message("user", (item.image, item.request)),), "")])
         assert first["text"] == alone[0]
         assert both["text"].startswith(first["text"])
         talk = [Message("user", (item.image, item.request)), Message("assistant", (first["text"],))]
         talk.append(Message("user", ({"en": "Continue", "zh": "继续"}[item.language],)))
         how = model.answering.model_copy(update={"source_tokens": 1000})
-        (rest,) = model.writer(8, how).write([Example("", tuple(talk), "")])
+        (rest,) = model.example_generator(8, how).write([Example("", tuple(talk), "")])
         between = "" if item.language == "zh" or not rest[0] else " "
         assert both["text"] == (first["text"] + between + rest[0]).strip()
 
@@ -303,7 +303,7 @@ def test_a_local_model_repairs_what_it_is_given_whole(model: Model) -> None:
     prompt = "Fix it. " + GOOD["en"] * 9
     assert len(model.tokenizer.encode(prompt)) > model.answering.source_tokens
     how = model.answering.model_copy(update={"source_tokens": 9999})
-    (expected,) = model.writer(6, how).write([Example("", (Message("user", (prompt,)),), "")])
+    (expected,) = model.example_generator(6, how).write([Example("", (Message("user", (prompt,)),), "")])
     assert local(model, 6)(prompt) == expected[0]
 
 

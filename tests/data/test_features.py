@@ -18,7 +18,7 @@ from torch import Tensor
 from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.models.build import build_eye
+from sepiola.models.build import build_vision_encoder
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
 SPEC = ViTSpec.parse(
@@ -47,7 +47,7 @@ class Eye:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.module = build_eye(SPEC).eval()
+        self.module = build_vision_encoder(SPEC).eval()
         self.seen = 0
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def test_a_cut_file_is_mended(tmp_path: Path, eye: Eye, file: str, cut: int) -> 
     assert 6 < eye.seen <= 12
     seen = eye.seen
     assert_right(open_cache(tmp_path, eye), eye, [*images, picture(7)])
-    assert eye.seen == seen + 1, "what was mended stays whole"
+    assert eye.seen == seen + 1, "what was fixed stays whole"
 
 
 def test_a_damaged_block_is_computed_anew(tmp_path: Path, eye: Eye) -> None:

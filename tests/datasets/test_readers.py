@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sepiola.data.image import ImageRef
-from sepiola.datasets import READERS, read
+from sepiola.datasets import DATASETS, read
 from sepiola.errors import DataError
 
 PROBLEM: dict[str, Any] = {
@@ -303,7 +303,7 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     assert "known: tidepool, scienceqa, easy_vqa, daquar" in message_of("scienceq", tmp_path, "train")
     assert "no option 'images'; known: with_image" in message_of("scienceqa", tmp_path, "train", images=1)
     assert "it takes none" in message_of("daquar", tmp_path, "train", images=1)
-    for name in READERS:
+    for name in DATASETS:
         message = message_of(name, tmp_path, "third")
         assert "split 'third'; known: train" in message
 

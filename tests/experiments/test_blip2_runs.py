@@ -121,7 +121,7 @@ def test_pairs_that_lie_near_are_looked_at_again(finished: Path) -> None:
     alike, matched = torch.empty(9, 7), torch.empty(9, 7)
     with torch.inference_mode():
         for i, image in enumerate(images):
-            seen = model.look([image])
+            seen = model.encode_images([image])
             for j, text in enumerate(texts):
                 tokens = torch.tensor([[spec.start, *model.tokenizer.encode_batch([text], plain=True)[0], spec.end]])
                 alike[i, j] = (bridge.image_vectors(seen) @ bridge.text_vectors(tokens)[0]).max()
@@ -164,7 +164,7 @@ def test_the_bridge_knows_the_recipe_s_tokenizer_and_the_model_its_layout(finish
 
 
 def test_over_an_encoder_with_an_eye_that_learns(tmp_path: Path) -> None:
-    """And in bfloat16, with validation over a frozen eye's features."""
+    """And in bfloat16, with validation over a frozen vision encoder's features."""
     changes = ["model.language.kind=encoder-decoder", "stages.0.negatives=uniform", "stages.0.learn=[vision, bridge]"]
     checked = "{reader: tidepool, split: val, count: 9, options: {size: 64, task: captions, families: [objects]}}"
     changes += [f"stages.1.validation={checked}", "stages.1.precision=bfloat16"]
@@ -177,7 +177,7 @@ def test_over_an_encoder_with_an_eye_that_learns(tmp_path: Path) -> None:
 def test_a_blind_model_skips_what_teaches_seeing(tmp_path: Path) -> None:
     """And begins later stages with what the last stage of use left."""
     speak = {"name": "speak", "data": CAPTIONS, "learn": ["language"], **COMMON}
-    raw = override(RECIPE, ["eyes=false", "stages.0.start=speak"])
+    raw = override(RECIPE, ["images=false", "stages.0.start=speak"])
     folder = tmp_path / "run"
     Run(RecipeSpec.parse({**raw, "stages": [speak, *raw["stages"]]}), folder, console=QUIET).go()
     assert len(list((folder / "stages").glob("*/checkpoint"))) == 1
@@ -195,15 +195,15 @@ def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
     fresh = dict(sepiola.build(model.spec).state_dict())
     assert "bridge.text" in moved(fresh, weights(folder, "tune"))
     example = read("tidepool", Path(), "test", count=1, **QUESTIONS["options"])[0]
-    (prompt,) = model.writer(4)._prompts([example])
+    (prompt,) = model.example_generator(4)._prompts([example])
     text = model.spec.bridge.text
     assert list(prompt.instruction) == [text.start, *model.tokenizer.encode(example.prompt)[:62], text.end]
     one = model.ask("What?", image=example.images[0], choices=["red", "blue"])
-    model.reader = Tokenizer.train(["What? 什么"], 300)
+    model.qformer_tokenizer = Tokenizer.train(["What? 什么"], 300)
     model.save(tmp_path / "kept")
     again = sepiola.load(tmp_path / "kept")
-    (prompt,) = again.writer(4)._prompts([example])
-    assert list(prompt.instruction)[1:-1] == again.reader.encode(example.prompt)[:62]
+    (prompt,) = again.example_generator(4)._prompts([example])
+    assert list(prompt.instruction)[1:-1] == again.qformer_tokenizer.encode(example.prompt)[:62]
     other = again.ask("What?", image=example.images[0], choices=["red", "blue"])
     assert other.probabilities != one.probabilities
 

@@ -48,7 +48,7 @@ def test_the_shipped_recipe_in_few_steps(tmp_path: Path) -> None:
         model.generate("a dog")
     with pytest.raises(SepiolaError, match="is no dual encoder"):
         sepiola.build("vit-tiny").matcher()
-    assert sepiola.load(tmp_path / "run", eye=True)(torch.randn(1, 3, 64, 64)).shape == (1, 64, 32)
+    assert sepiola.load(tmp_path / "run", vision_only=True)(torch.randn(1, 3, 64, 64)).shape == (1, 64, 32)
 
 
 def test_pairs_are_learned(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_recipes_that_compare_nothing_are_refused() -> None:
     for changes, message in (
         (["stages.0.objective=language-modelling"], "sees both ways|learns by contrastive"),
         (["stages.0.format=QCM-A"], "set no format and not packed"),
-        (["eyes=false"], "it needs 'eyes'"),
+        (["images=false"], "it needs 'images'"),
         (["model=smollm2-135m"], "a dual encoder .* learns by contrastive, and no other model does"),
     ):
         with pytest.raises(SpecError, match=message):

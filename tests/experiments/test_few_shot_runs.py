@@ -56,7 +56,10 @@ def test_eye_language_and_bridge_learn_one_after_the_other(finished: Run) -> Non
     states += [
         read_tensors(finished.stage_folder(s) / "checkpoint" / "model.safetensors") for s in finished.recipe.stages
     ]
-    states[1] = {**states[0], **{f"vision.{name}": value for name, value in states[1].items()}}  # the eye alone
+    states[1] = {
+        **states[0],
+        **{f"vision.{name}": value for name, value in states[1].items()},
+    }  # the vision encoder alone
     parts = ["vision", "language", "language", "bridge", "bridge", "bridge"]
     for before, after, part in zip(states[:-1], states[1:], parts, strict=True):
         assert {n.split(".")[0] for n in before if not torch.equal(before[n], after[n])} == {part}

@@ -103,7 +103,7 @@ def test_eyes_and_blindness_compared(data: DataCache, tmp_path: Path) -> None:
     stage = {"name": "captions", "data": {**coco, "count": 10}, "epochs": 1, "source_tokens": 96, "target_tokens": 16}
     base["stages"] = [stage]
     base["evaluation"] = [{**coco, "split": "val", "count": 5}]
-    arms: dict[str, Any] = {"with eyes": {}, "blind": {"eyes": False}}
+    arms: dict[str, Any] = {"with eyes": {}, "blind": {"images": False}}
     spec = ComparisonSpec.parse({"name": "both", "base": base, "arms": arms, "seeds": [0, 1]})
     report = compare(spec, tmp_path, console=QUIET)
     assert report["rows"] == [], "captions have no accuracy"

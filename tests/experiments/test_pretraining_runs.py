@@ -123,7 +123,7 @@ def test_it_beats_the_unigram_and_says_so_beside_every_baseline(finished: Path) 
 
 
 def test_what_is_written_is_the_language_of_the_prompt(finished: Path) -> None:
-    completer = sepiola.load(finished).completer()
+    completer = sepiola.load(finished).text_scorer()
     english, chinese = completer.generate(["the squid swims by night it hunts", "乌贼躲在沙里。"], max_tokens=24)
     assert english.isascii() and any(word in english for line in LINES["en"] for word in line.split())
     assert not any(letter.isalpha() and letter.isascii() for letter in chinese)

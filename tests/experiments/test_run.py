@@ -152,7 +152,7 @@ def test_a_folder_is_taken_once(finished: Path, tmp_path: Path) -> None:
 
 
 def test_blind_is_blind(tmp_path: Path) -> None:
-    run = Run(recipe(tmp_path, "eyes=false"), tmp_path / "blind", console=QUIET)
+    run = Run(recipe(tmp_path, "images=false"), tmp_path / "blind", console=QUIET)
     assert all(not s.images for s in run.samples(run.recipe.stages[1], run.recipe.stages[1].data))
     run.go()
     model = sepiola.load(tmp_path / "blind")
@@ -232,7 +232,7 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
 
 def test_arms_side_by_side_end_with_the_comparison(tmp_path: Path) -> None:
     base = override(RECIPE, ["stages.0.steps=100000"])
-    comparison = {"name": "c", "base": base, "jobs": 2, "arms": {"with eyes": {}, "blind": {"eyes": False}}}
+    comparison = {"name": "c", "base": base, "jobs": 2, "arms": {"with eyes": {}, "blind": {"images": False}}}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
     command = [sys.executable, "-m", "sepiola", "train", str(tmp_path / "c.yaml"), "--runs", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -20,7 +20,7 @@ from sepiola.errors import DataError
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run
-from sepiola.generation.image_features import EyeFeatures
+from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens
@@ -105,7 +105,7 @@ def test_it_is_asked_about_any_pictures(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [["stages.0.packed=true", "stages.1.packed=true"], ["eyes=false"], ["model.language.kind=encoder-decoder"]],
+    [["stages.0.packed=true", "stages.1.packed=true"], ["images=false"], ["model.language.kind=encoder-decoder"]],
 )
 def test_packed_blind_and_over_an_encoder(changes: list[str], tmp_path: Path) -> None:
     folder = run(tmp_path / "run", *changes, "stages.0.steps=1", "stages.1.steps=1")
@@ -121,18 +121,18 @@ ANYRES = [
 
 @pytest.mark.parametrize("tiles", [GRID, ANYRES])
 def test_pictures_in_tiles_are_the_same_whoever_opens_them(tiles: list[str], tmp_path: Path) -> None:
-    """Cached features, pixels of an eye that learns, and a picture that is asked about."""
+    """Cached features, pixels of a vision encoder that learns, and a picture that is asked about."""
     model = ["model.vision.patch=8", "stages.0.steps=1", "stages.1.steps=1", "stages.0.packed=true"]
     learns = "stages.1.learn=[vision, bridge, language]"
     folder = run(tmp_path / "run", *tiles, *model, learns, "stages.0.source_tokens=300", "stages.1.source_tokens=300")
     loaded = sepiola.load(folder)
     example = read("tidepool", Path(), "test", count=1, size=64, families=["objects"])[0]
     image = example.images[0]
-    eye = EyeFeatures(loaded.network.vision.float(), loaded.spec.vision, tmp_path / "features")
+    eye = ImageFeatures(loaded.network.vision.float(), loaded.spec.vision, tmp_path / "features")
     for images in ([image], [image, image]):
-        seen = loaded.look(images)
-        torch.testing.assert_close(eye.look_at_each(images), seen, atol=0.05, rtol=0.05)
-        runs = loaded.network.stand_in(images)
+        seen = loaded.encode_images(images)
+        torch.testing.assert_close(eye.encode_each(images), seen, atol=0.05, rtol=0.05)
+        runs = loaded.network.image_tokens(images)
         with torch.inference_mode():
             made = loaded.network.bridge(seen, *([loaded.network.sizes(images)] if tiles is ANYRES else []))
         assert sum(run.count(loaded.network.token) for run in runs) == made.shape[:2].numel()
@@ -154,7 +154,7 @@ def test_text_and_images_stand_in_their_order() -> None:
         tokenizer,
         SpecialTokens(),
         close=False,
-        stand_in=lambda images: [(token,) * 3 for _ in images],
+        image_tokens=lambda images: [(token,) * 3 for _ in images],
         placeholder=token,
     )
     one, two, rest = (tokenizer.encode_batch([text], plain=True)[0] for text in ("one ", "two", f"\n一\n{IMAGE}"))
@@ -186,9 +186,9 @@ def test_packed_rows_lose_what_their_samples_lose_alone() -> None:
 
 
 def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finished: Path, tmp_path: Path) -> None:
-    """The eye is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
+    """The vision encoder is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
     words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
-    text = {**RECIPE, "name": "text", "eyes": False, "model": {"language": RECIPE["model"]["language"]}}
+    text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
     text |= {"stages": [{"name": "read", "data": words, "format": "QCM-A", "steps": 2, **COMMON}]}
     text |= {"strategy": None, "evaluation": []}
     Run(RecipeSpec.parse(text), tmp_path / "text", console=QUIET).go()

@@ -104,7 +104,7 @@ class Scripted:
     """An engine that writes given tokens, one after the other, until it is stopped."""
 
     def __init__(self, model: Model, ids: list[int]) -> None:
-        self.model, self.placed, self.causal, self.tokens = model.network, True, True, model.engine.tokens
+        self.model, self.interleaved, self.causal, self.tokens = model.network, True, True, model.engine.tokens
         self.ids = ids
 
     def generate(self, prompts: Any, *, stop: Any, **_: Any) -> list[list[list[int]]]:
@@ -122,7 +122,7 @@ def test_text_streams_in_whole_characters_and_ends_with_the_turn(folder: Path) -
     ids = [*TOKENIZER.encode(text), TOKENIZER.id_of("<end_of_utterance>"), *TOKENIZER.encode("more")]
     assert len(ids) > len(text)  # some characters are several tokens
     pieces: list[str] = []
-    chat = Chat(Scripted(model, ids), TOKENIZER, model.template, model.look)  # type: ignore[arg-type]
+    chat = Chat(Scripted(model, ids), TOKENIZER, model.template, model.encode_images)  # type: ignore[arg-type]
     reply = chat.reply([Message("user", ("?",))], on_text=pieces.append)
     assert reply.text == "".join(pieces) == text.strip()
     assert len(pieces) > 3 and not any("\ufffd" in piece for piece in pieces)

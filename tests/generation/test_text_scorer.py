@@ -9,7 +9,7 @@ import torch
 import sepiola
 from sepiola.api import Model
 from sepiola.errors import DataError, SepiolaError
-from sepiola.generation.text_scorer import Completer, windows
+from sepiola.generation.text_scorer import TextScorer, windows
 from sepiola.text.tokenizer import Tokenizer
 
 TEXTS = ["Q: what is two plus two?\nA: four\n", "问题：二加二等于几？\n答案：四\n"]
@@ -49,7 +49,7 @@ def direct(model: Model, context: list[int], continuation: list[int]) -> tuple[f
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
 def test_log_likelihoods_are_the_models(kind: str) -> None:
     model = make(kind)
-    completer, encode = model.completer(), model.tokenizer.encode
+    text_scorer, encode = model.text_scorer(), model.tokenizer.encode
     closing = [1] if kind == "encoder-decoder" else []
     pairs = [(TEXTS[0][:-6], " four"), (TEXTS[0][:-6], " five"), (TEXTS[1][:-2], "四"), ("", "二"), ("A:  ", "four")]
     split = [
@@ -57,23 +57,23 @@ def test_log_likelihoods_are_the_models(kind: str) -> None:
         (closing or [2], encode("二")),  # nothing is read but the start token (an encoder: the end token)
         ([*encode("A:"), *closing], encode("  four")),  # the context's spaces go to the continuation
     ]
-    assert [completer.encode_pair(*pair) for pair in pairs] == split
-    for (log_likelihood, greedy), (context, continuation) in zip(completer.score(pairs), split, strict=True):
+    assert [text_scorer.encode_pair(*pair) for pair in pairs] == split
+    for (log_likelihood, greedy), (context, continuation) in zip(text_scorer.score(pairs), split, strict=True):
         expected = direct(model, context, continuation)
         assert (log_likelihood, greedy) == (pytest.approx(expected[0], abs=1e-3), expected[1])
 
 
 def test_context_and_continuation_are_cut_into_tokens_together() -> None:
-    completer = Completer(make().engine, Tokenizer.train([" four" * 50], 290))
-    encode = completer.encode
+    text_scorer = TextScorer(make().engine, Tokenizer.train([" four" * 50], 290))
+    encode = text_scorer.encode
     assert len(encode("A: four")) == len(encode("A:")) + 1 <= len(encode("A: fo"))  # the word is one token
-    assert completer.encode_pair("A:", " four") == (encode("A:"), encode(" four"))
+    assert text_scorer.encode_pair("A:", " four") == (encode("A:"), encode(" four"))
     # As in lm-eval, a context keeps its own tokens and the continuation gets what is left of them all.
     context, whole = encode("A: fo"), encode("A: four, I say")
-    assert completer.encode_pair("A: fo", "ur, I say") == (context, whole[len(context) :])
-    assert completer.encode_pair("A: fo", "ur") == (encode("A: fo"), encode("ur"))  # nothing else is left of it
+    assert text_scorer.encode_pair("A: fo", "ur, I say") == (context, whole[len(context) :])
+    assert text_scorer.encode_pair("A: fo", "ur") == (encode("A: fo"), encode("ur"))  # nothing else is left of it
     with pytest.raises(DataError, match="must not be empty"):
-        completer.encode_pair("A:", "")
+        text_scorer.encode_pair("A:", "")
 
 
 def test_a_long_text_is_predicted_token_by_token_once() -> None:
@@ -86,16 +86,16 @@ def test_a_long_text_is_predicted_token_by_token_once() -> None:
     assert windows([], 2, 4) == []
     model = make()
     ids = model.tokenizer.encode(TEXTS[1])
-    assert model.completer().rolling([TEXTS[1], ""]) == pytest.approx([direct(model, [2], ids)[0], 0.0], abs=1e-3)
+    assert model.text_scorer().rolling([TEXTS[1], ""]) == pytest.approx([direct(model, [2], ids)[0], 0.0], abs=1e-3)
     expected = sum(direct(model, list(c), list(t))[0] for c, t in windows(ids, 2, 7))
-    assert model.completer(7).rolling([TEXTS[1]]) == pytest.approx([expected], abs=1e-3)
+    assert model.text_scorer(7).rolling([TEXTS[1]]) == pytest.approx([expected], abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
 def test_writing_stops_at_the_first_stop_string(kind: str) -> None:
     model = make(kind)
-    completer = model.completer()
-    (whole, other) = completer.generate(TEXTS, max_tokens=40)
+    text_scorer = model.text_scorer()
+    (whole, other) = text_scorer.generate(TEXTS, max_tokens=40)
     assert len(whole) > 12 and whole != other
     stop = whole[8:10]
     steps: list[int] = []
@@ -106,44 +106,44 @@ def test_writing_stops_at_the_first_stop_string(kind: str) -> None:
         return extend(tokens, state)
 
     model.network.extend = counted
-    cut = completer.generate(TEXTS[:1], max_tokens=40, stops=[stop, "never there"])
+    cut = text_scorer.generate(TEXTS[:1], max_tokens=40, stops=[stop, "never there"])
     assert cut == [whole[: whole.index(stop)]]
     assert steps.count(1) < 30  # it did stop, and was not only cut
-    assert completer.generate(TEXTS[:1], max_tokens=40, stops=["never there", ""]) == [whole]
+    assert text_scorer.generate(TEXTS[:1], max_tokens=40, stops=["never there", ""]) == [whole]
 
 
 def test_what_does_not_fit_loses_its_beginning_and_is_counted() -> None:
     text = TEXTS[0].strip()
-    ids = make().completer().encode(text)
+    ids = make().text_scorer().encode(text)
     most = len(ids) - 2
     model = make(positions={"kind": "learned", "length": most})
-    completer = model.completer()
-    four = completer.tokenizer.encode("四")
-    assert completer.length == most
-    (score,) = completer.score([(text, "四")])
+    text_scorer = model.text_scorer()
+    four = text_scorer.tokenizer.encode("四")
+    assert text_scorer.length == most
+    (score,) = text_scorer.score([(text, "四")])
     assert score.log_likelihood == pytest.approx(direct(model, ids[-(most + 1 - len(four)) :], four)[0], abs=1e-3)
-    assert completer.cut == 1
+    assert text_scorer.cut == 1
     with torch.no_grad():
         first = int(model(torch.tensor([ids[-(most - 4) :]]))[0, -1].argmax())
-    assert completer.generate([text], max_tokens=4)[0].startswith(completer.tokenizer.decode([first]))
-    assert completer.cut == 2
-    completer.score([("A:", " four")])
-    assert completer.cut == 2
+    assert text_scorer.generate([text], max_tokens=4)[0].startswith(text_scorer.tokenizer.decode([first]))
+    assert text_scorer.cut == 2
+    text_scorer.score([("A:", " four")])
+    assert text_scorer.cut == 2
     with pytest.raises(SepiolaError, match="leave no room"):
-        completer.generate(["A:"], max_tokens=most)
+        text_scorer.generate(["A:"], max_tokens=most)
     with pytest.raises(DataError, match=f"the model reads 1 to {most}"):
-        completer.score([("A:", text)])
+        text_scorer.score([("A:", text)])
     with pytest.raises(SepiolaError, match=f"expected 2 to {most}"):
-        Completer(model.engine, model.tokenizer, length=most + 1)
+        TextScorer(model.engine, model.tokenizer, length=most + 1)
 
 
 def test_a_text_opens_as_its_tokenizer_says() -> None:
     model = make()
-    plain = model.completer().encode("二")
-    assert model.completer().opening == [] and model.completer().encode("") == [2]
+    plain = model.text_scorer().encode("二")
+    assert model.text_scorer().opening == [] and model.text_scorer().encode("") == [2]
     template = tokenizers.processors.TemplateProcessing(single="<unk> $A", special_tokens=[("<unk>", 2)])
     model.tokenizer.backend.post_processor = template
-    completer = model.completer()
-    assert completer.encode("二") == [2, *plain] and completer.encode("") == [2]
-    assert completer.encode("<unk>二") == [2, *plain]  # written out already, as a chat template does
-    assert completer.encode_pair("", "<unk>二") == ([2], plain)
+    text_scorer = model.text_scorer()
+    assert text_scorer.encode("二") == [2, *plain] and text_scorer.encode("") == [2]
+    assert text_scorer.encode("<unk>二") == [2, *plain]  # written out already, as a chat template does
+    assert text_scorer.encode_pair("", "<unk>二") == ([2], plain)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from sepiola.errors import SpecError
 from sepiola.models.build import build
-from sepiola.models.layers import Seen
+from sepiola.models.layers import AttentionInputs
 from sepiola.nn.attend import KEPT_KEYS, attend, mask_bias
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.positions import Distances
@@ -168,7 +168,7 @@ def test_a_parallel_layer_reads_one_norm_and_adds_both(seed: int = 0) -> None:
     read = F.layer_norm(x, (12,), layer.attention_norm.weight, None, layer.attention_norm.eps)
     gate, up = layer.feed_forward.gate_up(read).chunk(2, -1)
     expected = x + layer.attention(read, causal, angles) + layer.feed_forward.down(F.silu(gate) * up)
-    torch.testing.assert_close(layer(x, Seen(causal, angles)), expected)
+    torch.testing.assert_close(layer(x, AttentionInputs(causal, angles)), expected)
 
 
 def test_distances_are_those_of_transformer_xl() -> None:

@@ -33,7 +33,9 @@ from sepiola.runtime.prepacked_vit import prepack, prepackable
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
 
-EYES = [name for name, spec in presets().items() if spec.vision is not None and not (spec.language or spec.bridge)]
+VISION_ENCODERS = [
+    name for name, spec in presets().items() if spec.vision is not None and not (spec.language or spec.bridge)
+]
 
 
 def tiny_detr() -> ModelSpec:
@@ -63,7 +65,7 @@ def tiny_detr() -> ModelSpec:
 
 
 # The Hub's DETR always freezes its norms, whose weights then count no more: detr-tiny learns them.
-@pytest.mark.parametrize("name", [name for name in EYES if name != "detr-tiny"])
+@pytest.mark.parametrize("name", [name for name in VISION_ENCODERS if name != "detr-tiny"])
 def test_as_many_parameters_as_the_hub_s_model(name: str) -> None:
     spec = preset(name)
     families = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr, "siglip": siglip, "blip_2_vision_model": eva}

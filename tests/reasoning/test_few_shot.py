@@ -54,11 +54,11 @@ def test_demonstrations_are_of_the_questions_episode_and_never_itself() -> None:
 
 
 def test_rices_puts_the_most_similar_last() -> None:
-    found = demonstrations(questions_of(EPISODES), EPISODES, 3, look=look)
+    found = demonstrations(questions_of(EPISODES), EPISODES, 3, image_encoder=look)
     assert [e.id for e in found["a5"]] == ["a2", "a3", "a4"]
     blind = [Example("x", (Message("user", ("What?",)),), "dax", metadata={"episode": "a"}), *EPISODES[:1]]
     with pytest.raises(DataError, match="x: RICES compares pictures"):
-        demonstrations(blind[1:], blind, 1, look=look)
+        demonstrations(blind[1:], blind, 1, image_encoder=look)
 
 
 SPEC = {
@@ -86,12 +86,12 @@ def test_the_model_reads_each_solved_and_closed_before_the_question(kind: str) -
     spec = ModelSpec.parse(
         {**SPEC, "language": {**SPEC["language"], "kind": kind}, "bridge": {**SPEC["bridge"], "token": token}}
     )
-    model = Model(build(spec), spec, tokenizer, look=look)
-    direct = Direct(model.writer(8), "Q-A", score=True)
+    model = Model(build(spec), spec, tokenizer, image_encoder=look)
+    direct = Direct(model.example_generator(8), "Q-A", score=True)
     questions = questions_of(EPISODES)
     found = demonstrations(questions, EPISODES, 4)
     strategy = after(direct, found)
-    prompt = strategy.writer._prompts([direct.format.apply(q) for q in questions])[0]
+    prompt = strategy.generator._prompts([direct.format.apply(q) for q in questions])[0]
     one = [token, *tokenizer.encode("Question: What?\nAnswer:")]
     end = [1] if kind == "encoder-decoder" else []
     expected = [t for e in found["a5"] for t in (*one, *end, *tokenizer.encode(e.target), 1)]
@@ -106,8 +106,8 @@ def test_exchanged_answers_are_the_same_words() -> None:
     found = demonstrations(questions_of(EPISODES), EPISODES, 5)
     tokenizer = Tokenizer.train(["dax"], 300, extra=[IMAGE])
     spec = ModelSpec.parse(SPEC)
-    direct = Direct(Model(build(spec), spec, tokenizer).writer(8), "Q-A")
-    true, false = (after(direct, found, exchanged=e).writer.demonstrations for e in (False, True))
+    direct = Direct(Model(build(spec), spec, tokenizer).example_generator(8), "Q-A")
+    true, false = (after(direct, found, exchanged=e).generator.demonstrations for e in (False, True))
     for name in found:
         assert [e.id for e in true[name]] == [e.id for e in false[name]]
         assert sorted(e.target for e in true[name]) == sorted(e.target for e in false[name])

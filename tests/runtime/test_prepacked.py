@@ -11,7 +11,7 @@ import sepiola
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.models.build import preset
 from sepiola.models.transformer import LanguageModel
-from sepiola.runtime.prepacked import PackedLayer, pack, pack_language
+from sepiola.runtime.prepacked import PrepackedLayer, prepack, prepack_language
 from sepiola.runtime.prepacked_vit import prepackable
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -47,7 +47,7 @@ def test_packed_models_compute_what_they_did(name: str) -> None:
         model.to(torch.bfloat16)
         unpacked = model.vision(tiles.bfloat16()), model.language(tokens)
         before = sum(p.numel() for p in model.parameters())
-        pack(model)
+        prepack(model)
         packed = model.vision(tiles.bfloat16()), model.language(tokens)
     for parts in zip(packed, unpacked, exact, strict=True):
         assert_as_near(*parts)
@@ -73,8 +73,8 @@ def test_a_token_after_others_is_what_it_was(changes: list[str]) -> None:
 
     with torch.inference_mode():
         before = states()
-        pack_language(model)
-        assert all(isinstance(layer, PackedLayer) for layer in model.decoder.layers)
+        prepack_language(model)
+        assert all(isinstance(layer, PrepackedLayer) for layer in model.decoder.layers)
         torch.testing.assert_close(states(), before, atol=1e-5, rtol=1e-5)
 
 
@@ -82,4 +82,4 @@ def test_a_model_in_float32_stays_as_it_is() -> None:
     spec = ModelSpec.parse(override(preset("smolvlm-tiny").to_dict(), ["language.layers=1", "vision.layers=1"]))
     model = sepiola.build(spec)
     names = set(model.network.state_dict())
-    assert set(model.pack().network.state_dict()) == names
+    assert set(model.prepack().network.state_dict()) == names

@@ -60,7 +60,7 @@ def test_a_decoder_s_prompt_begins_with_its_start_token() -> None:
             tokenizer,
             SpecialTokens(start=7),
             close=close,
-            stand_in=lambda images: [(place,) * 2 for _ in images],
+            image_tokens=lambda images: [(place,) * 2 for _ in images],
             placeholder=place,
             layout=LAYOUTS["minigpt-4-llama-2"],
         )

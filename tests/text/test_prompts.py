@@ -21,11 +21,11 @@ WHOLE = Question(
     "Which is\nmagnetic?",
     choices=("wood", "iron"),
     answer=1,
-    hint="Look.",
+    hint="ImageEncoder.",
     lecture="Magnets pull iron.",
     solution="So it is iron.",
 )
-HEAD = "Question: Which is\nmagnetic?\nContext: Look.\nOptions: (A) wood (B) iron\n"
+HEAD = "Question: Which is\nmagnetic?\nContext: ImageEncoder.\nOptions: (A) wood (B) iron\n"
 
 
 def example(question: Question | None = WHOLE, language: str = "en", **changes: Any) -> Example:
@@ -64,12 +64,12 @@ def applied(name: str, rationale: str | None = None, language: str = "en", **cha
         ("QCMLE-A", HEAD + "BECAUSE: Magnets pull iron. So it is iron.\nAnswer:", "The answer is (B)."),
         (
             "CQM-A",
-            "Context: Look.\nQuestion: Which is\nmagnetic?\nOptions: (A) wood (B) iron\nAnswer:",
+            "Context: ImageEncoder.\nQuestion: Which is\nmagnetic?\nOptions: (A) wood (B) iron\nAnswer:",
             "The answer is (B).",
         ),
         (
             "QCEM-A",
-            "Question: Which is\nmagnetic?\nContext: Look.\nBECAUSE: So it is iron.\n"
+            "Question: Which is\nmagnetic?\nContext: ImageEncoder.\nBECAUSE: So it is iron.\n"
             "Options: (A) wood (B) iron\nAnswer:",
             "The answer is (B).",
         ),
@@ -79,7 +79,7 @@ def applied(name: str, rationale: str | None = None, language: str = "en", **cha
         ("QCM-ET", HEAD + "Solution:", "So it is iron. The answer is iron."),
         (
             "QC-EA",
-            "Question: Which is\nmagnetic?\nContext: Look.\nSolution:",
+            "Question: Which is\nmagnetic?\nContext: ImageEncoder.\nSolution:",
             "So it is iron. The answer is iron.",
         ),
     ],

@@ -13,7 +13,7 @@ from sepiola.data.example import Example, Question
 from sepiola.errors import TrainingError
 from sepiola.models.build import build
 from sepiola.models.classifier import TaskModel
-from sepiola.reasoning.classifier import ByHead
+from sepiola.reasoning.classifier import Classifier
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import StageSpec
 from sepiola.text.classification import encode_task
@@ -54,7 +54,9 @@ def likes(count: int, seed: int) -> list[Example]:
     return made
 
 
-def trainer(folder: Path, examples: list[Example], kind: Any = "entailment", **changes: Any) -> tuple[Trainer, ByHead]:
+def trainer(
+    folder: Path, examples: list[Example], kind: Any = "entailment", **changes: Any
+) -> tuple[Trainer, Classifier]:
     spec = language(**changes.pop("language", {}))
     texts = [part for e in examples if e.question for part in (e.question.text, e.question.hint or "")]
     tokenizer = Tokenizer.train(texts, 300)
@@ -64,10 +66,10 @@ def trainer(folder: Path, examples: list[Example], kind: Any = "entailment", **c
     raw = {"name": "t", "objective": kind, "data": {"reader": "none"}, "batch": 32, "learning_rate": 3e-3, **changes}
     samples = encode_task(examples, tokenizer, whole.task)
     run = Trainer(network, StageSpec.parse(raw), samples, folder=folder, log_every=1)
-    return run, ByHead(network, tokenizer)
+    return run, Classifier(network, tokenizer)
 
 
-def share(answers: ByHead, examples: list[Example]) -> float:
+def share(answers: Classifier, examples: list[Example]) -> float:
     answers.network.eval()
     told = {a.id: a.choice for a in answers.answer(examples)}
     return sum(told[e.id] == e.question.answer for e in examples if e.question) / len(examples)

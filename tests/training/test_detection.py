@@ -1,4 +1,4 @@
-"""What an eye is taught by: listed objects, or the answers to recurring questions."""
+"""What a vision encoder is taught by: listed objects, or the answers to recurring questions."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_a_mixture_learns_in_its_attention(tmp_path: Path) -> None:
 
 
 def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
-    """Weights, and the running statistics of its convolutions; an eye without linears bears no adapter."""
+    """Weights, and the running statistics of its convolutions; a vision encoder without linears bears no adapter."""
     convolutions = {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"}
     detr = {"kind": "detr", "backbone": convolutions, "width": 16, "layers": 1, "encoder_layers": 1, "heads": 2}
     raw = {

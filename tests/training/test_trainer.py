@@ -155,7 +155,7 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path, accumulate: int
 
 
 def test_what_does_not_learn_does_not_move(tmp_path: Path) -> None:
-    """Weights and the running statistics of a frozen eye with BatchNorm; the bridge moves."""
+    """Weights and the running statistics of a frozen vision encoder with BatchNorm; the bridge moves."""
     vision = {
         "kind": "resnet",
         "pixels": {"size": 32},
@@ -295,8 +295,8 @@ def test_a_loss_that_is_no_number_names_module_and_samples(tmp_path: Path) -> No
     saved = torch.load(run.state_file, weights_only=True)
     assert_same(saved["model"], weights(run))
     assert saved["progress"]["step"] == run.at.step
-    mended = trainer(tmp_path, stage=stage(batch=1, steps=60))
-    assert mended.run(resume=True).steps == 60
+    fixed = trainer(tmp_path, stage=stage(batch=1, steps=60))
+    assert fixed.run(resume=True).steps == 60
 
 
 def test_a_gradient_that_is_no_number_names_the_parameter(tmp_path: Path) -> None:

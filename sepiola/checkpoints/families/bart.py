@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -102,30 +102,30 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return {**result, BIAS: result[BIAS][None]}
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
-    rows = [Row("embedding.weight", ("model.shared.weight",), also=repeated), Row("head.bias", (BIAS,))]
+    rows = [NameMap("embedding.weight", ("model.shared.weight",), also=repeated), NameMap("head.bias", (BIAS,))]
     for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
-        rows.append(Row(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
+        rows.append(NameMap(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
         for kind in ("weight", "bias"):
-            rows.append(Row(f"{stack}.embedding_norm.{kind}", (f"model.{stack}.layernorm_embedding.{kind}",)))
+            rows.append(NameMap(f"{stack}.embedding_norm.{kind}", (f"model.{stack}.layernorm_embedding.{kind}",)))
             for layer in range(layers):
                 rows += _layer(f"{stack}.layers.{layer}", f"model.{stack}.layers.{layer}", kind)
     return rows
 
 
-def _layer(ours: str, hub: str, kind: str) -> list[Row]:
+def _layer(ours: str, hub: str, kind: str) -> list[NameMap]:
     """One layer's weights or biases; an encoder's layer has no cross-attention, and those rows find nothing."""
     return [
-        Row(f"{ours}.attention.qkv.{kind}", tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")),
-        Row(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.out_proj.{kind}",)),
-        Row(f"{ours}.attention_norm.{kind}", (f"{hub}.self_attn_layer_norm.{kind}",)),
-        Row(f"{ours}.cross.q.{kind}", (f"{hub}.encoder_attn.q_proj.{kind}",)),
-        Row(f"{ours}.cross.kv.{kind}", tuple(f"{hub}.encoder_attn.{part}_proj.{kind}" for part in "kv")),
-        Row(f"{ours}.cross.out.{kind}", (f"{hub}.encoder_attn.out_proj.{kind}",)),
-        Row(f"{ours}.cross_norm.{kind}", (f"{hub}.encoder_attn_layer_norm.{kind}",)),
-        Row(f"{ours}.feed_forward.up.{kind}", (f"{hub}.fc1.{kind}",)),
-        Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
-        Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
+        NameMap(f"{ours}.attention.qkv.{kind}", tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")),
+        NameMap(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.out_proj.{kind}",)),
+        NameMap(f"{ours}.attention_norm.{kind}", (f"{hub}.self_attn_layer_norm.{kind}",)),
+        NameMap(f"{ours}.cross.q.{kind}", (f"{hub}.encoder_attn.q_proj.{kind}",)),
+        NameMap(f"{ours}.cross.kv.{kind}", tuple(f"{hub}.encoder_attn.{part}_proj.{kind}" for part in "kv")),
+        NameMap(f"{ours}.cross.out.{kind}", (f"{hub}.encoder_attn.out_proj.{kind}",)),
+        NameMap(f"{ours}.cross_norm.{kind}", (f"{hub}.encoder_attn_layer_norm.{kind}",)),
+        NameMap(f"{ours}.feed_forward.up.{kind}", (f"{hub}.fc1.{kind}",)),
+        NameMap(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
+        NameMap(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
     ]

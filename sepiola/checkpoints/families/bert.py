@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -91,28 +91,28 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return result
 
 
-def _table(spec: ModelSpec) -> list[Row]:
-    rows = [Row("decoder.positions.embedding.weight", (f"{PREFIX}embeddings.position_embeddings.weight",))]
+def _table(spec: ModelSpec) -> list[NameMap]:
+    rows = [NameMap("decoder.positions.embedding.weight", (f"{PREFIX}embeddings.position_embeddings.weight",))]
     rows += [
-        Row("embedding.weight", (f"{PREFIX}embeddings.word_embeddings.weight",)),
-        Row("embedding.types.weight", (f"{PREFIX}embeddings.token_type_embeddings.weight",)),
-        Row("head.bias", (f"{HEAD}.bias",)),
+        NameMap("embedding.weight", (f"{PREFIX}embeddings.word_embeddings.weight",)),
+        NameMap("embedding.types.weight", (f"{PREFIX}embeddings.token_type_embeddings.weight",)),
+        NameMap("head.bias", (f"{HEAD}.bias",)),
     ]
     for kind in ("weight", "bias"):
         rows += [
-            Row(f"decoder.embedding_norm.{kind}", (f"{PREFIX}embeddings.LayerNorm.{kind}",)),
-            Row(f"head.transform.dense.{kind}", (f"{HEAD}.transform.dense.{kind}",)),
-            Row(f"head.transform.norm.{kind}", (f"{HEAD}.transform.LayerNorm.{kind}",)),
+            NameMap(f"decoder.embedding_norm.{kind}", (f"{PREFIX}embeddings.LayerNorm.{kind}",)),
+            NameMap(f"head.transform.dense.{kind}", (f"{HEAD}.transform.dense.{kind}",)),
+            NameMap(f"head.transform.norm.{kind}", (f"{HEAD}.transform.LayerNorm.{kind}",)),
         ]
         for layer in range(language_of(spec).layers):
             ours, hub = f"decoder.layers.{layer}", f"{PREFIX}encoder.layer.{layer}"
             qkv = tuple(f"{hub}.attention.self.{part}.{kind}" for part in ("query", "key", "value"))
             rows += [
-                Row(f"{ours}.attention.qkv.{kind}", qkv),
-                Row(f"{ours}.attention.out.{kind}", (f"{hub}.attention.output.dense.{kind}",)),
-                Row(f"{ours}.attention_norm.{kind}", (f"{hub}.attention.output.LayerNorm.{kind}",)),
-                Row(f"{ours}.feed_forward.up.{kind}", (f"{hub}.intermediate.dense.{kind}",)),
-                Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.output.dense.{kind}",)),
-                Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.output.LayerNorm.{kind}",)),
+                NameMap(f"{ours}.attention.qkv.{kind}", qkv),
+                NameMap(f"{ours}.attention.out.{kind}", (f"{hub}.attention.output.dense.{kind}",)),
+                NameMap(f"{ours}.attention_norm.{kind}", (f"{hub}.attention.output.LayerNorm.{kind}",)),
+                NameMap(f"{ours}.feed_forward.up.{kind}", (f"{hub}.intermediate.dense.{kind}",)),
+                NameMap(f"{ours}.feed_forward.down.{kind}", (f"{hub}.output.dense.{kind}",)),
+                NameMap(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.output.LayerNorm.{kind}",)),
             ]
     return rows

@@ -18,7 +18,7 @@ from sepiola.checkpoints import parts
 from sepiola.checkpoints.config import activation_from, activation_to
 from sepiola.checkpoints.families.vit import pair
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -27,7 +27,7 @@ from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
 
 WHOLE = True
-"""The checkpoint holds the eye too."""
+"""The checkpoint holds the vision encoder too."""
 
 _EYE = "blip_2_vision_model"
 _TEMPERATURE = "heads.temperature"
@@ -87,7 +87,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     bridge = _qformer(spec)
     vision, language = spec.vision, spec.language
     if vision is None or (language is None and bridge.heads is None):
-        raise CheckpointError(f"'{spec.name}': BLIP-2's layout holds an eye, a Q-Former, and a language model or heads")
+        raise CheckpointError(
+            f"'{spec.name}': BLIP-2's layout holds a vision encoder, a Q-Former, and a language model or heads"
+        )
     qformer = {
         "model_type": "instructblip_qformer" if bridge.instructed else "blip_2_qformer",
         "hidden_size": bridge.width,
@@ -161,20 +163,20 @@ def _part_of(name: str) -> tuple[str, str] | None:
     return "bridge", name
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     """The rows of the Q-Former, of what this layout has a place for."""
     bridge = _qformer(spec)
     retrieves, instructed = spec.language is None, bridge.instructed
     embeddings = "qformer.embeddings" if instructed else "embeddings"
     rows = [
-        Row("bridge.queries", ("query_tokens",)),
+        NameMap("bridge.queries", ("query_tokens",)),
         *pair("bridge.norm", "qformer.embeddings.layernorm" if instructed else "qformer.layernorm"),
         *pair("bridge.projection", "language_projection"),
     ]
     if retrieves or instructed:
         rows += [
-            Row("bridge.text.tokens.weight", (f"{embeddings}.word_embeddings.weight",)),
-            Row("bridge.text.positions.weight", (f"{embeddings}.position_embeddings.weight",)),
+            NameMap("bridge.text.tokens.weight", (f"{embeddings}.word_embeddings.weight",)),
+            NameMap("bridge.text.positions.weight", (f"{embeddings}.position_embeddings.weight",)),
         ]
     if retrieves:
         rows += [*pair("bridge.heads.image", "vision_projection"), *pair("bridge.heads.text", "text_projection")]

@@ -25,7 +25,7 @@ from sepiola.checkpoints.families.vit import (
     vit_of,
 )
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
@@ -33,7 +33,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
 WHOLE = True
-"""The checkpoint of both towers holds the eye too."""
+"""The checkpoint of both towers holds the vision encoder too."""
 
 # Of an image encoder: its projection into the shared space; position_ids is a constant.
 IGNORED = ("visual_projection.", "vision_model.embeddings.position_ids", "embeddings.position_ids")
@@ -52,9 +52,9 @@ _TEXT = {
     "eos_token_id": 49407,
 }
 _BRIDGE = [
-    Row("bridge.image_projection.weight", ("visual_projection.weight",)),
-    Row("bridge.text_projection.weight", ("text_projection.weight",)),
-    Row("bridge.scale", ("logit_scale",)),
+    NameMap("bridge.image_projection.weight", ("visual_projection.weight",)),
+    NameMap("bridge.text_projection.weight", ("text_projection.weight",)),
+    NameMap("bridge.scale", ("logit_scale",)),
 ]
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -142,10 +142,10 @@ def _eye_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tenso
     return {f"vision_model.{name}": value for name, value in named.items()}
 
 
-def _table(vision: ViTSpec) -> list[Row]:
+def _table(vision: ViTSpec) -> list[NameMap]:
     return [
-        Row("class_token", ("embeddings.class_embedding",)),
-        Row("positions", ("embeddings.position_embedding.weight",)),
+        NameMap("class_token", ("embeddings.class_embedding",)),
+        NameMap("positions", ("embeddings.position_embedding.weight",)),
         *pair("patch_embedding", "embeddings.patch_embedding"),
         *pair("input_norm", "pre_layrnorm"),
         *pair("norm", "post_layernorm"),

@@ -24,7 +24,7 @@ from sepiola.checkpoints.families.vit import (
     vit_of,
 )
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
@@ -82,10 +82,10 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return rows_to_hub(square_patches(state, vision), _table(vision))
 
 
-def _table(vision: ViTSpec) -> list[Row]:
+def _table(vision: ViTSpec) -> list[NameMap]:
     rows = [
-        Row("class_token", ("embeddings.class_embedding",)),
-        Row("positions", ("embeddings.position_embedding",)),
+        NameMap("class_token", ("embeddings.class_embedding",)),
+        NameMap("positions", ("embeddings.position_embedding",)),
         *pair("patch_embedding", "embeddings.patch_embedding"),
         *pair("norm", "post_layernorm"),
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -107,12 +107,12 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return rows_to_hub(state, _table(spec))
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     tokens, positions = _EMBEDDINGS[spec.family]
     rows = [
-        Row("embedding.weight", (f"{PREFIX}{tokens}.weight",)),
-        Row("decoder.positions.embedding.weight", (f"{PREFIX}{positions}.weight",)),
-        Row("head.projection.weight", ("lm_head.weight",)),
+        NameMap("embedding.weight", (f"{PREFIX}{tokens}.weight",)),
+        NameMap("decoder.positions.embedding.weight", (f"{PREFIX}{positions}.weight",)),
+        NameMap("head.projection.weight", ("lm_head.weight",)),
         *_both("decoder.norm", f"{PREFIX}ln_f"),
     ]
     for layer in range(language_of(spec).layers):
@@ -124,10 +124,10 @@ def _table(spec: ModelSpec) -> list[Row]:
             ("feed_forward.up", "mlp.c_fc"),
             ("feed_forward.down", "mlp.c_proj"),
         ):
-            rows.append(Row(f"{ours}.{part}.weight", (f"{hub}.{name}.weight",), turned=True))
-            rows.append(Row(f"{ours}.{part}.bias", (f"{hub}.{name}.bias",)))
+            rows.append(NameMap(f"{ours}.{part}.weight", (f"{hub}.{name}.weight",), turned=True))
+            rows.append(NameMap(f"{ours}.{part}.bias", (f"{hub}.{name}.bias",)))
     return rows
 
 
-def _both(ours: str, hub: str) -> list[Row]:
-    return [Row(f"{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
+def _both(ours: str, hub: str) -> list[NameMap]:
+    return [NameMap(f"{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]

@@ -1,7 +1,7 @@
 """Idefics3 and SmolVLM in the Hub's layout (HuggingFaceM4/Idefics3-*, HuggingFaceTB/SmolVLM-*).
 
-SigLIP's encoder, pixel shuffle and a linear layer, LLaMA. Tiles are whole squares, so the eye's fractional positions
-are its plain grid (exact for sides of up to 18 patches, and for the published 26, 27 and 32).
+SigLIP's encoder, pixel shuffle and a linear layer, LLaMA. Tiles are whole squares, so the vision encoder's fractional
+positions are its plain grid (exact for sides of up to 18 patches, and for the published 26, 27 and 32).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import GridSpec, PixelSpec, ViTSpec
 
 WHOLE = True
-"""The checkpoint holds the eye too."""
+"""The checkpoint holds the vision encoder too."""
 
 _ARCHITECTURES = {"idefics3": "Idefics3", "smolvlm": "SmolVLM"}
 # Part, how its names begin in the files, and in its own family's.

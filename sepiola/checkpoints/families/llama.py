@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -195,19 +195,19 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return rows_to_hub(state, _table(spec))
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     rows = [
-        Row("embedding.weight", ("model.embed_tokens.weight",)),
-        Row("decoder.norm.weight", ("model.norm.weight",)),
-        Row("head.projection.weight", ("lm_head.weight",)),
+        NameMap("embedding.weight", ("model.embed_tokens.weight",)),
+        NameMap("decoder.norm.weight", ("model.norm.weight",)),
+        NameMap("head.projection.weight", ("lm_head.weight",)),
     ]
     for layer in range(language.layers):
         rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language)
     return rows
 
 
-def _layer(ours: str, hub: str, language: TransformerSpec) -> list[Row]:
+def _layer(ours: str, hub: str, language: TransformerSpec) -> list[NameMap]:
     attention = language.attention
     width = attention.head_width or language.width // attention.heads
     kv = (attention.kv_heads or attention.heads) * width
@@ -216,28 +216,28 @@ def _layer(ours: str, hub: str, language: TransformerSpec) -> list[Row]:
         norms |= {"attention_close": "post_attention_layernorm", "feed_forward_norm": "pre_feedforward_layernorm"}
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
-    rows = [Row(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
+    rows = [NameMap(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
     moe = f"{hub}.block_sparse_moe"
     experts = range(language.feed_forward.experts or 0)
     if experts:
         rows += [
-            Row(f"{ours}.feed_forward.router.weight", (f"{moe}.gate.weight",)),
-            Row(
+            NameMap(f"{ours}.feed_forward.router.weight", (f"{moe}.gate.weight",)),
+            NameMap(
                 f"{ours}.feed_forward.gate_up.weight",
                 tuple(f"{moe}.experts.{e}.{part}.weight" for e in experts for part in ("w1", "w3")),
             ),
-            Row(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.w2.weight" for e in experts)),
+            NameMap(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.w2.weight" for e in experts)),
         ]
     for kind in ("weight", "bias"):
         qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")
         gate_up = tuple(f"{hub}.mlp.{part}_proj.{kind}" for part in ("gate", "up"))
         rows += [
-            Row(f"{ours}.attention.qkv.{kind}", qkv, (attention.heads * width, kv, kv)),
-            Row(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.o_proj.{kind}",)),
+            NameMap(f"{ours}.attention.qkv.{kind}", qkv, (attention.heads * width, kv, kv)),
+            NameMap(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.o_proj.{kind}",)),
         ]
         if not experts:
             rows += [
-                Row(f"{ours}.feed_forward.gate_up.{kind}", gate_up),
-                Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.mlp.down_proj.{kind}",)),
+                NameMap(f"{ours}.feed_forward.gate_up.{kind}", gate_up),
+                NameMap(f"{ours}.feed_forward.down.{kind}", (f"{hub}.mlp.down_proj.{kind}",)),
             ]
     return rows

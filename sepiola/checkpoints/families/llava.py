@@ -16,7 +16,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import ViTSpec
 
 WHOLE = True
-"""The checkpoint holds the eye too."""
+"""The checkpoint holds the vision encoder too."""
 
 # Part, and how its names begin in files of transformers before 5 and since.
 _PREFIXES = (
@@ -47,7 +47,7 @@ def spec_from_config(
     text = {"pad_token_id": config.get("pad_token_id"), **config["text_config"]}
     language = parts.language_spec(text, renamed(state, lambda name: (_part_of(name) or ("", name))[1]))
     if not isinstance(vision, ViTSpec):
-        raise CheckpointError(f"config.json: LLaVA's eye is a ViT, got '{vision.kind}'")
+        raise CheckpointError(f"config.json: LLaVA's vision encoder is a ViT, got '{vision.kind}'")
     layer = layer if layer < 0 else layer - vision.layers - 1
     return ModelSpec(
         name="llava",
@@ -77,7 +77,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         raise CheckpointError("LLaVA's features are a layer's states without the final norm (vision.final_norm: false)")
     eye = vision.model_copy(
         update={"feature_layer": -1, "patch_features": False, "final_norm": not vision.input_norm}
-    )  # as the eye's own family has them
+    )  # as the vision encoder's own family has them
     return {
         "architectures": ["LlavaForConditionalGeneration"],
         "model_type": "llava",

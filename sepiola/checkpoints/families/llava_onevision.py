@@ -18,7 +18,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import AnyResSpec, ViTSpec
 
 WHOLE = True
-"""The checkpoint holds the eye too."""
+"""The checkpoint holds the vision encoder too."""
 
 _SIGLIP = {"image_size": 384, "patch_size": 14, "hidden_size": 1152, "intermediate_size": 4304}
 _SIGLIP |= {"num_hidden_layers": 26, "num_attention_heads": 16}

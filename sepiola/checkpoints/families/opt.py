@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -88,23 +88,23 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return rows_to_hub(state, _table(spec))
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     rows = [
-        Row("embedding.weight", ("model.decoder.embed_tokens.weight",)),
-        Row("decoder.positions.embedding.weight", ("model.decoder.embed_positions.weight",)),
-        Row("head.projection.weight", ("lm_head.weight",)),
+        NameMap("embedding.weight", ("model.decoder.embed_tokens.weight",)),
+        NameMap("decoder.positions.embedding.weight", ("model.decoder.embed_positions.weight",)),
+        NameMap("head.projection.weight", ("lm_head.weight",)),
     ]
     for kind in ("weight", "bias"):
-        rows.append(Row(f"decoder.norm.{kind}", (f"model.decoder.final_layer_norm.{kind}",)))
+        rows.append(NameMap(f"decoder.norm.{kind}", (f"model.decoder.final_layer_norm.{kind}",)))
         for layer in range(language_of(spec).layers):
             ours, hub = f"decoder.layers.{layer}", f"model.decoder.layers.{layer}"
             qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")
             rows += [
-                Row(f"{ours}.attention.qkv.{kind}", qkv),
-                Row(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.out_proj.{kind}",)),
-                Row(f"{ours}.attention_norm.{kind}", (f"{hub}.self_attn_layer_norm.{kind}",)),
-                Row(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
-                Row(f"{ours}.feed_forward.up.{kind}", (f"{hub}.fc1.{kind}",)),
-                Row(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
+                NameMap(f"{ours}.attention.qkv.{kind}", qkv),
+                NameMap(f"{ours}.attention.out.{kind}", (f"{hub}.self_attn.out_proj.{kind}",)),
+                NameMap(f"{ours}.attention_norm.{kind}", (f"{hub}.self_attn_layer_norm.{kind}",)),
+                NameMap(f"{ours}.feed_forward_norm.{kind}", (f"{hub}.final_layer_norm.{kind}",)),
+                NameMap(f"{ours}.feed_forward.up.{kind}", (f"{hub}.fc1.{kind}",)),
+                NameMap(f"{ours}.feed_forward.down.{kind}", (f"{hub}.fc2.{kind}",)),
             ]
     return rows

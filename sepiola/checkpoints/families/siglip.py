@@ -2,7 +2,7 @@
 (`SiglipVisionModel`).
 
 The features are the last layer's normalised states. The attention-pooling head after them belongs to what compares the
-towers: an eye alone has none, and is written with `vision_use_head: false`.
+towers: a vision encoder alone has none, and is written with `vision_use_head: false`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sepiola.checkpoints.families.vit import (
     vit_of,
 )
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
@@ -34,7 +34,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
 WHOLE = True
-"""The checkpoint of both towers holds the eye too."""
+"""The checkpoint of both towers holds the vision encoder too."""
 
 IGNORED = ("head.", "embeddings.position_ids")
 
@@ -52,16 +52,16 @@ _TEXT = {
 _COMPARED = {"image": "attention", "text": "last", "loss": "sigmoid"}
 _HEAD = f"{VISION}head"
 _BRIDGE = [
-    Row("bridge.pool.query", (f"{_HEAD}.probe",)),
-    Row("bridge.pool.qkv.weight", (f"{_HEAD}.attention.in_proj_weight",)),
-    Row("bridge.pool.qkv.bias", (f"{_HEAD}.attention.in_proj_bias",)),
+    NameMap("bridge.pool.query", (f"{_HEAD}.probe",)),
+    NameMap("bridge.pool.qkv.weight", (f"{_HEAD}.attention.in_proj_weight",)),
+    NameMap("bridge.pool.qkv.bias", (f"{_HEAD}.attention.in_proj_bias",)),
     *pair("bridge.pool.out", f"{_HEAD}.attention.out_proj"),
     *pair("bridge.pool.norm", f"{_HEAD}.layernorm"),
     *pair("bridge.pool.feed_forward.up", f"{_HEAD}.mlp.fc1"),
     *pair("bridge.pool.feed_forward.down", f"{_HEAD}.mlp.fc2"),
     *pair("bridge.text_projection", "text_model.head"),
-    Row("bridge.scale", ("logit_scale",)),
-    Row("bridge.bias", ("logit_bias",)),
+    NameMap("bridge.scale", ("logit_scale",)),
+    NameMap("bridge.bias", ("logit_bias",)),
 ]
 
 
@@ -133,9 +133,9 @@ def _eye_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tenso
     return {f"{VISION}{name}": value for name, value in named.items()}
 
 
-def _table(vision: ViTSpec) -> list[Row]:
+def _table(vision: ViTSpec) -> list[NameMap]:
     return [
-        Row("positions", ("embeddings.position_embedding.weight",)),
+        NameMap("positions", ("embeddings.position_embedding.weight",)),
         *pair("patch_embedding", "embeddings.patch_embedding"),
         *pair("norm", "post_layernorm"),
         *layers("", "", vision.layers),

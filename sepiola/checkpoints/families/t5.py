@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import activation_from, activation_to, language_of
 from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -127,23 +127,23 @@ def _taken_apart(state: Mapping[str, Tensor], width: int) -> LazyTensors:
     return LazyTensors(reads)
 
 
-def _table(spec: ModelSpec) -> list[Row]:
+def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     prefix = "language." if spec.bridge is not None else ""
     rows = [
-        Row(
+        NameMap(
             "embedding.weight", ("shared.weight",), also=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
         ),
-        Row("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
-        Row("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
-        Row("head.projection.weight", ("lm_head.weight",)),
+        NameMap("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
+        NameMap("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
+        NameMap("head.projection.weight", ("lm_head.weight",)),
     ]
     for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        rows.append(Row(f"{stack}.relative.embedding.weight", (bias,)))
+        rows.append(NameMap(f"{stack}.relative.embedding.weight", (bias,)))
         for layer in range(layers):
             rows += _layer(f"{stack}.layers.{layer}", f"{stack}.block.{layer}.layer", language, stack == "decoder")
-    rows = [Row(prefix + row.ours, row.hub, row.rows, row.also) for row in rows]
+    rows = [NameMap(prefix + row.ours, row.hub, row.rows, row.also) for row in rows]
     if spec.bridge is not None:
         for ours, hub in (
             ("image", "image_dense"),
@@ -152,29 +152,29 @@ def _table(spec: ModelSpec) -> list[Row]:
             ("q", "mha_layer.q"),
             ("kv", "mha_layer.kv"),
         ):
-            rows += [Row(f"bridge.{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
+            rows += [NameMap(f"bridge.{ours}.{kind}", (f"{hub}.{kind}",)) for kind in ("weight", "bias")]
     return rows
 
 
-def _layer(ours: str, hub: str, language: TransformerSpec, cross: bool) -> list[Row]:
+def _layer(ours: str, hub: str, language: TransformerSpec, cross: bool) -> list[NameMap]:
     last = 2 if cross else 1
     rows = [
-        Row(f"{ours}.attention.qkv.weight", tuple(f"{hub}.0.SelfAttention.{p}.weight" for p in "qkv")),
-        Row(f"{ours}.attention.out.weight", (f"{hub}.0.SelfAttention.o.weight",)),
-        Row(f"{ours}.attention_norm.weight", (f"{hub}.0.layer_norm.weight",)),
-        Row(f"{ours}.feed_forward.down.weight", (f"{hub}.{last}.DenseReluDense.wo.weight",)),
-        Row(f"{ours}.feed_forward_norm.weight", (f"{hub}.{last}.layer_norm.weight",)),
+        NameMap(f"{ours}.attention.qkv.weight", tuple(f"{hub}.0.SelfAttention.{p}.weight" for p in "qkv")),
+        NameMap(f"{ours}.attention.out.weight", (f"{hub}.0.SelfAttention.o.weight",)),
+        NameMap(f"{ours}.attention_norm.weight", (f"{hub}.0.layer_norm.weight",)),
+        NameMap(f"{ours}.feed_forward.down.weight", (f"{hub}.{last}.DenseReluDense.wo.weight",)),
+        NameMap(f"{ours}.feed_forward_norm.weight", (f"{hub}.{last}.layer_norm.weight",)),
     ]
     if language.feed_forward.gated:
         parts = tuple(f"{hub}.{last}.DenseReluDense.{part}.weight" for part in ("wi_0", "wi_1"))
-        rows.append(Row(f"{ours}.feed_forward.gate_up.weight", parts))
+        rows.append(NameMap(f"{ours}.feed_forward.gate_up.weight", parts))
     else:
-        rows.append(Row(f"{ours}.feed_forward.up.weight", (f"{hub}.{last}.DenseReluDense.wi.weight",)))
+        rows.append(NameMap(f"{ours}.feed_forward.up.weight", (f"{hub}.{last}.DenseReluDense.wi.weight",)))
     if cross:
         rows += [
-            Row(f"{ours}.cross.q.weight", (f"{hub}.1.EncDecAttention.q.weight",)),
-            Row(f"{ours}.cross.kv.weight", tuple(f"{hub}.1.EncDecAttention.{p}.weight" for p in "kv")),
-            Row(f"{ours}.cross.out.weight", (f"{hub}.1.EncDecAttention.o.weight",)),
-            Row(f"{ours}.cross_norm.weight", (f"{hub}.1.layer_norm.weight",)),
+            NameMap(f"{ours}.cross.q.weight", (f"{hub}.1.EncDecAttention.q.weight",)),
+            NameMap(f"{ours}.cross.kv.weight", tuple(f"{hub}.1.EncDecAttention.{p}.weight" for p in "kv")),
+            NameMap(f"{ours}.cross.out.weight", (f"{hub}.1.EncDecAttention.o.weight",)),
+            NameMap(f"{ours}.cross_norm.weight", (f"{hub}.1.layer_norm.weight",)),
         ]
     return rows

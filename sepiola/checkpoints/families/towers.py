@@ -10,7 +10,7 @@ from torch import Tensor
 from sepiola.checkpoints.config import language_of
 from sepiola.checkpoints.families.vit import ACTIVATIONS, pair
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -22,9 +22,9 @@ _TEXT = "text_model."
 _WRONG_END = 2  # configs from before transformers 4.31 have this as CLIP's end, which is the last of the vocabulary
 
 
-def layers(ours: str, hub: str, count: int) -> list[Row]:
+def layers(ours: str, hub: str, count: int) -> list[NameMap]:
     """The rows of a tower's layers, whose names begin with `ours` and `hub`."""
-    rows: list[Row] = []
+    rows: list[NameMap] = []
     for layer in range(count):
         mine, theirs = f"{ours}layers.{layer}", f"{hub}encoder.layers.{layer}"
         rows += [
@@ -102,7 +102,7 @@ def dual_of(spec: ModelSpec, **expected: Any) -> DualSpec:
 def to_ours(
     state: Mapping[str, Tensor],
     spec: ModelSpec,
-    bridge: Sequence[Row],
+    bridge: Sequence[NameMap],
     eye: Callable[[Mapping[str, Tensor], ModelSpec], LazyTensors],
 ) -> LazyTensors:
     """Our state dict of both towers: the image tower's read by `eye`, the bridge's by its rows."""
@@ -117,7 +117,7 @@ def to_ours(
 def to_hub(
     state: Mapping[str, Tensor],
     spec: ModelSpec,
-    bridge: Sequence[Row],
+    bridge: Sequence[NameMap],
     eye: Callable[[Mapping[str, Tensor], ModelSpec], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
     """The Hub's state dict of both towers, the inverse of `to_ours`."""
@@ -126,10 +126,10 @@ def to_hub(
     return {**eye(vision, spec), **rows_to_hub(rest, [*_text(spec), *bridge])}
 
 
-def _text(spec: ModelSpec) -> list[Row]:
+def _text(spec: ModelSpec) -> list[NameMap]:
     return [
-        Row("language.embedding.weight", (f"{_TEXT}embeddings.token_embedding.weight",)),
-        Row("language.decoder.positions.embedding.weight", (f"{_TEXT}embeddings.position_embedding.weight",)),
+        NameMap("language.embedding.weight", (f"{_TEXT}embeddings.token_embedding.weight",)),
+        NameMap("language.decoder.positions.embedding.weight", (f"{_TEXT}embeddings.position_embedding.weight",)),
         *pair("language.decoder.norm", f"{_TEXT}final_layer_norm"),
         *layers("language.decoder.", _TEXT, language_of(spec).layers),
     ]

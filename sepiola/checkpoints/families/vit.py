@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
-from sepiola.checkpoints.names import Row
+from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
@@ -75,10 +75,10 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     return rows_to_hub(square_patches(state, vision), _table(vision))
 
 
-def _table(vision: ViTSpec) -> list[Row]:
+def _table(vision: ViTSpec) -> list[NameMap]:
     rows = [
-        Row("class_token", ("embeddings.cls_token",)),
-        Row("positions", ("embeddings.position_embeddings",)),
+        NameMap("class_token", ("embeddings.cls_token",)),
+        NameMap("positions", ("embeddings.position_embeddings",)),
         *pair("patch_embedding", "embeddings.patch_embeddings.projection"),
         *pair("norm", "layernorm"),
     ]
@@ -98,9 +98,9 @@ def _table(vision: ViTSpec) -> list[Row]:
     return rows
 
 
-def pair(ours: str, *hub: str) -> list[Row]:
+def pair(ours: str, *hub: str) -> list[NameMap]:
     """The rows of a module's weight and bias."""
-    return [Row(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in hub)) for kind in ("weight", "bias")]
+    return [NameMap(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in hub)) for kind in ("weight", "bias")]
 
 
 def flat_patches(kernel: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Nearest neighbours are a strong baseline of captioning (Devlin et al., arXiv 1505.04467), the more so on few pictures: a
 model that does not beat them has learnt its training captions by heart. Any features will do: raw pixels here, those of
-an eye where there is one.
+a vision encoder where there is one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sepiola.datasets.records import field, read_file, read_json
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
 
 CUE = " Let's think step by step."
 _ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
@@ -23,8 +23,8 @@ _SHOT = re.compile(r"(?P<question>.*)\nA:" + re.escape(CUE) + r"(?P<chain>.*)", 
 
 def read(root: Path, *, chain: bool) -> Rows:
     """The questions of every `bbh/TASK.json`, with the shots of `cot-prompts/TASK.txt`."""
-    tested: list[Item] = []
-    shots: list[Item] = []
+    tested: list[PromptItem] = []
+    shots: list[PromptItem] = []
     for path in sorted((root / "bbh").glob("*.json")):
         task, prompts = path.stem, root / "cot-prompts" / f"{path.stem}.txt"
         # A warning stands above the dashes; below them what the task is, then the shots.
@@ -37,12 +37,14 @@ def read(root: Path, *, chain: bool) -> Rows:
                 raise DataError(f"{prompts}: shot {number + 1} has no 'A:{CUE}', or names no answer")
             shown = shot["chain"] if chain else f" {answer}"
             prompt = _prompt(shot["question"], chain)
-            shots.append(Item(f"{task}/shot-{number}", prompt, shown, references=(answer,), head=opening, group=task))
+            shots.append(
+                PromptItem(f"{task}/shot-{number}", prompt, shown, references=(answer,), head=opening, group=task)
+            )
         for number, record in enumerate(field(read_json(path), "examples", (list,), str(path))):
             question, target = (field(record, key, (str,), f"{path}, example {number}") for key in ("input", "target"))
             prompt = _prompt(question, chain)
             tested.append(
-                Item(f"{task}/{number}", prompt, f" {target}", references=(target,), head=opening, group=task)
+                PromptItem(f"{task}/{number}", prompt, f" {target}", references=(target,), head=opening, group=task)
             )
     if not tested:
         raise DataError(f"{root / 'bbh'}: no task there; give the folder that holds bbh/ and cot-prompts/")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sepiola.datasets.records import read_file
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Choose, Item, Rows, Task
+from sepiola.evaluation.prompting.task import Choose, PromptItem, Rows, Task
 
 LETTERS = ("A", "B", "C", "D")
 
@@ -25,7 +25,7 @@ def read(root: Path, *, cloze: bool) -> Rows:
     return Rows(_items(root, "test", cloze), _items(root, "dev", cloze))
 
 
-def _items(root: Path, split: str, cloze: bool) -> tuple[Item, ...]:
+def _items(root: Path, split: str, cloze: bool) -> tuple[PromptItem, ...]:
     items = []
     for path in sorted((root / split).glob("*.csv")):
         head = f"以下是关于{_SUBJECTS.get(path.stem, path.stem)}的单项选择题，请直接给出正确答案的选项。\n\n"
@@ -36,11 +36,11 @@ def _items(root: Path, split: str, cloze: bool) -> tuple[Item, ...]:
             letter, id = str(record["Answer"]), f"{path.stem}/{split}-{number}"
             if cloze:
                 prompt, answer = f"题目：{record['Question']}\n答案是：", options[LETTERS.index(letter)]
-                items.append(Item(id, prompt, answer, options, group=path.stem))
+                items.append(PromptItem(id, prompt, answer, options, group=path.stem))
             else:
                 shown = "".join(f"\n{name}. {option}" for name, option in zip(LETTERS, options, strict=True))
                 prompt = f"题目：{record['Question']}{shown}\n答案是："
-                items.append(Item(id, prompt, letter, LETTERS, head=head, group=path.stem))
+                items.append(PromptItem(id, prompt, letter, LETTERS, head=head, group=path.stem))
     if not items:
         raise DataError(f"{root / split}: no subject there; give the folder that holds dev/ and test/")
     return tuple(items)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sepiola.datasets.records import field, read_json
 from sepiola.errors import SepiolaError
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
 
 _MARKS = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
 _NO_MARKS = str.maketrans("", "", _MARKS)
@@ -64,14 +64,14 @@ def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
     return longest
 
 
-def _items(path: Path) -> tuple[Item, ...]:
+def _items(path: Path) -> tuple[PromptItem, ...]:
     items = []
     for article in field(read_json(path), "data", (list,), str(path)):
         for paragraph in article["paragraphs"]:
             for asked in paragraph["qas"]:
                 answers = tuple(answer["text"] for answer in asked["answers"])
                 prompt = f"短文：{paragraph['context'].strip()}\n问题：{asked['question'].strip()}\n答案："
-                items.append(Item(asked["id"], prompt, answers[0], references=answers, head=HEAD))
+                items.append(PromptItem(asked["id"], prompt, answers[0], references=answers, head=HEAD))
     return tuple(items)
 
 

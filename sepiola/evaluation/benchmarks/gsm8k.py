@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sepiola.datasets.records import json_lines
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
 
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 
@@ -33,14 +33,14 @@ def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
     return {"accuracy": float(answer in references)}
 
 
-def _items(path: Path) -> tuple[Item, ...]:
+def _items(path: Path) -> tuple[PromptItem, ...]:
     items = []
     for number, record in enumerate(json_lines(path, "question", "answer")):
         reference = read_answer(record["answer"])
         if reference is None:
             raise DataError(f"{path}, record {number + 1}: the answer has no number after ####")
         prompt = f"Question: {record['question']}\nAnswer:"
-        items.append(Item(f"{path.stem}-{number}", prompt, f" {record['answer']}", references=(reference,)))
+        items.append(PromptItem(f"{path.stem}-{number}", prompt, f" {record['answer']}", references=(reference,)))
     return tuple(items)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sepiola.datasets.records import json_lines
-from sepiola.evaluation.prompting.task import Item, Predict, Rows, Task
+from sepiola.evaluation.prompting.task import Predict, PromptItem, Rows, Task
 
 KEPT = 100
 
@@ -23,9 +23,9 @@ def read(root: Path, *, cloze: bool) -> Rows:
     return Rows(items, items[-KEPT:])
 
 
-def _item(id: str, text: str, cloze: bool) -> Item:
+def _item(id: str, text: str, cloze: bool) -> PromptItem:
     context, _, word = text.rpartition(" ")
-    return Item(id, f"{context} ____. ->" if cloze else context, f" {word}")
+    return PromptItem(id, f"{context} ____. ->" if cloze else context, f" {word}")
 
 
 PLAIN = Task("test", partial(read, cloze=False), Predict())

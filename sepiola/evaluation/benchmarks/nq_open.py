@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sepiola.datasets.records import json_lines
-from sepiola.evaluation.prompting.task import Generate, Item, Rows, Task
+from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -37,9 +37,9 @@ def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
     return {"exact_match": float(normalised(answer) in map(normalised, references))}
 
 
-def _items(path: Path, split: str) -> tuple[Item, ...]:
+def _items(path: Path, split: str) -> tuple[PromptItem, ...]:
     return tuple(
-        Item(
+        PromptItem(
             f"{split}-{number}",
             f"Q: {record['question'].rstrip('?')}?\nA:",
             f" {record['answer'][0]}",

@@ -12,7 +12,7 @@ from typing import Any
 from sepiola.data.example import Example
 from sepiola.evaluation.baselines.compression import baselines, bits_per_byte, text_bytes
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.text_scorer import Completer, windows
+from sepiola.generation.text_scorer import TextScorer, windows
 
 CONTINUED = 3  # documents of each language whose beginning the model goes on from
 PROMPT_CHARACTERS = {"en": 160, "zh": 40, "other": 80}
@@ -20,7 +20,7 @@ CONTINUATION_TOKENS = 96
 TEMPERATURE, TOP_P = 0.8, 0.95
 
 
-def text_figures(completer: Completer, held_out: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
     """Bits per byte of each language: the model's (`model`), then `baselines` that learned from `train`.
 
     `continuations` show how the model goes on from the beginning of some documents. Only for a decoder: other models do
@@ -28,7 +28,7 @@ def text_figures(completer: Completer, held_out: Sequence[Example], train: Seque
     """
     texts = {language: _texts(held_out, language) for language in sorted({e.metadata["language"] for e in held_out})}
     known = {language: _texts(train, language) for language in texts}
-    tokenizer, end = completer.tokenizer, completer.engine.tokens.end
+    tokenizer, end = text_scorer.tokenizer, text_scorer.engine.tokens.end
 
     def encode(documents: Sequence[str]) -> list[list[int]]:
         return [[*ids, end] for ids in tokenizer.encode_batch(documents, plain=True)]
@@ -38,7 +38,7 @@ def text_figures(completer: Completer, held_out: Sequence[Example], train: Seque
         ids = encode(documents)
         size = text_bytes(documents)
         found[language] = {
-            "model": bits_per_byte(nats(completer, ids), size),
+            "model": bits_per_byte(nats(text_scorer, ids), size),
             "documents": len(documents),
             "bytes": size,
             "tokens": sum(map(len, ids)),
@@ -47,27 +47,27 @@ def text_figures(completer: Completer, held_out: Sequence[Example], train: Seque
     return {
         "bits_per_byte": {language: {**figures, "baselines": others[language]} for language, figures in found.items()},
         "continuations": [
-            c for language, documents in texts.items() for c in _continuations(completer, language, documents)
+            c for language, documents in texts.items() for c in _continuations(text_scorer, language, documents)
         ],
     }
 
 
-def nats(completer: Completer, documents: Sequence[Sequence[int]]) -> float:
+def nats(text_scorer: TextScorer, documents: Sequence[Sequence[int]]) -> float:
     """The summed loss of documents' tokens (natural logarithms); the first is predicted from the start token."""
-    start, length = completer.engine.tokens.start, completer.length
+    start, length = text_scorer.engine.tokens.start, text_scorer.length
     pairs = [pair for ids in documents for pair in windows(ids, start, length, fresh=max(1, length // 2))]
-    return -sum(score.log_likelihood for score in completer.score_tokens(pairs))
+    return -sum(score.log_likelihood for score in text_scorer.score_tokens(pairs))
 
 
-def _continuations(completer: Completer, language: str, documents: Sequence[str]) -> list[dict[str, str]]:
+def _continuations(text_scorer: TextScorer, language: str, documents: Sequence[str]) -> list[dict[str, str]]:
     """How the model goes on from the beginning of some held-out documents, and how they went on."""
-    step, most = max(1, len(documents) // CONTINUED), min(CONTINUATION_TOKENS, completer.length // 2)
+    step, most = max(1, len(documents) // CONTINUED), min(CONTINUATION_TOKENS, text_scorer.length // 2)
     found = []
     for seed, document in enumerate(documents[::step][:CONTINUED]):
         cut = PROMPT_CHARACTERS[language]
         cut = max(cut // 2, document.rfind(" ", 0, cut)) if language == "en" else cut  # between words
         how = Sampling(temperature=TEMPERATURE, top_p=TOP_P, seed=seed)
-        (written,) = completer.generate([document[:cut]], max_tokens=most, sampling=how)
+        (written,) = text_scorer.generate([document[:cut]], max_tokens=most, sampling=how)
         found.append(
             {"language": language, "prompt": document[:cut], "text": document[cut : 4 * cut], "written": written}
         )

@@ -21,8 +21,8 @@ import numpy as np
 from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.prompting import TASKS
-from sepiola.evaluation.prompting.task import SEPARATOR, Item, Outcome, Rows, Task
-from sepiola.generation.text_scorer import Completer, OnDone
+from sepiola.evaluation.prompting.task import SEPARATOR, PromptItem, PromptOutcome, Rows, Task
+from sepiola.generation.text_scorer import OnDone, TextScorer
 from sepiola.specs.base import nearest
 
 SHARES = ("accuracy", "exact_match")
@@ -33,10 +33,10 @@ RESAMPLES = 1_000
 class Result:
     """One tested item: the whole prompt that the model read, the ids of its shots, and what came of it."""
 
-    item: Item
+    item: PromptItem
     prompt: str
     shots: tuple[str, ...]
-    outcome: Outcome
+    outcome: PromptOutcome
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: everything that is needed to judge the judgement."""
@@ -56,7 +56,7 @@ class Result:
 
 def measure(
     name: str,
-    completer: Completer,
+    text_scorer: TextScorer,
     root: str | Path,
     *,
     shots: int = 0,
@@ -78,9 +78,9 @@ def measure(
     pool = shot_pool(rows)
     kept = {item.id for items in pool.values() for item in items} if shots else set()
     tested = _chosen([item for item in rows.tested if item.id not in kept], count, seed, only)
-    asked = [fitted(task, completer, item, shots_of(task, pool, item, shots, seed)) for item in tested]
+    asked = [fitted(task, text_scorer, item, shots_of(task, pool, item, shots, seed)) for item in tested]
     prompts = [lay_out(item, shown) for item, shown in zip(tested, asked, strict=True)]
-    outcomes = task.scoring.ask(completer, prompts, tested, on_done)
+    outcomes = task.scoring.ask(text_scorer, prompts, tested, on_done)
     results = [
         Result(item, prompt, tuple(shot.id for shot in shown), outcome)
         for item, prompt, shown, outcome in zip(tested, prompts, asked, outcomes, strict=True)
@@ -91,30 +91,32 @@ def measure(
         "split": task.split,
         "shots": shots,
         "seed": seed,
-        "length": completer.length,
-        "opening": completer.tokenizer.backend.decode(completer.opening, skip_special_tokens=False),
+        "length": text_scorer.length,
+        "opening": text_scorer.tokenizer.backend.decode(text_scorer.opening, skip_special_tokens=False),
         "shots_left_out": sum(left_out),
         "prompts_with_fewer_shots": sum(n > 0 for n in left_out),
-        "prompts_cut": sum(_over(task, completer, r.item, r.prompt) for r in results),
+        "prompts_cut": sum(_over(task, text_scorer, r.item, r.prompt) for r in results),
         **summary(task, results, seed),
         "baselines": baselines(task, tested, pool),
     }
     return figures, results
 
 
-def shot_pool(rows: Rows) -> dict[str, list[Item]]:
+def shot_pool(rows: Rows) -> dict[str, list[PromptItem]]:
     """The items that may be shots, by group. One that is tested under another id too is left out."""
     tested: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
     for item in rows.tested:
         tested[item.prompt, item.options].add(item.id)
-    pool: dict[str, list[Item]] = defaultdict(list)
+    pool: dict[str, list[PromptItem]] = defaultdict(list)
     for item in rows.shots:
         if tested.get((item.prompt, item.options), {item.id}) == {item.id}:
             pool[item.group].append(item)
     return pool
 
 
-def shots_of(task: Task, pool: Mapping[str, Sequence[Item]], item: Item, shots: int, seed: int) -> list[Item]:
+def shots_of(
+    task: Task, pool: Mapping[str, Sequence[PromptItem]], item: PromptItem, shots: int, seed: int
+) -> list[PromptItem]:
     """The item's shots: the first of its group, or drawn by the seed and its id, so that no other item matters."""
     there = pool.get(item.group, ())
     if shots > len(there):
@@ -123,21 +125,21 @@ def shots_of(task: Task, pool: Mapping[str, Sequence[Item]], item: Item, shots: 
     return list(there[:shots]) if task.fixed else random.Random(f"{seed}:{item.id}").sample(there, shots)
 
 
-def lay_out(item: Item, shots: Sequence[Item]) -> str:
+def lay_out(item: PromptItem, shots: Sequence[PromptItem]) -> str:
     """The whole prompt."""
     return item.head + "".join(shot.prompt + shot.answer + SEPARATOR for shot in shots) + item.prompt
 
 
-def fitted(task: Task, completer: Completer, item: Item, shots: list[Item]) -> list[Item]:
+def fitted(task: Task, text_scorer: TextScorer, item: PromptItem, shots: list[PromptItem]) -> list[PromptItem]:
     """The last of the shots, as many as the model can read before the item."""
-    while shots and _over(task, completer, item, lay_out(item, shots)):
+    while shots and _over(task, text_scorer, item, lay_out(item, shots)):
         shots = shots[1:]
     return shots
 
 
-def _over(task: Task, completer: Completer, item: Item, prompt: str) -> bool:
-    room = completer.length - (task.scoring.room(completer, item) if completer.engine.causal else 0)
-    return len(completer.encode(prompt)) > room
+def _over(task: Task, text_scorer: TextScorer, item: PromptItem, prompt: str) -> bool:
+    room = text_scorer.length - (task.scoring.room(text_scorer, item) if text_scorer.engine.causal else 0)
+    return len(text_scorer.encode(prompt)) > room
 
 
 def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
     return found
 
 
-def baselines(task: Task, tested: Sequence[Item], pool: Mapping[str, Sequence[Item]]) -> dict[str, Any]:
+def baselines(task: Task, tested: Sequence[PromptItem], pool: Mapping[str, Sequence[PromptItem]]) -> dict[str, Any]:
     """What guessing earns: `chance` among the options; `majority`, the commonest answer of the group's shots."""
     found = {}
     if all(item.options for item in tested):
@@ -200,7 +202,7 @@ def _perplexity(log_likelihood: float) -> float:
     return math.exp(min(-log_likelihood, 700.0))  # beyond that a float is infinite, which JSON has no word for
 
 
-def _chosen(items: Sequence[Item], count: int | None, seed: int, only: Sequence[str]) -> list[Item]:
+def _chosen(items: Sequence[PromptItem], count: int | None, seed: int, only: Sequence[str]) -> list[PromptItem]:
     groups = dict.fromkeys(item.group for item in items)
     for group in only:
         if group not in groups:

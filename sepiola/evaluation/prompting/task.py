@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sepiola.generation.text_scorer import Completer, OnDone
+from sepiola.generation.text_scorer import OnDone, TextScorer
 
 SEPARATOR = "\n\n"
 """What stands after each shot."""
 
 
 @dataclass(frozen=True)
-class Item:
+class PromptItem:
     """One question as text: `prompt` is all up to the answer, and `answer` is what a shot shows after it.
 
     `options` are the texts to choose among, `answer` one of them; `references` are the answers that count as right
@@ -40,12 +40,12 @@ class Item:
 class Rows:
     """The items to be tested, and those that shots are taken from."""
 
-    tested: tuple[Item, ...]
-    shots: tuple[Item, ...]
+    tested: tuple[PromptItem, ...]
+    shots: tuple[PromptItem, ...]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromptOutcome:
     """What a model did with an item.
 
     `output` is the option that it chose or the text that it wrote, `answer` what was read from that (None: nothing
@@ -62,20 +62,20 @@ class Scoring(Protocol):
     """How a benchmark is scored. The first of an outcome's metrics is the one that tables show."""
 
     def ask(
-        self, completer: Completer, prompts: Sequence[str], items: Sequence[Item], on_done: OnDone = None
-    ) -> list[Outcome]:
+        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+    ) -> list[PromptOutcome]:
         """What the model does with each item after its prompt."""
         ...
 
-    def room(self, completer: Completer, item: Item) -> int:
+    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
         """How many tokens the model may have to read after the prompt."""
         ...
 
-    def label(self, item: Item) -> Any:
+    def label(self, item: PromptItem) -> Any:
         """The right answer as a guesser would name it."""
         ...
 
-    def judge(self, item: Item, label: Any) -> dict[str, float]:
+    def judge(self, item: PromptItem, label: Any) -> dict[str, float]:
         """The metrics of such a guess."""
         ...
 
@@ -87,25 +87,25 @@ class Choose:
     per_byte: bool = False
 
     def ask(
-        self, completer: Completer, prompts: Sequence[str], items: Sequence[Item], on_done: OnDone = None
-    ) -> list[Outcome]:
+        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+    ) -> list[PromptOutcome]:
         pairs = [(prompt, option) for prompt, item in zip(prompts, items, strict=True) for option in item.options]
-        scored = iter(completer.score(pairs, on_done))
+        scored = iter(text_scorer.score(pairs, on_done))
         outcomes = []
         for item in items:
             scores = tuple(next(scored).log_likelihood / self._size(option) for option in item.options)
             best = max(range(len(scores)), key=scores.__getitem__)
             chosen = item.options[best].strip()
-            outcomes.append(Outcome(self.judge(item, best), chosen, chosen, scores))
+            outcomes.append(PromptOutcome(self.judge(item, best), chosen, chosen, scores))
         return outcomes
 
-    def room(self, completer: Completer, item: Item) -> int:
-        return max(len(completer.tokenizer.encode(option)) for option in item.options) - 1
+    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
+        return max(len(text_scorer.tokenizer.encode(option)) for option in item.options) - 1
 
-    def label(self, item: Item) -> int:
+    def label(self, item: PromptItem) -> int:
         return item.options.index(item.answer)
 
-    def judge(self, item: Item, label: int) -> dict[str, float]:
+    def judge(self, item: PromptItem, label: int) -> dict[str, float]:
         return {"accuracy": float(label == self.label(item))}
 
     def _size(self, option: str) -> int:
@@ -117,23 +117,23 @@ class Predict:
     """The very answer counts: whether greedy decoding writes it, and its log-likelihood (for the perplexity)."""
 
     def ask(
-        self, completer: Completer, prompts: Sequence[str], items: Sequence[Item], on_done: OnDone = None
-    ) -> list[Outcome]:
-        scored = completer.score([(p, i.answer) for p, i in zip(prompts, items, strict=True)], on_done)
+        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+    ) -> list[PromptOutcome]:
+        scored = text_scorer.score([(p, i.answer) for p, i in zip(prompts, items, strict=True)], on_done)
         outcomes = []
         for item, (likely, greedy) in zip(items, scored, strict=True):
             written = item.answer.strip() if greedy else ""
             metrics = {"accuracy": float(greedy), "log_likelihood": likely}
-            outcomes.append(Outcome(metrics, written, written, (likely,)))
+            outcomes.append(PromptOutcome(metrics, written, written, (likely,)))
         return outcomes
 
-    def room(self, completer: Completer, item: Item) -> int:
-        return len(completer.tokenizer.encode(item.answer)) - 1
+    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
+        return len(text_scorer.tokenizer.encode(item.answer)) - 1
 
-    def label(self, item: Item) -> str:
+    def label(self, item: PromptItem) -> str:
         return item.answer
 
-    def judge(self, item: Item, label: str) -> dict[str, float]:
+    def judge(self, item: PromptItem, label: str) -> dict[str, float]:
         return {"accuracy": float(label == item.answer)}
 
 
@@ -151,27 +151,27 @@ class Generate:
     compare: Callable[[str, Sequence[str]], dict[str, float]]
 
     def ask(
-        self, completer: Completer, prompts: Sequence[str], items: Sequence[Item], on_done: OnDone = None
-    ) -> list[Outcome]:
-        tokens = self._most(completer)
-        outputs = completer.generate(prompts, max_tokens=tokens, stops=self.stops, on_done=on_done)
+        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+    ) -> list[PromptOutcome]:
+        tokens = self._most(text_scorer)
+        outputs = text_scorer.generate(prompts, max_tokens=tokens, stops=self.stops, on_done=on_done)
         answers = [self.read(output) for output in outputs]
         return [
-            Outcome(self.judge(item, answer or ""), output, answer)
+            PromptOutcome(self.judge(item, answer or ""), output, answer)
             for item, output, answer in zip(items, outputs, answers, strict=True)
         ]
 
-    def room(self, completer: Completer, item: Item) -> int:
-        return self._most(completer)
+    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
+        return self._most(text_scorer)
 
-    def label(self, item: Item) -> str:
+    def label(self, item: PromptItem) -> str:
         return item.references[0]
 
-    def judge(self, item: Item, label: str) -> dict[str, float]:
+    def judge(self, item: PromptItem, label: str) -> dict[str, float]:
         return self.compare(label, item.references)
 
-    def _most(self, completer: Completer) -> int:
-        return min(self.tokens, completer.length // 2)
+    def _most(self, text_scorer: TextScorer) -> int:
+        return min(self.tokens, text_scorer.length // 2)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.bridges.resampler import Resampler
-from sepiola.models.layers import Inserted, KeysValues
+from sepiola.models.layers import InsertedLayers, KeysValues
 from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention
 from sepiola.nn.feedforward import FeedForward
@@ -95,7 +95,7 @@ class GatedCross(nn.Module):
         keys_values = {int(n): layer.attention.project(laid.flatten(1, 2)) for n, layer in self._gated()}
         return Media(keys_values, numbers, count, torch.zeros_like(count))
 
-    def between(self, media: Media | None, current: Tensor) -> Inserted:
+    def between(self, media: Media | None, current: Tensor) -> InsertedLayers:
         """The gated layers as the decoder calls them; `current` `(batch, tokens)` is the number of each token's image.
 
         Text that no image stands before is given none: its attention is exactly zero.

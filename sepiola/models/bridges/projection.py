@@ -25,11 +25,13 @@ class Projection(nn.Module):
         side = math.isqrt(patches)
         if spec.shuffle > 1 and (side * side != patches or side % spec.shuffle):
             raise SpecError(
-                f"bridge.shuffle {spec.shuffle}: the eye gives {patches} patches, which are no square of a side that "
-                f"{spec.shuffle} divides"
+                f"bridge.shuffle {spec.shuffle}: the vision encoder gives {patches} patches, which are no "
+                f"square of a side that {spec.shuffle} divides"
             )
         if patches % spec.neighbours:
-            raise SpecError(f"bridge.neighbours {spec.neighbours}: the eye gives {patches} patches, no multiple of it")
+            raise SpecError(
+                f"bridge.neighbours {spec.neighbours}: the vision encoder gives {patches} patches, no multiple of it"
+            )
         widths = [image_width * spec.shuffle**2 * spec.neighbours, *[width] * spec.layers]
         layers = [nn.Linear(into, out, bias=spec.bias) for into, out in pairwise(widths)]
         self.layers = nn.ModuleList(layers)
@@ -58,7 +60,9 @@ class AnyResProjection(Projection):
         super().__init__(spec, width, image_width, patches)
         side = math.isqrt(self.tokens)
         if side * side != self.tokens:
-            raise SpecError(f"tiles of kind 'anyres' need an eye whose patches are a square; it gives {patches}")
+            raise SpecError(
+                f"tiles of kind 'anyres' need a vision encoder whose patches are a square; it gives {patches}"
+            )
         self.tiling, self.side = tiling, side
         self.newline = nn.Parameter(torch.empty(width))
         if not self.newline.is_meta:

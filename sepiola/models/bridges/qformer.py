@@ -85,7 +85,7 @@ class QFormer(nn.Module):
         x = self.dropout(self.norm(torch.cat(parts, dim=1)))
         bias = None
         if mask is not None:
-            seen = sight(queries, mask, causal=causal)[:, None]
+            seen = attention_mask(queries, mask, causal=causal)[:, None]
             dtype = product_dtype(x)
             bias = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill_(~seen, torch.finfo(dtype).min)
         for layer in self.layers:
@@ -173,7 +173,7 @@ class QueryText(nn.Module):
         return self.tokens(text) + self.positions.weight[: text.shape[1]]
 
 
-def sight(queries: int, text: Tensor, *, causal: bool) -> Tensor:
+def attention_mask(queries: int, text: Tensor, *, causal: bool) -> Tensor:
     """Which position (row) sees which (column) of `queries` and then a text: booleans `(batch, all, all)`.
 
     `text` `(batch, tokens)` says which positions are no padding; nobody sees padding. All see all, but where the text

@@ -21,7 +21,9 @@ _MOST = 100.0  # CLIP's exp(scale) grows no further in training
 
 
 class SharedSpace(nn.Module):
-    """What makes one vector of an image's features and of a text's state, and compares vectors; `vision` is the eye."""
+    """What makes one vector of an image's features and of a text's state, and compares vectors; `vision` is the vision
+    encoder.
+    """
 
     def __init__(self, spec: DualSpec, text_width: int, vision: Any) -> None:
         super().__init__()

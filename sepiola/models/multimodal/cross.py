@@ -15,12 +15,12 @@ from torch import Tensor
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.bridges.gated import GatedCross, Media
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import DecodingState
-from sepiola.models.vision.tiles import StandIn
+from sepiola.models.vision.tiles import ImageTokens
 
 
-class CrossModel(SeeingModel):
+class CrossModel(VisionLanguageModel):
     """`token` is the placeholder's id, one for each image.
 
     `images` may also be videos `(videos, frames, 3, height, width)`, each at one placeholder.
@@ -49,13 +49,15 @@ class CrossModel(SeeingModel):
         """The decoder's final states, the head not yet applied."""
         place, media = self._look(tokens, images)
         if not target:
-            before = self.bridge.between(media, last_image(place, attention_mask))
-            states: Tensor = self.language.states(tokens, attention_mask=attention_mask, before=before)
+            inserted_layers = self.bridge.between(media, last_image(place, attention_mask))
+            states: Tensor = self.language.states(
+                tokens, attention_mask=attention_mask, inserted_layers=inserted_layers
+            )
             return states
-        before = self.bridge.between(media, last_of_source(place, attention_mask, target[0], target_mask))
+        inserted_layers = self.bridge.between(media, last_of_source(place, attention_mask, target[0], target_mask))
         memory = self.language.encode(tokens, attention_mask=attention_mask)
         states = self.language.decode(
-            target[0], memory, attention_mask=attention_mask, target_mask=target_mask, before=before
+            target[0], memory, attention_mask=attention_mask, target_mask=target_mask, inserted_layers=inserted_layers
         )
         return states
 
@@ -84,7 +86,7 @@ class CrossModel(SeeingModel):
         if media is not None:  # a placeholder that the model writes itself brings no image
             current = torch.minimum(media.current[:, None] + self._place(tokens).cumsum(1), media.count[:, None])
             media.current = current[:, -1]
-        states: Tensor = self.language.extend(tokens, state, before=self.bridge.between(media, current))
+        states: Tensor = self.language.extend(tokens, state, inserted_layers=self.bridge.between(media, current))
         return states
 
     def features(self, images: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class CrossModel(SeeingModel):
             )
         return images.to(self.bridge.resampler.latents.dtype)
 
-    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+    def image_tokens(self, images: Sequence[ImageRef]) -> list[ImageTokens]:
         """The token that stands for each image of a prompt. Raises DataError where the spec names no placeholder."""
         if self.token is None:
             raise DataError("the model's spec names no placeholder for images (bridge.token)")

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sepiola.errors import DataError
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 
 
-class DualEncoder(SeeingModel):
+class DualEncoder(VisionLanguageModel):
     """The text tower is `language`, the image tower `vision`, and `bridge` the space that they share."""
 
-    placed = False
+    interleaved = False
 
     @property
     def text_length(self) -> int | None:
@@ -31,7 +31,9 @@ class DualEncoder(SeeingModel):
         return logits
 
     def image(self, images: Tensor) -> Tensor:
-        """Vectors `(images, width)` of length 1, of pixels `(images, 3, height, width)` or features of the eye."""
+        """Vectors `(images, width)` of length 1, of pixels `(images, 3, height, width)` or features of the vision
+        encoder.
+        """
         features = self.features(images)
         if self.bridge.pool is not None:
             pooled = self.bridge.pool(features)

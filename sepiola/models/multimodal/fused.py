@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from sepiola.errors import DataError
 from sepiola.models.bridges.fusion import GatedFusion
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import DecodingState, EncoderDecoder
 
 
-class FusedModel(SeeingModel):
+class FusedModel(VisionLanguageModel):
     """An encoder-decoder whose encoder states are fused with image features.
 
     `images` is pixels `(batch, 3, height, width)`, pixels of several images `(batch, images, 3, height, width)`, or
@@ -23,7 +23,7 @@ class FusedModel(SeeingModel):
     image, the segment it belongs to (0: none); with features it is `(batch, patches)`.
     """
 
-    placed = False
+    interleaved = False
 
     def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: nn.Module | None = None) -> None:
         super().__init__(language, bridge, vision)

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.models.multimodal.vision_language import SeeingModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import DecodingState
-from sepiola.models.vision.tiles import StandIn, Tiling
+from sepiola.models.vision.tiles import ImageTokens, Tiling
 
 
-class PrefixModel(SeeingModel):
+class PrefixModel(VisionLanguageModel):
     """`token` is the placeholder's id; `tokens` of the bridge say how many of them an image takes, and `tiling` how
     many images a large picture is.
     """
@@ -98,14 +98,14 @@ class PrefixModel(SeeingModel):
             )
         return vectors if made is None else vectors.masked_scatter(place[..., None], made.to(vectors.dtype))
 
-    def stand_in(self, images: Sequence[ImageRef]) -> list[StandIn]:
+    def image_tokens(self, images: Sequence[ImageRef]) -> list[ImageTokens]:
         """For each picture of one prompt what stands for it there: token ids, and text (marks) to be encoded.
 
         Raises DataError where the spec names no placeholder.
         """
         if self.token is None:
             raise DataError("the model's spec names no placeholder for images (bridge.token)")
-        return self.tiling.stand_in(images, self.token, int(self.bridge.tokens))
+        return self.tiling.image_tokens(images, self.token, int(self.bridge.tokens))
 
     def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
         return self.tiling.sizes(images)

@@ -12,13 +12,13 @@ from sepiola.errors import DataError
 from sepiola.models.transformer import DecodingState
 
 
-class SeeingModel(nn.Module):
-    """The parts by name. Where images are `placed`, placeholders in the text say where each stands, and `images` are
-    those of the whole batch in the order in which they are read: pixels `(images, 3, height, width)` or features
-    `(images, patches, width)`. Where the eye sees pictures in tiles, each tile is an image.
+class VisionLanguageModel(nn.Module):
+    """The parts by name. Where images are `interleaved`, placeholders in the text say where each stands, and `images`
+    are those of the whole batch in the order in which they are read: pixels `(images, 3, height, width)` or features
+    `(images, patches, width)`. Where the vision encoder sees pictures in tiles, each tile is an image.
     """
 
-    placed = True
+    interleaved = True
 
     def __init__(self, language: Any, bridge: Any, vision: Any = None) -> None:
         super().__init__()
@@ -45,23 +45,26 @@ class SeeingModel(nn.Module):
         return None
 
     def features(self, images: Tensor) -> Tensor:
-        """Features `(images, patches, width)` of placed images: the eye's of pixels, or those that are given.
+        """Features `(images, patches, width)` of placed images: the vision encoder's of pixels, or those that are
+        given.
 
-        Raises DataError for features that are not the eye's.
+        Raises DataError for features that are not the vision encoder's.
         """
         if images.dim() == 4:
             looked: Tensor = self.vision(images)
             return looked
         if images.shape[1:] != (self.vision.patches, self.vision.width):
             raise DataError(
-                f"image features are {tuple(images.shape[1:])}; this model's eye gives "
+                f"image features are {tuple(images.shape[1:])}; this model's vision encoder gives "
                 f"({self.vision.patches}, {self.vision.width}) for each image"
             )
         return images.to(next(self.bridge.parameters()).dtype)
 
 
-class AlignedModel(SeeingModel):
-    """An eye and a Q-Former that compares what it sees with texts, without a language model (BLIP-2's first stage)."""
+class QFormerModel(VisionLanguageModel):
+    """A vision encoder and a Q-Former that compares what it sees with texts, without a language model (BLIP-2's first
+    stage).
+    """
 
     def forward(self, images: Tensor, text: Tensor) -> Tensor:
         """How alike images and texts are, `(images, texts)` cosines: those of each image's best query."""

@@ -1,4 +1,5 @@
-"""Large pictures in tiles of the eye's size: how they are cut, and the run of tokens that stands for them in a prompt.
+"""Large pictures in tiles of the vision encoder's size: how they are cut, and the run of tokens that stands for them in
+a prompt.
 
 The steps and their rounding are those of the Hub's image processors of Idefics3 and SmolVLM (arXiv 2408.12637) and of
 LLaVA-OneVision (2408.03326).
@@ -21,11 +22,12 @@ from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 Size = tuple[int, int]
 """Height and width."""
 
-StandIn = tuple[int | str, ...]
-"""What stands for a picture in a prompt: placeholder ids, and text among which the vocabulary may name marks."""
+ImageTokens = tuple[int | str, ...]
+"""What stands for a picture in a prompt: placeholder ids, and text among which the vocabulary may name special_tokens.
+"""
 
 TOGETHER = 4
-"""Tiles that pass through an eye at once."""
+"""Tiles that pass through a vision encoder at once."""
 
 FAKE, GLOBAL = "<fake_token_around_image>", "<global-img>"
 """Marks of Idefics3: around tiles, and before the whole picture."""
@@ -47,9 +49,9 @@ class Tiling:
     """A picture is one tile, whatever its size."""
 
     sized = False
-    """Whether what a picture becomes depends on its size after the eye too."""
+    """Whether what a picture becomes depends on its size after the vision encoder too."""
 
-    marks: tuple[str, ...] = ()
+    special_tokens: tuple[str, ...] = ()
     """Names that a tokenizer has for the text in runs."""
 
     def __init__(self, pixels: PixelSpec) -> None:
@@ -60,7 +62,7 @@ class Tiling:
         """Pixels `(tiles, 3, height, width)`, float32, of a picture that is `alone` in its prompt or not."""
         return to_pixels(image, self.pixels)[None]
 
-    def stand_in(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[StandIn]:
+    def image_tokens(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[ImageTokens]:
         """The run for each picture of a prompt: `token` is the placeholder's id, `tokens` how many a tile takes."""
         return [(token,) * tokens for _ in images]
 
@@ -79,13 +81,13 @@ class Tiling:
 
 
 class Grid(Tiling):
-    """Idefics3's and SmolVLM's: tiles line by line under marks of row and column, then the whole picture."""
+    """Idefics3's and SmolVLM's: tiles line by line under special_tokens of row and column, then the whole picture."""
 
     def __init__(self, pixels: PixelSpec, spec: GridSpec) -> None:
         super().__init__(pixels)
         self.longest = spec.longest
         most = range(1, math.ceil(spec.longest / pixels.size) + 1)
-        self.marks = (FAKE, GLOBAL, *(f"<row_{row}_col_{column}>" for row in most for column in most))
+        self.special_tokens = (FAKE, GLOBAL, *(f"<row_{row}_col_{column}>" for row in most for column in most))
 
     def tiles(self, image: Image.Image, *, alone: bool = True) -> Tensor:
         side = self.pixels.size
@@ -96,10 +98,10 @@ class Grid(Tiling):
         tiles = self._cut(image)
         return self._normalised([*tiles, _resized(image, (side, side), self.filter)] if len(tiles) > 1 else tiles)
 
-    def stand_in(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[StandIn]:
+    def image_tokens(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[ImageTokens]:
         return [self.marked(self.grid(image.size), token, tokens) for image in images]
 
-    def marked(self, grid: tuple[int, int], token: int, tokens: int) -> StandIn:
+    def marked(self, grid: tuple[int, int], token: int, tokens: int) -> ImageTokens:
         """The run for a picture of so many rows and columns of tiles."""
         rows, columns = grid
         tile, parts = (token,) * tokens, list[int | str]()
@@ -134,7 +136,7 @@ class Grid(Tiling):
         return self.longest, max(other + other % 2, 1)
 
 
-class Layout(NamedTuple):
+class TileLayout(NamedTuple):
     """Where a picture's patches lie: `grid` of tiles, `top` and `left` borders cut off on either side, the `map`'s
     height and width in patches once it is scaled down."""
 
@@ -168,7 +170,7 @@ class AnyRes(Tiling):
         padded.paste(_resized(image, fitted, self.filter), ((width - fitted[1]) // 2, (height - fitted[0]) // 2))
         return self._normalised([_resized(image, (side, side), self.filter), *self._cut(padded)])
 
-    def stand_in(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[StandIn]:
+    def image_tokens(self, images: Sequence[ImageRef], token: int, tokens: int) -> list[ImageTokens]:
         if len(images) != 1:
             return [(token,) * (tokens + 1) for _ in images]
         height, width = self.layout(images[0].size, math.isqrt(tokens)).map
@@ -191,7 +193,7 @@ class AnyRes(Tiling):
                 best, most, least = (rows, columns), used, waste
         return best
 
-    def layout(self, size: Size, side: int) -> Layout:
+    def layout(self, size: Size, side: int) -> TileLayout:
         """Where the patches of a picture lie, tiles having `side × side`."""
         height, width = size
         grid = self.grid(size)
@@ -205,7 +207,7 @@ class AnyRes(Tiling):
         ratio = math.sqrt(rows * columns / (self.most * side**2))
         if ratio > 1.1:
             rows, columns = int(rows // ratio), int(columns // ratio)
-        return Layout(grid, top, left, (rows, columns))
+        return TileLayout(grid, top, left, (rows, columns))
 
     def _squared(self, image: Image.Image) -> Image.Image:
         """The picture in the middle of a square of the mean colour."""

@@ -14,10 +14,10 @@ from sepiola.training.objectives.alignment import image_text_alignment
 from sepiola.training.objectives.contrastive import contrastive
 from sepiola.training.objectives.detection import detection
 from sepiola.training.objectives.language_modelling import language_modelling
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 from sepiola.training.objectives.task import task
 
-Objective = Callable[[nn.Module, Batch], Outcome]
+Objective = Callable[[nn.Module, Batch], Loss]
 OBJECTIVES: dict[str, Objective] = {
     "language-modelling": language_modelling,
     "masked": language_modelling,

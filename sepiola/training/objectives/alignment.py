@@ -20,7 +20,7 @@ from sepiola.errors import DataError
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.bridge import QueryTextSpec
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 
 SMOOTHING = 0.1
 
@@ -34,7 +34,7 @@ def pairs(examples: list[Example], tokenizer: Tokenizer, end: int) -> list[Sampl
     return [Sample(e.id, (), (*target, end), e.images) for e, target in zip(examples, ids, strict=True)]
 
 
-def image_text_alignment(model: Any, batch: Batch, *, negatives: str = "hard") -> Outcome:
+def image_text_alignment(model: Any, batch: Batch, *, negatives: str = "hard") -> Loss:
     """The three losses, each a mean over the batch, and their sum; weighted by the batch's tokens.
 
     `negatives` are `hard` or, for comparison, `uniform`. Equal texts are no negatives of one another. The temperature
@@ -53,7 +53,7 @@ def image_text_alignment(model: Any, batch: Batch, *, negatives: str = "hard") -
     }
     summed = {name: batch.labelled * loss for name, loss in losses.items()}
     parts = {name: value.detach() for name, value in summed.items()}
-    return Outcome(torch.stack(list(summed.values())).sum(), batch.labelled, parts=parts)
+    return Loss(torch.stack(list(summed.values())).sum(), batch.labelled, parts=parts)
 
 
 def as_text(labels: Tensor, spec: QueryTextSpec) -> Tensor:

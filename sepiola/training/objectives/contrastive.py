@@ -13,10 +13,10 @@ import torch.nn.functional as F
 
 from sepiola.data.batching import Batch
 from sepiola.data.pairs import PairBatch
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 
 
-def contrastive(model: Any, batch: Batch) -> Outcome:
+def contrastive(model: Any, batch: Batch) -> Loss:
     """The loss summed over the batch's pairs (nats).
 
     A pair's negatives are the other pairs of its own batch, less those with the same text or the same picture; batches
@@ -28,8 +28,8 @@ def contrastive(model: Any, batch: Batch) -> Outcome:
     neither = batch.together & ~own
     if model.bridge.spec.loss == "sigmoid":
         losses = F.softplus(torch.where(own, -logits, logits))
-        return Outcome(losses.masked_fill(neither, 0.0).sum(), batch.labelled)
+        return Loss(losses.masked_fill(neither, 0.0).sum(), batch.labelled)
     logits = logits.masked_fill(neither, -torch.inf)
     places = torch.arange(len(logits), device=logits.device)
     found = [F.cross_entropy(each, places, reduction="sum") for each in (logits, logits.t())]
-    return Outcome((found[0] + found[1]) / 2, batch.labelled)
+    return Loss((found[0] + found[1]) / 2, batch.labelled)

@@ -1,10 +1,11 @@
-"""Detection: teaches an eye to tell what is in a picture before it is frozen, as DETR was taught (arXiv 2005.12872).
+"""Detection: teaches a vision encoder to tell what is in a picture before it is frozen, as DETR was taught (arXiv
+2005.12872).
 
-Each feature of the eye (a query of DETR) names one object: its kind and its other traits, by one linear classifier a
-trait; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and no boxes
-are used. The classifiers are thrown away with the stage; what stays is the eye.
+Each feature of the vision encoder (a query of DETR) names one object: its kind and its other traits, by one linear
+classifier a trait; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and
+no boxes are used. The classifiers are thrown away with the stage; what stays is the vision encoder.
 
-Of a dataset that lists no objects, the answers to its recurring questions are what the eye learns to tell.
+Of a dataset that lists no objects, the answers to its recurring questions are what the vision encoder learns to tell.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.specs.model import TransformerSpec
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 
 KIND, NONE = "kind", "none"
 RECURS = 8  # a question asked less often is no trait: nothing general is learned from so few answers
@@ -91,11 +92,11 @@ class Traits:
     def sample(self, example: Example, queries: int) -> Sample:
         """The example with one class number for each query and trait as its target, -100 where there is none.
 
-        Raises DataError when it has more objects than the eye has queries.
+        Raises DataError when it has more objects than the vision encoder has queries.
         """
         objects = example.metadata.get("objects", ())
         if len(objects) > queries:
-            raise DataError(f"{example.id}: {len(objects)} objects, but the eye has {queries} queries")
+            raise DataError(f"{example.id}: {len(objects)} objects, but the vision encoder has {queries} queries")
         padded = [*objects, *[{KIND: NONE}] * (queries - len(objects))]
         target = [
             values.index(item[trait]) if trait in item else IGNORED
@@ -106,7 +107,9 @@ class Traits:
 
 
 class Detector(nn.Module):
-    """An eye under classifiers, one a trait. `spec` is the language model's, which batching asks for its tokens."""
+    """A vision encoder under classifiers, one a trait. `spec` is the language model's, which batching asks for its
+    tokens.
+    """
 
     def __init__(self, vision: Any, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
         super().__init__()
@@ -122,7 +125,7 @@ class Detector(nn.Module):
         return [classify(features) for classify in self.classifiers]
 
 
-def detection(model: nn.Module, batch: Batch) -> Outcome:
+def detection(model: nn.Module, batch: Batch) -> Loss:
     """The loss summed over all traits that are known, and the share of them that is told right."""
     assert batch.images is not None
     logits = model(batch.images)
@@ -131,4 +134,4 @@ def detection(model: nn.Module, batch: Batch) -> Outcome:
         F.cross_entropy(told.float().flatten(0, 1), labels[..., i].flatten(), ignore_index=IGNORED, reduction="sum")
         for i, told in enumerate(logits)
     ]
-    return Outcome(torch.stack(losses).sum(), batch.labelled)
+    return Loss(torch.stack(losses).sum(), batch.labelled)

@@ -11,10 +11,10 @@ from torch import Tensor
 from sepiola.data.batching import Batch
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.training.objectives.experts import routed, routing_loss
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 
 
-def language_modelling(model: Any, batch: Batch) -> Outcome:
+def language_modelling(model: Any, batch: Batch) -> Loss:
     """The loss of a batch under an encoder-decoder, a decoder or a model that sees.
 
     Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
@@ -24,7 +24,7 @@ def language_modelling(model: Any, batch: Batch) -> Outcome:
     states, matrix = model.head.operands(states)
     loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
     routing = routing_loss(router_logits, batch, model.spec.feed_forward)
-    return Outcome(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
+    return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
 
 
 def target_states(model: Any, batch: Batch) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from sepiola.data.batching import IGNORED, Batch
 from sepiola.data.classification import TaskBatch
 from sepiola.nn.loss import linear_cross_entropy
-from sepiola.training.objectives.outcome import Outcome
+from sepiola.training.objectives.loss import Loss
 
 
-def task(model: nn.Module, batch: Batch, *, lm_weight: float) -> Outcome:
+def task(model: nn.Module, batch: Batch, *, lm_weight: float) -> Loss:
     """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `TaskModel`."""
     assert isinstance(batch, TaskBatch)
     network: Any = model
@@ -27,7 +27,7 @@ def task(model: nn.Module, batch: Batch, *, lm_weight: float) -> Outcome:
     loss = F.cross_entropy(logits.float(), batch.answers, ignore_index=IGNORED, reduction="sum")
     if lm_weight:
         loss = loss + lm_weight * _language_modelling(network.language.head, states, batch)
-    return Outcome(loss, batch.labelled)
+    return Loss(loss, batch.labelled)
 
 
 def _language_modelling(head: Any, states: Tensor, batch: TaskBatch) -> Tensor:

@@ -1,4 +1,6 @@
-"""Dual encoders against `transformers` on shared random weights: vectors, padded texts, logits, both ways; the eye."""
+"""Dual encoders against `transformers` on shared random weights: vectors, padded texts, logits, both ways; the vision
+encoder.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,7 @@ def test_a_hub_checkpoint_and_back(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "alone"), [("clip", CLIPVisionModel), ("siglip", SiglipVisionModel)])
 def test_the_eye_alone_of_a_whole_checkpoint(name: str, alone: Any, tmp_path: Path) -> None:
-    """From a Hub folder, from ours, and from the folder `vision` beside another model; written as an eye."""
+    """From a Hub folder, from ours, and from the folder `vision` beside another model; written as a vision encoder."""
     theirs = reference(name)
     theirs.save_pretrained(tmp_path / "whole")
     sepiola.load(tmp_path / "whole").save(tmp_path / "own")
@@ -107,7 +109,7 @@ def test_the_eye_alone_of_a_whole_checkpoint(name: str, alone: Any, tmp_path: Pa
     with torch.inference_mode():
         wanted = theirs.vision_model(pixels).last_hidden_state
         for folder in ("whole", "own"):
-            eye = sepiola.load(tmp_path / folder, eye=True)
+            eye = sepiola.load(tmp_path / folder, vision_only=True)
             assert eye.spec.language is None and not any(n.startswith("language") for n in eye.state_dict())
             torch.testing.assert_close(eye(pixels), wanted, atol=1e-4, rtol=0)
         eye.save_hub(tmp_path / "eye")
@@ -124,7 +126,7 @@ def test_the_eye_alone_of_a_whole_checkpoint(name: str, alone: Any, tmp_path: Pa
     assert all(torch.equal(fused.vision.state_dict()[n], tensor) for n, tensor in eye.state_dict().items())
     with pytest.raises(CheckpointError, match="holds no vision encoder"):
         (tmp_path / "fused" / "vision").rename(tmp_path / "whole")
-        sepiola.load(tmp_path / "fused", eye=True)
+        sepiola.load(tmp_path / "fused", vision_only=True)
 
 
 def test_what_the_layouts_cannot_hold_is_refused_and_names_surface(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def prompts(ours: Any, pad: str | None = None) -> tuple[Tensor, Tensor, dict[str
     picture = ImageRef.of(Image.new("RGB", PICTURE[::-1]))
     cut = network.tiling.sized  # then the pictures are large, else each is one tile
     run, (first, second) = (
-        network.stand_in([picture] * n) if cut else [(IMAGE,) * network.bridge.tokens] * n for n in (1, 2)
+        network.image_tokens([picture] * n) if cut else [(IMAGE,) * network.bridge.tokens] * n for n in (1, 2)
     )
     words = iter(torch.randint(6, spec.language.vocabulary, (500,)).tolist())
     rows = [

@@ -152,7 +152,7 @@ def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(
         torch.testing.assert_close(back[name], value, atol=0, rtol=0)
 
 
-EYES = {
+VISION_ENCODERS = {
     "detr": {
         "kind": "detr",
         "pixels": {"size": 48},
@@ -180,7 +180,7 @@ EYES = {
 }
 
 
-@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("eye", VISION_ENCODERS)
 def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_path: Path) -> None:
     language = {
         "kind": "encoder-decoder",
@@ -194,11 +194,11 @@ def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_p
         "head_scale": 24**-0.5,
     }
     ours = sepiola.build(
-        {"family": "mm-cot", "language": language, "vision": EYES[eye], "bridge": {"kind": "gated-fusion"}}
+        {"family": "mm-cot", "language": language, "vision": VISION_ENCODERS[eye], "bridge": {"kind": "gated-fusion"}}
     )
     ours.save_hub(tmp_path / "hub")
     again = sepiola.load(tmp_path / "hub")
-    side = EYES[eye]["pixels"]["size"]
+    side = VISION_ENCODERS[eye]["pixels"]["size"]
     source, target, pixels = torch.randint(2, 40, (2, 9)), torch.randint(2, 40, (2, 4)), torch.randn(2, 3, side, side)
     with torch.no_grad():
         expected = ours(source, target, images=pixels)

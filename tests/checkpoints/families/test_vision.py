@@ -36,7 +36,7 @@ from sepiola.checkpoints import hub
 from sepiola.checkpoints.families import clip, detr, eva, resnet, siglip, vit
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor, preprocessor_from_pixels
 from sepiola.errors import CheckpointError
-from sepiola.models.build import build, build_eye, preset
+from sepiola.models.build import build, build_vision_encoder, preset
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec
 
@@ -138,7 +138,7 @@ def ours(family: str, config: dict[str, Any], state: dict[str, Tensor]) -> tuple
     spec = FAMILIES[family].spec_from_config(config)
     assert spec.vision is not None
     with torch.device("meta"):
-        model = build_eye(spec.vision)
+        model = build_vision_encoder(spec.vision)
     model.load_state_dict(FAMILIES[family].to_ours(state, spec), strict=True, assign=True)
     return spec, model.eval()
 

@@ -33,7 +33,7 @@ def jsonl(path: Path, *records: dict[str, object]) -> None:
     write(path, "\n".join(json.dumps(record, ensure_ascii=False) for record in records))
 
 
-def by_hand(root: Path) -> None:
+def custom_backward(root: Path) -> None:
     """Two rows, or so, of every benchmark."""
     passages = [{"text": f"He was asked {n} times and said\u2028that he was {word}"} for n, word in enumerate("ab")]
     jsonl(root / "lambada" / "lambada_test.jsonl", *passages, *({"text": f"Line {n} is over"} for n in range(100)))
@@ -69,7 +69,7 @@ def prompt(name: str, root: Path, shots: int, number: int = 0) -> str:
 
 
 def test_prompts_with_no_one_and_more_shots(tmp_path: Path) -> None:
-    by_hand(tmp_path)
+    custom_backward(tmp_path)
     head = "以下是关于农学的单项选择题，请直接给出正确答案的选项。\n\n"
     asked = "题目：水稻属于\nA. 豆科\nB. 禾本科\nC. 菊科\nD. 十字花科\n答案是：|B"
     first = "题目：肥料, 按成分\nA. 氮\nB. 磷\nC. 钾\nD. 钙\n答案是：A\n\n"
@@ -167,7 +167,7 @@ def test_cmrc2018_segments_chinese_by_character_and_the_rest_by_word() -> None:
     ],
 )
 def test_damaged_files_are_named(file: str, text: str, message: str, tmp_path: Path) -> None:
-    by_hand(tmp_path)
+    custom_backward(tmp_path)
     write(tmp_path / file, text)
     with pytest.raises(DataError, match=message):
         TASKS[file.split("/")[0]].read(tmp_path / file.split("/")[0])
@@ -180,7 +180,7 @@ def test_folders_without_a_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_tested_is_no_shot(tmp_path: Path) -> None:
-    by_hand(tmp_path)
+    custom_backward(tmp_path)
     rows = TASKS["gsm8k"].read(tmp_path / "gsm8k")
     twice = Rows(rows.tested, (*rows.shots, *(type(i)("train-9", i.prompt, i.answer) for i in rows.tested)))
     assert [i.id for i in shot_pool(twice)[""]] == ["train-0"]

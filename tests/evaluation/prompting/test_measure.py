@@ -69,7 +69,7 @@ def gsm8k(tmp_path: Path) -> Path:
 
 
 def test_the_choice_is_the_likeliest_letter_of_the_shown_prompt(model: Model, cmmlu: Path) -> None:
-    figures, results = measure("cmmlu", model.completer(), cmmlu, shots=2)
+    figures, results = measure("cmmlu", model.text_scorer(), cmmlu, shots=2)
     right = 0
     for result in results:
         assert result.shots == tuple(f"{result.item.group}/dev-{n}" for n in range(2))
@@ -91,35 +91,35 @@ def test_the_choice_is_the_likeliest_letter_of_the_shown_prompt(model: Model, cm
 
 
 def test_options_are_compared_by_byte_where_their_texts_count(model: Model, cmmlu: Path) -> None:
-    completer = model.completer()
-    _, results = measure("cmmlu_cloze", completer, cmmlu, only=["astronomy"])
+    text_scorer = model.text_scorer()
+    _, results = measure("cmmlu_cloze", text_scorer, cmmlu, only=["astronomy"])
     assert [result.item.group for result in results] == ["astronomy"] * 4
-    sums = [s.log_likelihood for s in completer.score([(results[1].prompt, o) for o in results[1].item.options])]
+    sums = [s.log_likelihood for s in text_scorer.score([(results[1].prompt, o) for o in results[1].item.options])]
     sizes = [len(option.encode()) for option in results[1].item.options]
     assert sizes == [6, 3, 4, 3]
     assert results[1].outcome.scores == pytest.approx([s / n for s, n in zip(sums, sizes, strict=True)], abs=1e-4)
 
 
 def test_the_last_words_perplexity_and_greedy_accuracy(model: Model, tmp_path: Path) -> None:
-    completer, texts = model.completer(), [f"number {n} is" for n in range(130)]
+    text_scorer, texts = model.text_scorer(), [f"number {n} is" for n in range(130)]
     # Every tenth passage ends as the model itself goes on, so that greedy decoding is right there.
-    words = [completer.generate([f"{t} "], max_tokens=2)[0] if n % 10 == 0 else "so" for n, t in enumerate(texts)]
+    words = [text_scorer.generate([f"{t} "], max_tokens=2)[0] if n % 10 == 0 else "so" for n, t in enumerate(texts)]
     lines = [json.dumps({"text": f"{t} {w}"}) for t, w in zip(texts, words, strict=True)]
     (tmp_path / "lambada_test.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    figures, results = measure("lambada", completer, tmp_path)
+    figures, results = measure("lambada", text_scorer, tmp_path)
     likely = [r.outcome.metrics["log_likelihood"] for r in results]
     assert figures["count"] == 130 and figures["metrics"]["accuracy"]["value"] < 0.5
     perplexity = figures["metrics"]["perplexity"]
     assert perplexity["value"] == pytest.approx(math.exp(-sum(likely) / 130))
     assert perplexity["interval"][0] < perplexity["value"] < perplexity["interval"][1]
-    with_shots, results = measure("lambada_cloze", completer, tmp_path, shots=1, count=20, seed=3)
+    with_shots, results = measure("lambada_cloze", text_scorer, tmp_path, shots=1, count=20, seed=3)
     assert with_shots["count"] == 20
     assert all(int(r.item.id[5:]) < 30 <= int(r.shots[0][5:]) for r in results)  # the last 100 are kept for shots
 
 
 def test_shots_depend_on_the_seed_and_the_item_alone(model: Model, gsm8k: Path) -> None:
     def shots(**changes: int) -> dict[str, tuple[str, ...]]:
-        _, results = measure("gsm8k", model.completer(length=200), gsm8k, **{"shots": 2, **changes})
+        _, results = measure("gsm8k", model.text_scorer(length=200), gsm8k, **{"shots": 2, **changes})
         return {r.item.id: r.shots for r in results}
 
     every = shots()
@@ -136,12 +136,12 @@ def test_shots_that_do_not_fit_are_left_out_whole_and_counted(model: Model, gsm8
     for shots, cut in ((3, False), (1, False), (0, False), (0, True)):
         # Half of what the model reads is kept for the answer.
         length = 2 * (asked + shots * (solved + 1) + 2) if not cut else 2 * (asked - 3)
-        figures, results = measure("gsm8k", model.completer(length), gsm8k, shots=3)
+        figures, results = measure("gsm8k", model.text_scorer(length), gsm8k, shots=3)
         assert {len(r.shots) for r in results} == {shots}
         assert all(r.prompt.count("Answer:") == shots + 1 and r.prompt.startswith("Question:") for r in results)
         assert figures["shots_left_out"] == 6 * (3 - shots) and figures["prompts_cut"] == 6 * cut
         assert figures["prompts_with_fewer_shots"] == (0 if shots == 3 else 6)
-    assert measure("gsm8k", model.completer(), gsm8k, shots=3)[0]["shots_left_out"] == 0
+    assert measure("gsm8k", model.text_scorer(), gsm8k, shots=3)[0]["shots_left_out"] == 0
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_shots_that_do_not_fit_are_left_out_whole_and_counted(model: Model, gsm8
 )
 def test_what_is_not_there_is_refused(name: str, changes: dict, message: str, model: Model, cmmlu: Path) -> None:
     with pytest.raises(SpecError, match=message):
-        measure(name, model.completer(), cmmlu, **changes)
+        measure(name, model.text_scorer(), cmmlu, **changes)
 
 
 @pytest.fixture

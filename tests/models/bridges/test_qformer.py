@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 from sepiola.checkpoints.families import blip2
 from sepiola.errors import DataError, SpecError
 from sepiola.models.bridges.projection import Projection
-from sepiola.models.bridges.qformer import QFormer, sight
+from sepiola.models.bridges.qformer import QFormer, attention_mask
 from sepiola.models.build import count, outline, parameter_counts, preset
 from sepiola.specs.bridge import ProjectionSpec, QFormerSpec
 
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
 
 def drawn(text: Tensor, queries: int, causal: bool) -> list[str]:
     """The first row's mask as a picture: a line a position, x where it sees."""
-    return ["".join(".x"[int(seen)] for seen in line) for line in sight(queries, text, causal=causal)[0]]
+    return ["".join(".x"[int(seen)] for seen in line) for line in attention_mask(queries, text, causal=causal)[0]]
 
 
 @pytest.mark.parametrize(
@@ -136,5 +136,5 @@ def test_four_neighbours_are_one_token() -> None:
     features = torch.randn(2, 8, 3)
     laid = torch.stack([features[:, :4].reshape(2, 12), features[:, 4:].reshape(2, 12)], dim=1)
     torch.testing.assert_close(bridge(features), bridge.layers[0](laid))
-    with pytest.raises(SpecError, match="neighbours 4: the eye gives 9 patches"):
+    with pytest.raises(SpecError, match="neighbours 4: the vision encoder gives 9 patches"):
         Projection(ProjectionSpec(kind="projection", neighbours=4), 5, 3, 9)

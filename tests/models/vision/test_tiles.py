@@ -72,7 +72,7 @@ def test_grid_tiles_are_the_processors(processor: Any, longest: int) -> None:
         (given,) = to_tiles([ImageRef.of(image)], spec)
         assert given.shape == wanted["pixel_values"][0].shape, size
         assert (given - wanted["pixel_values"][0]).abs().max() < 0.5 / 255, size  # of 2 from black to white
-        (run,) = tiling(spec).stand_in([ImageRef.of(image)], TOKEN, 4)
+        (run,) = tiling(spec).image_tokens([ImageRef.of(image)], TOKEN, 4)
         rows, columns = wanted["rows"][0][0], wanted["cols"][0][0]
         text = get_image_prompt_string(rows, columns, 4, FAKE, IMAGE, GLOBAL)
         assert ids_of(run, TOKENIZER) == TOKENIZER.encode(text), size
@@ -102,7 +102,7 @@ def hub_tokenizer() -> PreTrainedTokenizerFast:
 
 def encoded(text: str, images: list[ImageRef], spec: PixelSpec) -> list[int]:
     """Our ids of a text with a placeholder for each image."""
-    runs = iter(tiling(spec).stand_in(images, TOKEN, 4))
+    runs = iter(tiling(spec).image_tokens(images, TOKEN, 4))
     ids = TOKENIZER.encode(text.split(IMAGE)[0])
     for part in text.split(IMAGE)[1:]:
         ids += ids_of(next(runs), TOKENIZER) + TOKENIZER.encode(part)
@@ -130,14 +130,14 @@ def test_anyres_counts_are_the_processors(count: int) -> None:
     for size in SIZES:
         images = [picture(*size)] * count
         inputs = theirs.image_processor([images], return_tensors="pt")
-        runs = tiling(ANYRES).stand_in([ImageRef.of(image) for image in images], TOKEN, 4)
+        runs = tiling(ANYRES).image_tokens([ImageRef.of(image) for image in images], TOKEN, 4)
         assert [IMAGE * len(run) for run in runs] == [theirs.replace_image_token(inputs, i) for i in range(count)], size
 
 
 def test_tiles_of_the_published_sizes() -> None:
     """SmolVLM's picture of 512 pixels and LLaVA-OneVision's of 1000 × 400."""
     small = PixelSpec.parse({"size": 512, "filter": "lanczos", "tiles": {"kind": "grid", "longest": 2048}})
-    (run,) = tiling(small).stand_in([ImageRef.of(Image.new("RGB", (512, 512)))], TOKEN, 64)
+    (run,) = tiling(small).image_tokens([ImageRef.of(Image.new("RGB", (512, 512)))], TOKEN, 64)
     assert run.count(TOKEN) == 64 * (4 * 4 + 1)
     grids = [[rows, columns] for rows in range(1, 7) for columns in range(1, 7)]
     large = PixelSpec.parse({"size": 384, "filter": "bicubic", "tiles": {"kind": "anyres", "grids": grids}})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Loss:
     """A loss summed over `tokens` predictions (nats, float32 scalar).
 
     `extra` is what training minimises beside it (balance of experts, z-loss), summed alike; it is not reported, so
