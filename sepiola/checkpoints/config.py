@@ -27,6 +27,11 @@ def activation_from(name: str) -> str:
     return ACTIVATIONS[name]
 
 
+def where_other(encoder: int, decoder: int) -> int | None:
+    """The encoder's number where it differs from the decoder's, as specs state it."""
+    return None if encoder == decoder else encoder
+
+
 def activation_to(name: str) -> str:
     """The Hub's name of one of our activations."""
     return next(hub for hub, ours in ACTIVATIONS.items() if ours == name)

@@ -68,7 +68,7 @@ class DecodingState:
 class Stack(nn.Module):
     """A run of layers with its position encoding and, for pre-norm, the final norm."""
 
-    def __init__(self, spec: TransformerSpec, layers: int, *, causal: bool, cross: bool) -> None:
+    def __init__(self, spec: TransformerSpec, *, causal: bool, cross: bool) -> None:
         super().__init__()
         attention = spec.attention
         self.causal = causal
@@ -77,7 +77,7 @@ class Stack(nn.Module):
         self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
-        each = [attention.of_layer(index) for index in range(layers)]
+        each = [attention.of_layer(index) for index in range(spec.layers)]
         self.windows = [one.window for one in each]
         self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
         self.layers: Any = nn.ModuleList(_layer(spec, one, cross, self.rotaries[one.window]) for one in each)
@@ -241,7 +241,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = TokenEmbedding(spec)
-        self.decoder = Stack(spec, spec.layers, causal=spec.kind == "decoder", cross=False)
+        self.decoder = Stack(spec, causal=spec.kind == "decoder", cross=False)
         self.head = head(spec, self.embedding)
 
     def forward(
@@ -287,8 +287,8 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = TokenEmbedding(spec)
-        self.encoder = Stack(spec, spec.encoder_layers or spec.layers, causal=False, cross=False)
-        self.decoder = Stack(spec, spec.layers, causal=True, cross=True)
+        self.encoder = Stack(spec.encoder, causal=False, cross=False)
+        self.decoder = Stack(spec, causal=True, cross=True)
         self.head = head(spec, self.embedding)
 
     def forward(
@@ -371,7 +371,7 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
     Unscaled attention (T5) takes the missing scale into its queries. A tied head without a scale (GPT) needs
     small embeddings; otherwise embeddings have unit variance.
     """
-    depth = 2 * (spec.layers + (spec.encoder_layers or spec.layers) * (spec.kind == "encoder-decoder"))
+    depth = 2 * (spec.layers + (spec.encoder.layers if spec.kind == "encoder-decoder" else 0))
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
             continue

@@ -90,6 +90,9 @@ def head_width(width: int, attention: AttentionSpec) -> int:
     return attention.head_width or width // attention.heads
 
 
-def check_heads(width: int, attention: AttentionSpec) -> None:
+def check_heads(width: int, attention: AttentionSpec, key: str = "attention.heads") -> None:
+    """Raises ValueError, naming `key`, for heads that share neither the width nor their keys evenly."""
     if attention.head_width is None and width % attention.heads:
-        raise ValueError(f"width ({width}) must be a multiple of attention.heads ({attention.heads})")
+        raise ValueError(f"width ({width}) must be a multiple of {key} ({attention.heads})")
+    if attention.heads % (attention.kv_heads or attention.heads):
+        raise ValueError(f"{key} ({attention.heads}) must be a multiple of kv_heads ({attention.kv_heads})")

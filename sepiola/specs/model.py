@@ -65,6 +65,8 @@ class TransformerSpec(Spec):
     `head_scale` multiplies the final states before the output head (T5 with a tied head: `width ** -0.5`), and
     `embedding_scale` the token embeddings (`width ** 0.5` in Gemma and the original Transformer). `embedding_norm`
     normalises what enters the first layer, and `token_types` tells apart that many kinds of tokens (BERT's sentences).
+    An encoder-decoder's encoder is like its decoder but for `encoder_layers`, `encoder_heads` and the width of its
+    feed-forward, `encoder_feed_forward`, where they are given.
     """
 
     kind: Literal["decoder", "encoder", "encoder-decoder"]
@@ -72,6 +74,8 @@ class TransformerSpec(Spec):
     width: PositiveInt
     layers: PositiveInt
     encoder_layers: PositiveInt | None = None
+    encoder_heads: PositiveInt | None = None
+    encoder_feed_forward: PositiveInt | None = None
     attention: AttentionSpec
     feed_forward: FeedForwardSpec
     norm: NormSpec = NormSpec()
@@ -96,9 +100,29 @@ class TransformerSpec(Spec):
             raise ValueError(f"{key} is for a decoder; kind is '{self.kind}'")
         if self.kind == "encoder-decoder" and self.norm.place in ("parallel", "sandwich"):
             raise ValueError(f"norm.place '{self.norm.place}' is for a model without cross-attention")
-        if self.kind != "encoder-decoder" and self.encoder_layers is not None:
-            raise ValueError(f"encoder_layers is for an encoder-decoder; kind is '{self.kind}'")
+        if self.kind != "encoder-decoder":
+            for key in ("encoder_layers", "encoder_heads", "encoder_feed_forward"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is for an encoder-decoder; kind is '{self.kind}'")
+        elif self.encoder_heads is not None:
+            check_heads(self.width, self.encoder.attention, "encoder_heads")
+            if self.positions.kind == "rotary" and head_width(self.width, self.encoder.attention) % 2:
+                raise ValueError("encoder_heads: rotary positions need heads of an even width")
         return self
+
+    @property
+    def encoder(self) -> TransformerSpec:
+        """The encoder of an encoder-decoder, as a spec of its own."""
+        heads, width = self.encoder_heads or self.attention.heads, self.encoder_feed_forward or self.feed_forward.width
+        return self.model_copy(
+            update={
+                "kind": "encoder",
+                "layers": self.encoder_layers or self.layers,
+                "attention": self.attention.model_copy(update={"heads": heads}),
+                "feed_forward": self.feed_forward.model_copy(update={"width": width}),
+                **dict.fromkeys(("encoder_layers", "encoder_heads", "encoder_feed_forward")),
+            }
+        )
 
 
 TaskKind = Literal["classification", "entailment", "similarity", "multiple-choice"]

@@ -132,7 +132,10 @@ class ResNetSpec(BackboneSpec):
 
 
 class DETRSpec(Spec):
-    """DETR (arXiv 2005.12872): ResNet, encoder, decoder. Features are the last decoder states, `(queries, width)`."""
+    """DETR (arXiv 2005.12872): ResNet, encoder, decoder. Features are the last decoder states, `(queries, width)`.
+
+    The encoder has `encoder_heads` and the feed-forward width `encoder_feed_forward` where they differ.
+    """
 
     kind: Literal["detr"]
     pixels: PixelSpec
@@ -141,13 +144,16 @@ class DETRSpec(Spec):
     layers: PositiveInt = 6
     encoder_layers: PositiveInt = 6
     heads: PositiveInt = 8
+    encoder_heads: PositiveInt | None = None
     feed_forward: PositiveInt = 2048
+    encoder_feed_forward: PositiveInt | None = None
     queries: PositiveInt = 100
 
     @model_validator(mode="after")
     def _shapes(self) -> DETRSpec:
-        if self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        for key, heads in (("heads", self.heads), ("encoder_heads", self.encoder_heads or self.heads)):
+            if self.width % heads:
+                raise ValueError(f"width ({self.width}) must be a multiple of {key} ({heads})")
         if self.width % 4:
             raise ValueError(f"width ({self.width}) must be a multiple of 4: sines and cosines of rows and columns")
         return self

@@ -20,6 +20,7 @@ from sepiola.data.batching import Batch, Row, Sample
 from sepiola.data.sampler import BatchSampler
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
+from sepiola.specs.model import TransformerSpec
 from sepiola.specs.recipe import StageSpec
 from sepiola.training.lora import adapter_size
 from sepiola.training.preparation import collator_for, learning_parts, parts_of
@@ -125,18 +126,20 @@ def _activations(model: nn.Module, batch: Batch) -> float:
     """Numbers kept for the backward pass: some widths for each layer and token, and the attention's
     weights.
     """
-    spec: Any = model.spec
+    spec = model.spec
+    assert isinstance(spec, TransformerSpec)
     source, target = _places(batch)
-    encoder = (spec.encoder_layers or spec.layers) if batch.source is not None else 0
-    kept = 14 * spec.width + 3 * spec.feed_forward.width * (2 if spec.feed_forward.gated else 1)
-    tokens = encoder * source + spec.layers * target * (1.4 if encoder else 1)
-    columns_source = batch.source.shape[1] if batch.source is not None else 0
-    scores = (
-        2
-        * spec.attention.heads
-        * (encoder * source * columns_source + spec.layers * target * (batch.target.shape[1] + columns_source))
-    )
-    return tokens * kept + scores
+    if batch.source is None:
+        return target * spec.layers * (_kept(spec) + 2 * spec.attention.heads * batch.target.shape[1])
+    encoder, columns = spec.encoder, batch.source.shape[1]
+    read = encoder.layers * source * (_kept(encoder) + 2 * encoder.attention.heads * columns)
+    both = 2 * spec.attention.heads * (batch.target.shape[1] + columns)
+    return read + spec.layers * target * (1.4 * _kept(spec) + both)
+
+
+def _kept(spec: TransformerSpec) -> int:
+    """Numbers kept for a token in one layer, the attention's weights apart."""
+    return 14 * spec.width + 3 * spec.feed_forward.width * (2 if spec.feed_forward.gated else 1)
 
 
 def measure_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> float:

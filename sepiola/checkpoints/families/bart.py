@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import activation_from, activation_to, language_of, where_other
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
-from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 
 BIAS = "final_logits_bias"
@@ -21,16 +20,15 @@ BIAS = "final_logits_bias"
 def spec_from_config(
     config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
 ) -> ModelSpec:
-    """The spec of a Hub checkpoint. Raises CheckpointError for stacks that differ in more than their depth."""
-    pairs = (("encoder_attention_heads", "decoder_attention_heads"), ("encoder_ffn_dim", "decoder_ffn_dim"))
-    if any(config[one] != config[other] for one, other in pairs):
-        raise CheckpointError("config.json: encoder and decoder must have as many heads and the same ffn_dim")
+    """The spec of a Hub checkpoint."""
     language = {
         "kind": "encoder-decoder",
         "vocabulary": config["vocab_size"],
         "width": config["d_model"],
         "layers": config["decoder_layers"],
         "encoder_layers": config["encoder_layers"],
+        "encoder_heads": where_other(config["encoder_attention_heads"], config["decoder_attention_heads"]),
+        "encoder_feed_forward": where_other(config["encoder_ffn_dim"], config["decoder_ffn_dim"]),
         "attention": {"heads": config["decoder_attention_heads"], "bias": True},
         "feed_forward": {
             "width": config["decoder_ffn_dim"],
@@ -55,19 +53,20 @@ def spec_from_config(
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
-    ff = language.feed_forward
-    stacks = {
-        f"{stack}_{key}": value
-        for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers))
-        for key, value in (("layers", layers), ("attention_heads", language.attention.heads), ("ffn_dim", ff.width))
-    }
+    stacks: dict[str, int] = {}
+    for name, stack in (("encoder", language.encoder), ("decoder", language)):
+        stacks |= {
+            f"{name}_layers": stack.layers,
+            f"{name}_attention_heads": stack.attention.heads,
+            f"{name}_ffn_dim": stack.feed_forward.width,
+        }
     return {
         "architectures": ["BartForConditionalGeneration"],
         "model_type": "bart",
         "vocab_size": language.vocabulary,
         "d_model": language.width,
         **stacks,
-        "activation_function": activation_to(ff.activation),
+        "activation_function": activation_to(language.feed_forward.activation),
         "max_position_embeddings": language.positions.length,
         "scale_embedding": language.embedding_scale is not None,
         "dropout": language.dropout,
@@ -106,7 +105,7 @@ def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
     rows = [NameMap("embedding.weight", ("model.shared.weight",), also=repeated), NameMap("head.bias", (BIAS,))]
-    for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
+    for stack, layers in (("encoder", language.encoder.layers), ("decoder", language.layers)):
         rows.append(NameMap(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
         for kind in ("weight", "bias"):
             rows.append(NameMap(f"{stack}.embedding_norm.{kind}", (f"model.{stack}.layernorm_embedding.{kind}",)))

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import where_other
 from sepiola.checkpoints.families.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
@@ -40,14 +41,14 @@ def spec_from_config(
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`.
 
-    Raises CheckpointError for a DETR of another shape: dilated (DC5), learned positions, another backbone.
+    Raises CheckpointError for another kind of DETR: dilated (DC5), learned positions, another backbone or activation.
     """
     if config.get("dilation", False) or config.get("position_embedding_type", "sine") != "sine":
         raise CheckpointError("config.json: only DETR without dilation and with sine positions is supported")
-    heads, width = config.get("encoder_attention_heads", 8), config.get("encoder_ffn_dim", 2048)
-    decoder = config.get("decoder_attention_heads", heads), config.get("decoder_ffn_dim", width)
-    if (heads, width) != decoder or config.get("activation_function", "relu") != "relu":
-        raise CheckpointError("config.json: encoder and decoder must have as many heads, the same ffn_dim, and ReLU")
+    activation = config.get("activation_function", "relu")
+    if activation != "relu":
+        raise CheckpointError(f"config.json: activation_function '{activation}'; only ReLU is supported")
+    heads, width = config.get("decoder_attention_heads", 8), config.get("decoder_ffn_dim", 2048)
     default = PixelSpec(size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     vision = {
         "kind": "detr",
@@ -57,7 +58,9 @@ def spec_from_config(
         "layers": config.get("decoder_layers", 6),
         "encoder_layers": config.get("encoder_layers", 6),
         "heads": heads,
+        "encoder_heads": where_other(config.get("encoder_attention_heads", 8), heads),
         "feed_forward": width,
+        "encoder_feed_forward": where_other(config.get("encoder_ffn_dim", 2048), width),
         "queries": config.get("num_queries", 100),
     }
     return ModelSpec.parse({"name": "detr", "family": "detr", "vision": vision}, "config.json")
@@ -88,9 +91,9 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "d_model": vision.width,
         "encoder_layers": vision.encoder_layers,
         "decoder_layers": vision.layers,
-        "encoder_attention_heads": vision.heads,
+        "encoder_attention_heads": vision.encoder_heads or vision.heads,
         "decoder_attention_heads": vision.heads,
-        "encoder_ffn_dim": vision.feed_forward,
+        "encoder_ffn_dim": vision.encoder_feed_forward or vision.feed_forward,
         "decoder_ffn_dim": vision.feed_forward,
         "num_queries": vision.queries,
         "activation_function": "relu",

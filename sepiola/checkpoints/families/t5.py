@@ -18,6 +18,7 @@ from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
 
@@ -69,9 +70,18 @@ def _has_own_head(state: Mapping[str, Tensor]) -> bool:
 
 
 def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
-    """The `config.json` that `transformers` reads."""
+    """The `config.json` that `transformers` reads.
+
+    Raises CheckpointError for stacks of different heads or feed-forward widths: it has one `num_heads` and one `d_ff`.
+    """
     language = language_of(spec)
-    ff = language.feed_forward
+    encoder, ff = language.encoder, language.feed_forward
+    if encoder.attention != language.attention or encoder.feed_forward != ff:
+        raise CheckpointError(
+            f"'{spec.name}': its encoder has {encoder.attention.heads} heads and a feed-forward width of "
+            f"{encoder.feed_forward.width}, its decoder {language.attention.heads} and {ff.width}; T5's config.json "
+            "has one num_heads and one d_ff for both (`save` keeps such a model)"
+        )
     activation = activation_to(ff.activation)
     gated = {"gelu_new": "gated-gelu"}.get(activation, f"gated-{activation}") if ff.gated else activation
     return {
@@ -81,7 +91,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "d_model": language.width,
         "d_kv": language.attention.head_width or language.width // language.attention.heads,
         "d_ff": ff.width,
-        "num_layers": language.encoder_layers or language.layers,
+        "num_layers": encoder.layers,
         "num_decoder_layers": language.layers,
         "num_heads": language.attention.heads,
         "feed_forward_proj": gated,
@@ -138,7 +148,7 @@ def _table(spec: ModelSpec) -> list[NameMap]:
         NameMap("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
         NameMap("head.projection.weight", ("lm_head.weight",)),
     ]
-    for stack, layers in (("encoder", language.encoder_layers or language.layers), ("decoder", language.layers)):
+    for stack, layers in (("encoder", language.encoder.layers), ("decoder", language.layers)):
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         rows.append(NameMap(f"{stack}.relative.embedding.weight", (bias,)))
         for layer in range(layers):

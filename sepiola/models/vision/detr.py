@@ -44,9 +44,9 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, spec: DETRSpec) -> None:
         super().__init__()
-        self.attention = Attention(spec.width, spec.heads)
+        self.attention = Attention(spec.width, spec.encoder_heads or spec.heads)
         self.attention_norm = nn.LayerNorm(spec.width)
-        self.feed_forward = _feed_forward(spec)
+        self.feed_forward = _feed_forward(spec.width, spec.encoder_feed_forward or spec.feed_forward)
         self.feed_forward_norm = nn.LayerNorm(spec.width)
 
     def forward(self, x: Tensor, positions: Tensor, bias: Tensor | None) -> Tensor:
@@ -64,7 +64,7 @@ class DecoderLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(spec.width)
         self.cross = Attention(spec.width, spec.heads)
         self.cross_norm = nn.LayerNorm(spec.width)
-        self.feed_forward = _feed_forward(spec)
+        self.feed_forward = _feed_forward(spec.width, spec.feed_forward)
         self.feed_forward_norm = nn.LayerNorm(spec.width)
 
     def forward(self, x: Tensor, queries: Tensor, memory: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
@@ -74,8 +74,8 @@ class DecoderLayer(nn.Module):
         return self.feed_forward_norm(x + self.feed_forward(x))
 
 
-def _feed_forward(spec: DETRSpec) -> FeedForward:
-    return FeedForward(spec.width, FeedForwardSpec(width=spec.feed_forward, activation="relu", bias=True))
+def _feed_forward(width: int, inner: int) -> FeedForward:
+    return FeedForward(width, FeedForwardSpec(width=inner, activation="relu", bias=True))
 
 
 class DETR(nn.Module):

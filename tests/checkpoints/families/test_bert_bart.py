@@ -41,6 +41,8 @@ BARTS: dict[str, dict[str, Any]] = {
     "tiny": BART,
     "odd": {**BART, "d_model": 33, "encoder_attention_heads": 3, "decoder_attention_heads": 3, "decoder_layers": 1}
     | {"scale_embedding": True},
+    "stacks apart": {**BART, "encoder_attention_heads": 6, "decoder_attention_heads": 2, "encoder_ffn_dim": 56}
+    | {"decoder_layers": 3},
 }
 
 

@@ -211,6 +211,20 @@ def test_presets_of_flan_do_not_scale_their_head() -> None:
         assert preset(name).language.head_scale is None and not preset(name).language.tied
 
 
+def test_stacks_of_different_shapes_are_refused_for_the_hub_and_kept_in_our_folder(tmp_path: Path) -> None:
+    spec = sepiola.load(save_reference(reference(TINY, "t5"), tmp_path / "hub")).spec
+    language = {**spec.language.to_dict(), "encoder_heads": 2, "encoder_feed_forward": 48}
+    ours = sepiola.build({"name": "apart", "family": "t5", "language": language})
+    with pytest.raises(CheckpointError, match=r"2 heads and a feed-forward width of 48, its decoder 4 and 64; .*d_ff"):
+        ours.save_hub(tmp_path / "back")
+    ours.save(tmp_path / "kept")
+    source, mask, target = tensors(TINY["vocab_size"])
+    with torch.no_grad():
+        expected = ours(source, target, attention_mask=mask)
+        again = sepiola.load(tmp_path / "kept")(source, target, attention_mask=mask)
+    torch.testing.assert_close(again, expected, atol=0, rtol=0)
+
+
 def test_a_missing_or_extra_tensor_is_named(tmp_path: Path) -> None:
     folder = save_reference(reference(TINY, "t5"), tmp_path / "hub")
     state = load_file(folder / "model.safetensors")

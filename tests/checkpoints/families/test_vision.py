@@ -118,6 +118,7 @@ CASES = [
     ("resnet", ResNetForImageClassification, lambda: ResNetConfig(**BASIC), 33, 64),
     ("detr", DetrModel, lambda: detr_config(BASIC), 64, 90),
     ("detr", DetrForObjectDetection, lambda: detr_config(BOTTLENECK, d_model=36), 75, 41),
+    ("detr", DetrModel, lambda: detr_config(BASIC, encoder_attention_heads=6, encoder_ffn_dim=52), 49, 66),
 ]
 NAMES = [f"{family}-{kind.__name__}-{height}x{width}" for family, kind, _, height, width in CASES]
 
@@ -296,7 +297,7 @@ def tiny_detr() -> ModelSpec:
         ("resnet", {"downsample_in_bottleneck": True}, "downsample_in_bottleneck"),
         ("detr", {"dilation": True}, "dilation"),
         ("detr", {"backbone": "swin_tiny"}, "backbone 'swin_tiny'"),
-        ("detr", {"decoder_attention_heads": 4}, "as many heads"),
+        ("detr", {"activation_function": "gelu"}, "activation_function 'gelu'"),
     ],
 )
 def test_architectures_that_are_not_supported_are_refused(family: str, config: dict, message: str) -> None:
