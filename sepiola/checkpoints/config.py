@@ -1,9 +1,18 @@
-"""What the families' configs have in common: the language model they speak of, and the names of activations."""
+"""What the families' configs have in common: their type, the language model they describe, the names of activations."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
+
+Config = Mapping[str, Any]
+"""A JSON file of the Hub as it is read. Its values may be anything, and the specs that are made of them are checked."""
+
+JSON = dict[str, Any]
+"""A JSON file of the Hub, or a part of one, as it is written."""
 
 ACTIVATIONS = {
     "relu": "relu",

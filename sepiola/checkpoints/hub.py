@@ -1,7 +1,7 @@
 """Checkpoints in the Hub's layout: `config.json`, and safetensors or PyTorch files, one or several with an index.
 
-`FAMILIES` maps a config's `model_type` to the module that knows its names. Loading is strict: a tensor that is
-missing, or that nobody named, is an error.
+A config's `model_type` names the family that reads it. Loading is strict: a tensor that is missing, or that nobody
+named, is an error. So is saving: a family writes what it can read back, or refuses.
 """
 
 from __future__ import annotations
@@ -13,34 +13,20 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import tokenizers
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints.families import (
-    bart,
-    bert,
-    blip2,
-    clip,
-    detr,
-    eva,
-    gpt,
-    idefics3,
-    llama,
-    llava,
-    llava_onevision,
-    opt,
-    resnet,
-    siglip,
-    t5,
-    vit,
-)
+from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.families import FAMILIES
 from sepiola.checkpoints.families import classifier as tasks
+from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
+from sepiola.checkpoints.lossless import check_lossless
+from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.store import (
     TOKENIZER,
@@ -48,46 +34,24 @@ from sepiola.checkpoints.store import (
     from_state,
     make_folder,
     read_tensors,
+    state_to_save,
     write_tensors,
     write_text,
 )
-from sepiola.checkpoints.vision_part import family_of, vision_part
+from sepiola.checkpoints.vision_part import vision_part
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
-FAMILIES: dict[str, ModuleType] = {
-    "t5": t5,
-    "bart": bart,
-    "bert": bert,
-    "openai-gpt": gpt,
-    "gpt2": gpt,
-    "opt": opt,
-    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", llama.GEMMA), llama),
-    "vit": vit,
-    "clip": clip,
-    "clip_vision_model": clip,
-    "detr": detr,
-    "resnet": resnet,
-    "llava": llava,
-    "llava_onevision": llava_onevision,
-    "idefics3": idefics3,
-    "smolvlm": idefics3,
-    "siglip": siglip,
-    "siglip_vision_model": siglip,
-    "blip_2_vision_model": eva,
-    "instructblip_vision_model": eva,
-    "blip-2": blip2,
-    "instructblip": blip2,
-}
-_LAID_OUT_AS = {"flan-t5": "t5", "mm-cot": "t5", "minigpt-4": "blip-2"}  # our families that share another's layout
-CONFIG, EYE = "config.json", "vision"
+CONFIG = "config.json"
+VISION = "vision"  # the folder of a vision encoder that its model's layout has no place for
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 _PICKLED = "pytorch_model.bin"
 _OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes
 _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
+_COUNT = ".num_batches_tracked"  # which training alone reads
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
 
@@ -108,49 +72,66 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     config = _read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = read_state(folder)
-    spec: ModelSpec = family.spec_from_config(config, stored, preprocessor=_preprocessor(folder))
-    state: LazyTensors = family.to_ours(stored, spec)
-    if not (folder / EYE / CONFIG).is_file():
+    spec = family.spec_from_config(config, stored, preprocessor=_preprocessor(folder))
+    state = family.to_ours(stored, spec)
+    if not (folder / VISION / CONFIG).is_file():
         return spec, state
-    seen, eye = vision_part(*read(folder / EYE), str(folder / EYE))
-    whole = {**later(state), **{f"{EYE}.{name}": reads for name, reads in later(eye).items()}}
-    return spec.model_copy(update={"vision": seen.vision}), LazyTensors(whole)
+    image_spec, image_state = vision_part(*read(folder / VISION), str(folder / VISION))
+    whole = {**later(state), **{f"{VISION}.{name}": read for name, read in later(image_state).items()}}
+    return spec.model_copy(update={"vision": image_spec.vision}), LazyTensors(whole)
 
 
-def save(folder: Path, model: Any, spec: ModelSpec, *, max_shard: int = MAX_SHARD) -> None:
+def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MAX_SHARD) -> None:
     """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it.
 
     Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
     reference's layout has no place for the vision encoder: it goes to the folder `vision`, in its own family's layout.
 
     All is written aside first. An interrupted save leaves the old checkpoint or none that loads, never a mix. Raises
-    CheckpointError for a family without such a layout, and when the folder cannot be written.
+    CheckpointError, before anything is written, for a family without such a layout, for what the layout cannot state,
+    and when the model does not hold what `spec` says; and when the folder cannot be written.
     """
-    layout = _LAID_OUT_AS.get(spec.family, spec.family)
-    if layout not in FAMILIES:
+    if spec.family not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
-    family: Any = FAMILIES[layout] if spec.task is None else tasks.Headed(FAMILIES[layout])
-    config = family.config_from_spec(spec)  # refuses what the Hub has no layout for, before anything is written
+    family: Family = FAMILIES[spec.family] if spec.task is None else tasks.Headed(FAMILIES[spec.family])
+    state = state_to_save(model, spec, folder)
+    if spec.vision is None or spec.language is None or family.HOLDS_VISION:
+        contents = {".": _contents(family, state, spec)}
+    else:
+        image_family, image = vision_alone(spec.vision)
+        image_state = {n.removeprefix(f"{VISION}."): value for n, value in state.items() if n.startswith(f"{VISION}.")}
+        rest = {name: value for name, value in state.items() if not name.startswith(f"{VISION}.")}
+        apart = spec.model_copy(update={"vision": None})
+        contents = {".": _contents(family, rest, apart), VISION: _contents(image_family, image_state, image)}
     with _replacing(folder) as aside:
-        _write(aside, model, spec, family, config, max_shard)
+        for place, files in contents.items():
+            make_folder(aside / place)
+            _write_weights(aside / place, files.tensors, max_shard)
+            for name, content in files.json.items():
+                write_text(aside / place / name, json.dumps(content, indent=2))
 
 
-def _write(folder: Path, model: Any, spec: ModelSpec, family: Any, config: Any, max_shard: int) -> None:
-    make_folder(folder)
-    state = model.state_dict()
-    whole = getattr(family, "WHOLE", False)
-    if spec.vision is not None and spec.language is not None and not whole:
-        kind = family_of(spec.vision)
-        eye = ModelSpec(name=spec.vision.kind, family=kind, vision=spec.vision)
-        _write(folder / EYE, model.vision, eye, FAMILIES[kind], FAMILIES[kind].config_from_spec(eye), max_shard)
-        state = {name: value for name, value in state.items() if not name.startswith(f"{EYE}.")}
-    elif spec.vision is not None:
-        preprocessor = preprocessor_from_pixels(spec.vision.pixels)
-        write_text(folder / PREPROCESSOR, json.dumps(preprocessor, indent=2))
-    if hasattr(family, "processor_from_spec"):
-        write_text(folder / PROCESSOR, json.dumps(family.processor_from_spec(spec), indent=2))
-    _write_weights(folder, family.to_hub(state, spec), max_shard)
-    write_text(folder / CONFIG, json.dumps(config, indent=2))
+@dataclass(frozen=True)
+class _Contents:
+    """What a folder in the Hub's layout holds: tensors under the Hub's names, and JSON files by name."""
+
+    tensors: dict[str, Tensor]
+    json: dict[str, JSON]
+
+
+def _contents(family: Family, state: Mapping[str, Tensor], spec: ModelSpec) -> _Contents:
+    config = family.config_from_spec(spec)
+    preprocessor = None if spec.vision is None else preprocessor_from_pixels(spec.vision.pixels)
+    files = {CONFIG: config, PREPROCESSOR: preprocessor, PROCESSOR: family.processor_from_spec(spec)}
+    tensors = family.to_hub(state, spec)
+    again = family.spec_from_config(json.loads(json.dumps(config)), tensors, preprocessor=preprocessor)
+    check_lossless(spec, again)
+    lost = [name for name in sorted(state.keys() - family.to_ours(tensors, spec).keys()) if not name.endswith(_COUNT)]
+    if lost:
+        raise CheckpointError(
+            f"'{spec.name}' cannot be written as '{spec.family}': no place for {', '.join(lost[:12])}"
+        )
+    return _Contents(tensors, {name: content for name, content in files.items() if content is not None})
 
 
 def _write_weights(folder: Path, state: Mapping[str, Tensor], max_shard: int) -> None:
@@ -187,9 +168,9 @@ def _replacing(folder: Path) -> Iterator[Path]:
     try:
         yield aside
         new = [file.relative_to(aside) for file in aside.rglob("*") if file.is_file()]
-        for place in (folder, folder / EYE):
+        for place in (folder, folder / VISION):
             (place / CONFIG).unlink(missing_ok=True)
-        for stale in (*folder.glob(f"{EYE}/model*"), *folder.glob("model*")):
+        for stale in (*folder.glob(f"{VISION}/model*"), *folder.glob("model*")):
             if _OURS.fullmatch(stale.name):
                 stale.unlink()
         for file in sorted(new, key=lambda file: (file.name == CONFIG, -len(file.parts))):
@@ -276,24 +257,24 @@ def read_pickled(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def _family(config: Mapping[str, Any], folder: Path) -> Any:
+def _family(config: Config, folder: Path) -> Family:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(f"{folder}/config.json: model_type '{kind}' is not supported; {nearest(kind, FAMILIES)}")
     return tasks.Headed(FAMILIES[kind]) if tasks.has_head(config) else FAMILIES[kind]
 
 
-def _preprocessor(folder: Path) -> dict[str, Any] | None:
-    """How pictures are prepared; some checkpoints tell it in the file of their whole processor."""
+def _preprocessor(folder: Path) -> JSON | None:
+    """How pictures are prepared; some checkpoints state it in the file of their whole processor."""
     alone, whole = folder / PREPROCESSOR, folder / PROCESSOR
     if alone.is_file():
         return _read_json(alone)
     return _read_json(whole).get("image_processor") if whole.is_file() else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JSON:
     try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        raw: JSON = json.loads(path.read_text(encoding="utf-8"))
         return raw
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; expected a Hub checkpoint folder") from None

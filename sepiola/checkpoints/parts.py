@@ -1,22 +1,23 @@
-"""Checkpoints of whole models that see: a vision encoder's and a language model's layouts side by side under prefixes.
+"""Checkpoints of whole vision-language models: the layouts of their parts side by side, under prefixes.
 
-Each part is read and written by its own family; what a config leaves out has that family's default at the Hub.
+Each part is read and written by its own family, which its spec names; what a config leaves out has that family's
+default at the Hub.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.families import clip, eva, llama, opt, siglip, t5, vit
+from sepiola.checkpoints.config import JSON, Config, language_of
+from sepiola.checkpoints.families import clip, detr, eva, llama, opt, resnet, siglip, t5, vit
+from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
-from sepiola.specs.vision import VisionSpec, ViTSpec
+from sepiola.specs.vision import VisionSpec
 
 _LLAMA = {
     "vocab_size": 32000,
@@ -35,60 +36,67 @@ _QWEN2 = {
     "num_attention_heads": 32,
     "num_key_value_heads": 32,
 }
-LANGUAGES: dict[str, tuple[ModuleType, dict[str, Any]]] = {
-    "llama": (llama, _LLAMA),
-    "mistral": (llama, {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096}),
-    "qwen2": (llama, _QWEN2),
-    "opt": (opt, {}),
-    "t5": (t5, {}),
+_QWEN3 = {**_QWEN2, "head_dim": 128}
+LANGUAGES: dict[str, Family] = {
+    "t5": t5,
+    "flan-t5": t5,
+    "opt": opt,
+    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", llama.GEMMA), llama),
 }
-VISION_ENCODERS: dict[str, ModuleType] = {
-    "clip_vision_model": clip,
+VISION_ENCODERS: dict[str, Family] = {
     "vit": vit,
+    "clip": clip,
+    "clip_vision_model": clip,
+    "siglip": siglip,
     "siglip_vision_model": siglip,
     "blip_2_vision_model": eva,
     "instructblip_vision_model": eva,
+    "detr": detr,
+    "resnet": resnet,
+}
+# What a `text_config` of these families may leave out.
+_DEFAULTS: dict[str, JSON] = {
+    "llama": _LLAMA,
+    "mistral": {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": _QWEN2,
+    "qwen3": _QWEN3,
 }
 
 
-def language_spec(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> TransformerSpec:
+def language_spec(config: Config, state: Mapping[str, Tensor]) -> TransformerSpec:
     """The language model of a `text_config`. Raises CheckpointError for a family that is not known."""
-    family, defaults = _known(LANGUAGES, str(config.get("model_type", "llama")), "text_config")
-    language: TransformerSpec = family.spec_from_config({**defaults, **config}, state).language
-    return language
+    kind = str(config.get("model_type", "llama"))
+    family = _known(LANGUAGES, kind, "text_config.model_type")
+    spec = family.spec_from_config({"model_type": kind, **_DEFAULTS.get(kind, {}), **config}, state)
+    return language_of(spec)
 
 
-def vision_spec(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> VisionSpec:
+def vision_spec(config: Config, preprocessor: Config | None) -> VisionSpec:
     """The vision encoder of a `vision_config`. Raises CheckpointError for a family that is not known."""
-    family = _known(VISION_ENCODERS, str(config.get("model_type")), "vision_config")
-    vision: VisionSpec = family.spec_from_config(config, preprocessor=preprocessor).vision
+    family = _known(VISION_ENCODERS, str(config.get("model_type")), "vision_config.model_type")
+    vision = family.spec_from_config(config, {}, preprocessor=preprocessor).vision
+    assert vision is not None
     return vision
 
 
-def text_config(language: TransformerSpec) -> dict[str, Any]:
+def text_config(language: TransformerSpec) -> JSON:
     """The `text_config` of a language model."""
-    alone = _alone(language)
-    config: dict[str, Any] = LANGUAGES[alone.family][0].config_from_spec(alone)
-    return config
+    family, spec = _language(language)
+    return family.config_from_spec(spec)
 
 
-def vision_config(vision: VisionSpec, kind: str | None = None) -> dict[str, Any]:
-    """The `vision_config` of a vision encoder; `kind` where the layout stores any vision encoder as that one's."""
-    kind = kind or _eye_kind(vision)
-    config: dict[str, Any] = VISION_ENCODERS[kind].config_from_spec(ModelSpec(name=kind, family=kind, vision=vision))
-    return config
+def vision_config(vision: VisionSpec) -> JSON:
+    """The `vision_config` of a vision encoder."""
+    family, spec = vision_alone(vision)
+    return family.config_from_spec(spec)
 
 
 def to_ours(
-    state: Mapping[str, Tensor],
-    spec: ModelSpec,
-    part_of: Callable[[str], tuple[str, str] | None],
-    eye: str | None = None,
+    state: Mapping[str, Tensor], spec: ModelSpec, part_of: Callable[[str], tuple[str, str] | None]
 ) -> LazyTensors:
     """Our state dict; `part_of` a Hub name is the part it belongs to and its name there, or None to leave it out.
 
     Names of the bridge are ours already. What belongs to no part passes through, so that strict loading reports it.
-    `eye` as in `vision_config`.
     """
     assert spec.vision is not None
     named = {name: part_of(name) for name in state}
@@ -96,62 +104,47 @@ def to_ours(
         part: renamed(state, lambda name, part=part: _within(named[name], part))  # type: ignore[misc]
         for part in ("language", "vision", "bridge")
     }
-    kind = eye or _eye_kind(spec.vision)
     if spec.language is not None:
-        alone = _alone(spec.language)
-        parts["language"] = LANGUAGES[alone.family][0].to_ours(parts["language"], alone)
-    parts["vision"] = VISION_ENCODERS[kind].to_ours(
-        parts["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)
-    )
-    return LazyTensors({f"{part}.{name}": reads for part, own in parts.items() for name, reads in later(own).items()})
+        family, language = _language(spec.language)
+        parts["language"] = family.to_ours(parts["language"], language)
+    family, vision = vision_alone(spec.vision)
+    parts["vision"] = family.to_ours(parts["vision"], vision)
+    return LazyTensors({f"{part}.{name}": read for part, held in parts.items() for name, read in later(held).items()})
 
 
-def to_hub(state: Mapping[str, Tensor], spec: ModelSpec, eye: str | None = None) -> dict[str, dict[str, Tensor]]:
-    """The Hub's state dicts of vision encoder and language model model, and ours of the bridge; `eye` as in
-    `vision_config`.
-    """
+def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, dict[str, Tensor]]:
+    """The Hub's state dicts of vision encoder and language model, and ours of the bridge."""
     assert spec.vision is not None
-    own = {
+    parts = {
         part: {n.removeprefix(f"{part}."): v for n, v in state.items() if n.startswith(f"{part}.")}
         for part in ("language", "vision", "bridge")
     }
-    kind = eye or _eye_kind(spec.vision)
     if spec.language is not None:
-        alone = _alone(spec.language)
-        own["language"] = LANGUAGES[alone.family][0].to_hub(own["language"], alone)
-    return {
-        "language": own["language"],
-        "vision": VISION_ENCODERS[kind].to_hub(own["vision"], ModelSpec(name=kind, family=kind, vision=spec.vision)),
-        "bridge": own["bridge"],
-    }
+        family, language = _language(spec.language)
+        parts["language"] = family.to_hub(parts["language"], language)
+    family, vision = vision_alone(spec.vision)
+    return {**parts, "vision": family.to_hub(parts["vision"], vision)}
+
+
+def vision_alone(vision: VisionSpec) -> tuple[Family, ModelSpec]:
+    """The family of a vision encoder, and the vision encoder as a model of its own.
+
+    Raises CheckpointError when its spec names no family.
+    """
+    family = _known(VISION_ENCODERS, vision.family, "vision.family")
+    return family, ModelSpec(name=vision.family, family=vision.family, vision=vision)
+
+
+def _language(language: TransformerSpec) -> tuple[Family, ModelSpec]:
+    family = _known(LANGUAGES, language.family, "language.family")
+    return family, ModelSpec(name=language.family, family=language.family, language=language)
 
 
 def _within(named: tuple[str, str] | None, part: str) -> str | None:
     return named[1] if named is not None and named[0] == part else None
 
 
-def _alone(language: TransformerSpec) -> ModelSpec:
-    """The language model as a model of its own; its family is told by what it is made of."""
-    attention = language.attention
-    family = "llama"
-    if language.positions.kind == "learned":
-        family = "opt"
-    elif language.kind == "encoder-decoder":
-        family = "t5"
-    elif attention.bias and attention.output_bias is False:
-        family = "qwen2"
-    elif attention.window is not None:
-        family = "mistral"
-    return ModelSpec(name=family, family=family, language=language)
-
-
-def _eye_kind(vision: VisionSpec) -> str:
-    if not isinstance(vision, ViTSpec):
-        return vision.kind
-    return "clip_vision_model" if vision.input_norm else "vit" if vision.class_token else "siglip_vision_model"
-
-
-def _known(families: Mapping[str, Any], kind: str, where: str) -> Any:
+def _known(families: Mapping[str, Family], kind: str, key: str) -> Family:
     if kind not in families:
-        raise CheckpointError(f"config.json: {where}.model_type '{kind}' is not supported; {nearest(kind, families)}")
+        raise CheckpointError(f"{key} '{kind}' has no layout as a part of a larger model; {nearest(kind, families)}")
     return families[kind]

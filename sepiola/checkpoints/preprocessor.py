@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.errors import CheckpointError
 from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 
@@ -13,7 +13,7 @@ _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _PROCESSORS = {"squash": "ViTImageProcessor", "crop": "CLIPImageProcessor", "fit": "DetrImageProcessor"}
 
 
-def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec) -> PixelSpec:
+def pixels_from_preprocessor(file: Config | None, default: PixelSpec) -> PixelSpec:
     """The PixelSpec of a file, `default` where there is none; keys that the file lacks are the default's.
 
     Raises CheckpointError when the file asks for steps that PixelSpec does not know.
@@ -38,7 +38,7 @@ def pixels_from_preprocessor(file: Mapping[str, Any] | None, default: PixelSpec)
     return PixelSpec.parse(values, "preprocessor_config.json")
 
 
-def _geometry(file: Mapping[str, Any], default: PixelSpec) -> dict[str, Any]:
+def _geometry(file: Config, default: PixelSpec) -> JSON:
     size = file.get("size")
     if "max_image_size" in file:
         tiles = {"kind": "grid", "longest": (size or {}).get("longest_edge", 4 * 364)}
@@ -68,10 +68,10 @@ def _square(size: Mapping[str, int]) -> int:
     return size["height"]
 
 
-def preprocessor_from_pixels(pixels: PixelSpec) -> dict[str, Any]:
+def preprocessor_from_pixels(pixels: PixelSpec) -> JSON:
     """The file that makes a Hub processor do what `pixels` says; which processor follows from the mode."""
     square = {"height": pixels.size, "width": pixels.size}
-    geometry: dict[str, Any] = {"size": square}
+    geometry: JSON = {"size": square}
     if pixels.mode == "crop":
         shortest = {"shortest_edge": pixels.resize or pixels.size}
         geometry = {"size": shortest, "do_center_crop": True, "crop_size": square}

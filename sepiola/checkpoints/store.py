@@ -29,12 +29,29 @@ MAPPED = 1 << 24  # bytes at most that are read through one mapping of a file
 
 
 def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | None = None) -> None:
-    """Writes a checkpoint folder. Raises CheckpointError when the disk is full or the folder cannot be written."""
+    """Writes a checkpoint folder.
+
+    Raises CheckpointError, before anything is written, when the model does not hold what `spec` says, so that `load`
+    could not read it back; and when the disk is full or the folder cannot be written.
+    """
+    state = state_to_save(model, spec, folder)
     make_folder(folder)
-    write_tensors(folder / WEIGHTS, model.state_dict())
+    write_tensors(folder / WEIGHTS, state)
     write_yaml_file(folder / SPEC, spec.to_dict())
     if tokenizer_json is not None:
         write_text(folder / TOKENIZER, tokenizer_json)
+
+
+def state_to_save(model: nn.Module, spec: ModelSpec, folder: Path) -> dict[str, Tensor]:
+    """The model's state dict. Raises CheckpointError when its names and shapes are not those of `spec`."""
+    state = model.state_dict()
+    problems = misfits(outline(spec), {name: value.shape for name, value in state.items()})
+    if problems:
+        raise CheckpointError(
+            f"{folder}: the model does not hold the tensors that its spec '{spec.name}' says, so nothing was written; "
+            f"merge an adapter before you save, and save the network as it was built:\n  {problems}"
+        )
+    return state
 
 
 def load(
@@ -69,11 +86,11 @@ def from_state(
     CheckpointError when tensors do not fit.
     """
     model = outline(spec)
-    own = model.state_dict()
+    expected = model.state_dict()
     check_fit(model, {name: state.shape(name) for name in state}, source)
     placed: dict[str, Tensor] = {}
-    for name in sorted(own, key=lambda name: -own[name].numel()):  # the largest come while memory is emptiest
-        placed[name] = _place(state.pieces(name), own[name].shape, dtype, device)
+    for name in sorted(expected, key=lambda name: -expected[name].numel()):  # the largest come while memory is emptiest
+        placed[name] = _place(state.pieces(name), expected[name].shape, dtype, device)
     model.load_state_dict(placed, strict=True, assign=True)
     if len({tensor.dtype for tensor in placed.values() if tensor.is_floating_point()}) > 1:
         model = model.to(torch.float32)
@@ -93,20 +110,25 @@ def _place(
 
 def check_fit(model: nn.Module, shapes: Mapping[str, torch.Size], source: str) -> None:
     """Raises CheckpointError that lists missing and unexpected tensors and shapes that differ."""
-    own = model.state_dict()
-    faults = [f"missing tensor {name} {tuple(own[name].shape)}" for name in own if name not in shapes]
-    faults += [f"unexpected tensor {name} {tuple(shapes[name])}" for name in shapes if name not in own]
-    faults += [
-        f"{name} has shape {tuple(shapes[name])}, expected {tuple(own[name].shape)}"
-        for name in own
-        if name in shapes and shapes[name] != own[name].shape
-    ]
-    if faults:
-        shown = "\n  ".join(faults[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
+    problems = misfits(model, shapes)
+    if problems:
         raise CheckpointError(
             f"{source}: the checkpoint does not fit its model; take the spec and the weights from the same place:\n"
-            f"  {shown}"
+            f"  {problems}"
         )
+
+
+def misfits(model: nn.Module, shapes: Mapping[str, torch.Size]) -> str:
+    """Lines that list tensors which the model lacks, which it alone has, and whose shapes differ; "" where all fit."""
+    expected = model.state_dict()
+    lines = [f"missing tensor {name} {tuple(expected[name].shape)}" for name in expected if name not in shapes]
+    lines += [f"unexpected tensor {name} {tuple(shapes[name])}" for name in shapes if name not in expected]
+    lines += [
+        f"{name} has shape {tuple(shapes[name])}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in shapes and shapes[name] != expected[name].shape
+    ]
+    return "\n  ".join(lines[:12]) + (f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else "")
 
 
 def read_tensors(path: Path) -> LazyTensors:
@@ -174,7 +196,7 @@ def write_text(path: Path, text: str) -> None:
         ) from None
 
 
-def write_yaml_file(path: Path, data: Any) -> None:
+def write_yaml_file(path: Path, data: object) -> None:
     """Writes plain data as YAML under a temporary name and renames it."""
     write_text(path, write_yaml(data))
 

@@ -136,7 +136,7 @@ def raw_presets() -> dict[str, Any]:
 
 def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Writes presets out in full: `like: other` is that preset with some keys changed, at any depth, and
-    `vision: other` or `language: other` is that preset's part."""
+    `vision: other` or `language: other` is that preset's part. A part that stands alone is of its preset's family."""
     done: dict[str, dict[str, Any]] = {}
 
     def full(name: str) -> dict[str, Any]:
@@ -146,7 +146,11 @@ def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 if isinstance(own.get(part), str):
                     named[part] = full(own.pop(part))[part]
             parent = own.pop("like", None)
-            done[name] = {**(merge(full(parent), own) if parent else own), **named}
+            whole = {**(merge(full(parent), own) if parent else own), **named}
+            alone = [part for part in ("language", "vision") if part in whole]
+            if len(alone) == 1 and "bridge" not in whole and isinstance(whole[alone[0]], dict):
+                whole[alone[0]] = {**whole[alone[0]], "family": whole.get("family", "")}
+            done[name] = whole
         return done[name]
 
     return {name: full(name) for name in raw}

@@ -38,6 +38,17 @@ class AttentionSpec(Spec):
             raise ValueError("full_every says which layers have no window; give 'window'")
         return self
 
+    def spelled_out(self, width: int) -> AttentionSpec:
+        """The same attention over states of `width`, with what is absent as it is by default."""
+        each = head_width(width, self)
+        defaults = {
+            "kv_heads": self.kv_heads or self.heads,
+            "head_width": each,
+            "output_bias": self.bias if self.output_bias is None else self.output_bias,
+            "scale": self.scale or each**-0.5,
+        }
+        return self.model_copy(update=defaults)
+
     def of_layer(self, layer: int) -> AttentionSpec:
         """The attention of layer `layer`, counted from 0: this one, or the same without its window."""
         full = self.full_every is not None and (layer + 1) % self.full_every == 0

@@ -67,8 +67,10 @@ class TransformerSpec(Spec):
     normalises what enters the first layer, and `token_types` tells apart that many kinds of tokens (BERT's sentences).
     An encoder-decoder's encoder is like its decoder but for `encoder_layers`, `encoder_heads` and the width of its
     feed-forward, `encoder_feed_forward`, where they are given.
+    `family` names the layout at the Hub in which it is written as a part of a larger model.
     """
 
+    family: str = ""
     kind: Literal["decoder", "encoder", "encoder-decoder"]
     vocabulary: PositiveInt
     width: PositiveInt

@@ -1,4 +1,7 @@
-"""Specs of vision encoders, and of how a picture becomes pixels."""
+"""Specs of vision encoders, and of how a picture becomes pixels.
+
+The `family` of a vision encoder names the layout at the Hub in which it is written as a part of a larger model.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,7 @@ class ViTSpec(Spec):
     patch, at the right and below, are not seen (6 of the 384 of SigLIP so400m).
     """
 
+    family: str = ""
     kind: Literal["vit"]
     pixels: PixelSpec
     patch: PositiveInt
@@ -127,6 +131,7 @@ class BackboneSpec(Spec):
 class ResNetSpec(BackboneSpec):
     """ResNet (arXiv 1512.03385), v1.5 strides. Features are the last stage's map, `(rows × columns, width)`."""
 
+    family: str = ""
     kind: Literal["resnet"]
     pixels: PixelSpec
 
@@ -137,6 +142,7 @@ class DETRSpec(Spec):
     The encoder has `encoder_heads` and the feed-forward width `encoder_feed_forward` where they differ.
     """
 
+    family: str = ""
     kind: Literal["detr"]
     pixels: PixelSpec
     backbone: BackboneSpec = BackboneSpec(frozen_norm=True)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of, where_other
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of, where_other
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.specs.model import ModelSpec
 
+HOLDS_VISION = False
+processor_from_spec = no_processor
+
 BIAS = "final_logits_bias"
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint."""
     language = {
+        "family": "bart",
         "kind": "encoder-decoder",
         "vocabulary": config["vocab_size"],
         "width": config["d_model"],
@@ -50,7 +52,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "bart", "family": "bart", "language": language}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
     stacks: dict[str, int] = {}

@@ -6,11 +6,11 @@ What neither needs is left out on reading: the pooler, next-sentence prediction,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -18,18 +18,20 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 
+HOLDS_VISION = False
+processor_from_spec = no_processor
+
 PREFIX, HEAD = "bert.", "cls.predictions"
 _UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids", f"{HEAD}.decoder.")
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether there is a head. Raises CheckpointError for a decoder."""
     if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
         raise CheckpointError("config.json: BERT as a decoder, or with relative positions, is not supported")
     headed = f"{HEAD}.bias" in state
     language = {
+        "family": "bert",
         "kind": "encoder",
         "vocabulary": config["vocab_size"],
         "width": config["hidden_size"],
@@ -51,7 +53,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "bert", "family": "bert", "language": language}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
     return {

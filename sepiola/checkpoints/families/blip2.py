@@ -1,22 +1,22 @@
 """BLIP-2 and InstructBLIP in the Hub's layouts (Salesforce/blip2-*, Salesforce/instructblip-*).
 
-Three layouts share the names of eye and Q-Former: `Blip2ForConditionalGeneration`, whose Q-Former knows no text;
-`InstructBlipForConditionalGeneration`, whose queries read the instruction; and `Blip2ForImageTextRetrieval`, the first
-stage without language model. Their temperature and the head that writes texts are in no Hub checkpoint: on reading the
-temperature is what training begins with; on writing, what a layout has no place for is left out.
+Three layouts share the names of vision encoder and Q-Former: `Blip2ForConditionalGeneration`, whose Q-Former knows no
+text; `InstructBlipForConditionalGeneration`, whose queries read the instruction; and `Blip2ForImageTextRetrieval`, the
+first stage without language model. None holds the temperature, which training alone reads: on reading it is what
+training begins with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sepiola.checkpoints import parts
-from sepiola.checkpoints.config import activation_from, activation_to
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to
 from sepiola.checkpoints.families.vit import pair
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -26,16 +26,14 @@ from sepiola.models.bridges.query_heads import TEMPERATURE
 from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
 
-WHOLE = True
-"""The checkpoint holds the vision encoder too."""
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
-_EYE = "blip_2_vision_model"
+_VISION = "blip_2_vision_model"
 _TEMPERATURE = "heads.temperature"
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether it is the first stage's."""
     family = config["model_type"]
     qformer = config.get("qformer_config") or {}
@@ -67,14 +65,14 @@ def spec_from_config(
     raw = {
         "name": family,
         "family": family,
-        "vision": parts.vision_spec({"model_type": _EYE, **(config.get("vision_config") or {})}, preprocessor),
+        "vision": parts.vision_spec({"model_type": _VISION, **(config.get("vision_config") or {})}, preprocessor),
         "bridge": bridge,
         "language": language,
     }
     return ModelSpec.parse(raw, "config.json")
 
 
-def _text(qformer: Mapping[str, Any]) -> dict[str, Any]:
+def _text(qformer: Config) -> JSON:
     return {
         "vocabulary": qformer.get("vocab_size", 30522),
         "length": qformer.get("max_position_embeddings", 512),
@@ -82,7 +80,7 @@ def _text(qformer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads. Raises CheckpointError for what the layouts have no place for."""
     bridge = _qformer(spec)
     vision, language = spec.vision, spec.language
@@ -106,13 +104,13 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     if bridge.text is not None:
         qformer |= {"vocab_size": bridge.text.vocabulary, "max_position_embeddings": bridge.text.length}
         qformer |= {"pad_token_id": bridge.text.pad}
-    kind = "instructblip_vision_model" if bridge.instructed else _EYE
+    kind = "instructblip_vision_model" if bridge.instructed else _VISION
     config = {
         "model_type": "instructblip" if bridge.instructed else "blip-2",
         "num_query_tokens": bridge.queries,
         "image_token_index": bridge.token,
         "qformer_config": qformer,
-        "vision_config": {**parts.vision_config(vision, kind), "model_type": kind},
+        "vision_config": {**parts.vision_config(vision), "model_type": kind},
     }
     if language is None:
         assert bridge.heads is not None
@@ -133,7 +131,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one."""
-    ours = later(parts.to_ours(rows_to_ours(state, _table(spec)), spec, _part_of, _EYE))
+    ours = later(parts.to_ours(rows_to_ours(state, _table(spec)), spec, _part_of))
     if _qformer(spec).heads is not None:
         ours[f"bridge.{_TEMPERATURE}"] = [lambda: torch.tensor(TEMPERATURE)]
     return LazyTensors(ours)
@@ -141,11 +139,11 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    own = parts.to_hub(state, spec, _EYE)
-    bridge = rows_to_hub({f"bridge.{name}": value for name, value in own["bridge"].items()}, _table(spec))
+    stored = parts.to_hub(state, spec)
+    bridge = rows_to_hub({f"bridge.{name}": value for name, value in stored["bridge"].items()}, _table(spec))
     return {
-        **{f"language_model.{name}": value for name, value in own["language"].items()},
-        **{f"vision_model.{name}": value for name, value in own["vision"].items()},
+        **{f"language_model.{name}": value for name, value in stored["language"].items()},
+        **{f"vision_model.{name}": value for name, value in stored["vision"].items()},
         **{name: value for name, value in bridge.items() if not name.startswith("bridge.")},
     }
 
@@ -183,11 +181,11 @@ def _table(spec: ModelSpec) -> list[NameMap]:
         rows += pair("bridge.heads.match", "itm_head")
     for layer in range(bridge.layers):
         ours, hub = f"bridge.layers.{layer}", f"qformer.encoder.layer.{layer}"
-        own, across = f"{hub}.attention", f"{hub}.crossattention"
+        within, across = f"{hub}.attention", f"{hub}.crossattention"
         rows += [
-            *pair(f"{ours}.attention.qkv", *(f"{own}.attention.{part}" for part in ("query", "key", "value"))),
-            *pair(f"{ours}.attention.out", f"{own}.output.dense"),
-            *pair(f"{ours}.attention_norm", f"{own}.output.LayerNorm"),
+            *pair(f"{ours}.attention.qkv", *(f"{within}.attention.{part}" for part in ("query", "key", "value"))),
+            *pair(f"{ours}.attention.out", f"{within}.output.dense"),
+            *pair(f"{ours}.attention_norm", f"{within}.output.LayerNorm"),
             *pair(f"{ours}.cross.q", f"{across}.attention.query"),
             *pair(f"{ours}.cross.kv", f"{across}.attention.key", f"{across}.attention.value"),
             *pair(f"{ours}.cross.out", f"{across}.output.dense"),

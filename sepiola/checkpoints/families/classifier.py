@@ -6,11 +6,11 @@ Its `score` is our classifier. It reads one sequence, so classification and enta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.models.classifier import CLASSIFIER
@@ -24,24 +24,28 @@ _CLASS = "ForSequenceClassification"
 _LANGUAGE = "language."
 
 
-def has_head(config: Mapping[str, Any]) -> bool:
+def has_head(config: Config) -> bool:
     """Whether a Hub config is that of a language model under a head which we read."""
     named = config.get("architectures") or ()
     return config.get("model_type") in FAMILIES and any(str(name).endswith(_CLASS) for name in named)
 
 
 class Headed:
-    """A family under a task's head: what the family's module does, and the head beside."""
+    """A family under a task's head: what the family does, and the head beside."""
 
-    def __init__(self, family: ModuleType) -> None:
+    HOLDS_VISION = False
+
+    def __init__(self, family: Family) -> None:
         self.family = family
 
-    def spec_from_config(self, config: Mapping[str, Any], state: Mapping[str, Tensor], **others: Any) -> ModelSpec:
+    def spec_from_config(
+        self, config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None
+    ) -> ModelSpec:
         """The spec of a Hub checkpoint. Raises CheckpointError for a head with one label."""
-        spec: ModelSpec = self.family.spec_from_config(config, state, **others)
+        spec = self.family.spec_from_config(config, state, preprocessor=preprocessor)
         return spec.model_copy(update={"task": _task(config)})
 
-    def config_from_spec(self, spec: ModelSpec) -> dict[str, Any]:
+    def config_from_spec(self, spec: ModelSpec) -> JSON:
         """The `config.json` that `transformers` reads. Raises CheckpointError for a task that has no place there."""
         task = spec.task
         if task is None or task.kind not in KINDS or spec.family not in FAMILIES:
@@ -59,6 +63,10 @@ class Headed:
             TASK: task.to_dict(),
         }
 
+    def processor_from_spec(self, spec: ModelSpec) -> JSON | None:
+        """None: a language model alone needs no processor."""
+        return None
+
     def to_ours(self, state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
         """Our state dict from a Hub one."""
         language = self.family.to_ours(renamed(state, lambda name: None if name == HEAD else name), spec)
@@ -71,7 +79,7 @@ class Headed:
         return {**self.family.to_hub(language, spec), HEAD: state[CLASSIFIER]}
 
 
-def _task(config: Mapping[str, Any]) -> TaskSpec:
+def _task(config: Config) -> TaskSpec:
     if config.get(TASK):
         return TaskSpec.parse(config[TASK], f"config.json: {TASK}")
     names = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}

@@ -7,10 +7,10 @@ uses, is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families import towers
 from sepiola.checkpoints.families.towers import dual_of, layers, text_from_config, text_to_config
 from sepiola.checkpoints.families.vit import (
@@ -24,6 +24,7 @@ from sepiola.checkpoints.families.vit import (
     stack_to_config,
     vit_of,
 )
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -32,8 +33,8 @@ from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
-WHOLE = True
-"""The checkpoint of both towers holds the vision encoder too."""
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 # Of an image encoder: its projection into the shared space; position_ids is a constant.
 IGNORED = ("visual_projection.", "vision_model.embeddings.position_ids", "embeddings.position_ids")
@@ -61,23 +62,23 @@ _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` (CLIP's or its image encoder's) and, when given,
     `preprocessor_config.json`."""
     if config.get("model_type") == "clip":
-        eye = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
+        image = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
         text = text_from_config({**_TEXT, **(config.get("text_config") or {})}, "decoder")
         bridge = {"kind": "dual", "width": config.get("projection_dim", 512)}
-        raw = {"name": "clip", "family": "clip", "vision": eye.vision, "language": text, "bridge": bridge}
+        raw = {"name": "clip", "family": "clip", "vision": image.vision, "language": text, "bridge": bridge}
         return ModelSpec.parse(raw, "config.json")
     size = side(config.get("image_size", 224), "image_size")
     default = PixelSpec(size=size, mode="crop", filter="bicubic", mean=_MEAN, std=_STD)
     vision = {
-        **stack_from_config(config, eps=1e-5, patch=32, activation="quick_gelu"),
+        **stack_from_config(config, "clip", eps=1e-5, patch=32, activation="quick_gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), size),
         "patch_bias": False,
         "input_norm": True,
@@ -86,16 +87,16 @@ def spec_from_config(
     return ModelSpec.parse({"name": "clip", "family": "clip", "vision": vision}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     if spec.language is not None:
         bridge = dual_of(spec, image="class", text="end", bias=False, loss="softmax")
-        eye = spec.model_copy(update={"language": None, "bridge": None})
+        image = spec.model_copy(update={"language": None, "bridge": None})
         return {
             "architectures": ["CLIPModel"],
             "model_type": "clip",
             "projection_dim": bridge.width,
-            "vision_config": {**config_from_spec(eye), "projection_dim": bridge.width},
+            "vision_config": {**config_from_spec(image), "projection_dim": bridge.width},
             "text_config": {
                 "model_type": "clip_text_model",
                 **text_to_config(spec.language, "decoder"),
@@ -112,18 +113,18 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
-    return towers.to_ours(state, spec, _BRIDGE, _eye_to_ours) if spec.language else _eye_to_ours(state, spec)
+    return towers.to_ours(state, spec, _BRIDGE, _image_to_ours) if spec.language else _image_to_ours(state, spec)
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
     if spec.language is None:
-        return _eye_to_hub(state, spec)
-    whole = towers.to_hub(state, spec, _BRIDGE, _eye_to_hub)
+        return _image_to_hub(state, spec)
+    whole = towers.to_hub(state, spec, _BRIDGE, _image_to_hub)
     return {**whole, "logit_scale": whole["logit_scale"].reshape(())}
 
 
-def _eye_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+def _image_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("vision_model."))
     return with_changes(
         rows_to_ours(kept, _table(vit_of(spec))),
@@ -135,7 +136,7 @@ def _eye_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     )
 
 
-def _eye_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def _image_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     vision = vit_of(spec)
     flat = {**state, "class_token": state["class_token"].flatten(), "positions": state["positions"][0]}
     named = rows_to_hub(square_patches(flat, vision), _table(vision))

@@ -8,17 +8,20 @@ needs timm.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import where_other
+from sepiola.checkpoints.config import JSON, Config, where_other
 from sepiola.checkpoints.families.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import BackboneSpec, DETRSpec, PixelSpec
+
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 # Heads of detection and segmentation; the features are what these read.
 IGNORED = ("class_labels_classifier.", "bbox_predictor.", "mask_head.", "bbox_attention.")
@@ -34,10 +37,10 @@ _BASIC = ("resnet18", "resnet34")
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`.
 
@@ -51,6 +54,7 @@ def spec_from_config(
     heads, width = config.get("decoder_attention_heads", 8), config.get("decoder_ffn_dim", 2048)
     default = PixelSpec(size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     vision = {
+        "family": "detr",
         "kind": "detr",
         "pixels": pixels_from_preprocessor(preprocessor, default),
         "backbone": {**_backbone(config), "frozen_norm": True},
@@ -66,7 +70,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "detr", "family": "detr", "vision": vision}, "config.json")
 
 
-def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
+def _backbone(config: Config) -> JSON:
     inner = config.get("backbone_config") or {}
     if inner.get("model_type") == "resnet":
         return backbone_from_config(inner)
@@ -77,7 +81,7 @@ def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"widths": widths, "depths": _DEPTHS[name], "block": "basic" if name in _BASIC else "bottleneck"}
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision = _detr(spec)
     last = f"stage{len(vision.backbone.depths)}"

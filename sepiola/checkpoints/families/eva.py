@@ -7,10 +7,10 @@ published files have it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families.towers import VISION
 from sepiola.checkpoints.families.vit import (
     at_size,
@@ -23,6 +23,7 @@ from sepiola.checkpoints.families.vit import (
     stack_to_config,
     vit_of,
 )
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -30,6 +31,9 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
+
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _PUBLISHED = {
@@ -42,16 +46,16 @@ _PUBLISHED = {
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
     size = side(config.get("image_size", 224), "image_size")
     default = PixelSpec(size=size, filter="bicubic", mean=_MEAN, std=_STD)
     vision = {
-        **stack_from_config({**_PUBLISHED, **config}, eps=1e-6, patch=14, activation="gelu"),
+        **stack_from_config({**_PUBLISHED, **config}, "blip_2_vision_model", eps=1e-6, patch=14, activation="gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), size),
     }
     if not config.get("qkv_bias", True):
@@ -59,7 +63,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "eva", "family": "blip_2_vision_model", "vision": vision}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision = plain(spec, input_norm=False, patch_bias=True, final_norm=True)
     return {

@@ -6,11 +6,11 @@ GPT-1 (`openai-gpt`) normalises after each sublayer, has no final norm, and name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -18,13 +18,14 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 
+HOLDS_VISION = False
+processor_from_spec = no_processor
+
 _EMBEDDINGS = {"gpt2": ("wte", "wpe"), "openai-gpt": ("tokens_embed", "positions_embed")}
 PREFIX = "transformer."
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for an unknown activation or attention."""
     family = config["model_type"]
     if family == "gpt2":
@@ -33,9 +34,9 @@ def spec_from_config(
         activation = {"gelu": "gelu_new"}.get(config.get("afn", "gelu"), config.get("afn"))  # its gelu is the tanh form
     if config.get("scale_attn_by_inverse_layer_idx") or not config.get("scale_attn_weights", True):
         raise CheckpointError("config.json: attention that is scaled by layer, or not at all, is not supported")
-    end = config.get("eos_token_id")
-    end = config["vocab_size"] - 1 if end is None else end
+    end = _token(config, "eos", config["vocab_size"] - 1)
     language = {
+        "family": family,
         "kind": "decoder",
         "vocabulary": config["vocab_size"],
         "width": config["n_embd"],
@@ -50,9 +51,14 @@ def spec_from_config(
         "positions": {"kind": "learned", "length": config["n_positions"]},
         "tied": not _has_own_head(state, family),
         "dropout": config.get("resid_pdrop", 0.1),
-        "tokens": {"pad": end, "end": end, "start": end},
+        "tokens": {"pad": _token(config, "pad", end), "end": end, "start": _token(config, "bos", end)},
     }
     return ModelSpec.parse({"name": family, "family": family, "language": language}, "config.json")
+
+
+def _token(config: Config, name: str, default: int) -> int:
+    token = config.get(f"{name}_token_id")
+    return default if token is None else int(token)
 
 
 def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
@@ -60,7 +66,7 @@ def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
     return head is not None and not (embedding is not None and head.equal(embedding))
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
     ff = language.feed_forward

@@ -7,19 +7,18 @@ positions are its plain grid (exact for sides of up to 18 patches, and for the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from sepiola.checkpoints import parts
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import GridSpec, PixelSpec, ViTSpec
 
-WHOLE = True
-"""The checkpoint holds the vision encoder too."""
+HOLDS_VISION = True
 
 _ARCHITECTURES = {"idefics3": "Idefics3", "smolvlm": "SmolVLM"}
 # Part, how its names begin in the files, and in its own family's.
@@ -29,21 +28,19 @@ _PREFIXES = (
     ("vision", "model.vision_model.", ""),
     ("bridge", "model.connector.modality_projection.proj.", "layers.0."),
 )
-_EYE = {"image_size": 224, "patch_size": 32, "hidden_size": 1152, "num_attention_heads": 16}
+_VISION = {"image_size": 224, "patch_size": 32, "hidden_size": 1152, "num_attention_heads": 16}
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint."""
     kind = config["model_type"]
-    seen = {**_EYE, **config["vision_config"], "model_type": "siglip_vision_model"}
-    tile = int(seen["image_size"])
+    image = {**_VISION, **config["vision_config"], "model_type": "siglip_vision_model"}
+    tile = int(image["image_size"])
     if not preprocessor:
         pixels = PixelSpec(size=tile, filter="lanczos", tiles=GridSpec(kind="grid", longest=min(4 * tile, 4096)))
-        vision = parts.vision_spec(seen, None).model_copy(update={"pixels": pixels})
+        vision = parts.vision_spec(image, None).model_copy(update={"pixels": pixels})
     else:
-        vision = parts.vision_spec(seen, preprocessor)
+        vision = parts.vision_spec(image, preprocessor)
     language = parts.language_spec(config["text_config"], renamed(state, lambda name: _part_of(name)[1]))
     return ModelSpec(
         name=kind,
@@ -59,7 +56,7 @@ def spec_from_config(
     )
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision, bridge, language = spec.vision, spec.bridge, spec.language
     if not isinstance(vision, ViTSpec) or not isinstance(bridge, ProjectionSpec) or language is None:
@@ -77,7 +74,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def processor_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def processor_from_spec(spec: ModelSpec) -> JSON:
     """The `processor_config.json` of `transformers`: how many placeholders a tile takes."""
     assert isinstance(spec.vision, ViTSpec) and isinstance(spec.bridge, ProjectionSpec)
     tokens = (spec.vision.pixels.size // spec.vision.patch) ** 2 // spec.bridge.shuffle**2
@@ -91,12 +88,12 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    own = parts.to_hub(state, spec)
-    language = {name.replace("model.", "model.text_model.", 1): value for name, value in own["language"].items()}
+    stored = parts.to_hub(state, spec)
+    language = {name.replace("model.", "model.text_model.", 1): value for name, value in stored["language"].items()}
     return {
         **language,
-        **{f"model.{name}": value for name, value in own["vision"].items()},
-        "model.connector.modality_projection.proj.weight": own["bridge"]["layers.0.weight"],
+        **{f"model.{name}": value for name, value in stored["vision"].items()},
+        "model.connector.modality_projection.proj.weight": stored["bridge"]["layers.0.weight"],
     }
 
 

@@ -1,6 +1,6 @@
 """LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3, Gemma 3.
 
-They share their names; what differs is told by the config: biases of queries, keys and values (Qwen2), norms of queries
+They share their names; what differs is in the config: biases of queries, keys and values (Qwen2), norms of queries
 and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
 with norms too, scales its embeddings, and lets five of six layers see a window only.
 """
@@ -8,17 +8,20 @@ with norms too, scales its embeddings, and lets five of six layers see a window 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
+
+HOLDS_VISION = False
+processor_from_spec = no_processor
 
 GEMMA = "gemma3_text"
 _ARCHITECTURES = {
@@ -31,9 +34,7 @@ _ARCHITECTURES = {
 }
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for what its family may have and ours has not."""
     kind = config["model_type"]
     activation = config.get("hidden_act") or config.get("hidden_activation") or "silu"
@@ -46,6 +47,7 @@ def spec_from_config(
         if config.get(key):
             raise CheckpointError(f"config.json: {key} is not supported")
     language = {
+        "family": kind,
         "kind": "decoder",
         "vocabulary": config["vocab_size"],
         "width": config["hidden_size"],
@@ -79,7 +81,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": kind, "family": kind, "language": language}, "config.json")
 
 
-def _experts(config: Mapping[str, Any]) -> dict[str, Any]:
+def _experts(config: Config) -> JSON:
     """How many experts there are, how many are chosen, and the weight of the loss that balances them."""
     if not config.get("num_local_experts"):
         return {}
@@ -90,7 +92,7 @@ def _experts(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _windows(config: Mapping[str, Any]) -> dict[str, Any]:
+def _windows(config: Config) -> JSON:
     """The window, and which layers have none. Raises CheckpointError when those are not evenly spaced."""
     if not config.get("sliding_window") or config["model_type"] not in ("mistral", "mixtral", GEMMA):
         return {}
@@ -110,10 +112,10 @@ def _layer_types(layers: int, full_every: int | None) -> list[str]:
     ]
 
 
-def _bases(config: Mapping[str, Any]) -> dict[str, float]:
-    """The rotary bases, of either way in which configs tell them. Raises CheckpointError for scaled positions."""
-    told = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    full, near = told.get("full_attention", told), told.get("sliding_attention", {})
+def _bases(config: Config) -> dict[str, float]:
+    """The rotary bases, of either way in which configs state them. Raises CheckpointError for scaled positions."""
+    ropes: Config = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    full, near = ropes.get("full_attention", ropes), ropes.get("sliding_attention", {})
     for rope in (full, near):
         if rope.get("rope_type", rope.get("type", "default")) != "default":
             raise CheckpointError(
@@ -124,14 +126,14 @@ def _bases(config: Mapping[str, Any]) -> dict[str, float]:
     return {**bases, "local_base": local} if local and config["model_type"] == GEMMA else bases
 
 
-def _tokens(config: Mapping[str, Any]) -> dict[str, int]:
+def _tokens(config: Config) -> dict[str, int]:
     """The ids that the config names; a list of end tokens is its first."""
-    found = {"pad": config.get("pad_token_id"), "end": config.get("eos_token_id"), "start": config.get("bos_token_id")}
-    firsts = {name: value[0] if isinstance(value, list) else value for name, value in found.items()}
+    ids = {"pad": config.get("pad_token_id"), "end": config.get("eos_token_id"), "start": config.get("bos_token_id")}
+    firsts = {name: value[0] if isinstance(value, list) else value for name, value in ids.items()}
     return {name: value for name, value in firsts.items() if value is not None and value >= 0}
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
     attention, ff = language.attention, language.feed_forward

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from sepiola.checkpoints import parts
-from sepiola.checkpoints.config import activation_from, activation_to
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import ViTSpec
 
-WHOLE = True
-"""The checkpoint holds the vision encoder too."""
+HOLDS_VISION = True
 
 # Part, and how its names begin in files of transformers before 5 and since.
 _PREFIXES = (
@@ -35,15 +33,14 @@ _CLIP = {"image_size": 336, "patch_size": 14, "hidden_size": 1024, "intermediate
 _CLIP |= {"num_hidden_layers": 24, "num_attention_heads": 16}
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for several feature layers."""
     layer, which = config.get("vision_feature_layer", -2), config.get("vision_feature_select_strategy", "default")
     if not isinstance(layer, int):
         raise CheckpointError(f"config.json: vision_feature_layer {layer}; one layer is supported")
-    seen = {"model_type": "clip_vision_model", **config["vision_config"]}
-    vision = parts.vision_spec({**(_CLIP if seen["model_type"] == "clip_vision_model" else {}), **seen}, preprocessor)
+    image = {"model_type": "clip_vision_model", **config["vision_config"]}
+    defaults = _CLIP if image["model_type"] == "clip_vision_model" else {}
+    vision = parts.vision_spec({**defaults, **image}, preprocessor)
     text = {"pad_token_id": config.get("pad_token_id"), **config["text_config"]}
     language = parts.language_spec(text, renamed(state, lambda name: (_part_of(name) or ("", name))[1]))
     if not isinstance(vision, ViTSpec):
@@ -66,7 +63,7 @@ def spec_from_config(
     )
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision, bridge, language = spec.vision, spec.bridge, spec.language
     if not isinstance(vision, ViTSpec) or not isinstance(bridge, ProjectionSpec) or language is None:
@@ -75,7 +72,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         raise CheckpointError("LLaVA's projection has two layers and no shuffle")
     if vision.final_norm and vision.feature_layer == -1:
         raise CheckpointError("LLaVA's features are a layer's states without the final norm (vision.final_norm: false)")
-    eye = vision.model_copy(
+    alone = vision.model_copy(
         update={"feature_layer": -1, "patch_features": False, "final_norm": not vision.input_norm}
     )  # as the vision encoder's own family has them
     return {
@@ -90,11 +87,11 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
         "pad_token_id": language.tokens.pad,
         "tie_word_embeddings": language.tied,
         "text_config": parts.text_config(language),
-        "vision_config": parts.vision_config(eye),
+        "vision_config": parts.vision_config(alone),
     }
 
 
-def processor_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def processor_from_spec(spec: ModelSpec) -> JSON:
     """The `processor_config.json` of `transformers`: from it follows how many placeholders an image takes."""
     assert isinstance(spec.vision, ViTSpec)
     return {
@@ -112,12 +109,12 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours, with the names of the files on the Hub."""
-    own = parts.to_hub(state, spec)
+    stored = parts.to_hub(state, spec)
     linear = {"layers.0": "linear_1", "layers.1": "linear_2"}
     return {
-        **{f"language_model.{name}": value for name, value in own["language"].items()},
-        **{f"vision_tower.{name}": value for name, value in own["vision"].items()},
-        **{f"multi_modal_projector.{linear[n[:8]]}{n[8:]}": value for n, value in own["bridge"].items()},
+        **{f"language_model.{name}": value for name, value in stored["language"].items()},
+        **{f"vision_tower.{name}": value for name, value in stored["vision"].items()},
+        **{f"multi_modal_projector.{linear[n[:8]]}{n[8:]}": value for n, value in stored["bridge"].items()},
     }
 
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families import llava
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import AnyResSpec, ViTSpec
 
-WHOLE = True
-"""The checkpoint holds the vision encoder too."""
+HOLDS_VISION = True
 
 _SIGLIP = {"image_size": 384, "patch_size": 14, "hidden_size": 1152, "intermediate_size": 4304}
 _SIGLIP |= {"num_hidden_layers": 26, "num_attention_heads": 16}
@@ -26,16 +25,14 @@ _NEWLINE = {"image_newline": "bridge.newline", "model.image_newline": "bridge.ne
 _GRIDS = [[rows, columns] for rows in range(1, 7) for columns in range(1, 7)]
 
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for resolutions that are not whole tiles."""
-    seen = {"model_type": "siglip_vision_model", **config["vision_config"]}
-    seen = {**(_SIGLIP if seen["model_type"] == "siglip_vision_model" else {}), **seen}
-    tile = int(seen["image_size"])
+    image = {"model_type": "siglip_vision_model", **config["vision_config"]}
+    image = {**(_SIGLIP if image["model_type"] == "siglip_vision_model" else {}), **image}
+    tile = int(image["image_size"])
     points = config.get("image_grid_pinpoints") or [[tile * side for side in grid] for grid in _GRIDS]
-    told = re.fullmatch(r"anyres_max_(\d+)", config.get("vision_aspect_ratio", "anyres_max_9"))
-    if told is None or any(side % tile for point in points for side in point):
+    most = re.fullmatch(r"anyres_max_(\d+)", config.get("vision_aspect_ratio", "anyres_max_9"))
+    if most is None or any(side % tile for point in points for side in point):
         raise CheckpointError(
             f"config.json: vision_aspect_ratio '{config.get('vision_aspect_ratio')}' and image_grid_pinpoints; "
             f"expected 'anyres_max_N' and multiples of image_size ({tile})"
@@ -46,22 +43,22 @@ def spec_from_config(
         "image_token_index": config.get("image_token_id", 151646),
     }
     spec = llava.spec_from_config(
-        {**defaults, **config, "vision_config": seen, "text_config": {"model_type": "qwen2", **config["text_config"]}},
+        {**defaults, **config, "vision_config": image, "text_config": {"model_type": "qwen2", **config["text_config"]}},
         renamed(state, lambda name: None if name in _NEWLINE else name),
         preprocessor={k: v for k, v in (preprocessor or {}).items() if k != "image_grid_pinpoints"},
     )
     assert isinstance(spec.vision, ViTSpec)
-    tiles = AnyResSpec(kind="anyres", grids=[[s // tile for s in p] for p in points], most=int(told[1]))  # type: ignore[arg-type]
+    tiles = AnyResSpec(kind="anyres", grids=[[s // tile for s in p] for p in points], most=int(most[1]))  # type: ignore[arg-type]
     pixels = spec.vision.pixels.model_copy(update={"mode": "squash", "tiles": tiles})
     vision = spec.vision.model_copy(update={"pixels": pixels})
     return spec.model_copy(update={"name": "llava_onevision", "family": "llava_onevision", "vision": vision})
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision = spec.vision
     if not isinstance(vision, ViTSpec) or not isinstance(vision.pixels.tiles, AnyResSpec):
-        raise CheckpointError("LLaVA-OneVision's eye is a ViT, its tiles of kind 'anyres'")
+        raise CheckpointError("LLaVA-OneVision's vision encoder is a ViT, its tiles of kind 'anyres'")
     tile, tiles = vision.pixels.size, vision.pixels.tiles
     return {
         **llava.config_from_spec(spec),
@@ -72,7 +69,7 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def processor_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def processor_from_spec(spec: ModelSpec) -> JSON:
     """The `processor_config.json` of `transformers`: the placeholders of a tile, and how many tiles may have."""
     assert isinstance(spec.vision, ViTSpec) and isinstance(spec.vision.pixels.tiles, AnyResSpec)
     return {

@@ -1,7 +1,7 @@
 """MiniGPT-4 (arXiv 2304.10592): its own file holds the one layer that learned, `llama_proj`, and nothing else.
 
-The eye and the Q-Former are of a BLIP-2 folder in the Hub's layout, the language model of a LLaMA folder (Vicuna,
-LLaMA-2). Over LLaMA-2 there is no Q-Former: the layer reads four neighbouring patches side by side.
+The vision encoder and the Q-Former are of a BLIP-2 folder in the Hub's layout, the language model of a LLaMA folder
+(Vicuna, LLaMA-2). Over LLaMA-2 there is no Q-Former: the layer reads four neighbouring patches side by side.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
 from sepiola.checkpoints.families import blip2, llama
+from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.store import from_state
 from sepiola.errors import CheckpointError
@@ -29,7 +29,7 @@ _LAYER = "llama_proj."
 
 
 def load(
-    eye: Path,
+    vision: Path,
     language: Path,
     projection: Path,
     *,
@@ -40,48 +40,48 @@ def load(
 
     Raises CheckpointError when one is damaged or they do not fit each other.
     """
-    seeing, seen = _read(eye, blip2)
-    spoken, said = _read(language, llama)
+    blip, blip_state = _read(vision, blip2)
+    text, text_state = _read(language, llama)
     layer = read_projection(projection)
-    vision = seeing.vision
-    assert isinstance(vision, ViTSpec)
+    encoder = blip.vision
+    assert isinstance(encoder, ViTSpec)
     bridge: QFormerSpec | ProjectionSpec
-    if layer["weight"].shape[1] == NEIGHBOURS * vision.width:
-        vision = vision.model_copy(update={"patch_features": True})
+    if layer["weight"].shape[1] == NEIGHBOURS * encoder.width:
+        encoder = encoder.model_copy(update={"patch_features": True})
         bridge = ProjectionSpec(kind="projection", token=PLACEHOLDER, neighbours=NEIGHBOURS)
         name = "bridge.layers.0."
     else:
-        assert isinstance(seeing.bridge, QFormerSpec)
-        bridge = seeing.bridge.model_copy(update={"token": PLACEHOLDER})
+        assert isinstance(blip.bridge, QFormerSpec)
+        bridge = blip.bridge.model_copy(update={"token": PLACEHOLDER})
         name = "bridge.projection."
-    spec = ModelSpec(name="minigpt-4", family="minigpt-4", vision=vision, bridge=bridge, language=spoken.language)
+    spec = ModelSpec(name="minigpt-4", family="minigpt-4", vision=encoder, bridge=bridge, language=text.language)
     kept = "vision." if isinstance(bridge, ProjectionSpec) else ("vision.", "bridge.")
-    state: dict[str, Pieces] = {own: read for own, read in later(seen).items() if own.startswith(kept)}
-    state |= {f"language.{own}": read for own, read in later(said).items()}
-    state |= {f"{name}{own}": read for own, read in later(layer).items()}
+    state: dict[str, Pieces] = {key: read for key, read in later(blip_state).items() if key.startswith(kept)}
+    state |= {f"language.{key}": read for key, read in later(text_state).items()}
+    state |= {f"{name}{key}": read for key, read in later(layer).items()}
     return from_state(spec, LazyTensors(state), str(projection), dtype=dtype, device=device), spec
 
 
 def read_projection(path: Path) -> dict[str, Tensor]:
     """The layer's `weight` `(width, what it reads)` and `bias`. Raises CheckpointError when the file holds none."""
     try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+        held: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch raise many kinds
         raise CheckpointError(f"{path}: not a MiniGPT-4 checkpoint that can be read ({error})") from None
     state = held.get("model", held) if isinstance(held, Mapping) else {}
-    found = {key.removeprefix(_LAYER): value for key, value in state.items() if key.startswith(_LAYER)}
-    if set(found) != {"weight", "bias"}:
+    tensors = {key.removeprefix(_LAYER): value for key, value in state.items() if key.startswith(_LAYER)}
+    if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(
             f"{path}: expected {_LAYER}weight and {_LAYER}bias under 'model', found {', '.join(state) or 'nothing'}"
         )
-    return found
+    return tensors
 
 
-def _read(folder: Path, family: Any) -> tuple[ModelSpec, LazyTensors]:
+def _read(folder: Path, family: Family) -> tuple[ModelSpec, LazyTensors]:
     try:
         config = json.loads((folder / hub.CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: no Hub checkpoint with a config.json that can be read ({error})") from None
     stored = hub.read_state(folder)
-    spec: ModelSpec = family.spec_from_config(config, stored)
+    spec = family.spec_from_config(config, stored)
     return spec, family.to_ours(stored, spec)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from sepiola.checkpoints import hub, store
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
+from sepiola.models.multimodal.cross import CrossModel
 from sepiola.specs.bricks import AttentionSpec
 from sepiola.specs.bridge import GatedCrossSpec, ResamplerSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import ViTSpec
 
 HEAD = 64
-"""The width of a head, which the tensors do not tell."""
+"""The width of a head, which the tensors do not say."""
 
 _GATED = re.compile(r"lang_encoder\.(?:gated_cross_attn_layers\.(\d+)|.*\.(\d+)\.gated_cross_attn_layer)\.(.+)")
 _EMBEDDING = re.compile(r"lang_encoder\..*(?:wte|embed_tokens|embed_in|embedding)\.weight")
@@ -62,30 +63,30 @@ def load(
     id of `<image>`. Raises CheckpointError when anything does not fit.
     """
     trained = _read(path)
-    base, told = _base(language)
-    eye, seen = _base(vision)
-    if base.language is None or not isinstance(eye.vision, ViTSpec):
+    base, text_state = _base(language)
+    image, image_state = _base(vision)
+    if base.language is None or not isinstance(image.vision, ViTSpec):
         raise CheckpointError(f"{path}: its base is a language model and CLIP; got {language} and {vision}")
-    state = {f"language.{name}": reads for name, reads in later(told).items()}
-    state |= {f"vision.{name}": reads for name, reads in later(seen).items()}
+    state = {f"language.{name}": reads for name, reads in later(text_state).items()}
+    state |= {f"vision.{name}": reads for name, reads in later(image_state).items()}
     state |= later(renamed(trained, _ours))
     embedding = [trained[name] for name in trained if _EMBEDDING.fullmatch(name)]
     spec = ModelSpec(
         name="openflamingo",
         family="openflamingo",
         language=base.language.model_copy(update={"vocabulary": len(embedding[0])}) if embedding else base.language,
-        vision=eye.vision.model_copy(update={"patch_features": True}),
+        vision=image.vision.model_copy(update={"patch_features": True}),
         bridge=_bridge(trained, base.language.layers, token, path),
     )
     if embedding:
         state["language.embedding.weight"] = [lambda: embedding[0]]
         for name in ("head.projection.weight", "head.bias"):
-            if name in told:
-                state[f"language.{name}"] = [lambda name=name: _resized(told[name], len(embedding[0]))]  # type: ignore[misc]
+            if name in text_state:
+                state[f"language.{name}"] = [lambda name=name: _resized(text_state[name], len(embedding[0]))]  # type: ignore[misc]
     return store.from_state(spec, LazyTensors(state), str(path), dtype=dtype), spec
 
 
-def save(path: Path, model: Any, *, embedding: str | None = None) -> None:
+def save(path: Path, model: CrossModel, *, embedding: str | None = None) -> None:
     """Writes the trained part of a model as OpenFlamingo reads it (`load_state_dict(…, strict=False)`).
 
     `embedding` is the language model's own name of its input embedding (`model.embed_tokens.weight` in LLaMA), which is
@@ -112,7 +113,7 @@ def save(path: Path, model: Any, *, embedding: str | None = None) -> None:
 def _read(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a file, of data parallel training too, without those of the frozen base."""
     state = hub.read_pickled(path)
-    inner: Any = state.get("model_state_dict", state)
+    inner = cast("Mapping[str, Tensor]", state.get("model_state_dict", state))
     state = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
     return {name: tensor for name, tensor in state.items() if not _IGNORED.match(name)}
 
@@ -158,11 +159,11 @@ def _ours(name: str) -> str | None:
         return "bridge.resampler." + name.removeprefix("perceiver.")
     if name == "perceiver.frame_embs":
         return "bridge.resampler.times"
-    if found := re.fullmatch(r"perceiver\.layers\.(\d+)\.(.+?)(\.weight|\.bias)", name):
-        number, inner, kind = found.groups()
+    if match := re.fullmatch(r"perceiver\.layers\.(\d+)\.(.+?)(\.weight|\.bias)", name):
+        number, inner, kind = match.groups()
         return f"bridge.resampler.layers.{number}.{_RESAMPLER.get(inner, inner)}{kind}"
-    if found := _GATED.fullmatch(name):
-        number, inner = found[1] or found[2], found[3]
+    if match := _GATED.fullmatch(name):
+        number, inner = match[1] or match[2], match[3]
         stem, kind = (inner, "") if inner.endswith("_gate") else inner.rsplit(".", 1)
         return f"bridge.layers.{number}.{_LAYER.get(stem, stem)}{kind and '.' + kind}"
     return None if _EMBEDDING.fullmatch(name) else f"bridge.{name}"

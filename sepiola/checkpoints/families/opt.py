@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -15,15 +15,17 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 
+HOLDS_VISION = False
+processor_from_spec = no_processor
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for embeddings of another width than the layers'."""
     width = config["hidden_size"]
     if config.get("word_embed_proj_dim", width) != width or not config.get("do_layer_norm_before", True):
         raise CheckpointError("config.json: OPT with projected embeddings or norms after (opt-350m) is not supported")
     language = {
+        "family": "opt",
         "kind": "decoder",
         "vocabulary": config["vocab_size"],
         "width": width,
@@ -46,7 +48,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "opt", "family": "opt", "language": language}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     language = language_of(spec)
     return {

@@ -7,15 +7,19 @@ checkpoints hold a `ResNetModel`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import BackboneSpec, PixelSpec, ResNetSpec
+
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 # Classifiers, by the Hub's name and by torchvision's.
 IGNORED = ("classifier.", "fc.")
@@ -24,14 +28,15 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
     default = PixelSpec(size=224, mode="crop", resize=256, filter="bicubic", mean=_MEAN, std=_STD)
     vision = {
+        "family": "resnet",
         "kind": "resnet",
         "pixels": pixels_from_preprocessor(preprocessor, default),
         **backbone_from_config(config),
@@ -39,7 +44,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "resnet", "family": "resnet", "vision": vision}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads. Its ResNet's normalisation always learns."""
     return {"architectures": ["ResNetModel"], **backbone_to_config(_resnet(spec))}
 
@@ -88,7 +93,7 @@ def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
     return names
 
 
-def backbone_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def backbone_from_config(config: Config) -> JSON:
     """The keys of BackboneSpec. Raises CheckpointError for strides or activations other than ResNet
     v1.5's."""
     for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
@@ -104,7 +109,7 @@ def backbone_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def backbone_to_config(spec: BackboneSpec) -> dict[str, Any]:
+def backbone_to_config(spec: BackboneSpec) -> JSON:
     """The inverse of `backbone_from_config`."""
     return {
         "model_type": "resnet",

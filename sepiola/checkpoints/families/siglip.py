@@ -8,10 +8,10 @@ towers: a vision encoder alone has none, and is written with `vision_use_head: f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families import towers
 from sepiola.checkpoints.families.towers import VISION, dual_of, layers, text_from_config, text_to_config
 from sepiola.checkpoints.families.vit import (
@@ -25,6 +25,7 @@ from sepiola.checkpoints.families.vit import (
     stack_to_config,
     vit_of,
 )
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -33,8 +34,8 @@ from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
-WHOLE = True
-"""The checkpoint of both towers holds the vision encoder too."""
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 IGNORED = ("head.", "embeddings.position_ids")
 
@@ -66,37 +67,37 @@ _BRIDGE = [
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` (SigLIP's or its image encoder's) and, when given, `preprocessor_config.json`."""
     if config.get("model_type") == "siglip":
-        eye = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
+        image = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
         text = text_from_config({**_TEXT, **(config.get("text_config") or {})}, "encoder")
-        bridge = {"kind": "dual", "width": vit_of(eye).width, "bias": True, **_COMPARED}
-        raw = {"name": "siglip", "family": "siglip", "vision": eye.vision, "language": text, "bridge": bridge}
+        bridge = {"kind": "dual", "width": vit_of(image).width, "bias": True, **_COMPARED}
+        raw = {"name": "siglip", "family": "siglip", "vision": image.vision, "language": text, "bridge": bridge}
         return ModelSpec.parse(raw, "config.json")
     default = PixelSpec(size=side(config.get("image_size", 224), "image_size"), filter="bicubic")
     vision = {
-        **stack_from_config(config, eps=1e-6, patch=16, activation="gelu_pytorch_tanh"),
+        **stack_from_config(config, "siglip", eps=1e-6, patch=16, activation="gelu_pytorch_tanh"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), default.size),
         "class_token": False,
     }
     return ModelSpec.parse({"name": "siglip", "family": "siglip", "vision": vision}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     if spec.language is not None:
         bridge = dual_of(spec, bias=True, **_COMPARED)
-        eye = spec.model_copy(update={"language": None, "bridge": None})
+        image = spec.model_copy(update={"language": None, "bridge": None})
         text = {"model_type": "siglip_text_model", **text_to_config(spec.language, "encoder")}
         return {
             "architectures": ["SiglipModel"],
             "model_type": "siglip",
-            "vision_config": {**config_from_spec(eye), "vision_use_head": True},
+            "vision_config": {**config_from_spec(image), "vision_use_head": True},
             "text_config": {**text, "projection_size": bridge.width},
         }
     vision = plain(spec, class_token=False, input_norm=False, patch_bias=True, final_norm=True)
@@ -110,15 +111,15 @@ def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; names that no table knows pass through."""
-    return towers.to_ours(state, spec, _BRIDGE, _eye_to_ours) if spec.language else _eye_to_ours(state, spec)
+    return towers.to_ours(state, spec, _BRIDGE, _image_to_ours) if spec.language else _image_to_ours(state, spec)
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
-    return towers.to_hub(state, spec, _BRIDGE, _eye_to_hub) if spec.language else _eye_to_hub(state, spec)
+    return towers.to_hub(state, spec, _BRIDGE, _image_to_hub) if spec.language else _image_to_hub(state, spec)
 
 
-def _eye_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
+def _image_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     short = renamed(state, lambda name: name.removeprefix(VISION))
     kept = renamed(short, lambda name: None if name.startswith(IGNORED) else name)
     return with_changes(
@@ -127,7 +128,7 @@ def _eye_to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     )
 
 
-def _eye_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+def _image_to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     vision = vit_of(spec)
     named = rows_to_hub(square_patches({**state, "positions": state["positions"][0]}, vision), _table(vision))
     return {f"{VISION}{name}": value for name, value in named.items()}

@@ -8,12 +8,12 @@ checkpoint holds: a separate `lm_head` is honoured, whatever the config says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sepiola.checkpoints.config import activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -21,10 +21,11 @@ from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
+HOLDS_VISION = False
+processor_from_spec = no_processor
 
-def spec_from_config(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], *, preprocessor: Mapping[str, Any] | None = None
-) -> ModelSpec:
+
+def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
     projection = config.get("feed_forward_proj", "relu")
     gated = projection.startswith("gated-")
@@ -32,7 +33,9 @@ def spec_from_config(
     width = config["d_model"]
     tied = not _has_own_head(state)
     scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)) and tied
+    family = "flan-t5" if gated else "t5"
     language = {
+        "family": family,
         "kind": "encoder-decoder",
         "vocabulary": config["vocab_size"],
         "width": width,
@@ -55,7 +58,7 @@ def spec_from_config(
             "start": config.get("decoder_start_token_id", 0),
         },
     }
-    raw: dict[str, Any] = {"name": "t5", "family": "flan-t5" if gated else "t5", "language": language}
+    raw: JSON = {"name": "t5", "family": family, "language": language}
     if "gate_dense.weight" in state:
         raw |= {
             "family": "mm-cot",
@@ -69,7 +72,7 @@ def _has_own_head(state: Mapping[str, Tensor]) -> bool:
     return head is not None and not (shared is not None and torch.equal(head, shared))
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads.
 
     Raises CheckpointError for stacks of different heads or feed-forward widths: it has one `num_heads` and one `d_ff`.

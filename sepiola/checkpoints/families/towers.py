@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import language_of
+from sepiola.checkpoints.config import JSON, Config, language_of
 from sepiola.checkpoints.families.vit import ACTIVATIONS, pair
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
@@ -38,7 +37,7 @@ def layers(ours: str, hub: str, count: int) -> list[NameMap]:
     return rows
 
 
-def text_from_config(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def text_from_config(config: Config, kind: str) -> JSON:
     """The language model of a `text_config`, as TransformerSpec's keys; `kind` is `decoder` where it is causal."""
     named, vocabulary = config["hidden_act"], config["vocab_size"]
     if named not in ACTIVATIONS:
@@ -62,7 +61,7 @@ def text_from_config(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def text_to_config(language: TransformerSpec, kind: str) -> dict[str, Any]:
+def text_to_config(language: TransformerSpec, kind: str) -> JSON:
     """The inverse of `text_from_config`. Raises CheckpointError for a text tower that has no place there."""
     attention, ff, norm = language.attention, language.feed_forward, language.norm
     plain = attention.bias and attention.output_bias is not False and not ff.gated and ff.bias and norm.bias
@@ -88,7 +87,7 @@ def text_to_config(language: TransformerSpec, kind: str) -> dict[str, Any]:
     }
 
 
-def dual_of(spec: ModelSpec, **expected: Any) -> DualSpec:
+def dual_of(spec: ModelSpec, **expected: str | bool) -> DualSpec:
     """The bridge of both towers, if it is as the layout expects. Raises CheckpointError with the keys that are not."""
     bridge = spec.bridge
     unusual = [f"bridge.{key}" for key, value in expected.items() if getattr(bridge, key, None) != value]
@@ -103,14 +102,14 @@ def to_ours(
     state: Mapping[str, Tensor],
     spec: ModelSpec,
     bridge: Sequence[NameMap],
-    eye: Callable[[Mapping[str, Tensor], ModelSpec], LazyTensors],
+    read_image: Callable[[Mapping[str, Tensor], ModelSpec], LazyTensors],
 ) -> LazyTensors:
-    """Our state dict of both towers: the image tower's read by `eye`, the bridge's by its rows."""
-    own = {name for row in bridge for name in row.hub}
-    seen = renamed(state, lambda name: name if name.startswith(VISION) and name not in own else None)
-    rest = renamed(state, lambda name: None if name in seen or name.endswith("position_ids") else name)
+    """Our state dict of both towers: the image tower's read by `read_image`, the bridge's by its rows."""
+    shared = {name for row in bridge for name in row.hub}
+    image = renamed(state, lambda name: name if name.startswith(VISION) and name not in shared else None)
+    rest = renamed(state, lambda name: None if name in image or name.endswith("position_ids") else name)
     both = rows_to_ours(rest, [*_text(spec), *bridge])
-    vision = renamed(eye(seen, spec), lambda name: f"vision.{name}")
+    vision = renamed(read_image(image, spec), lambda name: f"vision.{name}")
     return LazyTensors({**later(with_changes(both, {"bridge.scale": lambda scale: scale.reshape(1)})), **later(vision)})
 
 
@@ -118,12 +117,12 @@ def to_hub(
     state: Mapping[str, Tensor],
     spec: ModelSpec,
     bridge: Sequence[NameMap],
-    eye: Callable[[Mapping[str, Tensor], ModelSpec], dict[str, Tensor]],
+    write_image: Callable[[Mapping[str, Tensor], ModelSpec], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
     """The Hub's state dict of both towers, the inverse of `to_ours`."""
     vision = {n.removeprefix("vision."): value for n, value in state.items() if n.startswith("vision.")}
     rest = {name: value for name, value in state.items() if not name.startswith("vision.")}
-    return {**eye(vision, spec), **rows_to_hub(rest, [*_text(spec), *bridge])}
+    return {**write_image(vision, spec), **rows_to_hub(rest, [*_text(spec), *bridge])}
 
 
 def _text(spec: ModelSpec) -> list[NameMap]:

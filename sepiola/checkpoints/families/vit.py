@@ -5,11 +5,12 @@ Written checkpoints hold a `ViTModel` without pooler.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -18,6 +19,9 @@ from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
+
+HOLDS_VISION = True
+processor_from_spec = no_processor
 
 # What a ViT checkpoint may hold beside the encoder; its features need none of it.
 IGNORED = ("classifier.", "pooler.", "vit.pooler.")
@@ -33,15 +37,15 @@ ACTIVATIONS = {
 
 
 def spec_from_config(
-    config: Mapping[str, Any],
+    config: Config,
     state: Mapping[str, Tensor] | None = None,
     *,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
     default = PixelSpec(size=side(config.get("image_size", 224), "image_size"))
     vision = {
-        **stack_from_config(config, eps=1e-12, patch=16, activation="gelu"),
+        **stack_from_config(config, "vit", eps=1e-12, patch=16, activation="gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), default.size),
         "dropout": config.get("hidden_dropout_prob", 0.0),
     }
@@ -50,7 +54,7 @@ def spec_from_config(
     return ModelSpec.parse({"name": "vit", "family": "vit", "vision": vision}, "config.json")
 
 
-def config_from_spec(spec: ModelSpec) -> dict[str, Any]:
+def config_from_spec(spec: ModelSpec) -> JSON:
     """The `config.json` that `transformers` reads."""
     vision = plain(spec, input_norm=False, patch_bias=True, final_norm=True)
     return {
@@ -114,7 +118,7 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
     return {**state, "patch_embedding.weight": matrix.unflatten(1, (3, vision.patch, vision.patch))}
 
 
-def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, activation: str) -> dict[str, Any]:
+def stack_from_config(config: Config, family: str, *, eps: float, patch: int, activation: str) -> JSON:
     """The keys of ViTSpec that ViT, CLIP and CLIP's heirs name alike in `config.json`, with the family's defaults."""
     named = config.get("hidden_act", activation)
     if named not in ACTIVATIONS:
@@ -122,6 +126,7 @@ def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, acti
     if config.get("num_channels", 3) != 3:
         raise CheckpointError(f"config.json: num_channels {config['num_channels']}; expected 3")
     return {
+        "family": family,
         "kind": "vit",
         "patch": side(config.get("patch_size", patch), "patch_size"),
         "width": config.get("hidden_size", 768),
@@ -136,7 +141,7 @@ def stack_from_config(config: Mapping[str, Any], *, eps: float, patch: int, acti
     }
 
 
-def stack_to_config(vision: ViTSpec) -> dict[str, Any]:
+def stack_to_config(vision: ViTSpec) -> JSON:
     """The inverse of `stack_from_config`, with the picture's size."""
     return {
         "image_size": vision.pixels.size,
@@ -151,7 +156,7 @@ def stack_to_config(vision: ViTSpec) -> dict[str, Any]:
     }
 
 
-def side(value: Any, key: str) -> int:
+def side(value: int | Sequence[int], key: str) -> int:
     """One side of a square that is given as a number or as a pair."""
     sides = [value, value] if isinstance(value, int) else list(value)
     if len(sides) != 2 or sides[0] != sides[1]:

@@ -117,7 +117,9 @@ def test_the_eye_alone_of_a_whole_checkpoint(name: str, alone: Any, tmp_path: Pa
             alone.from_pretrained(tmp_path / "eye").eval()(pixels).last_hidden_state, wanted, atol=1e-4, rtol=0
         )
     raw = {"name": "fused", "family": "mm-cot", "vision": eye.spec.vision, "bridge": {"kind": "gated-fusion"}}
-    spec = ModelSpec.parse({**raw, "language": preset("mm-cot-tiny").language})
+    language = preset("mm-cot-tiny").language
+    unscaled = language.attention.model_copy(update={"scale": 1.0})
+    spec = ModelSpec.parse({**raw, "language": language.model_copy(update={"attention": unscaled})})
     hub.save(tmp_path / "fused", build(spec), spec)
     (tmp_path / "fused" / "vision").rename(tmp_path / "old eye")
     (tmp_path / "whole").rename(tmp_path / "fused" / "vision")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 import sepiola
+from sepiola.checkpoints.lossless import check_lossless
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
@@ -31,6 +32,7 @@ LLAMA = {
     "pad_token_id": 0,
 }
 QWEN2 = {**LLAMA, "model_type": "qwen2", "tie_word_embeddings": True}
+QWEN3 = {**LLAMA, "model_type": "qwen3", "head_dim": 6}
 CLIP = {
     "model_type": "clip_vision_model",
     "hidden_size": 48,
@@ -86,6 +88,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
             "projector_hidden_act": "silu",
         },
     ),
+    "llava qwen3": ("llava", {**LLAVA, "text_config": QWEN3}),
     "idefics3": ("idefics3", IDEFICS),
     "smolvlm": ("smolvlm", {**IDEFICS, "scale_factor": 4}),
     "llava_onevision": (
@@ -214,6 +217,8 @@ def test_written_checkpoints_load_in_transformers(name: str, tmp_path: Path) -> 
     )
     reread = sepiola.load(tmp_path / "ours").spec
     assert (reread.bridge, reread.vision) == (ours.spec.bridge, ours.spec.vision)
+    check_lossless(ours.spec, reread)
+    assert ours.spec.language.family == SYSTEMS[name][1]["text_config"]["model_type"]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

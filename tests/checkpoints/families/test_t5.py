@@ -154,6 +154,7 @@ def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(
 
 VISION_ENCODERS = {
     "detr": {
+        "family": "detr",
         "kind": "detr",
         "pixels": {"size": 48},
         "width": 16,
@@ -165,6 +166,7 @@ VISION_ENCODERS = {
         "backbone": {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"},
     },
     "clip": {
+        "family": "clip",
         "kind": "vit",
         "pixels": {"size": 16, "mode": "crop"},
         "patch": 8,

@@ -1,0 +1,69 @@
+"""Our own folder: what is written can be read back, or nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import sepiola
+from sepiola.checkpoints import store
+from sepiola.errors import CheckpointError
+
+LLAMA = {
+    "kind": "decoder",
+    "vocabulary": 61,
+    "width": 24,
+    "layers": 1,
+    "attention": {"heads": 4},
+    "feed_forward": {"width": 50, "activation": "silu", "gated": True},
+    "norm": {"kind": "rms"},
+    "positions": {"kind": "rotary"},
+    "tied": False,
+}
+
+
+def wider(model: nn.Module) -> None:
+    model.get_submodule("decoder.layers.0.feed_forward").down = nn.Linear(50, 28, bias=False)
+
+
+def without_norm(model: nn.Module) -> None:
+    model.get_submodule("decoder").norm = nn.Identity()
+
+
+def wrapped(model: nn.Module) -> None:
+    layer = model.get_submodule("decoder.layers.0.attention")
+    layer.out = nn.Sequential(layer.get_submodule("out"))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (wider, r"down\.weight has shape \(28, 50\), expected \(24, 50\)"),
+        (without_norm, r"missing tensor decoder\.norm\.weight \(24,\)"),
+        (wrapped, r"unexpected tensor decoder\.layers\.0\.attention\.out\.0\.weight"),
+    ],
+)
+def test_a_model_that_its_spec_does_not_describe_is_not_written(
+    change: Callable[[nn.Module], None], problem: str, tmp_path: Path
+) -> None:
+    model = sepiola.build({"name": "small", "family": "llama", "language": LLAMA})
+    model.save(tmp_path / "ours")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "ours").iterdir()}
+    change(model.network)
+    for save in (model.save, model.save_hub):
+        with pytest.raises(CheckpointError, match=rf"spec 'small' says, so nothing was written(.|\n)*{problem}"):
+            save(tmp_path / "ours")
+        with pytest.raises(CheckpointError, match="nothing was written"):
+            save(tmp_path / "new")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "ours").iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_tensors_are_checked_by_name_and_shape_alone(tmp_path: Path) -> None:
+    model = sepiola.build({"name": "small", "language": LLAMA}).to(torch.bfloat16)
+    store.save(tmp_path, model.network, model.spec)
+    assert sepiola.load(tmp_path, dtype=torch.bfloat16).state_dict()["embedding.weight"].dtype == torch.bfloat16
