@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 import sepiola
@@ -24,6 +22,7 @@ from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import QUIET
 
 CAPTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "task": "captions", "families": ["objects"]}}
 QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["objects"]}}
@@ -68,7 +67,6 @@ RECIPE: dict[str, Any] = {
         {"name": "tune", "start": "pretrain", "data": CAPTIONS, "layout": "minigpt-4", "learn": ["bridge"], **COMMON},
     ],
 }
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 
 
 def run(folder: Path, *changes: str) -> Path:

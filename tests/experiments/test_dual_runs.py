@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from transformers import AutoTokenizer, CLIPModel
 
 import sepiola
@@ -17,8 +15,8 @@ from sepiola.errors import SepiolaError, SpecError
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
+from tests.tiny import QUIET
 
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 SMALL = [f"model.{part}.{key}" for part in ("vision", "language") for key in ("width=32", "layers=1")]
 SMALL += ["model.bridge.width=32", "tokenizer.vocabulary=300", "stages.0.epochs=null", "evaluation.0.count=12"]
 CLIP_LIKE = ["model.bridge.image=class", "model.vision.class_token=true", "model.language.kind=decoder"]

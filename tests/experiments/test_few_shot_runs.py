@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 import torch
-from rich.console import Console
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
@@ -17,13 +15,13 @@ from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
+from tests.tiny import QUIET
 
 SMALL = ["tokenizer.vocabulary=400", "model.vision.layers=1", "stages.0.data.count=64", "stages.0.batch=16"]
 SMALL += [f"stages.{n}.{key}" for n in range(1, 6) for key in ("data.count=16", "steps=3", "batch=4")]
 SMALL += [f"stages.{n}.data.options.scenes=400" for n in range(1, 6)]
 SMALL += [f"evaluation.{n}.{key}" for n in (0, 1) for key in ("count=8", "options.scenes=120", "options.length=7")]
 SMALL += ["evaluation.1.options.families=[objects]"]
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from rich.console import Console
 from torch import nn
 
 import sepiola
@@ -29,8 +28,8 @@ from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.recipe import READS, RecipeSpec
 from sepiola.training.optimizers import optimizer_for
+from tests.tiny import QUIET
 
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 LINES = {
     "en": ["the squid hides", "the squid swims", "by night it hunts", "a shrimp is near", "the sea is deep"],
     "zh": ["乌贼躲在沙里。", "乌贼在夜里捕食。", "虾就在近处。", "海很深。", "月亮很亮。"],

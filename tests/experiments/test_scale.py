@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 from typer.testing import CliRunner
 
 from sepiola.cli.app import app
@@ -24,9 +23,9 @@ from sepiola.experiments.scale import at_width, ladder, multiplied, parse_sizes
 from sepiola.models.build import build, count, preset
 from sepiola.specs.base import override
 from sepiola.specs.model import TransformerSpec
+from tests.tiny import QUIET
 
 SIZES, PER = [8, 16, 24, 32], 1.5
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 
 
 @pytest.fixture(scope="module")

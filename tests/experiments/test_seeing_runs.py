@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
@@ -28,6 +26,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.language_modelling import language_modelling
+from tests.tiny import QUIET
 
 DATA = {"reader": "tidepool", "count": 40, "options": {"size": 64, "families": ["objects", "counting"]}}
 COMMON = {"batch": 8, "learning_rate": 1e-3, "source_tokens": 120, "target_tokens": 48, "precision": "float32"}
@@ -63,7 +62,6 @@ RECIPE: dict[str, Any] = {
     "strategy": {"kind": "one-stage", "answer": "tune"},
     "evaluation": [{**DATA, "split": "test", "count": 6}],
 }
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 
 
 def run(folder: Path, *changes: str) -> Path:

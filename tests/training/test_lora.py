@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 import sepiola
@@ -31,6 +30,7 @@ from sepiola.training import lora
 from sepiola.training.estimate import estimate
 from sepiola.training.objectives.experts import routed
 from sepiola.training.trainer import Trainer
+from tests.tiny import QUIET
 
 peft = pytest.importorskip("peft")
 
@@ -56,7 +56,6 @@ SPECS = {
     family: ModelSpec.parse({"name": family, "family": family, "language": language})
     for family, language in (("llama", LLAMA), ("t5", T5), ("mixtral", MIXTRAL))
 }
-QUIET = Console(file=open(os.devnull, "w"))  # noqa: SIM115 (open as long as the tests run)
 
 
 @pytest.fixture(autouse=True)
