@@ -390,7 +390,7 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
 def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:
     for module in model.modules():
         if isinstance(module, SelfAttention):
-            rows = module.qkv.weight[: module.heads * module.head_width]
+            rows = module.qkv.weight[module.qkv.rows["q"]]
         elif isinstance(module, CrossAttention):
             rows = module.q.weight
         else:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sepiola.nn.attend import attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
+from sepiola.nn.linear import BlockLinear
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Angles, Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, NormSpec
@@ -41,11 +42,12 @@ class SelfAttention(nn.Module):
         self.window = spec.window
         self.dropout = dropout
         output_bias = spec.bias if spec.output_bias is None else spec.output_bias
-        self.qkv = nn.Linear(width, (self.heads + 2 * self.kv_heads) * self.head_width, bias=spec.bias)
+        each, shared = self.heads * self.head_width, self.kv_heads * self.head_width
+        self.qkv = BlockLinear(width, {"q": each, "k": shared, "v": shared}, bias=spec.bias, unit=self.head_width)
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
-        each = (norm_spec or NormSpec()).model_copy(update={"kind": "rms"})
-        self.q_norm = norm(self.head_width, each) if spec.qk_norm else nn.Identity()
-        self.k_norm = norm(self.head_width, each) if spec.qk_norm else nn.Identity()
+        of_head = (norm_spec or NormSpec()).model_copy(update={"kind": "rms"})
+        self.q_norm = norm(self.head_width, of_head) if spec.qk_norm else nn.Identity()
+        self.k_norm = norm(self.head_width, of_head) if spec.qk_norm else nn.Identity()
 
     def forward(
         self,
@@ -106,7 +108,8 @@ class CrossAttention(nn.Module):
         self.dropout = dropout
         output_bias = spec.bias if spec.output_bias is None else spec.output_bias
         self.q = nn.Linear(width, self.heads * self.head_width, bias=spec.bias)
-        self.kv = nn.Linear(context_width or width, 2 * self.kv_heads * self.head_width, bias=spec.bias)
+        shared = self.kv_heads * self.head_width
+        self.kv = BlockLinear(context_width or width, {"k": shared, "v": shared}, bias=spec.bias, unit=self.head_width)
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
 
     def project(self, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepiola.nn.custom_backward import GATED, GatedFunction, custom_backward
+from sepiola.nn.linear import BlockLinear
 from sepiola.specs.bricks import FeedForwardSpec
 
 
@@ -62,7 +63,7 @@ class GatedFeedForward(nn.Module):
     def __init__(self, width: int, spec: FeedForwardSpec, dropout: float = 0.0) -> None:
         super().__init__()
         self.activation = spec.activation
-        self.gate_up = nn.Linear(width, 2 * spec.width, bias=spec.bias)
+        self.gate_up = BlockLinear(width, {"gate": spec.width, "up": spec.width}, bias=spec.bias)
         self.down = nn.Linear(spec.width, width, bias=spec.bias)
         self.dropout = nn.Dropout(dropout)
 
@@ -82,8 +83,10 @@ class MixtureOfExperts(nn.Module):
         self.experts, self.chosen = spec.experts, spec.chosen
         self.activation = spec.activation
         self.router = nn.Linear(width, spec.experts, bias=False)
-        self.gate_up = nn.Linear(width, spec.experts * 2 * spec.width, bias=False)
-        self.down = nn.Linear(spec.width, spec.experts * width, bias=False)
+        each = range(spec.experts)
+        gates = {f"{expert}.{part}": spec.width for expert in each for part in ("gate", "up")}
+        self.gate_up = BlockLinear(width, gates, bias=False)
+        self.down = BlockLinear(spec.width, {str(expert): width for expert in each}, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

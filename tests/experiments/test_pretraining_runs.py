@@ -27,7 +27,7 @@ from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.recipe import READS, RecipeSpec
-from sepiola.training.optimizers import optimizer_for
+from sepiola.training.optimizers import BlockMuon, optimizer_for
 from tests.tiny import QUIET
 
 LINES = {
@@ -177,9 +177,9 @@ def test_muon_takes_the_matrices_of_the_layers(folder: Path) -> None:
     spec = recipe(folder)
     model = build(spec.model)
     adamw, muon = optimizer_for(model, spec.stages[0]).optimizers
-    assert isinstance(muon, torch.optim.Muon) and isinstance(adamw, torch.optim.AdamW)
+    assert isinstance(muon, BlockMuon) and isinstance(adamw, torch.optim.AdamW)
     names = {id(p): name for name, p in model.named_parameters()}
-    matrices = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    matrices = {names[id(whole)] for whole, _ in muon.matrices}
     assert matrices == {
         n for n, m in model.named_parameters() if "layers." in n and n.endswith("weight") and m.dim() == 2
     }

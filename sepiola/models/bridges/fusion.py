@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.nn.attend import attend, mask_bias
+from sepiola.nn.linear import BlockLinear
 
 
 class GatedFusion(nn.Module):
@@ -19,7 +20,7 @@ class GatedFusion(nn.Module):
         super().__init__()
         self.image = nn.Linear(image_width, width)
         self.q = nn.Linear(width, width)
-        self.kv = nn.Linear(width, 2 * width)
+        self.kv = BlockLinear(width, {"k": width, "v": width})
         self.out = nn.Linear(width, width)
         self.gate = nn.Linear(2 * width, width)
         self.scale = width**-0.5

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sepiola.nn.attend import attend
 from sepiola.nn.feedforward import feed_forward
+from sepiola.nn.linear import BlockLinear
 from sepiola.nn.norms import norm
 from sepiola.specs.bridge import DualSpec
 from sepiola.specs.vision import ViTSpec
@@ -56,7 +57,7 @@ class AttentionPool(nn.Module):
         width = spec.width
         self.heads = spec.attention.heads
         self.query = nn.Parameter(torch.empty(1, 1, width))
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = BlockLinear(width, {"q": width, "k": width, "v": width})
         self.out = nn.Linear(width, width)
         self.norm = norm(width, spec.norm)
         self.feed_forward = feed_forward(width, spec.feed_forward)
