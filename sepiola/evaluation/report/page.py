@@ -1,6 +1,6 @@
 """A run's report: `report.json` with every figure, and `report.html`, one page that needs nothing beside
 itself (no script, no request: images are data URIs, plots inline SVG) with headline figures, tables beside
-baselines and published results, loss curves and a sheet of samples.
+baselines and published results, loss curves and a sheet of samples. Without Matplotlib it is written without plots.
 
 All text from data and models is escaped, and the page's content policy forbids scripts and requests besides.
 """
@@ -27,7 +27,7 @@ from sepiola.evaluation.metrics.pope import pope_tables
 from sepiola.evaluation.metrics.retrieval import retrieval_tables
 from sepiola.evaluation.metrics.vqa import vqa_tables
 from sepiola.evaluation.report.curves import stage_curves
-from sepiola.evaluation.report.plots import interval_bars, price, shot_curves, standalone
+from sepiola.evaluation.report.plots import available, interval_bars, price, shot_curves, standalone
 from sepiola.evaluation.report.samples import sample_card
 from sepiola.evaluation.report.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.reasoning.answer import Answer
@@ -77,7 +77,7 @@ def plots(report: Mapping[str, Any]) -> dict[str, Markup]:
     rows = report.get("rows") or []
     bars = [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
     found = {
-        "accuracy": interval_bars(bars) if bars else Markup(""),
+        "accuracy": interval_bars(bars),
         **_prices(rows),
         "shots": _shots_plot(report),
         "scaling": scaling_plot(report["scaling"]) if report.get("scaling") else Markup(""),
@@ -163,6 +163,7 @@ def _render(report: dict[str, Any], samples: list[dict[str, Any]], curves: Curve
         figures=_figures(report),
         row_columns=list(dict.fromkeys(k for r in rows for k in r if k not in _ROW_COLUMNS + _HIDDEN_COLUMNS)),
         plots=plots(report),
+        drawable=available(),
         tables=tables(report),
         stages=stage_curves(records),
         samples=samples,
@@ -176,8 +177,7 @@ def _prices(rows: Sequence[Mapping[str, Any]]) -> dict[str, Markup]:
     found = {}
     for column, name in named.items():
         points = [(str(r["name"]), float(r[column]), r["accuracy"]) for r in rows if r.get(column) is not None]
-        if len(points) > 1:
-            found[column] = price(points, name)
+        found[column] = price(points, name)
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-import random
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
 from sepiola.evaluation.metrics.accuracy import Accuracy
 from sepiola.evaluation.metrics.scienceqa import BUCKETS, PUBLISHED
-from sepiola.evaluation.report.curves import stage_curves
 from sepiola.evaluation.report.page import bucket_tables, write_report
-from sepiola.evaluation.report.plots import interval_bars, loss_curve, thinned
 from sepiola.evaluation.report.samples import thumbnail
 from sepiola.evaluation.report.tables import terminal_tables
 from sepiola.reasoning.answer import Answer
@@ -165,7 +163,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 def test_page_asks_for_nothing(tmp_path: Path) -> None:
     html = write_report(tmp_path, REPORT, [sample("1", image=picture())]).read_text(encoding="utf-8")
     page = Page(html)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import", html)
+    assert not re.search(r"https?:|//[a-z]|url\((?!#)|@import", html)
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
     sources = [a["src"] or "" for _, a in page.tags if "src" in a]
     assert len(sources) == 1 and all(s.startswith("data:image/") for s in sources)
@@ -218,6 +216,28 @@ def test_a_title_alone_makes_a_page_and_no_title_is_an_error(tmp_path: Path) -> 
     assert not page.all("table") and not page.all("svg")
     with pytest.raises(DataError, match="'title' is missing"):
         write_report(tmp_path, {"accuracy": 0.5})
+
+
+def test_without_matplotlib_the_page_says_what_brings_its_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves = [{"step": i, "stage": "s", "loss": 2.0 / i} for i in range(1, 9)]
+    drawn = Page(write_report(tmp_path / "with", REPORT, curves=curves).read_text(encoding="utf-8"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    plain = Page(write_report(tmp_path / "without", REPORT, curves=curves).read_text(encoding="utf-8"))
+    assert len(drawn.all("svg")) == 2 and "pip install" not in drawn.text
+    assert not plain.all("svg") and "pip install 'sepiola[eval]'" in plain.text and "81.2%" in plain.text
+    assert sorted(p.name for p in (tmp_path / "without").iterdir()) == ["report.html", "report.json"]
+
+
+def test_arms_that_cost_the_same_have_no_plot_of_costs(tmp_path: Path) -> None:
+    def names(first: int, second: int) -> list[str]:
+        rows = [{"name": n, "bridge_parameters": p, **bucket(0.8)} for n, p in (("eyes", first), ("blind", second))]
+        folder = write_report(tmp_path / f"{first}-{second}", {"title": "t", "rows": rows}).parent
+        return sorted(p.stem for p in folder.glob("*.svg"))
+
+    assert names(4000, 4000) == ["accuracy"]
+    assert names(4000, 0) == ["accuracy", "bridge_parameters"]
 
 
 def test_json_takes_what_results_are_made_of(tmp_path: Path) -> None:
@@ -298,73 +318,6 @@ def test_metrics_are_read_and_faults_are_named(tmp_path: Path) -> None:
         read_metrics(path)
     with pytest.raises(DataError, match="cannot read the metrics"):
         read_metrics(tmp_path / "none.jsonl")
-
-
-def test_stages_keep_their_order_and_figures(tmp_path: Path) -> None:
-    records: list[dict[str, Any]] = [
-        {"step": i, "stage": "align", "loss": 10 - i, "tokens_per_second": 100 * i} for i in range(1, 6)
-    ]
-    records += [
-        {"step": 5, "stage": "align", "validation_loss": 3.5},
-        {"step": 3, "stage": "align", "validation_loss": 2.5},
-    ]
-    records += [{"step": 9, "stage": "answer", "loss": float("nan")}, {"stage": "answer", "loss": 1.0}]
-    align, answer = stage_curves(records)
-    assert {k: v for k, v in align.items() if k != "plot"} == {
-        "name": "align",
-        "steps": 5,
-        "first": 9,
-        "last": 5,
-        "best": 2.5,
-        "speed": 300,
-    }
-    assert (answer["steps"], answer["last"], answer["plot"]) == (None, None, "")
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    page = Page(write_report(tmp_path, {"title": "t"}, curves=path).read_text(encoding="utf-8"))
-    assert len(page.all("path", "curve")) == 2 and "validation loss" in page.text
-
-
-def coordinates(svg: str, kind: str) -> list[tuple[float, float]]:
-    path = re.search(rf'class="{kind}" d="M([^"]*)"', svg)
-    assert path is not None
-    return [(float(x), float(y)) for x, y in (point.split() for point in path[1].split("L"))]
-
-
-def test_loss_curve_is_drawn_inside_and_to_scale() -> None:
-    svg = loss_curve("align", [(0, 4.0), (50, 2.0), (100, 1.0)], [])
-    (x0, y0), (x1, y1), (x2, y2) = coordinates(svg, "curve")
-    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
-    assert y1 - y0 == pytest.approx(2 * (y2 - y1), abs=0.4)
-    width, height = (float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())  # type: ignore[union-attr]
-    assert 0 < x0 < x2 <= width and 0 <= y0 < y2 < height
-
-
-@pytest.mark.parametrize(
-    "points",
-    [[(5, 2.0)], [(1, 3.0), (2, 3.0)], [(1, 0.0), (2, 0.0)], [(1, 1e-9), (2, 1e9)], [(1, -1.0), (2, 1e-300)]],
-)
-def test_loss_curve_of_flat_lone_and_extreme_points(points: list[tuple[float, float]]) -> None:
-    svg = loss_curve("", points, points)
-    assert "nan" not in svg and "inf" not in svg
-    assert svg.count("<text") < 40
-
-
-def test_thinning_keeps_the_ends_and_the_mean() -> None:
-    rng = random.Random(0)
-    series = [(float(i), rng.random()) for i in range(10_001)] + [(1e9, float("inf"))]
-    thin = thinned(series, 100)
-    assert len(thin) == 100
-    assert sum(y for _, y in thin) / 100 == pytest.approx(sum(y for _, y in series[:-1]) / 10_001, abs=1e-3)
-    assert thinned(series[:5], 100) == series[:5]
-
-
-def test_bars_are_as_long_as_their_shares() -> None:
-    svg = interval_bars([("one", 0.4, (0.3, 0.5)), ("two & a very long name of a system", 0.8, None)])
-    short, long = (float(v) for v in re.findall(r'class="mark"[^>]* width="([\d.]+)"', svg))
-    assert long == pytest.approx(2 * short, abs=0.2)
-    assert svg.count("whisker") == 1
-    assert "two &amp; a very long name of a system" in svg
 
 
 def test_false_claims_are_shown_as_a_share(tmp_path: Path) -> None:

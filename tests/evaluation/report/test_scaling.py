@@ -1,15 +1,13 @@
-"""Scaling laws: the fit finds what points were made of, its band holds what it says, and the plot shows it."""
+"""Scaling laws: the fit finds what points were made of, and its band holds what it says."""
 
 from __future__ import annotations
 
 import sys
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from sepiola.errors import SepiolaError, TrainingError
-from sepiola.evaluation.report.plots import power_law, standalone
 from sepiola.evaluation.report.scaling import checked, fit, forecast
 
 COMPUTE = np.geomspace(3e10, 1e13, 5)
@@ -70,19 +68,3 @@ def test_a_forecast_is_checked_beside_its_baselines() -> None:
     assert last["loss"] == points[-1][1] and last["relative_error"] > 0.2
     assert line["loss"] < found["predicted"]["loss"]  # it knows no floor
     assert checked(forecast(points[:3], BEYOND), 4.0)["in_band"] is None
-
-
-def test_the_plot_is_an_svg_with_points_where_they_belong() -> None:
-    points = [(c, law(c, 2.0) + n) for c, n in zip(COMPUTE, (0.01, -0.01, 0.01, -0.01, 0.01), strict=True)]
-    found = forecast(points, BEYOND)
-    predicted = (BEYOND, found["predicted"]["loss"])
-    plot = power_law(points, found["curve"], predicted, found["predicted"]["interval"], (BEYOND, predicted[1] - 0.3))
-    root = ElementTree.fromstring(standalone(plot))
-    drawn = [(c.get("class"), float(c.get("cx", "")), float(c.get("cy", ""))) for c in root.iter() if "circle" in c.tag]
-    dots = [(x, y) for kind, x, y in drawn if kind == "dot"][:5]
-    assert np.allclose(np.diff([x for x, _ in dots]), dots[1][0] - dots[0][0], atol=0.2)  # even steps of the logarithm
-    assert [y for _, y in dots] == sorted(y for _, y in dots)  # losses fall, so points go down the page
-    circle, measured = ((x, y) for kind, x, y in drawn[5:7])
-    assert circle[0] == measured[0] and measured[1] > circle[1]
-    labels = [t.text for t in root.iter() if "text" in t.tag]
-    assert {"10¹¹", "10¹²", "10¹³", "10¹⁴"} <= set(labels)
