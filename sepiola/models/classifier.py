@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.transformer import LanguageModel
+from sepiola.nn.dropout import Dropout
 from sepiola.specs.model import TaskSpec, TransformerSpec
 
 CLASSIFIER = "classifier.weight"  # the layer's only tensor
@@ -23,7 +24,7 @@ class TaskModel(nn.Module):
         super().__init__()
         self.language = language
         self.task = task
-        self.dropout = nn.Dropout(language.spec.dropout)
+        self.dropout = Dropout(language.spec.dropout)
         self.classifier = nn.Linear(language.spec.width, len(task.labels) or 1, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.02)
 

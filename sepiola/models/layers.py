@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
+from sepiola.nn.dropout import Dropout
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Angles, Distances, Rotary
@@ -67,7 +68,7 @@ class Layer(nn.Module):
         self.cross = CrossAttention(width, attention, dropout) if cross else None
         self.feed_forward_norm = norm(width, norm_spec)
         self.feed_forward = feed_forward(width, ff, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def _attend(self, x: Tensor, inputs: AttentionInputs) -> Tensor:
         return self.attention(x, inputs.bias, inputs.angles, inputs.cache)
@@ -77,20 +78,20 @@ class PreNormLayer(Layer):
     """`x + f(norm(x))`."""
 
     def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
-        x = x + self.dropout(self._attend(self.attention_norm(x), inputs))
+        x = self.dropout.add(x, self._attend(self.attention_norm(x), inputs))
         if self.cross is not None and self.cross_norm is not None:
-            x = x + self.dropout(self.cross(self.cross_norm(x), inputs.context, inputs.context_bias))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+            x = self.dropout.add(x, self.cross(self.cross_norm(x), inputs.context, inputs.context_bias))
+        return self.dropout.add(x, self.feed_forward(self.feed_forward_norm(x)))
 
 
 class PostNormLayer(Layer):
     """`norm(x + f(x))`."""
 
     def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self._attend(x, inputs)))
+        x = self.attention_norm(self.dropout.add(x, self._attend(x, inputs)))
         if self.cross is not None and self.cross_norm is not None:
-            x = self.cross_norm(x + self.dropout(self.cross(x, inputs.context, inputs.context_bias)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+            x = self.cross_norm(self.dropout.add(x, self.cross(x, inputs.context, inputs.context_bias)))
+        return self.feed_forward_norm(self.dropout.add(x, self.feed_forward(x)))
 
 
 class ParallelLayer(Layer):
@@ -102,7 +103,7 @@ class ParallelLayer(Layer):
 
     def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
         read = self.attention_norm(x)
-        return x + self.dropout(self._attend(read, inputs)) + self.dropout(self.feed_forward(read))
+        return self.dropout.add(self.dropout.add(x, self._attend(read, inputs)), self.feed_forward(read))
 
 
 class SandwichLayer(Layer):
@@ -115,8 +116,8 @@ class SandwichLayer(Layer):
 
     def forward(self, x: Tensor, inputs: AttentionInputs = ALL) -> Tensor:
         attended = self._attend(self.attention_norm(x), inputs)
-        x = x + self.dropout(self.attention_close(attended))
-        return x + self.dropout(self.feed_forward_close(self.feed_forward(self.feed_forward_norm(x))))
+        x = self.dropout.add(x, self.attention_close(attended))
+        return self.dropout.add(x, self.feed_forward_close(self.feed_forward(self.feed_forward_norm(x))))
 
 
 LAYERS: dict[str, type[Layer]] = {

@@ -20,6 +20,7 @@ from sepiola.nn.attend import mask_bias
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
+from sepiola.nn.dropout import Dropout
 from sepiola.nn.norms import norm
 from sepiola.nn.positions import Distances, Learned, RelativeBias, Rotary, Sinusoidal
 from sepiola.nn.precision import product_dtype
@@ -76,7 +77,7 @@ class Stack(nn.Module):
         self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
         self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         each = [attention.of_layer(index) for index in range(spec.layers)]
         self.windows = [one.window for one in each]
         self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sepiola.nn.dropout import keep_factors
 from sepiola.nn.precision import product_dtype
 
 KEPT_KEYS = 1024
@@ -57,9 +58,7 @@ def _products(
         # A mask's zeros and lowest numbers add without loss in any dtype; a bias that learns needs its own.
         scores = scores.add_(bias) if bias.dtype == scores.dtype else scores + bias
     kept = scores.softmax(-1).to(q.dtype)  # torch's sums are float32 for bfloat16 too
-    factor = None
-    if dropout:
-        factor = torch.empty_like(kept).bernoulli_(1.0 - dropout).mul_(1.0 / (1.0 - dropout))
+    factor = keep_factors(kept, dropout) if dropout else None
     weights = kept if factor is None else kept * factor
     return (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1), q, kept, factor
 

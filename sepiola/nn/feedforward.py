@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepiola.nn.custom_backward import GATED, GatedFunction, custom_backward
+from sepiola.nn.dropout import Dropout
 from sepiola.nn.linear import BlockLinear
 from sepiola.specs.bricks import FeedForwardSpec
 
@@ -51,7 +52,7 @@ class FeedForward(nn.Module):
         self.activation = ACTIVATIONS[spec.activation]
         self.up = nn.Linear(width, spec.width, bias=spec.bias)
         self.down = nn.Linear(spec.width, width, bias=spec.bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.dropout(self.activation(self.up(x))))
@@ -65,7 +66,7 @@ class GatedFeedForward(nn.Module):
         self.activation = spec.activation
         self.gate_up = BlockLinear(width, {"gate": spec.width, "up": spec.width}, bias=spec.bias)
         self.down = nn.Linear(spec.width, width, bias=spec.bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.dropout(gated(self.gate_up(x), self.activation)))
@@ -87,7 +88,7 @@ class MixtureOfExperts(nn.Module):
         gates = {f"{expert}.{part}": spec.width for expert in each for part in ("gate", "up")}
         self.gate_up = BlockLinear(width, gates, bias=False)
         self.down = BlockLinear(spec.width, {str(expert): width for expert in each}, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sepiola.errors import DataError
 from sepiola.models.bridges.query_heads import QueryHeads
 from sepiola.nn.attention import CrossAttention, SelfAttention
+from sepiola.nn.dropout import Dropout
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.norms import norm
 from sepiola.nn.precision import product_dtype
@@ -35,7 +36,7 @@ class QFormer(nn.Module):
         self.queries = nn.Parameter(torch.empty(1, spec.queries, spec.width))
         self.text = QueryText(spec.text, spec.width) if spec.text is not None else None
         self.norm = norm(spec.width, spec.norm)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.layers = nn.ModuleList(
             QFormerLayer(spec, image_width, cross=index % spec.cross_every == 0) for index in range(spec.layers)
         )
@@ -144,7 +145,7 @@ class QFormerLayer(nn.Module):
         reads = spec.text is not None
         self.feed_forward = feed_forward(width, spec.feed_forward) if reads else None
         self.feed_forward_norm = norm(width, spec.norm) if reads else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, queries: int, features: Tensor | None, bias: Tensor | None) -> Tensor:
         """`x` `(batch, queries + tokens, width)`, the first `queries` of which look at `features`."""

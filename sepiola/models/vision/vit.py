@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sepiola.errors import DataError
 from sepiola.models.layers import PreNormLayer
+from sepiola.nn.dropout import Dropout
 from sepiola.nn.norms import norm
 from sepiola.specs.vision import ViTSpec
 
@@ -30,7 +31,7 @@ class ViT(nn.Module):
         self.patch_embedding = nn.Linear(3 * spec.patch**2, spec.width, bias=spec.patch_bias)
         self.class_token = nn.Parameter(torch.empty(1, 1, spec.width)) if spec.class_token else None
         self.positions = nn.Parameter(torch.empty(1, self.tokens, spec.width))
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.input_norm = norm(spec.width, spec.norm) if spec.input_norm else nn.Identity()
         self.layers = nn.ModuleList(
             PreNormLayer(spec.width, spec.attention, spec.feed_forward, spec.norm, cross=False, dropout=spec.dropout)
