@@ -26,21 +26,23 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sepiola.checkpoints.families import llama
 from sepiola.data.batching import Batch, Collator, Sample
 from sepiola.models.build import build, preset
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training.memory import keep_pages
+from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.optimizers import optimizer_for
 
 RATE, BETAS, DECAY, CLIP = 3e-4, (0.9, 0.95), 0.1, 1.0
+OPTIMIZER = {"learning_rate": RATE, "betas": BETAS, "weight_decay": DECAY}
 
 
 class Ours:
     """Our step, as the trainer takes it."""
 
     def __init__(self, name: str) -> None:
-        stage = {"name": "pretrain", "data": {"reader": "text"}, "steps": 1, "learning_rate": RATE, "betas": BETAS}
+        stage = {"name": "pretrain", "data": {"reader": "text"}, "steps": 1, "optimizer": OPTIMIZER}
         self.model = build(preset(name), seed=0).train()
-        self.optimizer = optimizer_for(self.model, StageSpec.parse({**stage, "weight_decay": DECAY}))
+        self.optimizer = optimizer_for(self.model, StageSpec.parse(stage, kinds=objective_specs()))
         self.collate = Collator(self.model.spec.tokens, kind="decoder")
         self.losses: list[float] = []
 

@@ -21,8 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sepiola.data.batching import Collator, Sample
 from sepiola.data.sampler import BatchSampler
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training.memory import keep_pages
+from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.optimizers import optimizer_for
 
@@ -86,7 +87,7 @@ def run(arguments: Any) -> dict[str, Any]:
     tokenizer = tokenizer_of(examples)
     samples = samples_of(examples, arguments.format, tokenizer, arguments.preset)
     order = BatchSampler([s.length for s in samples], arguments.batch, seed=0)
-    stage = StageSpec.parse({"name": "rationale", "data": {"reader": "scienceqa"}, "steps": 1, "learning_rate": 5e-5})
+    stage = StageSpec.parse({"name": "rationale", "data": {"reader": "scienceqa"}, "steps": 1}, kinds=objective_specs())
     with tempfile.TemporaryDirectory() as folder:
         steps, features = _steps(samples, order, arguments.rounds + 1, Path(folder))
         model, reference = both(arguments.preset)

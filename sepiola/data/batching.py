@@ -63,6 +63,11 @@ class Sample:
         """What stands in this sample's row: itself."""
         return (self,)
 
+    def positions_for(self, kind: str) -> int:
+        """The most positions that a language model of this kind needs in a row."""
+        read = max(1, len(self.source))
+        return read + len(self.target) - 1 if kind == "decoder" else max(read, len(self.target))
+
     def cut(self, source_tokens: int, target_tokens: int) -> Sample:
         """The sample, no longer than this.
 

@@ -41,6 +41,10 @@ class TaskSample(Sample):
         """The most positions that a sequence takes, its special tokens included."""
         return max(sum(map(len, texts)) + len(texts) + 1 for texts in self.sequences)
 
+    def positions_for(self, kind: str) -> int:
+        """Those of the longest sequence."""
+        return self.positions
+
     def cut(self, source_tokens: int, target_tokens: int) -> TaskSample:
         """The sample with no sequence longer than `source_tokens`, special tokens included.
 

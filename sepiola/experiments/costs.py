@@ -38,7 +38,7 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     """
     model = load(run)
     parts = parts_of(model.network)
-    learned = {name for stage in recipe.stages if stage.objective != "detection" for name in stage.learn}
+    learned = {name for stage in recipe.stages if stage.objective.kind != "detection" for name in stage.learn}
     seen = next((example.images[:1] for example in examples if example.images), None)
     interleaved = getattr(model.network, "interleaved", False)
     return {

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
+from sepiola.data.example import Example
 from sepiola.datasets import DataCache
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run
-from sepiola.models.build import assemble, count, parameter_counts
+from sepiola.models.build import count, outline, parameter_counts
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.batches import ImageInputs
 from sepiola.training.estimate import estimate
 from sepiola.training.preparation import learning_parts
 
@@ -34,27 +35,33 @@ def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> dict[str, An
     }
 
 
+class _Untrained(Run):
+    """A run that trains nothing: the dataset's rationales stand for those that a model would write."""
+
+    def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]:
+        return super().rationales(examples, generated=False)
+
+
 def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(recipe, Path(folder), console=console, data=data)
+        run = _Untrained(recipe, Path(folder), console=console, data=data)
         stages = []
         for stage in filter(run.runs, recipe.stages):
-            counts = parameter_counts(run.spec_of(stage))
-            with torch.device("meta"):
-                network = assemble(run.spec_of(stage))
-            samples = run.samples(stage, stage.data, gold=True)
-            found = estimate(network, stage, samples)
+            objective = run.objective(stage)
+            counts = parameter_counts(objective.model())
+            network = outline(objective.model())
+            batches = objective.batches(stage.data, ImageInputs())
+            cost = estimate(network, stage, batches)
             stages.append(
                 {
                     "name": stage.name,
-                    "format": stage.format,
-                    "task": stage.task,
-                    "samples": len(samples),
+                    "objective": stage.objective.to_dict(),
+                    "samples": batches.counts["samples"],
                     "learns": {n: counts.get(n, count(part)) for n, part in learning_parts(network, stage).items()},
                     "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
-                    **asdict(found),
-                    "memory_gb": found.memory,
-                    "seconds": found.seconds,
+                    **asdict(cost),
+                    "memory_gb": cost.memory,
+                    "seconds": cost.seconds,
                 }
             )
         return {
@@ -76,11 +83,11 @@ def print_explanation(found: Mapping[str, Any], console: Console) -> None:
             f"{'text alone' if run['images'] is None else 'with eyes' if run['images'] else 'blind'}; "
             f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
         )
-        table = Table("stage", "format", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")
+        table = Table("stage", "objective", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")
         for stage in run["stages"]:
             table.add_row(
                 stage["name"],
-                stage["task"] or stage["format"] or "as it is",
+                ", ".join(map(str, stage["objective"].values())),
                 str(stage["samples"]),
                 str(stage["steps"]),
                 str(stage["tokens_per_step"]),

@@ -46,7 +46,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         examples: Sequence[Example] = data.read(spec)
         if spec.reader == TEXT:
             figures: dict[str, Any] = text_figures(model.text_scorer(), examples, trained_on(recipe, TEXT, data))
-        elif isinstance(model.network, DualEncoder) or recipe.stages[-1].aligns:
+        elif isinstance(model.network, DualEncoder) or recipe.stages[-1].objective.kind == "image-text-alignment":
             figures = {"retrieval": retrieval(model.retriever(), examples)}
         else:
             captions = asks_for_captions(examples)

@@ -17,6 +17,7 @@ from sepiola.models.build import outline, resolve_model
 from sepiola.specs.base import Spec, nearest, override, read_yaml
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.lora import linears
+from sepiola.training.objectives import objective_specs
 
 
 class ComparisonSpec(Spec):
@@ -42,7 +43,7 @@ class ComparisonSpec(Spec):
     def recipes(self) -> dict[tuple[str, int], RecipeSpec]:
         """The recipe of each arm and seed. Raises SpecError that names the arm."""
         return {
-            (arm, seed): _recipe(
+            (arm, seed): parse_recipe(
                 _change(self.base, {**changes, "seed": seed, "name": arm}), f"{self.name}, arm '{arm}'"
             )
             for seed in self.seeds
@@ -82,7 +83,7 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
     if not isinstance(raw, dict):
         raise SpecError(f"{path}: expected a recipe's keys and values")
     if "arms" not in raw:
-        return _recipe(override(raw, assignments), str(path))
+        return parse_recipe(override(raw, assignments), str(path))
     own = ("arms", "seeds", "name", "jobs")
     moved = [a if a.partition("=")[0].split(".")[0] in own else f"base.{a}" for a in assignments]
     spec = ComparisonSpec.parse(override(raw, moved), str(path))
@@ -90,11 +91,14 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
     return spec
 
 
-def _recipe(raw: dict[str, Any], source: str) -> RecipeSpec:
+def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
+    """A recipe from plain data, as a file holds it. Raises SpecError."""
     model = raw.get("model")
     if model is None:
         raise SpecError(f"{source}: model: this key is required")
-    recipe = RecipeSpec.parse({**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source)
+    recipe = RecipeSpec.parse(
+        {**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source, objective_specs()
+    )
     for stage in recipe.stages:
         if stage.lora is not None:
             linears(outline(recipe.model), stage)  # wrong targets are told before anything is read

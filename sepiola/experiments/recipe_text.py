@@ -6,19 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sepiola.checkpoints import store
+from sepiola.data.example import Example
 from sepiola.datasets import DataCache
 from sepiola.models.resize import bridge_tokens, fitted
+from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import RecipeSpec, StageSpec
-from sepiola.text.classification import sequences
-from sepiola.text.pretraining import extra_tokens
-from sepiola.text.prompts import PromptFormat
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.objectives import OBJECTIVES
 
 
 class RecipeText:
@@ -37,13 +37,13 @@ class RecipeText:
         """
         spec = self.recipe.tokenizer
         if spec.path is not None:
-            found = Tokenizer.load(spec.path)
+            tokenizer = Tokenizer.load(spec.path)
             for name in bridge_tokens(self.recipe.model):
-                found = found.with_token(name)
-            return found
-        data = {f"{stage.data.model_dump_json()}{stage.task or ''}": stage for stage in self.recipe.stages}
-        texts = [text for key in sorted(data) for text in self._texts(data[key]) if text]
-        extra = extra_tokens([stage.objective for stage in self.recipe.stages])
+                tokenizer = tokenizer.with_token(name)
+            return tokenizer
+        stages = {f"{stage.data.model_dump_json()}{stage.objective.reads()}": stage for stage in self.recipe.stages}
+        texts = [text for key in sorted(stages) for text in self._texts(stages[key]) if text]
+        extra = list(dict.fromkeys(token for stage in self.recipe.stages for token in stage.objective.tokens()))
         extra += bridge_tokens(self.recipe.model)
         key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
@@ -52,16 +52,15 @@ class RecipeText:
                 store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
         return Tokenizer.load(path)
 
+    def read(self, data: DataSpec) -> list[Example]:
+        """The examples of some data, read once."""
+        return self.data.read(data)
+
     def _texts(self, stage: StageSpec) -> Iterator[str]:
-        """All that the stage's data says: bare questions as they are, others with all that they have."""
-        own, whole = PromptFormat.parse(stage.format or "QCM-LEA"), PromptFormat.parse("QCM-LEA")
-        layout = own if own.input == "B" else whole
-        for example in self.data.read(stage.data):
-            if stage.task is not None:
-                yield from dict.fromkeys(chain.from_iterable(sequences(example, stage.task)))
-            else:
-                laid_out = example if example.question is None else layout.apply(example)
-                yield from (laid_out.prompt, laid_out.target)
+        """All that the stage's data says."""
+        objective = OBJECTIVES[stage.objective.kind]
+        for example in self.read(stage.data):
+            yield from objective.texts(stage, example)
 
     @cached_property
     def spec(self) -> ModelSpec:

@@ -30,8 +30,12 @@ from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run, claim
 from sepiola.models.build import assemble, count
 from sepiola.specs.base import write_yaml
+from sepiola.specs.data import DataSpec
 from sepiola.specs.model import TransformerSpec
-from sepiola.specs.recipe import DataSpec, RecipeSpec, StageSpec
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.stage import StageSpec
+from sepiola.training.objectives import Objective, Setting
+from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.schedules import total_steps
 
 FEWEST = 4  # sizes: three to fit a law of three parameters, and one to predict
@@ -127,6 +131,17 @@ def multiplied(model: nn.Module) -> int:
     return matrices + (head.weight.numel() if id(head.weight) in tables else 0)
 
 
+class _Encoded(LanguageModelling):
+    """Language modelling of texts that are encoded already."""
+
+    def __init__(self, stage: StageSpec, setting: Setting, train: Texts, validation: Texts) -> None:
+        super().__init__(stage, setting)
+        self.texts_of = {True: validation, False: train}
+
+    def samples(self, data: DataSpec) -> Texts:
+        return self.texts_of[data == self.stage.validation]
+
+
 class _Rung(Run):
     """A run of the ladder. Its tokenizer and its samples are those of the whole ladder, encoded once."""
 
@@ -144,9 +159,8 @@ class _Rung(Run):
         self.texts = train, validation
         self.figures = figures
 
-    def samples(self, stage: StageSpec, data: DataSpec, *, gold: bool = False) -> Texts:
-        train, validation = self.texts
-        return validation if data == stage.validation else train
+    def objective(self, stage: StageSpec) -> Objective:
+        return _Encoded(stage, self, *self.texts)
 
     def trained_figures(self) -> Figures:
         """Trains what is not trained, and returns the rung's figures with its final held-out loss."""
@@ -167,7 +181,10 @@ class _Rung(Run):
 def _rungs(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parameter: float) -> list[_Rung]:
     """A rung for each width, with the steps that its parameters ask for and its figures so far."""
     assert stage.validation is not None
-    train, validation = (whole.samples(stage, data) for data in (stage.data, stage.validation))
+    objective = whole.objective(stage)
+    if not isinstance(objective, LanguageModelling):
+        raise SpecError(f"{whole.recipe.name}: stages[0].objective: a ladder is of language models")
+    train, validation = (objective.samples(data) for data in (stage.data, stage.validation))
     held_out, epoch_tokens = _tokens(validation), _tokens(train)
     if held_out < HELD_OUT:
         raise SpecError(
@@ -176,7 +193,7 @@ def _rungs(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parame
         )
     lengths = [sample.length for sample in train]
     epoch_steps = BatchSampler(lengths, stage.batch, accumulate=stage.accumulate).steps_per_epoch
-    warm = stage.warmup / total_steps(stage, epoch_steps)
+    warm = stage.optimizer.warmup / total_steps(stage, epoch_steps)
     assert whole.spec.language is not None
     rungs = []
     for width in sizes:
@@ -187,9 +204,8 @@ def _rungs(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parame
         parameters = multiplied(model)
         steps = max(1, round(tokens_per_parameter * parameters * epoch_steps / epoch_tokens))
         tokens = round(steps * epoch_tokens / epoch_steps)
-        own = stage.model_copy(
-            update={"steps": steps, "epochs": None, "warmup": round(warm * steps), "validate_every": steps}
-        )
+        optimizer = stage.optimizer.model_copy(update={"warmup": round(warm * steps)})
+        own = stage.model_copy(update={"steps": steps, "epochs": None, "optimizer": optimizer, "validate_every": steps})
         recipe = whole.recipe.model_copy(
             update={"name": f"width-{width}", "model": spec, "stages": (own,), "evaluation": ()}
         )

@@ -15,14 +15,9 @@ READ, WRITE = "[CLS]", "[DEC]"
 """What opens a text that a Q-Former reads, and one that it writes."""
 
 
-def places(model: ModelSpec) -> bool:
-    """Whether the text has placeholders for images."""
-    return model.bridge is not None and model.bridge.kind not in ("gated-fusion", "dual")
-
-
 def bridge_tokens(model: ModelSpec) -> list[str]:
     """The names of the tokens that seeing needs in the text, beside a tokenizer's usual ones."""
-    if not places(model):
+    if not model.interleaved:
         return []
     special_tokens = tiling(model.vision.pixels).special_tokens if model.vision is not None else ()
     reads = isinstance(model.bridge, QFormerSpec) and model.bridge.text is not None
@@ -45,7 +40,7 @@ def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpe
         return model
     room = known if trained else max(known, language.vocabulary)
     changed: dict[str, Any] = {"language": language.model_copy(update={"vocabulary": room})}
-    if bridge is not None and places(model):
+    if bridge is not None and model.interleaved:
         told: dict[str, Any] = {"token": tokenizer.id_of(IMAGE)}
         if reads is not None:
             ids = {"start": tokenizer.id_of(READ), "decode": tokenizer.id_of(WRITE)}

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sepiola.errors import SpecError
 
+Kinds = Mapping[str, type["Spec"]]
+
 
 class Spec(BaseModel):
     """Base class of all specs: frozen, no unknown keys, no silent conversion between types."""
@@ -26,16 +28,19 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @classmethod
-    def parse(cls, raw: Any, source: str = "spec") -> Self:
-        """Validates `raw` (plain YAML data). Raises SpecError that lists every fault with its key's path."""
+    def parse(cls, raw: object, source: str = "spec", kinds: Kinds | None = None) -> Self:
+        """Validates `raw` (plain YAML data). Raises SpecError that lists every fault with its key's path.
+
+        `kinds` are the specs by name that a field may hold whose members this package does not list (objectives).
+        """
         if isinstance(raw, cls):
             return raw
         if not isinstance(raw, Mapping):
             raise SpecError(f"{source}: expected keys and values, got {type(raw).__name__}")
         try:
-            return cls.model_validate(raw)
+            return cls.model_validate(raw, context={"kinds": kinds or {}})
         except ValidationError as error:
-            lines = [_explain(cls, fault) for fault in error.errors()]
+            lines = [_explain(cls, fault, tuple((kinds or {}).values())) for fault in error.errors()]
             raise SpecError(f"{source}: " + "\n  ".join(lines)) from None
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,10 +48,10 @@ class Spec(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def _explain(root: type[BaseModel], fault: Any) -> str:
-    path = _path(root, fault["loc"])
+def _explain(root: type[BaseModel], fault: Any, kinds: Sequence[type[BaseModel]] = ()) -> str:
+    path = _path(root, fault["loc"], kinds)
     if fault["type"] == "extra_forbidden":
-        return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1]))}"
+        return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1], kinds))}"
     if fault["type"] == "missing":
         return f"{path}: this key is required"
     message = fault["msg"].removeprefix("Value error, ")
@@ -55,12 +60,12 @@ def _explain(root: type[BaseModel], fault: Any) -> str:
     return f"{path}: {message[0].lower() + message[1:]}, got {fault['input']!r}"
 
 
-def _path(root: type[BaseModel], location: Sequence[Any]) -> str:
+def _path(root: type[BaseModel], location: Sequence[Any], kinds: Sequence[type[BaseModel]] = ()) -> str:
     """Joins a pydantic location, leaving out the names of union members, which are not keys of the file."""
     text = ""
     types_here: list[Any] = [root]
     for step in location:
-        models = [t for t in types_here if isinstance(t, type) and issubclass(t, BaseModel)]
+        models = _models(types_here, kinds)
         if isinstance(step, int):
             text += f"[{step}]"
             types_here = [a for t in types_here for a in typing.get_args(t)]
@@ -95,19 +100,25 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _keys_at(root: type[BaseModel], location: Sequence[Any]) -> set[str]:
+def _models(candidates: Sequence[Any], kinds: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
+    """The specs among the candidates, and those of `kinds` that may stand in the place of one."""
+    models = [t for t in candidates if isinstance(t, type) and issubclass(t, BaseModel)]
+    return models + [kind for kind in kinds for model in models if issubclass(kind, model) and kind is not model]
+
+
+def _keys_at(root: type[BaseModel], location: Sequence[Any], kinds: Sequence[type[BaseModel]] = ()) -> set[str]:
     here: list[Any] = [root]
     for step in location:
         if isinstance(step, int):
             here = [m for t in here for a in typing.get_args(t) for m in _members(a)]
             continue
-        models = [t for t in here if isinstance(t, type) and issubclass(t, BaseModel)]
+        models = _models(here, kinds)
         fields = [m.model_fields[step] for m in models if step in m.model_fields]
         if fields:
             here = [m for f in fields for m in _members(f.annotation)]
         elif _is_union_tag(str(step), here):
             here = [t for t in here if _is_union_tag(str(step), [t])]
-    return {k for t in here if isinstance(t, type) and issubclass(t, BaseModel) for k in t.model_fields}
+    return {key for model in _models(here, kinds) for key in model.model_fields}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -159,7 +170,10 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
         elif isinstance(here, dict):
             here[last] = yaml.safe_load(value)
         else:
-            raise SpecError(f"--set {assignment}: '{'.'.join(parents)}' is a value, it has no key '{last}'")
+            raise SpecError(
+                f"--set {assignment}: '{'.'.join(parents)}' is the name {here}, with no key '{last}'; give all its "
+                f"keys: --set '{'.'.join(parents)}={{kind: {here}, {last}: {value}}}'"
+            )
     return result
 
 

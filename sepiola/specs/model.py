@@ -178,6 +178,11 @@ class ModelSpec(Spec):
     bridge: BridgeSpec | None = None
     task: TaskSpec | None = None
 
+    @property
+    def interleaved(self) -> bool:
+        """Whether the text has placeholders for images."""
+        return self.bridge is not None and self.bridge.kind not in ("gated-fusion", "dual")
+
     @model_validator(mode="after")
     def _parts(self) -> ModelSpec:
         if self.language is None and self.vision is None:

@@ -1,14 +1,13 @@
-"""Plain text as samples of pretraining: documents in token ids, cut into windows or filled rows, and their noise."""
+"""Plain text as samples of pretraining: documents in token ids, in windows or filled rows; the tokens of noise."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from sepiola.data.batching import Ids, Noise, Row, Sample, fill_rows
+from sepiola.data.batching import Ids, Row, Sample, fill_rows
 from sepiola.data.example import Example
-from sepiola.data.noise import Denoising, Masking, SpanCorruption
 from sepiola.errors import DataError
 from sepiola.specs.model import SpecialTokens
 from sepiola.text.tokenizer import Tokenizer
@@ -19,26 +18,20 @@ _CLOSING = (".", "!", "?", "。", "！", "？", "\n")
 _AT_ONCE = 1000  # documents that are Python lists at a time
 
 
-def extra_tokens(objectives: Collection[str]) -> list[str]:
-    """The tokens that a tokenizer must have for these objectives, beside the usual ones; T5's as T5 orders them."""
-    masked = {"masked", "denoising"} & set(objectives)
-    return [*(MASKS[:1] if masked else ()), *(reversed(SENTINELS) if "span-corruption" in objectives else ())]
+def mask_token(tokenizer: Tokenizer, objective: str) -> int:
+    """The id of the tokenizer's mask. Raises DataError, which names the objective, when it has none."""
+    for name in MASKS:
+        mask = tokenizer.id_of(name)
+        if mask is not None:
+            return mask
+    raise DataError(f"the tokenizer has no mask ({' or '.join(MASKS)}), which the objective {objective} needs")
 
 
-def noise_of(objective: str, tokenizer: Tokenizer, tokens: SpecialTokens) -> Noise | None:
-    """What the objective hides. Raises DataError when the tokenizer lacks a token that it needs."""
-    if objective == "masked":
-        mask = _mask(tokenizer, objective)
-        return Masking(mask, tokenizer.vocabulary, frozenset((tokens.pad, tokens.start, tokens.end)))
-    if objective == "span-corruption":
-        ids = [i for i in map(tokenizer.id_of, SENTINELS) if i is not None]
-        if not ids:
-            raise DataError(f"the tokenizer has no sentinel {SENTINELS[0]}, which the objective {objective} needs")
-        return SpanCorruption(ids, tokens.end)
-    if objective == "denoising":
-        closing = [tokenizer.decode([i]).rstrip(" \"'”’」』)").endswith(_CLOSING) for i in range(tokenizer.vocabulary)]
-        return Denoising(_mask(tokenizer, objective), tokens.end, np.array(closing))
-    return None
+def closing_tokens(tokenizer: Tokenizer) -> np.ndarray:
+    """Which tokens end a sentence `(vocabulary,)`."""
+    return np.array(
+        [tokenizer.decode([i]).rstrip(" \"'”’」』)").endswith(_CLOSING) for i in range(tokenizer.vocabulary)]
+    )
 
 
 def is_plain(examples: Sequence[Example]) -> bool:
@@ -70,11 +63,3 @@ def pretraining_samples(
     if packed:
         return fill_rows(found, window, seed)
     return [part for document in found for row in fill_rows([document], window) for part in row.parts]
-
-
-def _mask(tokenizer: Tokenizer, objective: str) -> int:
-    for name in MASKS:
-        found = tokenizer.id_of(name)
-        if found is not None:
-            return found
-    raise DataError(f"the tokenizer has no mask ({' or '.join(MASKS)}), which the objective {objective} needs")

@@ -9,21 +9,20 @@ this machine multiplies matrices.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from sepiola.data.batching import Batch, Row, Sample
-from sepiola.data.sampler import BatchSampler
+from sepiola.data.batching import Batch
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
 from sepiola.specs.model import TransformerSpec
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
+from sepiola.training.batches import Batches
 from sepiola.training.lora import adapter_size
-from sepiola.training.preparation import collator_for, learning_parts, parts_of
+from sepiola.training.preparation import learning_parts, parts_of
 from sepiola.training.schedules import total_steps
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -67,23 +66,19 @@ class Estimate:
 def estimate(
     model: nn.Module,
     stage: StageSpec,
-    samples: Sequence[Sample | Row],
+    batches: Batches,
     *,
     device: torch.device | str = "cpu",
     rate: float | None = None,
 ) -> Estimate:
-    """The cost of a stage. `model` may be on the meta device; nothing is trained and no image is opened.
+    """The cost of a stage. `model` may be on the meta device, and `batches` without images; nothing is trained.
 
     `rate` is the machine's matrix products in operations a second, measured when absent.
     """
     device = torch.device(device)
     dtype = resolve(stage.precision, device)
     rate = rate or measure_rate(device, dtype)
-    cut = [s.cut(*stage.room) for s in samples]
-    sampler = BatchSampler([s.length for s in cut], stage.batch, accumulate=stage.accumulate)
-    collate = collator_for(model, stage)
-    seen = sampler.steps(0)[:: max(1, sampler.steps_per_epoch // 8)]
-    steps = [[collate([cut[i] for i in group]) for group in step] for step in seen]
+    steps = batches.peek(8)
     learning = sum(map(count, learning_parts(model, stage).values()))
     if stage.lora is not None:
         learning = adapter_size(model, stage)
@@ -91,7 +86,7 @@ def estimate(
     largest = max(_activations(model, batch) for step in steps for batch in step)
     half = 2 if dtype == torch.bfloat16 else 0  # autocast's copies of the weights
     return Estimate(
-        steps=total_steps(stage, sampler.steps_per_epoch),
+        steps=total_steps(stage, batches.steps_per_epoch),
         tokens_per_step=round(sum(b.tokens for step in steps for b in step) / len(steps)),
         weights=(4 + half) * count(model) / 1e9,
         gradients=4 * learning / 1e9,

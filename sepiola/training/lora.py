@@ -19,7 +19,7 @@ from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, 
 from sepiola.errors import CheckpointError, SepiolaError, SpecError
 from sepiola.models.vocabulary import Head
 from sepiola.nn.feedforward import MixtureOfExperts
-from sepiola.specs.recipe import LoraSpec, StageSpec
+from sepiola.specs.stage import LoraSpec, StageSpec
 from sepiola.training.preparation import parts_of
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"

@@ -15,7 +15,7 @@ from torch import nn
 
 from sepiola.errors import TrainingError
 from sepiola.nn.linear import block_linears
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 
 
 class Optimizer(Protocol):
@@ -93,26 +93,31 @@ def optimizer_for(model: nn.Module, stage: StageSpec) -> Optimizers:
     Raises TrainingError when the stage asks for Muon and this torch has none.
     """
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    by_muon = {n for n, p in learning.items() if stage.optimizer == "muon" and p.dim() == 2 and "layers." in n}
+    muon = stage.optimizer.kind == "muon"
+    by_muon = {name for name, p in learning.items() if muon and p.dim() == 2 and "layers." in name}
     blocks = {f"{name}.weight": list(linear.rows.values()) for name, linear in block_linears(model)}
     rest = [p for name, p in learning.items() if name not in by_muon]
     groups = [
-        {"params": [p for p in rest if p.dim() > 1], "weight_decay": stage.weight_decay},
+        {"params": [p for p in rest if p.dim() > 1], "weight_decay": stage.optimizer.weight_decay},
         {"params": [p for p in rest if p.dim() <= 1], "weight_decay": 0.0},
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in rest)
     chosen: list[Optimizer] = []
     if any(g["params"] for g in groups):
         given = [g for g in groups if g["params"]]
-        chosen.append(torch.optim.AdamW(given, lr=stage.learning_rate, betas=stage.betas, fused=fused))
+        chosen.append(
+            torch.optim.AdamW(given, lr=stage.optimizer.learning_rate, betas=stage.optimizer.betas, fused=fused)
+        )
     if by_muon:
         if not hasattr(torch.optim, "Muon"):
-            raise TrainingError(f"stage '{stage.name}': torch {torch.__version__} has no Muon; set optimizer: adamw")
+            raise TrainingError(
+                f"stage '{stage.name}': torch {torch.__version__} has no Muon; set optimizer.kind: adamw"
+            )
         chosen.append(
             BlockMuon(
                 [(learning[name], blocks.get(name, [slice(None)])) for name in learning if name in by_muon],
-                lr=stage.learning_rate,
-                weight_decay=stage.weight_decay,
+                lr=stage.optimizer.learning_rate,
+                weight_decay=stage.optimizer.weight_decay,
                 adjust_lr_fn="match_rms_adamw",
             )
         )

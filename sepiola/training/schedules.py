@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 
 
 def learning_rate(stage: StageSpec, step: int, steps: int) -> float:
     """The rate of step `step` (the first is 0) of `steps`. Warmup rises to the full rate at its last step."""
-    peak, final = stage.learning_rate, stage.final_learning_rate
-    if step < stage.warmup:
-        return peak * (step + 1) / stage.warmup
-    progress = (step - stage.warmup) / max(1, steps - stage.warmup)
-    if stage.schedule == "cosine":
+    spec = stage.optimizer
+    peak, final = spec.learning_rate, spec.final_learning_rate
+    if step < spec.warmup:
+        return peak * (step + 1) / spec.warmup
+    progress = (step - spec.warmup) / max(1, steps - spec.warmup)
+    if spec.schedule == "cosine":
         return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    if stage.schedule == "linear":
+    if spec.schedule == "linear":
         return peak + (final - peak) * min(1.0, progress)
     return peak
 

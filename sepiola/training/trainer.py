@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,19 +21,18 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.data.batching import Batch, FeatureRows, Noise, Pixels, Row, Sample
+from sepiola.data.batching import Batch
 from sepiola.data.features import encoder_key
 from sepiola.data.metrics_log import MetricsLog
-from sepiola.data.sampler import BatchSampler
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
-from sepiola.specs.recipe import StageSpec
-from sepiola.training import lora, state
-from sepiola.training import nonfinite as faults
+from sepiola.specs.stage import StageSpec
+from sepiola.training import lora, nonfinite, state
+from sepiola.training.batches import Batches
+from sepiola.training.loss import Loss
 from sepiola.training.memory import keep_pages, peak_memory
-from sepiola.training.objectives import objective_of
 from sepiola.training.optimizers import optimizer_for
-from sepiola.training.preparation import check_lengths, choose_parts, collator_for
+from sepiola.training.preparation import choose_parts
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
@@ -73,68 +72,51 @@ class _Progress:
 
 
 class Trainer:
-    """One stage of training of `model`, in place.
+    """One stage of training of `model`, in place, by `loss` over `batches`.
 
-    Samples longer than the stage's `source_tokens` and `target_tokens` are cut and counted. `features` gives the frozen
-    vision encoder's features of images, `pixels` opens them for a vision encoder that learns; with neither the model
-    trains blind. `noise` changes samples as they are drawn; validation draws the same noise each time. Validation runs
-    every `validate_every` steps, by default after each epoch, and at the end. A state is written every `save_every`
-    steps, by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the `peft.PeftModel`
-    around the model, and states and best weights hold no base.
+    Validation (`validation`, each of its batches once) runs every `validate_every` steps, by default after each epoch,
+    and at the end; what is random in its batches is drawn alike each time. A state is written every `save_every` steps,
+    by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the `peft.PeftModel` around
+    the model, and states and best weights hold no base.
 
-    Raises TrainingError when the stage does not fit the model or the samples.
+    Raises TrainingError when nothing would learn.
     """
 
     def __init__(
         self,
         model: nn.Module,
         stage: StageSpec,
-        samples: Sequence[Sample | Row],
+        loss: Callable[[nn.Module, Batch], Loss],
+        batches: Batches,
         *,
         folder: Path,
-        validation: Sequence[Sample | Row] = (),
+        validation: Batches | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        features: FeatureRows | None = None,
-        pixels: Pixels | None = None,
-        noise: Noise | None = None,
         log_every: int = 10,
         tensorboard: bool = False,
         console: Console | None = None,
     ) -> None:
-        if not samples:
-            raise TrainingError(f"stage '{stage.name}': there are no samples to train on")
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.stage = stage
+        self.loss = loss
+        self.batches = batches
+        self.validation = validation
         self.folder = Path(folder)
         self.seed = seed
         self.log_every = log_every
         self.tensorboard = tensorboard
-        self.samples = [s.cut(*stage.room) for s in samples]
-        self.validation = [s.cut(*stage.room) for s in validation]
-        whole = (part for sample in samples for part in sample.parts)
-        pairs = list(zip((part for sample in self.samples for part in sample.parts), whole, strict=True))
-        self.truncated = {
-            "truncated_sources": sum(len(cut.source) < len(p.source) for cut, p in pairs),
-            "truncated_targets": sum(len(cut.target) < len(p.target) for cut, p in pairs),
-        }
-        spec: Any = model.spec
-        check_lengths(spec, [*self.samples, *self.validation])
-        self.collate = collator_for(model, stage, features, pixels, noise)
-        self.sampler = BatchSampler(
-            [s.length for s in self.samples], stage.batch, accumulate=stage.accumulate, seed=seed
-        )
-        self.steps = total_steps(stage, self.sampler.steps_per_epoch)
+        self.steps = total_steps(stage, batches.steps_per_epoch)
         choose_parts(model, stage)
         self.adapter = lora.attach(model, stage, seed) if stage.lora else None
         self.learning = [p for p in model.parameters() if p.requires_grad]
         self.base = lora.frozen(model) if self.adapter is not None else {}
         self.optimizer = optimizer_for(model, stage)
         self.dtype = resolve(stage.precision, self.device)
+        spec: Any = model.spec
         base = encoder_key(spec, self.base) if self.base else None
-        self.identity = state.identity(stage, self.samples, seed=seed, products=str(self.dtype), base=base)
-        self.loss = objective_of(stage)
+        self.identity = state.identity(stage, batches.fingerprint(), seed=seed, products=str(self.dtype), base=base)
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
 
@@ -198,8 +180,7 @@ class Trainer:
         rate = learning_rate(self.stage, self.at.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        groups = self.sampler.next_step()
-        batches = [self.collate([self.samples[i] for i in group]).to(self.device) for group in groups]
+        batches = [batch.to(self.device) for batch in self.batches.next()]
         sums = self._gradients(batches, before)
         norm = self._clip(before, batches)
         self.optimizer.step()
@@ -224,12 +205,12 @@ class Trainer:
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
         with self._autocast():
             for batch in batches:
-                outcome = self.loss(self.model, batch)
-                value = outcome.loss_sum.item()
+                loss = self.loss(self.model, batch)
+                value = loss.loss_sum.item()
                 if not abs(value) < float("inf"):
                     self._refuse("the loss", before, batch)
-                (outcome.total / labelled).backward()
-                for name, part in {"loss": value, **outcome.parts}.items():
+                (loss.total / labelled).backward()
+                for name, part in {"loss": value, **loss.parts}.items():
                     sums[name] = sums.get(name, 0.0) + float(part)
         return sums
 
@@ -239,15 +220,15 @@ class Trainer:
         norm = get_total_norm(gradients).item()
         if not norm < float("inf"):
             self._refuse("the gradient", before, *batches)
-        if self.stage.clip is not None and norm > self.stage.clip:
-            torch._foreach_mul_(gradients, self.stage.clip / (norm + 1e-6))
+        if self.stage.optimizer.clip is not None and norm > self.stage.optimizer.clip:
+            torch._foreach_mul_(gradients, self.stage.optimizer.clip / (norm + 1e-6))
         return norm
 
     def _refuse(self, what: str, before: dict[str, Any], *batches: Batch) -> None:
         """Saves the state before this step, which is not applied, and says where the fault began."""
         self._restore_place(before)
         with self._autocast():
-            where = faults.locate(self.model, [partial(self.loss, self.model, batch) for batch in batches])
+            where = nonfinite.locate(self.model, [partial(self.loss, self.model, batch) for batch in batches])
         self.optimizer.zero_grad(set_to_none=True)
         self._restore_place(before)
         self._save(self._snapshot())
@@ -256,16 +237,16 @@ class Trainer:
         raise TrainingError(
             f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where}; "
             f"samples {shown}. The step was not applied; the weights before it are in {self.state_file}. "
-            f"Look at these samples, or lower learning_rate ({self.stage.learning_rate:g}), lengthen warmup "
-            f"({self.stage.warmup}) or use precision: float32"
+            f"Look at these samples, or lower learning_rate ({self.stage.optimizer.learning_rate:g}), lengthen warmup "
+            f"({self.stage.optimizer.warmup}) or use precision: float32"
         )
 
     def _record(self, log: MetricsLog, rate: float, norm: float) -> None:
         """A line every `log_every` steps and after each validation."""
         at = self.at
         every = self.stage.validate_every
-        validate = bool(self.validation) and (
-            at.step == self.steps or (at.step % every == 0 if every else self.sampler.position == 0)
+        validate = self.validation is not None and (
+            at.step == self.steps or (at.step % every == 0 if every else self.batches.epoch.is_integer())
         )
         if at.step % self.log_every and at.step != self.steps and not validate:
             return
@@ -275,7 +256,7 @@ class Trainer:
         line |= {
             "step": at.step,
             "stage": self.stage.name,
-            "epoch": round(self.sampler.epoch + self.sampler.position / self.sampler.steps_per_epoch, 4),
+            "epoch": round(self.batches.epoch, 4),
             "loss": at.loss,
             **{name: at.window[name] / at.window["labelled"] for name in at.window if name not in WINDOW},
             "learning_rate": rate,
@@ -302,9 +283,8 @@ class Trainer:
             "step": 0,
             "stage": self.stage.name,
             "steps": self.steps,
-            "samples": len(self.samples),
-            **self.truncated,
-            "validation_samples": len(self.validation),
+            **self.batches.counts,
+            "validation_samples": self.validation.counts["samples"] if self.validation is not None else 0,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "learning_parameters": sum(p.numel() for p in self.learning),
             "precision": str(self.dtype).removeprefix("torch."),
@@ -315,18 +295,16 @@ class Trainer:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """The mean loss of a target token over the validation samples (nats), without dropout."""
-        order = sorted(range(len(self.validation)), key=lambda i: self.validation[i].length)
+        assert self.validation is not None
         modes = [module.training for module in self.model.modules()]
         self.model.eval()
         total, labelled = 0.0, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            for start in range(0, len(order), self.stage.batch):
-                chosen = [self.validation[i] for i in order[start : start + self.stage.batch]]
-                batch = self.collate(chosen).to(self.device)  # features are float16, which autocast on a CPU refuses
-                with self._autocast():
-                    outcome = self.loss(self.model, batch)
-                total, labelled = total + outcome.loss_sum.item(), labelled + outcome.tokens
+            for batch in self.validation.once():
+                with self._autocast():  # features are float16, which autocast on a CPU refuses
+                    loss = self.loss(self.model, batch.to(self.device))
+                total, labelled = total + loss.loss_sum.item(), labelled + loss.tokens
         for module, mode in zip(self.model.modules(), modes, strict=True):
             module.training = mode
         return total / labelled
@@ -348,10 +326,10 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def _place(self) -> dict[str, Any]:
-        return {"data": self.sampler.state(), "random": state.random_state()}
+        return {"data": self.batches.state(), "random": state.random_state()}
 
     def _restore_place(self, place: dict[str, Any]) -> None:
-        self.sampler.restore(place["data"])
+        self.batches.restore(place["data"])
         state.restore_random_state(place["random"])
 
     def _snapshot(self) -> dict[str, Any]:

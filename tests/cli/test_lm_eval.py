@@ -16,9 +16,8 @@ import sepiola
 from sepiola.api import Model
 from sepiola.data.batching import Sample
 from sepiola.errors import SepiolaError
-from sepiola.specs.recipe import StageSpec
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.trainer import Trainer
+from tests.trainers import stage_of, text_trainer
 
 pytest.importorskip("lm_eval")
 from lm_eval import simple_evaluate
@@ -69,10 +68,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     raw = {"name": "sums", "family": "llama", "language": {**DECODER, "vocabulary": tokenizer.vocabulary}}
     model = sepiola.build(raw, seed=2)
     samples = [Sample(str(i), (), (*tokenizer.encode(text), 1)) for i, text in enumerate(texts)]
-    stage = StageSpec.parse(
-        {"name": "sums", "data": {"reader": "none"}, "batch": 8, "learning_rate": 5e-3, "steps": 90}
-    )
-    Trainer(model.network, stage, samples, folder=folder / "training").run()
+    stage = stage_of(batch=8, learning_rate=5e-3, steps=90)
+    text_trainer(model.network, stage, samples, folder=folder / "training").run()
     trained = Model(model.network, model.spec, tokenizer)
     trained.save(folder / "ours")
     trained.save_hub(folder / "hub")

@@ -28,12 +28,12 @@ from sepiola.data.image import ImageRef
 from sepiola.datasets import read
 from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError, SpecError
-from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import preset
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
+from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 
@@ -356,11 +356,17 @@ def test_a_killed_command_goes_on(folder: Path, server: Server, tmp_path: Path) 
 def test_a_second_stage_trains_on_pairs(model: Model, folder: Path, server: Server, tmp_path: Path) -> None:
     out, mender = tmp_path / "out", ("mender", lambda: endpoint(server))
     curate(captions(), out, model=("tiny", lambda: model), tokens=4, repair=mender)
-    stage = {"name": "finetune", "data": {"reader": "pairs", "root": str(out)}, "layout": "minigpt-4"}
-    stage |= {"learn": ["projection"], "steps": 2, "batch": 2, "learning_rate": 1e-2, "precision": "float32"}
+    stage = {"name": "finetune", "data": {"reader": "pairs", "root": str(out)}, "objective": {"layout": "minigpt-4"}}
+    stage |= {
+        "learn": ["projection"],
+        "steps": 2,
+        "batch": 2,
+        "optimizer": {"learning_rate": 1e-2},
+        "precision": "float32",
+    }
     raw = {"name": "second", "model": model.spec.to_dict(), "weights": str(folder), "stages": [stage]}
     raw["tokenizer"] = {"path": str(folder / "tokenizer.json")}
-    Run(RecipeSpec.parse(raw), tmp_path / "run", console=Console(quiet=True)).go()
+    Run(parse_recipe(raw), tmp_path / "run", console=Console(quiet=True)).go()
     before, after = model.state_dict(), sepiola.load(tmp_path / "run").state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"bridge.projection.weight", "bridge.projection.bias"}

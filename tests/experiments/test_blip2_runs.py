@@ -15,18 +15,17 @@ from sepiola.checkpoints.store import read_tensors
 from sepiola.datasets import read
 from sepiola.errors import SpecError
 from sepiola.experiments.compare import compare
-from sepiola.experiments.recipe_files import ComparisonSpec
+from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.resize import READ, WRITE
 from sepiola.specs.base import override
-from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import QUIET
 
 CAPTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "task": "captions", "families": ["objects"]}}
 QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["objects"]}}
-COMMON = {"batch": 8, "steps": 2, "learning_rate": 1e-2, "target_tokens": 60, "precision": "float32"}
+COMMON = {"batch": 8, "steps": 2, "optimizer": {"learning_rate": 1e-2}, "target_tokens": 60, "precision": "float32"}
 RECIPE: dict[str, Any] = {
     "name": "blip-2",
     "model": {
@@ -62,15 +61,28 @@ RECIPE: dict[str, Any] = {
     },
     "tokenizer": {"vocabulary": 400},
     "stages": [
-        {"name": "align", "objective": "image-text-alignment", "data": CAPTIONS, "learn": ["bridge"], **COMMON},
+        {
+            "name": "align",
+            "objective": {"kind": "image-text-alignment"},
+            "data": CAPTIONS,
+            "learn": ["bridge"],
+            **COMMON,
+        },
         {"name": "pretrain", "start": "align", "data": CAPTIONS, "learn": ["projection"], **COMMON},
-        {"name": "tune", "start": "pretrain", "data": CAPTIONS, "layout": "minigpt-4", "learn": ["bridge"], **COMMON},
+        {
+            "name": "tune",
+            "start": "pretrain",
+            "data": CAPTIONS,
+            "objective": {"layout": "minigpt-4"},
+            "learn": ["bridge"],
+            **COMMON,
+        },
     ],
 }
 
 
 def run(folder: Path, *changes: str) -> Path:
-    Run(RecipeSpec.parse(override(RECIPE, changes)), folder, console=QUIET).go()
+    Run(parse_recipe(override(RECIPE, changes)), folder, console=QUIET).go()
     return folder
 
 
@@ -136,7 +148,7 @@ def test_a_first_stage_is_measured_by_what_it_finds(tmp_path: Path) -> None:
     base = {**override(RECIPE, ["evaluation=[{reader: tidepool, split: test, count: 40}]"])}
     base["evaluation"][0]["options"] = CAPTIONS["options"]
     base["stages"] = base["stages"][:1]
-    arms = {"hard": {}, "uniform": {"stages.0.negatives": "uniform"}}
+    arms = {"hard": {}, "uniform": {"stages.0.objective.negatives": "uniform"}}
     spec = ComparisonSpec(name="finds", base=base, arms=arms, seeds=(0, 1))
     found = compare(spec, tmp_path / "runs", console=QUIET)["retrieval"]
     runs = [json.loads((tmp_path / "runs" / f"uniform-seed{s}" / "report.json").read_text()) for s in (0, 1)]
@@ -163,7 +175,11 @@ def test_the_bridge_knows_the_recipe_s_tokenizer_and_the_model_its_layout(finish
 
 def test_over_an_encoder_with_an_eye_that_learns(tmp_path: Path) -> None:
     """And in bfloat16, with validation over a frozen vision encoder's features."""
-    changes = ["model.language.kind=encoder-decoder", "stages.0.negatives=uniform", "stages.0.learn=[vision, bridge]"]
+    changes = [
+        "model.language.kind=encoder-decoder",
+        "stages.0.objective.negatives=uniform",
+        "stages.0.learn=[vision, bridge]",
+    ]
     checked = "{reader: tidepool, split: val, count: 9, options: {size: 64, task: captions, families: [objects]}}"
     changes += [f"stages.1.validation={checked}", "stages.1.precision=bfloat16"]
     folder = run(tmp_path / "run", *changes)
@@ -177,18 +193,18 @@ def test_a_blind_model_skips_what_teaches_seeing(tmp_path: Path) -> None:
     speak = {"name": "speak", "data": CAPTIONS, "learn": ["language"], **COMMON}
     raw = override(RECIPE, ["images=false", "stages.0.start=speak"])
     folder = tmp_path / "run"
-    Run(RecipeSpec.parse({**raw, "stages": [speak, *raw["stages"]]}), folder, console=QUIET).go()
+    Run(parse_recipe({**raw, "stages": [speak, *raw["stages"]]}), folder, console=QUIET).go()
     assert len(list((folder / "stages").glob("*/checkpoint"))) == 1
     assert not moved(weights(folder, "speak"), dict(sepiola.load(folder).state_dict()))
 
 
 def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
     """With a tokenizer of their own, once one lies beside the checkpoint."""
-    stage = {"name": "tune", "data": QUESTIONS, "format": "Q-A", "learn": ["bridge"], **COMMON}
+    stage = {"name": "tune", "data": QUESTIONS, "objective": {"format": "Q-A"}, "learn": ["bridge"], **COMMON}
     raw = {**override(RECIPE, ["model.bridge.instructed=true", "model.bridge.heads=null"]), "stages": [stage]}
     raw["strategy"] = {"answer": "tune"}
     folder = tmp_path / "run"
-    Run(RecipeSpec.parse(raw), folder, console=QUIET).go()
+    Run(parse_recipe(raw), folder, console=QUIET).go()
     model = sepiola.load(folder)
     fresh = dict(sepiola.build(model.spec).state_dict())
     assert "bridge.text" in moved(fresh, weights(folder, "tune"))
@@ -212,11 +228,11 @@ def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
         ("model.bridge.heads=null", "teaches a Q-Former with text and heads"),
         ("stages.0.learn=[bridge, language]", r"set learn: \[bridge\]"),
         ("stages.0.target_tokens=64", "target_tokens 64 and a start token do not fit"),
-        ("stages.1.negatives=uniform", "negatives are for image-text-alignment"),
-        ("stages.0.layout=minigpt-4", "layout is for language-modelling"),
-        ("stages.1.layout=minigpt", "layout"),
+        ("stages.1.objective.negatives=uniform", r"stages\[1\].objective.negatives: unknown key"),
+        ("stages.0.objective.layout=minigpt-4", r"stages\[0\].objective.layout: unknown key"),
+        ("stages.1.objective.layout=minigpt", "layout"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_runs(change: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        RecipeSpec.parse(override(RECIPE, [change]))
+        parse_recipe(override(RECIPE, [change]))

@@ -16,6 +16,7 @@ from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
 from tests.tiny import QUIET
+from sepiola.training.objectives.language_modelling import LanguageModelling
 
 SMALL = ["tokenizer.vocabulary=400", "model.vision.layers=1", "stages.0.data.count=64", "stages.0.batch=16"]
 SMALL += [f"stages.{n}.{key}" for n in range(1, 6) for key in ("data.count=16", "steps=3", "batch=4")]
@@ -35,7 +36,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_row_holds_an_episode_and_never_asks_for_an_image(finished: Run) -> None:
     stage = finished.stages["bridge"]
-    samples = finished.samples(stage, stage.data)
+    objective = finished.objective(stage)
+    assert isinstance(objective, LanguageModelling)
+    samples = objective.samples(stage.data)
     assert len(samples) == 16
     image = finished.tokenizer.id_of(IMAGE)
     for sample in samples:
@@ -94,7 +97,7 @@ def test_rices_by_the_eye(finished: Run) -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(SpecError, match="'bridge': shots are for language-modelling with a decoder"):
-        read_recipe("flamingo/tidepool", ["stages.5.objective=classification", "stages.5.format=null"])
+    with pytest.raises(SpecError, match="'binding': shots are for language-modelling with a decoder"):
+        read_recipe("flamingo/tidepool", ["model={like: flamingo-tiny, language: {kind: encoder-decoder}}"])
     with pytest.raises(SpecError, match="few_shot: demonstrations stand before the questions of a 'direct' strategy"):
         read_recipe("flamingo/tidepool", ["strategy.kind=one-stage"])

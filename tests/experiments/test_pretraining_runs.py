@@ -26,7 +26,7 @@ from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.specs.base import override
-from sepiola.specs.recipe import READS, RecipeSpec
+from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.optimizers import BlockMuon, optimizer_for
 from tests.tiny import QUIET
 
@@ -74,9 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "source_tokens": 64,
                 "target_tokens": 64,
                 "packed": True,
-                "optimizer": "muon",
-                "learning_rate": 0.02,
-                "warmup": 5,
+                "optimizer": {"kind": "muon", "learning_rate": 0.02, "warmup": 5},
                 "precision": "float32",
                 "validate_every": 50,
                 "save_every": 7,
@@ -86,6 +84,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
     return folder
+
+
+READS = {"masked": "encoder", "span-corruption": "encoder-decoder", "denoising": "encoder-decoder"}
 
 
 def recipe(folder: Path, *changes: str) -> RecipeSpec:
@@ -128,7 +129,7 @@ def test_what_is_written_is_the_language_of_the_prompt(finished: Path) -> None:
     assert not any(letter.isalpha() and letter.isascii() for letter in chinese)
 
 
-@pytest.mark.parametrize("objective", [*READS])
+@pytest.mark.parametrize("objective", READS)
 def test_each_objective_learns(folder: Path, objective: str, tmp_path: Path) -> None:
     changes = [
         f"stages.0.objective={objective}",

@@ -18,6 +18,7 @@ from rich.console import Console
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
+from sepiola.data.batching import Sample
 from sepiola.datasets import read
 from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError
 from sepiola.experiments.compare import compare
@@ -26,6 +27,8 @@ from sepiola.experiments.run import Run
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.stage import StageSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling
 
 MODEL = {
     "like": "mm-cot-tiny",
@@ -39,7 +42,7 @@ MODEL = {
     },
 }
 DATA = {"reader": "tidepool", "count": 48, "options": {"size": 64, "families": ["objects", "counting"]}}
-COMMON = {"steps": 4, "batch": 8, "learning_rate": 1e-3, "target_tokens": 48, "precision": "float32"}
+COMMON = {"steps": 4, "batch": 8, "optimizer": {"learning_rate": 1e-3}, "target_tokens": 48, "precision": "float32"}
 RECIPE: dict[str, Any] = {
     "name": "small",
     "model": MODEL,
@@ -50,7 +53,7 @@ RECIPE: dict[str, Any] = {
             "name": "rationale",
             "start": "eye",
             "data": DATA,
-            "format": "QCM-E",
+            "objective": {"format": "QCM-E"},
             "learn": ["language", "bridge"],
             **COMMON,
         },
@@ -58,7 +61,7 @@ RECIPE: dict[str, Any] = {
             "name": "answer",
             "start": "eye",
             "data": DATA,
-            "format": "QCMG-A",
+            "objective": {"format": "QCMG-A"},
             "learn": ["language", "bridge"],
             **COMMON,
             "validation": {**DATA, "split": "val", "count": 8},
@@ -76,6 +79,13 @@ def recipe(tmp_path: Path, *changes: str) -> RecipeSpec:
     spec = read_recipe(str(path))
     assert isinstance(spec, RecipeSpec)
     return spec
+
+
+def samples(run: Run, stage: StageSpec) -> list[Sample]:
+    """What the stage trains on."""
+    objective = run.objective(stage)
+    assert isinstance(objective, LanguageModelling)
+    return [part for sample in objective.samples(stage.data) for part in sample.parts]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +164,7 @@ def test_a_folder_is_taken_once(finished: Path, tmp_path: Path) -> None:
 
 def test_blind_is_blind(tmp_path: Path) -> None:
     run = Run(recipe(tmp_path, "images=false"), tmp_path / "blind", console=QUIET)
-    assert all(not s.images for s in run.samples(run.recipe.stages[1], run.recipe.stages[1].data))
+    assert all(not sample.images for sample in samples(run, run.recipe.stages[1]))
     run.go()
     model = sepiola.load(tmp_path / "blind")
     examples = read("tidepool", Path(), "test", count=4, size=64)
@@ -165,14 +175,17 @@ def test_blind_is_blind(tmp_path: Path) -> None:
 
 def test_generated_rationales_are_read_in_training(tmp_path: Path) -> None:
     run = Run(
-        recipe(tmp_path, "stages.2.rationales=generated", "stages.2.validation=null"), tmp_path / "g", console=QUIET
+        recipe(tmp_path, "stages.2.objective.rationales=generated", "stages.2.validation=null"),
+        tmp_path / "g",
+        console=QUIET,
     )
     for stage in run.recipe.stages[:2]:
         run.train(stage)
     stage = run.recipe.stages[2]
-    written = run.model_for_rationales().rationales(run.data.read(stage.data))
-    gold = {s.id: s.source for s in run.samples(stage, stage.data, gold=True)}
-    for sample in run.samples(stage, stage.data):
+    written = run.rationales(run.data.read(stage.data), generated=True)
+    other = stage.objective.model_copy(update={"rationales": "gold"})
+    gold = {s.id: s.source for s in samples(run, stage.model_copy(update={"objective": other}))}
+    for sample in samples(run, stage):
         assert written[sample.id] in run.tokenizer.decode(sample.source)
         assert sample.source != gold[sample.id]
 
@@ -182,7 +195,7 @@ def test_arms_share_their_common_stages(tmp_path: Path) -> None:
         "name": "answer",
         "start": "eye",
         "data": DATA,
-        "format": "QCM-A",
+        "objective": {"format": "QCM-A"},
         "learn": ["language", "bridge"],
         **COMMON,
     }

@@ -64,8 +64,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "batch": 8,
                 "target_tokens": 32,
                 "packed": True,
-                "learning_rate": 0.02,
-                "warmup": 5,
+                "optimizer": {"learning_rate": 0.02, "warmup": 5},
                 "precision": "float32",
             }
         ],

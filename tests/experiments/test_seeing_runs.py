@@ -16,20 +16,25 @@ from sepiola.data.image import ImageRef
 from sepiola.datasets import read
 from sepiola.errors import DataError
 from sepiola.experiments.compare import compare
-from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.language_modelling import language_modelling
 from tests.tiny import QUIET
 
 DATA = {"reader": "tidepool", "count": 40, "options": {"size": 64, "families": ["objects", "counting"]}}
-COMMON = {"batch": 8, "learning_rate": 1e-3, "source_tokens": 120, "target_tokens": 48, "precision": "float32"}
+COMMON = {
+    "batch": 8,
+    "optimizer": {"learning_rate": 1e-3},
+    "source_tokens": 120,
+    "target_tokens": 48,
+    "precision": "float32",
+}
 RECIPE: dict[str, Any] = {
     "name": "prefixed",
     "model": {
@@ -56,8 +61,8 @@ RECIPE: dict[str, Any] = {
     },
     "tokenizer": {"vocabulary": 400},
     "stages": [
-        {"name": "align", "data": DATA, "format": "QCM-A", "learn": ["bridge"], "steps": 3, **COMMON},
-        {"name": "tune", "start": "align", "data": DATA, "format": "QCM-LEA", "steps": 3, **COMMON},
+        {"name": "align", "data": DATA, "objective": {"format": "QCM-A"}, "learn": ["bridge"], "steps": 3, **COMMON},
+        {"name": "tune", "start": "align", "data": DATA, "objective": {"format": "QCM-LEA"}, "steps": 3, **COMMON},
     ],
     "strategy": {"kind": "one-stage", "answer": "tune"},
     "evaluation": [{**DATA, "split": "test", "count": 6}],
@@ -65,7 +70,7 @@ RECIPE: dict[str, Any] = {
 
 
 def run(folder: Path, *changes: str) -> Path:
-    Run(RecipeSpec.parse(override(RECIPE, changes)), folder, console=QUIET).go()
+    Run(parse_recipe(override(RECIPE, changes)), folder, console=QUIET).go()
     return folder
 
 
@@ -187,9 +192,9 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
     """The vision encoder is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
     words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
     text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
-    text |= {"stages": [{"name": "read", "data": words, "format": "QCM-A", "steps": 2, **COMMON}]}
+    text |= {"stages": [{"name": "read", "data": words, "objective": {"format": "QCM-A"}, "steps": 2, **COMMON}]}
     text |= {"strategy": None, "evaluation": []}
-    Run(RecipeSpec.parse(text), tmp_path / "text", console=QUIET).go()
+    Run(parse_recipe(text), tmp_path / "text", console=QUIET).go()
     base = tmp_path / "text" / "checkpoint"
     eye = {"name": "eye", "objective": "detection", "learn": ["vision"], "data": DATA, "steps": 2, "batch": 8}
     align = {**RECIPE["stages"][0], "start": "eye", "steps": 1}
@@ -200,10 +205,10 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
             "model": {**RECIPE["model"], "bridge": {"kind": "projection", **bridge}},
             "tokenizer": {"path": str(base / "tokenizer.json")},
             "weights": {"language": str(base)},
-            "stages": [{**eye, "learning_rate": 1e-3}, align],
+            "stages": [{**eye, "optimizer": {"learning_rate": 1e-3}}, align],
             "strategy": {"answer": "align"},
         }
-        Run(RecipeSpec.parse(raw), tmp_path / name, console=QUIET, shared=tmp_path / "shared").go()
+        Run(parse_recipe(raw), tmp_path / name, console=QUIET, shared=tmp_path / "shared").go()
     assert len(list((tmp_path / "shared" / "stages").glob("eye-*/checkpoint"))) == 1
     taught = read_tensors(next((tmp_path / "shared" / "stages").glob("eye-*")) / "checkpoint" / "model.safetensors")
     given = read_tensors(base / "model.safetensors")

@@ -16,6 +16,7 @@ from sepiola.cli.app import app
 from sepiola.datasets import read
 from sepiola.errors import SepiolaError, SpecError
 from sepiola.experiments.dry_run import explain
+from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import resolve_model
 from sepiola.specs.base import override
@@ -51,7 +52,7 @@ def headlines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(root: Path, *changes: str) -> RecipeSpec:
     data = {"reader": "thucnews", "root": str(root)}
-    common = {"batch": 16, "learning_rate": 3e-3, "precision": "float32"}
+    common = {"batch": 16, "optimizer": {"learning_rate": 3e-3}, "precision": "float32"}
     raw = {
         "name": "topics",
         "model": resolve_model({"like": "gpt2", "language": LANGUAGE}).model_dump(),
@@ -61,7 +62,7 @@ def recipe(root: Path, *changes: str) -> RecipeSpec:
             {
                 "name": "finetune",
                 "start": "pretrain",
-                "objective": "classification",
+                "objective": {"kind": "classification"},
                 "data": data,
                 "validation": {**data, "split": "val"},
                 "source_tokens": 40,
@@ -72,7 +73,7 @@ def recipe(root: Path, *changes: str) -> RecipeSpec:
         "strategy": {"answer": "finetune"},
         "evaluation": [{**data, "split": "test"}],
     }
-    return RecipeSpec.parse(override(raw, changes))
+    return parse_recipe(override(raw, changes))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_task_may_begin_with_weights_from_elsewhere(finished: Path, headlines:
     tokenizer = f"tokenizer={{path: {finished / 'checkpoint' / 'tokenizer.json'}}}"
     changes = ["model.language.vocabulary=300", tokenizer, f"weights={tmp_path / 'hub'}", "stages.1.start=null"]
     run = Run(recipe(headlines, *changes), tmp_path / "run", console=QUIET)
-    state = run.fresh(run.recipe.stages[1]).state_dict()
+    state = run.objective(run.recipe.stages[1]).prepare(run.begun(run.recipe.stages[1])).state_dict()
     for name, value in sepiola.load(pretrained).state_dict().items():
         assert torch.equal(state[f"language.{name}"][: len(value)], value)
 
@@ -137,7 +138,7 @@ def test_ask_needs_no_choices(finished: Path) -> None:
 def test_a_run_is_explained(headlines: Path) -> None:
     (found,) = explain(recipe(headlines), QUIET)["runs"]
     pretrain, finetune = found["stages"]
-    assert (pretrain["task"], finetune["task"]) == (None, "classification")
+    assert (pretrain["objective"]["kind"], finetune["objective"]["kind"]) == ("language-modelling", "classification")
     # Three tokens more, and a row a label.
     assert finetune["learns"]["language"] - pretrain["learns"]["language"] == (3 + 2) * LANGUAGE["width"]
 
@@ -145,14 +146,15 @@ def test_a_run_is_explained(headlines: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["stages.1.format=QCM-A"], "classification lays questions out by its own rule: set no format"),
-        (["stages.0.lm_weight=0.1"], "lm_weight is for a task"),
-        (["stages.1.objective=clasification"], "stages[1].objective: input should be"),
+        (["stages.1.objective.format=QCM-A"], "stages[1].objective.format: unknown key"),
+        (["stages.0.objective.lm_weight=0.1"], "stages[0].objective.lm_weight: unknown key"),
+        (["stages.1.objective.lm_wait=0.1"], "stages[1].objective.lm_wait: unknown key; did you mean 'lm_weight'?"),
+        (["stages.1.objective=clasification"], "no objective is named 'clasification'; did you mean 'classification'?"),
         (["stages.0.start=finetune"], "which is no earlier stage"),
         (["model.language.kind=encoder-decoder"], "'finetune': classification needs a decoder or an encoder alone"),
         (
             ["model.language.kind=encoder", "stages.0.objective=masked"],
-            "an encoder sees the tokens to come; set lm_weight: 0",
+            "an encoder sees the tokens to come; set objective.lm_weight: 0",
         ),
     ],
 )
@@ -164,7 +166,10 @@ def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, headline
 
 @pytest.mark.parametrize(
     "changes",
-    [["model.language.kind=encoder", "stages.0.objective=masked", "stages.1.lm_weight=0"], ["stages.1.packed=true"]],
+    [
+        ["model.language.kind=encoder", "stages.0.objective=masked", "stages.1.objective.lm_weight=0"],
+        ["stages.1.packed=true"],
+    ],
 )
 def test_an_encoder_and_packed_rows_learn_too(changes: list[str], headlines: Path, tmp_path: Path) -> None:
     start = "stages.1.start=null"
@@ -196,7 +201,7 @@ def test_multiple_choice_on_real_questions(data_root: Path, tmp_path: Path) -> N
         "strategy": {"answer": "choose"},
         "evaluation": [{**data, "split": "val"}],
     }
-    report = Run(RecipeSpec.parse(raw), tmp_path / "mc", console=QUIET).go()
+    report = Run(parse_recipe(raw), tmp_path / "mc", console=QUIET).go()
     assert report["count"] == 24 and report["unparsed"] == 0
     reply = sepiola.load(tmp_path / "mc").ask("Which is a fruit?", choices=("apple", "stone", "铁"))
     assert reply.probabilities is not None and len(reply.probabilities) == 3

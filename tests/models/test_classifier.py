@@ -17,7 +17,7 @@ from sepiola.errors import CheckpointError
 from sepiola.models.build import build
 from sepiola.models.classifier import TaskModel
 from sepiola.specs.model import ModelSpec, SpecialTokens, TaskTokens
-from sepiola.training.objectives.task import task
+from sepiola.training.objectives.classification import classification
 
 TOKENS = {"start": 30, "delimiter": 31, "extract": 32}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ def test_the_loss_is_the_answers_and_lambda_times_the_tokens(kind: str, packed: 
         chosen = told.gather(-1, own.labels.clamp(min=0)[..., None])[..., 0]
         custom_backward -= 0.5 * chosen[known].mean()
     with torch.no_grad():
-        outcome = task(network, batch, lm_weight=0.5)
+        outcome = classification(network, batch, lm_weight=0.5)
     torch.testing.assert_close(outcome.loss_sum, custom_backward)
     assert outcome.tokens == len(samples)
 

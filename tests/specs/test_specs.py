@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sepiola.errors import SpecError
-from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe, shipped
+from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_recipe, shipped
 from sepiola.models.build import count, outline, parameter_counts, presets
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
@@ -26,7 +26,7 @@ DECODER = {
         "positions": {"kind": "rotary"},
     }
 }
-STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "format": "QCM-A", "steps": 2}
+STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "objective": {"format": "QCM-A"}, "steps": 2}
 RECIPE = {
     "name": "r",
     "model": "mm-cot-tiny",
@@ -115,7 +115,7 @@ def test_a_preset_survives_yaml(name: str) -> None:
 def test_every_shipped_recipe_is_valid(name: str) -> None:
     recipe = read_recipe(name)
     for one in recipe.recipes().values() if isinstance(recipe, ComparisonSpec) else [recipe]:
-        again = RecipeSpec.parse(yaml.safe_load(yaml.safe_dump(one.model_dump(mode="json"))))
+        again = parse_recipe(yaml.safe_load(yaml.safe_dump(one.model_dump(mode="json"))))
         assert again == one
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from sepiola.data.batching import Collator, Row
 from sepiola.data.example import Example
-from sepiola.errors import DataError
 from sepiola.models.build import build
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.text.pretraining import SENTINELS, documents, extra_tokens, is_plain, noise_of, pretraining_samples
+from sepiola.text.pretraining import documents, is_plain, pretraining_samples
 from sepiola.text.tokenizer import Tokenizer
 
 TOKENS = SpecialTokens()
@@ -21,11 +19,10 @@ TEXTS = [
     "He wrote </s> and <unk> on the wall.",
 ]
 EXAMPLES = [Example(f"d{i}", (), text * 3) for i, text in enumerate(TEXTS)]
-OBJECTIVES = ["masked", "span-corruption", "denoising"]
 
 
-def tokenizer(*objectives: str) -> Tokenizer:
-    return Tokenizer.train(TEXTS * 20, 380, extra=extra_tokens(objectives))
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXTS * 20, 380)
 
 
 def test_documents_come_back_as_their_text() -> None:
@@ -49,28 +46,6 @@ def test_windows_and_rows_hold_every_token_once() -> None:
         for part in parts:
             back.setdefault(part.id.partition("+")[0], []).extend(part.target)
         assert back == whole
-
-
-def test_a_tokenizer_gets_the_tokens_that_objectives_need() -> None:
-    assert extra_tokens(["language-modelling"]) == []
-    made = tokenizer(*OBJECTIVES)
-    assert made.vocabulary == 380
-    assert made.id_of("<mask>") == 279
-    assert [made.id_of(name) for name in SENTINELS] == list(range(379, 279, -1))  # as T5's, the last one first
-    for objective in OBJECTIVES:
-        assert noise_of(objective, made, TOKENS) is not None
-        with pytest.raises(DataError, match=f"the objective {objective} needs"):
-            noise_of(objective, tokenizer(), TOKENS)
-    assert noise_of("language-modelling", tokenizer(), TOKENS) is None
-
-
-def test_sentences_end_in_both_languages() -> None:
-    made = tokenizer("denoising")
-    noise = noise_of("denoising", made, TOKENS)
-    assert noise is not None
-    closing = noise.closing  # type: ignore[attr-defined]
-    for mark in "。！.;":
-        assert closing[made.encode(mark)[-1]] == (mark != ";")
 
 
 def test_rows_lose_what_their_documents_lose_alone() -> None:

@@ -15,11 +15,12 @@ from sepiola.models.build import build
 from sepiola.models.classifier import TaskModel
 from sepiola.reasoning.classifier import Classifier
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import StageSpec
-from sepiola.text.classification import encode_task
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.batches import ImageInputs
 from sepiola.training.classifier import begin_task, under_task
+from sepiola.training.objectives.classification import Classification
 from sepiola.training.trainer import Trainer
+from tests.trainers import ExampleSetting, stage_of
 
 NAMES = ["Anna", "Ben", "小明", "小红", "老王", "Eve", "Kai", "阿宝"]
 THINGS = {"en": ("tea", "fish", "rain", "snow", "cats"), "zh": ("茶", "鱼", "雨", "雪", "猫")}
@@ -60,12 +61,13 @@ def trainer(
     spec = language(**changes.pop("language", {}))
     texts = [part for e in examples if e.question for part in (e.question.text, e.question.hint or "")]
     tokenizer = Tokenizer.train(texts, 300)
-    whole = under_task(spec, kind, examples)
-    network = begin_task(build(spec, seed=1), whole, seed=1)
-    assert isinstance(network, TaskModel) and whole.task is not None
-    raw = {"name": "t", "objective": kind, "data": {"reader": "none"}, "batch": 32, "learning_rate": 3e-3, **changes}
-    samples = encode_task(examples, tokenizer, whole.task)
-    run = Trainer(network, StageSpec.parse(raw), samples, folder=folder, log_every=1)
+    objective = {"kind": kind, "lm_weight": changes.pop("lm_weight", 0.5)}
+    stage = stage_of(**{"batch": 32, "learning_rate": 3e-3, **changes}, objective=objective)
+    learned = Classification(stage, ExampleSetting(spec, tokenizer, examples, seed=1))
+    network = learned.prepare(build(spec, seed=1))
+    assert isinstance(network, TaskModel)
+    batches = learned.batches(stage.data, ImageInputs())
+    run = Trainer(network, stage, learned.loss, batches, folder=folder, seed=1, log_every=1)
     return run, Classifier(network, tokenizer)
 
 
@@ -120,7 +122,7 @@ def test_stopped_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
     resumed.run(resume=True)
     weights = whole.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
-    with pytest.raises(TrainingError, match=r"lm_weight: 0\.5 then, 0\.0 now"):
+    with pytest.raises(TrainingError, match=r"objective: .*'lm_weight': 0\.5.* then, .*'lm_weight': 0\.0.* now"):
         trainer(tmp_path / "cut", likes(40, 0), **changes, lm_weight=0.0)[0].run(resume=True)
 
 
@@ -155,8 +157,9 @@ def test_the_language_model_is_kept_and_three_tokens_join_it() -> None:
 
 def test_too_long_a_sequence_is_cut_and_counted(tmp_path: Path) -> None:
     run, _ = trainer(tmp_path / "a", likes(20, 0), steps=1, source_tokens=12)
-    assert run.truncated == {"truncated_sources": 10, "truncated_targets": 0}, "the English ones"
-    assert run.collate(run.samples).target.shape[1] == 12
+    counts = {"samples": 20, "truncated_sources": 10, "truncated_targets": 0}
+    assert run.batches.counts == counts, "the English ones"
+    assert max(batch.target.shape[1] for batch in run.batches.once()) == 12
     short = {"positions": {"kind": "learned", "length": 12}}
     with pytest.raises(TrainingError, match="the model has 12 positions; lower source_tokens"):
         trainer(tmp_path / "b", likes(20, 0), steps=1, language=short)

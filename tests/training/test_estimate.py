@@ -10,8 +10,9 @@ import torch
 from sepiola.data.batching import Sample
 from sepiola.models.build import build, count
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training.estimate import estimate
+from tests.trainers import stage_of, text_batches
 
 SPEC = ModelSpec.parse({
     "language": {
@@ -22,7 +23,7 @@ SPEC = ModelSpec.parse({
 
 
 def stage(**changes: Any) -> StageSpec:
-    return StageSpec.parse({"name": "s", "data": {"reader": "none"}, "batch": 8, "epochs": 3, **changes})
+    return stage_of(**{"batch": 8, "epochs": 3, **changes})
 
 
 def samples() -> list[Sample]:
@@ -33,7 +34,8 @@ def samples() -> list[Sample]:
 def test_counts_are_exact() -> None:
     with torch.device("meta"):
         model = build(SPEC)
-    found = estimate(model, stage(precision="float32"), samples(), rate=1e11)
+    once, twice = (stage(precision="float32", accumulate=n) for n in (1, 2))
+    found = estimate(model, once, text_batches(model, once, samples()), rate=1e11)
     assert (found.steps, found.tokens_per_step) == (24, 800)
     assert found.weights == found.gradients == found.optimizer / 2 == 4 * count(model) / 1e9
     language = model.language if hasattr(model, "language") else model
@@ -41,13 +43,14 @@ def test_counts_are_exact() -> None:
     assert found.seconds_per_step * 1e11 * 0.6 == np.float64(operations)
     assert found.seconds == 24 * found.seconds_per_step
     assert "24 steps of about 800 tokens" in str(found)
-    halved = estimate(model, stage(precision="float32", accumulate=2), samples(), rate=1e11)
+    halved = estimate(model, twice, text_batches(model, twice, samples()), rate=1e11)
     assert (halved.steps, halved.tokens_per_step) == (12, 1600)
     assert halved.activations == found.activations
 
 
 def test_the_rate_is_measured() -> None:
     """Any machine that runs this multiplies more than a million and less than 10^17 numbers a second."""
-    found = estimate(build(SPEC), stage(), samples())
+    model = build(SPEC)
+    found = estimate(model, stage(), text_batches(model, stage(), samples()))
     assert 1e6 < found.matmul_rate < 1e17
     assert found.memory > found.weights > 0

@@ -18,10 +18,9 @@ from sepiola.data.metrics_log import read_metrics
 from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.specs.recipe import StageSpec
-from sepiola.training.objectives.experts import balance_loss, routed, router_z_loss
+from sepiola.training.experts import balance_loss, routed, router_z_loss
 from sepiola.training.objectives.language_modelling import language_modelling
-from sepiola.training.trainer import Trainer
+from tests.trainers import stage_of, text_trainer
 
 SPARSE: dict[str, Any] = {
     "language": {
@@ -168,10 +167,8 @@ def test_a_biased_router_finds_its_balance(tmp_path: Path) -> None:
     for weight in (0.0, 0.1):
         trained = biased(f"{BALANCED}={weight}")
         assert largest_share(trained) > 0.9
-        stage = StageSpec.parse(
-            {"name": "s", "data": {"reader": "none"}, "batch": 10, "learning_rate": 1e-2, "steps": 40, "accumulate": 2}
-        )
-        Trainer(trained, stage, samples(40), folder=tmp_path / str(weight), log_every=1).run()
+        stage = stage_of(batch=10, learning_rate=1e-2, steps=40, accumulate=2)
+        text_trainer(trained, stage, samples(40), folder=tmp_path / str(weight), log_every=1).run()
         shares.append(largest_share(trained))
         losses.append(read_metrics(tmp_path / str(weight) / "metrics.jsonl")[1]["loss"])
     assert shares[0] > 0.7 and shares[1] < 0.5, shares

@@ -25,12 +25,13 @@ from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training import lora
 from sepiola.training.estimate import estimate
-from sepiola.training.objectives.experts import routed
+from sepiola.training.experts import routed
 from sepiola.training.trainer import Trainer
 from tests.tiny import QUIET
+from tests.trainers import stage_of, text_batches, text_trainer
 
 peft = pytest.importorskip("peft")
 
@@ -68,8 +69,8 @@ def one_thread() -> Iterator[None]:
 
 
 def stage(**changes: Any) -> StageSpec:
-    raw = {"name": "answer", "data": {"reader": "none"}, "batch": 8, "learning_rate": 1e-2, "steps": 6, "lora": {}}
-    return StageSpec.parse({**raw, "precision": "float32", **changes})
+    raw = {"batch": 8, "learning_rate": 1e-2, "steps": 6, "lora": {}, "precision": "float32"}
+    return stage_of(**{**raw, **changes})
 
 
 def samples(count: int = 40) -> list[Sample]:
@@ -81,7 +82,7 @@ def samples(count: int = 40) -> list[Sample]:
 def trainer(folder: Path, family: str, seed: int = 0, **changes: Any) -> Trainer:
     network = build(SPECS[family], seed=seed)
     validation = samples(9) if "validate_every" in changes else ()
-    return Trainer(network, stage(**changes), samples(), folder=folder, validation=validation, log_every=1)
+    return text_trainer(network, stage(**changes), samples(), folder=folder, validation=validation, log_every=1)
 
 
 def logits(network: nn.Module, family: str) -> Tensor:
@@ -220,7 +221,7 @@ def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
     seen = [Sample(s.id, s.source, s.target, (ImageRef(data=bytes([i])),)) for i, s in enumerate(samples(8))]
     one = stage(learn=["vision"], steps=2)
     pixels = {"pixels": lambda images: [torch.full((3, 32, 32), float(i.encoded[0])) for i in images]}
-    run = Trainer(network, one, seen, folder=tmp_path, **pixels)
+    run = text_trainer(network, one, seen, folder=tmp_path, **pixels)
     assert isinstance(run.model.vision.backbone.stem.norm, nn.BatchNorm2d)
     run.run()
     after = {name.replace(".base_layer", ""): value for name, value in run.model.state_dict().items()}
@@ -234,7 +235,8 @@ def test_in_an_eye_all_but_the_adapter_stands_still(tmp_path: Path) -> None:
 def test_the_estimate_counts_the_adapter() -> None:
     network = build(SPECS["llama"])
     one = stage(lora={"rank": 2})
-    whole, few = (estimate(network, s, samples(), rate=1e9) for s in (stage(lora=None), one))
+    batches = text_batches(network, one, samples())
+    whole, few = (estimate(network, s, batches, rate=1e9) for s in (stage(lora=None), one))
     assert few.gradients == 4 * lora.adapter_size(network, one) / 1e9 < whole.gradients / 5
     attached = lora.attach(network, one, seed=0)
     assert lora.adapter_size(build(SPECS["llama"]), one) == attached.get_nb_trainable_parameters()[0]
@@ -259,7 +261,8 @@ model: {like: mm-cot-tiny, language: {width: 32, layers: 1, feed_forward: {width
 tokenizer: {vocabulary: 400}
 stages:
   - &stage
-    {name: first, format: QCM-A, learn: [language], steps: 2, batch: 4, target_tokens: 48, precision: float32,
+    {name: first, objective: {format: QCM-A}, learn: [language], steps: 2, batch: 4, target_tokens: 48,
+     precision: float32,
      data: {reader: tidepool, count: 24, options: {size: 64, families: [objects]}}}
   - {<<: *stage, name: answer, start: first, lora: {rank: 2, targets: [qkv, out]}}
 strategy: {answer: answer, by: score}

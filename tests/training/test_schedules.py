@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from sepiola.specs.recipe import StageSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training.schedules import learning_rate, total_steps
+from tests.trainers import stage_of
 
 
 def stage(**changes: Any) -> StageSpec:
-    raw = {"name": "s", "data": {"reader": "none"}, "steps": 10, "learning_rate": 1.0}
-    return StageSpec.parse({**raw, **changes})
+    raw = {"steps": 10, "learning_rate": 1.0}
+    return stage_of(**{**raw, **changes})
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])

@@ -1,37 +1,38 @@
-"""What a stage may learn by: a model and a batch in, a loss out. `OBJECTIVES` lists by name what needs no more.
+"""What a stage may learn by. `OBJECTIVES` lists them by the name that recipes give."""
 
-The objectives of pretraining differ in what they hide (`sepiola.data.noise`), not in their loss.
-"""
+from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.objectives.alignment import Alignment
+from sepiola.training.objectives.classification import Classification
+from sepiola.training.objectives.contract import Objective, Setting
+from sepiola.training.objectives.contrastive import Contrastive
+from sepiola.training.objectives.denoising import Denoising
+from sepiola.training.objectives.detection import Detection
+from sepiola.training.objectives.language_modelling import LanguageModelling
+from sepiola.training.objectives.masked import Masked
+from sepiola.training.objectives.span_corruption import SpanCorruption
 
-from torch import nn
-
-from sepiola.data.batching import Batch
-from sepiola.specs.recipe import StageSpec
-from sepiola.training.objectives.alignment import image_text_alignment
-from sepiola.training.objectives.contrastive import contrastive
-from sepiola.training.objectives.detection import detection
-from sepiola.training.objectives.language_modelling import language_modelling
-from sepiola.training.objectives.loss import Loss
-from sepiola.training.objectives.task import task
-
-Objective = Callable[[nn.Module, Batch], Loss]
-OBJECTIVES: dict[str, Objective] = {
-    "language-modelling": language_modelling,
-    "masked": language_modelling,
-    "span-corruption": language_modelling,
-    "denoising": language_modelling,
-    "detection": detection,
-    "contrastive": contrastive,
+OBJECTIVES: dict[str, type[Objective]] = {
+    "language-modelling": LanguageModelling,
+    "masked": Masked,
+    "span-corruption": SpanCorruption,
+    "denoising": Denoising,
+    "detection": Detection,
+    "contrastive": Contrastive,
+    "image-text-alignment": Alignment,
+    "classification": Classification,
+    "entailment": Classification,
+    "similarity": Classification,
+    "multiple-choice": Classification,
 }
 
 
-def objective_of(stage: StageSpec) -> Objective:
-    """The objective that a stage names, under the stage's settings."""
-    if stage.task is not None:
-        return partial(task, lm_weight=stage.lm_weight)
-    if stage.aligns:
-        return partial(image_text_alignment, negatives=stage.negatives)
-    return OBJECTIVES[stage.objective]
+def objective_specs() -> dict[str, type[ObjectiveSpec]]:
+    """The specs that a stage's `objective` may be, by their kinds: what `StageSpec.parse` is given."""
+    return {kind: objective.spec for kind, objective in OBJECTIVES.items()}
+
+
+def objective_of(stage: StageSpec, setting: Setting) -> Objective:
+    """The objective that a stage names."""
+    return OBJECTIVES[stage.objective.kind](stage, setting)

@@ -8,21 +8,79 @@ queries.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.models.build import outline
 from sepiola.nn.loss import linear_cross_entropy
-from sepiola.specs.bridge import QueryTextSpec
+from sepiola.specs.bridge import QFormerSpec, QueryTextSpec
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives.loss import Loss
+from sepiola.training.batches import ImageInputs, SampleBatches
+from sepiola.training.collate import text_collator
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.contract import Objective
 
 SMOOTHING = 0.1
+
+
+class AlignmentSpec(ObjectiveSpec):
+    """Teaches a Q-Former by each example's picture and target, before it meets a language model.
+
+    `negatives` are the wrong pairs that it must tell from right ones: drawn by how alike picture and text seem to it
+    (`hard`), or all alike (`uniform`).
+    """
+
+    kind: Literal["image-text-alignment"]
+    negatives: Literal["hard", "uniform"] = "hard"
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError for a bridge that cannot compare, match and write, and for a stage that teaches more."""
+        super().check(model, stage)
+        bridge = model.bridge
+        if stage.packed or not set(stage.learn) <= {"vision", "bridge"}:
+            raise ValueError(
+                f"'{stage.name}': {self.kind} reads pictures and targets without a language model: set learn: [bridge] "
+                "(or [vision, bridge]) and packed: false"
+            )
+        if not isinstance(bridge, QFormerSpec) or bridge.text is None or not (bridge.heads and bridge.heads.writes):
+            raise ValueError(
+                f"'{stage.name}': {self.kind} teaches a Q-Former with text and heads (model.bridge: {{kind: q-former, "
+                "text: {}, heads: {}})"
+            )
+        if stage.target_tokens >= bridge.text.length:
+            raise ValueError(
+                f"'{stage.name}': target_tokens {stage.target_tokens} and a start token do not fit the Q-Former's "
+                f"model.bridge.text.length of {bridge.text.length}"
+            )
+
+
+class Alignment(Objective):
+    """Contrast, matching and writing, summed."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = AlignmentSpec
+    methods: ClassVar[tuple[str, ...]] = ("features",)
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
+        """Each example's image and target."""
+        language = self.setting.spec.language
+        assert language is not None
+        samples = pairs(self.setting.read(data), self.setting.tokenizer, language.tokens.end)
+        collate = text_collator(outline(self.setting.spec), language, self.stage, images)
+        return SampleBatches(samples, self.stage, language, collate, seed=self.setting.seed)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `image_text_alignment`."""
+        assert isinstance(self.stage.objective, AlignmentSpec)
+        return image_text_alignment(model, batch, negatives=self.stage.objective.negatives)
 
 
 def pairs(examples: list[Example], tokenizer: Tokenizer, end: int) -> list[Sample]:

@@ -10,10 +10,12 @@ Of a dataset that lists no objects, the answers to its recurring questions are w
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +23,16 @@ from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
-from sepiola.errors import DataError
-from sepiola.specs.model import TransformerSpec
-from sepiola.training.objectives.loss import Loss
+from sepiola.errors import DataError, SpecError
+from sepiola.models.build import outline
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.batches import ImageInputs, SampleBatches
+from sepiola.training.collate import text_collator
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.contract import Objective
 
 KIND, NONE = "kind", "none"
 RECURS = 8  # a question asked less often is no trait: nothing general is learned from so few answers
@@ -106,23 +115,95 @@ class Traits:
         return Sample(example.id, (), target, example.images)
 
 
-class Detector(nn.Module):
+class Detector(VisionLanguageModel):
     """A vision encoder under classifiers, one a trait. `spec` is the language model's, which batching asks for its
     tokens.
     """
 
+    interleaved = False
+
     def __init__(self, vision: Any, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
-        super().__init__()
-        self.vision = vision
-        self.spec = spec
+        super().__init__(None, None, vision)
+        self._spec = spec
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.classifiers = nn.ModuleList(nn.Linear(vision.width, len(values)) for values in traits.values.values())
+
+    @property
+    def spec(self) -> TransformerSpec:
+        return self._spec
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """For each trait, logits `(batch, queries, values)`."""
         features = self.vision(pixels)
         return [classify(features) for classify in self.classifiers]
+
+
+class DetectionSpec(ObjectiveSpec):
+    """Teaches the vision encoder alone to tell what is in a picture."""
+
+    kind: Literal["detection"]
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError for a stage that teaches more than the vision encoder."""
+        if stage.learn != ("vision",):
+            raise ValueError(f"'{stage.name}': detection teaches the vision encoder alone: set learn: [vision]")
+
+    def needs_images(self, model: ModelSpec, stage: StageSpec) -> bool:
+        """Always: a blind model has no vision encoder to teach."""
+        return True
+
+
+class Detection(Objective):
+    """The cross-entropy of every trait of every object. What is kept is the vision encoder."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = DetectionSpec
+    methods: ClassVar[tuple[str, ...]] = ("forward",)
+
+    def identity(self) -> list[object]:
+        """The vision encoder alone: models with other bridges may begin with it."""
+        assert self.setting.spec.vision is not None
+        return [self.setting.spec.vision.model_dump(mode="json")]
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What the classifiers tell apart: the traits of the stage's training data."""
+        return Traits.of(pictures(self.setting.read(self.stage.data)))
+
+    @property
+    def language(self) -> TransformerSpec:
+        """The recipe's language model, whose tokens batches are laid out with."""
+        assert self.setting.spec.language is not None
+        return self.setting.spec.language
+
+    def prepare(self, network: nn.Module) -> Detector:
+        """The network's vision encoder under classifiers; training it trains the network's own.
+
+        Raises SpecError when there is none.
+        """
+        if not isinstance(network, VisionLanguageModel) or network.vision is None:
+            raise SpecError(
+                f"stage '{self.stage.name}': detection teaches a vision encoder, and model.vision is absent"
+            )
+        return Detector(network.vision, self.traits, self.language, self.setting.seed)
+
+    def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
+        """The vision encoder."""
+        assert isinstance(trained, Detector)
+        spec = self.setting.spec
+        return trained.vision, ModelSpec(name=spec.name, vision=spec.vision)
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
+        """Pictures with the classes of their objects, none of which may be cut."""
+        patches = self.prepare(outline(self.setting.spec)).vision.patches
+        samples = [self.traits.sample(example, patches) for example in pictures(self.setting.read(data))]
+        collate = text_collator(self.prepare(outline(self.setting.spec)), self.language, self.stage, images)
+        room = (self.stage.source_tokens, sys.maxsize)
+        return SampleBatches(samples, self.stage, self.language, collate, seed=self.setting.seed, room=room)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `detection`."""
+        return detection(model, batch)
 
 
 def detection(model: nn.Module, batch: Batch) -> Loss:

@@ -1,17 +1,187 @@
-"""Language modelling: predict each target token from those before it and from what was read (teacher
-forcing).
+"""Language modelling: predict each target token from those before it and from what was read (teacher forcing).
+
+Questions are laid out by a prompt format (`QCM-LE`), messages by the words of a `layout` or as they are, and plain text
+is cut into windows. With `shots`, a row of training holds so many examples of one episode before one more, so that the
+model learns to read demonstrations; a decoder learns all of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+from pydantic import NonNegativeInt
+from torch import Tensor, nn
 
-from sepiola.data.batching import Batch
+from sepiola.data.batching import Batch, Noise, Row, Sample
+from sepiola.data.example import Example
+from sepiola.errors import TrainingError
+from sepiola.models.build import outline
 from sepiola.nn.loss import linear_cross_entropy
-from sepiola.training.objectives.experts import routed, routing_loss
-from sepiola.training.objectives.loss import Loss
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.recipe import AnsweringSpec, Layout
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.text.encoding import encode, in_rows, placing
+from sepiola.text.layouts import LAYOUTS
+from sepiola.text.pretraining import is_plain, pretraining_samples
+from sepiola.text.prompts import PromptFormat
+from sepiola.training.batches import ImageInputs, SampleBatches
+from sepiola.training.collate import text_collator
+from sepiola.training.experts import routed, routing_loss
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.contract import Objective
+
+
+class LanguageModellingSpec(ObjectiveSpec):
+    """`format` lays questions out; absent, examples are used as they are. `layout` names the words around images and
+    requests (MiniGPT-4's). `images: false` leaves pictures out, for a language model that learns to speak before it
+    sees. `rationales` says whether a format that reads a rationale gets the dataset's (`gold`) or the one that the
+    strategy's rationale model writes (`generated`).
+    """
+
+    kind: Literal["language-modelling"]
+    format: str | None = None
+    layout: Layout | None = None
+    images: bool = True
+    rationales: Literal["gold", "generated"] = "gold"
+    shots: NonNegativeInt = 0
+
+    def reads(self) -> str:
+        """A bare question, or all of the example."""
+        return self.format if self.format is not None and PromptFormat.parse(self.format).input == "B" else ""
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError for an encoder, which sees what it would predict, and for shots without a decoder."""
+        super().check(model, stage)
+        kind = model.language.kind if model.language is not None else None
+        if kind == "encoder":
+            raise ValueError(f"'{stage.name}': an encoder sees both ways; its objective is 'masked'")
+        if self.shots and kind != "decoder":
+            raise ValueError(f"'{stage.name}': shots are for language-modelling with a decoder")
+
+
+class LanguageModelling(Objective):
+    """The cross-entropy of the targets' tokens, under any model that writes text."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = LanguageModellingSpec
+
+    @classmethod
+    def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
+        """Bare questions as they are, others with all that they have."""
+        bare = stage.objective.reads()
+        if not bare or example.question is None:
+            return super().texts(stage, example)
+        laid_out = PromptFormat.parse(bare).apply(example)
+        return laid_out.prompt, laid_out.target
+
+    @property
+    def own(self) -> LanguageModellingSpec:
+        """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, LanguageModellingSpec)
+        return self.stage.objective
+
+    @property
+    def language(self) -> TransformerSpec:
+        """The language model."""
+        assert self.setting.spec.language is not None
+        return self.setting.spec.language
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The run's network without memory for its tensors: it tells what stands for images in the text."""
+        return outline(self.setting.spec)
+
+    @property
+    def format(self) -> PromptFormat | None:
+        """How questions are laid out, if they are."""
+        return PromptFormat.parse(self.own.format) if self.own.format is not None else None
+
+    @property
+    def reads_generated(self) -> bool:
+        """Whether its rationales are written by another stage's model."""
+        return self.format is not None and self.format.takes_rationale and self.own.rationales == "generated"
+
+    def identity(self) -> list[object]:
+        """With the rationales that it reads, if it reads any."""
+        reads = self.format is not None and self.format.takes_rationale
+        return [*super().identity(), self.setting.rationales_key(generated=self.reads_generated) if reads else None]
+
+    def answering(self) -> AnsweringSpec:
+        """Answers in the stage's format. Raises SpecError where it has none."""
+        if self.own.format is None:
+            return super().answering()
+        return AnsweringSpec(
+            images=self.setting.images,
+            answer_format=self.own.format,
+            layout=self.own.layout,
+            source_tokens=self.stage.source_tokens,
+            answer_tokens=self.stage.target_tokens,
+        )
+
+    def replying(self) -> AnsweringSpec:
+        """In the stage's layout."""
+        return super().replying().model_copy(update={"layout": self.own.layout})
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
+        """The samples of some data, in batches."""
+        collate = text_collator(self.network, self.language, self.stage, images, self.noise())
+        return SampleBatches(self.samples(data), self.stage, self.language, collate, seed=self.setting.seed)
+
+    def noise(self) -> Noise | None:
+        """What is hidden of each sample."""
+        return None
+
+    def samples(self, data: DataSpec) -> Sequence[Sample | Row]:
+        """The data as samples. Raises TrainingError when no record holds what the format asks for."""
+        examples = self.laid_out(data)
+        if not examples:
+            raise TrainingError(
+                f"stage '{self.stage.name}': no example of {data.reader} ({data.split}) holds what the format "
+                f"{self.own.format} asks for"
+            )
+        if is_plain(examples):
+            return self.windows(examples)
+        samples = self.encoded(
+            examples,
+            images=self.setting.images and self.own.images,
+            layout=LAYOUTS[self.own.layout] if self.own.layout else None,
+        )
+        return in_rows(examples, samples, self.own.shots) if self.own.shots else samples
+
+    def encoded(self, examples: Sequence[Example], **how: Any) -> list[Sample]:
+        """Prompts and targets in token ids."""
+        close = self.language.kind == "encoder-decoder"
+        tokenizer, tokens = self.setting.tokenizer, self.language.tokens
+        return encode(examples, tokenizer, tokens, close=close, **placing(self.network), **how)
+
+    def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
+        """Plain documents, cut."""
+        return pretraining_samples(
+            documents,
+            self.setting.tokenizer,
+            self.language.tokens,
+            window=self.stage.target_tokens,
+            packed=self.stage.packed,
+            seed=self.setting.seed,
+        )
+
+    def laid_out(self, data: DataSpec) -> list[Example]:
+        """The examples as prompt and target; records that lack what the format is made of are left out."""
+        examples, layout = self.setting.read(data), self.format
+        if layout is None:
+            return examples
+        if not layout.takes_rationale:
+            return [layout.apply(e) for e in examples if layout.trainable(e)]
+        written = self.setting.rationales(examples, generated=self.reads_generated)
+        return [
+            layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])
+        ]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `language_modelling`."""
+        return language_modelling(model, batch)
 
 
 def language_modelling(model: Any, batch: Batch) -> Loss:
@@ -29,9 +199,9 @@ def language_modelling(model: Any, batch: Batch) -> Loss:
 
 def target_states(model: Any, batch: Batch) -> Tensor:
     """The model's final states `(batch, target tokens, width)`, the head not yet applied."""
-    images = {"images": batch.images, "image_mask": batch.image_mask}
-    images |= {"image_sizes": batch.image_sizes, "instructions": batch.instructions}
-    images = {name: value for name, value in images.items() if value is not None}
+    inputs = {"images": batch.images, "image_mask": batch.image_mask}
+    inputs |= {"image_sizes": batch.image_sizes, "instructions": batch.instructions}
+    images = {name: value for name, value in inputs.items() if value is not None}
     if batch.source is None:
         return model.states(batch.target, attention_mask=batch.target_mask, **images)
     return model.states(

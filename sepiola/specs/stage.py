@@ -1,0 +1,155 @@
+"""Specs of one stage of training: data × objective × which parts learn × optimizer.
+
+An objective's own spec lies in the objective's file (`sepiola.training.objectives`), where its fields are used. Whoever
+reads a stage from plain data gives the specs that `objective` may be, by their kind: `StageSpec.parse(raw, kinds=…)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from sepiola.specs.base import Spec, nearest
+from sepiola.specs.bridge import DualSpec, QFormerSpec
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec, Part
+
+# What a stage may teach: a part, or of a Q-Former the linear layer to the language model alone (MiniGPT-4).
+Learner = Literal[Part, "projection"]
+DEFAULT_OBJECTIVE = "language-modelling"
+
+
+class LoraSpec(Spec):
+    """An adapter of low rank (LoRA, arXiv 2106.09685): each linear `W` becomes `W + alpha / rank · B A`; A and B learn.
+
+    `targets` name linears as they end (`qkv`, or `attention.qkv`); absent, every linear that can bear an adapter does.
+    """
+
+    rank: PositiveInt = 8
+    alpha: PositiveFloat = 16.0
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+
+class OptimizerSpec(Spec):
+    """How weights move: AdamW, or Muon for the matrices of the layers and AdamW for the rest.
+
+    The learning rate rises over `warmup` steps and falls by `schedule` to `final_learning_rate`. A gradient whose norm
+    is above `clip` is scaled down to it.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 5e-5
+    final_learning_rate: NonNegativeFloat = 0.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: NonNegativeInt = 0
+    weight_decay: NonNegativeFloat = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: PositiveFloat | None = 1.0
+
+
+class ObjectiveSpec(Spec):
+    """What a stage learns by: the base of every objective's own spec, which `kind` names."""
+
+    ends: ClassVar[bool] = False
+    """Whether no later stage can begin with what it leaves."""
+
+    kind: str
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError when the objective does not fit the model or the stage.
+
+        Here: a dual encoder learns by an objective of its own.
+        """
+        if isinstance(model.bridge, DualSpec):
+            raise ValueError(
+                f"'{stage.name}' has the objective {self.kind}; a dual encoder (model.bridge.kind: dual) learns by "
+                "contrastive, and by no other"
+            )
+
+    def tokens(self) -> list[str]:
+        """The special tokens that a tokenizer must have for it, beside the usual ones."""
+        return []
+
+    def reads(self) -> str:
+        """What tells the texts that it makes of an example from those of other objectives; most read all of it."""
+        return ""
+
+    def needs_images(self, model: ModelSpec, stage: StageSpec) -> bool:
+        """Whether the stage is of use only to a model that sees: it teaches nothing but how images enter the text."""
+        return model.interleaved and "language" not in stage.learn
+
+
+class StageSpec(Spec):
+    """One stage of training.
+
+    `start` names the earlier stage whose weights this one begins with; absent, it begins with the recipe's fresh (or
+    loaded) model. With `lora` an adapter learns in the parts of `learn`, which are frozen. Length: `steps` or `epochs`,
+    one of the two. A step is `accumulate` batches of `batch` samples. Longer samples are cut to `source_tokens` and
+    `target_tokens`; plain text is cut into windows of `target_tokens`, which `packed` fills to the last token.
+    """
+
+    name: str
+    data: DataSpec
+    validation: DataSpec | None = None
+    objective: SerializeAsAny[ObjectiveSpec]
+    start: str | None = None
+    learn: tuple[Learner, ...] = ("language", "vision", "bridge")
+    lora: LoraSpec | None = None
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    packed: bool = False
+    source_tokens: PositiveInt = 512
+    target_tokens: PositiveInt = 512
+    optimizer: OptimizerSpec = OptimizerSpec()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: PositiveInt | None = None
+    save_every: PositiveInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_objective(cls, raw: object) -> object:
+        return {"objective": DEFAULT_OBJECTIVE, **raw} if isinstance(raw, Mapping) else raw
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objective(cls, raw: object, info: ValidationInfo) -> object:
+        """A bare name is short for its `kind`; keys without a kind are language modelling's."""
+        if isinstance(raw, ObjectiveSpec):
+            return raw
+        named = {"kind": raw} if isinstance(raw, str) else raw
+        if not isinstance(named, Mapping):
+            raise ValueError(f"expected an objective's name, or its keys and values; got {raw!r}")
+        kinds: Mapping[str, type[ObjectiveSpec]] = (info.context or {}).get("kinds", {})
+        kind = named.get("kind", DEFAULT_OBJECTIVE)
+        if kind not in kinds:
+            raise ValueError(f"no objective is named '{kind}'; {nearest(str(kind), kinds)}")
+        return kinds[kind].model_validate({**named, "kind": kind})
+
+    @model_validator(mode="after")
+    def _length(self) -> StageSpec:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either 'steps' or 'epochs'")
+        if not self.learn:
+            raise ValueError("learn: no part would learn; name language, vision or bridge")
+        return self
+
+    def check(self, model: ModelSpec) -> None:
+        """Raises ValueError when the stage does not fit the model."""
+        if "projection" in self.learn and not isinstance(model.bridge, QFormerSpec):
+            raise ValueError(f"'{self.name}': learn: projection is a Q-Former's; model.bridge is none")
+        self.objective.check(model, self)

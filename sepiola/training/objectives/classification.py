@@ -1,0 +1,134 @@
+"""Fine-tuning under a classifier as GPT-1 does (Radford et al., 2018, section 3.2): L3 = L2 + λ L1.
+
+L2 is the cross-entropy of the answer and L1 that of the sequences' own tokens. As in the paper's code, L1 is the mean
+over an example's tokens, so that λ does not depend on how long texts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import chain
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import NonNegativeFloat
+from torch import Tensor, nn
+
+from sepiola.data.batching import IGNORED, Batch
+from sepiola.data.classification import TaskBatch, TaskCollator
+from sepiola.data.example import Example
+from sepiola.nn.loss import linear_cross_entropy
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec, TaskKind
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.text.classification import encode_task, sequences
+from sepiola.training.batches import ImageInputs, SampleBatches
+from sepiola.training.classifier import begin_task, under_task
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.contract import Objective
+
+
+class ClassificationSpec(ObjectiveSpec):
+    """Puts a classifier on the language model; `lm_weight` is the weight of language modelling beside it (λ)."""
+
+    ends: ClassVar[bool] = True
+
+    kind: TaskKind
+    lm_weight: NonNegativeFloat = 0.5
+
+    def reads(self) -> str:
+        """Sequences of its kind."""
+        return self.kind
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError for a model that is no decoder or encoder alone."""
+        kind = model.language.kind if model.language and not model.bridge else None
+        if kind not in ("decoder", "encoder"):
+            raise ValueError(f"'{stage.name}': {self.kind} needs a decoder or an encoder alone")
+        if kind == "encoder" and self.lm_weight:
+            raise ValueError(f"'{stage.name}': an encoder sees the tokens to come; set objective.lm_weight: 0")
+
+
+class Classification(Objective):
+    """L3 over questions as sequences, one answer each."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = ClassificationSpec
+    methods: ClassVar[tuple[str, ...]] = ("language.states", "read")
+
+    @classmethod
+    def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
+        """The sequences' texts, each once."""
+        assert isinstance(stage.objective, ClassificationSpec)
+        return dict.fromkeys(chain.from_iterable(sequences(example, stage.objective.kind)))
+
+    @property
+    def own(self) -> ClassificationSpec:
+        """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, ClassificationSpec)
+        return self.stage.objective
+
+    def identity(self) -> list[object]:
+        """The model under its classifier."""
+        return [self.model().model_dump(mode="json"), self.setting.tokenizer.to_json()]
+
+    @cached_property
+    def _model(self) -> ModelSpec:
+        return under_task(self.setting.spec, self.own.kind, self.setting.read(self.stage.data))
+
+    def model(self) -> ModelSpec:
+        """The language model under the classifier; labels are those of the stage's training data."""
+        return self._model
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """The language model under a classifier that is initialised from the run's seed."""
+        return begin_task(network, self.model(), self.setting.seed)
+
+    def answering(self) -> AnsweringSpec:
+        """By the classifier."""
+        return AnsweringSpec(source_tokens=self.stage.source_tokens)
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
+        """The questions whose answer is known, as sequences."""
+        model = self.model()
+        assert model.language is not None and model.task is not None
+        examples = self.setting.read(data)
+        known = [e for e in examples if e.question is None or e.question.answer is not None]
+        samples = encode_task(known, self.setting.tokenizer, model.task)
+        collate = TaskCollator(
+            model.language.tokens,
+            model.task.tokens,
+            causal=model.language.kind == "decoder",
+            packed=self.stage.packed,
+            source_tokens=self.stage.source_tokens,
+        )
+        return SampleBatches(samples, self.stage, model.language, collate, seed=self.setting.seed)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `classification`."""
+        return classification(model, batch, lm_weight=self.own.lm_weight)
+
+
+def classification(model: nn.Module, batch: Batch, *, lm_weight: float) -> Loss:
+    """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `TaskModel`."""
+    assert isinstance(batch, TaskBatch)
+    network: Any = model
+    states = network.language.states(batch.target, attention_mask=batch.target_mask)
+    logits = network.read(states, batch.ends)
+    loss = F.cross_entropy(logits.float(), batch.answers, ignore_index=IGNORED, reduction="sum")
+    if lm_weight:
+        loss = loss + lm_weight * _language_modelling(network.language.head, states, batch)
+    return Loss(loss, batch.labelled)
+
+
+def _language_modelling(head: Any, states: Tensor, batch: TaskBatch) -> Tensor:
+    """The mean loss of each example's tokens, summed. Examples of as many tokens share one product."""
+    states, matrix = head.operands(states)
+    known = batch.labels != IGNORED
+    losses = [
+        linear_cross_entropy(states, matrix, batch.labels.where(known & (batch.counts == count), IGNORED))[0] / count
+        for count in batch.counts[known].unique().tolist()
+    ]
+    return torch.stack(losses).sum() if losses else states.new_zeros(())
