@@ -20,9 +20,9 @@ from sepiola.api import Model
 from sepiola.checkpoints.store import read_tensors
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
+from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.base import override
-from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.tokenizer import Tokenizer
 
 Raw = dict[str, Any]
@@ -133,7 +133,7 @@ def recipe(name: str, model: Raw, stages: list[Raw], **changes: Any) -> Raw:
 
 def run_recipe(raw: Raw, folder: Path, *changes: str) -> Path:
     """Runs a recipe with `key.path=value` changes into a folder, without a word, and gives the folder."""
-    Run(RecipeSpec.parse(override(raw, changes)), folder, console=QUIET).go()
+    Run(parse_recipe(override(raw, changes)), folder, console=QUIET).go()
     return folder
 
 

@@ -15,8 +15,8 @@ from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import IMAGE
-from tests.tiny import QUIET
 from sepiola.training.objectives.language_modelling import LanguageModelling
+from tests.tiny import QUIET
 
 SMALL = ["tokenizer.vocabulary=400", "model.vision.layers=1", "stages.0.data.count=64", "stages.0.batch=16"]
 SMALL += [f"stages.{n}.{key}" for n in range(1, 6) for key in ("data.count=16", "steps=3", "batch=4")]
