@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -167,52 +168,49 @@ class _TensorFile:
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes a safetensors file under a temporary name and renames it; a full disk leaves the old file whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    """Writes a safetensors file whole or not at all."""
+    with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # safetensors 0.8 writes files that their owner alone may read
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary), metadata=metadata)
         temporary.chmod(mode)
-        os.replace(temporary, path)
-    except (SafetensorError, OSError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path}: cannot be written ({error}); what stood there before is unharmed. "
-            "Free some space, or save elsewhere"
-        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file under a temporary name and renames it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path}: cannot be written ({error.strerror}); free some space, or save elsewhere"
-        ) from None
-
-
-def write_yaml_file(path: Path, data: object) -> None:
-    """Writes plain data as YAML under a temporary name and renames it."""
-    write_text(path, write_yaml(data))
+    """Writes a text file whole or not at all; half a character pair becomes a question mark."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time for what lies in a folder; a second one waits. No lock where the system has none."""
-    make_folder(folder)
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its place once it is written; a full disk leaves the old file whole.
+
+    Raises CheckpointError when it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(
+            f"{path}: cannot be written ({reason}); what stood there before is unharmed. "
+            "Free some space, or save elsewhere"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_yaml_file(path: Path, data: object) -> None:
+    """Writes plain data as YAML, whole or not at all."""
+    write_text(path, write_yaml(data))
+
+
+def locked(folder: Path) -> BaseFileLock:
+    """One process at a time for what lies in a folder, inside `with`; a second one waits."""
+    make_folder(folder)
+    return FileLock(folder / ".lock")
 
 
 def make_folder(folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from sepiola.api import Model
-from sepiola.checkpoints.store import locked, make_folder, write_text
+from sepiola.checkpoints.store import locked, make_folder, replacing, write_text
 from sepiola.curation.describe import Picture, describe, items_of
 from sepiola.curation.journal import Journal
 from sepiola.curation.repair import Repair, request_of
@@ -27,7 +26,7 @@ from sepiola.curation.review import review_page
 from sepiola.curation.rules import agreement, disagreeing, fault_of
 from sepiola.data.example import Example
 from sepiola.datasets.pairs import PAIRS
-from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.errors import SepiolaError
 from sepiola.generation.matcher import Matcher
 
 DESCRIBED, REPAIRED, DROPPED = "described.jsonl", "repaired.jsonl", "dropped.jsonl"
@@ -188,11 +187,6 @@ def _place(folder: Path, item: Picture) -> str:
     place = folder / "images" / f"{item.image.digest[:16]}.{kind}"
     if not place.exists():
         make_folder(place.parent)
-        temporary = place.with_name(f".{place.name}.tmp")
-        try:
+        with replacing(place) as temporary:
             temporary.write_bytes(data)
-            os.replace(temporary, place)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise CheckpointError(f"{place}: cannot be written ({error.strerror}); free some space") from None
     return place.relative_to(folder).as_posix()

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from sepiola.data.batching import lay_features
@@ -142,7 +143,7 @@ class FeatureCache:
         return computed
 
     def _append(self, computed: Mapping[str, np.ndarray]) -> None:
-        with self._locked():
+        with FileLock(self.folder / ".lock"):  # one writer at a time
             self._read_index()  # another process may have grown it
             end = self._end
             lines = ""
@@ -224,18 +225,6 @@ class FeatureCache:
         if image not in self._digests:
             self._digests[image] = replace(image).digest
         return self._digests[image]
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time, where the system has file locks."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from sepiola.evaluation.metrics.caption_figures import FAULTS
 from sepiola.evaluation.metrics.captions import METRICS
 from sepiola.evaluation.metrics.retrieval import DIRECTIONS
 from sepiola.evaluation.report.page import write_report
+from sepiola.evaluation.report.scaling import load_scipy
 from sepiola.experiments.answer import answer_all, pick_samples
 from sepiola.experiments.costs import ASKED, costs
 from sepiola.experiments.recipe_files import ComparisonSpec
@@ -41,14 +42,13 @@ from sepiola.specs.recipe import RecipeSpec
 
 SAVING_SECONDS = 20  # at most, what a worker has to save its stage when the comparison is gone
 
-# Two-sided 95% points of Student's t for 1, 2, 3 … degrees of freedom: the interval over a few seeds.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
 
 def compare(
     spec: ComparisonSpec, folder: Path, *, console: Console, device: str = "cpu", resume: bool = False
 ) -> dict[str, Any]:
     """Runs every arm with every seed, writes the report of all, and returns it; `checkpoint` is the first arm's."""
+    if len(spec.seeds) > 1:
+        load_scipy()  # the interval over seeds needs it, at the very end
     claim(folder, spec.model_dump(mode="json"), resume)
     reports = _run_all(spec, folder, console, device)
     runs = {arm: [reports[arm, seed] for seed in spec.seeds] for arm in spec.arms}
@@ -235,7 +235,8 @@ def _interval(values: Sequence[float], own: Any, most: float) -> Any:
     """Student's 95% interval over seeds, between 0 and `most`; of a single seed its `own`."""
     if len(values) == 1:
         return own
-    mean, reach = statistics.fmean(values), _T95[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
+    student = float(load_scipy().stats.t.ppf(0.975, len(values) - 1))
+    mean, reach = statistics.fmean(values), student * statistics.stdev(values) / len(values) ** 0.5
     return [max(0.0, mean - reach), min(most, mean + reach)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +69,31 @@ def test_tensors_are_checked_by_name_and_shape_alone(tmp_path: Path) -> None:
     model = sepiola.build({"name": "small", "language": LLAMA}).to(torch.bfloat16)
     store.save(tmp_path, model.network, model.spec)
     assert sepiola.load(tmp_path, dtype=torch.bfloat16).state_dict()["embedding.weight"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("cannot open file")])
+def test_what_fails_to_be_written_leaves_the_old_file_and_nothing_beside_it(fault: Exception, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    store.write_text(path, "old 旧")
+    with (
+        pytest.raises(CheckpointError, match=r"notes\.txt: cannot be written \((No space|cannot open)"),
+        store.replacing(path) as temporary,
+    ):
+        temporary.write_text("half")
+        raise fault
+    assert path.read_text(encoding="utf-8") == "old 旧" and list(tmp_path.iterdir()) == [path]
+    store.write_text(path, "half a pair \ud83d")
+    assert path.read_text(encoding="utf-8") == "half a pair ?"
+
+
+def test_another_process_waits_for_a_locked_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sepiola.checkpoints.store import locked\n"
+        "print('waits', flush=True)\n"
+        "with locked(Path(sys.argv[1])): print(Path(sys.argv[1], 'mark').read_text())"
+    )
+    with store.locked(tmp_path / "new"):
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None and other.stdout.readline() == "waits\n"
+        (tmp_path / "new" / "mark").write_text("held before")
+    assert other.communicate(timeout=120)[0] == "held before\n"

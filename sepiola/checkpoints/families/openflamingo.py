@@ -7,7 +7,6 @@ language model's own layers, `….N.gated_cross_attn_layer.*`), and mostly the i
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,13 +100,8 @@ def save(path: Path, model: CrossModel, *, embedding: str | None = None) -> None
         state[theirs] = tensor.detach().cpu()
     if embedding is not None:
         state[f"lang_encoder.{embedding}"] = model.language.embedding.weight.detach().cpu()
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with store.replacing(path) as temporary:
         torch.save({"model_state_dict": state}, temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a file cannot be opened
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written ({error})") from None
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sepiola.checkpoints.store import make_folder, write_text
 from sepiola.data.example import Example
 from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
@@ -65,11 +65,12 @@ def write_report(
     if not isinstance(data.get("title"), str):
         raise DataError("report: 'title' is missing; give the report's title as text")
     page = _render(data, [sample_card(example, answer) for example, answer in samples], curves)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "report.json", json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    make_folder(folder)
+    write_text(folder / "report.json", json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     for name, plot in plots(data).items():
-        _write(folder / f"{name}.svg", standalone(plot))
-    return _write(folder / "report.html", page)
+        write_text(folder / f"{name}.svg", standalone(plot))
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
 def plots(report: Mapping[str, Any]) -> dict[str, Markup]:
@@ -283,13 +284,3 @@ def _plain(value: Any, path: str) -> Any:
     if hasattr(value, "item"):
         return _plain(value.item(), path)
     raise DataError(f"{path}: cannot be written as JSON: got {type(value).__name__}, expected plain data")
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -59,12 +59,12 @@ class PowerLaw:
 
 
 def load_scipy() -> Any:
-    """SciPy with what the fit takes of it. Raises SepiolaError where it is not installed."""
+    """SciPy with its optimisers and distributions. Raises SepiolaError where it is not installed."""
     try:
         import scipy.optimize
         import scipy.stats
     except ImportError:
-        raise SepiolaError("fitting a scaling law needs SciPy: pip install 'sepiola[eval]'") from None
+        raise SepiolaError("scaling laws and intervals over seeds need SciPy: pip install 'sepiola[eval]'") from None
     return scipy
 
 
