@@ -18,6 +18,7 @@ from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.example_generator import ImageEncoder
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
 from sepiola.text.chat import DEFAULT, ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
@@ -26,7 +27,6 @@ PLAIN = (
     "{{ image_token if part.type == 'image' else part.text }}{% endfor %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-UNFINISHED = "\ufffd"  # what a decoder gives for the first bytes of a character
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,18 @@ class Chat:
         """
         began = time.perf_counter()
         prompt = self.prompt(messages)
-        first, shown = 0.0, ""
+        stop = Stop(self.tokenizer, ends=self.ends, on_text=None if on_text is None else without_indent(on_text))
+        row, first = stop(), 0.0
 
-        def watch(written: Sequence[int]) -> bool:
-            nonlocal first, shown
+        def ends_with(token: int) -> bool:
+            nonlocal first
             first = first or time.perf_counter() - began
-            over = written[-1] in self.ends
-            if on_text is not None:
-                text = self._text(written)
-                if not text.endswith(UNFINISHED) and len(text) > len(shown):
-                    on_text(text[len(shown) :])
-                    shown = text
-            return over
+            return row(token)
 
-        written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=watch)[0][0]
-        text = self._text(written)
-        if on_text is not None and len(text) > len(shown):
-            on_text(text[len(shown) :])
-        return ChatReply(text.rstrip(), len(prompt.tokens), len(written), first, time.perf_counter() - began)
+        written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=lambda: ends_with)[0][0]
+        row.close()
+        text = stop.text(written).strip()
+        return ChatReply(text, len(prompt.tokens), len(written), first, time.perf_counter() - began)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """The conversation as the engine takes it."""
@@ -137,10 +131,6 @@ class Chat:
             self._seen = images, self.image_encoder(images)
         return self._seen[1]
 
-    def _text(self, written: Sequence[int]) -> str:
-        ids = [token for token in written if token not in self.ends]
-        return self.tokenizer.decode(ids).lstrip()
-
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
         """The model's end token, the tokenizer's, and the special token that the template sets after a turn."""
         ends: set[int | None] = {self.engine.tokens.end}
@@ -149,3 +139,17 @@ class Chat:
             after = self.tokenizer.encode(template.turn_end())[:1]
             ends.update(token for token in after if self.tokenizer.is_special(token))
         return frozenset(end for end in ends if end is not None)
+
+
+def without_indent(on_text: Callable[[str], None]) -> Callable[[str], None]:
+    """Gives pieces of text on, without the spaces before the first letter."""
+    begun = False
+
+    def give(piece: str) -> None:
+        nonlocal begun
+        piece = piece if begun else piece.lstrip()
+        if piece:
+            begun = True
+            on_text(piece)
+
+    return give

@@ -39,6 +39,10 @@ class Prompt:
     instruction: Ids = ()
 
 
+RowEnd = Callable[[int], bool]
+"""Given the tokens of one row, one at a time, it says whether the row is over with this one."""
+
+
 class Score(NamedTuple):
     """How likely a continuation is (natural logarithm), and whether greedy decoding would write this very one."""
 
@@ -66,14 +70,14 @@ class Engine:
         max_tokens: int,
         sampling: Sampling | None = None,
         samples: int = 1,
-        stop: Callable[[Sequence[int]], bool] | None = None,
+        stop: Callable[[], RowEnd] | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
-        A row is done at its end token, or when `stop` says so of the tokens that it has written; tokens may follow
-        those at which it stopped. `on_done` is told how many prompts each finished batch held. Prompts of like
-        length share a batch.
+        A row is done at its end token, or when its own `stop` (one is made for each) says so of the token that it has
+        just written, which is then its last. `on_done` is given how many prompts each finished batch held. Prompts of
+        like length share a batch.
         """
         sampling = sampling or Sampling()
         generator = torch.Generator(self.device).manual_seed(sampling.seed)
@@ -216,7 +220,7 @@ class Engine:
         max_tokens: int,
         sampling: Sampling,
         generator: torch.Generator,
-        stop: Callable[[Sequence[int]], bool] | None,
+        stop: Callable[[], RowEnd] | None,
     ) -> list[list[int]]:
         """Continues every row until it is done; rows that are done leave once a quarter of the batch is."""
         rows = first.shape[0]
@@ -224,6 +228,8 @@ class Engine:
         alive = torch.arange(rows, device=self.device)
         written = torch.empty(rows, 0, dtype=torch.long, device=self.device)
         done = torch.zeros(rows, dtype=torch.bool, device=self.device)
+        stops = [stop() for _ in range(rows)] if stop is not None else []
+        lengths = [max_tokens] * rows  # how many of each row's tokens are its own
         tokens = first
         for _ in range(max_tokens):
             logits = self.model.head(self.model.extend(tokens, state)[:, -1])
@@ -232,8 +238,11 @@ class Engine:
             tokens = drawn[:, None]
             done |= drawn == self.tokens.end
             if stop is not None:
-                stopped = [over or stop(row) for over, row in zip(done.tolist(), written.tolist(), strict=True)]
-                done = torch.tensor(stopped, device=self.device)
+                over = done.tolist()
+                for i, (row, token) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
+                    if not over[i] and stops[row](token):
+                        over[i], lengths[row] = True, written.shape[1]
+                done = torch.tensor(over, device=self.device)
             finished = int(done.sum())
             if finished == len(done):
                 break
@@ -245,7 +254,7 @@ class Engine:
                 alive, written, done, tokens = alive[keep], written[keep], done[keep], tokens[keep]
         for i, row in enumerate(alive.tolist()):
             results[row] = written[i].tolist()
-        return [self._trim(r) for r in results]
+        return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
 
     def _trim(self, tokens: list[int]) -> list[int]:
         end = self.tokens.end

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
 from sepiola.text.encoding import encode, placing, shown
 from sepiola.text.layouts import Layout
 from sepiola.text.tokenizer import Tokenizer
@@ -48,13 +48,20 @@ class ExampleGenerator:
         self.demonstrations = demonstrations
         self.qformer_tokenizer = qformer_tokenizer
         self.layout = layout
-        self.stop = layout.stop if layout is not None else None
+        self.stop = Stop(tokenizer, strings=(layout.stop,) if layout is not None and layout.stop else ())
 
     def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> ExampleGenerator:
         """The same with other demonstrations."""
-        how: dict[str, Any] = {"source_tokens": self.source_tokens, "target_tokens": self.target_tokens}
-        how |= {"qformer_tokenizer": self.qformer_tokenizer, "layout": self.layout}
-        return ExampleGenerator(self.engine, self.tokenizer, self.image_encoder, **how, demonstrations=demonstrations)
+        return ExampleGenerator(
+            self.engine,
+            self.tokenizer,
+            self.image_encoder,
+            source_tokens=self.source_tokens,
+            target_tokens=self.target_tokens,
+            demonstrations=demonstrations,
+            qformer_tokenizer=self.qformer_tokenizer,
+            layout=self.layout,
+        )
 
     def write(
         self,
@@ -70,26 +77,18 @@ class ExampleGenerator:
             max_tokens=self.target_tokens,
             sampling=sampling,
             samples=samples,
-            stop=self._over if self.stop else None,
+            stop=self.stop,
             on_done=on_done,
         )
-        return [[self._text(ids) for ids in texts] for texts in outputs]
+        return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
 
     def write_or_cut(
         self, examples: Sequence[Example], *, on_done: Callable[[int], None] | None = None
     ) -> list[tuple[str, bool]]:
         """For each example the text that answers its messages, and whether the limit on tokens ended it."""
-        stop = self._over if self.stop else None
         prompts = self._prompts(examples)
-        outputs = self.engine.generate(prompts, max_tokens=self.target_tokens, stop=stop, on_done=on_done)
-        return [(self._text(ids), len(ids) == self.target_tokens) for (ids,) in outputs]
-
-    def _over(self, written: Sequence[int]) -> bool:
-        return (self.stop or "") in self.tokenizer.decode(written)
-
-    def _text(self, written: Sequence[int]) -> str:
-        text = self.tokenizer.decode(written)
-        return (text.partition(self.stop)[0] if self.stop else text).strip()
+        outputs = self.engine.generate(prompts, max_tokens=self.target_tokens, stop=self.stop, on_done=on_done)
+        return [(self.stop.text(ids).strip(), len(ids) == self.target_tokens) for (ids,) in outputs]
 
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.engine import Engine, Prompt, Score
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
 from sepiola.text.tokenizer import Tokenizer
 
 DEFAULT_LENGTH = 2048
@@ -121,16 +122,10 @@ class TextScorer:
             raise SepiolaError(
                 f"{max_tokens} new tokens leave no room for a prompt: the model reads {self.length}; ask for fewer"
             )
-        stops = [stop for stop in stops if stop]
+        stop = Stop(self.tokenizer, strings=stops)
         read = [Prompt(self._keep(self.encode(prompt), room)) for prompt in prompts]
-        written = self.engine.generate(
-            read,
-            max_tokens=max_tokens,
-            sampling=sampling,
-            stop=(lambda ids: any(s in self.tokenizer.decode(ids) for s in stops)) if stops else None,
-            on_done=on_done,
-        )
-        return [_before(self.tokenizer.decode(ids), stops) for (ids,) in written]
+        written = self.engine.generate(read, max_tokens=max_tokens, sampling=sampling, stop=stop, on_done=on_done)
+        return [stop.text(ids) for (ids,) in written]
 
     @property
     def _empty(self) -> list[int]:
@@ -172,7 +167,3 @@ def _opening(tokenizer: Tokenizer) -> list[int]:
     marked = tokenizer.backend.encode("a", add_special_tokens=True).ids
     starts = (i for i in range(len(marked)) if marked[i : i + len(letter)] == letter)
     return marked[: next(starts, 0)]
-
-
-def _before(text: str, stops: Sequence[str]) -> str:
-    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]

@@ -111,8 +111,12 @@ class Tokenizer:
 
     def is_special(self, token: int) -> bool:
         """Whether a token is a special one, which `decode` leaves out."""
-        added = self.backend.get_added_tokens_decoder().get(token)
-        return added is not None and bool(added.special)
+        return token in self.special_ids()
+
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        added = self.backend.get_added_tokens_decoder()
+        return frozenset(token for token, entry in added.items() if entry.special)
 
     def encode(self, text: str, *, framed: bool = False) -> list[int]:
         """Token ids of a text; `framed` adds the special tokens that the file sets around texts."""

@@ -109,9 +109,10 @@ class Scripted:
 
     def generate(self, prompts: Any, *, stop: Any, **_: Any) -> list[list[list[int]]]:
         written: list[int] = []
+        over = stop()
         for token in self.ids:
             written.append(token)
-            if stop(written):
+            if over(token):
                 break
         return [[written]]
 

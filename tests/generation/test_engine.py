@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 
 import sepiola
 from sepiola.api import Model
 from sepiola.errors import SepiolaError
-from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.engine import Engine, Prompt, RowEnd
 from sepiola.generation.sampling import Sampling
 
 LANGUAGE = {
@@ -136,15 +134,23 @@ def test_a_row_stops_where_it_is_told_to() -> None:
     whole = [o[0] for o in model.engine.generate(asked, max_tokens=40)]
     steps = 0
 
-    def stop(tokens: Sequence[int]) -> bool:
-        nonlocal steps
-        steps = max(steps, len(tokens))
-        return len(tokens) >= 5 and tokens[0] == whole[1][0]
+    def stop() -> RowEnd:
+        tokens: list[int] = []
+
+        def over(token: int) -> bool:
+            nonlocal steps
+            tokens.append(token)
+            steps = max(steps, len(tokens))
+            return len(tokens) >= 5 and tokens[0] == whole[1][0]
+
+        return over
 
     cut = [o[0] for o in model.engine.generate(asked[1:2], max_tokens=40, stop=stop)]
     assert cut == [whole[1][:5]] and steps == 5
-    for got, full in zip(model.engine.generate(asked, max_tokens=40, stop=stop), whole, strict=True):
-        assert got[0] == full[: len(got[0])] and len(got[0]) >= min(5, len(full))
+    expected = [full[:5] if full[0] == whole[1][0] else full for full in whole]
+    assert [o[0] for o in model.engine.generate(asked, max_tokens=40, stop=stop)] == expected
+    fanned = model.engine.generate(asked, max_tokens=40, stop=stop, samples=3)
+    assert fanned == [[row] * 3 for row in expected]  # each sample is watched by itself
 
 
 def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution() -> None:
