@@ -29,13 +29,12 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
-from sepiola.models.classifier import TaskModel
+from sepiola.models.classifier import Classifier
 from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.classifier import Classifier
-from sepiola.reasoning.strategies import Direct, OneStage, Replies, Strategy, TwoStage
+from sepiola.reasoning.strategies import ClassifierStrategy, Direct, OneStage, Replies, Strategy, TwoStage
 from sepiola.runtime.prepacked import prepack
 from sepiola.specs.base import read_yaml
 from sepiola.specs.bridge import QFormerSpec
@@ -124,8 +123,8 @@ class Model:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
         if language.kind == "encoder" or language.head.kind == "none":
             raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
-        if self.spec.task is not None:
-            raise SepiolaError(f"'{self.spec.name}' ends under the head of a task: it tells labels, and writes no text")
+        if self.spec.classifier is not None:
+            raise SepiolaError(f"'{self.spec.name}' is a classifier: it tells labels apart, and writes no text")
         return Engine(self.network)
 
     def generate(
@@ -161,10 +160,10 @@ class Model:
         """Answers one question about any picture (or none), in English or Chinese.
 
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
-        first. A model under a task's head knows its labels; of two texts it takes the premise as `hint`.
+        first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
-        if self.spec.task is not None:
-            choices = choices or self.spec.task.labels
+        if self.spec.classifier is not None:
+            choices = choices or self.spec.classifier.labels
         pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
         example = Example(
             "question",
@@ -198,7 +197,7 @@ class Model:
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
-        if self.spec.task is None and examples and all(e.question is None for e in examples):
+        if self.spec.classifier is None and examples and all(e.question is None for e in examples):
             how = self.answering or AnsweringSpec()
             return Replies(self.example_generator(how.answer_tokens, how)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
@@ -211,8 +210,8 @@ class Model:
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
         how = self.answering or AnsweringSpec()
-        if isinstance(self.network, TaskModel):
-            return Classifier(self.network, self.require_tokenizer(), source_tokens=how.source_tokens)
+        if isinstance(self.network, Classifier):
+            return ClassifierStrategy(self.network, self.require_tokenizer(), source_tokens=how.source_tokens)
         scored = how.by == "score" if score is None else score
         writer = self.example_generator(how.answer_tokens, how)
         if how.kind == "one-stage":

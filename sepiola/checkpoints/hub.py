@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families import FAMILIES
-from sepiola.checkpoints.families import classifier as tasks
+from sepiola.checkpoints.families import classifier as classifiers
 from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.lossless import check_lossless
@@ -93,7 +93,9 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MA
     """
     if spec.family not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
-    family: Family = FAMILIES[spec.family] if spec.task is None else tasks.Headed(FAMILIES[spec.family])
+    family: Family = (
+        FAMILIES[spec.family] if spec.classifier is None else classifiers.ClassifierFamily(FAMILIES[spec.family])
+    )
     state = state_to_save(model, spec, folder)
     if spec.vision is None or spec.language is None or family.HOLDS_VISION:
         contents = {".": _contents(family, state, spec)}
@@ -261,7 +263,7 @@ def _family(config: Config, folder: Path) -> Family:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(f"{folder}/config.json: model_type '{kind}' is not supported; {nearest(kind, FAMILIES)}")
-    return tasks.Headed(FAMILIES[kind]) if tasks.has_head(config) else FAMILIES[kind]
+    return classifiers.ClassifierFamily(FAMILIES[kind]) if classifiers.has_head(config) else FAMILIES[kind]
 
 
 def _preprocessor(folder: Path) -> JSON | None:

@@ -58,7 +58,7 @@ def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
     how = model.answering
-    if how is None or len(examples) < 2 or model.spec.task is not None:
+    if how is None or len(examples) < 2 or model.spec.classifier is not None:
         return None
     layout, writer = PromptFormat.parse(how.answer_format), model.example_generator(1, how)
     times = []

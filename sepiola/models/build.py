@@ -16,7 +16,7 @@ from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.bridges.shared import SharedSpace
-from sepiola.models.classifier import TaskModel
+from sepiola.models.classifier import Classifier
 from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.multimodal.fused import FusedModel
@@ -50,9 +50,9 @@ def assemble(spec: ModelSpec) -> nn.Module:
             return QFormerModel(None, QFormer(spec.bridge, None, vision.width), vision)
         return vision
     language = _language(spec.language)
-    if spec.task is not None:
+    if spec.classifier is not None:
         assert isinstance(language, LanguageModel)
-        return TaskModel(language, spec.task)
+        return Classifier(language, spec.classifier)
     if spec.bridge is None:
         return language
     if spec.bridge.kind == "projection":

@@ -1,4 +1,4 @@
-"""A language model that answers a task: a linear layer reads the state at each sequence's last token (GPT-1, Radford
+"""A classifier: a linear layer on a language model reads the state at each sequence's last token (GPT-1, Radford
 et al., "Improving Language Understanding by Generative Pre-Training", 2018, sections 3.2 and 3.3).
 
 Classification and entailment read one sequence. Similarity has no order, so both orders of its texts are read and their
@@ -7,25 +7,30 @@ states added. Multiple choice reads a sequence an option, and the layer gives ea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from sepiola.data.example import Example
 from sepiola.models.transformer import LanguageModel
 from sepiola.nn.dropout import Dropout
-from sepiola.specs.model import TaskSpec, TransformerSpec
+from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.text.classification import labels_of
 
 CLASSIFIER = "classifier.weight"  # the layer's only tensor
 
 
-class TaskModel(nn.Module):
-    """A decoder, or an encoder, under the linear layer of a task; the layer has no bias, as in the paper."""
+class Classifier(nn.Module):
+    """A decoder, or an encoder, under a linear layer; the layer has no bias, as in the paper."""
 
-    def __init__(self, language: LanguageModel, task: TaskSpec) -> None:
+    def __init__(self, language: LanguageModel, classifier: ClassifierSpec) -> None:
         super().__init__()
         self.language = language
-        self.task = task
+        self.classifier_spec = classifier
         self.dropout = Dropout(language.spec.dropout)
-        self.classifier = nn.Linear(language.spec.width, len(task.labels) or 1, bias=False)
+        self.classifier = nn.Linear(language.spec.width, len(classifier.labels) or 1, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.02)
 
     @property
@@ -37,7 +42,7 @@ class TaskModel(nn.Module):
 
         `tokens` `(batch, sequences, tokens)`, or `(batch, tokens)` where a sequence each is read. `attention_mask`, of
         the same shape, is 0 where padding stands, on either side; an option that a question lacks is all padding, and
-        its logit is -inf. Each sequence's last token must be the one that its task reads.
+        its logit is -inf. Each sequence's last token must be the one that the layer reads.
         """
         batch, width = tokens.shape[0], tokens.shape[-1]
         rows = tokens.reshape(-1, width)
@@ -53,7 +58,41 @@ class TaskModel(nn.Module):
         `ends` `(batch, sequences)` says where each sequence's last token stands in the flattened rows, -1 where a
         question has fewer options than others.
         """
-        found = states.flatten(0, 1)[ends.clamp(min=0)]
-        if self.task.kind == "multiple-choice":
-            return self.classifier(self.dropout(found))[..., 0].masked_fill(ends < 0, -torch.inf)
-        return self.classifier(self.dropout(found.sum(dim=1)))
+        chosen = states.flatten(0, 1)[ends.clamp(min=0)]
+        if self.classifier_spec.kind == "multiple-choice":
+            return self.classifier(self.dropout(chosen))[..., 0].masked_fill(ends < 0, -torch.inf)
+        return self.classifier(self.dropout(chosen.sum(dim=1)))
+
+
+def with_classifier(spec: ModelSpec, kind: ClassifierKind, examples: Sequence[Example]) -> ModelSpec:
+    """The spec of the language model `spec` under a classifier: its labels are the examples' own, and its three tokens
+    come after the vocabulary.
+
+    Raises DataError when the examples are not told apart by one set of labels.
+    """
+    assert spec.language is not None
+    first = spec.language.vocabulary
+    tokens = ClassifierTokens(start=first, delimiter=first + 1, extract=first + 2)
+    classifier = ClassifierSpec(kind=kind, labels=labels_of(examples, kind), tokens=tokens)
+    language = spec.language.model_copy(update={"vocabulary": first + 3})
+    return spec.model_copy(update={"language": language, "classifier": classifier})
+
+
+def add_classifier(network: nn.Module, spec: ModelSpec, seed: int) -> Classifier:
+    """The language model `network` under the classifier of `spec`, in eval mode; its own tensors are kept.
+
+    The layer, and the rows of new tokens, are drawn from `seed`; the rows vary as the old ones do.
+    """
+    assert spec.language is not None and spec.classifier is not None
+    with torch.device("meta"):
+        model = Classifier(LanguageModel(spec.language), spec.classifier)
+    wanted = model.state_dict()
+    state = {f"language.{name}": tensor for name, tensor in network.state_dict().items()}
+    generator = torch.Generator().manual_seed(seed)
+    state[CLASSIFIER] = 0.02 * torch.randn(wanted[CLASSIFIER].shape, generator=generator)
+    for name, old in state.items():
+        rows = len(wanted[name]) - len(old)
+        new = old.std() * torch.randn((rows, *old.shape[1:]), generator=generator) if rows else old[:0]
+        state[name] = torch.cat((old, new))  # a copy, even where nothing is new
+    model.load_state_dict(state, assign=True)
+    return model.requires_grad_(True).eval()

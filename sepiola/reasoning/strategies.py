@@ -1,8 +1,8 @@
 """Strategies: how an answer is reached. Each takes examples with questions and returns Answers with the same ids.
 
 Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
-arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A model under a
-task's head answers by it (`by_head`). Where no question is asked, a model replies to the messages as they are.
+arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A classifier
+answers by its labels. Where no question is asked, a model replies to the messages as they are.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
+
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
 from sepiola.generation.example_generator import ExampleGenerator
+from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.classifier import Classifier
+from sepiola.text.classification import ClassificationCollator, classification_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
+from sepiola.text.tokenizer import Tokenizer
 
+CLASSIFIER_ROWS = 64  # sequences that a classifier reads at once
 OnDone = Callable[[int], None] | None
 
 
@@ -114,7 +119,44 @@ class Replies:
         return [Answer(e.id, text, cut=cut) for e, (text, cut) in zip(examples, texts, strict=True)]
 
 
-Strategy = Direct | OneStage | TwoStage | Classifier
+class ClassifierStrategy:
+    """Reads a question's sequences once; the likeliest label or option is the answer.
+
+    Sequences longer than `source_tokens`, or than its model reads, are cut as in training.
+    """
+
+    def __init__(self, network: Classifier, tokenizer: Tokenizer, *, source_tokens: int = 512) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        spec = network.spec
+        self.source_tokens = min(source_tokens, spec.positions.length or source_tokens)
+        self.collate = ClassificationCollator(
+            spec.tokens, network.classifier_spec.tokens, causal=spec.kind == "decoder"
+        )
+
+    @torch.inference_mode()
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        """Raises DataError when an example lacks what the classifier reads."""
+        classifier, device = self.network.classifier_spec, self.network.classifier.weight.device
+        samples = [s.cut(self.source_tokens, 1) for s in classification_samples(examples, self.tokenizer, classifier)]
+        answers: dict[int, Answer] = {}
+        order = sorted(range(len(samples)), key=lambda i: samples[i].length)
+        for start in range(0, len(order), CLASSIFIER_ROWS):
+            chosen = order[start : start + CLASSIFIER_ROWS]
+            batch = self.collate([samples[i] for i in chosen]).to(device)
+            states = self.network.language.states(batch.target, attention_mask=batch.target_mask)
+            shares = self.network.read(states, batch.ends).float().softmax(dim=-1).tolist()
+            for i, row in zip(chosen, shares, strict=True):
+                question = examples[i].question
+                options = classifier.labels or (question.choices if question else ())
+                best = max(range(len(options)), key=row.__getitem__)
+                answers[i] = Answer(examples[i].id, options[best], best, probabilities=tuple(row[: len(options)]))
+            if on_done is not None:
+                on_done(len(chosen))
+        return [answers[i] for i in range(len(examples))]
+
+
+Strategy = Direct | OneStage | TwoStage | ClassifierStrategy
 
 
 def _question(example: Example) -> Question:

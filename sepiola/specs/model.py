@@ -6,13 +6,14 @@ are YAML files of `ModelSpec`.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
 from sepiola.specs.bridge import BridgeSpec, DualSpec
+from sepiola.specs.classifier import ClassifierSpec
 from sepiola.specs.vision import VisionSpec, ViTSpec
 
 
@@ -127,45 +128,12 @@ class TransformerSpec(Spec):
         )
 
 
-TaskKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
-TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
-
-
-class TaskTokens(Spec):
-    """Ids of the tokens that a task adds to the vocabulary: before a sequence, between its texts, and after it."""
-
-    start: NonNegativeInt
-    delimiter: NonNegativeInt
-    extract: NonNegativeInt
-
-
-class TaskSpec(Spec):
-    """A task that a linear layer on a language model answers (GPT-1, Radford et al., 2018, section 3.3).
-
-    `labels` are what it tells apart; multiple choice has none, for each question brings its own options. Without
-    `tokens` a sequence is one text as it is (the Hub's `…ForSequenceClassification`).
-    """
-
-    kind: TaskKind
-    labels: tuple[str, ...] = ()
-    tokens: TaskTokens | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> TaskSpec:
-        if self.kind == "multiple-choice" and self.labels:
-            raise ValueError("labels: multiple choice has none; each question brings its own options")
-        if self.kind != "multiple-choice" and len(self.labels) < 2:
-            raise ValueError(f"labels: {self.kind} tells at least two apart, got {len(self.labels)}")
-        if self.kind != "classification" and self.tokens is None:
-            raise ValueError(f"tokens: {self.kind} reads two texts, and needs a delimiter between them")
-        return self
-
-
 Part = Literal["language", "vision", "bridge"]
 
 
 class ModelSpec(Spec):
-    """A model: vision encoder + bridge + language model, each may be absent. `task` stands on a language model alone.
+    """A model: vision encoder + bridge + language model, each may be absent. A `classifier` stands on a language model
+    alone.
 
     `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
     """
@@ -176,7 +144,7 @@ class ModelSpec(Spec):
     language: TransformerSpec | None = None
     vision: VisionSpec | None = None
     bridge: BridgeSpec | None = None
-    task: TaskSpec | None = None
+    classifier: ClassifierSpec | None = None
 
     @property
     def interleaved(self) -> bool:
@@ -188,8 +156,8 @@ class ModelSpec(Spec):
         if self.language is None and self.vision is None:
             raise ValueError("a model needs 'language', 'vision' or both")
         alone = self.language.kind if self.language and not (self.vision or self.bridge) else None
-        if self.task is not None and alone not in ("decoder", "encoder"):
-            raise ValueError("'task' needs a 'language' model alone, a decoder or an encoder")
+        if self.classifier is not None and alone not in ("decoder", "encoder"):
+            raise ValueError("'classifier' needs a 'language' model alone, a decoder or an encoder")
         if self.bridge is None:
             if self.language is not None and self.vision is not None:
                 raise ValueError("'vision' and 'language' need a 'bridge' between them")

@@ -36,7 +36,7 @@ class StrategySpec(Spec):
     """How the trained model answers. `rationale` and `answer` name the stages whose models write them.
 
     `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`). Where `answer` is a
-    stage that trains a task, its head answers, and neither `kind` nor `by` is of use.
+    stage that trains a classifier, it answers, and neither `kind` nor `by` is of use.
     """
 
     kind: Literal["direct", "one-stage", "two-stage"] = "direct"
@@ -121,12 +121,12 @@ class RecipeSpec(Spec):
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if self.model.language.head.kind == "none" and not isinstance(self.model.bridge, DualSpec):
             raise ValueError("model.language.head: a model without a head predicts no tokens; set kind: token")
-        if self.model.task is not None:
-            raise ValueError("model.task: a stage makes it of its data; name the task as the stage's objective")
+        if self.model.classifier is not None:
+            raise ValueError("model.classifier: a stage makes it of its data; name its kind as the stage's objective")
         heads = {stage.name for stage in self.stages if stage.objective.ends}
         for stage in self.stages:
             if stage.start in heads:
-                raise ValueError(f"stages: '{stage.name}' starts from '{stage.start}', which ends under a task's head")
+                raise ValueError(f"stages: '{stage.name}' starts from '{stage.start}', which ends as a classifier")
             try:
                 stage.check(self.model)
             except ValueError as error:

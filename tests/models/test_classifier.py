@@ -1,4 +1,4 @@
-"""A task's head: what it reads, padded, packed and batched; and against `transformers`."""
+"""A classifier: what it reads, padded, packed and batched; and against `transformers`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 import sepiola
-from sepiola.data.classification import TaskBatch, TaskCollator, TaskSample
 from sepiola.errors import CheckpointError
 from sepiola.models.build import build
-from sepiola.models.classifier import TaskModel
-from sepiola.specs.model import ModelSpec, SpecialTokens, TaskTokens
+from sepiola.models.classifier import Classifier
+from sepiola.specs.classifier import ClassifierTokens
+from sepiola.specs.model import ModelSpec, SpecialTokens
+from sepiola.text.classification import ClassificationBatch, ClassificationCollator, ClassificationSample
 from sepiola.training.objectives.classification import classification
 
 TOKENS = {"start": 30, "delimiter": 31, "extract": 32}
@@ -28,7 +29,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str, ...] = ("a", "b", "c")) -> TaskModel:
+def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str, ...] = ("a", "b", "c")) -> Classifier:
     language = {
         "kind": "decoder",
         "vocabulary": 33,
@@ -39,28 +40,32 @@ def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str
         **FAMILIES[family],
     }
     head = {"kind": kind, "labels": () if kind == "multiple-choice" else labels, "tokens": TOKENS}
-    network = build(ModelSpec.parse({"language": language, "task": head}), seed=3)
-    assert isinstance(network, TaskModel)
+    network = build(ModelSpec.parse({"language": language, "classifier": head}), seed=3)
+    assert isinstance(network, Classifier)
     torch.nn.init.normal_(network.classifier.weight)
     return network.eval()
 
 
-SINGLE = [TaskSample.of(str(n), [(tuple(range(3, 4 + n)),)], n % 3) for n in range(6)]
-PAIRS = [TaskSample.of(str(n), [((3, 4 + n), (9,) * n), ((9,) * n, (3, 4 + n))], n % 3) for n in range(6)]
-OPTIONS = [TaskSample.of(str(n), [((5,) * n, (6 + k,)) for k in range(2 + n % 3)], n % 2) for n in range(6)]
-ENTAILED = [TaskSample.of(s.id, s.sequences[:1], s.target[0]) for s in PAIRS]
+SINGLE = [ClassificationSample.of(str(n), [(tuple(range(3, 4 + n)),)], n % 3) for n in range(6)]
+PAIRS = [ClassificationSample.of(str(n), [((3, 4 + n), (9,) * n), ((9,) * n, (3, 4 + n))], n % 3) for n in range(6)]
+OPTIONS = [ClassificationSample.of(str(n), [((5,) * n, (6 + k,)) for k in range(2 + n % 3)], n % 2) for n in range(6)]
+ENTAILED = [ClassificationSample.of(s.id, s.sequences[:1], s.target[0]) for s in PAIRS]
 KINDS = {"classification": SINGLE, "entailment": ENTAILED, "similarity": PAIRS, "multiple-choice": OPTIONS}
 
 
-def collate(network: TaskModel, samples: list[TaskSample], *, packed: bool = False) -> TaskBatch:
+def collate(network: Classifier, samples: list[ClassificationSample], *, packed: bool = False) -> ClassificationBatch:
     causal = network.spec.kind == "decoder"
-    lay_out = TaskCollator(
-        SpecialTokens(), TaskTokens.parse(TOKENS), causal=causal, packed=packed, source_tokens=24 if packed else 512
+    lay_out = ClassificationCollator(
+        SpecialTokens(),
+        ClassifierTokens.parse(TOKENS),
+        causal=causal,
+        packed=packed,
+        source_tokens=24 if packed else 512,
     )
     return lay_out(samples)
 
 
-def logits(network: TaskModel, batch: TaskBatch) -> Tensor:
+def logits(network: Classifier, batch: ClassificationBatch) -> Tensor:
     with torch.no_grad():
         return network.read(network.language.states(batch.target, attention_mask=batch.target_mask), batch.ends)
 
@@ -103,11 +108,11 @@ def test_the_loss_is_the_answers_and_lambda_times_the_tokens(kind: str, packed: 
 
 def test_similarity_does_not_know_which_text_is_first() -> None:
     network = model(kind="similarity")
-    swapped = [TaskSample.of(s.id, s.sequences[::-1], s.target[0]) for s in PAIRS]
+    swapped = [ClassificationSample.of(s.id, s.sequences[::-1], s.target[0]) for s in PAIRS]
     given = logits(network, collate(network, PAIRS))
     assert torch.equal(logits(network, collate(network, swapped)), given)
     entailment = model(kind="entailment")
-    backwards = [TaskSample.of(s.id, s.sequences[1:], s.target[0]) for s in PAIRS]
+    backwards = [ClassificationSample.of(s.id, s.sequences[1:], s.target[0]) for s in PAIRS]
     ahead = logits(entailment, collate(entailment, ENTAILED))
     assert not torch.allclose(logits(entailment, collate(entailment, backwards)), ahead)
 
@@ -167,7 +172,7 @@ def test_logits_agree_with_transformers_padded_both_ways(name: str, tmp_path: Pa
     theirs = reference(name)
     theirs.save_pretrained(tmp_path / "hub")
     ours = sepiola.load(tmp_path / "hub")
-    assert ours.spec.task is not None and ours.spec.task.labels == ("财经", "体育", "sport")
+    assert ours.spec.classifier is not None and ours.spec.classifier.labels == ("财经", "体育", "sport")
     tokens, mask = torch.randint(3, 80, (3, 11)), torch.ones(3, 11, dtype=torch.long)
     for row, length in enumerate((11, 6, 1)):
         tokens[row, length:], mask[row, length:] = theirs.config.pad_token_id, 0
@@ -190,6 +195,6 @@ def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a regression"):
         sepiola.load(tmp_path)
     network = model("gpt2", "similarity")
-    spec = ModelSpec(family="gpt2", language=network.spec, task=network.task)
+    spec = ModelSpec(family="gpt2", language=network.spec, classifier=network.classifier_spec)
     with pytest.raises(CheckpointError, match=r"this one is of similarity, on 'gpt2': save it with save\(\)"):
         sepiola.Model(network, spec).save_hub(tmp_path / "out")

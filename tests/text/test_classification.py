@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from sepiola.data.classification import with_special
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
-from sepiola.specs.model import TaskSpec, TaskTokens
-from sepiola.text.classification import encode_task, labels_of, sequences
+from sepiola.specs.classifier import ClassifierSpec, ClassifierTokens
+from sepiola.text.classification import classification_samples, labels_of, sequences, with_special
 from sepiola.text.tokenizer import Tokenizer
 
 S, D, E = 900, 901, 902
-TOKENS = TaskTokens(start=S, delimiter=D, extract=E)
+TOKENS = ClassifierTokens(start=S, delimiter=D, extract=E)
 # Without merges a token is a byte, so lists can be written by hand.
 BYTES = Tokenizer.train([], 259)
 
@@ -31,8 +30,8 @@ def ids(text: str) -> list[int]:
 
 def read(example: Example, kind: str, cut: int = 100) -> list[list[int]]:
     labels = () if kind == "multiple-choice" else ("yes", "no")
-    task = TaskSpec.parse({"kind": kind, "labels": labels, "tokens": TOKENS.model_dump()})
-    (sample,) = encode_task([example], BYTES, task)
+    spec = ClassifierSpec.parse({"kind": kind, "labels": labels, "tokens": TOKENS.model_dump()})
+    (sample,) = classification_samples([example], BYTES, spec)
     return [with_special(texts, TOKENS) for texts in sample.cut(cut, 1).sequences]
 
 

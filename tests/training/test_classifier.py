@@ -1,4 +1,4 @@
-"""Fine-tuning on a task: it learns, from both texts where both are needed, and resumes bit for bit."""
+"""Training a classifier: it learns, from both texts where both are needed, and resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import torch
 from sepiola.data.example import Example, Question
 from sepiola.errors import TrainingError
 from sepiola.models.build import build
-from sepiola.models.classifier import TaskModel
-from sepiola.reasoning.classifier import Classifier
+from sepiola.models.classifier import Classifier, add_classifier, with_classifier
+from sepiola.reasoning.strategies import ClassifierStrategy
 from sepiola.specs.model import ModelSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs
-from sepiola.training.classifier import begin_task, under_task
 from sepiola.training.objectives.classification import Classification
 from sepiola.training.trainer import Trainer
 from tests.trainers import ExampleSetting, stage_of
@@ -57,7 +56,7 @@ def likes(count: int, seed: int) -> list[Example]:
 
 def trainer(
     folder: Path, examples: list[Example], kind: Any = "entailment", **changes: Any
-) -> tuple[Trainer, Classifier]:
+) -> tuple[Trainer, ClassifierStrategy]:
     spec = language(**changes.pop("language", {}))
     texts = [part for e in examples if e.question for part in (e.question.text, e.question.hint or "")]
     tokenizer = Tokenizer.train(texts, 300)
@@ -65,13 +64,13 @@ def trainer(
     stage = stage_of(**{"batch": 32, "learning_rate": 3e-3, **changes}, objective=objective)
     learned = Classification(stage, ExampleSetting(spec, tokenizer, examples, seed=1))
     network = learned.prepare(build(spec, seed=1))
-    assert isinstance(network, TaskModel)
+    assert isinstance(network, Classifier)
     batches = learned.batches(stage.data, ImageInputs())
     run = Trainer(network, stage, learned.loss, batches, folder=folder, seed=1, log_every=1)
-    return run, Classifier(network, tokenizer)
+    return run, ClassifierStrategy(network, tokenizer)
 
 
-def share(answers: Classifier, examples: list[Example]) -> float:
+def share(answers: ClassifierStrategy, examples: list[Example]) -> float:
     answers.network.eval()
     told = {a.id: a.choice for a in answers.answer(examples)}
     return sum(told[e.id] == e.question.answer for e in examples if e.question) / len(examples)
@@ -144,10 +143,10 @@ def test_the_language_model_is_kept_and_three_tokens_join_it() -> None:
         spec = language(**changes)
         before = build(spec, seed=1)
         old = before.state_dict()
-        whole = under_task(spec, "entailment", likes(4, 0))
-        assert whole.language is not None and whole.task is not None and whole.task.tokens is not None
-        assert whole.language.vocabulary == 303 and whole.task.tokens.extract == 302
-        after = begin_task(before, whole, seed=1).state_dict()
+        whole = with_classifier(spec, "entailment", likes(4, 0))
+        assert whole.language is not None and whole.classifier is not None and whole.classifier.tokens is not None
+        assert whole.language.vocabulary == 303 and whole.classifier.tokens.extract == 302
+        after = add_classifier(before, whole, seed=1).state_dict()
         for name, value in old.items():
             kept = after[f"language.{name}"]
             assert torch.equal(kept[: len(value)], value) and len(kept) in (len(value), 303)

@@ -1,6 +1,6 @@
-"""A task's head in the Hub's layout: `…ForSequenceClassification` of GPT-1, GPT-2, OPT, LLaMA and its heirs.
+"""A classifier in the Hub's layout: `…ForSequenceClassification` of GPT-1, GPT-2, OPT, LLaMA and its heirs.
 
-Its `score` is our classifier. It reads one sequence, so classification and entailment have a place there, and no other.
+Its `score` is our layer. It reads one sequence, so classification and entailment have a place there, and no other.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.models.classifier import CLASSIFIER
-from sepiola.specs.model import ModelSpec, TaskSpec
+from sepiola.specs.classifier import ClassifierSpec
+from sepiola.specs.model import ModelSpec
 
 FAMILIES = ("openai-gpt", "gpt2", "opt", "llama", "mistral", "mixtral", "qwen2", "qwen3")
 KINDS = ("classification", "entailment")
 HEAD = "score.weight"
-TASK = "sepiola_task"  # the config's key for what `transformers` has no word for
+KEY = "sepiola_classifier"  # the config's key for what `transformers` has no word for
 _CLASS = "ForSequenceClassification"
 _LANGUAGE = "language."
 
@@ -30,8 +31,8 @@ def has_head(config: Config) -> bool:
     return config.get("model_type") in FAMILIES and any(str(name).endswith(_CLASS) for name in named)
 
 
-class Headed:
-    """A family under a task's head: what the family does, and the head beside."""
+class ClassifierFamily:
+    """A family's classifier: what the family does, and the layer beside."""
 
     HOLDS_VISION = False
 
@@ -43,24 +44,25 @@ class Headed:
     ) -> ModelSpec:
         """The spec of a Hub checkpoint. Raises CheckpointError for a head with one label."""
         spec = self.family.spec_from_config(config, state, preprocessor=preprocessor)
-        return spec.model_copy(update={"task": _task(config)})
+        return spec.model_copy(update={"classifier": _classifier(config)})
 
     def config_from_spec(self, spec: ModelSpec) -> JSON:
-        """The `config.json` that `transformers` reads. Raises CheckpointError for a task that has no place there."""
-        task = spec.task
-        if task is None or task.kind not in KINDS or spec.family not in FAMILIES:
+        """The `config.json` that `transformers` reads. Raises CheckpointError for one without a place there."""
+        classifier = spec.classifier
+        if classifier is None or classifier.kind not in KINDS or spec.family not in FAMILIES:
             raise CheckpointError(
-                f"the Hub's layout holds the heads of {' and '.join(KINDS)} on {', '.join(FAMILIES)}; this one is of "
-                f"{task.kind if task else 'no task'}, on '{spec.family}': save it with save(), in our own layout"
+                f"the Hub's layout holds {' and '.join(KINDS)} on {', '.join(FAMILIES)}; this one is of "
+                f"{classifier.kind if classifier else 'none'}, on '{spec.family}': "
+                "save it with save(), in our own layout"
             )
         config = self.family.config_from_spec(spec)
         (language,) = config["architectures"]
         return {
             **config,
             "architectures": [language.replace("LMHeadModel", _CLASS).replace("ForCausalLM", _CLASS)],
-            "id2label": dict(enumerate(task.labels)),
-            "label2id": {label: number for number, label in enumerate(task.labels)},
-            TASK: task.to_dict(),
+            "id2label": dict(enumerate(classifier.labels)),
+            "label2id": {label: number for number, label in enumerate(classifier.labels)},
+            KEY: classifier.to_dict(),
         }
 
     def processor_from_spec(self, spec: ModelSpec) -> JSON | None:
@@ -79,10 +81,10 @@ class Headed:
         return {**self.family.to_hub(language, spec), HEAD: state[CLASSIFIER]}
 
 
-def _task(config: Config) -> TaskSpec:
-    if config.get(TASK):
-        return TaskSpec.parse(config[TASK], f"config.json: {TASK}")
+def _classifier(config: Config) -> ClassifierSpec:
+    if config.get(KEY):
+        return ClassifierSpec.parse(config[KEY], f"config.json: {KEY}")
     names = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
     if len(names) < 2:
         raise CheckpointError("config.json: a head with one label is a regression, which is not supported")
-    return TaskSpec(kind="classification", labels=tuple(str(names[n]) for n in sorted(names, key=int)))
+    return ClassifierSpec(kind="classification", labels=tuple(str(names[n]) for n in sorted(names, key=int)))

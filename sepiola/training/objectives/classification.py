@@ -17,16 +17,16 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch
-from sepiola.data.classification import TaskBatch, TaskCollator
 from sepiola.data.example import Example
+from sepiola.models.classifier import add_classifier, with_classifier
 from sepiola.nn.loss import linear_cross_entropy
+from sepiola.specs.classifier import ClassifierKind
 from sepiola.specs.data import DataSpec
-from sepiola.specs.model import ModelSpec, TaskKind
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
-from sepiola.text.classification import encode_task, sequences
+from sepiola.text.classification import ClassificationBatch, ClassificationCollator, classification_samples, sequences
 from sepiola.training.batches import ImageInputs, SampleBatches
-from sepiola.training.classifier import begin_task, under_task
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
 
@@ -36,7 +36,7 @@ class ClassificationSpec(ObjectiveSpec):
 
     ends: ClassVar[bool] = True
 
-    kind: TaskKind
+    kind: ClassifierKind
     lm_weight: NonNegativeFloat = 0.5
 
     def reads(self) -> str:
@@ -76,7 +76,7 @@ class Classification(Objective):
 
     @cached_property
     def _model(self) -> ModelSpec:
-        return under_task(self.setting.spec, self.own.kind, self.setting.read(self.stage.data))
+        return with_classifier(self.setting.spec, self.own.kind, self.setting.read(self.stage.data))
 
     def model(self) -> ModelSpec:
         """The language model under the classifier; labels are those of the stage's training data."""
@@ -84,7 +84,7 @@ class Classification(Objective):
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """The language model under a classifier that is initialised from the run's seed."""
-        return begin_task(network, self.model(), self.setting.seed)
+        return add_classifier(network, self.model(), self.setting.seed)
 
     def answering(self) -> AnsweringSpec:
         """By the classifier."""
@@ -93,13 +93,13 @@ class Classification(Objective):
     def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
         """The questions whose answer is known, as sequences."""
         model = self.model()
-        assert model.language is not None and model.task is not None
+        assert model.language is not None and model.classifier is not None
         examples = self.setting.read(data)
         known = [e for e in examples if e.question is None or e.question.answer is not None]
-        samples = encode_task(known, self.setting.tokenizer, model.task)
-        collate = TaskCollator(
+        samples = classification_samples(known, self.setting.tokenizer, model.classifier)
+        collate = ClassificationCollator(
             model.language.tokens,
-            model.task.tokens,
+            model.classifier.tokens,
             causal=model.language.kind == "decoder",
             packed=self.stage.packed,
             source_tokens=self.stage.source_tokens,
@@ -112,8 +112,8 @@ class Classification(Objective):
 
 
 def classification(model: nn.Module, batch: Batch, *, lm_weight: float) -> Loss:
-    """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `TaskModel`."""
-    assert isinstance(batch, TaskBatch)
+    """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `Classifier`."""
+    assert isinstance(batch, ClassificationBatch)
     network: Any = model
     states = network.language.states(batch.target, attention_mask=batch.target_mask)
     logits = network.read(states, batch.ends)
@@ -123,7 +123,7 @@ def classification(model: nn.Module, batch: Batch, *, lm_weight: float) -> Loss:
     return Loss(loss, batch.labelled)
 
 
-def _language_modelling(head: Any, states: Tensor, batch: TaskBatch) -> Tensor:
+def _language_modelling(head: Any, states: Tensor, batch: ClassificationBatch) -> Tensor:
     """The mean loss of each example's tokens, summed. Examples of as many tokens share one product."""
     states, matrix = head.operands(states)
     known = batch.labels != IGNORED

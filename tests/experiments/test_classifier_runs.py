@@ -1,4 +1,4 @@
-"""Recipes that end under a task's head: run whole, loaded, asked, explained; and what they refuse."""
+"""Recipes that end as a classifier: run whole, loaded, asked, explained; and what they refuse."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ def test_loaded_and_saved_it_answers_as_the_run_did(finished: Path, headlines: P
     model.save_hub(tmp_path / "hub")
     for folder in ("copy", "hub"):
         again = sepiola.load(tmp_path / folder)
-        assert again.spec.task == model.spec.task
+        assert again.spec.classifier == model.spec.classifier
         torch.testing.assert_close(
             [a.probabilities for a in again.answer(examples)], [a.probabilities for a in answers]
         )
 
 
-def test_a_task_may_begin_with_weights_from_elsewhere(finished: Path, headlines: Path, tmp_path: Path) -> None:
+def test_a_classifier_may_begin_with_weights_from_elsewhere(finished: Path, headlines: Path, tmp_path: Path) -> None:
     (pretrained,) = (finished / "stages").glob("pretrain-*/checkpoint")
     sepiola.load(pretrained).save_hub(tmp_path / "hub")
     tokenizer = f"tokenizer={{path: {finished / 'checkpoint' / 'tokenizer.json'}}}"
@@ -129,7 +129,7 @@ def test_ask_needs_no_choices(finished: Path) -> None:
     done = CliRunner().invoke(app, ["ask", "150日股市消息", "--model", str(finished), "--json"])
     told = json.loads(done.stdout)
     assert told["answer"] == "finance" and set(told["probabilities"]) == set(TOPICS)
-    with pytest.raises(SepiolaError, match="tells labels, and writes no text"):
+    with pytest.raises(SepiolaError, match="tells labels apart, and writes no text"):
         sepiola.load(finished).generate("150日")
     with pytest.raises(SepiolaError, match="tells one set of labels apart"):
         sepiola.load(finished).ask("150日联赛消息", choices=("体育", "财经"))

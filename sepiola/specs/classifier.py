@@ -1,0 +1,45 @@
+"""The spec of a classifier: a linear layer on a language model that answers a question by one of several labels.
+
+It follows GPT-1 (Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018, section 3.3).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import NonNegativeInt, model_validator
+
+from sepiola.specs.base import Spec
+
+ClassifierKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
+CLASSIFIER_KINDS: tuple[ClassifierKind, ...] = get_args(ClassifierKind)
+
+
+class ClassifierTokens(Spec):
+    """Ids of the tokens that a classifier adds to the vocabulary: before a sequence, between its texts, after it."""
+
+    start: NonNegativeInt
+    delimiter: NonNegativeInt
+    extract: NonNegativeInt
+
+
+class ClassifierSpec(Spec):
+    """What a linear layer on a language model tells apart.
+
+    `labels` are the answers. Multiple choice has none, for each question brings its own options. Without `tokens` a
+    sequence is one text as it is (the Hub's `…ForSequenceClassification`).
+    """
+
+    kind: ClassifierKind
+    labels: tuple[str, ...] = ()
+    tokens: ClassifierTokens | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClassifierSpec:
+        if self.kind == "multiple-choice" and self.labels:
+            raise ValueError("labels: multiple choice has none; each question brings its own options")
+        if self.kind != "multiple-choice" and len(self.labels) < 2:
+            raise ValueError(f"labels: {self.kind} tells at least two apart, got {len(self.labels)}")
+        if self.kind != "classification" and self.tokens is None:
+            raise ValueError(f"tokens: {self.kind} reads two texts, and needs a delimiter between them")
+        return self
