@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import numpy as np
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
@@ -47,13 +48,9 @@ _STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sepiola",
     "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": LINE,
-    "xtick.labelcolor": SOFT,
-    "ytick.color": LINE,
-    "ytick.labelcolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
 }
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _XMLNS = ' xmlns="http://www.w3.org/2000/svg"'
 
 
@@ -114,6 +111,7 @@ def price(points: Sequence[tuple[str, float, float]], priced: str) -> Markup:
                 textcoords="axes fraction",
                 arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 0},
                 va="center",
+                parse_math=False,
             ).set_in_layout(False)  # its room is kept free
 
     figures = "; ".join(f"{name}: {100 * share:.1f}% at {cost:,.10g}" for name, cost, share in points)
@@ -174,9 +172,6 @@ def power_law(
         axes.set_xscale("log")
         axes.set_ylim(min(near) - 0.08 * (max(near) - min(near)), max(near) + 0.08 * (max(near) - min(near)))
         axes.set_xlim(points[0][0] * 0.8, predicted[0] * 1.35)
-        axes.set_xticks(_powers(points[0][0], predicted[0]), minor=False)
-        axes.set_xticks([], minor=True)
-        axes.xaxis.set_major_formatter(lambda value, _: _power(value))
         axes.set_xlabel("training compute, FLOPs", loc="right")
         axes.set_ylabel("held-out loss, nats a token")
         axes.legend(loc="upper right")
@@ -247,7 +242,7 @@ def _text(axes: Axes, text: str, place: Point, away: Point, color: str, *, level
     """A text some points `away` from a place, or with `level` from its middle. It takes no part in the layout, for
     nobody knows how wide the reader's font is.
     """
-    written = axes.annotate(text, place, away, textcoords="offset points", color=color)
+    written = axes.annotate(text, place, away, textcoords="offset points", color=color, parse_math=False)
     written.set_verticalalignment("center" if level else "baseline")
     written.set_in_layout(False)
 
@@ -268,25 +263,10 @@ def shortened(text: str, most: int) -> str:
     return text if ends[-1:] <= [most] else text[: sum(end < most for end in ends)] + "…"
 
 
-def _powers(low: float, high: float) -> list[float]:
-    """Powers of ten between two values; over a short way also twice and five times each."""
-    factors = (1, 2, 5) if math.log10(high / low) < 2 else (1,)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    values = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
-    return [value for value in values if low <= value <= high]
-
-
-def _power(value: float) -> str:
-    power = math.floor(math.log10(value) + 1e-9)
-    factor = round(value / 10.0**power)
-    return (f"{factor}·" if factor > 1 else "") + "10" + str(power).translate(_RAISED)
-
-
 def thinned(series: Sequence[Point], most: int = 400) -> list[Point]:
     """The finite points, or at most `most` means of equal stretches of them."""
     finite = [(x, y) for x, y in series if math.isfinite(x) and math.isfinite(y)]
     if len(finite) <= most:
         return finite
-    edges = [round(i * len(finite) / most) for i in range(most + 1)]
-    stretches = [finite[a:b] for a, b in itertools.pairwise(edges)]
-    return [(sum(x for x, _ in s) / len(s), sum(y for _, y in s) / len(s)) for s in stretches]
+    means = [np.mean(stretch, axis=0) for stretch in np.array_split(np.array(finite), most)]
+    return [(float(x), float(y)) for x, y in means]
