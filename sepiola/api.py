@@ -34,6 +34,7 @@ from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import ClassifierStrategy, Direct, OneStage, Replies, Strategy, TwoStage
 from sepiola.runtime.prepacked import prepack
 from sepiola.specs.base import read_yaml
@@ -124,7 +125,8 @@ class Model:
         if language.kind == "encoder" or language.head.kind == "none":
             raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
         if self.spec.classifier is not None:
-            raise SepiolaError(f"'{self.spec.name}' is a classifier: it tells labels apart, and writes no text")
+            does = "scores texts" if self.spec.classifier.kind == "reward" else "tells labels apart"
+            raise SepiolaError(f"'{self.spec.name}' is a classifier: it {does}, and writes no text")
         return Engine(self.network)
 
     def generate(
@@ -241,6 +243,13 @@ class Model:
 
     def _images_encoder(self) -> ImageEncoder | None:
         return (self._image_encoder or self.encode_images) if isinstance(self.network, VisionLanguageModel) else None
+
+    def score(self, items: Sequence[Scored]) -> list[float]:
+        """A reward model's score of each text or conversation, conversations by the checkpoint's chat template.
+
+        Raises SepiolaError for another model, and DataError for a text that is empty or too long.
+        """
+        return RewardModel(self.network, self.require_tokenizer(), self.template).score(items)
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
         """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""

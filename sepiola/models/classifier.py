@@ -2,7 +2,8 @@
 et al., "Improving Language Understanding by Generative Pre-Training", 2018, sections 3.2 and 3.3).
 
 Classification and entailment read one sequence. Similarity has no order, so both orders of its texts are read and their
-states added. Multiple choice reads a sequence an option, and the layer gives each one number.
+states added. Multiple choice reads a sequence an option, and the layer gives each one number. A
+reward model reads one sequence and gives one number.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Classifier(nn.Module):
         return self.language.spec
 
     def forward(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits `(batch, labels)`, or `(batch, options)` of multiple choice.
+        """Logits `(batch, labels)`, or `(batch, options)` of multiple choice, or scores `(batch, 1)`.
 
         `tokens` `(batch, sequences, tokens)`, or `(batch, tokens)` where a sequence each is read. `attention_mask`, of
         the same shape, is 0 where padding stands, on either side; an option that a question lacks is all padding, and

@@ -1,4 +1,5 @@
-"""The spec of a classifier: a linear layer on a language model that answers a question by one of several labels.
+"""The spec of a classifier: a linear layer on a language model that answers a question by one of several labels, or
+scores a text (a reward model).
 
 It follows GPT-1 (Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018, section 3.3).
 """
@@ -27,15 +28,20 @@ class ClassifierSpec(Spec):
     """What a linear layer on a language model tells apart.
 
     `labels` are the answers. Multiple choice has none, for each question brings its own options. Without `tokens` a
-    sequence is one text as it is (the Hub's `…ForSequenceClassification`).
+    sequence is one text as it is (the Hub's `…ForSequenceClassification`). A `reward` model has neither: the layer
+    gives one score to a text or a conversation as it is.
     """
 
-    kind: ClassifierKind
+    kind: ClassifierKind | Literal["reward"]
     labels: tuple[str, ...] = ()
     tokens: ClassifierTokens | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ClassifierSpec:
+        if self.kind == "reward":
+            if self.labels or self.tokens is not None:
+                raise ValueError("reward: a score has no labels, and reads the text as it is, without tokens")
+            return self
         if self.kind == "multiple-choice" and self.labels:
             raise ValueError("labels: multiple choice has none; each question brings its own options")
         if self.kind != "multiple-choice" and len(self.labels) < 2:

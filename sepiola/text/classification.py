@@ -70,12 +70,15 @@ def classification_samples(
     examples: Sequence[Example], tokenizer: Tokenizer, classifier: ClassifierSpec
 ) -> list[ClassificationSample]:
     """The examples as samples. Raises DataError when one lacks what its kind reads, or has other labels."""
+    kind = classifier.kind
+    if kind == "reward":
+        raise DataError("a reward model answers no questions: it scores texts and conversations, by score()")
     samples = []
     for example in examples:
-        question = _question(example, classifier.kind)
+        question = _question(example, kind)
         if classifier.labels and question.choices:
-            _check_labels(example, classifier.kind, classifier.labels)
-        encoded = [tuple(map(tuple, tokenizer.encode_batch(texts))) for texts in sequences(example, classifier.kind)]
+            _check_labels(example, kind, classifier.labels)
+        encoded = [tuple(map(tuple, tokenizer.encode_batch(texts))) for texts in sequences(example, kind)]
         if classifier.tokens is None and not encoded[0][0]:
             raise DataError(f"{example.id}: the text is empty, and this model's sequences have no other tokens")
         answer = IGNORED if question.answer is None else question.answer

@@ -191,8 +191,8 @@ def test_logits_agree_with_transformers_padded_both_ways(name: str, tmp_path: Pa
 def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
     reference("gpt2").save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": {0: "score"}}))
-    with pytest.raises(CheckpointError, match="a regression"):
+    (tmp_path / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    with pytest.raises(CheckpointError, match="problem_type 'regression' over 3 labels"):
         sepiola.load(tmp_path)
     network = model("gpt2", "similarity")
     spec = ModelSpec(family="gpt2", language=network.spec, classifier=network.classifier_spec)

@@ -1,6 +1,7 @@
 """A classifier in the Hub's layout: `…ForSequenceClassification` of GPT-1, GPT-2, OPT, LLaMA and its heirs.
 
-Its `score` is our layer. It reads one sequence, so classification and entailment have a place there, and no other.
+Its `score` is our layer. It reads one sequence, so classification and entailment have a place there, and
+no other. With one label it is a reward model.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from sepiola.models.classifier import CLASSIFIER
 from sepiola.specs.classifier import ClassifierSpec
 from sepiola.specs.model import ModelSpec
 
-FAMILIES = ("openai-gpt", "gpt2", "opt", "llama", "mistral", "mixtral", "qwen2", "qwen3")
-KINDS = ("classification", "entailment")
-HEAD = "score.weight"
+FAMILIES = ("openai-gpt", "gpt2", "opt", "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma3_text")
+KINDS = ("classification", "entailment", "reward")
+HEAD = "score."
 KEY = "sepiola_classifier"  # the config's key for what `transformers` has no word for
 _CLASS = "ForSequenceClassification"
-_LANGUAGE = "language."
+_LANGUAGE, _LAYER = "language.", CLASSIFIER.removesuffix("weight")
 
 
 def has_head(config: Config) -> bool:
-    """Whether a Hub config is that of a language model under a head which we read."""
-    named = config.get("architectures") or ()
-    return config.get("model_type") in FAMILIES and any(str(name).endswith(_CLASS) for name in named)
+    """Whether a Hub config is that of a classifier. Raises CheckpointError where its head is another."""
+    named = [str(name) for name in config.get("architectures") or () if str(name).endswith(_CLASS)]
+    if named and config.get("model_type") not in FAMILIES:
+        pooler = (
+            "; BERT's reads a pooler's dense layer at the first token" if config.get("model_type") == "bert" else ""
+        )
+        raise CheckpointError(
+            f"config.json: {named[0]} is not supported: a classifier is one linear layer without bias at the last "
+            f"token, of {', '.join(FAMILIES)}{pooler}"
+        )
+    return bool(named)
 
 
 class ClassifierFamily:
@@ -42,7 +51,7 @@ class ClassifierFamily:
     def spec_from_config(
         self, config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None
     ) -> ModelSpec:
-        """The spec of a Hub checkpoint. Raises CheckpointError for a head with one label."""
+        """The spec of a Hub checkpoint. Raises CheckpointError for several numbers or labels at once."""
         spec = self.family.spec_from_config(config, state, preprocessor=preprocessor)
         return spec.model_copy(update={"classifier": _classifier(config)})
 
@@ -51,17 +60,19 @@ class ClassifierFamily:
         classifier = spec.classifier
         if classifier is None or classifier.kind not in KINDS or spec.family not in FAMILIES:
             raise CheckpointError(
-                f"the Hub's layout holds {' and '.join(KINDS)} on {', '.join(FAMILIES)}; this one is of "
+                f"the Hub's layout holds {', '.join(KINDS)} on {', '.join(FAMILIES)}; this one is of "
                 f"{classifier.kind if classifier else 'none'}, on '{spec.family}': "
                 "save it with save(), in our own layout"
             )
         config = self.family.config_from_spec(spec)
         (language,) = config["architectures"]
+        text = language.replace("Gemma3For", "Gemma3TextFor")  # the bare name is the model with vision
+        labels = classifier.labels or ("LABEL_0",)
         return {
             **config,
-            "architectures": [language.replace("LMHeadModel", _CLASS).replace("ForCausalLM", _CLASS)],
-            "id2label": dict(enumerate(classifier.labels)),
-            "label2id": {label: number for number, label in enumerate(classifier.labels)},
+            "architectures": [text.replace("LMHeadModel", _CLASS).replace("ForCausalLM", _CLASS)],
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: number for number, label in enumerate(labels)},
             KEY: classifier.to_dict(),
         }
 
@@ -71,20 +82,25 @@ class ClassifierFamily:
 
     def to_ours(self, state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
         """Our state dict from a Hub one."""
-        language = self.family.to_ours(renamed(state, lambda name: None if name == HEAD else name), spec)
-        head = renamed(state, lambda name: CLASSIFIER if name == HEAD else None)
+        language = self.family.to_ours(renamed(state, lambda n: None if n.startswith(HEAD) else n), spec)
+        head = renamed(state, lambda n: n.replace(HEAD, _LAYER) if n.startswith(HEAD) else None)
         return LazyTensors({**later(renamed(language, lambda name: f"{_LANGUAGE}{name}")), **later(head)})
 
     def to_hub(self, state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
         """The Hub's state dict from ours."""
         language = {n.removeprefix(_LANGUAGE): tensor for n, tensor in state.items() if n != CLASSIFIER}
-        return {**self.family.to_hub(language, spec), HEAD: state[CLASSIFIER]}
+        return {**self.family.to_hub(language, spec), f"{HEAD}weight": state[CLASSIFIER]}
 
 
 def _classifier(config: Config) -> ClassifierSpec:
     if config.get(KEY):
         return ClassifierSpec.parse(config[KEY], f"config.json: {KEY}")
-    names = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
-    if len(names) < 2:
-        raise CheckpointError("config.json: a head with one label is a regression, which is not supported")
+    names = config.get("id2label") or {n: f"LABEL_{n}" for n in range(config.get("num_labels", 2))}
+    if len(names) == 1:
+        return ClassifierSpec(kind="reward")
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise CheckpointError(
+            f"config.json: problem_type '{config['problem_type']}' over {len(names)} labels is not supported; a "
+            "classifier tells one label of several, and a reward model gives one score (one label)"
+        )
     return ClassifierSpec(kind="classification", labels=tuple(str(names[n]) for n in sorted(names, key=int)))
