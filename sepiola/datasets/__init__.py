@@ -1,10 +1,11 @@
-"""Readers: one file a dataset, each turns a folder on disk into Examples. `DATASETS` lists them by name."""
+"""One file a dataset: its reader turns a folder on disk into Examples. `DATASETS` lists them by name."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +21,72 @@ from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.datasets.tidepool import read_tidepool
 from sepiola.errors import DataError
-from sepiola.specs.recipe import DataSpec
+from sepiola.specs.base import nearest
+from sepiola.specs.data import DataSpec
 
-DATASETS: dict[str, Callable[..., list[Example]]] = {
-    "tidepool": read_tidepool,
-    "scienceqa": read_scienceqa,
-    "easy_vqa": read_easy_vqa,
-    "daquar": read_daquar,
-    "text": read_text,
-    "thucnews": read_thucnews,
-    "flickr8k": read_flickr8k,
-    "coco_mini": read_coco_mini,
-    "pope": read_pope,
-    "pairs": read_pairs,
+
+@dataclass(frozen=True)
+class Dataset:
+    """How a dataset's Examples are read, `read(root, split, **options)`; one that is `drawn` needs no folder.
+
+    A reader that makes as many examples as it is asked for has an option `count`.
+    """
+
+    read: Callable[..., list[Example]]
+    drawn: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """The names of the reader's options."""
+        return [key for key in inspect.signature(self.read).parameters if key not in ("root", "split")]
+
+
+DATASETS: dict[str, Dataset] = {
+    "tidepool": Dataset(read_tidepool, drawn=True),
+    "scienceqa": Dataset(read_scienceqa),
+    "easy_vqa": Dataset(read_easy_vqa),
+    "daquar": Dataset(read_daquar),
+    "text": Dataset(read_text),
+    "thucnews": Dataset(read_thucnews),
+    "flickr8k": Dataset(read_flickr8k),
+    "coco_mini": Dataset(read_coco_mini),
+    "pope": Dataset(read_pope, drawn=True),
+    "pairs": Dataset(read_pairs),
 }
-DRAWN = ("tidepool", "pope")
-"""Datasets that are drawn on the spot where no folder is given."""
 
 
 def read_spec(spec: DataSpec) -> list[Example]:
     """The Examples that a spec names: the first `count` of its split. Raises DataError as `read` does."""
     options = dict(spec.options)
-    if spec.reader == "tidepool":
-        return read("tidepool", None, spec.split, **options, **({"count": spec.count} if spec.count else {}))
-    if spec.root is None:
-        return read(spec.reader, None, spec.split, **options)[: spec.count]
-    root = os.path.expandvars(spec.root)
-    if "$" in root:
+    if spec.count is not None and "count" in dataset(spec.reader).options:
+        options["count"] = spec.count
+    root = None if spec.root is None else os.path.expandvars(spec.root)
+    if root is not None and "$" in root:
         raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
-    return read(spec.reader, Path(root).expanduser(), spec.split, **options)[: spec.count]
+    return read(spec.reader, None if root is None else Path(root).expanduser(), spec.split, **options)[: spec.count]
+
+
+def dataset(name: str) -> Dataset:
+    """A dataset by name. Raises DataError for an unknown one."""
+    if name not in DATASETS:
+        raise DataError(f"unknown dataset '{name}'; {nearest(name, DATASETS)}")
+    return DATASETS[name]
 
 
 def read(name: str, root: Path | None, split: str, **options: Any) -> list[Example]:
     """The Examples of one split of the dataset `name` that lies in `root`; images are opened only when used.
 
-    `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or
-    option, a dataset on disk without its `root`, and a record that is damaged.
+    `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or option, a
+    dataset on disk without its `root`, and a record that is damaged.
     """
-    if name not in DATASETS:
-        raise DataError(f"unknown dataset '{name}'; known: {', '.join(DATASETS)}")
-    if root is None and name not in DRAWN:
+    named = dataset(name)
+    if root is None and not named.drawn:
         raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
-    reader = DATASETS[name]
-    known = [key for key in inspect.signature(reader).parameters if key not in ("root", "split")]
     for option in options:
-        if option not in known:
-            fix = f"known: {', '.join(known)}" if known else "it takes none"
+        if option not in named.options:
+            fix = f"known: {', '.join(named.options)}" if named.options else "it takes none"
             raise DataError(f"the reader of '{name}' has no option '{option}'; {fix}")
-    return reader(root if root is None else Path(root), split, **options)
+    return named.read(root if root is None else Path(root), split, **options)
 
 
 class DataCache:

@@ -7,42 +7,29 @@ done is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from torch import nn
 
-from sepiola.api import Model, load
 from sepiola.checkpoints import store
-from sepiola.data.example import Example
 from sepiola.datasets import DataCache
-from sepiola.errors import SpecError, TrainingError
+from sepiola.errors import TrainingError
 from sepiola.experiments.evaluate import evaluate
-from sepiola.experiments.recipe_text import RecipeText, digest
-from sepiola.generation.image_features import ImageFeatures
-from sepiola.models.build import build
+from sepiola.experiments.stages import Stages
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
-from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.base import read_yaml
-from sepiola.specs.model import Part
-from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
+from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
-from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training import lora
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
-from sepiola.training.load_parts import load_parts
-from sepiola.training.objectives import Objective, objective_of
 from sepiola.training.trainer import Trainer
 
 
-class Run(RecipeText):
-    """One recipe in one folder. `shared` is where stages lie when several runs may share them.
-
-    It is the setting of its stages' objectives (`training.objectives.Setting`).
-    """
+class Run(Stages):
+    """One recipe in one folder. `shared` is where stages lie when several runs may share them."""
 
     def __init__(
         self,
@@ -55,14 +42,10 @@ class Run(RecipeText):
         device: str = "cpu",
         resume: bool = False,
     ) -> None:
-        super().__init__(recipe, shared or folder, data or DataCache())
+        super().__init__(recipe, shared or folder, data or DataCache(), device)
         self.folder = folder
         self.console = console
-        self.device = device
         self.resume = resume
-        self.seed = recipe.seed
-        self.images = recipe.images
-        self.stages = {stage.name: stage for stage in recipe.stages}
 
     def go(self) -> dict[str, Any]:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
@@ -74,25 +57,6 @@ class Run(RecipeText):
         model = self.model()
         model.save(self.folder / "checkpoint")
         return evaluate(self.recipe, model, self.data, self.folder, self.console)
-
-    # ------------------------------------------------------------------------------------------------ stages
-
-    def objective(self, stage: StageSpec) -> Objective:
-        """What the stage learns by, in this run."""
-        return objective_of(stage, self)
-
-    def key(self, stage: StageSpec) -> str:
-        """A digest of all that decides the stage's weights."""
-        start = self.key(self.stages[stage.start]) if stage.start else None
-        about = [stage.model_dump(mode="json"), self.seed, start, self.recipe.weights]
-        return digest([*self.objective(stage).identity(), *about])
-
-    def runs(self, stage: StageSpec) -> bool:
-        """Whether the stage is of use: a blind model skips one that only teaches how to see."""
-        return self.images or not stage.objective.needs_images(self.recipe.model, stage)
-
-    def stage_folder(self, stage: StageSpec) -> Path:
-        return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
 
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""
@@ -129,31 +93,6 @@ class Run(RecipeText):
             lora.merge(trainer.adapter)
         store.save(folder / "checkpoint", *objective.kept(learner))
 
-    def begun(self, stage: StageSpec) -> nn.Module:
-        """The network as the stage finds it: fresh, with parts of the recipe's weights, then of the stage before."""
-        network = build(self.spec, seed=self.seed)
-        for part, source in self._sources(stage):
-            earlier = load(source)
-            load_parts(network, earlier.network, earlier.spec, source, part)
-        return network
-
-    def _sources(self, stage: StageSpec) -> list[tuple[Part | None, str]]:
-        """Where weights lie that the stage begins with, and of which part alone; all parts for None."""
-        weights = self.recipe.weights
-        sources: list[tuple[Part | None, str]] = [*weights.items()] if isinstance(weights, dict) else []
-        sources += [(None, weights)] if isinstance(weights, str) else []
-        earlier = stage
-        while earlier.start is not None:  # a stage that is of no use hands on what it would begin with
-            earlier = self.stages[earlier.start]
-            if self.runs(earlier):
-                return [*sources, (None, str(self.stage_folder(earlier) / "checkpoint"))]
-        return sources
-
-    def trained(self, name: str) -> nn.Module:
-        """The network of a stage that is done; of one that is of no use, the network that it would begin with."""
-        stage = self.stages[name]
-        return store.load(self.stage_folder(stage) / "checkpoint")[0] if self.runs(stage) else self.begun(stage)
-
     def _images(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
         """How the stage's images reach the model."""
         if not self.images or not isinstance(learner, VisionLanguageModel) or learner.vision is None:
@@ -161,73 +100,7 @@ class Run(RecipeText):
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             return pixel_inputs(learner, self.spec.vision)
-        return ImageInputs(features=self._features(learner).rows)
-
-    def _features(self, network: VisionLanguageModel) -> ImageFeatures:
-        assert self.spec.vision is not None
-        return ImageFeatures(network.vision, self.spec.vision, self.shared / "features")
-
-    # -------------------------------------------------------------------------------- rationales and answers
-
-    def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]:
-        """The rationales that a stage reads, by example: written by the strategy's rationale model, or gold."""
-        if generated:
-            return self._rationale_writer().rationales(examples)
-        gold = PromptFormat.parse(self._rationale_format() or "QCM-LE")
-        return {e.id: split_rationale(gold.target(e))[0] for e in examples if gold.trainable(e)}
-
-    def rationales_key(self, *, generated: bool) -> str:
-        """What tells these rationales from others."""
-        stage = self._rationale_stage()
-        return self.key(stage) if generated and stage is not None else str(self._rationale_format())
-
-    def _rationale_stage(self) -> StageSpec | None:
-        strategy = self.recipe.strategy
-        return self.stages[strategy.rationale] if strategy is not None and strategy.rationale is not None else None
-
-    def _rationale_format(self) -> str | None:
-        stage = self._rationale_stage()
-        return self.objective(stage).answering().answer_format if stage is not None else None
-
-    def _rationale_writer(self) -> TwoStage:
-        """The rationale model in a strategy that answers nothing."""
-        stage = self._rationale_stage()
-        if stage is None:
-            raise SpecError("rationales: generated needs a two-stage strategy whose rationale stage has a format")
-        answering = self.objective(stage).answering()
-        own = {"kind": "two-stage", "rationale_format": answering.answer_format}
-        model = self._model(stage, answering.model_copy(update={**own, "rationale_tokens": stage.target_tokens}))
-        model.rationale = model
-        strategy = model.strategy()
-        assert isinstance(strategy, TwoStage)
-        return strategy
-
-    def model(self) -> Model:
-        """The trained model with its way of answering; without a strategy it replies to messages, if it sees."""
-        strategy = self.recipe.strategy
-        if strategy is None:
-            last = self.recipe.stages[-1]
-            reply = self.objective(last).replying() if self.recipe.model.bridge is not None else None
-            if reply is not None and self.recipe.reply_tokens:
-                reply = reply.model_copy(update={"answer_tokens": self.recipe.reply_tokens})
-            return self._model(last, reply)
-        answer, rationale = self.stages[strategy.answer], self._rationale_stage()
-        change: dict[str, Any] = {"kind": strategy.kind, "by": strategy.by}
-        change["rationale_tokens"] = (rationale or answer).target_tokens
-        first = None
-        if rationale is not None:
-            change["rationale_format"] = self._rationale_format()
-            first = self._model(rationale)
-        return self._model(answer, self.objective(answer).answering().model_copy(update=change), first)
-
-    def _model(self, stage: StageSpec, answering: AnsweringSpec | None = None, first: Model | None = None) -> Model:
-        network = self.trained(stage.name)
-        encode = None
-        if isinstance(network, VisionLanguageModel) and network.vision is not None:
-            features = self._features(network)
-            encode = features.encode_each if network.interleaved else features.encode
-        spec = self.objective(stage).model()
-        return Model(network.to(self.device), spec, self.tokenizer, answering, first, encode)
+        return ImageInputs(features=self.features(learner).rows)
 
 
 def claim(folder: Path, recipe: Any, resume: bool) -> None:

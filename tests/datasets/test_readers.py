@@ -300,7 +300,7 @@ def test_daquar_refuses_lists_that_share_a_photograph_and_absent_images(tmp_path
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
-    assert "known: tidepool, scienceqa, easy_vqa, daquar" in message_of("scienceq", tmp_path, "train")
+    assert "did you mean 'scienceqa'?" in message_of("scienceq", tmp_path, "train")
     assert "no option 'images'; known: with_image" in message_of("scienceqa", tmp_path, "train", images=1)
     assert "it takes none" in message_of("daquar", tmp_path, "train", images=1)
     for name in DATASETS:
