@@ -66,7 +66,7 @@ class Ours:
         dtype = torch.bfloat16 if "bfloat16" in setting else torch.float32
         model = sepiola.load(folder, dtype=dtype)
         if setting == OURS[0]:
-            model.prepack()
+            model.prepack(release=True)
         model.engine.tokens = model.engine.tokens.model_copy(update={"end": -1})
         self.chat = Chat(model.engine, model.require_tokenizer(), None, model.image_encoder)
         self.chat.ends = frozenset()
@@ -74,7 +74,7 @@ class Ours:
 
     def __call__(self) -> tuple[float, float]:
         """Seconds to the first token, and from there to the last."""
-        self.chat._seen = None
+        self.chat._encoded = None
         reply = self.chat.reply(conversation(), max_tokens=self.tokens)
         return reply.first_token_seconds, reply.seconds - reply.first_token_seconds
 

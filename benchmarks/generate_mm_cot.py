@@ -19,6 +19,7 @@ from mm_cot import PATCHES, WIDTH, ReferenceModel, both, padded, questions, samp
 
 from sepiola.data.batching import Sample
 from sepiola.generation.engine import Engine, Prompt
+from sepiola.runtime.plain import TorchExecutor
 
 QUESTIONS = 64
 
@@ -56,7 +57,7 @@ class Ours(TwoStages):
 
     def __init__(self, model: torch.nn.Module, samples: list[Sample], images: torch.Tensor, arguments: Any) -> None:
         super().__init__(samples, images, arguments)
-        self.engine = Engine(model, batch=arguments.batch)
+        self.engine = Engine(TorchExecutor(model), batch=arguments.batch)
 
     def _write(self, sources: list[list[int]], tokens: int) -> list[list[int]]:
         prompts = [Prompt(source, image) for source, image in zip(sources, self.images, strict=True)]

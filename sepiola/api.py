@@ -6,6 +6,7 @@ name or a spec and draws fresh weights.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub, store
 from sepiola.data.example import Example, Message, Question
-from sepiola.data.image import ImageRef
+from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
@@ -36,7 +36,8 @@ from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import ClassifierStrategy, Direct, OneStage, Replies, Strategy, TwoStage
-from sepiola.runtime.prepacked import prepack
+from sepiola.runtime import EXECUTORS
+from sepiola.runtime.executor import Executor
 from sepiola.specs.base import read_yaml
 from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
@@ -46,7 +47,6 @@ from sepiola.text.layouts import LAYOUTS
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 
-AnyImage = ImageRef | Image.Image | bytes | str | Path
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
 QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 
@@ -80,7 +80,8 @@ class Model:
         template: ChatTemplate | None = None,
         qformer_tokenizer: Tokenizer | None = None,
     ) -> None:
-        self.network = network.eval()
+        self._network: nn.Module | None = network.eval()
+        self._executor: Executor | None = None
         self.spec = spec
         self.tokenizer = tokenizer
         self.answering = answering
@@ -94,31 +95,56 @@ class Model:
         return self.network(*tensors, **keywords)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "network":
+        if name in ("network", "_network"):
             raise AttributeError(name)
         return getattr(self.network, name)
 
+    @property
+    def network(self) -> nn.Module:
+        """The network with its plain weights. Raises SepiolaError once `prepack` has released them."""
+        if self._network is None:
+            raise SepiolaError(
+                f"the plain weights of '{self.spec.name}' were given up by prepack(release=True): it generates, "
+                "and can be neither called, trained nor saved. Load it again, or use prepack(), which keeps them"
+            )
+        return self._network
+
     def eval(self) -> Model:
-        self.network.eval()
+        if self._network is not None:
+            self._network.eval()
         return self
 
     def to(self, *arguments: Any, **keywords: Any) -> Model:
-        """Moves or casts the network, as `torch.nn.Module.to` does."""
+        """Moves or casts the network, as `torch.nn.Module.to` does. It then runs as it is, no longer prepacked."""
         self.network.to(*arguments, **keywords)
+        return self._run_by(None)
+
+    def prepack(self, *, release: bool = False) -> Model:
+        """Generates from weights that are laid out anew for bfloat16 products on this CPU, where it has them: the same
+        text, faster. The network stays whole; what it learns later counts after the next `prepack`.
+
+        Both forms are in memory. With `release` the plain one is given up, matrix by matrix, and what needs it (calls,
+        training, saving) raises SepiolaError. Raises SepiolaError for a model that writes no text.
+        """
+        self._require_text()
+        made = EXECUTORS["prepacked"](self.network, release=release)
+        if release:
+            self._network = None
+        return self._run_by(made)
+
+    def _run_by(self, executor: Executor | None) -> Model:
+        self._executor = executor
         for built in ("engine", "_chat"):
             self.__dict__.pop(built, None)
         return self
 
-    def prepack(self) -> Model:
-        """Lays the weights out anew for bfloat16 products on this CPU, where it has them: the same model, faster, for
-        inference alone. It can no longer be trained or saved.
-        """
-        prepack(self.network)
-        return self
-
     @cached_property
     def engine(self) -> Engine:
-        """The engine over this network. Raises SepiolaError for a vision encoder alone."""
+        """The engine over this model in its running form. Raises SepiolaError for a model that writes no text."""
+        self._require_text()
+        return Engine(self._executor or EXECUTORS["torch"](self.network))
+
+    def _require_text(self) -> None:
         language = self.spec.language
         if language is None:
             raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
@@ -127,7 +153,6 @@ class Model:
         if self.spec.classifier is not None:
             does = "scores texts" if self.spec.classifier.kind == "reward" else "tells labels apart"
             raise SepiolaError(f"'{self.spec.name}' is a classifier: it {does}, and writes no text")
-        return Engine(self.network)
 
     def generate(
         self,
@@ -166,7 +191,10 @@ class Model:
         """
         if self.spec.classifier is not None:
             choices = choices or self.spec.classifier.labels
-        pictures: list[Any] = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+        if image is None:
+            pictures: Sequence[AnyImage] = []
+        else:
+            pictures = [image] if isinstance(image, AnyImage) else image
         example = Example(
             "question",
             (Message("user", (*map(ImageRef.of, pictures), question)),),
@@ -195,7 +223,7 @@ class Model:
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat(self.engine, self.require_tokenizer(), self.template, self._images_encoder())
+        return Chat(self.engine, self.require_tokenizer(), self.template, self.image_encoder)
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
@@ -207,12 +235,15 @@ class Model:
     def blind(self) -> Model:
         """The same model with its eyes shut: it reads the text alone."""
         how = (self.answering or AnsweringSpec()).model_copy(update={"images": False})
-        return Model(self.network, self.spec, self.tokenizer, how, self.rationale, self._image_encoder, self.template)
+        shut = copy.copy(self)
+        shut.answering = how
+        return shut
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
         how = self.answering or AnsweringSpec()
-        if isinstance(self.network, Classifier):
+        if self.spec.classifier is not None:
+            assert isinstance(self.network, Classifier)
             return ClassifierStrategy(self.network, self.require_tokenizer(), source_tokens=how.source_tokens)
         scored = how.by == "score" if score is None else score
         writer = self.example_generator(how.answer_tokens, how)
@@ -234,15 +265,17 @@ class Model:
         return ExampleGenerator(
             self.engine,
             tokenizer,
-            self._images_encoder() if how.images else None,
+            self.image_encoder if how.images else None,
             source_tokens=how.source_tokens,
             target_tokens=target_tokens,
             qformer_tokenizer=self.qformer_tokenizer,
             layout=LAYOUTS[how.layout] if how.layout is not None else None,
         )
 
-    def _images_encoder(self) -> ImageEncoder | None:
-        return (self._image_encoder or self.encode_images) if isinstance(self.network, VisionLanguageModel) else None
+    @property
+    def image_encoder(self) -> ImageEncoder | None:
+        """What turns pictures into what the model takes; None for a model that reads text alone."""
+        return (self._image_encoder or self.encode_images) if self.spec.bridge is not None else None
 
     def score(self, items: Sequence[Scored]) -> list[float]:
         """A reward model's score of each text or conversation, conversations by the checkpoint's chat template.
@@ -269,6 +302,7 @@ class Model:
         bridge = self.spec.bridge
         if not isinstance(bridge, QFormerSpec) or bridge.heads is None or self.spec.vision is None:
             return self.matcher()
+        assert isinstance(self.network, VisionLanguageModel)
         return QueryMatcher(self.network, self.require_tokenizer(), self.spec.vision.pixels)
 
     def require_tokenizer(self) -> Tokenizer:
@@ -288,13 +322,16 @@ class Model:
         """
         if self.spec.vision is None:
             raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
-        vision: Any = self.network.vision
-        weight = next(self.network.parameters())
+        encode: Callable[[Tensor], Tensor]
+        if self._executor is not None:
+            encode, device, dtype = self._executor.features, self._executor.device, self._executor.dtype
+        else:
+            weight = next(self.network.parameters())
+            encode, device, dtype = vision_of(self.network), weight.device, weight.dtype
         with torch.inference_mode():
-            tiles = (t.to(weight.device, weight.dtype) for t in to_tiles(images, self.spec.vision.pixels))
-            seen = [vision(some) for picture in tiles for some in picture.split(TOGETHER)]
-            interleaved = getattr(self.network, "interleaved", False)
-            return torch.cat(seen if interleaved else [features.flatten(0, 1) for features in seen])
+            tiles = (t.to(device, dtype) for t in to_tiles(images, self.spec.vision.pixels))
+            features = [encode(some) for picture in tiles for some in picture.split(TOGETHER)]
+            return torch.cat(features if self.spec.interleaved else [each.flatten(0, 1) for each in features])
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads."""
@@ -366,6 +403,12 @@ def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0)
     """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
     spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
     return Model(build_network(spec, seed=seed), spec)
+
+
+def vision_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The vision encoder of a network, or the network where it is one."""
+    vision: nn.Module = network.vision if isinstance(network, VisionLanguageModel) else network
+    return vision
 
 
 def _one_row(images: Tensor | None) -> Tensor | None:

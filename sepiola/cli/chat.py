@@ -45,7 +45,7 @@ def chat(
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
-    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).prepack()
+    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).prepack(release=True)
     sampling = Sampling(temperature, top_p=top_p, seed=seed)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]

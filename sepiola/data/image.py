@@ -33,7 +33,7 @@ class ImageRef:
     data: bytes | None = None
 
     @classmethod
-    def of(cls, image: ImageRef | Image.Image | bytes | str | Path) -> ImageRef:
+    def of(cls, image: AnyImage) -> ImageRef:
         """Wraps whatever a user holds. A picture in memory is turned upright and encoded as PNG, without loss; one of
         a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it.
         """
@@ -90,3 +90,7 @@ class ImageRef:
             raise DataError(f"{name}: not an image that can be read; expected PNG, JPEG, WebP, GIF or BMP") from None
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{name}: the image is damaged or cut short ({error}); replace the file") from None
+
+
+AnyImage = ImageRef | Image.Image | bytes | str | Path
+"""Whatever `ImageRef.of` takes."""

@@ -15,6 +15,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.metrics_log import read_metrics
 from sepiola.models.build import count
+from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.encoding import ids_of
 from sepiola.text.prompts import PromptFormat
@@ -40,20 +41,20 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     parts = parts_of(model.network)
     learned = {name for stage in recipe.stages if stage.objective.kind != "detection" for name in stage.learn}
     seen = next((example.images[:1] for example in examples if example.images), None)
-    interleaved = getattr(model.network, "interleaved", False)
     return {
         "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
         "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
-        "image_tokens": _image_tokens(model, seen) if interleaved and seen else 0,
+        "image_tokens": _image_tokens(model, seen) if seen else 0,
         "first_token_ms": _first_token_ms(model, examples[:ASKED]),
         "training_seconds": _training_seconds(run / "metrics.jsonl"),
     }
 
 
 def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
-    network: Any = model.network
-    assert model.tokenizer is not None
-    return sum(len(ids_of(run, model.tokenizer)) for run in network.image_tokens(images))
+    network = interleaved(model.network)
+    if network is None:
+        return 0
+    return sum(len(ids_of(run, model.require_tokenizer())) for run in network.image_tokens(images))
 
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:

@@ -20,6 +20,7 @@ from sepiola.generation.example_generator import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.text.chat import DEFAULT, ChatTemplate
+from sepiola.text.encoding import InterleavedImages
 from sepiola.text.tokenizer import Tokenizer
 
 PLAIN = (
@@ -49,7 +50,7 @@ class Chat:
     """One model with its tokenizer and template. `image_encoder` turns pictures into what the model takes; None is
     blind.
 
-    What the vision encoder saw in the pictures of the last call is kept, for conversations go on.
+    What it makes of the pictures of the last call is kept, for conversations go on.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Chat:
         self.engine = engine
         self.tokenizer = tokenizer
         self.image_encoder = image_encoder
-        token = engine.model.token if engine.interleaved else None
+        token = engine.images.token if engine.images is not None else None
         self.place = None if token is None else tokenizer.name_of(token)
         self.template = template or ChatTemplate({DEFAULT: PLAIN}, {"image_token": self.place or ""})
         self.ends = self._ends(template)
-        self._seen: tuple[tuple[ImageRef, ...], Tensor] | None = None
+        self._encoded: tuple[tuple[ImageRef, ...], Tensor] | None = None
 
     def reply(
         self,
@@ -99,37 +100,38 @@ class Chat:
         images = tuple(part for m in messages for part in m.content if isinstance(part, ImageRef))
         if images and self.image_encoder is None:
             raise DataError("the conversation shows pictures, and this model has no vision encoder; leave them out")
-        if not self.engine.interleaved:
+        placed = self.engine.images
+        if placed is None:
             messages = [Message(m.role, (m.text,)) for m in messages]
         text = self.template.render(messages)
         sizes = None
-        if self.engine.interleaved:
-            text, sizes = self._placed(text, images), self.engine.model.sizes(images)
+        if placed is not None:
+            text, sizes = self._with_image_tokens(text, images, placed), placed.sizes(images)
         begin = self.template.special_tokens.get("bos_token")
-        framed = self.engine.interleaved and not (begin and text.startswith(begin))
+        framed = placed is not None and not (begin and text.startswith(begin))
         ids = self.tokenizer.encode(text, framed=framed) + ([] if self.engine.causal else [self.engine.tokens.end])
         return Prompt(ids, self._encode_images(images), sizes)
 
-    def _placed(self, text: str, images: Sequence[ImageRef]) -> str:
+    def _with_image_tokens(self, text: str, images: Sequence[ImageRef], placed: InterleavedImages) -> str:
         """The text with the whole run of each picture where the template names the placeholder."""
         if self.place is None:
-            raise DataError(f"the tokenizer has no token {self.engine.model.token}, which stands for images")
+            raise DataError(f"the tokenizer has no token {placed.token}, which stands for images")
         head, *rest = text.split(self.place)
         if len(rest) != len(images):
             raise DataError(
                 f"the conversation has {len(images)} pictures, and its text {len(rest)} places for them "
                 f"({self.place}): no text may name the placeholder, and the chat template must know pictures"
             )
-        runs = self.engine.model.image_tokens(images) if images else []
+        runs = placed.image_tokens(images) if images else []
         names = ("".join(part if isinstance(part, str) else self.place for part in run) for run in runs)
         return head + "".join(run + part for run, part in zip(names, rest, strict=True))
 
     def _encode_images(self, images: tuple[ImageRef, ...]) -> Tensor | None:
         if not images or self.image_encoder is None:
             return None
-        if self._seen is None or self._seen[0] != images:
-            self._seen = images, self.image_encoder(images)
-        return self._seen[1]
+        if self._encoded is None or self._encoded[0] != images:
+            self._encoded = images, self.image_encoder(images)
+        return self._encoded[1]
 
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
         """The model's end token, the tokenizer's, and the special token that the template sets after a turn."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sepiola.data.batching import Ids
 from sepiola.generation.sampling import Sampling
-from sepiola.models.transformer import DecodingState
+from sepiola.runtime.executor import Decoding, Executor
+from sepiola.specs.bridge import QueryTextSpec
 from sepiola.specs.model import SpecialTokens
 
 BATCH_TOKENS = 16_384
@@ -51,16 +52,16 @@ class Score(NamedTuple):
 
 
 class Engine:
-    """Generates from and scores with one model, `batch` rows at a time."""
+    """Generates from and scores with one model in its running form, `batch` rows at a time."""
 
-    def __init__(self, model: nn.Module, *, batch: int = 32) -> None:
-        self.model = cast(Any, model.eval())
+    def __init__(self, executor: Executor, *, batch: int = 32) -> None:
+        self.executor = executor
         self.batch = batch
-        self.causal = self.model.spec.kind == "decoder"
-        self.interleaved = getattr(model, "interleaved", False)
-        self.tokens: SpecialTokens = self.model.spec.tokens
-        weight = next(model.parameters())
-        self.device, self.dtype = weight.device, weight.dtype
+        self.spec = executor.spec
+        self.causal = self.spec.kind == "decoder"
+        self.images = executor.images
+        self.tokens: SpecialTokens = self.spec.tokens
+        self.device, self.dtype = executor.device, executor.dtype
 
     @torch.inference_mode()
     def generate(
@@ -118,7 +119,7 @@ class Engine:
                 state.select(chosen)
                 first = first[chosen]
             read = [list(head) for r in rows for head in heads[r]]
-            states = self.model.extend(torch.cat((first, self._pad(read, left=False)), dim=1), state)
+            states = state.extend(torch.cat((first, self._pad(read, left=False)), dim=1))
             for row, scores in zip(rows, self._scores(states, [(heads[r], options[r]) for r in rows]), strict=True):
                 results[row] = scores
             if on_done is not None:
@@ -147,9 +148,9 @@ class Engine:
         flat = states.flatten(0, 1)[torch.tensor(real, device=self.device)]
         likely = torch.empty(len(places), device=self.device)
         greedy = torch.empty(len(places), dtype=torch.bool, device=self.device)
-        size = max(1, LOGITS // self.model.spec.vocabulary)
+        size = max(1, LOGITS // self.spec.vocabulary)
         for start in range(0, len(flat), size):
-            logits = self.model.head(flat[start : start + size]).float()
+            logits = self.executor.logits(flat[start : start + size]).float()
             inside = ((at >= start) & (at < start + size)).nonzero().flatten()
             here, token = at[inside] - start, tokens[inside]
             likely[inside] = logits[here, token] - logits.logsumexp(-1)[here]
@@ -171,15 +172,15 @@ class Engine:
             room -= fans[row]
         return batches
 
-    def _begin(self, prompts: Sequence[Prompt], capacity: int) -> tuple[DecodingState, Tensor]:
-        """The state that has read the prompts, and the tokens `(batch, 1)` that go in first."""
+    def _begin(self, prompts: Sequence[Prompt], capacity: int) -> tuple[Decoding, Tensor]:
+        """The batch that has read the prompts, and the tokens `(batch, 1)` that go in first."""
         rows = [list(p.tokens) for p in prompts]
         source = self._pad(rows, left=self.causal)
         lengths = torch.tensor([len(r) for r in rows], device=self.device)
         index = torch.arange(source.shape[1], device=self.device)
         real = index >= source.shape[1] - lengths[:, None] if self.causal else index < lengths[:, None]
         mask = None if bool(real.all()) else real.long()
-        state = self.model.begin(source, capacity, attention_mask=mask, **self._images(prompts))
+        state = self.executor.begin(source, capacity, attention_mask=mask, **self._images(prompts))
         if self.causal:
             return state, source[:, -1:]
         return state, torch.full((len(rows), 1), self.tokens.start, device=self.device)
@@ -192,11 +193,11 @@ class Engine:
         first = next((i for i in given if i is not None), None)
         if first is None:
             return {}
-        if self.interleaved:
+        if self.images is not None:
             line = torch.cat([i.to(self.device, self.dtype) for i in given if i is not None])
             sizes = [p.sizes for p in prompts if p.sizes is not None]
-            told = {"image_sizes": torch.cat(sizes)} if sizes else {}
-            return {"images": line, **told, **self._instructions(prompts)}
+            keywords = {"images": line, **self._instructions(prompts, self.images.instructed)}
+            return {**keywords, "image_sizes": torch.cat(sizes)} if sizes else keywords
         most = max(len(i) for i in given if i is not None)
         stacked = torch.zeros(len(given), most, *first.shape[1:], dtype=self.dtype, device=self.device)
         mask = torch.zeros(len(given), most, dtype=torch.long, device=self.device)
@@ -206,16 +207,16 @@ class Engine:
                 mask[row, : len(images)] = 1
         return {"images": stacked, "image_mask": mask}
 
-    def _instructions(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    def _instructions(self, prompts: Sequence[Prompt], spec: QueryTextSpec | None) -> dict[str, Tensor]:
         """What the bridge reads beside each image of the batch, if anything."""
         rows = [list(p.instruction) for p in prompts if p.images is not None for _ in p.images if len(p.instruction)]
-        if not rows:
+        if not rows or spec is None:
             return {}
-        return {"instructions": self._pad(rows, left=False, pad=self.model.bridge.spec.text.pad)}
+        return {"instructions": self._pad(rows, left=False, pad=spec.pad)}
 
     def _decode(
         self,
-        state: DecodingState,
+        state: Decoding,
         first: Tensor,
         max_tokens: int,
         sampling: Sampling,
@@ -232,7 +233,7 @@ class Engine:
         lengths = [max_tokens] * rows  # how many of each row's tokens are its own
         tokens = first
         for _ in range(max_tokens):
-            logits = self.model.head(self.model.extend(tokens, state)[:, -1])
+            logits = self.executor.logits(state.extend(tokens)[:, -1])
             drawn = sampling.draw(logits, written, generator)
             written = torch.cat((written, drawn[:, None]), dim=1)
             tokens = drawn[:, None]

@@ -113,14 +113,14 @@ class ExampleGenerator:
             images=self.image_encoder is not None,
             qformer_tokenizer=self.qformer_tokenizer,
             layout=self.layout,
-            **placing(self.engine.model),
+            **placing(self.engine.images),
         )
         return [s.cut(self.source_tokens, self.target_tokens) for s in samples]
 
     def _prompt(self, sample: Sample) -> Prompt:
         if self.image_encoder is None or not sample.images:
             return Prompt(list(sample.source))
-        sizes = self.engine.model.sizes(sample.images) if self.engine.interleaved else None
+        sizes = self.engine.images.sizes(sample.images) if self.engine.images is not None else None
         return Prompt(list(sample.source), self.image_encoder(sample.images), sizes, sample.instruction)
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
+from sepiola.models.vision.detr import DETR
+from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.tiles import tiling
+from sepiola.models.vision.vit import ViT
 from sepiola.nn.precision import resolve
 from sepiola.specs.vision import VisionSpec
 
@@ -24,7 +26,7 @@ BATCH_PIXELS = 1 << 21  # together through the vision encoder: 64 small pictures
 class ImageFeatures:
     """Features of images under one vision encoder with its present weights, kept in `folder`."""
 
-    def __init__(self, vision: Any, spec: VisionSpec, folder: Path) -> None:
+    def __init__(self, vision: ViT | ResNet | DETR, spec: VisionSpec, folder: Path) -> None:
         parameter = next(vision.parameters())
         self.patches = vision.patches
         dtype = resolve("auto", parameter.device)
@@ -33,12 +35,12 @@ class ImageFeatures:
 
         def encode(pixels: Tensor) -> Tensor:
             """Features `(pictures, patches, width)` of pictures in tiles, their patches one after the other."""
-            seen = []
+            features = []
             for tiles in pixels.flatten(0, 1).split(together):
-                laid_out = tiles.to(parameter.device, parameter.dtype)
+                moved = tiles.to(parameter.device, parameter.dtype)
                 with torch.autocast(parameter.device.type, dtype, enabled=dtype != torch.float32):
-                    seen.append(vision.eval()(laid_out).float())
-            return torch.cat(seen).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+                    features.append(vision.eval()(moved).float())
+            return torch.cat(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
         cut, key = tiling(spec.pixels), encoder_key(spec, vision.state_dict())
 

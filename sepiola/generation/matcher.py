@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sepiola.data.image import ImageRef
+from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.pairs import lay_texts
 from sepiola.errors import DataError
 from sepiola.models.multimodal.dual import DualEncoder
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.vision import PixelSpec
@@ -30,7 +31,7 @@ Item = TypeVar("Item")
 class Compares(Protocol):
     """Whatever tells how well pictures and texts go together."""
 
-    def scores(self, images: Sequence[Any], texts: Sequence[str]) -> Tensor:
+    def scores(self, images: Sequence[AnyImage], texts: Sequence[str]) -> Tensor:
         """Numbers `(images, texts)`: higher where a picture and a text go together."""
 
 
@@ -43,9 +44,9 @@ class Matcher:
         self.pixels = pixels
 
     @torch.inference_mode()
-    def images(self, images: Sequence[Any]) -> Tensor:
+    def images(self, images: Sequence[AnyImage]) -> Tensor:
         """Vectors `(images, width)` of length 1; an image is whatever `ImageRef.of` takes."""
-        return torch.cat([self.network.image(pixels) for pixels in _seen(images, self.network.vision, self.pixels)])
+        return torch.cat([self.network.image(pixels) for pixels in _pixels(images, self.network.vision, self.pixels)])
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -58,7 +59,7 @@ class Matcher:
         return torch.cat(rows)
 
     @torch.inference_mode()
-    def scores(self, images: Sequence[Any], texts: Sequence[str]) -> Tensor:
+    def scores(self, images: Sequence[AnyImage], texts: Sequence[str]) -> Tensor:
         """Logits `(images, texts)`: higher where a picture and a text go together."""
         scores: Tensor = self.network.bridge(self.images(images), self.texts(texts))
         return scores
@@ -70,7 +71,9 @@ class QueryMatcher:
     by the head that was taught to match.
     """
 
-    def __init__(self, network: Any, tokenizer: Tokenizer, pixels: PixelSpec, *, again: int = 32) -> None:
+    def __init__(
+        self, network: VisionLanguageModel, tokenizer: Tokenizer, pixels: PixelSpec, *, again: int = 32
+    ) -> None:
         self.network = network.eval()
         self.spec: QFormerSpec = network.bridge.spec
         self.tokenizer = tokenizer
@@ -78,18 +81,18 @@ class QueryMatcher:
         self.again = again
 
     @torch.inference_mode()
-    def scores(self, images: Sequence[Any], texts: Sequence[str]) -> Tensor:
+    def scores(self, images: Sequence[AnyImage], texts: Sequence[str]) -> Tensor:
         """Numbers `(images, texts)`: the cosine, and for pairs looked at again their logit above it; others rank below.
 
         A text too long for the Q-Former loses its tail.
         """
         bridge = self.network.bridge
         vision = self.network.vision
-        features = torch.cat([vision(pixels) for pixels in _seen(images, vision, self.pixels)])
+        features = torch.cat([vision(pixels) for pixels in _pixels(images, vision, self.pixels)])
         tokens = self._tokens(texts).to(features.device)
-        seen = torch.cat([bridge.image_vectors(some) for some in features.split(BATCH)])
+        looks = torch.cat([bridge.image_vectors(some) for some in features.split(BATCH)])
         read = torch.cat([bridge.text_vectors(some) for some in tokens.split(BATCH)])
-        alike = torch.stack([(vectors @ read.t()).amax(0) for vectors in seen]).float()
+        alike = torch.stack([(vectors @ read.t()).amax(0) for vectors in looks]).float()
         near = torch.zeros_like(alike, dtype=torch.bool)
         for side in (0, 1):
             near.scatter_(side, alike.topk(min(self.again, alike.shape[side]), dim=side).indices, value=True)
@@ -103,14 +106,14 @@ class QueryMatcher:
         """Token ids `(texts, tokens)`, opened and closed as the first stage was taught to read them."""
         spec = self.spec.text
         assert spec is not None
-        found = self.tokenizer.encode_batch([*texts], plain=True)
-        rows = [torch.tensor([spec.start, *ids[: spec.length - 2], spec.end]) for ids in found]
+        encoded = self.tokenizer.encode_batch([*texts], plain=True)
+        rows = [torch.tensor([spec.start, *ids[: spec.length - 2], spec.end]) for ids in encoded]
         if not rows:
             raise DataError(NOTHING)
         return pad_sequence(rows, batch_first=True, padding_value=spec.pad)
 
 
-def _seen(images: Sequence[Any], vision: Any, spec: PixelSpec) -> Iterator[Tensor]:
+def _pixels(images: Sequence[AnyImage], vision: nn.Module, spec: PixelSpec) -> Iterator[Tensor]:
     """Pixels of some images at a time, as the vision encoder reads them."""
     weight = next(vision.parameters())
     for some in _batches(images):

@@ -31,8 +31,8 @@ class Sampling:
     def draw(self, logits: Tensor, written: Tensor, generator: torch.Generator) -> Tensor:
         """Next tokens `(batch,)` from logits `(batch, vocabulary)` and the tokens written so far `(batch, tokens)`."""
         if self.repetition_penalty != 1.0:
-            seen = logits.gather(1, written)
-            penalised = torch.where(seen > 0, seen / self.repetition_penalty, seen * self.repetition_penalty)
+            old = logits.gather(1, written)
+            penalised = torch.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
             logits = logits.scatter(1, written, penalised)
         if self.temperature == 0:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time

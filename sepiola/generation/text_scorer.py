@@ -35,7 +35,7 @@ class TextScorer:
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, *, length: int | None = None) -> None:
-        positions = engine.model.spec.positions
+        positions = engine.spec.positions
         most = positions.length if positions.kind == "learned" else None  # others have no table that ends
         if length is not None and (length < 2 or (most is not None and length > most)):
             raise SepiolaError(f"length: got {length} tokens, expected 2 to {most or 'any number'}")
@@ -154,11 +154,11 @@ def windows(
     Each window predicts `fresh` tokens after those that it shares with the last one; by default it shares none.
     """
     whole, step = [prefix, *tokens], fresh or length
-    found: list[tuple[Sequence[int], Sequence[int]]] = []
+    cut: list[tuple[Sequence[int], Sequence[int]]] = []
     for begin in range(1, len(whole), step):
         end = min(begin + step, len(whole))
-        found.append((whole[max(0, end - length - 1) : begin], whole[begin:end]))
-    return found
+        cut.append((whole[max(0, end - length - 1) : begin], whole[begin:end]))
+    return cut
 
 
 def _opening(tokenizer: Tokenizer) -> list[int]:

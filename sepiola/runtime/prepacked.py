@@ -7,45 +7,73 @@ the layers that most decoders have (LLaMA's) take a token through in fewer calls
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 import torch
 from torch import Tensor, nn
 
 from sepiola.models.layers import ALL, AttentionInputs, PreNormLayer
-from sepiola.models.transformer import Stack
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.transformer import EncoderDecoder, LanguageModel, Stack
 from sepiola.models.vision.tiles import TOGETHER
 from sepiola.models.vocabulary import Head
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.feedforward import FeedForward, GatedFeedForward, gated
 from sepiola.nn.norms import RMSNorm
+from sepiola.runtime.plain import TorchExecutor
 from sepiola.runtime.prepacked_vit import PrepackedLinear, prepackable
 from sepiola.runtime.prepacked_vit import prepack as prepack_vit
 
-_HOLDERS = (SelfAttention, CrossAttention, FeedForward, GatedFeedForward, Head)
+_HOLDERS = (SelfAttention, CrossAttention, FeedForward, GatedFeedForward)
 
 
-def prepack(model: nn.Module) -> None:
-    """Packs the eye and the language model of a model in place; one that is not in bfloat16 on a CPU stays as it is.
+class PrepackedExecutor(TorchExecutor):
+    """Runs packed copies of the network's matrices, which stays whole: it trains and saves as before.
 
-    The matrices are held once, packed: the model computes as before, and can be neither trained nor saved.
+    What it learns later is not seen. With `release` the network gives its matrices up as they are packed, so that they
+    are held once, and is of no use of its own. Without bfloat16 products of this CPU the network itself runs.
     """
-    weight = next(model.parameters())
+
+    def __init__(self, network: nn.Module, *, release: bool = False) -> None:
+        super().__init__(prepack(network, release=release))
+
+
+def prepack(network: nn.Module, *, release: bool = False) -> nn.Module:
+    """The network with packed matrices in the vision encoder and the language model; all else is shared with it.
+
+    One that is not in bfloat16 on a CPU is returned as it is. With `release` the network itself is packed, in place.
+    """
+    weight = next(network.parameters())
     if weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or not prepackable():
-        return
-    parts: Any = model
-    if getattr(model, "vision", None) is not None:
-        parts.vision = prepack_vit(parts.vision, batch=TOGETHER, release=True)
-    prepack_language(getattr(model, "language", model))
+        return network
+    packed = network if release else _sharing_weights(network)
+    if isinstance(packed, VisionLanguageModel):
+        if packed.vision is not None:
+            packed.vision = prepack_vit(packed.vision, batch=TOGETHER, release=True)
+        prepack_language(packed.language)
+    else:
+        prepack_language(packed)
+    return packed
+
+
+def _sharing_weights(network: nn.Module) -> nn.Module:
+    """Modules of their own around the same tensors."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 def prepack_language(language: nn.Module) -> None:
-    """Packs a language model in place, whatever its dtype: in float32 it computes the same, and gains nothing."""
+    """Packs a language model in place, whatever its dtype: in float32 it computes the same, and gains nothing.
+
+    A tied head is packed too; the embedding is still there for the tokens to be looked up.
+    """
     for holder in language.modules():
         if isinstance(holder, _HOLDERS):
             for name, child in list(holder.named_children()):
                 if isinstance(child, nn.Linear):
-                    setattr(holder, name, PrepackedLinear(child, rows=1))
+                    setattr(holder, name, PrepackedLinear.of(child, rows=1))
+    if isinstance(language, LanguageModel | EncoderDecoder) and isinstance(language.head, Head):
+        language.head = PrepackedHead(language.head)
     for stack in [m for m in language.modules() if isinstance(m, Stack)]:
         stack.layers = nn.ModuleList(PrepackedLayer(layer) if _plain(layer) else layer for layer in stack.layers)
 
@@ -60,6 +88,19 @@ def _plain(layer: nn.Module) -> bool:
         and isinstance(layer.attention.q_norm, nn.Identity)
         and layer.cross is None
     )
+
+
+class PrepackedHead(nn.Module):
+    """A head over its packed matrix, whether the embedding's or one of its own, which it then gives up."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.transform, self.scale = head.transform, head.scale
+        self.product = PrepackedLinear(head.weight, head.bias, rows=1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        states = self.transform(states)
+        return self.product(states if self.scale is None else states * self.scale)
 
 
 class PrepackedLayer(nn.Module):
@@ -84,18 +125,18 @@ class _Step:
 
     def __init__(self, layer: PreNormLayer) -> None:
         attention, ff = layer.attention, layer.feed_forward
-        self.qkv: Any = attention.qkv
-        self.out: Any = attention.out
-        self.gate_up: Any = ff.gate_up
-        self.down: Any = ff.down
-        self.norms: Any = (layer.attention_norm, layer.feed_forward_norm)
-        self.activation: Any = ff.activation
-        self.rotary: Any = attention.rotary
+        assert isinstance(ff, GatedFeedForward) and attention.rotary is not None
+        self.qkv, self.out = _packed(attention.qkv), _packed(attention.out)
+        self.gate_up, self.down = _packed(ff.gate_up), _packed(ff.down)
+        self.norms = layer.attention_norm, layer.feed_forward_norm
+        self.activation = ff.activation
+        self.rotary = attention.rotary
         self.attend = attention.attend
         self.shape = (attention.heads + 2 * attention.kv_heads, attention.head_width)
         self.heads, self.turned = attention.heads, attention.heads + attention.kv_heads
 
     def __call__(self, x: Tensor, inputs: AttentionInputs) -> Tensor:
+        assert inputs.angles is not None
         first, second = self.norms
         heads = self.qkv.forward(first.forward(x)).view(len(x), *self.shape, 1).transpose(2, 3)
         turned = self.rotary.forward(heads[:, : self.turned], inputs.angles)
@@ -103,3 +144,8 @@ class _Step:
         x = self.out.add(self.attend(q, k, v, inputs.bias, inputs.cache), x)
         inner = gated(self.gate_up.forward(second.forward(x)), self.activation)
         return self.down.add(inner, x)
+
+
+def _packed(module: nn.Module) -> PrepackedLinear:
+    assert isinstance(module, PrepackedLinear)
+    return module

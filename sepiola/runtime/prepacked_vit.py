@@ -54,11 +54,16 @@ class PrepackedLinear(nn.Module):
     the output's shape. It is tuned for so many `rows`; any number is right.
     """
 
-    def __init__(self, linear: nn.Linear, rows: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
-        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        self.bias = None if bias is None else bias.detach()
         self._product, self._sum = torch.ops.mkldnn._linear_pointwise.default, torch.ops.mkldnn._linear_pointwise.binary
+
+    @classmethod
+    def of(cls, linear: nn.Linear, rows: int) -> PrepackedLinear:
+        """A layer's, packed."""
+        return cls(linear.weight, linear.bias, rows)
 
     def forward(self, x: Tensor, activation: str = "none", approximate: str = "none") -> Tensor:
         return self._product(x, self.weight, self.bias, activation, [], approximate)
@@ -75,8 +80,8 @@ class _Layer:
         assert isinstance(ff, FeedForward)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.heads, self.scale = attention.heads, attention.scale
-        self.qkv, self.out = PrepackedLinear(attention.qkv, rows), PrepackedLinear(attention.out, rows)
-        self.up, self.down = PrepackedLinear(ff.up, rows), PrepackedLinear(ff.down, rows)
+        self.qkv, self.out = PrepackedLinear.of(attention.qkv, rows), PrepackedLinear.of(attention.out, rows)
+        self.up, self.down = PrepackedLinear.of(ff.up, rows), PrepackedLinear.of(ff.down, rows)
         self.fused, self.activation = FUSED.get(ff.activation), ff.activation
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, TypedDict
+
+from torch import Tensor
 
 from sepiola.data.batching import Ids, Sample
 from sepiola.data.example import Example
@@ -21,6 +23,23 @@ IMAGE = "<image>"
 
 ImageTokens = Callable[[Sequence[ImageRef]], Sequence[Sequence[int | str]]]
 """What stands for each image of a prompt: token ids, and text in which the names of special tokens count."""
+
+
+class InterleavedImages(Protocol):
+    """How a model has images among the words: `token` is the placeholder's id, and `instructed` what its bridge reads
+    of the messages beside them, if it reads them.
+    """
+
+    token: int | None
+
+    @property
+    def instructed(self) -> QueryTextSpec | None: ...
+
+    def image_tokens(self, images: Sequence[ImageRef]) -> Sequence[Sequence[int | str]]:
+        """What stands for each of one prompt's images. Raises DataError where the spec names no placeholder."""
+
+    def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
+        """Heights and widths `(images, 2)` of one prompt's images, if the model must know them."""
 
 
 def encode(
@@ -113,18 +132,19 @@ def _row(samples: Sequence[Sample]) -> Sample:
     return replace(first, target=(*first.target, *written), images=images)
 
 
-def placing(model: Any) -> dict[str, Any]:
-    """What `encode` must know of a model that places images in its text; nothing for another."""
-    if not getattr(model, "interleaved", False):
+class Placing(TypedDict, total=False):
+    """Keywords of `encode`."""
+
+    image_tokens: ImageTokens
+    placeholder: int | None
+    instructed: QueryTextSpec | None
+
+
+def placing(images: InterleavedImages | None) -> Placing:
+    """What `encode` must know of a model that has images in its text; nothing for another."""
+    if images is None:
         return {}
-    return {"image_tokens": model.image_tokens, "placeholder": model.token, "instructed": instructed(model)}
-
-
-def instructed(model: Any) -> QueryTextSpec | None:
-    """What the model's bridge reads of the messages beside the images, if it reads them."""
-    bridge: Any = getattr(getattr(model, "bridge", None), "spec", None)
-    found: QueryTextSpec | None = bridge.text if getattr(bridge, "instructed", False) else None
-    return found
+    return {"image_tokens": images.image_tokens, "placeholder": images.token, "instructed": images.instructed}
 
 
 def _instructions(examples: Sequence[Example], tokenizer: Tokenizer, spec: QueryTextSpec) -> list[Ids]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from sepiola.data.batching import Collator, Noise
+from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.models.vision.tiles import to_tiles
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.vision import VisionSpec
-from sepiola.text.encoding import instructed
 from sepiola.training.batches import ImageInputs
 
 
@@ -24,8 +24,8 @@ def text_collator(
 ) -> Collator:
     """What lays the stage's samples out for the network, whose language model is of `spec`."""
     images = images or ImageInputs()
-    sees = network if isinstance(network, VisionLanguageModel) and network.interleaved else None
-    read = instructed(network)
+    sees = interleaved(network)
+    read = sees.instructed if sees is not None else None
     return Collator(
         spec.tokens,
         kind=spec.kind,

@@ -104,7 +104,7 @@ class Scripted:
     """An engine that writes given tokens, one after the other, until it is stopped."""
 
     def __init__(self, model: Model, ids: list[int]) -> None:
-        self.model, self.interleaved, self.causal, self.tokens = model.network, True, True, model.engine.tokens
+        self.images, self.causal, self.tokens = model.engine.images, True, model.engine.tokens
         self.ids = ids
 
     def generate(self, prompts: Any, *, stop: Any, **_: Any) -> list[list[list[int]]]:

@@ -10,6 +10,7 @@ from sepiola.api import Model
 from sepiola.errors import SepiolaError
 from sepiola.generation.engine import Engine, Prompt, RowEnd
 from sepiola.generation.sampling import Sampling
+from sepiola.runtime.plain import TorchExecutor
 
 LANGUAGE = {
     "vocabulary": 60,
@@ -83,7 +84,7 @@ def uncached(model: Model, prompt: Prompt, steps: int) -> list[int]:
 def test_cached_is_uncached_and_batched_is_single(model: Model) -> None:
     asked = prompts(model)
     expected = [uncached(model, p, 80) for p in asked]  # past the cache's first allocation
-    engine = Engine(model.network)
+    engine = Engine(TorchExecutor(model.network))
     assert [o[0] for o in engine.generate(asked, max_tokens=80)] == expected
     assert [engine.generate([p], max_tokens=80)[0][0] for p in asked] == expected
     assert len({tuple(e) for e in expected}) > 1
@@ -110,7 +111,7 @@ def test_scores_are_the_forward_passs_log_likelihoods(model: Model, monkeypatch:
     # What greedy decoding writes is scored too, so that one continuation is greedy.
     options[2].append([*uncached(model, asked[2], 3), 1][:3])
     monkeypatch.setattr("sepiola.generation.engine.LOGITS", 60 * 4)  # several slices of positions
-    given = Engine(model.network).score(asked, options)
+    given = Engine(TorchExecutor(model.network)).score(asked, options)
     assert given[2][-1].greedy
     for prompt, choices, scores in zip(asked, options, given, strict=True):
         for choice, (score, greedy) in zip(choices, scores, strict=True):

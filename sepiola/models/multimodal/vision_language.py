@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.transformer import DecodingState
+from sepiola.specs.bridge import QueryTextSpec
 
 
 class VisionLanguageModel(nn.Module):
@@ -34,6 +36,12 @@ class VisionLanguageModel(nn.Module):
     def head(self) -> nn.Module:
         head: nn.Module = self.language.head
         return head
+
+    @property
+    def instructed(self) -> QueryTextSpec | None:
+        """What the bridge reads of the messages beside the images, if it reads them."""
+        spec = self.bridge.spec if isinstance(self.bridge, QFormer) else None
+        return spec.text if spec is not None and spec.instructed else None
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""

@@ -18,6 +18,7 @@ from sepiola.data.batching import Batch, Noise, Row, Sample
 from sepiola.data.example import Example
 from sepiola.errors import TrainingError
 from sepiola.models.build import outline
+from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -154,7 +155,7 @@ class LanguageModelling(Objective):
         """Prompts and targets in token ids."""
         close = self.language.kind == "encoder-decoder"
         tokenizer, tokens = self.setting.tokenizer, self.language.tokens
-        return encode(examples, tokenizer, tokens, close=close, **placing(self.network), **how)
+        return encode(examples, tokenizer, tokens, close=close, **placing(interleaved(self.network)), **how)
 
     def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
         """Plain documents, cut."""

@@ -44,7 +44,7 @@ def documents(texts: list[str], language: str) -> list[Example]:
 
 def custom_backward(text_scorer: TextScorer, ids: list[int], window: int = 8) -> float:
     """Each token from one pass over what its window holds before it: windows end at every half window."""
-    model, whole, total = text_scorer.engine.model, [text_scorer.engine.tokens.start, *ids], 0.0
+    model, whole, total = text_scorer.engine.executor.network, [text_scorer.engine.tokens.start, *ids], 0.0
     for at in range(1, len(whole)):
         end = min(len(whole), 1 + math.ceil(at / (window // 2)) * (window // 2))  # where the token's window ends
         with torch.no_grad():

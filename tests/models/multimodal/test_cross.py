@@ -16,6 +16,7 @@ from sepiola.models.bridges.gated import GatedLayer
 from sepiola.models.bridges.resampler import Resampler
 from sepiola.models.build import build
 from sepiola.models.multimodal.cross import last_image
+from sepiola.runtime.plain import TorchExecutor
 from sepiola.specs.bridge import GatedCrossSpec, ResamplerSpec
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.training.objectives.language_modelling import language_modelling
@@ -155,7 +156,7 @@ def test_batched_is_single(variant: str) -> None:
     images = torch.randn(3, PATCHES, 12)
     prompts = [Prompt([4, 5, 6]), Prompt([IMG, 4, 5, 6, 7, IMG], images[:2]), Prompt([3, IMG, 8, 7], images[2:])]
     options = [[[11, 12], [13, 1]]] * 3
-    engine = Engine(model)
+    engine = Engine(TorchExecutor(model))
     assert engine.generate(prompts, max_tokens=6, samples=2) == [
         engine.generate([one], max_tokens=6, samples=2)[0] for one in prompts
     ]

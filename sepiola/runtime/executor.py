@@ -1,0 +1,55 @@
+"""What the engine calls on a model in its running form, whatever multiplies: plain PyTorch, prepacked weights.
+
+A batch under way is a `Decoding`: it holds what was read of every row, and is the executor's own affair.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sepiola.specs.model import TransformerSpec
+from sepiola.text.encoding import InterleavedImages
+
+
+class Decoding(Protocol):
+    """A batch of rows that have read their prompts."""
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """States `(batch, new, width)` of new tokens `(batch, new)` after what was read before."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keeps these rows, in this order; a row may be named more than once."""
+
+
+class Executor(Protocol):
+    """A model that reads and writes text. `images` says where pictures stand in prompts; None where no prompt does."""
+
+    @property
+    def spec(self) -> TransformerSpec: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def images(self) -> InterleavedImages | None: ...
+
+    def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> Decoding:
+        """Reads prompts `(batch, tokens)`: an encoder's whole, a decoder's but for the last token, which goes in next.
+
+        Up to `capacity` tokens follow. `images` are the model's own keywords for them.
+        """
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits `(…, vocabulary)` of states `(…, width)`."""
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The vision encoder's features `(images, patches, width)` of pixels `(images, 3, height, width)`."""
+
+
+class MakesExecutor(Protocol):
+    """Makes an executor of a network; with `release` it may take the network's weights away as it goes."""
+
+    def __call__(self, network: nn.Module, *, release: bool = False) -> Executor: ...

@@ -1,0 +1,77 @@
+"""A network as it is, run by PyTorch on any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sepiola.errors import SepiolaError
+from sepiola.models.multimodal.cross import CrossModel
+from sepiola.models.multimodal.fused import FusedModel
+from sepiola.models.multimodal.interleaved import interleaved
+from sepiola.models.multimodal.prefix import PrefixModel
+from sepiola.models.transformer import DecodingState, EncoderDecoder, LanguageModel
+from sepiola.specs.model import TransformerSpec
+from sepiola.text.encoding import InterleavedImages
+
+TextNetwork = LanguageModel | EncoderDecoder | PrefixModel | CrossModel | FusedModel
+
+
+class TorchDecoding:
+    """A batch under way in a network, and the state that holds it."""
+
+    def __init__(self, network: TextNetwork, state: DecodingState) -> None:
+        self.network = network
+        self.state = state
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        return self.network.extend(tokens, self.state)
+
+    def select(self, rows: Tensor) -> None:
+        self.state.select(rows)
+
+
+class TorchExecutor:
+    """Runs `network` itself, so that what it learns counts at once; there is nothing to `release`.
+
+    Raises SepiolaError for a network that writes no text.
+    """
+
+    def __init__(self, network: nn.Module, *, release: bool = False) -> None:
+        if not isinstance(network, TextNetwork):
+            raise SepiolaError(
+                f"a {type(network).__name__} writes no text; give a language model, with vision or without"
+            )
+        self.network: TextNetwork = network
+        network.eval()
+
+    @property
+    def spec(self) -> TransformerSpec:
+        spec: TransformerSpec = self.network.spec
+        return spec
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.network.parameters()).dtype
+
+    @property
+    def images(self) -> InterleavedImages | None:
+        return interleaved(self.network)
+
+    def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> TorchDecoding:
+        state = self.network.begin(tokens, capacity, attention_mask=attention_mask, **images)
+        return TorchDecoding(self.network, state)
+
+    def logits(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.network.head(states)
+        return logits
+
+    def features(self, pixels: Tensor) -> Tensor:
+        if isinstance(self.network, LanguageModel | EncoderDecoder) or self.network.vision is None:
+            raise SepiolaError("this model has no vision encoder: it makes no features of pixels")
+        features: Tensor = self.network.vision(pixels)
+        return features
