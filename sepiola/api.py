@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import hub, store
+from sepiola.checkpoints import adapters, hub, store
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
@@ -45,7 +45,6 @@ from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import CONFIG, ChatTemplate, as_message
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training import lora
 
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
 QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
@@ -379,7 +378,7 @@ def load(
     ours = (folder / store.SPEC).is_file()
     network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, vision_only=vision_only)
     if adapter is not None:
-        network = lora.load(network, Path(adapter))
+        network = adapters.load(network, Path(adapter), spec)
     if vision_only:
         return Model(network, spec)
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None

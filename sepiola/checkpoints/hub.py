@@ -69,7 +69,7 @@ def load(
 
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
-    config = _read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = read_state(folder)
     spec = family.spec_from_config(config, stored, preprocessor=_preprocessor(folder))
@@ -93,9 +93,7 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MA
     """
     if spec.family not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
-    family: Family = (
-        FAMILIES[spec.family] if spec.classifier is None else classifiers.ClassifierFamily(FAMILIES[spec.family])
-    )
+    family = family_of(spec)
     state = state_to_save(model, spec, folder)
     if spec.vision is None or spec.language is None or family.HOLDS_VISION:
         contents = {".": _contents(family, state, spec)}
@@ -111,6 +109,12 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MA
             _write_weights(aside / place, files.tensors, max_shard)
             for name, content in files.json.items():
                 write_text(aside / place / name, json.dumps(content, indent=2))
+
+
+def family_of(spec: ModelSpec) -> Family:
+    """The family in whose layout a model is written, which must be one of FAMILIES."""
+    family = FAMILIES[spec.family]
+    return family if spec.classifier is None else classifiers.ClassifierFamily(family)
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def read_state(folder: Path) -> LazyTensors:
         index = folder / f"{name}.index.json"
         if not index.is_file() and not (folder / name).is_file():
             continue
-        files = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else [name]
+        files = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [name]
         reads: dict[str, Pieces] = {}
         for file in files:
             reads |= later(open_file(folder / file))
@@ -270,11 +274,12 @@ def _preprocessor(folder: Path) -> JSON | None:
     """How pictures are prepared; some checkpoints state it in the file of their whole processor."""
     alone, whole = folder / PREPROCESSOR, folder / PROCESSOR
     if alone.is_file():
-        return _read_json(alone)
-    return _read_json(whole).get("image_processor") if whole.is_file() else None
+        return read_json(alone)
+    return read_json(whole).get("image_processor") if whole.is_file() else None
 
 
-def _read_json(path: Path) -> JSON:
+def read_json(path: Path) -> JSON:
+    """A JSON file of a Hub folder. Raises CheckpointError when it is absent or is not JSON."""
     try:
         raw: JSON = json.loads(path.read_text(encoding="utf-8"))
         return raw

@@ -22,7 +22,6 @@ from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.specs.base import read_yaml
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
-from sepiola.training import lora
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
 from sepiola.training.trainer import Trainer
@@ -87,11 +86,13 @@ class Run(Stages):
         trainer.run(resume=True)
         if validation is not None:
             trainer.load_best()
+        kept, kept_spec = objective.kept(learner)
         if trainer.adapter is not None:
             base = [source for part, source in self._sources(stage) if part in (None, "language")]
-            lora.save(trainer.adapter, folder / "adapter", base[-1] if base else None)
-            lora.merge(trainer.adapter)
-        store.save(folder / "checkpoint", *objective.kept(learner))
+            spec = kept_spec if kept is learner else self.spec
+            trainer.adapter.save(folder / "adapter", spec, base[-1] if base else None)
+            trainer.adapter.merge()
+        store.save(folder / "checkpoint", kept, kept_spec)
 
     def _images(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
         """How the stage's images reach the model."""

@@ -34,7 +34,8 @@ DEFAULT_OBJECTIVE = "language-modelling"
 class LoraSpec(Spec):
     """An adapter of low rank (LoRA, arXiv 2106.09685): each linear `W` becomes `W + alpha / rank · B A`; A and B learn.
 
-    `targets` name linears as they end (`qkv`, or `attention.qkv`); absent, every linear that can bear an adapter does.
+    `targets` name linears, or blocks of their rows, as they end: ours (`qkv`, `attention.qkv.q`) or the Hub's
+    (`q_proj`). Absent, every linear that can bear an adapter does.
     """
 
     rank: PositiveInt = 8

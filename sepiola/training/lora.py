@@ -1,78 +1,195 @@
-"""Adapters of low rank (LoRA, arXiv 2106.09685), by peft: small matrices learn beside linears that are frozen.
+"""Adapters of low rank (LoRA, arXiv 2106.09685): small matrices learn beside linear layers that are frozen.
 
-An adapter is written in peft's own layout, and peft reads it over the same network. Queries, keys and values are one
-linear here, and so are gate and up: an adapter on such a linear is one product of low rank over all of it.
+Queries, keys and values are one linear layer here, and so are gate and up; an adapter learns on each of these blocks by
+itself, as others have it on layers of their own, or on those blocks alone that `targets` names.
 """
 
 from __future__ import annotations
 
-import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, write_text
-from sepiola.errors import CheckpointError, SepiolaError, SpecError
+from sepiola.checkpoints import adapters
+from sepiola.checkpoints.adapters import HubModule, LowRank
+from sepiola.errors import SpecError
+from sepiola.models.bridges.shared import AttentionPool
+from sepiola.models.transformer import EncoderDecoder, LanguageModel
+from sepiola.models.vision.vit import ViT
 from sepiola.models.vocabulary import Head
 from sepiola.nn.feedforward import MixtureOfExperts
+from sepiola.nn.linear import blocks_of
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import LoraSpec, StageSpec
 from sepiola.training.preparation import parts_of
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PREFIX = "base_model.model."  # what peft puts before a network's own names
+Blocks = dict[str, slice]
+"""Rows of a linear layer by the full name of the block that they are."""
 
 
-def attach(model: nn.Module, stage: StageSpec, seed: int) -> Any:
+class AdaptedLinear(nn.Module):
+    """A frozen linear layer and, for some of its blocks, the two matrices that learn beside it."""
+
+    def __init__(self, base: nn.Linear, blocks: Blocks, spec: LoraSpec) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.rows = {name.rpartition(".")[2]: rows for name, rows in blocks.items()}
+        self.scale = spec.alpha / spec.rank
+        self.dropout = nn.Dropout(spec.dropout)
+        new = base.weight.new_empty
+        self.lora_A = nn.ParameterDict({name: nn.Parameter(new(spec.rank, base.in_features)) for name in self.rows})
+        self.lora_B = nn.ParameterDict(
+            {name: nn.Parameter(new(rows.stop - rows.start, spec.rank)) for name, rows in self.rows.items()}
+        )
+        for name in self.rows:
+            nn.init.kaiming_uniform_(self.lora_A[name], a=math.sqrt(5))
+            nn.init.zeros_(self.lora_B[name])
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base_layer.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        base: Tensor = self.base_layer(x)
+        x, parts, end = self.dropout(x), [], 0
+        for name, rows in self.rows.items():
+            change = self.scale * linear(linear(x, self.lora_A[name]), self.lora_B[name])
+            parts += [base[..., end : rows.start], base[..., rows] + change]
+            end = rows.stop
+        return torch.cat((*parts, base[..., end:]), dim=-1)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The adapted layers of a model, by their names."""
+
+    model: nn.Module
+    layers: dict[str, AdaptedLinear]
+    dropout: float = 0.0
+
+    def updates(self) -> list[LowRank]:
+        """What the adapter adds to the weights under it."""
+        return [
+            LowRank(name, rows, layer.lora_A[block].detach(), layer.lora_B[block].detach(), layer.scale)
+            for name, layer in self.layers.items()
+            for block, rows in layer.rows.items()
+        ]
+
+    def save(self, folder: Path, spec: ModelSpec, base: str | None = None) -> None:
+        """Writes the adapter alone, for a model of that spec; as `sepiola.checkpoints.adapters.write`."""
+        adapters.write(folder, self.updates(), spec, base=base, dropout=self.dropout)
+
+    def merge(self) -> nn.Module:
+        """Adds the adapter to the weights under it: the network as it was built, with new weights."""
+        updates = self.updates()
+        for name, layer in self.layers.items():
+            _replace(self.model, name, layer.base_layer)
+        return adapters.merge(self.model, updates).requires_grad_(True)
+
+
+def attach(model: nn.Module, stage: StageSpec, seed: int) -> Adapter:
     """Lays the stage's adapter, drawn from `seed`, on linears of the parts in `learn`, which are frozen from now on.
 
-    Returns the `peft.PeftModel` around the model, whose linears are replaced in place. Raises SpecError for targets
-    that no linear answers to, SepiolaError without peft.
+    The linears are replaced in place. Raises SpecError for targets that no linear answers to.
     """
-    spec, names = _spec(stage), linears(model, stage)
-    inside = _inside(model, stage)
-    still = {parameter for module in inside for parameter in module.parameters(recurse=False)}
-    beside = [p for p in model.parameters() if p.requires_grad and p not in still]
-    peft = _peft()
-    config = peft.LoraConfig(r=spec.rank, lora_alpha=spec.alpha, lora_dropout=spec.dropout, target_modules=names)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        adapter = peft.get_peft_model(model, config)
-    for parameter in beside:  # such as detection's classifiers: peft freezes all but the adapter
-        parameter.requires_grad_(True)
+    chosen, inside = linears(model, stage), _inside(model, stage)
     for module in inside:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
         if isinstance(module, _BatchNorm | MixtureOfExperts):  # running statistics and routers belong to the base
             module.training = False
-    return adapter
+    layers = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, blocks in chosen.items():
+            base = model.get_submodule(name)
+            assert isinstance(base, nn.Linear)
+            layers[name] = AdaptedLinear(base, blocks, _spec(stage)).train(base.training)
+            _replace(model, name, layers[name])
+    return Adapter(model, layers, _spec(stage).dropout)
 
 
-def linears(model: nn.Module, stage: StageSpec) -> list[str]:
-    """The names of the linears that bear the stage's adapter; the model may be on the meta device.
+def linears(model: nn.Module, stage: StageSpec) -> dict[str, Blocks]:
+    """The blocks of linears that bear the stage's adapter, by the linears' names; the model may be on the meta device.
 
-    Raises SpecError for a target that names none in the parts of `learn`, or one whose weights are read directly, past
-    any adapter: a mixture's experts and the output head.
+    A target is the end of a name: of one of our linears or blocks, or of the Hub's in the part's family. Raises
+    SpecError for a target that names none in the parts of `learn`, or one whose weights are read directly, past any
+    adapter: a mixture's experts and the output head.
     """
     targets = _spec(stage).targets
-    direct = [name for name, module in model.named_modules() if isinstance(module, MixtureOfExperts | Head)]
+    readers = (MixtureOfExperts, Head, AttentionPool)
+    direct = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, readers))
     inside = _inside(model, stage)
-    found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module in inside]
-    bearing = [name for name in found if not any(name.startswith(f"{owner}.") for owner in direct)]
+    named = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    there = {name: blocks_of(name, module) for name, module in named if module in inside}
+    bearing = {name: blocks for name, blocks in there.items() if not name.startswith(direct)}
     where, parts = f"stage '{stage.name}': lora", ", ".join(stage.learn)
     if not bearing:
         raise SpecError(f"{where}: {parts} holds no linear that can bear an adapter")
-    there = ", ".join(sorted({name.rpartition(".")[2] for name in bearing}))
-    for target in targets or ():
-        if _ending(found, target) and not _ending(bearing, target):
+    if targets is None:
+        return bearing
+    names = _Names(model)
+    known = ", ".join(sorted({end for name, blocks in bearing.items() for end in names.ends(name, blocks)}))
+    chosen: dict[str, Blocks] = {}
+    for target in targets:
+        hits = {name: hit for name, blocks in bearing.items() if (hit := names.hit(name, blocks, target))}
+        if not hits and any(names.hit(name, blocks, target) for name, blocks in there.items()):
             raise SpecError(
                 f"{where}.targets: '{target}' lies inside experts or the output head, which bear no adapter; "
-                f"others: {there}"
+                f"others: {known}"
             )
-        if not _ending(bearing, target):
-            raise SpecError(f"{where}.targets: '{target}' names no linear of {parts}; there are: {there}")
-    return bearing if targets is None else [name for name in bearing if any(_ending([name], t) for t in targets)]
+        if not hits:
+            raise SpecError(f"{where}.targets: '{target}' names no linear of {parts}; there are: {known}")
+        for name, blocks in hits.items():
+            chosen[name] = chosen.get(name, {}) | blocks
+    return {  # in the order of the model
+        name: {block: rows for block, rows in blocks.items() if block in chosen[name]}
+        for name, blocks in bearing.items()
+        if name in chosen
+    }
+
+
+class _Names:
+    """What a linear of a model and its blocks may be called: our names, and those of its part's family at the Hub."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def hit(self, name: str, blocks: Blocks, target: str) -> Blocks:
+        """The blocks of a linear that a target names."""
+        if _ends(name, target):
+            return blocks
+        hits = {block: rows for block, rows in blocks.items() if _ends(block, target)}
+        for hub, module in self._hub.get(name, ()):
+            if _ends(hub, target):
+                hits |= {block: rows for block, rows in blocks.items() if _overlap(rows, module.rows)}
+        return hits
+
+    def ends(self, name: str, blocks: Blocks) -> set[str]:
+        """The last parts of all names of a linear."""
+        return {called.rpartition(".")[2] for called in (name, *blocks, *(hub for hub, _ in self._hub.get(name, ())))}
+
+    @cached_property
+    def _hub(self) -> dict[str, list[tuple[str, HubModule]]]:
+        """The Hub's modules of each of our linears."""
+        modules: dict[str, list[tuple[str, HubModule]]] = {}
+        for part_name, part in parts_of(self._model).items():
+            prefix = "" if part is self._model else f"{part_name}."
+            if isinstance(part, LanguageModel | EncoderDecoder):
+                spec = ModelSpec(family=part.spec.family, language=part.spec)
+            elif isinstance(part, ViT):
+                spec = ModelSpec(family=part.spec.family, vision=part.spec)
+            else:
+                continue
+            for hub, module in adapters.hub_modules(spec).items():
+                modules.setdefault(f"{prefix}{module.linear}", []).append((hub, module))
+        return modules
 
 
 def _inside(model: nn.Module, stage: StageSpec) -> set[nn.Module]:
@@ -80,14 +197,27 @@ def _inside(model: nn.Module, stage: StageSpec) -> set[nn.Module]:
     return {module for name, part in parts_of(model).items() if name in stage.learn for module in part.modules()}
 
 
-def _ending(names: list[str], target: str) -> list[str]:
-    return [name for name in names if f".{name}".endswith(f".{target}")]
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")
+
+
+def _overlap(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    owner, _, last = name.rpartition(".")
+    setattr(model.get_submodule(owner), last, module)
 
 
 def adapter_size(model: nn.Module, stage: StageSpec) -> int:
     """The number of the adapter's parameters; the model may be on the meta device."""
-    found: list[Any] = [model.get_submodule(name) for name in linears(model, stage)]
-    return _spec(stage).rank * sum(linear.in_features + linear.out_features for linear in found)
+    rows = sum(
+        model.get_parameter(f"{name}.weight").shape[1] + part.stop - part.start
+        for name, blocks in linears(model, stage).items()
+        for part in blocks.values()
+    )
+    return _spec(stage).rank * rows
 
 
 def frozen(model: nn.Module) -> dict[str, Tensor]:
@@ -95,59 +225,6 @@ def frozen(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
 
 
-def merge(adapter: Any) -> nn.Module:
-    """Adds an adapter to the weights under it: the network as it was built, with new weights."""
-    network: nn.Module = adapter.merge_and_unload()
-    return network.requires_grad_(True)
-
-
-def save(adapter: Any, folder: Path, base: str | None = None) -> None:
-    """Writes an adapter alone, in peft's layout; `base` tells whoever finds it which weights lie under it.
-
-    Raises CheckpointError when it cannot be written.
-    """
-    make_folder(folder)
-    write_tensors(folder / WEIGHTS, _weights(adapter), metadata={"format": "pt"})
-    config = {**adapter.peft_config["default"].to_dict(), "base_model_name_or_path": base, "inference_mode": True}
-    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True, default=sorted))  # peft holds sets
-
-
-def load(network: nn.Module, folder: Path) -> nn.Module:
-    """The network with the adapter of a folder merged into it.
-
-    Raises CheckpointError when there is no such adapter or it was made for another network.
-    """
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: no adapter here; expected {CONFIG} and {WEIGHTS}, as peft writes them")
-    stored = read_tensors(folder / WEIGHTS)
-    peft = _peft()
-    try:
-        adapter = peft.PeftModel.from_pretrained(network, str(folder))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the adapter does not fit this model: {error}") from None
-    different = sorted(_weights(adapter).keys() ^ stored.keys())
-    if different:
-        raise CheckpointError(
-            f"{folder}: the adapter was made for another model; {len(different)} of its tensors have no counterpart, "
-            f"as {different[0].removeprefix(PREFIX)}"
-        )
-    return merge(adapter)
-
-
-def _weights(adapter: Any) -> dict[str, Tensor]:
-    """The adapter's tensors as peft names them. Embeddings are never among them, and the base is not looked up."""
-    weights: dict[str, Tensor] = _peft().get_peft_model_state_dict(adapter, save_embedding_layers=False)
-    return weights
-
-
 def _spec(stage: StageSpec) -> LoraSpec:
     assert stage.lora is not None
     return stage.lora
-
-
-def _peft() -> ModuleType:
-    try:
-        import peft
-    except ImportError:
-        raise SepiolaError("adapters need peft: pip install 'sepiola[train]'") from None
-    return peft

@@ -76,7 +76,7 @@ class Trainer:
 
     Validation (`validation`, each of its batches once) runs every `validate_every` steps, by default after each epoch,
     and at the end; what is random in its batches is drawn alike each time. A state is written every `save_every` steps,
-    by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the `peft.PeftModel` around
+    by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the adapter in
     the model, and states and best weights hold no base.
 
     Raises TrainingError when nothing would learn.
