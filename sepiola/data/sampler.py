@@ -61,11 +61,11 @@ class BatchSampler:
             self._plan = (epoch, plan)
         return self._plan[1]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         """Where the order stands."""
         return {"epoch": self.epoch, "position": self.position}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, int]) -> None:
         """Goes on where `state` stood."""
         self.epoch, self.position = state["epoch"], state["position"]
 

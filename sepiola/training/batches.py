@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.stage import StageSpec
 
-Collate = Callable[[Sequence[Any]], Batch]
+Collate = Callable[[Sequence[Sample | Row]], Batch]
 """Lays some samples out as a batch."""
 
 
@@ -56,10 +56,10 @@ class Batches(Protocol):
     def peek(self, steps: int) -> list[list[Batch]]:
         """The batches of some steps, spread over an epoch, without moving on."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         """Where the order stands, as plain data."""
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, int]) -> None:
         """Goes on where `state` stood."""
 
     def fingerprint(self) -> str:
@@ -122,11 +122,11 @@ class SampleBatches:
         spread = max(1, self.steps_per_epoch // steps)
         return [self._laid_out(step) for step in self.sampler.steps(0)[::spread]]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         """Where the order stands."""
         return self.sampler.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, int]) -> None:
         """Goes on where `state` stood."""
         self.sampler.restore(dict(state))
 

@@ -24,10 +24,13 @@ from torch import Tensor
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.specs.stage import StageSpec
 
+State = dict[str, Any]
+"""What a run is at one moment, as plain data and tensors: what `torch.save` writes and its safe reader reads."""
+
 MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
 
 
-def save(state: dict[str, Any], path: Path) -> None:
+def save(state: State, path: Path) -> None:
     """Writes a state. Raises CheckpointError when it cannot be written; what was at `path` is then still
     there.
     """
@@ -69,7 +72,7 @@ def _free(folder: Path) -> str:
         return "an unknown amount"
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> State:
     """Reads a state. Raises CheckpointError when the file is damaged; nothing in it is executed."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -79,13 +82,13 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def identity(stage: StageSpec, batches: str, **more: object) -> dict[str, Any]:
+def identity(stage: StageSpec, batches: str, **more: object) -> State:
     """What a resumed run must have in common with the one that was saved, as plain data; `batches` is a fingerprint."""
     fixed = stage.model_dump(mode="json", exclude=set(MAY_CHANGE))
     return {**fixed, "samples": batches, **more}
 
 
-def check_identity(ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path) -> None:
+def check_identity(ours: Mapping[str, object], theirs: Mapping[str, object], folder: Path) -> None:
     """Raises TrainingError that lists in what the run of a folder is another."""
     different = [
         f"{key}: {theirs.get(key)!r} then, {value!r} now" for key, value in ours.items() if theirs.get(key) != value
@@ -114,11 +117,11 @@ def sweep(folder: Path) -> None:
             leftover.unlink()
 
 
-def random_state() -> dict[str, Any]:
+def random_state() -> State:
     """The generators of Python, NumPy and torch, as plain data and tensors."""
     version, internal, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {
+    state: State = {
         "python": (version, list(internal), gauss),
         "numpy": (
             str(name),
@@ -134,7 +137,7 @@ def random_state() -> dict[str, Any]:
     return state
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: State) -> None:
     """Sets the generators to what `random_state` gave."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -36,6 +35,7 @@ from sepiola.training.preparation import choose_parts
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
+from sepiola.training.state import State
 
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
 WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
@@ -114,8 +114,7 @@ class Trainer:
         self.base = lora.frozen(model) if self.adapter is not None else {}
         self.optimizer = optimizer_for(model, stage)
         self.dtype = resolve(stage.precision, self.device)
-        spec: Any = model.spec
-        base = encoder_key(spec, self.base) if self.base else None
+        base = encoder_key(stage.lora, self.base) if stage.lora else None
         self.identity = state.identity(stage, batches.fingerprint(), seed=seed, products=str(self.dtype), base=base)
         self.at = _Progress()
         self.display = Display(stage.name, self.steps, console=console)
@@ -199,7 +198,7 @@ class Trainer:
         self.display.update(at.step, sums["loss"] / labelled, window["tokens"] / max(window["seconds"], 1e-9))
         self._record(log, rate, norm)
 
-    def _gradients(self, batches: Sequence[Batch], before: dict[str, Any]) -> dict[str, float]:
+    def _gradients(self, batches: Sequence[Batch], before: State) -> dict[str, float]:
         """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts."""
         labelled, sums = sum(batch.labelled for batch in batches), {"loss": 0.0}
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
@@ -214,7 +213,7 @@ class Trainer:
                     sums[name] = sums.get(name, 0.0) + float(part)
         return sums
 
-    def _clip(self, before: dict[str, Any], batches: Sequence[Batch]) -> float:
+    def _clip(self, before: State, batches: Sequence[Batch]) -> float:
         """Scales the gradient down to the stage's `clip`; returns its norm before. It must be finite."""
         gradients = [p.grad for p in self.learning if p.grad is not None]
         norm = get_total_norm(gradients).item()
@@ -224,7 +223,7 @@ class Trainer:
             torch._foreach_mul_(gradients, self.stage.optimizer.clip / (norm + 1e-6))
         return norm
 
-    def _refuse(self, what: str, before: dict[str, Any], *batches: Batch) -> None:
+    def _refuse(self, what: str, before: State, *batches: Batch) -> None:
         """Saves the state before this step, which is not applied, and says where the fault began."""
         self._restore_place(before)
         with self._autocast():
@@ -322,17 +321,17 @@ class Trainer:
     def _put_back(self, weights: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict({**self.base, **weights})
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
-    def _place(self) -> dict[str, Any]:
+    def _place(self) -> State:
         return {"data": self.batches.state(), "random": state.random_state()}
 
-    def _restore_place(self, place: dict[str, Any]) -> None:
+    def _restore_place(self, place: State) -> None:
         self.batches.restore(place["data"])
         state.restore_random_state(place["random"])
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _snapshot(self) -> State:
         return {
             **self._place(),
             "progress": vars(self.at),
@@ -341,7 +340,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def _save(self, snapshot: dict[str, Any]) -> None:
+    def _save(self, snapshot: State) -> None:
         state.save(snapshot, self.state_file)
 
     def _restore(self, resume: bool) -> bool:
