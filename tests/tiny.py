@@ -5,7 +5,9 @@ Every function gives a new value, so that a test may change what it got."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import subprocess
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +31,15 @@ Raw = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module | Model)
 
 QUIET = Console(file=open(os.devnull, "w"), width=200)  # noqa: SIM115 (open as long as the tests run)
+
+
+def wait_until(reached: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
+    """Waits until a condition holds while a process runs. The limit is for hangs: a busy machine is no defect."""
+    limit = time.monotonic() + 900
+    while not reached():
+        assert process is None or process.poll() is None, f"the process ended with status {process.returncode}"
+        assert time.monotonic() < limit, "not reached in a quarter of an hour"
+        time.sleep(0.002)
 
 
 # Specs of parts, as YAML has them.
@@ -79,6 +90,19 @@ def vit(size: int = 16, patch: int = 8, width: int = 16, layers: int = 1, *, hid
         "feed_forward": {"width": hidden, "bias": True},
         **changes,
     }
+
+
+def clip(layers: int = 1, **changes: Any) -> Raw:
+    """CLIP's vision encoder for pictures of 16 pixels."""
+    choices = {
+        "family": "clip",
+        "pixels": {"size": 16, "mode": "crop"},
+        "feed_forward": {"width": 16, "activation": "quick_gelu", "bias": True},
+        "input_norm": True,
+        "patch_bias": False,
+        "final_norm": False,
+    }
+    return vit(width=12, layers=layers, **{**choices, **changes})
 
 
 def detr(layers: int = 1, **changes: Any) -> Raw:

@@ -20,23 +20,14 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 import sepiola
 from sepiola.checkpoints import hub
 from sepiola.errors import CheckpointError
+from tests.tiny import llama
 
 INDEX = "model.safetensors.index.json"
 TINY = {"vocab_size": 61, "hidden_size": 24, "intermediate_size": 50, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
 def tiny(seed: int = 0) -> sepiola.Model:
-    language = {
-        "kind": "decoder",
-        "vocabulary": 61,
-        "width": 24,
-        "layers": 3,
-        "attention": {"heads": 4},
-        "feed_forward": {"width": 50, "activation": "silu", "gated": True},
-        "norm": {"kind": "rms"},
-        "positions": {"kind": "rotary"},
-        "tied": False,
-    }
+    language = llama(61, 24, 3, heads=4, hidden=50, tied=False)
     return sepiola.build({"name": "llama", "family": "llama", "language": language}, seed=seed)
 
 

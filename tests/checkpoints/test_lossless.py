@@ -12,32 +12,10 @@ from sepiola.checkpoints.lossless import check_lossless
 from sepiola.errors import CheckpointError
 from sepiola.models.build import merge, preset, presets
 from sepiola.specs.model import ModelSpec
+from tests.tiny import clip, llama
 
-LLAMA: dict[str, Any] = {
-    "kind": "decoder",
-    "vocabulary": 61,
-    "width": 24,
-    "layers": 2,
-    "attention": {"heads": 4},
-    "feed_forward": {"width": 50, "activation": "silu", "gated": True},
-    "norm": {"kind": "rms"},
-    "positions": {"kind": "rotary"},
-}
-VISION = {
-    "family": "clip",
-    "kind": "vit",
-    "pixels": {"size": 16, "mode": "crop"},
-    "patch": 8,
-    "width": 12,
-    "layers": 2,
-    "input_norm": True,
-    "attention": {"heads": 2, "bias": True},
-    "feed_forward": {"width": 16, "activation": "quick_gelu", "bias": True},
-    "patch_bias": False,
-    "final_norm": False,
-    "feature_layer": -2,
-    "patch_features": True,
-}
+LLAMA = llama(61, heads=4, hidden=50)
+VISION = clip(layers=2, feature_layer=-2, patch_features=True)
 
 
 def llava(language: dict[str, Any]) -> sepiola.Model:

@@ -14,18 +14,9 @@ from torch import nn
 import sepiola
 from sepiola.checkpoints import store
 from sepiola.errors import CheckpointError
+from tests.tiny import llama
 
-LLAMA = {
-    "kind": "decoder",
-    "vocabulary": 61,
-    "width": 24,
-    "layers": 1,
-    "attention": {"heads": 4},
-    "feed_forward": {"width": 50, "activation": "silu", "gated": True},
-    "norm": {"kind": "rms"},
-    "positions": {"kind": "rotary"},
-    "tied": False,
-}
+LLAMA = llama(61, layers=1, heads=4, hidden=50, tied=False)
 
 
 def wider(model: nn.Module) -> None:

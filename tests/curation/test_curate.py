@@ -114,7 +114,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def endpoint(server: Server, **how: Any) -> Endpoint:
-    return Endpoint(server.base, "mender", **{"pause": 0.01, "timeout": 10, **how})
+    return Endpoint(server.base, "mender", **{"pause": 0.01, "timeout": 900, **how})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -332,13 +332,13 @@ def test_a_killed_command_goes_on(folder: Path, server: Server, tmp_path: Path) 
     def stuck(text: str, language: str) -> tuple[int, Any]:
         if len(server.asked) == 3:
             third.set()
-            release.wait(60)
+            release.wait(900)
         return good(text, language)
 
     server.reply = stuck
     arguments = command(folder, out, "--repair", server.base, "--repair-model", "mender", "--json")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
-        assert third.wait(60)
+        assert third.wait(900)
         process.kill()
     assert len(lines(out / "repaired.jsonl")) == 1 + 2 and not (out / "pairs.jsonl").exists()
     server.reply = good

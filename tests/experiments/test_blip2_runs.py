@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import sepiola
-from sepiola.checkpoints.store import read_tensors
 from sepiola.datasets import read
 from sepiola.errors import SpecError
 from sepiola.experiments.compare import compare
@@ -21,46 +19,16 @@ from sepiola.models.resize import READ, WRITE
 from sepiola.specs.base import override
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
-from tests.tiny import QUIET
+from tests.tiny import QUIET, qformer, recipe, run_recipe, stage_weights, tidepool, vision_language
 
-CAPTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "task": "captions", "families": ["objects"]}}
-QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["objects"]}}
+CAPTIONS = tidepool(24, "objects", task="captions")
+QUESTIONS = tidepool(24, "objects")
 COMMON = {"batch": 8, "steps": 2, "optimizer": {"learning_rate": 1e-2}, "target_tokens": 60, "precision": "float32"}
-RECIPE: dict[str, Any] = {
-    "name": "blip-2",
-    "model": {
-        "family": "blip-2",
-        "language": {
-            "kind": "decoder",
-            "vocabulary": 400,
-            "width": 32,
-            "layers": 1,
-            "attention": {"heads": 2},
-            "feed_forward": {"width": 48},
-            "positions": {"kind": "rotary"},
-        },
-        "vision": {
-            "kind": "vit",
-            "pixels": {"size": 64},
-            "patch": 16,
-            "width": 16,
-            "layers": 1,
-            "attention": {"heads": 2, "bias": True},
-            "feed_forward": {"width": 16, "bias": True},
-        },
-        "bridge": {
-            "kind": "q-former",
-            "queries": 4,
-            "width": 24,
-            "layers": 2,
-            "attention": {"heads": 2, "bias": True},
-            "feed_forward": {"width": 32, "bias": True},
-            "text": {"length": 64},
-            "heads": {"space": 16},
-        },
-    },
-    "tokenizer": {"vocabulary": 400},
-    "stages": [
+BRIDGE = qformer(4, text={"length": 64}, heads={"space": 16})
+RECIPE = recipe(
+    "blip-2",
+    vision_language(BRIDGE, family="blip-2"),
+    [
         {
             "name": "align",
             "objective": {"kind": "image-text-alignment"},
@@ -78,22 +46,12 @@ RECIPE: dict[str, Any] = {
             **COMMON,
         },
     ],
-}
-
-
-def run(folder: Path, *changes: str) -> Path:
-    Run(parse_recipe(override(RECIPE, changes)), folder, console=QUIET).go()
-    return folder
+)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("runs") / "blip-2")
-
-
-def weights(folder: Path, stage: str) -> dict[str, Tensor]:
-    (checkpoint,) = (folder / "stages").glob(f"{stage}-*/checkpoint/model.safetensors")
-    return dict(read_tensors(checkpoint))
+    return run_recipe(RECIPE, tmp_path_factory.mktemp("runs") / "blip-2")
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
@@ -105,7 +63,7 @@ def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 def test_each_stage_teaches_what_it_names_and_the_next_begins_there(finished: Path) -> None:
     model = sepiola.load(finished)
     fresh = dict(sepiola.build(model.spec).state_dict())
-    align, pretrain, tune = (weights(finished, stage) for stage in ("align", "pretrain", "tune"))
+    align, pretrain, tune = (stage_weights(finished, stage) for stage in ("align", "pretrain", "tune"))
     queries = {f"bridge.{part}" for part in ("queries", "text", "norm", "layers", "heads")}
     assert moved(fresh, align) == queries
     assert moved(align, pretrain) == {"bridge.projection"}
@@ -182,9 +140,9 @@ def test_over_an_encoder_with_an_eye_that_learns(tmp_path: Path) -> None:
     ]
     checked = "{reader: tidepool, split: val, count: 9, options: {size: 64, task: captions, families: [objects]}}"
     changes += [f"stages.1.validation={checked}", "stages.1.precision=bfloat16"]
-    folder = run(tmp_path / "run", *changes)
+    folder = run_recipe(RECIPE, tmp_path / "run", *changes)
     model = sepiola.load(folder)
-    assert "vision" in moved(dict(sepiola.build(model.spec).state_dict()), weights(folder, "align"))
+    assert "vision" in moved(dict(sepiola.build(model.spec).state_dict()), stage_weights(folder, "align"))
     assert isinstance(model.generate("What?", max_tokens=3), str)
 
 
@@ -195,7 +153,7 @@ def test_a_blind_model_skips_what_teaches_seeing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     Run(parse_recipe({**raw, "stages": [speak, *raw["stages"]]}), folder, console=QUIET).go()
     assert len(list((folder / "stages").glob("*/checkpoint"))) == 1
-    assert not moved(weights(folder, "speak"), dict(sepiola.load(folder).state_dict()))
+    assert not moved(stage_weights(folder, "speak"), dict(sepiola.load(folder).state_dict()))
 
 
 def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
@@ -207,7 +165,7 @@ def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
     Run(parse_recipe(raw), folder, console=QUIET).go()
     model = sepiola.load(folder)
     fresh = dict(sepiola.build(model.spec).state_dict())
-    assert "bridge.text" in moved(fresh, weights(folder, "tune"))
+    assert "bridge.text" in moved(fresh, stage_weights(folder, "tune"))
     example = read("tidepool", Path(), "test", count=1, **QUESTIONS["options"])[0]
     (prompt,) = model.example_generator(4)._prompts([example])
     text = model.spec.bridge.text

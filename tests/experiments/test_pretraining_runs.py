@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.optimizers import BlockMuon, optimizer_for
-from tests.tiny import QUIET
+from tests.tiny import QUIET, decoder, wait_until
 
 LINES = {
     "en": ["the squid hides", "the squid swims", "by night it hunts", "a shrimp is near", "the sea is deep"],
@@ -51,18 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"reader": "text", "root": str(folder / "text"), "options": {"held_out": 4, "characters": 400}}
     raw = {
         "name": "tiny",
-        "model": {
-            "language": {
-                "kind": "decoder",
-                "vocabulary": 400,
-                "width": 32,
-                "layers": 1,
-                "attention": {"heads": 2},
-                "feed_forward": {"width": 64},
-                "positions": {"kind": "rotary", "length": 64},
-                "dropout": 0.1,
-            }
-        },
+        "model": {"language": decoder(400, 32, hidden=64, positions={"kind": "rotary", "length": 64}, dropout=0.1)},
         "tokenizer": {"vocabulary": 400},
         "stages": [
             {
@@ -156,9 +144,7 @@ def test_killed_and_resumed_is_uninterrupted(folder: Path, finished: Path, tmp_p
     command = [sys.executable, "-m", "sepiola", "train", str(folder / "tiny.yaml"), "--runs", str(tmp_path)]
     threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(command, env=threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.rglob("state.pt")) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
+        wait_until(lambda: list(tmp_path.rglob("state.pt")), process)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not list(tmp_path.rglob("report.json"))

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from sepiola.experiments.scale import at_width, ladder, multiplied, parse_sizes
 from sepiola.models.build import build, count, preset
 from sepiola.specs.base import override
 from sepiola.specs.model import TransformerSpec
-from tests.tiny import QUIET
+from tests.tiny import QUIET, decoder, wait_until
 
 SIZES, PER = [8, 16, 24, 32], 1.5
 
@@ -43,17 +42,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"reader": "text", "root": str(folder / "text"), "options": {"held_out": 3}}
     raw = {
         "name": "tiny",
-        "model": {
-            "language": {
-                "kind": "decoder",
-                "vocabulary": 320,
-                "width": 16,
-                "layers": 1,
-                "attention": {"heads": 2},
-                "feed_forward": {"width": 32},
-                "positions": {"kind": "rotary"},
-            }
-        },
+        "model": {"language": decoder(320, hidden=32)},
         "tokenizer": {"vocabulary": 320},
         "stages": [
             {
@@ -138,10 +127,8 @@ def test_killed_and_resumed_is_uninterrupted_and_the_forecast_stays(recipe: Path
         [*command, "--tokens-per-parameter", "1.5", "--runs", str(tmp_path)],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    folder, deadline = tmp_path / "tiny-scale", time.monotonic() + 120
-    while not (folder / "prediction.json").is_file():
-        assert started.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    folder = tmp_path / "tiny-scale"
+    wait_until((folder / "prediction.json").is_file, started)
     started.send_signal(signal.SIGKILL)
     started.wait()
     assert not (folder / "scaling.json").exists()

@@ -20,63 +20,30 @@ from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_
 from sepiola.experiments.run import Run
 from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build
-from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives.language_modelling import language_modelling
-from tests.tiny import QUIET
+from tests.tiny import QUIET, recipe, run_recipe, tidepool, vision_language, vit
 
-DATA = {"reader": "tidepool", "count": 40, "options": {"size": 64, "families": ["objects", "counting"]}}
-COMMON = {
-    "batch": 8,
-    "optimizer": {"learning_rate": 1e-3},
-    "source_tokens": 120,
-    "target_tokens": 48,
-    "precision": "float32",
-}
-RECIPE: dict[str, Any] = {
-    "name": "prefixed",
-    "model": {
-        "language": {
-            "kind": "decoder",
-            "vocabulary": 400,
-            "width": 32,
-            "layers": 1,
-            "attention": {"heads": 2},
-            "feed_forward": {"width": 48},
-            "positions": {"kind": "rotary"},
-        },
-        "vision": {
-            "kind": "vit",
-            "pixels": {"size": 64},
-            "patch": 16,
-            "width": 16,
-            "layers": 1,
-            "attention": {"heads": 2, "bias": True},
-            "feed_forward": {"width": 16, "bias": True},
-            "class_token": False,
-        },
-        "bridge": {"kind": "projection", "shuffle": 2, "layers": 2},
-    },
-    "tokenizer": {"vocabulary": 400},
-    "stages": [
+DATA = tidepool(40, "objects", "counting")
+COMMON = {"batch": 8, "optimizer": {"learning_rate": 1e-3}, "source_tokens": 120, "target_tokens": 48}
+COMMON["precision"] = "float32"
+RECIPE = recipe(
+    "prefixed",
+    vision_language({"kind": "projection", "shuffle": 2, "layers": 2}, vision=vit(64, 16, class_token=False)),
+    [
         {"name": "align", "data": DATA, "objective": {"format": "QCM-A"}, "learn": ["bridge"], "steps": 3, **COMMON},
         {"name": "tune", "start": "align", "data": DATA, "objective": {"format": "QCM-LEA"}, "steps": 3, **COMMON},
     ],
-    "strategy": {"kind": "one-stage", "answer": "tune"},
-    "evaluation": [{**DATA, "split": "test", "count": 6}],
-}
-
-
-def run(folder: Path, *changes: str) -> Path:
-    Run(parse_recipe(override(RECIPE, changes)), folder, console=QUIET).go()
-    return folder
+    strategy={"kind": "one-stage", "answer": "tune"},
+    evaluation=[{**DATA, "split": "test", "count": 6}],
+)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("runs") / "prefixed")
+    return run_recipe(RECIPE, tmp_path_factory.mktemp("runs") / "prefixed")
 
 
 def test_the_bridge_learns_alone_and_then_all(finished: Path) -> None:
@@ -111,7 +78,7 @@ def test_it_is_asked_about_any_pictures(finished: Path) -> None:
     [["stages.0.packed=true", "stages.1.packed=true"], ["images=false"], ["model.language.kind=encoder-decoder"]],
 )
 def test_packed_blind_and_over_an_encoder(changes: list[str], tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", *changes, "stages.0.steps=1", "stages.1.steps=1")
+    folder = run_recipe(RECIPE, tmp_path / "run", *changes, "stages.0.steps=1", "stages.1.steps=1")
     assert sepiola.load(folder).ask("What?", choices=["a", "b"]).answer in ("a", "b")
 
 
@@ -127,7 +94,9 @@ def test_pictures_in_tiles_are_the_same_whoever_opens_them(tiles: list[str], tmp
     """Cached features, pixels of a vision encoder that learns, and a picture that is asked about."""
     model = ["model.vision.patch=8", "stages.0.steps=1", "stages.1.steps=1", "stages.0.packed=true"]
     learns = "stages.1.learn=[vision, bridge, language]"
-    folder = run(tmp_path / "run", *tiles, *model, learns, "stages.0.source_tokens=300", "stages.1.source_tokens=300")
+    folder = run_recipe(
+        RECIPE, tmp_path / "run", *tiles, *model, learns, "stages.0.source_tokens=300", "stages.1.source_tokens=300"
+    )
     loaded = sepiola.load(folder)
     example = read("tidepool", Path(), "test", count=1, size=64, families=["objects"])[0]
     image = example.images[0]
@@ -192,7 +161,11 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
     """The vision encoder is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
     words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
     text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
-    text |= {"stages": [{"name": "read", "data": words, "objective": {"format": "QCM-A"}, "steps": 2, **COMMON}]}
+    text |= {
+        "stages": [
+            {"name": "read", "data": words, "objective": {"objective": {"format": "QCM-A"}}, "steps": 2, **COMMON}
+        ]
+    }
     text |= {"strategy": None, "evaluation": []}
     Run(parse_recipe(text), tmp_path / "text", console=QUIET).go()
     base = tmp_path / "text" / "checkpoint"

@@ -32,6 +32,8 @@ from sepiola.models.vision.resnet import FrozenNorm
 from sepiola.runtime.prepacked_vit import prepack, prepackable
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
+from tests.tiny import detr as detr_spec
+from tests.tiny import vit as vit_spec
 
 VISION_ENCODERS = [
     name for name, spec in presets().items() if spec.vision is not None and not (spec.language or spec.bridge)
@@ -39,29 +41,7 @@ VISION_ENCODERS = [
 
 
 def tiny_detr() -> ModelSpec:
-    return ModelSpec.parse(
-        {
-            "name": "tiny",
-            "family": "detr",
-            "vision": {
-                "kind": "detr",
-                "pixels": {"size": 64, "mode": "fit", "longest": 96},
-                "width": 16,
-                "heads": 2,
-                "layers": 2,
-                "encoder_layers": 2,
-                "feed_forward": 32,
-                "queries": 5,
-                "backbone": {
-                    "stem_width": 8,
-                    "widths": (8, 16),
-                    "depths": (1, 1),
-                    "block": "basic",
-                    "frozen_norm": True,
-                },
-            },
-        }
-    )
+    return ModelSpec.parse({"name": "tiny", "family": "detr", "vision": detr_spec(2)})
 
 
 # The Hub's DETR always freezes its norms, whose weights then count no more: detr-tiny learns them.
@@ -207,15 +187,7 @@ def test_pictures_of_another_size_are_refused() -> None:
     ("vision", "message"),
     [
         (
-            {
-                "kind": "vit",
-                "pixels": {"size": 7},
-                "patch": 8,
-                "width": 8,
-                "layers": 1,
-                "attention": {"heads": 2},
-                "feed_forward": {"width": 8},
-            },
+            vit_spec(7),
             r"pixels.size \(7\) must hold a patch \(8\)",
         ),
         ({"kind": "resnet", "pixels": {"size": 64}, "widths": (8, 16), "depths": (1,)}, "must be as many"),
@@ -230,16 +202,8 @@ def test_impossible_shapes_are_refused(vision: dict, message: str) -> None:
 
 def packable(**changes: object) -> ModelSpec:
     """Odd on purpose: heads of 20, 26 positions, a hidden width that no vector length divides."""
-    vision = {
-        "kind": "vit",
-        "pixels": {"size": 35},
-        "patch": 7,
-        "width": 60,
-        "layers": 2,
-        "attention": {"heads": 3, "bias": True},
-        "feed_forward": {"width": 77, "bias": True},
-        **changes,
-    }
+    attention = {"heads": 3, "bias": True}
+    vision = vit_spec(35, 7, 60, 2, hidden=77, **{"attention": attention, **changes})
     return ModelSpec.parse({"vision": vision})
 
 

@@ -21,6 +21,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import decoder
 
 
 def example(name: str, level: int, episode: str | None, answer: int = 0) -> Example:
@@ -61,21 +62,10 @@ def test_rices_puts_the_most_similar_last() -> None:
         demonstrations(blind[1:], blind, 1, image_encoder=look)
 
 
+RESAMPLER = {"latents": 2, "depth": 1, "attention": {"heads": 1, "head_width": 4}}
 SPEC = {
-    "language": {
-        "kind": "decoder",
-        "vocabulary": 300,
-        "width": 16,
-        "layers": 2,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 16},
-        "positions": {"kind": "rotary"},
-    },
-    "bridge": {
-        "kind": "gated-cross",
-        "image_width": 3,
-        "resampler": {"latents": 2, "depth": 1, "attention": {"heads": 1, "head_width": 4}},
-    },
+    "language": decoder(300, layers=2, hidden=16),
+    "bridge": {"kind": "gated-cross", "image_width": 3, "resampler": RESAMPLER},
 }
 
 

@@ -14,18 +14,9 @@ from sepiola.models.build import count, outline, parameter_counts, presets
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
+from tests.tiny import decoder
 
-DECODER = {
-    "language": {
-        "kind": "decoder",
-        "vocabulary": 50,
-        "width": 32,
-        "layers": 2,
-        "attention": {"heads": 4},
-        "feed_forward": {"width": 64},
-        "positions": {"kind": "rotary"},
-    }
-}
+DECODER = {"language": decoder(50, 32, 2, heads=4, hidden=64)}
 STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "objective": {"format": "QCM-A"}, "steps": 2}
 RECIPE = {
     "name": "r",

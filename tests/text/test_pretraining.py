@@ -11,6 +11,7 @@ from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.pretraining import documents, is_plain, pretraining_samples
 from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import decoder
 
 TOKENS = SpecialTokens()
 TEXTS = [
@@ -51,15 +52,7 @@ def test_windows_and_rows_hold_every_token_once() -> None:
 def test_rows_lose_what_their_documents_lose_alone() -> None:
     """Packed documents do not see each other: the loss of a filled row is that of its pieces, one by one."""
     trained = tokenizer()
-    language = {
-        "kind": "decoder",
-        "vocabulary": 380,
-        "width": 16,
-        "layers": 2,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 24},
-        "positions": {"kind": "rotary"},
-    }
+    language = decoder(380, layers=2)
     model = build(ModelSpec.parse({"language": language}), seed=0)
     collate = Collator(TOKENS, kind="decoder")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,29 +31,22 @@ from sepiola.training import lora
 from sepiola.training.estimate import estimate
 from sepiola.training.experts import routed
 from sepiola.training.trainer import Trainer
-from tests.tiny import QUIET
+from tests.tiny import QUIET, encoder_decoder, llama, wait_until
 from tests.trainers import stage_of, text_batches, text_trainer
 
 peft = pytest.importorskip("peft")
 
-COMMON = {"vocabulary": 30, "width": 24, "layers": 2, "attention": {"heads": 2}, "dropout": 0.1}
-LLAMA = {
-    **COMMON,
-    "kind": "decoder",
-    "feed_forward": {"width": 40, "activation": "silu", "gated": True},
-    "positions": {"kind": "rotary"},
-    "norm": {"kind": "rms"},
-}
+LLAMA = llama(30, dropout=0.1)
 MIXTRAL = {**LLAMA, "feed_forward": {**LLAMA["feed_forward"], "experts": 4, "chosen": 2, "balance_loss": 0.1}}
-T5 = {
-    **COMMON,
-    "kind": "encoder-decoder",
-    "attention": {"heads": 2, "scale": 1.0},
-    "feed_forward": {"width": 40, "activation": "relu"},
-    "positions": {"kind": "relative"},
-    "norm": {"kind": "rms"},
-    "head_scale": 24**-0.5,
-}
+T5 = encoder_decoder(
+    30,
+    24,
+    2,
+    attention={"heads": 2, "scale": 1.0},
+    feed_forward={"width": 40, "activation": "relu"},
+    head_scale=24**-0.5,
+    dropout=0.1,
+)
 SPECS = {
     family: ModelSpec.parse({"name": family, "family": family, "language": {**language, "family": family}})
     for family, language in (("llama", LLAMA), ("t5", T5), ("mixtral", MIXTRAL))
@@ -163,10 +155,9 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(family: str, tmp_path: Path)
     child = os.fork()
     if child == 0:
         trainer(tmp_path / "cut", family, **long).run()
-        os._exit(1)  # it was to be killed
-    log, deadline = tmp_path / "cut" / "metrics.jsonl", time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.exists() and (read_metrics(log) or [{"step": 0}])[-1]["step"] >= 10):
-        time.sleep(0.002)
+        signal.pause()  # a slow parent kills it at the end
+    log = tmp_path / "cut" / "metrics.jsonl"
+    wait_until(lambda: log.exists() and (read_metrics(log) or [{"step": 0}])[-1]["step"] >= 10)
     os.kill(child, signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     with pytest.raises(TrainingError, match="another run \\(base: "):

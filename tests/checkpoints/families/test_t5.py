@@ -15,6 +15,7 @@ import sepiola
 from sepiola.errors import CheckpointError
 from sepiola.models.build import build, preset
 from sepiola.specs.model import ModelSpec
+from tests.tiny import clip, decoder, detr, encoder_decoder
 
 TINY = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
 ODD = {
@@ -153,48 +154,16 @@ def test_the_reference_multimodal_cot_layout_loads_and_agrees_with_the_formula(
 
 
 VISION_ENCODERS = {
-    "detr": {
-        "family": "detr",
-        "kind": "detr",
-        "pixels": {"size": 48},
-        "width": 16,
-        "layers": 1,
-        "encoder_layers": 1,
-        "heads": 2,
-        "feed_forward": 20,
-        "queries": 5,
-        "backbone": {"stem_width": 8, "widths": [8, 12], "depths": [1, 1], "block": "basic"},
-    },
-    "clip": {
-        "family": "clip",
-        "kind": "vit",
-        "pixels": {"size": 16, "mode": "crop"},
-        "patch": 8,
-        "width": 12,
-        "layers": 1,
-        "input_norm": True,
-        "attention": {"heads": 2, "bias": True},
-        "feed_forward": {"width": 16, "activation": "quick_gelu", "bias": True},
-        "patch_bias": False,
-        "final_norm": False,
-        "norm": {"eps": 1.0e-5},
-    },
+    "detr": {**detr(pixels={"size": 48}), "family": "detr"},
+    "clip": clip(norm={"eps": 1.0e-5}),
 }
 
 
 @pytest.mark.parametrize("eye", VISION_ENCODERS)
 def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_path: Path) -> None:
-    language = {
-        "kind": "encoder-decoder",
-        "vocabulary": 40,
-        "width": 24,
-        "layers": 1,
-        "attention": {"heads": 3, "scale": 1.0},
-        "feed_forward": {"width": 32, "activation": "relu"},
-        "norm": {"kind": "rms", "eps": 1.0e-6},
-        "positions": {"kind": "relative"},
-        "head_scale": 24**-0.5,
-    }
+    choices = {"attention": {"heads": 3, "scale": 1.0}, "feed_forward": {"width": 32, "activation": "relu"}}
+    norm = {"kind": "rms", "eps": 1.0e-6}
+    language = encoder_decoder(40, 24, norm=norm, head_scale=24**-0.5, **choices)
     ours = sepiola.build(
         {"family": "mm-cot", "language": language, "vision": VISION_ENCODERS[eye], "bridge": {"kind": "gated-fusion"}}
     )
@@ -248,19 +217,7 @@ def test_a_cut_checkpoint_is_one_message(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = ModelSpec.parse(
-        {
-            "language": {
-                "kind": "decoder",
-                "vocabulary": 9,
-                "width": 8,
-                "layers": 1,
-                "attention": {"heads": 2},
-                "feed_forward": {"width": 8},
-                "positions": {"kind": "rotary"},
-            }
-        }
-    )
+    spec = ModelSpec.parse({"language": decoder(9, 8, hidden=8)})
     old = sepiola.Model(build(spec, seed=0), spec)
     old.save(tmp_path / "run")
 

@@ -15,17 +15,10 @@ from sepiola.models.bridges.projection import Projection
 from sepiola.models.bridges.qformer import QFormer, attention_mask
 from sepiola.models.build import count, outline, parameter_counts, preset
 from sepiola.specs.bridge import ProjectionSpec, QFormerSpec
+from tests.tiny import qformer
 
-SMALL: dict[str, Any] = {
-    "kind": "q-former",
-    "queries": 3,
-    "width": 16,
-    "layers": 3,
-    "attention": {"heads": 2, "bias": True},
-    "feed_forward": {"width": 24, "bias": True},
-    "text": {"vocabulary": 40, "length": 8, "start": 1, "end": 2, "decode": 3},
-    "heads": {"space": 6},
-}
+TEXT = {"vocabulary": 40, "length": 8, "start": 1, "end": 2, "decode": 3}
+SMALL = qformer(width=16, layers=3, hidden=24, text=TEXT, heads={"space": 6})
 
 
 def drawn(text: Tensor, queries: int, causal: bool) -> list[str]:

@@ -20,18 +20,11 @@ from sepiola.runtime.plain import TorchExecutor
 from sepiola.specs.bridge import GatedCrossSpec, ResamplerSpec
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.training.objectives.language_modelling import language_modelling
+from tests.tiny import decoder, vit
 
 IMG = 9  # the placeholder
 PATCHES = 5
-DECODER: dict[str, Any] = {
-    "kind": "decoder",
-    "vocabulary": 60,
-    "width": 24,
-    "layers": 4,
-    "attention": {"heads": 2},
-    "feed_forward": {"width": 32},
-    "positions": {"kind": "rotary"},
-}
+DECODER = decoder(60, 24, 4, hidden=32)
 T5 = {
     "kind": "encoder-decoder",
     "positions": {"kind": "relative"},
@@ -204,15 +197,7 @@ def test_a_video_of_one_frame_is_that_image() -> None:
 
 
 def test_pixels_of_images_and_videos() -> None:
-    eye = {
-        "kind": "vit",
-        "pixels": {"size": 32},
-        "patch": 16,
-        "width": 12,
-        "layers": 1,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 16},
-    }
+    eye = vit(32, 16, 12)
     bridge = {"kind": "gated-cross", "token": IMG, "resampler": RESAMPLER}
     model: Any = build(ModelSpec.parse({"language": DECODER, "vision": eye, "bridge": bridge})).eval()
     for gated in model.bridge.layers.values():

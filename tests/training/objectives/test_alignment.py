@@ -24,29 +24,11 @@ from sepiola.training.objectives.alignment import (
     pairs,
     similarity,
 )
+from tests.tiny import qformer, vit
 
 END, READ, WRITE = 1, 3, 4
-SPEC: dict[str, Any] = {
-    "vision": {
-        "kind": "vit",
-        "pixels": {"size": 16},
-        "patch": 8,
-        "width": 12,
-        "layers": 1,
-        "attention": {"heads": 2, "bias": True},
-        "feed_forward": {"width": 16, "bias": True},
-    },
-    "bridge": {
-        "kind": "q-former",
-        "queries": 3,
-        "width": 24,
-        "layers": 2,
-        "attention": {"heads": 2, "bias": True},
-        "feed_forward": {"width": 32, "bias": True},
-        "text": {"vocabulary": 30, "length": 8, "start": READ, "end": END, "decode": WRITE},
-        "heads": {"space": 8},
-    },
-}
+TEXT = {"vocabulary": 30, "length": 8, "start": READ, "end": END, "decode": WRITE}
+SPEC = {"vision": vit(width=12), "bridge": qformer(text=TEXT, heads={"space": 8})}
 
 
 def batch(targets: list[list[int]], features: Tensor) -> Batch:

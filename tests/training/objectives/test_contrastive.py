@@ -16,6 +16,7 @@ from sepiola.data.pairs import Pair, PairCollator
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.training.objectives.contrastive import contrastive
+from tests.tiny import encoder, vit
 
 TOWER = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 40}
 VISION = {**TOWER, "image_size": 16, "patch_size": 8}
@@ -23,26 +24,8 @@ TEXT = {**TOWER, "vocab_size": 50, "max_position_embeddings": 9, "bos_token_id":
 PICTURES = {name: torch.randn(3, 16, 16) for name in (b"a", b"b", b"c", b"d")}
 TEXTS = ([7, 8, 4], [9, 10, 11, 12, 4], [13, 4], [14, 15, 4])
 ENCODER: dict[str, Any] = {
-    "vision": {
-        "kind": "vit",
-        "pixels": {"size": 16},
-        "patch": 8,
-        "width": 16,
-        "layers": 1,
-        "attention": {"heads": 2, "bias": True},
-        "feed_forward": {"width": 16, "bias": True},
-    },
-    "language": {
-        "kind": "encoder",
-        "vocabulary": 50,
-        "width": 16,
-        "layers": 1,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 16},
-        "positions": {"kind": "rotary"},
-        "head": {"kind": "none"},
-        "tokens": {"end": 4},
-    },
+    "vision": vit(),
+    "language": encoder(50, hidden=16, head={"kind": "none"}, tokens={"end": 4}),
     "bridge": {"kind": "dual", "width": 8},
 }
 
