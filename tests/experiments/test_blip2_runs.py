@@ -24,6 +24,7 @@ from tests.tiny import QUIET, qformer, recipe, run_recipe, stage_weights, tidepo
 CAPTIONS = tidepool(24, "objects", task="captions")
 QUESTIONS = tidepool(24, "objects")
 COMMON = {"batch": 8, "steps": 2, "optimizer": {"learning_rate": 1e-2}, "target_tokens": 60, "precision": "float32"}
+ALIGN = {"objective": {"kind": "image-text-alignment"}}
 BRIDGE = qformer(4, text={"length": 64}, heads={"space": 16})
 RECIPE = recipe(
     "blip-2",

@@ -163,7 +163,7 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
     text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
     text |= {
         "stages": [
-            {"name": "read", "data": words, "objective": {"objective": {"format": "QCM-A"}}, "steps": 2, **COMMON}
+            {"name": "read", "data": words, "objective": {"format": "QCM-A"}, "steps": 2, **COMMON}
         ]
     }
     text |= {"strategy": None, "evaluation": []}
