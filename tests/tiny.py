@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from rich.console import Console
@@ -22,6 +23,8 @@ from sepiola.api import Model
 from sepiola.checkpoints.store import read_tensors
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
+from sepiola.datasets import read
+from sepiola.errors import DataError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.base import override
@@ -242,6 +245,20 @@ def noise_picture(seed: int, size: int = 8) -> ImageRef:
     """A square picture of noise, another for each seed."""
     noise = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
     return ImageRef.of(Image.fromarray(noise))
+
+
+def picture_file(path: Path, colour: str = "red") -> Path:
+    """Writes a picture of 4 by 4 pixels, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), colour).save(path)
+    return path
+
+
+def read_fault(name: str, root: Path, split: str, **options: Any) -> str:
+    """The message with which a dataset's reader refuses."""
+    with pytest.raises(DataError) as caught:
+        read(name, root, split, **options)
+    return str(caught.value)
 
 
 def question_example(

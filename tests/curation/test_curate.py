@@ -20,9 +20,7 @@ import sepiola
 from sepiola.api import Model
 from sepiola.curation.curate import Rules, curate
 from sepiola.curation.describe import CONTINUE, describe, items_of
-from sepiola.curation.journal import Journal
 from sepiola.curation.repair import INSTRUCTION, Endpoint, local
-from sepiola.curation.rules import disagreeing, fault_of
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read
@@ -152,41 +150,6 @@ def test_each_picture_is_described_once_a_language_and_a_bad_one_is_no_end(model
         items_of([])
 
 
-@pytest.mark.parametrize(
-    ("text", "language", "reason"),
-    [
-        (GOOD["en"], "en", None),
-        (GOOD["zh"], "zh", None),
-        ("A dog runs... then it sleeps on the warm grass.", "en", None),
-        ("一只狗慢慢地走在草地上……然后睡着了。", "zh", None),
-        ("A red circle \ufffd\ufffd stands on the left.", "en", "characters"),
-        ("红色的圆形 ### 在左边的上面。", "zh", "characters"),
-        ("红色的圆形在左边的上面。", "en", "language"),
-        ("There is a red circle here.", "zh", "language"),
-        ("There is a dog. It is big. There is a dog.", "en", "repetition"),
-        ("红色的圆形红色的圆形红色的圆形。", "zh", "repetition"),
-        ("A red circle stands on the left of the", "en", "fragment"),
-        ("红色的圆形在左边，还有", "zh", "fragment"),
-        ("", "en", "fragment"),
-        ("A dog.", "en", "short"),
-        ("有狗。", "zh", "short"),
-        ("Here one can see many small things that all lie on a very wide green lawn today.", "en", "long"),
-    ],
-)
-def test_bad_texts_have_a_reason(text: str, language: str, reason: str | None) -> None:
-    assert fault_of(text, language, cut=False, shortest=5, longest=16 if language == "en" else 40) == reason
-
-
-def test_a_text_that_the_limit_cut_is_a_fragment() -> None:
-    assert fault_of(GOOD["en"], "en", cut=True, shortest=1, longest=99) == "fragment"
-
-
-def test_the_best_share_is_of_each_language() -> None:
-    scores, languages = [9.0, 8.0, 7.0, 1.0, 2.0], ["en", "en", "en", "zh", "zh"]
-    assert disagreeing(scores, languages, keep=0.5, threshold=None) == {2, 3}
-    assert disagreeing(scores, languages, keep=None, threshold=7.0) == {3, 4}
-
-
 def test_the_endpoint_is_asked_in_the_text_s_language_and_tried_again(server: Server) -> None:
     answers = iter([(503, {}), (429, {}), (200, server.said(" Mended. "))])
     server.reply = lambda text, language: next(answers)
@@ -305,15 +268,6 @@ def test_a_local_model_repairs_what_it_is_given_whole(model: Model) -> None:
     how = model.answering.model_copy(update={"source_tokens": 9999})
     (expected,) = model.example_generator(6, how).write([Example("", (Message("user", (prompt,)),), "")])
     assert local(model, 6)(prompt) == expected[0]
-
-
-def test_a_journal_keeps_whole_lines_alone(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "work.jsonl", {"a": 1})
-    journal.add([{"id": "1", "text": "红"}])
-    (tmp_path / "work.jsonl").open("ab").write('{"id": "2", "text": "绿'.encode()[:-1])
-    again = Journal(tmp_path / "work.jsonl", {"a": 1})
-    again.add([{"id": "3", "text": ""}])
-    assert list(Journal(tmp_path / "work.jsonl", {"a": 1}).records) == ["1", "3"]
 
 
 def command(folder: Path, out: Path, *more: str) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import nn
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
@@ -23,10 +22,8 @@ from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
-from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
-from sepiola.training.optimizers import BlockMuon, optimizer_for
 from tests.tiny import QUIET, decoder, wait_until
 
 LINES = {
@@ -158,19 +155,3 @@ def test_killed_and_resumed_is_uninterrupted(folder: Path, finished: Path, tmp_p
     assert weights.keys() == expected.keys()
     for name in expected:
         assert torch.equal(weights[name], expected[name]), name
-
-
-def test_muon_takes_the_matrices_of_the_layers(folder: Path) -> None:
-    spec = recipe(folder)
-    model = build(spec.model)
-    adamw, muon = optimizer_for(model, spec.stages[0]).optimizers
-    assert isinstance(muon, BlockMuon) and isinstance(adamw, torch.optim.AdamW)
-    names = {id(p): name for name, p in model.named_parameters()}
-    matrices = {names[id(whole)] for whole, _ in muon.matrices}
-    assert matrices == {
-        n for n, m in model.named_parameters() if "layers." in n and n.endswith("weight") and m.dim() == 2
-    }
-    rest = {names[id(p)]: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
-    assert matrices.isdisjoint(rest) and len(matrices) + len(rest) == len(names)
-    norms = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm)}
-    assert all(rest[name] == 0 for name in norms) and rest["embedding.weight"] > 0

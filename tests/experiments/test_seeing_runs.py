@@ -161,11 +161,7 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
     """The vision encoder is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
     words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
     text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
-    text |= {
-        "stages": [
-            {"name": "read", "data": words, "objective": {"format": "QCM-A"}, "steps": 2, **COMMON}
-        ]
-    }
+    text |= {"stages": [{"name": "read", "data": words, "objective": {"format": "QCM-A"}, "steps": 2, **COMMON}]}
     text |= {"strategy": None, "evaluation": []}
     Run(parse_recipe(text), tmp_path / "text", console=QUIET).go()
     base = tmp_path / "text" / "checkpoint"

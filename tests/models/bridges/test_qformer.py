@@ -11,10 +11,9 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from sepiola.checkpoints.families import blip2
 from sepiola.errors import DataError, SpecError
-from sepiola.models.bridges.projection import Projection
 from sepiola.models.bridges.qformer import QFormer, attention_mask
 from sepiola.models.build import count, outline, parameter_counts, preset
-from sepiola.specs.bridge import ProjectionSpec, QFormerSpec
+from sepiola.specs.bridge import QFormerSpec
 from tests.tiny import qformer
 
 TEXT = {"vocabulary": 40, "length": 8, "start": 1, "end": 2, "decode": 3}
@@ -122,12 +121,3 @@ def test_published_sizes() -> None:
     assert layers["minigpt-4-7b"] == 3_149_824
     over_llama_2: Any = outline(preset("minigpt-4-llama2-7b"))
     assert count(over_llama_2.bridge) == 4 * 1408 * 4096 + 4096 and over_llama_2.bridge.tokens == 64
-
-
-def test_four_neighbours_are_one_token() -> None:
-    bridge = Projection(ProjectionSpec(kind="projection", neighbours=4), 5, 3, 8)
-    features = torch.randn(2, 8, 3)
-    laid = torch.stack([features[:, :4].reshape(2, 12), features[:, 4:].reshape(2, 12)], dim=1)
-    torch.testing.assert_close(bridge(features), bridge.layers[0](laid))
-    with pytest.raises(SpecError, match="neighbours 4: the vision encoder gives 9 patches"):
-        Projection(ProjectionSpec(kind="projection", neighbours=4), 5, 3, 9)

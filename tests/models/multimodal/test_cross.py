@@ -12,12 +12,9 @@ from sepiola.data.batching import Collator, Sample
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError, SpecError
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.models.bridges.gated import GatedLayer
-from sepiola.models.bridges.resampler import Resampler
 from sepiola.models.build import build
 from sepiola.models.multimodal.cross import last_image
 from sepiola.runtime.plain import TorchExecutor
-from sepiola.specs.bridge import GatedCrossSpec, ResamplerSpec
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.training.objectives.language_modelling import language_modelling
 from tests.tiny import decoder, vit
@@ -180,22 +177,6 @@ def test_packed_rows_lose_what_their_samples_lose_alone(variant: str) -> None:
     torch.testing.assert_close(together, sum(language_modelling(model, batch).loss_sum for batch in apart))
 
 
-def test_a_video_of_one_frame_is_that_image() -> None:
-    """Both have the time embedding of the first frame; further frames change what is seen, and so does their order."""
-    resampler = Resampler(ResamplerSpec.parse(RESAMPLER), 12)
-    image, video = torch.randn(2, PATCHES, 12), torch.randn(1, 3, PATCHES, 12)
-    with torch.no_grad():
-        assert torch.equal(resampler(image), resampler(image[:, None]))
-        assert (resampler(video) - resampler(video.flip(1))).abs().max() > 0.01
-        long = resampler(torch.randn(1, 7, PATCHES, 12))  # of more frames than there are embeddings
-        before = resampler(image)
-        resampler.times[1:].normal_()
-        assert torch.equal(resampler(image), before)
-        resampler.times[0].normal_()
-        assert (resampler(image) - before).abs().max() > 0.01
-    assert long.shape == (1, 3, 12)
-
-
 def test_pixels_of_images_and_videos() -> None:
     eye = vit(32, 16, 12)
     bridge = {"kind": "gated-cross", "token": IMG, "resampler": RESAMPLER}
@@ -237,62 +218,3 @@ def test_images_and_placeholders_that_do_not_match_are_refused() -> None:
         run(model, tokens, torch.randn(2, 3, 32, 32))
     with pytest.raises(SpecError, match=r"bridge\.first 4: the decoder has 4 layers"):
         model_of(first=4)
-
-
-# What follows is written from the paper's pseudo-code (appendix A.1), and shares nothing with the package.
-
-
-def plain_attention(queries: Tensor, context: Tensor, weights: tuple[Tensor, ...], heads: int) -> Tensor:
-    wq, wk, wv, wo = weights
-    outputs = []
-    size = wq.shape[0] // heads
-    for h in range(heads):
-        part = slice(h * size, (h + 1) * size)
-        q, k, v = queries @ wq[part].T, context @ wk[part].T, context @ wv[part].T
-        outputs.append(torch.softmax(q @ k.T / size**0.5, dim=-1) @ v)
-    return torch.cat(outputs, dim=-1) @ wo.T
-
-
-def plain_norm(x: Tensor, norm: Any) -> Tensor:
-    return (x - x.mean(-1, keepdim=True)) / (
-        x.var(-1, unbiased=False, keepdim=True) + 1e-5
-    ).sqrt() * norm.weight + norm.bias
-
-
-def weights_of(attention: Any) -> tuple[Tensor, ...]:
-    k, v = attention.kv.weight.chunk(2)
-    return attention.q.weight, k, v, attention.out.weight
-
-
-def shaken(module: Any) -> Any:
-    for parameter in module.parameters():
-        parameter.data.normal_(0.2, 0.4)
-    return module
-
-
-@torch.no_grad()
-def test_the_resampler_is_the_papers() -> None:
-    spec = ResamplerSpec.parse({**RESAMPLER, "width": 16, "activation": "squared_relu"})
-    ours = shaken(Resampler(spec, 12))
-    video = torch.randn(2, PATCHES, 12)
-    x_f = torch.cat([frame @ ours.into.weight.T + time for frame, time in zip(video, ours.times, strict=False)])
-    x = ours.latents
-    for layer in ours.layers:
-        media, latents = plain_norm(x_f, layer.features_norm), plain_norm(x, layer.latents_norm)
-        x = x + plain_attention(latents, torch.cat([media, latents]), weights_of(layer.attention), 2)
-        hidden = torch.relu(plain_norm(x, layer.feed_forward_norm) @ layer.feed_forward.up.weight.T) ** 2
-        x = x + hidden @ layer.feed_forward.down.weight.T
-    torch.testing.assert_close(ours(video[None])[0], plain_norm(x, ours.norm), atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_the_gated_layer_is_the_papers() -> None:
-    spec = GatedCrossSpec.parse({"kind": "gated-cross", "attention": {"heads": 2, "head_width": 8}})
-    ours = shaken(GatedLayer(spec, 16, 10))
-    y, x = torch.randn(6, 16), torch.randn(3, 10)
-    attended = plain_attention(plain_norm(y, ours.attention_norm), x, weights_of(ours.attention), 2)
-    expected = y + torch.tanh(ours.attention_gate) * attended
-    hidden = torch.nn.functional.gelu(plain_norm(expected, ours.feed_forward_norm) @ ours.feed_forward.up.weight.T)
-    expected = expected + torch.tanh(ours.feed_forward_gate) * (hidden @ ours.feed_forward.down.weight.T)
-    given = ours(y[None], ours.attention.project(x[None]), None, torch.ones(1, 6, 1))[0]
-    torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-5)

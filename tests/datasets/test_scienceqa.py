@@ -1,21 +1,19 @@
-"""The readers on the real datasets, on small folders in each layout, and on each fault they name."""
+"""ScienceQA in each of its layouts, each fault it names, and the real one."""
 
 from __future__ import annotations
 
 import copy
 import json
 import logging
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from sepiola.data.image import ImageRef
-from sepiola.datasets import DATASETS, read
-from sepiola.errors import DataError
+from sepiola.datasets import read
+from tests.tiny import picture_file, read_fault
 
 PROBLEM: dict[str, Any] = {
     "question": "Which is a\nmagnet?",
@@ -35,12 +33,6 @@ PROBLEM: dict[str, Any] = {
 }
 
 
-def picture(path: Path, colour: str = "red") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), colour).save(path)
-    return path
-
-
 def problems(root: Path, records: dict[str, dict[str, Any]], **splits: list[str]) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     (root / "problems.json").write_text(json.dumps(records), encoding="utf-8")
@@ -52,17 +44,11 @@ def problem(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(PROBLEM) | changes
 
 
-def message_of(*arguments: Any, **options: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        read(*arguments, **options)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize("home", ["", "images"])
 def test_official_layout_keeps_the_choice_images_after_the_question_image(tmp_path: Path, home: str) -> None:
     folder = tmp_path / home / "train" / "7"
     for name in ("choice_10.png", "choice_9.png", "choice_0.png", "image.png"):
-        picture(folder / name)
+        picture_file(folder / name)
     problems(tmp_path, {"7": problem(image="image.png"), "8": problem()})
     with_image, without = read("scienceqa", tmp_path, "train")
     names = [image.path.name for image in with_image.images if image.path]
@@ -80,7 +66,7 @@ def test_official_layout_without_any_image_folder_reads_the_text(tmp_path: Path)
 
 
 def test_flat_layout_tells_an_absent_image_from_none(tmp_path: Path) -> None:
-    picture(tmp_path / "images" / "1.webp")
+    picture_file(tmp_path / "images" / "1.webp")
     records = {
         "1": problem(image="image.png", image_file="images/1.webp"),
         "2": problem(image="image.png", image_file=None),
@@ -99,8 +85,8 @@ def test_absent_problems_are_counted_in_the_log(tmp_path: Path, caplog: pytest.L
         (example,) = read("scienceqa", tmp_path, "minival")
     assert "2 of the 3 problems of 'minival' are absent" in caplog.text
     assert example.metadata["split"] == "val"
-    assert "holds none of the 1 problems of 'test'" in message_of("scienceqa", tmp_path, "test")
-    assert "it holds minival, test" in message_of("scienceqa", tmp_path, "train")
+    assert "holds none of the 1 problems of 'test'" in read_fault("scienceqa", tmp_path, "test")
+    assert "it holds minival, test" in read_fault("scienceqa", tmp_path, "train")
 
 
 def test_group_ignores_case_spacing_and_the_order_of_options(tmp_path: Path) -> None:
@@ -129,7 +115,7 @@ def test_group_ignores_case_spacing_and_the_order_of_options(tmp_path: Path) -> 
     ],
 )
 def test_a_faulty_problem_is_named(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
-    message = message_of("scienceqa", problems(tmp_path, {"41": problem(**changes)}), "train")
+    message = read_fault("scienceqa", problems(tmp_path, {"41": problem(**changes)}), "train")
     assert expected in message and "problem 41" in message and "problems.json" in message
 
 
@@ -137,35 +123,8 @@ def test_a_faulty_problem_is_named(tmp_path: Path, changes: dict[str, Any], expe
 def test_a_missing_field_is_named(tmp_path: Path, key: str) -> None:
     record = problem()
     del record[key]
-    message = message_of("scienceqa", problems(tmp_path, {"41": record}), "train")
+    message = read_fault("scienceqa", problems(tmp_path, {"41": record}), "train")
     assert f"problem 41: the field '{key}' is missing" in message
-
-
-def test_damaged_folders_are_named(tmp_path: Path) -> None:
-    assert "no such folder" in message_of("scienceqa", tmp_path / "gone", "train")
-    assert "expected problems.json" in message_of("scienceqa", tmp_path, "train")
-    problems(tmp_path, {"1": problem(image="image.png")})
-    (tmp_path / "train").mkdir()
-    assert "image.png is missing" in message_of("scienceqa", tmp_path, "train")
-    whole = (tmp_path / "problems.json").read_text(encoding="utf-8")
-    (tmp_path / "problems.json").write_text(whole[:100], encoding="utf-8")
-    assert "problems.json: damaged JSON at line 1" in message_of("scienceqa", tmp_path, "train")
-    (tmp_path / "problems.json").write_bytes(b"\xff\xfe")
-    assert "not UTF-8" in message_of("scienceqa", tmp_path, "train")
-    (tmp_path / "problems.json").write_text("[]", encoding="utf-8")
-    assert "expected an object from problem id to record, got list" in message_of("scienceqa", tmp_path, "train")
-    (tmp_path / "problems.json").write_text('{"1": "text"}', encoding="utf-8")
-    assert "problem 1: expected an object, got str" in message_of("scienceqa", tmp_path, "train")
-    (tmp_path / "pid_splits.json").unlink()
-    assert "pid_splits.json: cannot read" in message_of("scienceqa", tmp_path, "train")
-
-
-def test_an_image_cut_short_is_named_when_it_is_opened(tmp_path: Path) -> None:
-    path = picture(tmp_path / "train" / "7" / "image.png")
-    path.write_bytes(path.read_bytes()[:40])
-    (example,) = read("scienceqa", problems(tmp_path, {"7": problem(image="image.png")}), "train")
-    with pytest.raises(DataError, match=re.escape(str(path))):
-        example.images[0].open()
 
 
 def hub(root: Path, name: str, rows: list[dict[str, Any]], shard: str = "00000-of-00001") -> Path:
@@ -195,10 +154,10 @@ def hub(root: Path, name: str, rows: list[dict[str, Any]], shard: str = "00000-o
 
 def test_hub_layout(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    png = picture(tmp_path / "red.png").read_bytes()
+    png = picture_file(tmp_path / "red.png").read_bytes()
     image = {"bytes": png, "path": "image.png"}
     hub(tmp_path, "train", [problem(image=image), problem(lecture="")], "00000-of-00002")
-    assert "found 1 files train-*.parquet, expected 2" in message_of("scienceqa", tmp_path, "train")
+    assert "found 1 files train-*.parquet, expected 2" in read_fault("scienceqa", tmp_path, "train")
     hub(tmp_path, "train", [problem()], "00001-of-00002")
     path = hub(tmp_path, "validation", [problem(question="What?")])
     examples = read("scienceqa", tmp_path, "trainval")
@@ -208,18 +167,18 @@ def test_hub_layout(tmp_path: Path) -> None:
     assert examples[1].question is not None and examples[1].question.lecture == ""
     assert examples[0].question is not None and examples[0].question.lecture is None
     assert examples[3].metadata["has_image"] is False
-    assert "have no problem ids" in message_of("scienceqa", tmp_path, "minival")
-    assert "found 0 files test-*.parquet" in message_of("scienceqa", tmp_path, "test")
+    assert "have no problem ids" in read_fault("scienceqa", tmp_path, "minival")
+    assert "found 0 files test-*.parquet" in read_fault("scienceqa", tmp_path, "test")
     hub(tmp_path, "validation", [problem(), problem(answer=3)])
-    assert "row 1 of val: 'answer' is 3" in message_of("scienceqa", tmp_path, "val")
+    assert "row 1 of val: 'answer' is 3" in read_fault("scienceqa", tmp_path, "val")
     path.write_bytes(path.read_bytes()[:100])
-    assert "damaged parquet file" in message_of("scienceqa", tmp_path, "val")
+    assert "damaged parquet file" in read_fault("scienceqa", tmp_path, "val")
 
 
 def test_hub_layout_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train-00000-of-00001.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "needs pyarrow; run: pip install 'sepiola[train]'" in message_of("scienceqa", tmp_path, "train")
+    assert "needs pyarrow; run: pip install 'sepiola[train]'" in read_fault("scienceqa", tmp_path, "train")
 
 
 def test_hub_and_problems_give_the_same_question(tmp_path: Path) -> None:
@@ -228,84 +187,6 @@ def test_hub_and_problems_give_the_same_question(tmp_path: Path) -> None:
     (theirs,) = read("scienceqa", tmp_path / "hub", "train")
     (ours,) = read("scienceqa", problems(tmp_path / "json", {"1": problem()}), "train")
     assert theirs.question == ours.question and dict(theirs.metadata) == dict(ours.metadata)
-
-
-def easy_vqa(root: Path, rows: Any) -> Path:
-    root.mkdir(exist_ok=True)
-    (root / "answers.txt").write_text("circle\nyes\nno\n", encoding="utf-8")
-    picture(root / "test" / "images" / "0.png")
-    (root / "test" / "questions.json").write_text(json.dumps(rows), encoding="utf-8")
-    return root
-
-
-def test_easy_vqa(tmp_path: Path) -> None:
-    (example,) = read("easy_vqa", easy_vqa(tmp_path, [["is it red?", "yes", 0]]), "test")
-    assert example.question is not None and example.question.choices == ("circle", "yes", "no")
-    assert example.question.answer == 1 and example.metadata["group"] == "test/0"
-    assert "cannot read" in message_of("easy_vqa", tmp_path, "train")
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ({}, "expected a list"),
-        ([["is it red?", "yes"]], "row 0"),
-        ([["is it red?", "maybe", 0]], "'maybe' is not in answers.txt"),
-        ([["is it red?", "yes", "0"]], "'image' is '0'; expected int"),
-        ([["is it red?", "yes", 1]], "1.png is missing"),
-    ],
-)
-def test_easy_vqa_faults(tmp_path: Path, rows: Any, expected: str) -> None:
-    assert expected in message_of("easy_vqa", easy_vqa(tmp_path, rows), "test")
-
-
-def daquar(root: Path, table: str) -> Path:
-    for name, image in (("train", "image1"), ("test", "image2")):
-        (root / f"{name}_images_list.txt").write_text(f"{image}\n\n", encoding="utf-8")
-    picture(root / "images" / "image1.png")
-    picture(root / "images" / "image2.jpg")
-    (root / "data.csv").write_text(table, encoding="utf-8")
-    return root
-
-
-def test_daquar_is_split_by_photograph(tmp_path: Path) -> None:
-    table = 'question,answer,image_id\nwhat is it,"table, chair",image1\nwhat colour,red,image2\n'
-    daquar(tmp_path, table)
-    (train,), (test,) = read("daquar", tmp_path, "train"), read("daquar", tmp_path, "test")
-    assert train.question is not None and train.question.answer_text == "table, chair"
-    assert train.question.choices == () and train.target == "table, chair"
-    assert train.metadata["group"] == "image1" and test.metadata["group"] == "image2"
-    assert test.images[0].open().size == (4, 4)
-
-
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("question,answer\nwhat,red\n", "expected the columns question, answer, image_id"),
-        ("question,answer,image_id\nwhat,,image1\n", "the column 'answer' is empty"),
-        ("question,answer,image_id\nwhat,red,image9\n", "'image9' is in neither"),
-        ('question,answer,image_id\nwhat,"red,image1\n', "damaged CSV"),
-    ],
-)
-def test_daquar_faults(tmp_path: Path, table: str, expected: str) -> None:
-    assert expected in message_of("daquar", daquar(tmp_path, table), "train")
-
-
-def test_daquar_refuses_lists_that_share_a_photograph_and_absent_images(tmp_path: Path) -> None:
-    daquar(tmp_path, "question,answer,image_id\nwhat,red,image1\n")
-    (tmp_path / "images" / "image1.png").unlink()
-    assert "image1 is missing" in message_of("daquar", tmp_path, "train")
-    (tmp_path / "test_images_list.txt").write_text("image1\n", encoding="utf-8")
-    assert "1 images are in both image lists" in message_of("daquar", tmp_path, "train")
-
-
-def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
-    assert "did you mean 'scienceqa'?" in message_of("scienceq", tmp_path, "train")
-    assert "no option 'images'; known: with_image" in message_of("scienceqa", tmp_path, "train", images=1)
-    assert "it takes none" in message_of("daquar", tmp_path, "train", images=1)
-    for name in DATASETS:
-        message = message_of(name, tmp_path, "third")
-        assert "split 'third'; known: train" in message
 
 
 def test_real_scienceqa(data_root: Path) -> None:
@@ -326,19 +207,3 @@ def test_real_scienceqa(data_root: Path) -> None:
     absent = [e for e in examples["val"] if e.metadata["has_image"] and not e.metadata["image_available"]]
     assert absent and all(not e.images for e in absent)
     assert read("scienceqa", root, "train", with_image=True)[0].images[0].open().width > 8
-
-
-def test_real_easy_vqa_shares_no_picture_between_its_splits(data_root: Path) -> None:
-    train, test = (read("easy_vqa", data_root / "easy_vqa", split) for split in ("train", "test"))
-    assert len(train) > len(test) > 1000
-    assert {e.target for e in train} == set(train[0].question.choices if train[0].question else ())
-    assert not {e.metadata["group"] for e in train} & {e.metadata["group"] for e in test}
-    digests = [{e.images[0].digest for e in rows[:2000]} for rows in (train, test)]
-    assert not digests[0] & digests[1]
-
-
-def test_real_daquar_shares_no_photograph_between_its_splits(data_root: Path) -> None:
-    train, test = (read("daquar", data_root / "daquar", split) for split in ("train", "test"))
-    assert not {e.metadata["group"] for e in train} & {e.metadata["group"] for e in test}
-    assert len({e.id for e in (*train, *test)}) == len(train) + len(test) > 10_000
-    assert test[0].images[0].open().width > 8

@@ -1,0 +1,57 @@
+"""COCO mini: what is unknown is not empty, and the faults it names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sepiola.datasets import read
+from sepiola.errors import DataError
+from sepiola.training.objectives.detection import pictures
+from tests.tiny import picture_file
+
+
+def coco(root: Path, **changes: Any) -> Path:
+    rows = [
+        {"id": 1, "split": "train", "captions": ["A cat. ", "One cat."], "objects": [["cat", [0, 0, 1, 1]]]},
+        {"id": 2, "split": "train", "captions": [], "objects": [["dog", [0, 0, 1, 1]], ["dog", [1, 0, 1, 1]]]},
+        {"id": 3, "split": "val", "captions": ["A cow."], "objects": []},
+    ]
+    for row in rows:
+        row["image"] = f"images/{row['id']}.jpg"
+        picture_file(root / str(row["image"]))
+    rows[0].update(changes)
+    (root / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [{"id": 3, "captions": ["A cow."]}, {"id": 4, "captions": ["A pig.", "Pigs."]}]
+    (root / "captions_val2017_text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    return root
+
+
+def test_coco_mini_tells_unknown_from_empty(tmp_path: Path) -> None:
+    root = coco(tmp_path)
+    train = read("coco_mini", root, "train")
+    assert [(e.id, e.target) for e in train] == [("coco-1-en-0", "A cat."), ("coco-1-en-1", "One cat.")]
+    assert train[0].metadata["objects"] == [{"kind": "cat"}]
+    (held_out,) = read("coco_mini", root, "val")
+    assert held_out.metadata["references"] == ["A cow."] and "objects" not in held_out.metadata
+    assert [e.id for e in pictures([*train, held_out])] == ["coco-1-en-0", "coco-1-en-1"]
+    texts = read("coco_mini", root, "train", task="text")
+    assert [e.target for e in texts] == ["A pig.", "Pigs."], "captions of pictures that are shown stay out"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"id": 2}, "record 2: the id 2 stands in the file before"),
+        ({"image": "images/9.jpg"}, "9.jpg is missing"),
+        ({"captions": [""]}, r"record 1: 'captions' are \[''\]"),
+        ({"objects": ["cat"]}, "record 1: 'objects' are"),
+        ({"split": "test"}, "record 1 has no split 'test'"),
+    ],
+)
+def test_coco_mini_faults(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        read("coco_mini", coco(tmp_path, **changes), "train")

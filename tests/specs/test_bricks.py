@@ -1,0 +1,34 @@
+"""Bricks: what does not go together is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sepiola.errors import SpecError
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+
+SMALL = {
+    "language": {
+        "kind": "decoder",
+        "vocabulary": 40,
+        "width": 12,
+        "layers": 3,
+        "attention": {"heads": 3, "kv_heads": 1},
+        "feed_forward": {"width": 20, "activation": "silu", "gated": True},
+        "positions": {"kind": "rotary"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("language.attention.full_every=2", "full_every says which layers have no window"),
+        ("language.feed_forward.experts=1", "at least 'chosen'"),
+        ("language.norm.place=sideways", "place"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(change: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.parse(override(SMALL, [change]))
