@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sepiola.data.example import Example
 from sepiola.models.transformer import LanguageModel
+from sepiola.models.vocabulary import grow
 from sepiola.nn.dropout import Dropout
 from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -88,12 +89,10 @@ def add_classifier(network: nn.Module, spec: ModelSpec, seed: int) -> Classifier
     with torch.device("meta"):
         model = Classifier(LanguageModel(spec.language), spec.classifier)
     wanted = model.state_dict()
-    state = {f"language.{name}": tensor for name, tensor in network.state_dict().items()}
     generator = torch.Generator().manual_seed(seed)
-    state[CLASSIFIER] = 0.02 * torch.randn(wanted[CLASSIFIER].shape, generator=generator)
-    for name, old in state.items():
-        rows = len(wanted[name]) - len(old)
-        new = old.std() * torch.randn((rows, *old.shape[1:]), generator=generator) if rows else old[:0]
-        state[name] = torch.cat((old, new))  # a copy, even where nothing is new
+    layer = 0.02 * torch.randn(wanted[CLASSIFIER].shape, generator=generator)
+    copied = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    grown = grow(copied, spec.language.vocabulary, "spread", generator)
+    state = {CLASSIFIER: layer, **{f"language.{name}": tensor for name, tensor in grown.items()}}
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(True).eval()

@@ -1,6 +1,9 @@
-"""Both ends of a language model: tokens to vectors, and states to logits."""
+"""Both ends of a language model: tokens to vectors, and states to logits; and how its vocabulary grows."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +11,32 @@ from torch import Tensor, nn
 from sepiola.nn.feedforward import ACTIVATIONS
 from sepiola.nn.norms import norm
 from sepiola.specs.model import TransformerSpec
+
+TOKEN_ROWS = ("embedding.weight", "head.projection.weight", "head.bias")
+"""The tensors of a language model that have a row a token."""
+
+
+def grow(
+    state: Mapping[str, Tensor],
+    vocabulary: int,
+    init: Literal["mean", "spread"] = "mean",
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """A language model's state dict for `vocabulary` tokens; rows of old tokens, and so their logits, stay as they are.
+
+    A new row is the `mean` of the old ones, or drawn around it with their `spread` from `generator`.
+    """
+    grown = dict(state)
+    for name in TOKEN_ROWS:
+        if name not in state or len(state[name]) >= vocabulary:
+            continue
+        old = state[name]
+        mean = old.mean(0, keepdim=True)
+        new = mean.expand(vocabulary - len(old), *old.shape[1:])
+        if init == "spread":
+            new = new + (old - mean).std() * torch.randn(new.shape, generator=generator).to(old)
+        grown[name] = torch.cat((old, new))
+    return grown
 
 
 class TokenEmbedding(nn.Embedding):

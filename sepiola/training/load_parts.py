@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints.store import check_fit
+from sepiola.models.vocabulary import TOKEN_ROWS
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.training.preparation import parts_of
-
-ROWS = ("embedding.weight", "head.projection.weight", "head.bias")  # one a token
 
 
 def load_parts(network: nn.Module, earlier: nn.Module, spec: ModelSpec, source: str, only: Part | None = None) -> None:
@@ -37,6 +36,6 @@ def _parts(model: nn.Module, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _longer(name: str, rows: Tensor, own: Tensor | None) -> Tensor:
-    if own is None or not name.endswith(ROWS) or len(own) <= len(rows) or own.shape[1:] != rows.shape[1:]:
+    if own is None or not name.endswith(TOKEN_ROWS) or len(own) <= len(rows) or own.shape[1:] != rows.shape[1:]:
         return rows
     return torch.cat((rows, own[len(rows) :].to(rows)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from sepiola.checkpoints import hub, store
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.models.multimodal.cross import CrossModel
+from sepiola.models.vocabulary import grow
 from sepiola.specs.bricks import AttentionSpec
 from sepiola.specs.bridge import GatedCrossSpec, ResamplerSpec
 from sepiola.specs.model import ModelSpec
@@ -81,7 +83,7 @@ def load(
         state["language.embedding.weight"] = [lambda: embedding[0]]
         for name in ("head.projection.weight", "head.bias"):
             if name in text_state:
-                state[f"language.{name}"] = [lambda name=name: _resized(text_state[name], len(embedding[0]))]  # type: ignore[misc]
+                state[f"language.{name}"] = [partial(_resized, text_state, name, len(embedding[0]))]
     return store.from_state(spec, LazyTensors(state), str(path), dtype=dtype), spec
 
 
@@ -182,7 +184,6 @@ def _theirs(name: str) -> str | None:
     return next(f"{prefix}{theirs}{dot}{kind}" for theirs, ours in table.items() if ours == stem)
 
 
-def _resized(matrix: Tensor, rows: int) -> Tensor:
-    """The output head for as many tokens; new ones have the mean of those there are."""
-    mean = matrix.mean(0, keepdim=True).expand(max(0, rows - len(matrix)), *matrix.shape[1:])
-    return torch.cat((matrix[:rows], mean))
+def _resized(state: Mapping[str, Tensor], name: str, rows: int) -> Tensor:
+    """The output head for as many tokens."""
+    return grow({name: state[name][:rows]}, rows)[name]
