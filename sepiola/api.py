@@ -1,7 +1,7 @@
-"""The facade: model, tokenizer and engine in one object that is called, generates and answers questions.
+"""What a user holds: model, tokenizer and engine in one object that is called, generates and answers questions.
 
 `load` takes a run, a checkpoint folder of ours, a folder in the Hub's layout, or a Hub id; `build` takes a preset's
-name or a spec and draws fresh weights.
+name or a spec and initialises fresh weights.
 """
 
 from __future__ import annotations
@@ -24,24 +24,22 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.example_generator import ExampleGenerator, ImageEncoder
-from sepiola.generation.matcher import Compares, Matcher, QueryMatcher
+from sepiola.generation.matcher import Compares, Matcher, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
-from sepiola.models.classifier import Classifier
-from sepiola.models.multimodal.dual import DualEncoder
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.reward import RewardModel, Scored
-from sepiola.reasoning.strategies import ClassifierStrategy, Direct, OneStage, Replies, Strategy, TwoStage
+from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
 from sepiola.runtime import EXECUTORS
 from sepiola.runtime.executor import Executor
 from sepiola.specs.base import read_yaml
-from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
+from sepiola.specs.vision import PixelSpec
 from sepiola.text.chat import CONFIG, ChatTemplate, as_message
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.tokenizer import Tokenizer
@@ -144,14 +142,8 @@ class Model:
         return Engine(self._executor or EXECUTORS["torch"](self.network))
 
     def _require_text(self) -> None:
-        language = self.spec.language
-        if language is None:
-            raise SepiolaError(f"'{self.spec.name}' is a vision encoder: it has features, and no text to generate")
-        if language.kind == "encoder" or language.head.kind == "none":
-            raise SepiolaError(f"'{self.spec.name}' is an encoder: it reads and writes no text; call it for its states")
-        if self.spec.classifier is not None:
-            does = "scores texts" if self.spec.classifier.kind == "reward" else "tells labels apart"
-            raise SepiolaError(f"'{self.spec.name}' is a classifier: it {does}, and writes no text")
+        if reason := self.spec.writes_no_text:
+            raise SepiolaError(f"'{self.spec.name}' {reason}")
 
     def generate(
         self,
@@ -188,12 +180,8 @@ class Model:
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
         first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
-        if self.spec.classifier is not None:
-            choices = choices or self.spec.classifier.labels
-        if image is None:
-            pictures: Sequence[AnyImage] = []
-        else:
-            pictures = [image] if isinstance(image, AnyImage) else image
+        choices = choices or self.spec.labels
+        pictures = [image] if isinstance(image, AnyImage) else image or ()
         example = Example(
             "question",
             (Message("user", (*map(ImageRef.of, pictures), question)),),
@@ -226,49 +214,36 @@ class Model:
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
-        if self.spec.classifier is None and examples and all(e.question is None for e in examples):
-            how = self.answering or AnsweringSpec()
-            return Replies(self.example_generator(how.answer_tokens, how)).answer(examples, **keywords)
+        if examples and all(example.question is None for example in examples):
+            answering = self.answering or AnsweringSpec()
+            return Replies(self.example_generator(answering.answer_tokens, answering)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
 
     def blind(self) -> Model:
-        """The same model with its eyes shut: it reads the text alone."""
-        how = (self.answering or AnsweringSpec()).model_copy(update={"images": False})
-        shut = copy.copy(self)
-        shut.answering = how
-        return shut
+        """The same model without its vision encoder: it reads the text alone."""
+        model = copy.copy(self)
+        model.answering = (self.answering or AnsweringSpec()).model_copy(update={"images": False})
+        return model
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
-        how = self.answering or AnsweringSpec()
-        if self.spec.classifier is not None:
-            assert isinstance(self.network, Classifier)
-            return ClassifierStrategy(self.network, self.require_tokenizer(), source_tokens=how.source_tokens)
-        scored = how.by == "score" if score is None else score
-        writer = self.example_generator(how.answer_tokens, how)
-        if how.kind == "one-stage":
-            return OneStage(
-                self.example_generator(how.rationale_tokens + how.answer_tokens, how), how.answer_format, score=scored
-            )
-        answer = Direct(writer, how.answer_format, score=scored)
-        if how.kind == "direct":
-            return answer
-        if self.rationale is None or how.rationale_format is None:
-            raise CheckpointError(f"'{self.spec.name}' answers in two stages, but its rationale model is not there")
-        return TwoStage(self.rationale.example_generator(how.rationale_tokens, how), how.rationale_format, answer)
+        answering = self.answering or AnsweringSpec()
+        if score is not None:
+            answering = answering.model_copy(update={"by": "score" if score else "generate"})
+        return strategy_of(self, answering)
 
-    def example_generator(self, target_tokens: int, how: AnsweringSpec | None = None) -> ExampleGenerator:
+    def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
         """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
         tokenizer = self.require_tokenizer()
-        how = how or self.answering or AnsweringSpec()
+        answering = answering or self.answering or AnsweringSpec()
         return ExampleGenerator(
             self.engine,
             tokenizer,
-            self.image_encoder if how.images else None,
-            source_tokens=how.source_tokens,
+            self.image_encoder if answering.images else None,
+            source_tokens=answering.source_tokens,
             target_tokens=target_tokens,
             qformer_tokenizer=self.qformer_tokenizer,
-            layout=LAYOUTS[how.layout] if how.layout is not None else None,
+            layout=LAYOUTS[answering.layout] if answering.layout is not None else None,
         )
 
     @property
@@ -284,25 +259,24 @@ class Model:
         return RewardModel(self.network, self.require_tokenizer(), self.template).score(items)
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
-        """Plain text over this model's engine, in rows of `length` tokens at most; raises as `writer` does."""
+        """Plain text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""
         return TextScorer(self.engine, self.require_tokenizer(), length=length)
 
     def matcher(self) -> Matcher:
         """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
-        if not isinstance(self.network, DualEncoder) or self.spec.vision is None:
-            raise SepiolaError(f"'{self.spec.name}' is no dual encoder: it does not compare pictures with texts")
-        return Matcher(self.network, self.require_tokenizer(), self.spec.vision.pixels)
+        return Matcher(self.network, self.require_tokenizer(), self._pixels())
 
     def retriever(self) -> Compares:
         """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.
 
         Raises SepiolaError for another model.
         """
-        bridge = self.spec.bridge
-        if not isinstance(bridge, QFormerSpec) or bridge.heads is None or self.spec.vision is None:
-            return self.matcher()
-        assert isinstance(self.network, VisionLanguageModel)
-        return QueryMatcher(self.network, self.require_tokenizer(), self.spec.vision.pixels)
+        return retriever(self.network, self.require_tokenizer(), self._pixels())
+
+    def _pixels(self) -> PixelSpec:
+        if self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+        return self.spec.vision.pixels
 
     def require_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
@@ -319,8 +293,7 @@ class Model:
 
         Where the text places them, features `(tiles, patches, width)`.
         """
-        if self.spec.vision is None:
-            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+        pixels = self._pixels()
         encode: Callable[[Tensor], Tensor]
         if self._executor is not None:
             encode, device, dtype = self._executor.features, self._executor.device, self._executor.dtype
@@ -328,7 +301,7 @@ class Model:
             weight = next(self.network.parameters())
             encode, device, dtype = vision_of(self.network), weight.device, weight.dtype
         with torch.inference_mode():
-            tiles = (t.to(device, dtype) for t in to_tiles(images, self.spec.vision.pixels))
+            tiles = (t.to(device, dtype) for t in to_tiles(images, pixels))
             features = [encode(some) for picture in tiles for some in picture.split(TOGETHER)]
             return torch.cat(features if self.spec.interleaved else [each.flatten(0, 1) for each in features])
 
@@ -382,8 +355,8 @@ def load(
     if vision_only:
         return Model(network, spec)
     tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
-    how = folder / STRATEGY
-    answering = AnsweringSpec.parse(read_yaml(how), str(how)) if how.is_file() else None
+    strategy = folder / STRATEGY
+    answering = AnsweringSpec.parse(read_yaml(strategy), str(strategy)) if strategy.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
     own = folder / QFORMER_TOKENIZER / store.TOKENIZER
     qformer_tokenizer = Tokenizer.load(own) if own.is_file() else None
@@ -402,12 +375,6 @@ def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0)
     """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
     spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
     return Model(build_network(spec, seed=seed), spec)
-
-
-def vision_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The vision encoder of a network, or the network where it is one."""
-    vision: nn.Module = network.vision if isinstance(network, VisionLanguageModel) else network
-    return vision
 
 
 def _one_row(images: Tensor | None) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.pairs import lay_texts
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.pixels import to_pixels
@@ -22,6 +22,7 @@ from sepiola.text.tokenizer import Tokenizer
 
 BATCH = 64
 NOTHING = "there is nothing to compare: give at least one picture and one text"
+NO_DUAL_ENCODER = "this model is no dual encoder: it does not compare pictures with texts"
 BELOW = 100.0
 """What pairs that are looked at once lose against those that are looked at twice: more than both scores reach."""
 
@@ -36,9 +37,11 @@ class Compares(Protocol):
 
 
 class Matcher:
-    """A dual encoder with its tokenizer; `pixels` says how a picture is read."""
+    """A dual encoder with its tokenizer; `pixels` says how a picture is read. Raises SepiolaError for another model."""
 
-    def __init__(self, network: DualEncoder, tokenizer: Tokenizer, pixels: PixelSpec) -> None:
+    def __init__(self, network: nn.Module, tokenizer: Tokenizer, pixels: PixelSpec) -> None:
+        if not isinstance(network, DualEncoder):
+            raise SepiolaError(NO_DUAL_ENCODER)
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.pixels = pixels
@@ -111,6 +114,14 @@ class QueryMatcher:
         if not rows:
             raise DataError(NOTHING)
         return pad_sequence(rows, batch_first=True, padding_value=spec.pad)
+
+
+def retriever(network: nn.Module, tokenizer: Tokenizer, pixels: PixelSpec) -> Compares:
+    """What compares pictures with texts by this network. Raises SepiolaError for one that does not."""
+    spec = network.bridge.spec if isinstance(network, VisionLanguageModel) else None
+    if isinstance(network, VisionLanguageModel) and isinstance(spec, QFormerSpec) and spec.heads is not None:
+        return QueryMatcher(network, tokenizer, pixels)
+    return Matcher(network, tokenizer, pixels)
 
 
 def _pixels(images: Sequence[AnyImage], vision: nn.Module, spec: PixelSpec) -> Iterator[Tensor]:

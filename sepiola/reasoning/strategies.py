@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
+from torch import nn
 
 from sepiola.data.example import Example, Question
-from sepiola.errors import DataError
+from sepiola.errors import CheckpointError, DataError
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.classification import ClassificationCollator, classification_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
@@ -157,6 +161,54 @@ class ClassifierStrategy:
 
 
 Strategy = Direct | OneStage | TwoStage | ClassifierStrategy
+
+
+class Answers(Protocol):
+    """What a strategy asks of a model."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def rationale(self) -> Answers | None: ...
+    def require_tokenizer(self) -> Tokenizer: ...
+    def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator: ...
+
+
+def _direct(model: Answers, answering: AnsweringSpec) -> Direct:
+    generator = model.example_generator(answering.answer_tokens, answering)
+    return Direct(generator, answering.answer_format, score=answering.by == "score")
+
+
+def _one_stage(model: Answers, answering: AnsweringSpec) -> OneStage:
+    generator = model.example_generator(answering.rationale_tokens + answering.answer_tokens, answering)
+    return OneStage(generator, answering.answer_format, score=answering.by == "score")
+
+
+def _two_stage(model: Answers, answering: AnsweringSpec) -> TwoStage:
+    if model.rationale is None or answering.rationale_format is None:
+        raise CheckpointError(f"'{model.spec.name}' answers in two stages, but its rationale model is not there")
+    writer = model.rationale.example_generator(answering.rationale_tokens, answering)
+    return TwoStage(writer, answering.rationale_format, _direct(model, answering))
+
+
+STRATEGIES: dict[str, Callable[[Answers, AnsweringSpec], Strategy]] = {
+    "direct": _direct,
+    "one-stage": _one_stage,
+    "two-stage": _two_stage,
+}
+"""How the strategy of each kind is made for a model."""
+
+
+def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
+    """How a model answers: a classifier by its labels, another as `answering` says.
+
+    Raises CheckpointError when what the strategy needs is not there.
+    """
+    if isinstance(model.network, Classifier):
+        return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
+    return STRATEGIES[answering.kind](model, answering)
 
 
 def _question(example: Example) -> Question:

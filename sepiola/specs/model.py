@@ -147,6 +147,23 @@ class ModelSpec(Spec):
     classifier: ClassifierSpec | None = None
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What a classifier tells apart; nothing for another model."""
+        return self.classifier.labels if self.classifier is not None else ()
+
+    @property
+    def writes_no_text(self) -> str | None:
+        """Why the model writes no text, to be read after its name; None when it does."""
+        if self.language is None:
+            return "is a vision encoder: it has features, and no text to generate"
+        if self.language.kind == "encoder" or self.language.head.kind == "none":
+            return "is an encoder: it reads and writes no text; call it for its states"
+        if self.classifier is not None:
+            does = "scores texts" if self.classifier.kind == "reward" else "tells labels apart"
+            return f"is a classifier: it {does}, and writes no text"
+        return None
+
+    @property
     def interleaved(self) -> bool:
         """Whether the text has placeholders for images."""
         return self.bridge is not None and self.bridge.kind not in ("gated-fusion", "dual")

@@ -83,3 +83,9 @@ class QFormerModel(VisionLanguageModel):
         """Logits `(pairs, 2)` of whether each text is not, or is, that of its image."""
         matched: Tensor = self.bridge.match(self.features(images), text)
         return matched
+
+
+def vision_of(network: nn.Module) -> nn.Module:
+    """The vision encoder of a network, or the network where it is one."""
+    vision: nn.Module = network.vision if isinstance(network, VisionLanguageModel) else network
+    return vision
