@@ -24,7 +24,7 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.example_generator import ExampleGenerator, ImageEncoder
-from sepiola.generation.matcher import Compares, Matcher, retriever
+from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.models.build import build as build_network
@@ -264,7 +264,7 @@ class Model:
 
     def matcher(self) -> Matcher:
         """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
-        return Matcher(self.network, self.require_tokenizer(), self._pixels())
+        return Matcher(dual_encoder(self.network), self.require_tokenizer(), self._pixels())
 
     def retriever(self) -> Compares:
         """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.

@@ -22,7 +22,6 @@ from sepiola.text.tokenizer import Tokenizer
 
 BATCH = 64
 NOTHING = "there is nothing to compare: give at least one picture and one text"
-NO_DUAL_ENCODER = "this model is no dual encoder: it does not compare pictures with texts"
 BELOW = 100.0
 """What pairs that are looked at once lose against those that are looked at twice: more than both scores reach."""
 
@@ -37,11 +36,9 @@ class Compares(Protocol):
 
 
 class Matcher:
-    """A dual encoder with its tokenizer; `pixels` says how a picture is read. Raises SepiolaError for another model."""
+    """A dual encoder with its tokenizer; `pixels` says how a picture is read."""
 
-    def __init__(self, network: nn.Module, tokenizer: Tokenizer, pixels: PixelSpec) -> None:
-        if not isinstance(network, DualEncoder):
-            raise SepiolaError(NO_DUAL_ENCODER)
+    def __init__(self, network: DualEncoder, tokenizer: Tokenizer, pixels: PixelSpec) -> None:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.pixels = pixels
@@ -116,12 +113,19 @@ class QueryMatcher:
         return pad_sequence(rows, batch_first=True, padding_value=spec.pad)
 
 
+def dual_encoder(network: nn.Module) -> DualEncoder:
+    """The network, if it is a dual encoder. Raises SepiolaError for another."""
+    if not isinstance(network, DualEncoder):
+        raise SepiolaError("this model is no dual encoder: it does not compare pictures with texts")
+    return network
+
+
 def retriever(network: nn.Module, tokenizer: Tokenizer, pixels: PixelSpec) -> Compares:
     """What compares pictures with texts by this network. Raises SepiolaError for one that does not."""
     spec = network.bridge.spec if isinstance(network, VisionLanguageModel) else None
     if isinstance(network, VisionLanguageModel) and isinstance(spec, QFormerSpec) and spec.heads is not None:
         return QueryMatcher(network, tokenizer, pixels)
-    return Matcher(network, tokenizer, pixels)
+    return Matcher(dual_encoder(network), tokenizer, pixels)
 
 
 def _pixels(images: Sequence[AnyImage], vision: nn.Module, spec: PixelSpec) -> Iterator[Tensor]:
