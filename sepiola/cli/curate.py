@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, print_json, reader_options
 from sepiola.errors import SpecError
 
 
@@ -16,12 +16,10 @@ def curate(
     reader: Annotated[str, typer.Argument(help="Whose pictures: tidepool, flickr8k, coco_mini …")],
     model: Annotated[str, typer.Option("--model", help="What describes them: a run, a checkpoint folder or a Hub id.")],
     out: Annotated[Path, typer.Option("--out", help="The folder to make, or to go on with.")],
-    data: Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")] = None,
+    data: DataFolder = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the reader. Repeatable.")
-    ] = None,
+    option: ReaderOption = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of a turn at most.")] = 256,
     continue_under: Annotated[
         int, typer.Option("--continue-under", min=0, help="Texts of fewer tokens are continued once; 0: none.")
@@ -44,14 +42,13 @@ def curate(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="With --matcher: the lowest score that is kept.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")] = "cpu",
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Describe pictures, continue and repair the texts, drop what is no good: a set to train on.
 
     A second call goes on where the first one stopped.
     """
-    from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
@@ -61,7 +58,6 @@ def curate(
     from sepiola.curation.repair import KEY, Endpoint, Repair, local
     from sepiola.curation.rules import REASONS
     from sepiola.datasets import read_spec
-    from sepiola.specs.base import override
     from sepiola.specs.recipe import DataSpec
 
     remote = repair is not None and repair.startswith(("http://", "https://"))
@@ -75,14 +71,12 @@ def curate(
         raise SpecError(f"--shortest {shortest} is above --longest {longest}")
     key = os.environ.get(KEY, "").strip()
     endpoint = Endpoint(repair, repair_model, key) if repair and repair_model else None
-    examples = read_spec(
-        DataSpec(reader=reader, root=data, split=split, count=count, options=override({}, option or []))
-    )
+    examples = read_spec(DataSpec(reader=reader, root=data, split=split, count=count, options=reader_options(option)))
 
     def repairer() -> Repair:
         return endpoint or local(load(str(repair), device=device), 2 * max_tokens)
 
-    console = Console(stderr=as_json)
+    console = console_of(as_json)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         steps: dict[str, TaskID] = {}
 
@@ -91,7 +85,7 @@ def curate(
                 steps[step] = progress.add_task(step, total=of)
             progress.update(steps[step], completed=done)
 
-        found = make(
+        summary = make(
             examples,
             out,
             model=(model, lambda: load(model, device=device)),
@@ -103,14 +97,14 @@ def curate(
             advance=advance,
         )
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print_json(summary)
         return
-    table = Table("texts", "", title=f"{found['kept']} of {found['texts']} kept", title_justify="left")
+    table = Table("texts", "", title=f"{summary['kept']} of {summary['texts']} kept", title_justify="left")
     for name in ("continued", "repaired"):
-        table.add_row(name, str(found[name]))
-    for language, number in found["languages"].items():
+        table.add_row(name, str(summary[name]))
+    for language, number in summary["languages"].items():
         table.add_row(f"kept, {language}", str(number))
-    for reason, number in found["dropped"].items():
+    for reason, number in summary["dropped"].items():
         table.add_row(f"dropped: {REASONS[reason]}", str(number))
     console.print(table)
     console.print(f"pairs: {out / 'pairs.jsonl'}; look through them: {out / 'review.html'}")

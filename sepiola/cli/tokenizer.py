@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from sepiola.cli.options import AsJson, console_of, print_json
 from sepiola.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from sepiola.text.measure import Packing
 
 tokenizer_app = typer.Typer(help="Train a tokenizer, or measure one.", no_args_is_help=True)
 
 Texts = Annotated[
     list[Path], typer.Argument(help="Files (.txt, .jsonl with a field 'text'; also .gz) or folders of them.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @tokenizer_app.command("train")
@@ -38,7 +39,7 @@ def train(
     from sepiola.text.tokenizer import Tokenizer
 
     make_folder(out.parent)
-    console = Console(stderr=as_json)
+    console = console_of(as_json)
     learned: list[str] = []
     kept: list[str] = []
     with console.status("reading") as status:
@@ -60,7 +61,7 @@ def train(
         figures = measure(tokenizer, kept)
     found = {"tokenizer": str(out), "kind": kind, "seconds": seconds, "trained_on": dict(sorted(sizes.items()))}
     if as_json:
-        _print_json({**found, "held_out": figures})
+        print_json({**found, "held_out": figures})
         return
     console.print(_table({str(out): figures}))
     read = ", ".join(
@@ -93,17 +94,17 @@ def measure_command(
         if not (name and sign and path):
             raise SpecError(f"--against {pair}: expected NAME=tokenizer.json")
         named[name] = Tokenizer.load(path)
-    console = Console(stderr=as_json)
+    console = console_of(as_json)
     with console.status("measuring"):
         chosen = [p for f in text_files(texts) for p in passages(f) if not only_held_out or held_out(p)]
         figures = {name: measure(loaded, chosen) for name, loaded in named.items()}
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         console.print(_table(figures))
 
 
-def _table(figures: dict[str, dict[str, Any]]) -> Table:
+def _table(figures: dict[str, Packing]) -> Table:
     languages = sorted({language for row in figures.values() for language in row["languages"]})
     table = Table("tokenizer", "vocabulary", *languages, "lossless", title="bytes per token")
     for name, row in figures.items():
@@ -111,7 +112,3 @@ def _table(figures: dict[str, dict[str, Any]]) -> Table:
         share = "–" if row["lossless"] is None else f"{row['lossless']:.1%}"
         table.add_row(name, f"{row['vocabulary']:,}", *packed, share)
     return table
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from sepiola.api import Model, load
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.metrics_log import read_metrics
+from sepiola.evaluation.figures import Figures
 from sepiola.models.build import count
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.specs.recipe import RecipeSpec
@@ -40,17 +40,18 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     model = load(run)
     parts = parts_of(model.network)
     learned = {name for stage in recipe.stages if stage.objective.kind != "detection" for name in stage.learn}
-    seen = next((example.images[:1] for example in examples if example.images), None)
+    images = next((example.images[:1] for example in examples if example.images), None)
     return {
         "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
         "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
-        "image_tokens": _image_tokens(model, seen) if seen else 0,
+        "image_tokens": _image_tokens(model, images) if images else 0,
         "first_token_ms": _first_token_ms(model, examples[:ASKED]),
         "training_seconds": _training_seconds(run / "metrics.jsonl"),
     }
 
 
 def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
+    """How many tokens the images take in a prompt; 0 where they do not stand in it."""
     network = interleaved(model.network)
     if network is None:
         return 0
@@ -58,10 +59,10 @@ def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
 
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
-    how = model.answering
-    if how is None or len(examples) < 2 or model.spec.classifier is not None:
+    answering = model.answering
+    if answering is None or len(examples) < 2 or model.spec.classifier is not None:
         return None
-    layout, writer = PromptFormat.parse(how.answer_format), model.example_generator(1, how)
+    layout, writer = PromptFormat.parse(answering.answer_format), model.example_generator(1, answering)
     times = []
     for example in examples:
         prompt = example
@@ -79,7 +80,7 @@ def _training_seconds(metrics: Path) -> float:
     return round(sum(lasts.values()), 1)
 
 
-def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def costs_table(rows: Sequence[Figures]) -> Table:
     """The costs of a comparison's arms for the terminal."""
     table = Table("", title="what it costs")
     for name in COLUMNS.values():

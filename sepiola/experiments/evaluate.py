@@ -1,69 +1,57 @@
-"""What a trained recipe is worth: every evaluation set answered, measured beside its baselines, and reported."""
+"""What a trained recipe is worth: every evaluation set measured by its benchmark, and reported."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from sepiola.api import Model
+from sepiola.checkpoints.store import write_text
 from sepiola.data.example import Example
-from sepiola.data.image import ImageRef
 from sepiola.data.sampler import spread
 from sepiola.datasets import DataCache
-from sepiola.evaluation.baselines.captions import Features, frequent_captions, nearest_captions, pixel_features
-from sepiola.evaluation.benchmarks.questions import evaluate as figures_of
-from sepiola.evaluation.metrics.caption_figures import asks_for_captions, caption_figures, one_each
-from sepiola.evaluation.metrics.retrieval import retrieval
-from sepiola.evaluation.metrics.text import text_figures
+from sepiola.evaluation.benchmarks import measure
+from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
-from sepiola.experiments.answer import (
-    answer_all,
-    baseline_questions,
-    benchmark_of,
-    few_shot,
-    pick_samples,
-    trained_on,
-    write_answers,
-)
-from sepiola.models.multimodal.dual import DualEncoder
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
-from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.recipe import DataSpec, RecipeSpec
 
-TEXT = "text"  # the reader of plain text, which asks nothing
-NEIGHBOURS = 4000  # training pictures at most that the nearest one is sought among
+REPORT_SAMPLES = 24
+BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 
 
-def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, console: Console) -> dict[str, Any]:
+def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, console: Console) -> Figures:
     """Measures every evaluation set, writes the report, and returns it: the first set's figures at the top."""
-    sets: list[dict[str, Any]] = []
+
+    def training(reader: str | None) -> list[Example]:
+        """All examples of a dataset that the recipe's stages train on."""
+        stages = [stage for stage in recipe.stages if reader in (stage.data.reader, None)]
+        return list({e.id: e for stage in stages for e in data.read(stage.data)}.values())
+
+    sets: list[Figures] = []
     samples: list[tuple[Example, Answer]] = []
     for spec in recipe.evaluation:
-        examples: Sequence[Example] = data.read(spec)
-        if spec.reader == TEXT:
-            figures: dict[str, Any] = text_figures(model.text_scorer(), examples, trained_on(recipe, TEXT, data))
-        elif isinstance(model.network, DualEncoder) or recipe.stages[-1].objective.kind == "image-text-alignment":
-            figures = {"retrieval": retrieval(model.retriever(), examples)}
-        else:
-            captions = asks_for_captions(examples)
-            if recipe.few_shot is not None and not captions:
-                pool = data.read(recipe.few_shot.data) if recipe.few_shot.data else examples
-                what = f"{spec.reader} {spec.split}"
-                curve, examples, answers = few_shot(model, recipe.few_shot, examples, pool, console, what)
-                known = baseline_questions(recipe, spec, data)
-                figures = {**figures_of(benchmark_of(spec), examples, answers, known), "few_shot": curve}
-            else:
-                name = spec.reader if captions else benchmark_of(spec)
-                train = trained_on(recipe, None, data) if captions else baseline_questions(recipe, spec, data)
-                examples, answers, figures = measured(model, name, spec.split, examples, train, console)
-            write_answers(folder, spec, answers)
-            samples = samples or pick_samples(examples, answers)
-        sets.append({"data": spec.reader, "split": spec.split, **figures})
-    report: dict[str, Any] = {
+        settings = Settings(
+            spec,
+            console,
+            data.read,
+            training,
+            baseline_questions=BASELINE_QUESTIONS,
+            few_shot=recipe.few_shot,
+            compares=recipe.stages[-1].objective.kind == "image-text-alignment",
+        )
+        measurement = measure(model, settings)
+        if measurement.answered:
+            _write_answers(answers_file(folder, spec), [answer for _, answer in measurement.answered])
+            samples = samples or pick_samples(measurement.answered)
+        sets.append({"data": spec.reader, "split": spec.split, **measurement.figures})
+    report: Figures = {
         "title": recipe.name,
         "description": recipe.description,
         "seed": recipe.seed,
@@ -72,71 +60,38 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         "evaluations": sets,
         "recipe": write_yaml(recipe.model_dump(mode="json", exclude_defaults=True)),
     }
-    asked = [s for s in sets if "accuracy" in s]
-    if asked:
-        report["rows"] = [
-            {"name": name, **{k: figures[k] for k in ("accuracy", "interval", "count")}}
-            for s in asked
-            for name, figures in rows_of(s)
-        ]
+    if rows := [row for figures in sets for row in _rows(figures)]:
+        report["rows"] = rows
     write_report(folder, report, samples, folder / "metrics.jsonl")
     return report
 
 
-def measured(
-    model: Model, name: str, split: str, examples: Sequence[Example], train: Sequence[Example], console: Console
-) -> tuple[Sequence[Example], list[Answer], dict[str, Any]]:
-    """A set of the dataset `name` answered: the examples (of captions one a picture and language), answers, figures.
-
-    `train` are the examples that baselines learn from.
-    """
-    captions = asks_for_captions(examples)
-    examples = one_each(examples) if captions else examples
-    answers = answer_all(model, examples, console, f"{name} {split}")
-    if captions:
-        return examples, answers, _captions_measured(model, examples, answers, train)
-    return examples, answers, figures_of(name, examples, answers, train)
+def answers_file(folder: Path, spec: DataSpec) -> Path:
+    """Where a run keeps its answers to a set: every answer as it came, one JSON line each."""
+    return folder / f"answers-{spec.reader}-{spec.split}.jsonl"
 
 
-def _captions_measured(
-    model: Model, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example]
-) -> dict[str, Any]:
-    """The figures of a model's captions beside baselines: the model with its eyes shut, and what `train` offers.
-
-    Examples of `train` that ask a question, and plain documents, are passed over.
-    """
-    known = [e for e in train if e.question is None and e.messages]
-    seen = spread(one_each([e for e in known if len(e.images) == 1]), NEIGHBOURS)
-    baselines: dict[str, Sequence[Answer]] = {}
-    if known:
-        baselines["most_frequent"] = frequent_captions(known, examples)
-    if seen:
-        baselines["nearest_pixels"] = nearest_captions(seen, examples, pixel_features)
-    image_encoder = model.example_generator(1).image_encoder
-    if image_encoder is not None:
-        shut = _blind_captions(model, examples)
-        baselines["eyes_shut"] = [Answer(e.id, shut[e.prompt].output, cut=shut[e.prompt].cut) for e in examples]
-        if seen:
-
-            def describe(images: Sequence[ImageRef]) -> Features:
-                rows = (image_encoder([image]).float().flatten(0, -2).mean(dim=0).cpu().numpy() for image in images)
-                return np.stack(list(rows))
-
-            baselines["nearest_features"] = nearest_captions(seen, examples, describe)
-    return caption_figures(examples, answers, baselines)
+def pick_samples(answered: Sequence[tuple[Example, Answer]]) -> list[tuple[Example, Answer]]:
+    """Some answers to show, spread evenly: as many wrong ones as right ones where there are enough."""
+    right, wrong = ([pair for pair in answered if _right(*pair) is verdict] for verdict in (True, False))
+    shown_wrong = min(len(wrong), REPORT_SAMPLES // 2)
+    return spread(right, REPORT_SAMPLES - shown_wrong) + spread(wrong, shown_wrong)
 
 
-def _blind_captions(model: Model, examples: Sequence[Example]) -> Mapping[str, Answer]:
-    """What the model writes by the prompt alone: one caption for each prompt."""
-    prompts = list({e.prompt: e for e in examples}.values())
-    return {e.prompt: a for e, a in zip(prompts, model.blind().answer(prompts), strict=True)}
+def _right(example: Example, answer: Answer) -> bool:
+    return example.question is not None and answer.choice is not None and answer.choice == example.question.answer
 
 
-def rows_of(figures: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """What one set's figures are compared as: one row, or one for each number of demonstrations."""
+def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
+    write_text(path, "".join(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers))
+
+
+def _rows(figures: Figures) -> list[Figures]:
+    """What a set's accuracy is compared as: a row, or one for each number of demonstrations; none without accuracy."""
     name = f"{figures['data']} {figures['split']}"
-    if "few_shot" not in figures:
-        return [(name, figures)]
-    points = figures["few_shot"]["points"]
-    rows = [(f"{name}, {p['shots']} shots", p) for p in points]
-    return rows + [(f"{name}, {p['shots']} shuffled", p["shuffled"]) for p in points if "shuffled" in p]
+    rows = {name: figures} if "accuracy" in figures else {}
+    if "few_shot" in figures:
+        points = figures["few_shot"]["points"]
+        rows = {f"{name}, {p['shots']} shots": p for p in points}
+        rows |= {f"{name}, {p['shots']} shuffled": p["shuffled"] for p in points if "shuffled" in p}
+    return [{"name": name, **{k: row[k] for k in ("accuracy", "interval", "count")}} for name, row in rows.items()]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from sepiola.data.language import language_of
 from sepiola.text.tokenizer import Tokenizer
 
 
-def measure(tokenizer: Tokenizer, passages: Iterable[str]) -> dict[str, Any]:
+class Packing(TypedDict):
+    """A tokenizer's figures: of each language its `bytes`, `tokens` and `bytes_per_token`."""
+
+    vocabulary: int
+    languages: dict[str, dict[str, float]]
+    lossless: float | None
+
+
+def measure(tokenizer: Tokenizer, passages: Iterable[str]) -> Packing:
     """Bytes, tokens and bytes per token of each language that the passages are in.
 
     `lossless` is the share of passages that the tokens give back character for character: what a tokenizer throws away
@@ -19,7 +27,8 @@ def measure(tokenizer: Tokenizer, passages: Iterable[str]) -> dict[str, Any]:
     by_language: dict[str, list[str]] = defaultdict(list)
     for passage in passages:
         by_language[language_of(passage)].append(passage)
-    figures, whole = {}, 0
+    figures: dict[str, dict[str, float]] = {}
+    whole = 0
     for language, texts in sorted(by_language.items()):
         rows = tokenizer.encode_batch(texts)
         size, tokens = sum(len(text.encode()) for text in texts), sum(map(len, rows))

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from sepiola.datasets.records import field, read_file, read_json
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
 
 CUE = " Let's think step by step."
 _ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
 _SHOT = re.compile(r"(?P<question>.*)\nA:" + re.escape(CUE) + r"(?P<chain>.*)", re.DOTALL)
 
 
-def read(root: Path, *, chain: bool) -> Rows:
+def read(root: Path, *, chain: bool) -> PromptSet:
     """The questions of every `bbh/TASK.json`, with the shots of `cot-prompts/TASK.txt`."""
     tested: list[PromptItem] = []
     shots: list[PromptItem] = []
@@ -48,7 +49,7 @@ def read(root: Path, *, chain: bool) -> Rows:
             )
     if not tested:
         raise DataError(f"{root / 'bbh'}: no task there; give the folder that holds bbh/ and cot-prompts/")
-    return Rows(tuple(tested), tuple(shots))
+    return PromptSet(tuple(tested), tuple(shots))
 
 
 def read_chain(text: str) -> str | None:
@@ -72,5 +73,5 @@ def _prompt(question: str, chain: bool) -> str:
 
 
 _STOPS = ("\n\n", "Q:")
-CHAIN = Task("test", partial(read, chain=True), Generate(_STOPS, 1024, read_chain, compare), True, "task")
-DIRECT = Task("test", partial(read, chain=False), Generate(_STOPS, 128, read_line, compare), True, "task")
+CHAIN = Prompted("test", partial(read, chain=True), Generate(_STOPS, 1024, read_chain, compare), True, "task")
+DIRECT = Prompted("test", partial(read, chain=False), Generate(_STOPS, 128, read_line, compare), True, "task")

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from sepiola.datasets.records import read_file
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Choose, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Choose, PromptItem, PromptSet
 
 LETTERS = ("A", "B", "C", "D")
 
 
-def read(root: Path, *, cloze: bool) -> Rows:
+def read(root: Path, *, cloze: bool) -> PromptSet:
     """The questions of `test/SUBJECT.csv`, with shots from `dev/SUBJECT.csv`."""
-    return Rows(_items(root, "test", cloze), _items(root, "dev", cloze))
+    return PromptSet(_items(root, "test", cloze), _items(root, "dev", cloze))
 
 
 def _items(root: Path, split: str, cloze: bool) -> tuple[PromptItem, ...]:
@@ -68,5 +69,5 @@ sports_science=体育学 traditional_chinese_medicine=中医中药 virology=病�
 world_religions=世界宗教
 """
 _SUBJECTS = dict(pair.split("=") for pair in _NAMES.split())
-LETTERED = Task("test", partial(read, cloze=False), Choose(), True, "subject")
-CLOZE = Task("test", partial(read, cloze=True), Choose(per_byte=True), True, "subject")
+LETTERED = Prompted("test", partial(read, cloze=False), Choose(), True, "subject")
+CLOZE = Prompted("test", partial(read, cloze=True), Choose(per_byte=True), True, "subject")

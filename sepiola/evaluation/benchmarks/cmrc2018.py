@@ -13,16 +13,17 @@ from pathlib import Path
 
 from sepiola.datasets.records import field, read_json
 from sepiola.errors import SepiolaError
-from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
 
 _MARKS = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
 _NO_MARKS = str.maketrans("", "", _MARKS)
 _CHINESE = re.compile(r"([\u4e00-\u9fa5])")
 
 
-def read(root: Path) -> Rows:
+def read(root: Path) -> PromptSet:
     """The questions of `cmrc2018_dev.json`, with shots from `cmrc2018_trial.json`."""
-    return Rows(_items(root / "cmrc2018_dev.json"), _items(root / "cmrc2018_trial.json"))
+    return PromptSet(_items(root / "cmrc2018_dev.json"), _items(root / "cmrc2018_trial.json"))
 
 
 def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
@@ -76,4 +77,6 @@ def _items(path: Path) -> tuple[PromptItem, ...]:
 
 
 HEAD = "阅读短文，用短文中的原话回答问题。\n\n"
-TASK = Task("dev", read, Generate(stops=("\n",), tokens=64, read=lambda text: text.strip() or None, compare=compare))
+BENCHMARK = Prompted(
+    "dev", read, Generate(stops=("\n",), tokens=64, read=lambda text: text.strip() or None, compare=compare)
+)

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from sepiola.datasets.records import json_lines
 from sepiola.errors import DataError
-from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
 
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 
 
-def read(root: Path) -> Rows:
+def read(root: Path) -> PromptSet:
     """The problems of `test.jsonl`, with shots from `train.jsonl`."""
-    return Rows(_items(root / "test.jsonl"), _items(root / "train.jsonl"))
+    return PromptSet(_items(root / "test.jsonl"), _items(root / "train.jsonl"))
 
 
 def read_answer(text: str) -> str | None:
@@ -44,4 +45,4 @@ def _items(path: Path) -> tuple[PromptItem, ...]:
     return tuple(items)
 
 
-TASK = Task("test", read, Generate(stops=("\n\n", "Question:"), tokens=512, read=read_answer, compare=compare))
+BENCHMARK = Prompted("test", read, Generate(stops=("\n\n", "Question:"), tokens=512, read=read_answer, compare=compare))

@@ -11,16 +11,17 @@ from functools import partial
 from pathlib import Path
 
 from sepiola.datasets.records import json_lines
-from sepiola.evaluation.prompting.task import Predict, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Predict, PromptItem, PromptSet
 
 KEPT = 100
 
 
-def read(root: Path, *, cloze: bool) -> Rows:
+def read(root: Path, *, cloze: bool) -> PromptSet:
     """The passages of `lambada_test.jsonl`, each up to its last word."""
     passages = [record["text"] for record in json_lines(root / "lambada_test.jsonl", "text")]
     items = tuple(_item(f"test-{number}", text, cloze) for number, text in enumerate(passages))
-    return Rows(items, items[-KEPT:])
+    return PromptSet(items, items[-KEPT:])
 
 
 def _item(id: str, text: str, cloze: bool) -> PromptItem:
@@ -28,5 +29,5 @@ def _item(id: str, text: str, cloze: bool) -> PromptItem:
     return PromptItem(id, f"{context} ____. ->" if cloze else context, f" {word}")
 
 
-PLAIN = Task("test", partial(read, cloze=False), Predict())
-CLOZE = Task("test", partial(read, cloze=True), Predict())
+PLAIN = Prompted("test", partial(read, cloze=False), Predict())
+CLOZE = Prompted("test", partial(read, cloze=True), Predict())

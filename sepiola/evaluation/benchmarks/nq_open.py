@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sepiola.datasets.records import json_lines
-from sepiola.evaluation.prompting.task import Generate, PromptItem, Rows, Task
+from sepiola.evaluation.benchmarks.prompted import Prompted
+from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def read(root: Path) -> Rows:
+def read(root: Path) -> PromptSet:
     """The questions of `NQ-open.dev.jsonl`, with shots from `NQ-open.efficientqa.dev.1.1.jsonl`."""
     shots = root / "NQ-open.efficientqa.dev.1.1.jsonl"
-    return Rows(_items(root / "NQ-open.dev.jsonl", "dev"), _items(shots, "efficientqa"))
+    return PromptSet(_items(root / "NQ-open.dev.jsonl", "dev"), _items(shots, "efficientqa"))
 
 
 def normalised(text: str) -> str:
@@ -49,4 +50,6 @@ def _items(path: Path, split: str) -> tuple[PromptItem, ...]:
     )
 
 
-TASK = Task("dev", read, Generate(stops=("\n",), tokens=32, read=lambda text: text.strip() or None, compare=compare))
+BENCHMARK = Prompted(
+    "dev", read, Generate(stops=("\n",), tokens=32, read=lambda text: text.strip() or None, compare=compare)
+)

@@ -1,118 +1,120 @@
-"""Benchmarks: which buckets, baselines and judges each dataset's figures come with. `BENCHMARKS` lists them by name."""
+"""Questions with one right answer: accuracy beside baselines, by bucket, and what applies of open answers and
+rationales. `Questions` serves as it is; a benchmark with rules of its own overrides a method.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from sepiola.data.example import Example
-from sepiola.errors import SpecError
-from sepiola.evaluation.baselines.questions import chance, linear_answers, majority_answers, nearest_neighbour_answers
-from sepiola.evaluation.metrics.accuracy import accuracy
-from sepiola.evaluation.metrics.hallucination import Judge, hallucination
-from sepiola.evaluation.metrics.pope import pope_figures
+from sepiola.data.sampler import spread
+from sepiola.errors import DataError
+from sepiola.evaluation.baselines.questions import chance, majority_answers, nearest_neighbour_answers
+from sepiola.evaluation.benchmarks.answering import answer_all, few_shot
+from sepiola.evaluation.benchmarks.contract import Measurement
+from sepiola.evaluation.benchmarks.retrieval import compares
+from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
+from sepiola.evaluation.figures import Figures, Headline, Table
+from sepiola.evaluation.metrics.accuracy import accuracy, verdicts
+from sepiola.evaluation.metrics.caption_figures import asks_for_captions
 from sepiola.evaluation.metrics.rationales import rationale_metrics
-from sepiola.evaluation.metrics.scienceqa import PUBLISHED, buckets_by, members_by, scienceqa_buckets, scienceqa_members
-from sepiola.evaluation.metrics.vqa import vqa_figures
+from sepiola.evaluation.metrics.scienceqa import buckets_by, members_by
+from sepiola.evaluation.metrics.seeds import accuracy_rows
+from sepiola.evaluation.metrics.vqa import vqa_figures, vqa_tables
+from sepiola.evaluation.report.buckets import bucket_tables
 from sepiola.reasoning.answer import Answer
-from sepiola.specs.base import nearest
-from sepiola.tidepool import hallucinated
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """`buckets` are metadata keys, or the official ones of ScienceQA; `judge` finds false claims in rationales.
+class Questions:
+    """`buckets` are the metadata keys by which the figures are cut."""
 
-    `labels`: all questions have the same options, so the text baseline is a classifier. `there`: whether a thing is in
-    the picture is asked, so yes and no are counted.
-    """
+    split = "test"
+    takes: Sequence[str] = ("shots", "rices", "option")
 
-    buckets: tuple[str, ...] = ()
-    official: bool = False
-    judge: Judge | None = None
-    labels: bool = False
-    there: bool = False
+    def __init__(self, buckets: tuple[str, ...] = ()) -> None:
+        self.buckets = buckets
 
+    def measures(self, model: MeasuredModel, settings: Settings) -> bool:
+        return not compares(model, settings) and not asks_for_captions(settings.examples)
 
-BENCHMARKS: dict[str, Benchmark] = {
-    "scienceqa": Benchmark(official=True),
-    "tidepool": Benchmark(buckets=("language", "family", "aspect"), judge=hallucinated),
-    "easy_vqa": Benchmark(),
-    "daquar": Benchmark(),
-    "thucnews": Benchmark(buckets=("topic",), labels=True),
-    "pope": Benchmark(buckets=("setting", "language"), there=True),
-}
+    def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
+        curve: Figures = {}
+        if settings.few_shot is None:
+            examples, answers = settings.examples, answer_all(model, settings.examples, settings)
+        else:
+            curve["few_shot"], examples, answers = few_shot(model, settings)
+        train = [e for e in settings.training(settings.data.reader) if e.question is not None]
+        figures = self.figures(examples, answers, spread(train, settings.baseline_questions or len(train)))
+        return Measurement({**figures, **curve}, list(zip(examples, answers, strict=True)))
 
-CAPTIONS = ("flickr8k", "coco_mini")
-"""Datasets that ask no question but for captions, of which `caption_figures` makes the figures."""
+    def figures(self, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()) -> Figures:
+        """Accuracy, interval, count, unparsed, buckets, baselines, and what applies of rationales and open answers.
 
-
-def evaluate(
-    name: str, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()
-) -> dict[str, Any]:
-    """All figures of one benchmark: accuracy, interval, count, unparsed, buckets, baselines, and what applies of
-    rationales, hallucination and published results.
-
-    `train` are the questions that the majority and text baselines learn from. Raises SpecError for an
-    unknown benchmark and DataError when ids do not match.
-    """
-    if name not in BENCHMARKS:
-        raise SpecError(f"no benchmark is named '{name}'; {nearest(name, BENCHMARKS)}")
-    benchmark = BENCHMARKS[name]
-    figures: dict[str, Any] = {"benchmark": name, **accuracy(examples, answers).to_dict()}
-    figures["buckets"] = _buckets(benchmark, examples, answers)
-    figures["baselines"] = _baselines(benchmark, examples, train)
-    if benchmark.official:
-        figures["published"] = PUBLISHED
-    if opened := vqa_figures(examples, answers):
-        figures["vqa"] = opened
-    if benchmark.there:
-        figures["pope"] = pope_figures(examples, answers)
-    if any(a.rationale is not None for a in answers):
-        figures["rationales"] = rationale_metrics(examples, answers)
-        if benchmark.judge is not None:
-            figures["hallucination"] = hallucination(examples, answers, benchmark.judge)
-    return figures
-
-
-def _buckets(benchmark: Benchmark, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
-    if benchmark.official:
-        return scienceqa_buckets(examples, answers)
-    tables: dict[str, Any] = {}
-    for key in benchmark.buckets:
-        if any(e.metadata.get(key) is not None for e in examples):
-            tables[key] = buckets_by(key, examples, answers)
-    return tables
-
-
-def _chance_buckets(benchmark: Benchmark, examples: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
-    """What guessing earns in each bucket, laid out as `_buckets` does."""
-    if benchmark.official:
-        return {name: chance(found, train).to_dict() for name, found in scienceqa_members(examples).items()}
-    tables = {key: members_by(key, examples) for key in benchmark.buckets}
-    return {
-        key: {value: chance(found, train).to_dict() for value, found in table.items()}
-        for key, table in tables.items()
-        if table
-    }
-
-
-def _baselines(
-    benchmark: Benchmark, examples: Sequence[Example], train: Sequence[Example]
-) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {
-        "chance": {**chance(examples, train).to_dict(), "buckets": _chance_buckets(benchmark, examples, train)}
-    }
-    if not train:
-        return found
-    text = ("linear", linear_answers) if benchmark.labels else ("nearest_neighbour", nearest_neighbour_answers)
-    for name, guess in (("majority", majority_answers), text):
-        answers = guess(train, examples)
-        found[name] = {
-            **accuracy(examples, answers).to_dict(),
-            "buckets": _buckets(benchmark, examples, answers),
-        }
+        `train` are the questions that the majority and text baselines learn from. Raises DataError when ids do not
+        match.
+        """
+        figures = accuracy(examples, answers).to_dict()
+        figures["buckets"] = self.bucket_figures(examples, answers)
+        figures["baselines"] = self._baselines(examples, train)
         if opened := vqa_figures(examples, answers):
-            found[name] = {**found[name], "vqa": opened}
-    return found
+            figures["vqa"] = opened
+        if any(a.rationale is not None for a in answers):
+            figures["rationales"] = rationale_metrics(examples, answers)
+        return figures
+
+    def bucket_figures(self, examples: Sequence[Example], answers: Sequence[Answer]) -> Figures:
+        """The accuracy in each bucket: a table by metadata key."""
+        keys = [key for key in self.buckets if any(e.metadata.get(key) is not None for e in examples)]
+        return {key: buckets_by(key, examples, answers) for key in keys}
+
+    def bucket_chances(self, examples: Sequence[Example], train: Sequence[Example]) -> Figures:
+        """What guessing earns in each bucket, laid out as `bucket_figures` does."""
+        tables = {key: members_by(key, examples) for key in self.buckets}
+        return {
+            key: {value: chance(members, train).to_dict() for value, members in table.items()}
+            for key, table in tables.items()
+            if table
+        }
+
+    def text_baseline(self, train: Sequence[Example], examples: Sequence[Example]) -> tuple[str, list[Answer]]:
+        """What a system answers that reads the questions and sees nothing, after its name."""
+        return "nearest_neighbour", nearest_neighbour_answers(train, examples)
+
+    def _baselines(self, examples: Sequence[Example], train: Sequence[Example]) -> Figures:
+        baselines: Figures = {
+            "chance": {**chance(examples, train).to_dict(), "buckets": self.bucket_chances(examples, train)}
+        }
+        if not train:
+            return baselines
+        for name, answers in (("majority", majority_answers(train, examples)), self.text_baseline(train, examples)):
+            baselines[name] = {
+                **accuracy(examples, answers).to_dict(),
+                "buckets": self.bucket_figures(examples, answers),
+            }
+            if opened := vqa_figures(examples, answers):
+                baselines[name]["vqa"] = opened
+        return baselines
+
+    def tables(self, figures: Figures) -> list[Table]:
+        return [*vqa_tables(figures), *bucket_tables(figures)]
+
+    def headlines(self, figures: Figures) -> list[Headline]:
+        headlines: list[Headline] = []
+        rationales, claims = figures.get("rationales") or {}, figures.get("hallucination") or {}
+        if rationales.get("rougeL") is not None:
+            note = f"of {rationales['count']:,} rationales"
+            headlines.append({"name": "ROUGE-L", "value": f"{rationales['rougeL']:.1f}", "note": note})
+        if claims.get("rate") is not None:
+            note = f"of {claims['claims']:,} claims in rationales"
+            headlines.append({"name": "False claims", "value": f"{100 * claims['rate']:.1f}%", "note": note})
+        return headlines
+
+    def merge(self, arms: Mapping[str, Sequence[Figures]]) -> Figures:
+        return {"rows": accuracy_rows(arms)}
+
+    def reward(self, example: Example, answer: Answer) -> float | None:
+        """1 for the right choice, or the right text of an open question; None where it is not known."""
+        try:
+            return float(verdicts([example], [answer])[0].correct)
+        except DataError:
+            return None

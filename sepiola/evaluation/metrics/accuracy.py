@@ -15,12 +15,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.figures import Figures
 from sepiola.reasoning.answer import Answer
 
 Unparsed = Literal["wrong", "random"]
@@ -66,7 +67,7 @@ class Accuracy:
         """The Wilson 95% interval, 0 to 1; None when there is no question."""
         return wilson_interval(self.correct, self.count) if self.count else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Figures:
         """Plain data for reports: accuracy and interval as shares (0 to 1)."""
         return {
             "accuracy": self.accuracy,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sepiola.data.example import Example
+from sepiola.evaluation.figures import Cell, Column, Figures, Headline, Line, Table
 from sepiola.evaluation.metrics.accuracy import join_by_id
 from sepiola.evaluation.metrics.captions import caption_metrics
 from sepiola.evaluation.metrics.fluency import fluency
@@ -43,7 +43,7 @@ def references(example: Example) -> list[str]:
 
 def caption_figures(
     examples: Sequence[Example], answers: Sequence[Answer], baselines: Mapping[str, Sequence[Answer]]
-) -> dict[str, Any]:
+) -> Figures:
     """`{"captions": {language: {"count", metrics…, "fluency", "baselines": {name: {metrics…, "fluency"}}}}}`.
 
     `references` among the baselines is each picture's first, measured against its others (where there are any), with
@@ -63,30 +63,29 @@ def caption_figures(
     return {"captions": figures}
 
 
-def _measured(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+def _measured(examples: Sequence[Example], answers: Sequence[Answer]) -> Figures:
     texts = [answer.output for answer in answers]
-    told = fluency(texts, [answer.cut for answer in answers])
-    return {**caption_metrics(texts, [references(e) for e in examples]), "fluency": told}
+    metrics = caption_metrics(texts, [references(e) for e in examples])
+    return {**metrics, "fluency": fluency(texts, [answer.cut for answer in answers])}
 
 
-def _references(known: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _references(known: Sequence[Sequence[str]]) -> Figures:
     told = {"fluency": fluency([text for texts in known for text in texts])}
     if not all(texts[1:] for texts in known):
         return told
     return {**caption_metrics([texts[0] for texts in known], [texts[1:] for texts in known]), **told}
 
 
-def caption_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A table for each caption set and language of a report, laid out as `report.page.tables` says."""
-    sets = [s for s in report.get("evaluations") or [report] if s.get("captions")]
-    return [_table(s, language, figures) for s in sets for language, figures in s["captions"].items()]
+def caption_tables(measured: Figures) -> list[Table]:
+    """A table for each language of a set, the model and its baselines in lines."""
+    return [_table(measured, language, figures) for language, figures in (measured.get("captions") or {}).items()]
 
 
-def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _table(measured: Figures, language: str, figures: Figures) -> Table:
     name = " ".join(str(measured[key]) for key in ("data", "split") if measured.get(key))
     lines = [_line(str(measured.get("name") or "This model"), figures, own=True)]
-    lines += [_line(other.replace("_", " "), told) for other, told in figures["baselines"].items()]
-    columns = [{"name": column, "notes": []} for column in (*COLUMNS.values(), *FAULTS.values())]
+    lines += [_line(other.replace("_", " "), baseline) for other, baseline in figures["baselines"].items()]
+    columns: list[Column] = [{"name": column, "notes": []} for column in (*COLUMNS.values(), *FAULTS.values())]
     columns[0]["notes"] = [f"n = {figures['count']:,}"]
     seeds = len(measured.get("seeds") or ())
     arms = f", of a trained model's mean over {seeds} seeds Student's over these" if seeds > 1 else ""
@@ -102,26 +101,26 @@ def _table(measured: Mapping[str, Any], language: str, figures: Mapping[str, Any
     }
 
 
-def _line(name: str, told: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:
-    cells: list[dict[str, str] | None] = []
+def _line(name: str, figures: Figures, *, own: bool = False) -> Line:
+    cells: list[Cell | None] = []
     for key in COLUMNS:
-        cells.append(_cell(told[key]["value"], told[key]["interval"], 1) if key in told else None)
+        cells.append(_cell(figures[key]["value"], figures[key]["interval"], 1) if key in figures else None)
     for key in FAULTS:
-        fault = told["fluency"][key]
+        fault = figures["fluency"][key]
         cells.append(None if fault["rate"] is None else _cell(fault["rate"], fault["interval"], 100))
     return {"name": name, "own": own, "published": False, "cells": cells}
 
 
-def _cell(value: float, interval: Sequence[float], scale: float) -> dict[str, str]:
+def _cell(value: float, interval: Sequence[float], scale: float) -> Cell:
     return {"value": f"{scale * value:.1f}", "note": f"{scale * interval[0]:.1f} to {scale * interval[1]:.1f}"}
 
 
-def caption_headlines(report: Mapping[str, Any]) -> list[dict[str, str]]:
+def caption_headlines(measured: Figures) -> list[Headline]:
     """CIDEr-D of each language beside the best baseline's, as the report's head shows figures."""
-    found = []
-    for language, figures in (report.get("captions") or {}).items():
+    headlines: list[Headline] = []
+    for language, figures in (measured.get("captions") or {}).items():
         known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if n != "references"}
         best = max(known, key=known.__getitem__, default=None)
         note = f"{best.replace('_', ' ')} {known[best]:.1f}" if best else ""
-        found.append({"name": f"CIDEr-D, {language}", "value": f"{figures['cider']['value']:.1f}", "note": note})
-    return found
+        headlines.append({"name": f"CIDEr-D, {language}", "value": f"{figures['cider']['value']:.1f}", "note": note})
+    return headlines

@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sepiola.errors import DataError, SepiolaError
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.rationales import words
 
 METRICS = ("cider", "bleu1", "bleu2", "bleu3", "bleu4", "rougeL")
@@ -37,7 +37,7 @@ _Floats = npt.NDArray[np.float64]
 
 def caption_metrics(
     captions: Sequence[str], references: Sequence[Sequence[str]], *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Figures]:
     """Each of METRICS as `{"value", "interval"}`: one caption a picture, and that picture's references.
 
     `interval` is the 95% percentile bootstrap over pictures; the rarities of CIDEr-D stay those of the whole set.

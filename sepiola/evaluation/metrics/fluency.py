@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.metrics.rationales import words
 
@@ -53,7 +53,7 @@ def is_fragment(text: str, *, cut: bool = False) -> bool:
     return cut or not words(text) or not bare.endswith(_ENDS) or bare.endswith(_ELLIPSIS)
 
 
-def fluency(texts: Sequence[str], cut: Sequence[bool] | None = None) -> dict[str, Any]:
+def fluency(texts: Sequence[str], cut: Sequence[bool] | None = None) -> Figures:
     """`count`, and of `repetition` and `fragments` the `rate` (0 to 1), its Wilson 95% `interval` and the `number`.
 
     `cut` says of each text whether the limit on tokens ended it; absent, none is known to be. Rates are None without

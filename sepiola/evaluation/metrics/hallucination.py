@@ -6,12 +6,12 @@ rationales by hand; a rendered world such as Tidepool knows its truth, so a judg
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import join_by_id, wilson_interval
 from sepiola.reasoning.answer import Answer
 
@@ -25,7 +25,7 @@ def hallucination(
     judge: Judge,
     seed: int = 0,
     resamples: int = 10_000,
-) -> dict[str, Any]:
+) -> Figures:
     """False claims in the rationales.
 
     Returns `rate` (false claims / all claims) with `interval` (95% percentile bootstrap over rationales),

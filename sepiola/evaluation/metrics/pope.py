@@ -7,14 +7,14 @@ The share of answers "yes" tells a model that always agrees; half of the questio
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import verdicts
 from sepiola.reasoning.answer import Answer
 
@@ -25,7 +25,7 @@ _YES, _NO = 0, 1
 
 def pope_figures(
     examples: Sequence[Example], answers: Sequence[Answer], *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Figures]:
     """For each setting, and for each language in it (`random, zh`), each of FIGURES as `{"value", "interval"}`, 0 to 1.
 
     Beside them `count` and `unparsed`, answers that are neither yes nor no: they are wrong, and no yes. The interval is
@@ -43,14 +43,14 @@ def pope_figures(
     return {name: _figures(asked, seed, resamples) for name, asked in sorted(rows.items(), key=_order)}
 
 
-def _order(item: tuple[str, Any]) -> tuple[int, str]:
+def _order(item: tuple[str, object]) -> tuple[int, str]:
     """Settings from the easiest on, each before its languages."""
     settings = ("random", "popular", "adversarial")
     setting = item[0].split(",")[0]
     return (settings.index(setting) if setting in settings else len(settings), item[0])
 
 
-def _figures(asked: Sequence[tuple[Example, int | None]], seed: int, resamples: int) -> dict[str, Any]:
+def _figures(asked: Sequence[tuple[Example, int | None]], seed: int, resamples: int) -> Figures:
     by_picture: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for example, choice in asked:
         assert example.question is not None
@@ -63,7 +63,7 @@ def _figures(asked: Sequence[tuple[Example, int | None]], seed: int, resamples: 
     pictures = len(table)
     drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
     whole, spread = _shares(table.sum(axis=0)[None]), _shares(drawn @ table)
-    figures: dict[str, Any] = {"count": len(asked), "unparsed": sum(c not in (_YES, _NO) for _, c in asked)}
+    figures: Figures = {"count": len(asked), "unparsed": sum(c not in (_YES, _NO) for _, c in asked)}
     for index, name in enumerate(FIGURES):
         known = spread[~np.isnan(spread[:, index]), index]
         value = whole[0, index]
@@ -89,22 +89,21 @@ def _shares(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         )
 
 
-def pope_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A table for each set of such questions, laid out as `sepiola.evaluation.report.page.tables` says."""
-    found = []
-    for measured in [s for s in report.get("evaluations") or [report] if s.get("pope")]:
-        lines = [
-            {"name": name, "own": "," not in name, "published": False, "cells": [_cell(told[key]) for key in FIGURES]}
-            for name, told in measured["pope"].items()
-        ]
-        columns = [{"name": name, "notes": []} for name in FIGURES.values()]
-        note = "Percent; below each figure its 95% interval over pictures. Half of the questions are right to affirm."
-        found.append({"title": "Is it there?", "columns": columns, "lines": lines, "note": note})
-    return found
+def pope_tables(figures: Figures) -> list[Table]:
+    """The table of a set of such questions, settings and their languages in lines; none without its figures."""
+    if not figures.get("pope"):
+        return []
+    lines: list[Line] = [
+        {"name": name, "own": "," not in name, "published": False, "cells": [_cell(shares[key]) for key in FIGURES]}
+        for name, shares in figures["pope"].items()
+    ]
+    columns: list[Column] = [{"name": name, "notes": []} for name in FIGURES.values()]
+    note = "Percent; below each figure its 95% interval over pictures. Half of the questions are right to affirm."
+    return [{"title": "Is it there?", "columns": columns, "lines": lines, "note": note}]
 
 
-def _cell(told: Mapping[str, Any]) -> dict[str, str] | None:
-    if told["value"] is None:
+def _cell(figure: Figures) -> Cell | None:
+    if figure["value"] is None:
         return None
-    low, high = told["interval"]
-    return {"value": f"{100 * told['value']:.1f}", "note": f"{100 * low:.1f} to {100 * high:.1f}"}
+    low, high = figure["interval"]
+    return {"value": f"{100 * figure['value']:.1f}", "note": f"{100 * low:.1f} to {100 * high:.1f}"}

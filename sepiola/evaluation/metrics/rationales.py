@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
 from sepiola.data.example import Example
 from sepiola.errors import SepiolaError
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import join_by_id
 from sepiola.reasoning.answer import Answer
 
@@ -28,7 +28,7 @@ _CHINESE = re.compile(f"([{_HAN}\u3000-\u303f\uff00-\uffef])")
 _WORDS = re.compile(f"[{_HAN}]|[^\\W_{_HAN}]+")
 
 
-def rationale_metrics(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+def rationale_metrics(examples: Sequence[Example], answers: Sequence[Answer]) -> Figures:
     """BLEU-1, BLEU-4, ROUGE-L and TF-IDF cosine (0 to 100) over the examples with a known reference
     rationale.
 

@@ -7,14 +7,14 @@ ranked against the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.generation.matcher import Compares
 
@@ -22,7 +22,7 @@ CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
-def retrieval(matcher: Compares, examples: Sequence[Example]) -> dict[str, Any]:
+def retrieval(matcher: Compares, examples: Sequence[Example]) -> Figures:
     """R@1, 5 and 10 in both directions over the examples' pictures and captions, as `recalls` gives them.
 
     Examples without exactly one image, or without a caption, are left out. Raises DataError when none is left.
@@ -43,7 +43,7 @@ def retrieval(matcher: Compares, examples: Sequence[Example]) -> dict[str, Any]:
     return {"images": len(images), "texts": len(texts), **dict(zip(DIRECTIONS, found, strict=True))}
 
 
-def recalls(scores: Tensor, right: Tensor) -> dict[str, dict[str, Any]]:
+def recalls(scores: Tensor, right: Tensor) -> dict[str, Figures]:
     """R@k of queries: `scores` `(queries, candidates)`, and which are `right`, at least one for each query.
 
     Each of `R@1`, `R@5` and `R@10` has `recall`, its Wilson 95% `interval`, the queries' `count`, and `chance`, what a
@@ -74,25 +74,25 @@ def _chance(right: Tensor, cut: int) -> float:
     return float((1 - missed).mean())
 
 
-def retrieval_tables(figures: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def retrieval_tables(figures: Figures | None) -> list[Table]:
     """The figures as the report's table: this model (or a comparison's `arms`) and chance in lines, R@k of both
     directions in columns.
     """
     if not figures:
         return []
 
-    def line(name: str, found: Mapping[str, Any], key: str) -> dict[str, Any]:
-        cells = []
+    def line(name: str, found: Figures, key: str, *, own: bool = False) -> Line:
+        cells: list[Cell | None] = []
         for one in (found[direction][f"R@{cut}"] for direction in DIRECTIONS for cut in CUTS):
             note = " to ".join(f"{100 * end:.1f}" for end in one["interval"]) if key == "recall" else ""
             cells.append({"value": f"{100 * one[key]:.1f}", "note": note})
-        return {"name": name, "own": found is figures or name == first, "published": False, "cells": cells}
+        return {"name": name, "own": own, "published": False, "cells": cells}
 
     arms = figures.get("arms") or {"This model": figures}
     first = next(iter(arms))
-    lines = [line(name, found, "recall") for name, found in arms.items()]
-    lines.append({**line("chance", figures, "chance"), "own": False})
-    columns = [
+    lines = [line(name, found, "recall", own=name == first) for name, found in arms.items()]
+    lines.append(line("chance", figures, "chance"))
+    columns: list[Column] = [
         {"name": f"{name.replace('_', ' ')} {cut}", "notes": [f"n = {one['count']:,}"]}
         for name in DIRECTIONS
         for cut, one in figures[name].items()

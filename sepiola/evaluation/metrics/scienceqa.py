@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import Unparsed, Verdict, accuracy_of, verdicts
 from sepiola.reasoning.answer import Answer
 
@@ -23,7 +23,7 @@ BUCKETS = ("NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12")
 _SUBJECTS = {"NAT": "natural science", "SOC": "social science", "LAN": "language science"}
 _GRADE = re.compile(r"^grade\s*(\d{1,2})$")
 
-PUBLISHED: tuple[dict[str, Any], ...] = tuple(
+PUBLISHED: tuple[Figures, ...] = tuple(
     dict(zip(("name", *BUCKETS, "average"), row, strict=True))
     for row in (
         ("Human", 90.23, 84.97, 87.48, 89.60, 87.50, 88.10, 91.59, 82.42, 88.40),
@@ -47,7 +47,7 @@ here."""
 
 def scienceqa_buckets(
     examples: Sequence[Example], answers: Sequence[Answer], unparsed: Unparsed = "wrong", seed: int = 0
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Figures]:
     """ScienceQA's eight buckets, each `{"accuracy", "interval", "count", "unparsed", …, "unknown"}` (shares,
     0 to 1).
 
@@ -65,7 +65,7 @@ def buckets_by(
     answers: Sequence[Answer],
     unparsed: Unparsed = "wrong",
     seed: int = 0,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Figures]:
     """One bucket for each value of a metadata key ("language", "family", "has_image" …), in the values'
     order.
 
@@ -102,7 +102,7 @@ def has_image(example: Example) -> bool:
     return bool(example.images) if known is None else bool(known)
 
 
-def _bucket(judged: Sequence[Verdict], belongs: Callable[[Example], bool | None], unparsed: Unparsed) -> dict[str, Any]:
+def _bucket(judged: Sequence[Verdict], belongs: Callable[[Example], bool | None], unparsed: Unparsed) -> Figures:
     membership = [belongs(v.example) for v in judged]
     inside = [v for v, member in zip(judged, membership, strict=True) if member]
     return accuracy_of(inside, unparsed).to_dict() | {"unknown": sum(member is None for member in membership)}

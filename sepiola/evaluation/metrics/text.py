@@ -7,10 +7,10 @@ token but a document's first ones is predicted from half a window at least.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.evaluation.baselines.compression import baselines, bits_per_byte, text_bytes
+from sepiola.evaluation.figures import Cell, Column, Figures, Headline, Line, Table
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_scorer import TextScorer, windows
 
@@ -20,7 +20,7 @@ CONTINUATION_TOKENS = 96
 TEMPERATURE, TOP_P = 0.8, 0.95
 
 
-def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example]) -> Figures:
     """Bits per byte of each language: the model's (`model`), then `baselines` that learned from `train`.
 
     `continuations` show how the model goes on from the beginning of some documents. Only for a decoder: other models do
@@ -33,7 +33,7 @@ def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Se
     def encode(documents: Sequence[str]) -> list[list[int]]:
         return [[*ids, end] for ids in tokenizer.encode_batch(documents, plain=True)]
 
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Figures] = {}
     for language, documents in texts.items():
         ids = encode(documents)
         size = text_bytes(documents)
@@ -76,3 +76,33 @@ def _continuations(text_scorer: TextScorer, language: str, documents: Sequence[s
 
 def _texts(examples: Sequence[Example], language: str) -> list[str]:
     return [e.target for e in examples if e.metadata["language"] == language]
+
+
+def text_tables(measured: Figures) -> list[Table]:
+    """Bits per byte of held-out text: this model and its baselines in lines, languages in columns."""
+    languages: Figures = measured.get("bits_per_byte") or {}
+    if not languages:
+        return []
+    names = ["model", *dict.fromkeys(name for figures in languages.values() for name in figures["baselines"])]
+    lines: list[Line] = []
+    for name in names:
+        bits = [{"model": f["model"], **f["baselines"]}.get(name) for f in languages.values()]
+        cells: list[Cell | None] = [None if b is None else {"value": f"{b:.3f}", "note": ""} for b in bits]
+        own = name == "model"
+        lines.append({"name": "This model" if own else name, "own": own, "published": False, "cells": cells})
+    columns: list[Column] = [
+        {"name": language, "notes": [f"{f['documents']:,} documents", f"{f['bytes']:,} bytes"]}
+        for language, f in languages.items()
+    ]
+    note = "Bits for each byte of UTF-8; lower is better. The n-grams count the model's own tokens of the same text."
+    return [{"title": "Held-out bits per byte", "columns": columns, "lines": lines, "note": note}]
+
+
+def text_headlines(measured: Figures) -> list[Headline]:
+    """Bits per byte of each language beside the best baseline's, as the report's head shows figures."""
+    headlines: list[Headline] = []
+    for language, bits in (measured.get("bits_per_byte") or {}).items():
+        best = min(bits["baselines"].values(), default=None)
+        note = "" if best is None else f"best baseline {best:.3f}"
+        headlines.append({"name": f"Bits per byte, {language}", "value": f"{bits['model']:.3f}", "note": note})
+    return headlines

@@ -10,12 +10,12 @@ is what is counted here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from sepiola.data.example import Example
+from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import join_by_id, normalised
 from sepiola.reasoning.answer import Answer
 
@@ -89,7 +89,7 @@ def equal_sets(given: str, truth: str) -> bool:
 
 def vqa_figures(
     examples: Sequence[Example], answers: Sequence[Answer], *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Figures]:
     """Of the open questions `exact` and `sets`, and `soft` of those whose metadata has the people's `answers`.
 
     Each is `{"value", "interval", "count"}`, 0 to 1, with the 95% bootstrap over pictures; nothing without open
@@ -101,18 +101,18 @@ def vqa_figures(
         if question is None or question.choices or question.answer_text is None:
             continue
         given, picture = normalised(answer.output), str(example.metadata.get("group", example.id))
-        told = {
+        judged = {
             "exact": float(vqa_normalised(given) == vqa_normalised(question.answer_text)),
             "sets": float(equal_sets(given, question.answer_text)),
         }
         if people := example.metadata.get("answers"):
-            told["soft"] = soft_accuracy(given, people, leave_one_out=True)
-        for name, score in told.items():
+            judged["soft"] = soft_accuracy(given, people, leave_one_out=True)
+        for name, score in judged.items():
             scores.setdefault(name, []).append((picture, score))
     return {name: _figure(found, seed, resamples) for name, found in scores.items()}
 
 
-def _figure(scores: Sequence[tuple[str, float]], seed: int, resamples: int) -> dict[str, Any]:
+def _figure(scores: Sequence[tuple[str, float]], seed: int, resamples: int) -> Figures:
     by_picture: dict[str, list[float]] = {}
     for picture, score in scores:
         by_picture.setdefault(picture, []).append(score)
@@ -124,29 +124,27 @@ def _figure(scores: Sequence[tuple[str, float]], seed: int, resamples: int) -> d
     return {"value": value, "interval": [float(low), float(high)], "count": len(scores)}
 
 
-def vqa_tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A table for each set of open questions, laid out as `sepiola.evaluation.report.page.tables` says."""
-    found = []
-    for measured in [s for s in report.get("evaluations") or [report] if s.get("vqa")]:
-        own = measured["vqa"]
-        others = {name: told["vqa"] for name, told in measured["baselines"].items() if told.get("vqa")}
-        lines = [{"name": "This model", "own": True, "published": False, "cells": _cells(own, own)}]
-        for name, told in others.items():
-            cells = _cells(own, told)
-            lines.append({"name": name.replace("_", " "), "own": False, "published": False, "cells": cells})
-        columns = [{"name": FIGURES[key], "notes": [f"n = {told['count']:,}"]} for key, told in own.items()]
-        note = "Percent; below each figure its 95% interval over pictures; n is the number of questions."
-        found.append({"title": "Open answers", "columns": columns, "lines": lines, "note": note})
-    return found
-
-
-def _cells(columns: Mapping[str, Any], told: Mapping[str, Any]) -> list[dict[str, str] | None]:
-    return [
-        {
-            "value": f"{100 * told[key]['value']:.1f}",
-            "note": f"{100 * told[key]['interval'][0]:.1f} to {100 * told[key]['interval'][1]:.1f}",
-        }
-        if key in told
-        else None
-        for key in columns
+def vqa_tables(figures: Figures) -> list[Table]:
+    """The table of a set's open questions, the model and its baselines in lines; none without such questions."""
+    own = figures.get("vqa")
+    if not own:
+        return []
+    lines = [_line("This model", own, own, own=True)]
+    for name, baseline in figures["baselines"].items():
+        if baseline.get("vqa"):
+            lines.append(_line(name.replace("_", " "), own, baseline["vqa"]))
+    columns: list[Column] = [
+        {"name": FIGURES[key], "notes": [f"n = {figure['count']:,}"]} for key, figure in own.items()
     ]
+    note = "Percent; below each figure its 95% interval over pictures; n is the number of questions."
+    return [{"title": "Open answers", "columns": columns, "lines": lines, "note": note}]
+
+
+def _line(name: str, columns: Figures, figures: Figures, *, own: bool = False) -> Line:
+    cells = [_cell(figures[key]) if key in figures else None for key in columns]
+    return {"name": name, "own": own, "published": False, "cells": cells}
+
+
+def _cell(figure: Figures) -> Cell:
+    low, high = figure["interval"]
+    return {"value": f"{100 * figure['value']:.1f}", "note": f"{100 * low:.1f} to {100 * high:.1f}"}

@@ -10,18 +10,17 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sepiola.errors import DataError, SpecError
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import wilson_interval
-from sepiola.evaluation.prompting import TASKS
-from sepiola.evaluation.prompting.task import SEPARATOR, PromptItem, PromptOutcome, Rows, Task
+from sepiola.evaluation.prompting.task import SEPARATOR, PromptItem, PromptOutcome, PromptSet, Task
 from sepiola.generation.text_scorer import OnDone, TextScorer
 from sepiola.specs.base import nearest
 
@@ -30,7 +29,7 @@ RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
-class Result:
+class PromptResult:
     """One tested item: the whole prompt that the model read, the ids of its shots, and what came of it."""
 
     item: PromptItem
@@ -38,7 +37,7 @@ class Result:
     shots: tuple[str, ...]
     outcome: PromptOutcome
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Figures:
         """Plain data: everything that is needed to judge the judgement."""
         answers = self.item.references or (self.item.answer.strip(),)
         scores = dict(zip(self.item.options or answers, self.outcome.scores, strict=False))
@@ -55,7 +54,7 @@ class Result:
 
 
 def measure(
-    name: str,
+    task: Task,
     text_scorer: TextScorer,
     root: str | Path,
     *,
@@ -64,17 +63,14 @@ def measure(
     seed: int = 0,
     only: Sequence[str] = (),
     on_done: OnDone = None,
-) -> tuple[dict[str, Any], list[Result]]:
-    """The figures of one benchmark, and what became of each item.
+) -> tuple[Figures, list[PromptResult]]:
+    """The figures of one task, and what became of each item.
 
     `root` is the folder of its files. `count` items are drawn by `seed`, all without it; `only` names the subjects or
-    tasks to test. Raises SpecError for an unknown benchmark or group, or more shots than there are, and DataError for
-    files that cannot be read.
+    tasks to test. Raises SpecError for an unknown group or more shots than there are, and DataError for files that
+    cannot be read.
     """
-    if name not in TASKS:
-        raise SpecError(f"no prompting benchmark is named '{name}'; {nearest(name, TASKS)}")
-    task = TASKS[name]
-    rows = task.read(_folder(root))
+    rows = task.read(folder_of(root))
     pool = shot_pool(rows)
     kept = {item.id for items in pool.values() for item in items} if shots else set()
     tested = _chosen([item for item in rows.tested if item.id not in kept], count, seed, only)
@@ -82,12 +78,11 @@ def measure(
     prompts = [lay_out(item, shown) for item, shown in zip(tested, asked, strict=True)]
     outcomes = task.scoring.ask(text_scorer, prompts, tested, on_done)
     results = [
-        Result(item, prompt, tuple(shot.id for shot in shown), outcome)
+        PromptResult(item, prompt, tuple(shot.id for shot in shown), outcome)
         for item, prompt, shown, outcome in zip(tested, prompts, asked, outcomes, strict=True)
     ]
     left_out = [shots - len(r.shots) for r in results]
     figures = {
-        "benchmark": name,
         "split": task.split,
         "shots": shots,
         "seed": seed,
@@ -102,7 +97,7 @@ def measure(
     return figures, results
 
 
-def shot_pool(rows: Rows) -> dict[str, list[PromptItem]]:
+def shot_pool(rows: PromptSet) -> dict[str, list[PromptItem]]:
     """The items that may be shots, by group. One that is tested under another id too is left out."""
     tested: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
     for item in rows.tested:
@@ -142,7 +137,7 @@ def _over(task: Task, text_scorer: TextScorer, item: PromptItem, prompt: str) ->
     return len(text_scorer.encode(prompt)) > room
 
 
-def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
+def summary(task: Task, results: Sequence[PromptResult], seed: int) -> Figures:
     """`accuracy`, `interval` and `count` of the first metric, over all and by group; every metric with its interval."""
     names = list(results[0].outcome.metrics)
     metrics = {name: _figure(name, [r.outcome.metrics[name] for r in results], seed) for name in names}
@@ -152,7 +147,7 @@ def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
     groups: dict[str, list[float]] = defaultdict(list)
     for result in results:
         groups[result.item.group].append(result.outcome.metrics[names[0]])
-    found: dict[str, Any] = {
+    figures: Figures = {
         **_share([result.outcome.metrics[names[0]] for result in results]),
         "unparsed": sum(result.outcome.answer is None for result in results),
         "metric": names[0],
@@ -160,25 +155,24 @@ def summary(task: Task, results: Sequence[Result], seed: int) -> dict[str, Any]:
     }
     if task.buckets:
         buckets = {group: _share(values) for group, values in groups.items()}
-        found["average_of_buckets"] = sum(bucket["accuracy"] for bucket in buckets.values()) / len(buckets)
-        found["buckets"] = {task.buckets: buckets}
-    return found
+        figures["average_of_buckets"] = sum(bucket["accuracy"] for bucket in buckets.values()) / len(buckets)
+        figures["buckets"] = {task.buckets: buckets}
+    return figures
 
 
-def baselines(task: Task, tested: Sequence[PromptItem], pool: Mapping[str, Sequence[PromptItem]]) -> dict[str, Any]:
+def baselines(task: Task, tested: Sequence[PromptItem], pool: Mapping[str, Sequence[PromptItem]]) -> Figures:
     """What guessing earns: `chance` among the options; `majority`, the commonest answer of the group's shots."""
-    found = {}
+    guesses: Figures = {}
     if all(item.options for item in tested):
-        found["chance"] = _share([1 / len(item.options) for item in tested])
-    scoring = task.scoring
-    guesses = {g: Counter(scoring.label(i) for i in items).most_common(1)[0][0] for g, items in pool.items()}
-    if all(item.group in guesses for item in tested):
-        judged = [scoring.judge(item, guesses[item.group]) for item in tested]
-        found["majority"] = _share([next(iter(metrics.values())) for metrics in judged])
-    return found
+        guesses["chance"] = _share([1 / len(item.options) for item in tested])
+    majority = {group: task.scoring.guess(items) for group, items in pool.items()}
+    if all(item.group in majority for item in tested):
+        judged = [majority[item.group](item) for item in tested]
+        guesses["majority"] = _share([next(iter(metrics.values())) for metrics in judged])
+    return guesses
 
 
-def _share(values: Sequence[float]) -> dict[str, Any]:
+def _share(values: Sequence[float]) -> Figures:
     """The share of right answers, expected ones among them, as the picture benchmarks give it."""
     right = min(sum(values), len(values))  # a sum of rounded parts may pass the count
     return {
@@ -188,7 +182,7 @@ def _share(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _figure(metric: str, values: Sequence[float], seed: int) -> dict[str, Any]:
+def _figure(metric: str, values: Sequence[float], seed: int) -> Figures:
     """The mean and its 95% interval."""
     if metric in SHARES:
         share = _share(values)
@@ -215,7 +209,8 @@ def _chosen(items: Sequence[PromptItem], count: int | None, seed: int, only: Seq
     return [left[i] for i in sorted(random.Random(seed).sample(range(len(left)), count))]
 
 
-def _folder(root: str | Path) -> Path:
+def folder_of(root: str | Path) -> Path:
+    """The folder that `root` names. Raises DataError for an environment variable that is not set."""
     expanded = os.path.expandvars(str(root))
     if "$" in expanded:
         raise DataError(f"data '{root}': the environment variable is not set; set it to the folder of your data")

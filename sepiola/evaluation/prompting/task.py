@@ -7,12 +7,18 @@ on the very answer, or writes one that is read and compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
+from sepiola.data.example import Example, Message, Question
+from sepiola.errors import DataError
 from sepiola.generation.text_scorer import OnDone, TextScorer
+from sepiola.reasoning.answer import Answer
+
+Label = TypeVar("Label", int, str)
 
 SEPARATOR = "\n\n"
 """What stands after each shot."""
@@ -35,9 +41,25 @@ class PromptItem:
     head: str = ""
     group: str = ""
 
+    def to_example(self) -> Example:
+        """The item without shots as an example: what is asked, what is right, and the rest in its metadata."""
+        answer = self.options.index(self.answer) if self.options else None
+        question = Question(self.prompt, self.options, answer, self.answer)
+        known = {"references": list(self.references), "head": self.head, "group": self.group}
+        return Example(self.id, (Message("user", (self.head + self.prompt,)),), self.answer, question, known)
+
+    @classmethod
+    def of(cls, example: Example) -> PromptItem:
+        """The item that `to_example` made an example of."""
+        question, known = example.question, example.metadata
+        if question is None or "references" not in known:
+            raise DataError(f"example '{example.id}': expected an item of a prompting benchmark")
+        references, head, group = tuple(known["references"]), known["head"], known["group"]
+        return cls(example.id, question.text, example.target, question.choices, references, head, group)
+
 
 @dataclass(frozen=True)
-class Rows:
+class PromptSet:
     """The items to be tested, and those that shots are taken from."""
 
     tested: tuple[PromptItem, ...]
@@ -71,12 +93,12 @@ class Scoring(Protocol):
         """How many tokens the model may have to read after the prompt."""
         ...
 
-    def label(self, item: PromptItem) -> Any:
-        """The right answer as a guesser would name it."""
+    def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
+        """The metrics of guessing the commonest answer of these items, of the item given."""
         ...
 
-    def judge(self, item: PromptItem, label: Any) -> dict[str, float]:
-        """The metrics of such a guess."""
+    def reward(self, item: PromptItem, answer: Answer) -> float:
+        """The first metric of an answer without shots: of its text, or of its choice among options."""
         ...
 
 
@@ -102,11 +124,16 @@ class Choose:
     def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
         return max(len(text_scorer.tokenizer.encode(option)) for option in item.options) - 1
 
-    def label(self, item: PromptItem) -> int:
-        return item.options.index(item.answer)
+    def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
+        commonest = _commonest(item.options.index(item.answer) for item in items)
+        return lambda item: self.judge(item, commonest)
 
-    def judge(self, item: PromptItem, label: int) -> dict[str, float]:
-        return {"accuracy": float(label == self.label(item))}
+    def reward(self, item: PromptItem, answer: Answer) -> float:
+        return float(answer.choice == item.options.index(item.answer))
+
+    def judge(self, item: PromptItem, choice: int) -> dict[str, float]:
+        """The metrics of the option that was chosen."""
+        return {"accuracy": float(choice == item.options.index(item.answer))}
 
     def _size(self, option: str) -> int:
         return len(option.strip().encode()) if self.per_byte else 1
@@ -130,11 +157,12 @@ class Predict:
     def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
         return len(text_scorer.tokenizer.encode(item.answer)) - 1
 
-    def label(self, item: PromptItem) -> str:
-        return item.answer
+    def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
+        commonest = _commonest(item.answer for item in items)
+        return lambda item: {"accuracy": float(commonest == item.answer)}
 
-    def judge(self, item: PromptItem, label: str) -> dict[str, float]:
-        return {"accuracy": float(label == item.answer)}
+    def reward(self, item: PromptItem, answer: Answer) -> float:
+        return float(answer.output.strip() == item.answer.strip())
 
 
 @dataclass(frozen=True)
@@ -157,21 +185,26 @@ class Generate:
         outputs = text_scorer.generate(prompts, max_tokens=tokens, stops=self.stops, on_done=on_done)
         answers = [self.read(output) for output in outputs]
         return [
-            PromptOutcome(self.judge(item, answer or ""), output, answer)
+            PromptOutcome(self.compare(answer or "", item.references), output, answer)
             for item, output, answer in zip(items, outputs, answers, strict=True)
         ]
 
     def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
         return self._most(text_scorer)
 
-    def label(self, item: PromptItem) -> str:
-        return item.references[0]
+    def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
+        commonest = _commonest(item.references[0] for item in items)
+        return lambda item: self.compare(commonest, item.references)
 
-    def judge(self, item: PromptItem, label: str) -> dict[str, float]:
-        return self.compare(label, item.references)
+    def reward(self, item: PromptItem, answer: Answer) -> float:
+        return next(iter(self.compare(self.read(answer.output) or "", item.references).values()))
 
     def _most(self, text_scorer: TextScorer) -> int:
         return min(self.tokens, text_scorer.length // 2)
+
+
+def _commonest(answers: Iterable[Label]) -> Label:
+    return Counter(answers).most_common(1)[0][0]
 
 
 @dataclass(frozen=True)
@@ -183,7 +216,7 @@ class Task:
     """
 
     split: str
-    read: Callable[[Path], Rows]
+    read: Callable[[Path], PromptSet]
     scoring: Scoring
     fixed: bool = False
     buckets: str = ""

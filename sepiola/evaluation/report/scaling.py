@@ -17,6 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from sepiola.errors import SepiolaError, TrainingError
+from sepiola.evaluation.figures import Figures, Headline, Line, Table
 from sepiola.evaluation.report.plots import power_law
 
 Floats = NDArray[np.float64]
@@ -128,7 +129,7 @@ def _start(exponent: float, places: Floats, losses: Floats) -> list[float]:
     return [max(float(scale), 1e-3), exponent, max(float(floor), 1e-3)]
 
 
-def forecast(points: Sequence[tuple[float, float]], compute: float) -> dict[str, Any]:
+def forecast(points: Sequence[tuple[float, float]], compute: float) -> Figures:
     """What the points `(compute, loss)`, in order, say of a model trained with `compute`, as plain data.
 
     `baselines` are what one would say without the law: the last loss again, and a straight line through the logarithms
@@ -150,7 +151,7 @@ def _listed(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def checked(prediction: Mapping[str, Any], measured: float) -> dict[str, Any]:
+def checked(prediction: Figures, measured: float) -> Figures:
     """A forecast beside what was then measured: relative errors (positive is too high), and whether the band held."""
     interval = prediction["predicted"]["interval"]
     return {
@@ -175,7 +176,7 @@ def scaling_plot(scaling: Mapping[str, Any]) -> Markup:
     return power_law(fitted, scaling["curve"], (predicted["compute"], predicted["loss"]), predicted["interval"], last)
 
 
-def scaling_tables(scaling: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def scaling_tables(scaling: Figures | None) -> list[Table]:
     """The rungs, then the forecast beside its baselines, as `sepiola.evaluation.report.page.tables` lays tables out."""
     if not scaling:
         return []
@@ -214,7 +215,7 @@ def scaling_tables(scaling: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     ]
 
 
-def scaling_figures(scaling: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def scaling_figures(scaling: Figures | None) -> list[Headline]:
     """The headline: what was predicted, what was measured."""
     if not scaling:
         return []
@@ -228,18 +229,18 @@ def scaling_figures(scaling: Mapping[str, Any] | None) -> list[dict[str, str]]:
     ]
 
 
-def _band(predicted: Mapping[str, Any]) -> str:
+def _band(predicted: Figures) -> str:
     interval = predicted["interval"]
     return "none of three points" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
-def _error(figures: Mapping[str, Any]) -> str:
+def _error(figures: Figures) -> str:
     return f"{100 * figures['relative_error']:+.2f}%"
 
 
-def _line(name: str, values: Sequence[str], *, own: bool = False) -> dict[str, Any]:
+def _line(name: str, values: Sequence[str], *, own: bool = False) -> Line:
     return {"name": name, "own": own, "published": False, "cells": [{"value": v, "note": ""} for v in values]}
 
 
-def _table(title: str, columns: Sequence[str], lines: list[dict[str, Any]], note: str) -> dict[str, Any]:
+def _table(title: str, columns: Sequence[str], lines: list[Line], note: str) -> Table:
     return {"title": title, "columns": [{"name": c, "notes": []} for c in columns], "lines": lines, "note": note}

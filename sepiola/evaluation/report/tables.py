@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.markup import escape
 from rich.table import Table
 
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report import page
 
 
-def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
+def terminal_tables(report: Figures) -> list[Table]:
     """The comparison and the other tables of a report (see `sepiola.evaluation.report.page.write_report`)."""
     tables = []
     rows = report.get("rows") or []
@@ -28,6 +26,7 @@ def terminal_tables(report: Mapping[str, Any]) -> list[Table]:
         tables.append(table)
     for data in page.tables(report):
         table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
+        table.caption = data.get("caption")
         for line in data["lines"]:
             # The intervals stay in the report: a terminal is too narrow for them.
             cells = ["–" if cell is None else cell["value"] for cell in line["cells"]]

@@ -1,37 +1,75 @@
-"""`sepiola chat`: a conversation in the terminal, with pictures in any turn; or one answer to one message."""
+"""The commands that ask a model: `sepiola ask`, one question about any picture, and `sepiola chat`, a talk."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
+from sepiola.cli.options import AsJson, Device, ModelName, console_of, print_json
 from sepiola.errors import SepiolaError, SpecError
+
+if TYPE_CHECKING:
+    from sepiola.data.example import Message
+    from sepiola.generation.chat import ChatReply
 
 HELP = """Type a message. /image FILE shows a picture with the next one, /new begins again, /exit or Ctrl-D ends.
 输入消息即可对话。/image 文件 为下一条消息附上图片，/new 重新开始，/exit 或 Ctrl-D 结束。"""
 
 
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in English or Chinese.")],
+    model: ModelName,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", help="A picture: PNG, JPEG, WebP … Repeatable.")
+    ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choices", help="One option of the answer. Repeatable; or several at once, parted by |."),
+    ] = None,
+    hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask one question about any picture."""
+    from sepiola.api import load
+
+    options = [part.strip() for choice in choices or [] for part in choice.split("|")]
+    reply = load(model).ask(question, image=image, choices=options, hint=hint)
+    probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None
+    if as_json:
+        print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
+        return
+    console = console_of(False)
+    if reply.rationale:
+        console.print(f"[dim]{escape(reply.rationale)}[/dim]")
+    console.print(f"[bold]{escape(reply.answer)}[/bold]")
+    for option, probability in (probabilities or {}).items():
+        console.print(f"  {100 * probability:5.1f}%  {escape(option)}")
+
+
 def chat(
+    model: ModelName,
     prompt: Annotated[
         str | None, typer.Argument(help="One message, in English or Chinese; without it, a talk.")
     ] = None,
-    model: Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")] = ...,  # type: ignore[assignment]
     image: Annotated[
         list[Path] | None, typer.Option("--image", help="A picture for the first message. Repeatable.")
     ] = None,
-    system: Annotated[str | None, typer.Option("--system", help="What the model is told before the talk.")] = None,
+    system: Annotated[str | None, typer.Option("--system", help="System prompt.")] = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of a reply at most.")] = 512,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 always writes the likeliest.")] = 0.0,
-    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest tokens of so much mass.")] = 1.0,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[
+        float,
+        typer.Option("--top-p", help="Nucleus sampling: the likeliest tokens of so much mass."),
+    ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         typer.Option("--precision", help="auto: bfloat16 where the machine has it."),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")] = "cpu",
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One message: print its reply and figures as JSON.")] = False,
 ) -> None:
     """Talk with a model that reads text and pictures."""
@@ -50,7 +88,7 @@ def chat(
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]
 
-    def answered(messages: list[Message], aloud: bool) -> Any:
+    def answered(messages: list[Message], aloud: bool) -> ChatReply:
         write = (lambda piece: print(piece, end="", flush=True)) if aloud else None
         reply = loaded.chat(messages, max_tokens=max_tokens, sampling=sampling, on_text=write)
         if aloud:
@@ -67,7 +105,7 @@ def chat(
                 "first_token_seconds": round(reply.first_token_seconds, 4),
                 "tokens_per_second": round(reply.tokens_per_second, 2),
             }
-            print(json.dumps(figures, ensure_ascii=False, indent=2))
+            print_json(figures)
         return
 
     print(HELP)

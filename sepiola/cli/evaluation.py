@@ -1,0 +1,97 @@
+"""`sepiola eval`: a model measured on a benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand
+
+from sepiola.cli.options import AsJson, DataFolder, ModelName, ReaderOption, console_of, print_json, reader_options
+from sepiola.errors import SpecError
+
+DRAWN = {"tidepool": 3000}  # training examples that baselines learn from, of a dataset that has no end
+
+
+class EvalCommand(TyperCommand):
+    """Lists the benchmarks under its options: their import waits until someone reads this help."""
+
+    @property
+    def epilog(self) -> str | None:
+        from sepiola.evaluation.benchmarks import BENCHMARKS, GENERAL
+
+        names = ", ".join(name for name in BENCHMARKS if name not in GENERAL)
+        return (
+            f"Benchmarks: {names}. Any other dataset is measured by {' or '.join(GENERAL)}, whichever fits the model. "
+            "Example: sepiola eval tidepool --model runs/demo --option size=64"
+        )
+
+    @epilog.setter
+    def epilog(self, value: str | None) -> None:
+        """Nothing: the list is made when it is read."""
+
+
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name (listed below), or a dataset's.")],
+    model: ModelName,
+    data: DataFolder = None,
+    split: Annotated[str | None, typer.Option("--split", help="Which split (default: the benchmark's).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write all figures to this JSON file.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
+    ] = None,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="How many solved questions to show before each.")] = 0,
+    rices: Annotated[bool, typer.Option("--rices", help="Of pictures: those most like the question's.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Prompted: draws the shots and the questions.")] = 0,
+    show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
+    length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Prompted: one subject or task. Repeatable.")] = None,
+    option: ReaderOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a benchmark: its figures with their intervals, buckets, and what baselines would earn."""
+    from sepiola.api import load
+    from sepiola.checkpoints.store import write_text
+    from sepiola.datasets import DATASETS, DataCache
+    from sepiola.evaluation.benchmarks import BENCHMARKS, GENERAL, benchmark_of, measure
+    from sepiola.evaluation.benchmarks.settings import Settings
+    from sepiola.evaluation.report.tables import terminal_tables
+    from sepiola.specs.base import nearest
+    from sepiola.specs.recipe import DataSpec, FewShotSpec
+
+    known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name not in GENERAL]
+    if benchmark not in known:
+        raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
+    split = split or (BENCHMARKS[benchmark].split if benchmark in BENCHMARKS else "test")
+    spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=reader_options(option))
+    train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
+    cache = DataCache()
+    settings = Settings(
+        spec,
+        console_of(as_json),
+        cache.read,
+        training=lambda reader: cache.read(train),
+        few_shot=FewShotSpec(shots=(shots,), choose="rices" if rices else "random", shuffled=False, data=train)
+        if shots
+        else None,
+        seed=seed,
+        show=show,
+        only=tuple(only or ()),
+        length=length,
+    )
+    loaded = load(model)
+    given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
+    takes = BENCHMARKS[benchmark_of(loaded, settings)].takes
+    for name, value in {**given, "option": option}.items():
+        if value and name not in takes:
+            raise SpecError(f"{benchmark} has no --{name}; it takes --{', --'.join(takes)}")
+    figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}
+    if out is not None:
+        write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+    if as_json:
+        print_json(figures)
+        return
+    for table in terminal_tables(figures):
+        settings.console.print(table)

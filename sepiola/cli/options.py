@@ -1,0 +1,49 @@
+"""Options that several commands share, and where and how commands print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the recipe, for example --set stages.0.steps=100. Repeatable.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")]
+Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
+DataFolder = Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")]
+ReaderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="An option of the reader, for example --option with_image=true. Repeatable.",
+    ),
+]
+
+
+def reader_options(assignments: list[str] | None) -> dict[str, object]:
+    """The values of `--option`, as YAML reads them."""
+    from sepiola.specs.base import override
+
+    return override({}, assignments or [])
+
+
+def console_of(as_json: bool) -> Console:
+    """Where people read: standard output, or standard error when standard output carries JSON."""
+    return Console(stderr=as_json)
+
+
+def print_json(value: object) -> None:
+    """Prints plain data as JSON, Chinese as it is."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,80 @@
+"""What a benchmark is given: the data and how to ask, and a model with several ways to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from rich.console import Console
+
+from sepiola.data.example import Example
+from sepiola.datasets import read_spec
+from sepiola.generation.example_generator import ExampleGenerator
+from sepiola.generation.matcher import Compares
+from sepiola.generation.text_scorer import TextScorer
+from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.strategies import OnDone, Strategy
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import DataSpec, FewShotSpec
+
+
+class MeasuredModel(Protocol):
+    """What benchmarks ask of a model: `sepiola.api.Model` is one."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def rationale(self) -> object | None: ...
+
+    def answer(self, examples: Sequence[Example], *, on_done: OnDone = None) -> list[Answer]: ...
+
+    def blind(self) -> MeasuredModel: ...
+
+    def strategy(self) -> Strategy: ...
+
+    def example_generator(self, target_tokens: int) -> ExampleGenerator: ...
+
+    def text_scorer(self, length: int | None = None) -> TextScorer: ...
+
+    def retriever(self) -> Compares: ...
+
+
+def no_training(reader: str | None) -> list[Example]:
+    """Training examples of nothing."""
+    return []
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One measurement as it is asked for.
+
+    `training(reader)` gives the examples of a dataset (of any: None) that baselines learn from; text baselines of
+    questions learn from `baseline_questions` at most. `compares`: the model was taught to compare pictures with texts,
+    and not yet to write. The last four are for prompted texts: the seed of shots and items, how many results are shown
+    whole, the groups to test, and the tokens that the model reads at most.
+    """
+
+    data: DataSpec
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    read: Callable[[DataSpec], Sequence[Example]] = read_spec
+    training: Callable[[str | None], Sequence[Example]] = no_training
+    baseline_questions: int | None = None
+    few_shot: FewShotSpec | None = None
+    compares: bool = False
+    seed: int = 0
+    show: int = 0
+    only: tuple[str, ...] = ()
+    length: int | None = None
+
+    @cached_property
+    def examples(self) -> Sequence[Example]:
+        """The data's examples, read once."""
+        return self.read(self.data)
+
+    @property
+    def what(self) -> str:
+        """The data in words, for the progress bar."""
+        return f"{self.data.reader} {self.data.split}"
