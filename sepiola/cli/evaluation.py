@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,10 @@ def evaluate(
     known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name not in GENERAL]
     if benchmark not in known:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
+    given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
+    asked = [name for name, value in {**given, "option": option}.items() if value]
+    if benchmark in BENCHMARKS:
+        _check_options(benchmark, asked, BENCHMARKS[benchmark].takes)
     split = split or (BENCHMARKS[benchmark].split if benchmark in BENCHMARKS else "test")
     spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=reader_options(option))
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
@@ -82,11 +87,7 @@ def evaluate(
         length=length,
     )
     loaded = load(model)
-    given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
-    takes = BENCHMARKS[benchmark_of(loaded, settings)].takes
-    for name, value in {**given, "option": option}.items():
-        if value and name not in takes:
-            raise SpecError(f"{benchmark} has no --{name}; it takes --{', --'.join(takes)}")
+    _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)
     figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}
     if out is not None:
         write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
@@ -95,3 +96,10 @@ def evaluate(
         return
     for table in terminal_tables(figures):
         settings.console.print(table)
+
+
+def _check_options(benchmark: str, asked: list[str], takes: Sequence[str]) -> None:
+    for name in asked:
+        if name not in takes:
+            known = ", ".join(f"--{one}" for one in takes) or "none of its kind"
+            raise SpecError(f"{benchmark} has no --{name}; it takes {known}")

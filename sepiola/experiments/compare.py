@@ -26,7 +26,7 @@ from rich.table import Table
 from sepiola.checkpoints import store
 from sepiola.data.example import Example
 from sepiola.data.sampler import spread
-from sepiola.datasets import DataCache, read_spec
+from sepiola.datasets import DATASETS, DataCache, read_spec
 from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
@@ -196,7 +196,13 @@ def _costs(spec: ComparisonSpec, folder: Path) -> list[Figures]:
 
 def _asked(recipe: RecipeSpec) -> list[Example]:
     """Some of the questions that the recipe is measured on."""
-    return spread(read_spec(recipe.evaluation[0]), ASKED) if recipe.evaluation else []
+    return spread(_first_set(recipe), ASKED)
+
+
+def _first_set(recipe: RecipeSpec) -> list[Example]:
+    """The examples of the first evaluation set; none of a benchmark that brings its own questions."""
+    data = recipe.evaluation[0] if recipe.evaluation else None
+    return read_spec(data) if data is not None and data.reader in DATASETS else []
 
 
 def _samples(spec: ComparisonSpec, main: Path) -> list[tuple[Example, Answer]]:
@@ -206,8 +212,8 @@ def _samples(spec: ComparisonSpec, main: Path) -> list[tuple[Example, Answer]]:
     if path is None or not path.is_file():
         return []
     answers = [Answer(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    examples = {example.id: example for example in read_spec(recipe.evaluation[0])}
-    return pick_samples([(examples[answer.id], answer) for answer in answers])
+    examples = {example.id: example for example in _first_set(recipe)}
+    return pick_samples([(examples[answer.id], answer) for answer in answers if answer.id in examples])
 
 
 def _link(link: Path, target: Path) -> None:

@@ -11,6 +11,8 @@ import sepiola
 from sepiola.checkpoints.store import read_tensors
 from sepiola.data.batching import IGNORED, Collator
 from sepiola.errors import SpecError
+from sepiola.evaluation.benchmarks.answering import few_shot
+from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
@@ -87,12 +89,9 @@ def test_the_report_holds_the_curve_and_its_plot(finished: Run) -> None:
 
 
 def test_rices_by_the_eye(finished: Run) -> None:
-    from sepiola.datasets import read_spec
-    from sepiola.experiments.answer import few_shot
-
     spec = finished.recipe.few_shot.model_copy(update={"choose": "rices", "shots": (4,), "shuffled": False})
-    examples = read_spec(finished.recipe.evaluation[0])
-    figures, questions, answers = few_shot(sepiola.load(finished.folder), spec, examples, examples, QUIET, "tidepool")
+    settings = Settings(finished.recipe.evaluation[0], few_shot=spec)
+    figures, questions, answers = few_shot(sepiola.load(finished.folder), settings)
     assert figures["choose"] == "rices" and len(questions) == len(answers) == 8
 
 

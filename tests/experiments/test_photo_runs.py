@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 import sepiola
 from sepiola.cli.app import app
 from sepiola.datasets import DataCache, read
+from sepiola.evaluation.benchmarks import measure
+from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.metrics.caption_figures import caption_tables
 from sepiola.evaluation.report.tables import terminal_tables
 from sepiola.experiments.compare import compare
-from sepiola.experiments.evaluate import measured
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run
-from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.recipe import DataSpec, RecipeSpec
 
 QUIET = Console(file=open(os.devnull, "w"), width=200)  # noqa: SIM115 (open as long as the tests run)
 SMALL = [
@@ -88,10 +89,10 @@ def test_photographs_are_captioned_and_measured(data: DataCache, tmp_path: Path,
 
     model = sepiola.load(tmp_path / "run")
     assert model.answering is not None and model.answering.answer_tokens == 48
-    examples = read("flickr8k", data_root / "flickr8k", "test")[:2]
-    _, answers, _ = measured(model, "flickr8k", "test", examples, [], QUIET)
+    spec = DataSpec(reader="flickr8k", root=str(data_root / "flickr8k"), split="test", count=2)
+    answered = measure(model, Settings(spec)).answered
     again = {a["id"]: a["output"] for a in map(json.loads, written)}
-    assert [a.output for a in answers] == [again[e.id] for e in examples], "the loaded model writes the same"
+    assert [a.output for _, a in answered] == [again[e.id] for e, _ in answered], "the loaded model writes the same"
     command = f"eval flickr8k --model {tmp_path / 'run'} --data {data_root / 'flickr8k'} --option languages=[zh] --json"
     told = json.loads(CliRunner().invoke(app, command.split()).stdout)
     assert told["captions"]["zh"]["count"] == 6 and "nearest_features" in told["captions"]["zh"]["baselines"]

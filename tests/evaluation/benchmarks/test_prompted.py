@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from sepiola.errors import DataError
-from sepiola.evaluation.benchmarks import bbh, cmrc2018, gsm8k, nq_open
-from sepiola.evaluation.prompting import TASKS
+from sepiola.evaluation.benchmarks import BENCHMARKS, bbh, cmrc2018, gsm8k, nq_open
+from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.measure import lay_out, shot_pool, shots_of
-from sepiola.evaluation.prompting.task import Rows
+from sepiola.evaluation.prompting.task import PromptSet
 
+TASKS = {name: task for name, task in BENCHMARKS.items() if isinstance(task, Prompted)}
 FOLDERS = {"lambada_cloze": "lambada", "cmmlu_cloze": "cmmlu", "bbh_direct": "bbh"}
 SIZES = {  # tested, shots
     "lambada": (5153, 100),
@@ -182,5 +183,5 @@ def test_folders_without_a_file_are_refused(tmp_path: Path) -> None:
 def test_a_row_that_is_tested_is_no_shot(tmp_path: Path) -> None:
     custom_backward(tmp_path)
     rows = TASKS["gsm8k"].read(tmp_path / "gsm8k")
-    twice = Rows(rows.tested, (*rows.shots, *(type(i)("train-9", i.prompt, i.answer) for i in rows.tested)))
+    twice = PromptSet(rows.tested, (*rows.shots, *(type(i)("train-9", i.prompt, i.answer) for i in rows.tested)))
     assert [i.id for i in shot_pool(twice)[""]] == ["train-0"]

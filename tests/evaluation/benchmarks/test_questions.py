@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sepiola.evaluation.benchmarks.questions import evaluate
+from sepiola.evaluation.benchmarks import scienceqa, tidepool
 from sepiola.reasoning.answer import Answer
 from sepiola.tidepool import generate
 
@@ -12,7 +12,7 @@ from sepiola.tidepool import generate
 def test_baselines_stand_beside_the_model_in_every_bucket() -> None:
     train, examples = generate("train", 60, size=64), generate("test", 36, size=64)
     answers = [Answer(e.id, output="", choice=e.question.answer if e.question else None) for e in examples]
-    figures = evaluate("tidepool", examples, answers, train)
+    figures = tidepool.BENCHMARK.figures(examples, answers, train)
     assert figures["accuracy"] == 1.0
     for name in ("chance", "majority", "nearest_neighbour"):
         table = figures["baselines"][name]["buckets"]
@@ -35,5 +35,5 @@ def test_chance_in_scienceqas_buckets_is_one_over_the_choices() -> None:
 
     examples = [asked("a", 2, "natural science"), asked("b", 4, "natural science"), asked("c", 2, "language science")]
     answers = [Answer(e.id, output="", choice=0) for e in examples]
-    found = evaluate("scienceqa", examples, answers)["baselines"]["chance"]["buckets"]
+    found = scienceqa.BENCHMARK.figures(examples, answers)["baselines"]["chance"]["buckets"]
     assert (found["NAT"]["accuracy"], found["LAN"]["accuracy"], found["SOC"]["accuracy"]) == (0.375, 0.5, None)

@@ -10,9 +10,8 @@ import pytest
 from sepiola.data.example import Example
 from sepiola.datasets import read, read_spec
 from sepiola.errors import DataError
-from sepiola.evaluation.benchmarks.questions import evaluate
+from sepiola.evaluation.benchmarks import pope
 from sepiola.evaluation.metrics.pope import pope_figures
-from sepiola.evaluation.report.page import tables
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.recipe import DataSpec
 from sepiola.tidepool import captions
@@ -89,10 +88,12 @@ def test_it_is_a_benchmark_with_baselines_and_a_table() -> None:
     spec = DataSpec(reader="pope", split="val", count=40, options={"pictures": 12, "size": 64})
     examples, train = read_spec(spec), read("pope", None, "train", pictures=30, size=64)
     assert len(examples) == 40
-    report = evaluate("pope", examples, [Answer(e.id, "", e.question and e.question.answer) for e in examples], train)
+    report = pope.BENCHMARK.figures(
+        examples, [Answer(e.id, "", e.question and e.question.answer) for e in examples], train
+    )
     assert report["accuracy"] == 1.0 and set(report["buckets"]) == {"setting", "language"}
     assert set(report["baselines"]) == {"chance", "majority", "nearest_neighbour"}
-    (table,) = [table for table in tables(report) if table["title"] == "Is it there?"]
+    (table,) = [table for table in pope.BENCHMARK.tables(report) if table["title"] == "Is it there?"]
     assert [line["name"] for line in table["lines"][:4:3]] == ["random", "popular"] and table["lines"][0]["own"]
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.datasets import read
-from sepiola.evaluation.benchmarks.questions import evaluate
+from sepiola.evaluation.benchmarks import daquar
 from sepiola.evaluation.metrics.vqa import equal_sets, soft_accuracy, vqa_figures, vqa_normalised
-from sepiola.evaluation.report.page import tables
 from sepiola.reasoning.answer import Answer
 
 
@@ -79,9 +78,9 @@ def test_figures_by_hand() -> None:
 def test_daquar_beside_its_text_baselines(data_root: Path) -> None:
     train = read("daquar", data_root / "daquar", "train")[::8]
     examples = read("daquar", data_root / "daquar", "test")[::40]
-    report = evaluate("daquar", examples, [Answer(e.id, f"The answer is {e.target}.") for e in examples], train)
+    report = daquar.BENCHMARK.figures(examples, [Answer(e.id, f"The answer is {e.target}.") for e in examples], train)
     assert report["vqa"]["sets"]["value"] == report["vqa"]["exact"]["value"] == 1.0
-    table = next(table for table in tables(report) if table["title"] == "Open answers")
+    table = next(table for table in daquar.BENCHMARK.tables(report) if table["title"] == "Open answers")
     assert [line["name"] for line in table["lines"]] == ["This model", "majority", "nearest neighbour"]
     blind = report["baselines"]["nearest_neighbour"]["vqa"]["sets"]["value"]
     assert 0.1 < blind < 0.5, "questions can partly be answered from their wording"

@@ -15,6 +15,7 @@ import sepiola
 from sepiola.api import Model
 from sepiola.cli.app import main
 from sepiola.errors import SpecError
+from sepiola.evaluation.benchmarks import BENCHMARKS as TASKS
 from sepiola.evaluation.prompting.measure import measure
 from sepiola.text.tokenizer import Tokenizer
 
@@ -69,7 +70,7 @@ def gsm8k(tmp_path: Path) -> Path:
 
 
 def test_the_choice_is_the_likeliest_letter_of_the_shown_prompt(model: Model, cmmlu: Path) -> None:
-    figures, results = measure("cmmlu", model.text_scorer(), cmmlu, shots=2)
+    figures, results = measure(TASKS["cmmlu"], model.text_scorer(), cmmlu, shots=2)
     right = 0
     for result in results:
         assert result.shots == tuple(f"{result.item.group}/dev-{n}" for n in range(2))
@@ -92,7 +93,7 @@ def test_the_choice_is_the_likeliest_letter_of_the_shown_prompt(model: Model, cm
 
 def test_options_are_compared_by_byte_where_their_texts_count(model: Model, cmmlu: Path) -> None:
     text_scorer = model.text_scorer()
-    _, results = measure("cmmlu_cloze", text_scorer, cmmlu, only=["astronomy"])
+    _, results = measure(TASKS["cmmlu_cloze"], text_scorer, cmmlu, only=["astronomy"])
     assert [result.item.group for result in results] == ["astronomy"] * 4
     sums = [s.log_likelihood for s in text_scorer.score([(results[1].prompt, o) for o in results[1].item.options])]
     sizes = [len(option.encode()) for option in results[1].item.options]
@@ -106,20 +107,20 @@ def test_the_last_words_perplexity_and_greedy_accuracy(model: Model, tmp_path: P
     words = [text_scorer.generate([f"{t} "], max_tokens=2)[0] if n % 10 == 0 else "so" for n, t in enumerate(texts)]
     lines = [json.dumps({"text": f"{t} {w}"}) for t, w in zip(texts, words, strict=True)]
     (tmp_path / "lambada_test.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    figures, results = measure("lambada", text_scorer, tmp_path)
+    figures, results = measure(TASKS["lambada"], text_scorer, tmp_path)
     likely = [r.outcome.metrics["log_likelihood"] for r in results]
     assert figures["count"] == 130 and figures["metrics"]["accuracy"]["value"] < 0.5
     perplexity = figures["metrics"]["perplexity"]
     assert perplexity["value"] == pytest.approx(math.exp(-sum(likely) / 130))
     assert perplexity["interval"][0] < perplexity["value"] < perplexity["interval"][1]
-    with_shots, results = measure("lambada_cloze", text_scorer, tmp_path, shots=1, count=20, seed=3)
+    with_shots, results = measure(TASKS["lambada_cloze"], text_scorer, tmp_path, shots=1, count=20, seed=3)
     assert with_shots["count"] == 20
     assert all(int(r.item.id[5:]) < 30 <= int(r.shots[0][5:]) for r in results)  # the last 100 are kept for shots
 
 
 def test_shots_depend_on_the_seed_and_the_item_alone(model: Model, gsm8k: Path) -> None:
     def shots(**changes: int) -> dict[str, tuple[str, ...]]:
-        _, results = measure("gsm8k", model.text_scorer(length=200), gsm8k, **{"shots": 2, **changes})
+        _, results = measure(TASKS["gsm8k"], model.text_scorer(length=200), gsm8k, **{"shots": 2, **changes})
         return {r.item.id: r.shots for r in results}
 
     every = shots()
@@ -136,25 +137,24 @@ def test_shots_that_do_not_fit_are_left_out_whole_and_counted(model: Model, gsm8
     for shots, cut in ((3, False), (1, False), (0, False), (0, True)):
         # Half of what the model reads is kept for the answer.
         length = 2 * (asked + shots * (solved + 1) + 2) if not cut else 2 * (asked - 3)
-        figures, results = measure("gsm8k", model.text_scorer(length), gsm8k, shots=3)
+        figures, results = measure(TASKS["gsm8k"], model.text_scorer(length), gsm8k, shots=3)
         assert {len(r.shots) for r in results} == {shots}
         assert all(r.prompt.count("Answer:") == shots + 1 and r.prompt.startswith("Question:") for r in results)
         assert figures["shots_left_out"] == 6 * (3 - shots) and figures["prompts_cut"] == 6 * cut
         assert figures["prompts_with_fewer_shots"] == (0 if shots == 3 else 6)
-    assert measure("gsm8k", model.text_scorer(), gsm8k, shots=3)[0]["shots_left_out"] == 0
+    assert measure(TASKS["gsm8k"], model.text_scorer(), gsm8k, shots=3)[0]["shots_left_out"] == 0
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("gsm8", {}, "did you mean 'gsm8k'"),
         ("cmmlu", {"only": ["agronomi"]}, "did you mean 'agronomy'"),
         ("cmmlu", {"shots": 4}, "there are 3 of subject 'agronomy'"),
     ],
 )
 def test_what_is_not_there_is_refused(name: str, changes: dict, message: str, model: Model, cmmlu: Path) -> None:
     with pytest.raises(SpecError, match=message):
-        measure(name, model.text_scorer(), cmmlu, **changes)
+        measure(TASKS[name], model.text_scorer(), cmmlu, **changes)
 
 
 @pytest.fixture
@@ -186,11 +186,13 @@ def test_the_command_line_measures_and_shows_prompts(
     assert first["prompt"] in shown and "score of 'A': " in shown and "accuracy of chance" in shown
     for extra, message in (
         (("--option", "a=1"), "has no --option"),
-        (("--split", "dev"), "no --split but test"),
+        (("--split", "dev"), "no split but test"),
         (("--length", "601"), "expected 2 to 600"),
     ):
         assert message in run(*line, *extra, status=2)[1]
     assert "name its folder with --data" in run(*line[:4], status=2)[1]
-    assert "for prompted texts" in run("eval", "daquar", *line[2:], status=2)[1]
+    misspelt = run("eval", "gsm8", *line[2:], status=2)[1]
+    assert "did you mean 'gsm8k'" in misspelt
+    assert "daquar has no --show" in run("eval", "daquar", *line[2:], status=2)[1]
     short, _ = run("eval", "cmmlu", *line[2:6], "--shots", "3", "--length", "300")
     assert "left out" in short

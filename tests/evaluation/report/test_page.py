@@ -21,7 +21,8 @@ from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
 from sepiola.evaluation.metrics.accuracy import Accuracy
 from sepiola.evaluation.metrics.scienceqa import BUCKETS, PUBLISHED
-from sepiola.evaluation.report.page import bucket_tables, write_report
+from sepiola.evaluation.report.buckets import bucket_tables
+from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.samples import thumbnail
 from sepiola.evaluation.report.tables import terminal_tables
 from sepiola.reasoning.answer import Answer
@@ -71,6 +72,7 @@ def bucket(accuracy: float, count: int = 10, **more: Any) -> dict[str, Any]:
 REPORT: dict[str, Any] = {
     "title": "两阶段 run",
     "name": "Ours",
+    "benchmark": "scienceqa",
     **bucket(0.8123, 424),
     "unparsed": 3,
     "rows": [{"name": "with eyes", **bucket(0.8)}, {"name": "blind", **bucket(0.5), "note": "zero features"}],
