@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,27 +12,29 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError
-from sepiola.models.bridges.fusion import GatedFusion
-from sepiola.models.bridges.gated import GatedCross
-from sepiola.models.bridges.projection import AnyResProjection, Projection
-from sepiola.models.bridges.qformer import QFormer
-from sepiola.models.bridges.shared import SharedSpace
+from sepiola.models.bridges import projection
 from sepiola.models.classifier import Classifier
-from sepiola.models.multimodal.cross import CrossModel
-from sepiola.models.multimodal.dual import DualEncoder
-from sepiola.models.multimodal.fused import FusedModel
-from sepiola.models.multimodal.prefix import PrefixModel
-from sepiola.models.multimodal.vision_language import QFormerModel, VisionLanguageModel
+from sepiola.models.multimodal import cross, dual, fused, qformer_model
+from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
-from sepiola.models.vision.tiles import AnyRes, tiling
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.models.vision.vit import ViT
 from sepiola.specs.base import nearest, parse_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.vision import VisionSpec
 
-VISION_ENCODERS = {"vit": ViT, "resnet": ResNet, "detr": DETR}
+VISION_ENCODERS: dict[str, Callable[..., VisionEncoder]] = {"vit": ViT, "resnet": ResNet, "detr": DETR}
+
+BRIDGES: dict[str, Callable[[ModelSpec, LanguageNetwork | None, VisionEncoder | None], VisionLanguageModel]] = {
+    "projection": projection.assemble,
+    "q-former": qformer_model.assemble,
+    "gated-cross": cross.assemble,
+    "gated-fusion": fused.assemble,
+    "dual": dual.assemble,
+}
+"""How the whole model of a spec is assembled around its bridge."""
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
@@ -43,35 +46,16 @@ def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
 
 def assemble(spec: ModelSpec) -> nn.Module:
     """The module of a spec, on torch's default device, drawing from its global generator."""
-    vision: Any = build_vision_encoder(spec.vision) if spec.vision is not None else None
-    if spec.language is None:
-        assert vision is not None
-        if spec.bridge is not None and spec.bridge.kind == "q-former":
-            return QFormerModel(None, QFormer(spec.bridge, None, vision.width), vision)
-        return vision
-    language = _language(spec.language)
+    vision = build_vision_encoder(spec.vision) if spec.vision is not None else None
+    language = _language(spec.language) if spec.language is not None else None
+    if spec.bridge is not None:
+        return BRIDGES[spec.bridge.kind](spec, language, vision)
     if spec.classifier is not None:
         assert isinstance(language, LanguageModel)
         return Classifier(language, spec.classifier)
-    if spec.bridge is None:
-        return language
-    if spec.bridge.kind == "projection":
-        assert spec.vision is not None
-        cut, shape = tiling(spec.vision.pixels), (spec.bridge, spec.language.width, vision.width, vision.patches)
-        bridge = AnyResProjection(*shape, cut) if isinstance(cut, AnyRes) else Projection(*shape)
-        return PrefixModel(language, bridge, vision, spec.bridge.token, cut)
-    if spec.bridge.kind == "q-former":
-        assert spec.vision is not None
-        queries = QFormer(spec.bridge, spec.language.width, vision.width)
-        return PrefixModel(language, queries, vision, spec.bridge.token, tiling(spec.vision.pixels))
-    if spec.bridge.kind == "dual":
-        return DualEncoder(language, SharedSpace(spec.bridge, spec.language.width, vision), vision)
-    width: Any = vision.width if vision is not None else spec.bridge.image_width
-    if spec.bridge.kind == "gated-cross":
-        gated = GatedCross(spec.bridge, spec.language.width, spec.language.layers, width)
-        return CrossModel(language, gated, vision, spec.bridge.token)
-    assert isinstance(language, EncoderDecoder)
-    return FusedModel(language, GatedFusion(spec.language.width, width), vision)
+    model = language if language is not None else vision
+    assert model is not None
+    return model
 
 
 def outline(spec: ModelSpec) -> nn.Module:
@@ -83,18 +67,25 @@ def outline(spec: ModelSpec) -> nn.Module:
 class _Undrawn(TorchFunctionMode):
     """Leaves out `torch.nn.init`, which on the meta device would load all of torch's compiler to draw nothing."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         if getattr(func, "__module__", None) == "torch.nn.init":
             return None
         return func(*args, **(kwargs or {}))
 
 
-def build_vision_encoder(spec: VisionSpec) -> nn.Module:
+def build_vision_encoder(spec: VisionSpec) -> VisionEncoder:
     """A vision encoder: pixels `(batch, 3, height, width)` to features `(batch, patches, width)`."""
     return VISION_ENCODERS[spec.kind](spec)
 
 
-def _language(spec: TransformerSpec) -> nn.Module:
+def _language(spec: TransformerSpec) -> LanguageModel | EncoderDecoder:
+    model: LanguageModel | EncoderDecoder
     model = EncoderDecoder(spec) if spec.kind == "encoder-decoder" else LanguageModel(spec)
     if next(model.parameters()).device.type != "meta":
         initialise(model, spec)
@@ -180,12 +171,9 @@ def preset(name: str) -> ModelSpec:
 def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
     model = outline(spec)
-    parts = {"language": spec.language, "vision": spec.vision, "bridge": spec.bridge}
-    counts = {
-        part: count(getattr(model, part) if isinstance(model, VisionLanguageModel) else model)
-        for part, chosen in parts.items()
-        if chosen is not None and (not isinstance(model, VisionLanguageModel) or getattr(model, part) is not None)
-    }
+    whole = "language" if spec.language is not None else "vision"
+    parts = model.parts() if isinstance(model, VisionLanguageModel) else {whole: model}
+    counts = {part: count(module) for part, module in parts.items()}
     return {**counts, "total": count(model)}
 
 

@@ -39,6 +39,10 @@ class Classifier(nn.Module):
     def spec(self) -> TransformerSpec:
         return self.language.spec
 
+    def parts(self) -> dict[str, nn.Module]:
+        """The language model; the layer belongs to no part."""
+        return {"language": self.language}
+
     def forward(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """Logits `(batch, labels)`, or `(batch, options)` of multiple choice, or scores `(batch, 1)`.
 
@@ -70,7 +74,7 @@ def with_classifier(spec: ModelSpec, kind: ClassifierKind, examples: Sequence[Ex
     """The spec of the language model `spec` under a classifier: its labels are the examples' own, and its three tokens
     come after the vocabulary.
 
-    Raises DataError when the examples are not told apart by one set of labels.
+    Raises DataError when no one set of labels belongs to all examples.
     """
     assert spec.language is not None
     first = spec.language.vocabulary

@@ -187,9 +187,16 @@ def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary:
     if spec.positions.kind == "transformer-xl":
         head_width = attention.head_width or spec.width // attention.heads
         distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)
-    told: dict[str, Any] = {"rotary": rotary, "distances": distances}
-    kind = LAYERS[spec.norm.place]
-    return kind(spec.width, attention, spec.feed_forward, spec.norm, cross=cross, dropout=spec.dropout, **told)
+    return LAYERS[spec.norm.place](
+        spec.width,
+        attention,
+        spec.feed_forward,
+        spec.norm,
+        cross=cross,
+        dropout=spec.dropout,
+        rotary=rotary,
+        distances=distances,
+    )
 
 
 def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:
@@ -200,7 +207,7 @@ def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:
 
 
 class NoPositions(nn.Module):
-    """Order is told elsewhere (relative bias, rotary) or not at all."""
+    """Order comes from elsewhere (relative bias, rotary) or not at all."""
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 from torch import Tensor
 
@@ -117,7 +117,7 @@ def in_rows(examples: Sequence[Example], samples: Sequence[Sample], shots: int) 
 
     A row holds one episode (`metadata["episode"]`), or, where the data has none, one family in one language.
     """
-    groups: dict[Any, list[Sample]] = {}
+    groups: dict[object, list[Sample]] = {}
     for example, sample in zip(examples, samples, strict=True):
         about = example.metadata
         groups.setdefault(about.get("episode") or (about.get("family"), about.get("language")), []).append(sample)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from torch import nn
 
 from sepiola.errors import TrainingError
+from sepiola.models.bridges.qformer import QFormer
+from sepiola.models.classifier import Classifier
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.specs.stage import StageSpec
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     """The parts of a model by name; a model without parts is all language."""
-    found = {name: getattr(model, name, None) for name in ("language", "vision", "bridge")}
-    parts = {name: part for name, part in found.items() if part is not None}
-    return parts if "language" in parts or "vision" in parts else {"language": model}
+    return model.parts() if isinstance(model, VisionLanguageModel | Classifier) else {"language": model}
 
 
 def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:
     """The parts that the stage teaches, by the names in `learn`."""
     parts = parts_of(model)
-    projection = getattr(parts.get("bridge"), "projection", None)
-    if projection is not None:
-        parts["projection"] = projection
+    bridge = parts.get("bridge")
+    if isinstance(bridge, QFormer) and bridge.projection is not None:
+        parts["projection"] = bridge.projection
     return {name: part for name, part in parts.items() if name in stage.learn}
 
 

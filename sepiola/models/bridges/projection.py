@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.errors import DataError, SpecError
-from sepiola.models.vision.tiles import AnyRes
+from sepiola.models.multimodal.prefix import PrefixModel, TokenBridge
+from sepiola.models.multimodal.vision_language import LanguageNetwork
+from sepiola.models.vision.tiles import AnyRes, tiling
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.feedforward import ACTIVATIONS
 from sepiola.specs.bridge import ProjectionSpec
+from sepiola.specs.model import ModelSpec
 
 
-class Projection(nn.Module):
+class Projection(TokenBridge):
     """Features `(images, patches, image_width)` to tokens `(images, tokens, width)`; `tokens` of each image."""
 
     def __init__(self, spec: ProjectionSpec, width: int, image_width: int, patches: int) -> None:
@@ -43,8 +47,8 @@ class Projection(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         first, *more = self.layers
-        laid = shuffled(features, self.shuffle).unflatten(1, (self.tokens, self.neighbours)).flatten(2)
-        x: Tensor = first(laid)
+        groups = shuffled(features, self.shuffle).unflatten(1, (self.tokens, self.neighbours)).flatten(2)
+        x: Tensor = first(groups)
         for layer in more:
             x = layer(self.activation(x))
         return x
@@ -86,12 +90,12 @@ class AnyResProjection(Projection):
         return torch.cat(parts)[None]
 
     def _lines(self, tiles: Tensor, size: tuple[int, int]) -> Tensor:
-        laid, side, width = self.tiling.layout(size, self.side), self.side, tiles.shape[-1]
-        x = tiles.view(*laid.grid, side, side, width).transpose(1, 2)
-        x = x.reshape(laid.grid[0] * side, laid.grid[1] * side, width)
-        x = x[laid.top : len(x) - laid.top, laid.left : x.shape[1] - laid.left]
-        if x.shape[:2] != laid.map:
-            x = nn.functional.interpolate(x.permute(2, 0, 1)[None], laid.map, mode="bilinear")[0].permute(1, 2, 0)
+        layout, side, width = self.tiling.layout(size, self.side), self.side, tiles.shape[-1]
+        x = tiles.view(*layout.grid, side, side, width).transpose(1, 2)
+        x = x.reshape(layout.grid[0] * side, layout.grid[1] * side, width)
+        x = x[layout.top : len(x) - layout.top, layout.left : x.shape[1] - layout.left]
+        if x.shape[:2] != layout.map:
+            x = nn.functional.interpolate(x.permute(2, 0, 1)[None], layout.map, mode="bilinear")[0].permute(1, 2, 0)
         ends = self.newline.to(x.dtype).expand(len(x), 1, width)
         return torch.cat((x, ends), dim=1).flatten(0, 1)
 
@@ -104,3 +108,11 @@ def shuffled(features: Tensor, by: int) -> Tensor:
     grid = math.isqrt(patches) // by
     squares = features.view(images, grid, by, grid, by, width).transpose(2, 3)
     return squares.reshape(images, grid * grid, by * by * width)
+
+
+def assemble(spec: ModelSpec, language: LanguageNetwork | None, vision: VisionEncoder | None) -> PrefixModel:
+    """The whole model of a spec whose bridge is a projection."""
+    assert isinstance(spec.bridge, ProjectionSpec) and language is not None and vision is not None
+    cut, shape = tiling(vision.spec.pixels), (spec.bridge, language.spec.width, vision.width, vision.patches)
+    bridge = AnyResProjection(*shape, cut) if isinstance(cut, AnyRes) else Projection(*shape)
+    return PrefixModel(language, bridge, vision, spec.bridge.token, cut)

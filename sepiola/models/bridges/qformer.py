@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sepiola.errors import DataError
 from sepiola.models.bridges.query_heads import QueryHeads
+from sepiola.models.multimodal.prefix import TokenBridge
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.dropout import Dropout
 from sepiola.nn.feedforward import feed_forward
@@ -22,7 +23,7 @@ from sepiola.nn.precision import product_dtype
 from sepiola.specs.bridge import QFormerSpec, QueryTextSpec
 
 
-class QFormer(nn.Module):
+class QFormer(TokenBridge):
     """Features `(images, patches, image_width)` to tokens `(images, queries, width)`; without `width` it stands alone.
 
     Texts are token ids `(texts, tokens)` of its own vocabulary, padded on the right; each begins with a token that is
@@ -33,6 +34,7 @@ class QFormer(nn.Module):
         super().__init__()
         self.spec = spec
         self.tokens = spec.queries
+        self.instructed = spec.text if spec.instructed else None
         self.queries = nn.Parameter(torch.empty(1, spec.queries, spec.width))
         self.text = QueryText(spec.text, spec.width) if spec.text is not None else None
         self.norm = norm(spec.width, spec.norm)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.attend import attend
 from sepiola.nn.feedforward import feed_forward
 from sepiola.nn.linear import BlockLinear
@@ -26,11 +26,11 @@ class SharedSpace(nn.Module):
     encoder.
     """
 
-    def __init__(self, spec: DualSpec, text_width: int, vision: Any) -> None:
+    def __init__(self, spec: DualSpec, text_width: int, vision: VisionEncoder) -> None:
         super().__init__()
         self.spec = spec
         attentive = spec.image == "attention"
-        self.pool = AttentionPool(vision.spec) if attentive else None
+        self.pool = AttentionPool(vision.spec) if attentive and isinstance(vision.spec, ViTSpec) else None
         self.image_projection = nn.Identity() if attentive else nn.Linear(vision.width, spec.width, bias=spec.bias)
         self.text_projection = nn.Linear(text_width, spec.width, bias=spec.bias)
         sigmoid = spec.loss == "sigmoid"

@@ -7,7 +7,6 @@ An encoder-decoder reads the placeholders in its source: all of its target comes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +14,12 @@ from torch import Tensor
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.bridges.gated import GatedCross, Media
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
-from sepiola.models.transformer import DecodingState
+from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
+from sepiola.models.transformer import DecodingState, EncoderDecoder
 from sepiola.models.vision.tiles import ImageTokens
+from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.specs.bridge import GatedCrossSpec
+from sepiola.specs.model import ModelSpec
 
 
 class CrossModel(VisionLanguageModel):
@@ -26,11 +28,16 @@ class CrossModel(VisionLanguageModel):
     `images` may also be videos `(videos, frames, 3, height, width)`, each at one placeholder.
     """
 
-    def __init__(self, language: Any, bridge: GatedCross, vision: Any, token: int | None) -> None:
+    language: LanguageNetwork
+    bridge: GatedCross
+
+    def __init__(
+        self, language: LanguageNetwork, bridge: GatedCross, vision: VisionEncoder | None, token: int | None
+    ) -> None:
         super().__init__(language, bridge, vision)
         self.token = token
 
-    def forward(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Any) -> Tensor:
+    def forward(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Tensor | None) -> Tensor:
         """Logits as the language model's of `tokens` (and `target`), which saw the images.
 
         Raises DataError when placeholders and images are not as many.
@@ -47,27 +54,24 @@ class CrossModel(VisionLanguageModel):
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """The decoder's final states, the head not yet applied."""
-        place, media = self._look(tokens, images)
+        place, media = self._media(tokens, images)
         if not target:
             inserted_layers = self.bridge.between(media, last_image(place, attention_mask))
-            states: Tensor = self.language.states(
-                tokens, attention_mask=attention_mask, inserted_layers=inserted_layers
-            )
-            return states
+            return self.language.states(tokens, attention_mask=attention_mask, inserted_layers=inserted_layers)
+        assert isinstance(self.language, EncoderDecoder)
         inserted_layers = self.bridge.between(media, last_of_source(place, attention_mask, target[0], target_mask))
         memory = self.language.encode(tokens, attention_mask=attention_mask)
-        states = self.language.decode(
+        return self.language.decode(
             target[0], memory, attention_mask=attention_mask, target_mask=target_mask, inserted_layers=inserted_layers
         )
-        return states
 
     def begin(
         self, tokens: Tensor, capacity: int, *, images: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> DecodingState:
         """A decoding state that has read the prompt and holds its images; see the language model's `begin`."""
-        _, media = self._look(tokens, images)
+        _, media = self._media(tokens, images)
         if self.spec.kind == "encoder-decoder":
-            state: DecodingState = self.language.begin(tokens, capacity, attention_mask=attention_mask)
+            state = self.language.begin(tokens, capacity, attention_mask=attention_mask)
             if media is not None:
                 media.current = media.count
             state.media = media
@@ -81,13 +85,13 @@ class CrossModel(VisionLanguageModel):
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
         """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
-        media: Any = state.media
+        media = state.media
+        assert media is None or isinstance(media, Media)
         current = torch.zeros_like(tokens)
         if media is not None:  # a placeholder that the model writes itself brings no image
             current = torch.minimum(media.current[:, None] + self._place(tokens).cumsum(1), media.count[:, None])
             media.current = current[:, -1]
-        states: Tensor = self.language.extend(tokens, state, inserted_layers=self.bridge.between(media, current))
-        return states
+        return self.language.extend(tokens, state, inserted_layers=self.bridge.between(media, current))
 
     def features(self, images: Tensor) -> Tensor:
         """Features `(images, patches, width)` of images, or `(videos, frames, patches, width)` of videos.
@@ -95,8 +99,8 @@ class CrossModel(VisionLanguageModel):
         Raises DataError for features of another width, and for pixels without a vision encoder.
         """
         if self.vision is not None and images.dim() == 5:
-            looked: Tensor = self.vision(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-            return looked
+            encoded: Tensor = self.vision(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return encoded
         if self.vision is not None:
             return super().features(images)
         if images.dim() != 3 or images.shape[-1] != self.bridge.image_width:
@@ -115,7 +119,7 @@ class CrossModel(VisionLanguageModel):
     def _place(self, tokens: Tensor) -> Tensor:
         return tokens == (-1 if self.token is None else self.token)
 
-    def _look(self, tokens: Tensor, images: Tensor | None) -> tuple[Tensor, Media | None]:
+    def _media(self, tokens: Tensor, images: Tensor | None) -> tuple[Tensor, Media | None]:
         """Where the placeholders are, and what stands there; None for a batch without images."""
         place = self._place(tokens)
         count = place.sum(1)
@@ -125,6 +129,15 @@ class CrossModel(VisionLanguageModel):
                 f"the text has {wanted} image placeholders, and there are {given} images; give one for each"
             )
         return place, None if images is None else self.bridge.media(self.features(images), count)
+
+
+def assemble(spec: ModelSpec, language: LanguageNetwork | None, vision: VisionEncoder | None) -> CrossModel:
+    """The whole model of a spec whose bridge is gated cross-attention."""
+    assert isinstance(spec.bridge, GatedCrossSpec) and language is not None
+    image_width = vision.width if vision is not None else spec.bridge.image_width
+    assert image_width is not None
+    bridge = GatedCross(spec.bridge, language.spec.width, language.spec.layers, image_width)
+    return CrossModel(language, bridge, vision, spec.bridge.token)
 
 
 def last_image(place: Tensor, segments: Tensor | None) -> Tensor:

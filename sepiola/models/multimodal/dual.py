@@ -11,19 +11,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sepiola.errors import DataError
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.bridges.shared import SharedSpace
+from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
+from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.models.vision.vit import ViT
+from sepiola.specs.bridge import DualSpec
+from sepiola.specs.model import ModelSpec
 
 
 class DualEncoder(VisionLanguageModel):
     """The text tower is `language`, the image tower `vision`, and `bridge` the space that they share."""
 
     interleaved = False
+    language: LanguageNetwork
+    bridge: SharedSpace
+    vision: VisionEncoder
 
     @property
     def text_length(self) -> int | None:
         """The length that every text is padded to, without a mask; None where a text may be of any length."""
-        length: int | None = self.spec.positions.length
-        return length if self.bridge.spec.text == "last" else None
+        return self.spec.positions.length if self.bridge.spec.text == "last" else None
 
     def forward(self, tokens: Tensor, *, images: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits `(images, texts)`: how well each image and each text go together."""
@@ -37,8 +44,11 @@ class DualEncoder(VisionLanguageModel):
         features = self.features(images)
         if self.bridge.pool is not None:
             pooled = self.bridge.pool(features)
+        elif self.bridge.spec.image == "class":
+            assert isinstance(self.vision, ViT)
+            pooled = self.vision.pool(features)
         else:
-            pooled = self.vision.pool(features) if self.bridge.spec.image == "class" else features.mean(1)
+            pooled = features.mean(1)
         return F.normalize(self.bridge.image_projection(pooled), dim=-1)
 
     def text(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
@@ -59,3 +69,9 @@ class DualEncoder(VisionLanguageModel):
             ends = (tokens == self.spec.tokens.end).int().argmax(dim=1)  # the first, for padding may be the same token
             pooled = states[torch.arange(len(states), device=states.device), ends]
         return F.normalize(self.bridge.text_projection(pooled), dim=-1)
+
+
+def assemble(spec: ModelSpec, language: LanguageNetwork | None, vision: VisionEncoder | None) -> DualEncoder:
+    """The whole model of a spec of two towers."""
+    assert isinstance(spec.bridge, DualSpec) and language is not None and vision is not None
+    return DualEncoder(language, SharedSpace(spec.bridge, language.spec.width, vision), vision)

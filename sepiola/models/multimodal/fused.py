@@ -7,12 +7,15 @@ encoder's output is a column of the dataset). A question without an image has ze
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sepiola.errors import DataError
 from sepiola.models.bridges.fusion import GatedFusion
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
 from sepiola.models.transformer import DecodingState, EncoderDecoder
+from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.specs.bridge import GatedFusionSpec
+from sepiola.specs.model import ModelSpec
 
 
 class FusedModel(VisionLanguageModel):
@@ -24,8 +27,10 @@ class FusedModel(VisionLanguageModel):
     """
 
     interleaved = False
+    language: EncoderDecoder
+    bridge: GatedFusion
 
-    def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: nn.Module | None = None) -> None:
+    def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: VisionEncoder | None = None) -> None:
         super().__init__(language, bridge, vision)
 
     def forward(
@@ -62,8 +67,7 @@ class FusedModel(VisionLanguageModel):
     ) -> Tensor:
         """The decoder's final states `(batch, target tokens, width)`."""
         memory = self.encode(source, images=images, attention_mask=attention_mask, image_mask=image_mask)
-        decoded: Tensor = self.language.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
-        return decoded
+        return self.language.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask)
 
     def encode(
         self,
@@ -125,5 +129,12 @@ class FusedModel(VisionLanguageModel):
     ) -> DecodingState:
         """Encodes source and images once; the state then decodes up to `capacity` tokens."""
         memory = self.encode(source, images=images, attention_mask=attention_mask, image_mask=image_mask)
-        state: DecodingState = self.language.begin_from(memory, capacity, attention_mask)
-        return state
+        return self.language.begin_from(memory, capacity, attention_mask)
+
+
+def assemble(spec: ModelSpec, language: LanguageNetwork | None, vision: VisionEncoder | None) -> FusedModel:
+    """The whole model of a spec whose bridge is gated fusion."""
+    assert isinstance(spec.bridge, GatedFusionSpec) and isinstance(language, EncoderDecoder)
+    image_width = vision.width if vision is not None else spec.bridge.image_width
+    assert image_width is not None
+    return FusedModel(language, GatedFusion(language.spec.width, image_width), vision)

@@ -7,15 +7,28 @@ images and text in one row; an encoder-decoder has them in its source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
 from sepiola.models.transformer import DecodingState
 from sepiola.models.vision.tiles import ImageTokens, Tiling
+from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.specs.bridge import QueryTextSpec
+
+
+class TokenBridge(nn.Module):
+    """A bridge that makes tokens of the language model: features `(images, patches, image_width)` to `(images, tokens,
+    width)`.
+
+    Its forward also takes the images' sizes where the tiling needs them, and instructions where it reads some.
+    """
+
+    tokens: int
+    instructed: QueryTextSpec | None = None
+    """What it reads of the messages beside the images, if it reads them."""
 
 
 class PrefixModel(VisionLanguageModel):
@@ -23,7 +36,12 @@ class PrefixModel(VisionLanguageModel):
     many images a large picture is.
     """
 
-    def __init__(self, language: Any, bridge: Any, vision: Any, token: int | None, tiling: Tiling) -> None:
+    language: LanguageNetwork
+    bridge: TokenBridge
+
+    def __init__(
+        self, language: LanguageNetwork, bridge: TokenBridge, vision: VisionEncoder, token: int | None, tiling: Tiling
+    ) -> None:
         super().__init__(language, bridge, vision)
         self.token = token
         self.tiling = tiling
@@ -35,15 +53,14 @@ class PrefixModel(VisionLanguageModel):
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
         instructions: Tensor | None = None,
-        **masks: Any,
+        **masks: Tensor | None,
     ) -> Tensor:
         """Logits as the language model's of `tokens` (and `target`), `images` where the placeholders are.
 
         Raises DataError when placeholders and image tokens are not as many.
         """
         embedded = self.embed(tokens, images, image_sizes, instructions)
-        logits: Tensor = self.language(embedded, *target, **masks)
-        return logits
+        return self.language(embedded, *target, **masks)
 
     def states(
         self,
@@ -52,12 +69,11 @@ class PrefixModel(VisionLanguageModel):
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
         instructions: Tensor | None = None,
-        **masks: Any,
+        **masks: Tensor | None,
     ) -> Tensor:
         """The language model's final states, the head not yet applied."""
         embedded = self.embed(tokens, images, image_sizes, instructions)
-        states: Tensor = self.language.states(embedded, *target, **masks)
-        return states
+        return self.language.states(embedded, *target, **masks)
 
     def begin(
         self,
@@ -67,12 +83,11 @@ class PrefixModel(VisionLanguageModel):
         images: Tensor | None = None,
         image_sizes: Tensor | None = None,
         instructions: Tensor | None = None,
-        **masks: Any,
+        **masks: Tensor | None,
     ) -> DecodingState:
         """A decoding state that has read the prompt; see the language model's `begin`."""
         embedded = self.embed(tokens, images, image_sizes, instructions)
-        state: DecodingState = self.language.begin(embedded, capacity, **masks)
-        return state
+        return self.language.begin(embedded, capacity, **masks)
 
     def embed(
         self,
@@ -87,8 +102,8 @@ class PrefixModel(VisionLanguageModel):
         """
         vectors: Tensor = self.language.embedding(tokens)
         place = tokens == (-1 if self.token is None else self.token)
-        told = (image_sizes,) if self.tiling.sized else () if instructions is None else (instructions,)
-        made = None if images is None else self.bridge(self.features(images), *told).flatten(0, 1)
+        more = (image_sizes,) if self.tiling.sized else () if instructions is None else (instructions,)
+        made = None if images is None else self.bridge(self.features(images), *more).flatten(0, 1)
         wanted, count = int(place.sum()), 0 if made is None else len(made)
         if wanted != count:
             given = 0 if images is None else len(images)
@@ -98,6 +113,10 @@ class PrefixModel(VisionLanguageModel):
             )
         return vectors if made is None else vectors.masked_scatter(place[..., None], made.to(vectors.dtype))
 
+    @property
+    def instructed(self) -> QueryTextSpec | None:
+        return self.bridge.instructed
+
     def image_tokens(self, images: Sequence[ImageRef]) -> list[ImageTokens]:
         """For each picture of one prompt what stands for it there: token ids, and text (marks) to be encoded.
 
@@ -105,7 +124,7 @@ class PrefixModel(VisionLanguageModel):
         """
         if self.token is None:
             raise DataError("the model's spec names no placeholder for images (bridge.token)")
-        return self.tiling.image_tokens(images, self.token, int(self.bridge.tokens))
+        return self.tiling.image_tokens(images, self.token, self.bridge.tokens)
 
     def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
         return self.tiling.sizes(images)

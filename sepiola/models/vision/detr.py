@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.vision.resnet import Backbone
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.attend import attend, mask_bias
 from sepiola.nn.feedforward import FeedForward
 from sepiola.specs.bricks import FeedForwardSpec
@@ -78,8 +79,10 @@ def _feed_forward(width: int, inner: int) -> FeedForward:
     return FeedForward(width, FeedForwardSpec(width=inner, activation="relu", bias=True))
 
 
-class DETR(nn.Module):
+class DETR(VisionEncoder):
     """Pixels `(batch, 3, height, width)` to features `(batch, queries, width)`."""
+
+    spec: DETRSpec
 
     def __init__(self, spec: DETRSpec) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.specs.vision import BackboneSpec, ResNetSpec
 
 
@@ -102,8 +103,10 @@ class Backbone(nn.Module):
         return x
 
 
-class ResNet(Backbone):
+class ResNet(Backbone, VisionEncoder):
     """Pixels `(batch, 3, height, width)` to features `(batch, rows * columns, width)`, row by row."""
+
+    spec: ResNetSpec
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__(spec)

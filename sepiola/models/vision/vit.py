@@ -11,16 +11,19 @@ from torch import Tensor, nn
 
 from sepiola.errors import DataError
 from sepiola.models.layers import PreNormLayer
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.dropout import Dropout
 from sepiola.nn.norms import norm
 from sepiola.specs.vision import ViTSpec
 
 
-class ViT(nn.Module):
+class ViT(VisionEncoder):
     """Pixels `(batch, 3, size, size)` to features `(batch, patches, width)`, the class token first.
 
     `norm` closes the features (plain ViT) or only what `pooled` returns (CLIP, `final_norm: false`).
     """
+
+    spec: ViTSpec
 
     def __init__(self, spec: ViTSpec) -> None:
         super().__init__()

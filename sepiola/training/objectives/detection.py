@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError, SpecError
 from sepiola.models.build import outline
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
@@ -51,7 +52,7 @@ def pictures(examples: Sequence[Example]) -> list[Example]:
     answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for example in asked:
         answers[_question(example)][_answer(example)] += 1
-    traits = {text for text, told in answers.items() if len(told) > 1 and told.total() >= RECURS}
+    traits = {text for text, counts in answers.items() if len(counts) > 1 and counts.total() >= RECURS}
     by_picture: defaultdict[str, list[Example]] = defaultdict(list)
     for example in asked:
         if _question(example) in traits:
@@ -121,8 +122,9 @@ class Detector(VisionLanguageModel):
     """
 
     interleaved = False
+    vision: VisionEncoder
 
-    def __init__(self, vision: Any, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
+    def __init__(self, vision: VisionEncoder, traits: Traits, spec: TransformerSpec, seed: int = 0) -> None:
         super().__init__(None, None, vision)
         self._spec = spec
         with torch.random.fork_rng(devices=[]):
@@ -207,12 +209,12 @@ class Detection(Objective):
 
 
 def detection(model: nn.Module, batch: Batch) -> Loss:
-    """The loss summed over all traits that are known, and the share of them that is told right."""
+    """The loss summed over all traits that are known, and the share of them that is right."""
     assert batch.images is not None
     logits = model(batch.images)
     labels = batch.labels.view(len(batch.ids), -1, len(logits))
     losses = [
-        F.cross_entropy(told.float().flatten(0, 1), labels[..., i].flatten(), ignore_index=IGNORED, reduction="sum")
-        for i, told in enumerate(logits)
+        F.cross_entropy(scores.float().flatten(0, 1), labels[..., i].flatten(), ignore_index=IGNORED, reduction="sum")
+        for i, scores in enumerate(logits)
     ]
     return Loss(torch.stack(losses).sum(), batch.labelled)
