@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -28,6 +27,7 @@ from sepiola.data.example import Example
 from sepiola.datasets.pairs import PAIRS
 from sepiola.errors import SepiolaError
 from sepiola.generation.matcher import Matcher
+from sepiola.specs.base import Plain
 
 DESCRIBED, REPAIRED, DROPPED = "described.jsonl", "repaired.jsonl", "dropped.jsonl"
 TOGETHER = 8  # pictures that are described at once: what a kill can cost
@@ -58,7 +58,7 @@ def curate(
     matcher: Callable[[], Matcher] | None = None,
     rules: Rules | None = None,
     advance: Advance = lambda step, done, of: None,
-) -> dict[str, Any]:
+) -> Plain:
     """Curates the pictures of the examples into `folder`, and returns the summary that is written there too.
 
     `model` and `repair` are a name, which a later call must give again, and what makes them, called when there is work
@@ -82,8 +82,8 @@ def curate(
 
 
 def _described(
-    items: Sequence[Picture], journal: Journal, load: Callable[[], Model], how: dict[str, Any], advance: Advance
-) -> dict[str, dict[str, Any]]:
+    items: Sequence[Picture], journal: Journal, load: Callable[[], Model], how: Plain, advance: Advance
+) -> dict[str, Plain]:
     left = [item for item in items if item.id not in journal.records]
     model = load() if left else None
     for start in range(0, len(left), TOGETHER):
@@ -96,7 +96,7 @@ def _described(
 
 def _repaired(
     items: Sequence[Picture],
-    described: dict[str, dict[str, Any]],
+    described: dict[str, Plain],
     journal: Journal,
     make: Callable[[], Repair],
     advance: Advance,
@@ -121,9 +121,9 @@ def _repaired(
     return {name: known[name]["text"] for name in wanted}
 
 
-def _record(item: Picture, described: dict[str, Any], repaired: str | None, rules: Rules) -> dict[str, Any]:
+def _record(item: Picture, described: Plain, repaired: str | None, rules: Rules) -> Plain:
     """A line of `pairs.jsonl`, or with a `reason` of `dropped.jsonl`; `image` is still to come."""
-    record: dict[str, Any] = {"id": item.id, "image": None, "request": item.request, "language": item.language}
+    record: Plain = {"id": item.id, "image": None, "request": item.request, "language": item.language}
     record |= {"group": item.group}
     if "fault" in described:
         return {**record, "text": "", "reason": "picture", "fault": described["fault"]}
@@ -136,7 +136,7 @@ def _record(item: Picture, described: dict[str, Any], repaired: str | None, rule
     return {**record, "reason": reason} if reason else record
 
 
-def _match(items: Sequence[Picture], records: list[dict[str, Any]], matcher: Matcher, rules: Rules) -> None:
+def _match(items: Sequence[Picture], records: list[Plain], matcher: Matcher, rules: Rules) -> None:
     """Scores what the rules for texts have left, and gives a reason to what agrees least."""
     good = [(item, record) for item, record in zip(items, records, strict=True) if "reason" not in record]
     scores = agreement(matcher, [item.image for item, _ in good], [record["text"] for _, record in good])
@@ -148,7 +148,7 @@ def _match(items: Sequence[Picture], records: list[dict[str, Any]], matcher: Mat
             record["reason"] = "agreement"
 
 
-def _write(folder: Path, items: Sequence[Picture], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _write(folder: Path, items: Sequence[Picture], records: Sequence[Plain]) -> Plain:
     for item, record in zip(items, records, strict=True):
         kept = "reason" not in record
         record["image"] = _place(folder, item) if kept or item.image.path is not None else None
@@ -173,7 +173,7 @@ def _write(folder: Path, items: Sequence[Picture], records: Sequence[dict[str, A
     return summary
 
 
-def _lines(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _lines(records: Sequence[Plain]) -> Iterator[str]:
     return (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 

@@ -8,13 +8,13 @@ import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sepiola.api import Model
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError
+from sepiola.specs.base import Plain
 from sepiola.specs.recipe import AnsweringSpec
 
 CONTINUE = {"en": "Continue", "zh": "继续"}
@@ -51,7 +51,7 @@ def items_of(examples: Iterable[Example]) -> list[Picture]:
     return list(found.values())
 
 
-def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_under: int) -> list[dict[str, Any]]:
+def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_under: int) -> list[Plain]:
     """For each item its `id`, the `text`, whether it was `continued`, and whether the limit of `tokens` `cut` it.
 
     Texts of fewer than `continue_under` tokens are continued once. A picture that cannot be read has a `fault`. Raises
@@ -73,7 +73,7 @@ def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_un
         for item, turn in short
     ]
     more = dict(zip([item.id for item, _ in short], replies(model, talks, tokens), strict=True))
-    records: list[dict[str, Any]] = []
+    records: list[Plain] = []
     for item in items:
         if faults[item.id] is not None:
             records.append({"id": item.id, "fault": faults[item.id]})

@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sepiola.errors import CheckpointError, DataError
+from sepiola.specs.base import Plain
 
 
 class Journal:
@@ -18,27 +18,27 @@ class Journal:
     last line that a kill cut short is taken away.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
-        self.records: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, Plain] = {}
         lines = self._whole_lines()
         if not lines:
             self._append([{"settings": dict(settings)}])
             return
         try:
-            found = json.loads(lines[0])["settings"]
+            earlier = json.loads(lines[0])["settings"]
             for line in lines[1:]:
                 record = json.loads(line)
                 self.records[record["id"]] = record
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{path}: damaged; delete it, and this step begins anew") from None
-        if found != dict(settings):
+        if earlier != dict(settings):
             raise DataError(
-                f"{path}: was made with {json.dumps(found, ensure_ascii=False)}; now it would be "
+                f"{path}: was made with {json.dumps(earlier, ensure_ascii=False)}; now it would be "
                 f"{json.dumps(dict(settings), ensure_ascii=False)}: name another --out, or delete this file"
             )
 
-    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, records: Sequence[Plain]) -> None:
         """Writes records to the disk; when this returns, no kill takes them away."""
         self._append(records)
         self.records.update((record["id"], dict(record)) for record in records)
@@ -53,7 +53,7 @@ class Journal:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{self.path}: cannot be read ({error}); delete it, and this step begins anew") from None
 
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def _append(self, records: Sequence[Plain]) -> None:
         try:
             with self.path.open("ab") as file:
                 file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode())

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 import jinja2
 
@@ -15,12 +14,13 @@ from sepiola.data.image import ImageRef
 from sepiola.data.sampler import spread
 from sepiola.errors import DataError
 from sepiola.evaluation.report.samples import thumbnail
+from sepiola.specs.base import Plain
 
 MOST = 200
 """Cards at most of what was kept, and of what was dropped; a page of thousands opens in no browser."""
 
 
-def review_page(summary: Mapping[str, Any], records: Sequence[tuple[ImageRef, Mapping[str, Any]]]) -> str:
+def review_page(summary: Mapping[str, object], records: Sequence[tuple[ImageRef, Mapping[str, object]]]) -> str:
     """The page's HTML. A record with a `reason` was dropped."""
     kept = [pair for pair in records if "reason" not in pair[1]]
     dropped = [pair for pair in records if "reason" in pair[1]]
@@ -31,7 +31,7 @@ def review_page(summary: Mapping[str, Any], records: Sequence[tuple[ImageRef, Ma
     )
 
 
-def _cards(records: Sequence[tuple[ImageRef, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _cards(records: Sequence[tuple[ImageRef, Mapping[str, object]]]) -> list[Plain]:
     return [{**record, "picture": _picture(image)} for image, record in spread(records, MOST)]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 from sepiola.specs.model import SpecialTokens
 
 IGNORED = -100
@@ -181,7 +182,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
+        moved: Plain = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
 

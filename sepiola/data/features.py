@@ -19,7 +19,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from torch import Tensor
 from sepiola.data.batching import lay_features
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.specs.base import Spec
+from sepiola.specs.base import Plain, Spec
 
 
 def encoder_key(spec: Spec, weights: Mapping[str, Tensor]) -> str:
@@ -210,11 +209,11 @@ class FeatureCache:
         self._index_bytes += whole
         for line in new[:whole].splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                found: dict[str, Any] = json.loads(line)
-                entry = _Entry(int(found["start"]), int(found["patches"]), int(found["crc32"]))
+                line_entry: Plain = json.loads(line)
+                entry = _Entry(int(line_entry["start"]), int(line_entry["patches"]), int(line_entry["crc32"]))
                 if entry.start + entry.patches <= rows:
-                    self._entries[found["image"]] = entry
-                    self._sound.discard(found["image"])
+                    self._entries[line_entry["image"]] = entry
+                    self._sound.discard(line_entry["image"])
                     self._end = max(self._end, entry.start + entry.patches)
 
     @property

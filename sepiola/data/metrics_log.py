@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 Value = float | int | str | None
 
@@ -46,7 +47,7 @@ class MetricsLog:
             self._board.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[Plain]:
     """The lines of a metrics.jsonl. A last line that a stopped run left half written is dropped.
 
     Raises DataError when the file is absent or another line is not a JSON object.

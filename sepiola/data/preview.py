@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 CELL, MARGIN, THUMBNAIL, FONT_SIZE, LINE = 300, 12, 190, 15, 20  # pixels
 TEXT_LINES = {"question": 4, "option": 2, "options": 10}
@@ -94,7 +94,7 @@ def contact_sheet(examples: Sequence[Example], path: Path, columns: int = 4, row
     return path
 
 
-def counts(examples: Iterable[Example]) -> dict[str, Any]:
+def counts(examples: Iterable[Example]) -> Plain:
     """What the examples hold, as plain JSON data.
 
     `rows`; rows by `split`, `language` and number of `images` and of `choices`; `groups`; `unknown`: for each
@@ -128,7 +128,7 @@ def counts(examples: Iterable[Example]) -> dict[str, Any]:
     }
 
 
-def _tally(values: Iterable[Any]) -> dict[str, int]:
+def _tally(values: Iterable[object]) -> dict[str, int]:
     """How often each value stands, values in their order; None counts as "unknown"."""
     counter = Counter(values)
     ordered = sorted(counter, key=lambda value: (value is None, str(type(value)), value))

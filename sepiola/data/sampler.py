@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 class BatchSampler:
@@ -70,7 +72,7 @@ class BatchSampler:
         self.epoch, self.position = state["epoch"], state["position"]
 
 
-def spread(items: Sequence[Any], count: int) -> list[Any]:
+def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of the items, in their order; drawn, because even steps may meet one of two kinds alone."""
     drawn = random.Random(len(items)).sample(range(len(items)), min(count, len(items)))
     return [items[i] for i in sorted(drawn)]

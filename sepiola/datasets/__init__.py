@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.datasets.coco_mini import read_coco_mini
@@ -73,7 +72,7 @@ def dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read(name: str, root: Path | None, split: str, **options: Any) -> list[Example]:
+def read(name: str, root: Path | None, split: str, **options: object) -> list[Example]:
     """The Examples of one split of the dataset `name` that lies in `root`; images are opened only when used.
 
     `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or option, a

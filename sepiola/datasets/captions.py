@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sepiola.data.example import Content, Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 REQUEST = {"en": "Describe the photo.", "zh": "描述这张照片。"}
 TASKS = ("captions", "text")
@@ -26,7 +26,7 @@ class Captioned:
     split: str
     image: ImageRef | None
     captions: Mapping[str, Sequence[str]]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Plain = field(default_factory=dict)
 
 
 def caption_examples(

@@ -9,13 +9,13 @@ empty list means that they are not known: such a photograph asks for no caption,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import Captioned, caption_examples
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 SPLITS = ["train", "val"]
 
@@ -42,7 +42,7 @@ def coco_pictures(root: Path, split: str) -> list[Captioned]:
     return [_picture(root, record, where) for record, where in _records(root) if record["split"] == split]
 
 
-def _records(root: Path) -> list[tuple[dict[str, Any], str]]:
+def _records(root: Path) -> list[tuple[Plain, str]]:
     """The records of the photographs, and where each stands."""
     source = root / "captions.jsonl"
     found = _json_lines(source)
@@ -55,7 +55,7 @@ def _records(root: Path) -> list[tuple[dict[str, Any], str]]:
     return found
 
 
-def _picture(root: Path, record: dict[str, Any], where: str) -> Captioned:
+def _picture(root: Path, record: Plain, where: str) -> Captioned:
     path = root / field(record, "image", (str,), where)
     if not path.is_file():
         raise DataError(f"{where}: the image {path} is missing")
@@ -75,7 +75,7 @@ def _texts(root: Path) -> list[Captioned]:
     ]
 
 
-def _json_lines(source: Path) -> list[tuple[dict[str, Any], str]]:
+def _json_lines(source: Path) -> list[tuple[Plain, str]]:
     """The records of a file with `id` and `captions` checked and spaces around captions left out."""
     found = []
     for number, record in enumerate(json_lines(source, "id", "captions"), start=1):

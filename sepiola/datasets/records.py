@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 
 def existing_folder(root: Path, dataset: str) -> Path:
@@ -29,7 +30,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew") from None
 
 
-def json_lines(path: Path, *fields: str) -> list[dict[str, Any]]:
+def json_lines(path: Path, *fields: str) -> list[Plain]:
     """The records of a JSONL file. Raises DataError when it cannot be read, or a record lacks one of the fields."""
     records = []
     for number, line in enumerate(read_file(path).split("\n"), start=1):
@@ -51,7 +52,7 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in read_file(path).splitlines() if line.strip()]
 
 
-def field(record: Mapping[str, Any], key: str, kinds: tuple[type, ...], where: str) -> Any:
+def field(record: Mapping[str, object], key: str, kinds: tuple[type, ...], where: str) -> Any:
     """`record[key]`. Raises DataError when the field is missing or of another type than `kinds`."""
     if key not in record:
         raise DataError(f"{where}: the field '{key}' is missing")

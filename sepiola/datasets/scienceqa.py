@@ -20,12 +20,12 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
 from sepiola.errors import DataError
+from sepiola.specs.base import Plain
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _read_problems(root: Path, split: str) -> list[Example]:
     return examples
 
 
-def _flat_images(root: Path, record: Mapping[str, Any], where: str) -> tuple[ImageRef, ...]:
+def _flat_images(root: Path, record: Mapping[str, object], where: str) -> tuple[ImageRef, ...]:
     file = field(record, "image_file", (str, type(None)), where)
     if not file:
         return ()
@@ -135,7 +135,7 @@ def _read_hub(root: Path, split: str) -> list[Example]:
     return examples
 
 
-def _hub_rows(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _hub_rows(root: Path, name: str) -> Iterator[tuple[Path, Plain]]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -157,7 +157,7 @@ def _hub_rows(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _example(
     pid: str,
-    record: Mapping[str, Any],
+    record: Mapping[str, object],
     images: tuple[ImageRef, ...],
     *,
     has_image: bool,

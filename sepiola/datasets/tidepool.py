@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.tidepool import captions, episodes, generate
 from sepiola.tidepool.words import LANGUAGES
 
-TASKS = {"questions": generate, "captions": captions, "episodes": episodes}
+TASKS: dict[str, Callable[..., list[Example]]] = {"questions": generate, "captions": captions, "episodes": episodes}
 
 
 def read_tidepool(
@@ -36,9 +35,7 @@ def read_tidepool(
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
     given = {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects}
-    own = {name: value for name, value in given.items() if value is not None}
-    if own and task != "episodes":
-        raise DataError(f"{', '.join(own)}: options of the task 'episodes'; the task is '{task}'")
-    make: Any = TASKS[task]
-    made: list[Example] = make(split, count, seed=seed, languages=languages, families=families, size=size, **own)
-    return made
+    given_options = {name: value for name, value in given.items() if value is not None}
+    if given_options and task != "episodes":
+        raise DataError(f"{', '.join(given_options)}: options of the task 'episodes'; the task is '{task}'")
+    return TASKS[task](split, count, seed=seed, languages=languages, families=families, size=size, **given_options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +20,7 @@ from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.models.vision.vit import ViT
-from sepiola.specs.base import nearest, parse_yaml
+from sepiola.specs.base import Plain, nearest, parse_yaml
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.vision import VisionSpec
 
@@ -99,7 +98,7 @@ def presets() -> dict[str, ModelSpec]:
     return {name: ModelSpec.parse({"name": name, **full}, f"preset {name}") for name, full in resolved.items()}
 
 
-def resolve_model(raw: str | dict[str, Any], source: str = "model") -> ModelSpec:
+def resolve_model(raw: str | Plain, source: str = "model") -> ModelSpec:
     """A model as recipes write it: a preset's name, a preset with changes (`like: name`), or a whole spec.
 
     Raises SpecError for an unknown preset or a wrong key.
@@ -116,23 +115,23 @@ def resolve_model(raw: str | dict[str, Any], source: str = "model") -> ModelSpec
 
 
 @cache
-def raw_presets() -> dict[str, Any]:
+def raw_presets() -> Plain:
     """Every preset as its file writes it: what it is `like`, and what it changes."""
-    raw: dict[str, Any] = {}
+    raw: Plain = {}
     for file in sorted(resources.files("sepiola.models.presets").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".yaml"):
             raw |= parse_yaml(file.read_text(encoding="utf-8"), file.name)
     return raw
 
 
-def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _resolve(raw: dict[str, Plain]) -> dict[str, Plain]:
     """Writes presets out in full: `like: other` is that preset with some keys changed, at any depth, and
     `vision: other` or `language: other` is that preset's part. A part that stands alone is of its preset's family."""
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[str, Plain] = {}
 
-    def full(name: str) -> dict[str, Any]:
+    def full(name: str) -> Plain:
         if name not in done:
-            own, named = dict(raw[name]), dict[str, Any]()
+            own, named = dict(raw[name]), Plain()
             for part in ("language", "vision"):
                 if isinstance(own.get(part), str):
                     named[part] = full(own.pop(part))[part]
@@ -147,7 +146,7 @@ def _resolve(raw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: full(name) for name in raw}
 
 
-def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def merge(base: Plain, change: Plain) -> Plain:
     """`base` with `change` laid over it; dicts merge, everything else replaces, None removes."""
     result = dict(base)
     for key, value in change.items():

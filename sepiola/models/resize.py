@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sepiola.errors import SpecError
 from sepiola.models.vision.tiles import tiling
 from sepiola.specs.bridge import QFormerSpec
@@ -39,12 +37,12 @@ def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpe
     if not trained and not added:
         return model
     room = known if trained else max(known, language.vocabulary)
-    changed: dict[str, Any] = {"language": language.model_copy(update={"vocabulary": room})}
+    changed: dict[str, object] = {"language": language.model_copy(update={"vocabulary": room})}
     if bridge is not None and model.interleaved:
-        told: dict[str, Any] = {"token": tokenizer.id_of(IMAGE)}
+        bridge_change: dict[str, object] = {"token": tokenizer.id_of(IMAGE)}
         if reads is not None:
             ids = {"start": tokenizer.id_of(READ), "decode": tokenizer.id_of(WRITE)}
             ids |= {"vocabulary": known, "pad": language.tokens.pad, "end": language.tokens.end}
-            told["text"] = reads.model_copy(update=ids)
-        changed["bridge"] = bridge.model_copy(update=told)
+            bridge_change["text"] = reads.model_copy(update=ids)
+        changed["bridge"] = bridge.model_copy(update=bridge_change)
     return model.model_copy(update=changed)

@@ -71,14 +71,13 @@ class Stack(nn.Module):
 
     def __init__(self, spec: TransformerSpec, *, causal: bool, cross: bool) -> None:
         super().__init__()
-        attention = spec.attention
         self.causal = causal
         self.positions = _absolute_positions(spec.positions, spec.width)
-        self.relative = _relative_bias(spec.positions, attention.heads, bidirectional=not causal)
+        self.relative = _relative_bias(spec.positions, spec.attention.heads, bidirectional=not causal)
         self.slices = causal and spec.positions.kind not in ("relative", "transformer-xl")
         self.embedding_norm = norm(spec.width, spec.norm) if spec.embedding_norm else nn.Identity()
         self.dropout = Dropout(spec.dropout)
-        each = [attention.of_layer(index) for index in range(spec.layers)]
+        each = [spec.attention.of_layer(index) for index in range(spec.layers)]
         self.windows = [one.window for one in each]
         self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
         self.layers: Any = nn.ModuleList(_layer(spec, one, cross, self.rotaries[one.window]) for one in each)
@@ -187,16 +186,8 @@ def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary:
     if spec.positions.kind == "transformer-xl":
         head_width = attention.head_width or spec.width // attention.heads
         distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)
-    return LAYERS[spec.norm.place](
-        spec.width,
-        attention,
-        spec.feed_forward,
-        spec.norm,
-        cross=cross,
-        dropout=spec.dropout,
-        rotary=rotary,
-        distances=distances,
-    )
+    kind, width, ff = LAYERS[spec.norm.place], spec.width, spec.feed_forward
+    return kind(width, attention, ff, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary, distances=distances)
 
 
 def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:

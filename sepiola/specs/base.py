@@ -12,14 +12,18 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from sepiola.errors import SpecError
 
 Kinds = Mapping[str, type["Spec"]]
+
+Plain: TypeAlias = dict[str, Any]
+"""Plain data of JSON or YAML by its keys: what lies under a key may be anything that they hold."""
 
 
 class Spec(BaseModel):
@@ -43,12 +47,12 @@ class Spec(BaseModel):
             lines = [_explain(cls, fault, tuple((kinds or {}).values())) for fault in error.errors()]
             raise SpecError(f"{source}: " + "\n  ".join(lines)) from None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Plain:
         """Plain YAML data that `parse` reads back; values equal to their default are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def _explain(root: type[BaseModel], fault: Any, kinds: Sequence[type[BaseModel]] = ()) -> str:
+def _explain(root: type[BaseModel], fault: ErrorDetails, kinds: Sequence[type[BaseModel]] = ()) -> str:
     path = _path(root, fault["loc"], kinds)
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1], kinds))}"
@@ -60,10 +64,10 @@ def _explain(root: type[BaseModel], fault: Any, kinds: Sequence[type[BaseModel]]
     return f"{path}: {message[0].lower() + message[1:]}, got {fault['input']!r}"
 
 
-def _path(root: type[BaseModel], location: Sequence[Any], kinds: Sequence[type[BaseModel]] = ()) -> str:
+def _path(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[type[BaseModel]] = ()) -> str:
     """Joins a pydantic location, leaving out the names of union members, which are not keys of the file."""
     text = ""
-    types_here: list[Any] = [root]
+    types_here: list[object] = [root]
     for step in location:
         models = _models(types_here, kinds)
         if isinstance(step, int):
@@ -79,7 +83,7 @@ def _path(root: type[BaseModel], location: Sequence[Any], kinds: Sequence[type[B
     return text
 
 
-def _is_union_tag(step: str, candidates: Sequence[Any]) -> bool:
+def _is_union_tag(step: str, candidates: Sequence[object]) -> bool:
     for candidate in candidates:
         if getattr(candidate, "__name__", None) == step:
             return True
@@ -90,7 +94,7 @@ def _is_union_tag(step: str, candidates: Sequence[Any]) -> bool:
     return False
 
 
-def _members(annotation: Any) -> list[Any]:
+def _members(annotation: object) -> list[object]:
     """The types that an annotation may be, with unions, None and Annotated taken apart."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
@@ -100,14 +104,14 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _models(candidates: Sequence[Any], kinds: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
+def _models(candidates: Sequence[object], kinds: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
     """The specs among the candidates, and those of `kinds` that may stand in the place of one."""
     models = [t for t in candidates if isinstance(t, type) and issubclass(t, BaseModel)]
     return models + [kind for kind in kinds for model in models if issubclass(kind, model) and kind is not model]
 
 
-def _keys_at(root: type[BaseModel], location: Sequence[Any], kinds: Sequence[type[BaseModel]] = ()) -> set[str]:
-    here: list[Any] = [root]
+def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[type[BaseModel]] = ()) -> set[str]:
+    here: list[object] = [root]
     for step in location:
         if isinstance(step, int):
             here = [m for t in here for a in typing.get_args(t) for m in _members(a)]
@@ -146,12 +150,12 @@ def parse_yaml(text: str, source: str) -> Any:
         raise SpecError(f"{source}: not valid YAML: {error}") from None
 
 
-def write_yaml(data: Any) -> str:
+def write_yaml(data: object) -> str:
     """YAML text of plain data, keys in their given order, Chinese readable."""
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
 
-def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def override(raw: Plain, assignments: Sequence[str]) -> Plain:
     """Applies `a.b=value` assignments to plain data; list items go by index (`stages.0.steps=10`).
 
     Values are read as YAML. Raises SpecError for a malformed assignment or an index outside its list.
@@ -162,7 +166,7 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise SpecError(f"--set {assignment}: expected key.path=value")
         *parents, last = key.split(".")
-        here: Any = result
+        here: object = result
         for parent in parents:
             here = _descend(here, parent, assignment)
         if isinstance(here, list):
@@ -177,7 +181,7 @@ def override(raw: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def _descend(here: Any, key: str, assignment: str) -> Any:
+def _descend(here: object, key: str, assignment: str) -> object:
     if isinstance(here, list):
         return here[_index(here, key, assignment)]
     if not isinstance(here, dict):
@@ -188,7 +192,7 @@ def _descend(here: Any, key: str, assignment: str) -> Any:
     return child
 
 
-def _index(items: list[Any], key: str, assignment: str) -> int:
+def _index(items: Sequence[object], key: str, assignment: str) -> int:
     if not key.isdigit() or int(key) >= len(items):
         raise SpecError(f"--set {assignment}: '{key}' is not an index from 0 to {len(items) - 1}")
     return int(key)

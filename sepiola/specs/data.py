@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, PositiveInt
 
-from sepiola.specs.base import Spec
+from sepiola.specs.base import Plain, Spec
 
 
 class DataSpec(Spec):
@@ -16,4 +14,4 @@ class DataSpec(Spec):
     root: str | None = None
     split: str = "train"
     count: PositiveInt | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Plain = Field(default_factory=dict)

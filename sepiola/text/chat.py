@@ -30,6 +30,7 @@ from jinja2.utils import Namespace
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError
+from sepiola.specs.base import Plain
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
 MORE = "additional_chat_templates"
@@ -55,10 +56,10 @@ class ChatTemplate:
         """
         folder = Path(folder)
         config = _read_json(folder / CONFIG)
-        templates: Any = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
+        files = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
         if (folder / TEMPLATE).is_file():
-            templates[DEFAULT] = _read(folder / TEMPLATE)
-        templates = templates or _read_json(folder / LEGACY).get("chat_template") or config.get("chat_template")
+            files[DEFAULT] = _read(folder / TEMPLATE)
+        templates = files or _read_json(folder / LEGACY).get("chat_template") or config.get("chat_template")
         if not templates:
             return None
         if isinstance(templates, str):
@@ -76,14 +77,14 @@ class ChatTemplate:
 
     def render(
         self,
-        messages: Sequence[Message | Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Sequence[Message | Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
         add_generation_prompt: bool = True,
         *,
-        documents: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, object]] | None = None,
         continue_final_message: bool = False,
         template: str | None = None,
-        **variables: Any,
+        **variables: object,
     ) -> str:
         """A conversation as text.
 
@@ -139,7 +140,7 @@ class ChatTemplate:
         return self.templates[name]
 
 
-def as_dict(message: Message, *, in_parts: bool = True) -> dict[str, Any]:
+def as_dict(message: Message, *, in_parts: bool = True) -> Plain:
     """A message of ours as the Hub writes it: content as a list of parts, or as one text, images left out."""
     if not in_parts:
         return {"role": message.role, "content": message.text}
@@ -163,14 +164,15 @@ def as_message(message: Message | Mapping[str, Any]) -> Message:
     return Message(message["role"], tuple(_part(part) for part in parts))
 
 
-def _part(part: Any) -> str | ImageRef:
-    kind = part.get("type") if isinstance(part, Mapping) else None
+def _part(part: object) -> str | ImageRef:
     if isinstance(part, str | ImageRef):
         return part
-    if kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
+    keys = part if isinstance(part, Mapping) else {}
+    kind = keys.get("type")
+    if kind == "text" and isinstance(keys.get("text"), str):
+        return str(keys["text"])
     if kind in ("image", "image_url"):
-        source = next((part[key] for key in ("image", "path", "url", "image_url") if part.get(key) is not None), None)
+        source = next((keys[key] for key in ("image", "path", "url", "image_url") if keys.get(key) is not None), None)
         source = source.get("url") if isinstance(source, Mapping) else source
         if isinstance(source, str) and source.startswith("data:"):
             return ImageRef.of(_decoded(source))
@@ -206,13 +208,13 @@ class _Generation(Extension):
 class _Namespace(Namespace):
     """Jinja's `namespace` without underscored names, which Jinja itself looks up on objects."""
 
-    def __init__(*arguments: Any, **attributes: Any) -> None:
+    def __init__(*arguments: Any, **attributes: object) -> None:
         self, *rest = arguments  # so that an attribute may be called `self`
         Namespace.__init__(self)
         for name, value in dict(*rest, **attributes).items():
             self[name] = value
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         if str(name).startswith("_"):
             raise SecurityError(f"a namespace takes no underscored name, here {name!r}")
         super().__setitem__(name, value)
@@ -224,7 +226,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
         raise _RefusalError(message)
 
     def to_json(
-        value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+        value: object,
+        ensure_ascii: bool = False,
+        indent: int | str | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
     ) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
@@ -260,7 +266,7 @@ def _is_content(node: nodes.Node | None) -> bool:
     return False
 
 
-def _run(source: str, /, **variables: Any) -> str:
+def _run(source: str, /, **variables: object) -> str:
     try:
         return _compile(source)[0].render(**variables)
     except _RefusalError as error:
@@ -276,19 +282,19 @@ def _run(source: str, /, **variables: Any) -> str:
         ) from None
 
 
-def _turn(message: Message | Mapping[str, Any], source: str) -> dict[str, Any]:
+def _turn(message: Message | Mapping[str, object], source: str) -> Plain:
     """A message as the template reads it: plain data, no None, its reasoning under every name."""
     if isinstance(message, Message):
         pictured = any(not isinstance(part, str) for part in message.content)
         return as_dict(message, in_parts=pictured or _compile(source)[1])
     if not isinstance(message, Mapping):
         raise DataError(f"a message is a dict with 'role' and 'content', or a Message; got {message!r}")
-    turn: dict[str, Any] = _plain({key: value for key, value in message.items() if value is not None})
+    turn: Plain = _plain({key: value for key, value in message.items() if value is not None})
     reasoning = next((turn[name] for name in REASONING if turn.get(name) is not None), None)
     return turn if reasoning is None else {"thinking": reasoning, **turn, REASONING[0]: reasoning}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Plain data: what else is inside (pictures, arrays) stands as its type's name, for objects have methods."""
     match value:
         case None | bool():
@@ -310,7 +316,7 @@ def _plain(value: Any) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _open_end(turn: dict[str, Any]) -> None:
+def _open_end(turn: Plain) -> None:
     """Marks the end of a turn's text."""
     content = turn.get("content")
     if isinstance(content, str):
@@ -330,7 +336,7 @@ def _cut_open_end(text: str) -> str:
     return kept if after.startswith(" ") else kept.rstrip()
 
 
-def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+def _special_tokens(config: Mapping[str, object]) -> dict[str, str]:
     """A tokenizer config's named special tokens; each is a text, or a dict with its `content`."""
     extra = config.get("extra_special_tokens")
     named = {**config, **(extra if isinstance(extra, dict) else {})}
@@ -338,7 +344,7 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: token for key, token in tokens.items() if isinstance(token, str)}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Plain:
     if not path.is_file():
         return {}
     try:

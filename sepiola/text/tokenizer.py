@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -151,8 +150,16 @@ def _byte_level(model: models.Model) -> tokenizers.Tokenizer:
     return backend
 
 
-def _train_bpe(texts: Iterable[str], vocabulary: int, **options: Any) -> tokenizers.Tokenizer:
+def _train_bpe(
+    texts: Iterable[str], vocabulary: int, *, special_tokens: Sequence[str] = (), max_token_length: int | None = None
+) -> tokenizers.Tokenizer:
     backend = _byte_level(models.BPE())
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=ALPHABET, show_progress=False, **options)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        initial_alphabet=ALPHABET,
+        show_progress=False,
+        special_tokens=list(special_tokens),
+        max_token_length=max_token_length,
+    )
     backend.train_from_iterator(texts, trainer)
     return backend

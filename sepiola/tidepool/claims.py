@@ -9,13 +9,12 @@ are found; anything else is passed over, and no text is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.tidepool.family import Scene
 from sepiola.tidepool.words import slot_key, slot_pattern
 from sepiola.tidepool.world import FAMILIES, family_named, language_named
 
@@ -51,7 +50,7 @@ def claims(text: str, language: str, family: str) -> list[Claim]:
     return _without_repeats([claim for _, claim in sorted(found, key=lambda item: item[0])])
 
 
-def check(claim: Claim, scene: Mapping[str, Any]) -> bool:
+def check(claim: Claim, scene: Scene) -> bool:
     """Whether the claim is true of `scene` (an example's `metadata["scene"]`)."""
     return family_named(claim.family).check(claim.name, claim.values, dict(scene))
 
@@ -87,10 +86,10 @@ def _compiled(family: str, language: str) -> tuple[tuple[str, re.Pattern[str], t
 
 
 def _without_repeats(found: list[Claim]) -> list[Claim]:
-    told = [claim.values for claim in found if claim.name != "exists"]
+    stated = [claim.values for claim in found if claim.name != "exists"]
     kept: dict[tuple[str, tuple[str, ...]], Claim] = {}
     for claim in found:
-        if claim.name == "exists" and any(set(claim.values) <= set(values) for values in told):
+        if claim.name == "exists" and any(set(claim.values) <= set(values) for values in stated):
             continue
         kept.setdefault((claim.name, claim.values), claim)
     return list(kept.values())
