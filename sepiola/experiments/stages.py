@@ -83,7 +83,7 @@ class Stages(RecipeText):
 
     def features(self, network: VisionLanguageModel) -> ImageFeatures:
         """The features of images under the network's vision encoder, computed once."""
-        assert self.spec.vision is not None
+        assert self.spec.vision is not None and network.vision is not None
         return ImageFeatures(network.vision, self.spec.vision, self.shared / "features")
 
     # -------------------------------------------------------------------------------- rationales and answers

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
-from sepiola.models.vision.detr import DETR
-from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.tiles import tiling
-from sepiola.models.vision.vit import ViT
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.precision import resolve
 from sepiola.specs.vision import VisionSpec
 
@@ -26,7 +24,7 @@ BATCH_PIXELS = 1 << 21  # together through the vision encoder: 64 small pictures
 class ImageFeatures:
     """Features of images under one vision encoder with its present weights, kept in `folder`."""
 
-    def __init__(self, vision: ViT | ResNet | DETR, spec: VisionSpec, folder: Path) -> None:
+    def __init__(self, vision: VisionEncoder, spec: VisionSpec, folder: Path) -> None:
         parameter = next(vision.parameters())
         self.patches = vision.patches
         dtype = resolve("auto", parameter.device)

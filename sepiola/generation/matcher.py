@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.pairs import lay_texts
 from sepiola.errors import DataError, SepiolaError
+from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.multimodal.dual import DualEncoder
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel, vision_of
 from sepiola.models.vision.pixels import to_pixels
-from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.vision import PixelSpec
 from sepiola.text.encoding import encode_whole
 from sepiola.text.tokenizer import Tokenizer
@@ -74,8 +74,10 @@ class QueryMatcher:
     def __init__(
         self, network: VisionLanguageModel, tokenizer: Tokenizer, pixels: PixelSpec, *, again: int = 32
     ) -> None:
-        self.network = network.eval()
-        self.spec: QFormerSpec = network.bridge.spec
+        network.eval()
+        assert isinstance(network.bridge, QFormer)
+        self.bridge = network.bridge
+        self.vision = vision_of(network)
         self.tokenizer = tokenizer
         self.pixels = pixels
         self.again = again
@@ -86,8 +88,7 @@ class QueryMatcher:
 
         A text too long for the Q-Former loses its tail.
         """
-        bridge = self.network.bridge
-        vision = self.network.vision
+        bridge, vision = self.bridge, self.vision
         features = torch.cat([vision(pixels) for pixels in _pixels(images, vision, self.pixels)])
         tokens = self._tokens(texts).to(features.device)
         looks = torch.cat([bridge.image_vectors(some) for some in features.split(BATCH)])
@@ -104,7 +105,7 @@ class QueryMatcher:
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids `(texts, tokens)`, opened and closed as the first stage was taught to read them."""
-        spec = self.spec.text
+        spec = self.bridge.spec.text
         assert spec is not None
         encoded = self.tokenizer.encode_batch([*texts], plain=True)
         rows = [torch.tensor([spec.start, *ids[: spec.length - 2], spec.end]) for ids in encoded]
@@ -122,8 +123,8 @@ def dual_encoder(network: nn.Module) -> DualEncoder:
 
 def retriever(network: nn.Module, tokenizer: Tokenizer, pixels: PixelSpec) -> Compares:
     """What compares pictures with texts by this network. Raises SepiolaError for one that does not."""
-    spec = network.bridge.spec if isinstance(network, VisionLanguageModel) else None
-    if isinstance(network, VisionLanguageModel) and isinstance(spec, QFormerSpec) and spec.heads is not None:
+    bridge = network.bridge if isinstance(network, VisionLanguageModel) else None
+    if isinstance(network, VisionLanguageModel) and isinstance(bridge, QFormer) and bridge.heads is not None:
         return QueryMatcher(network, tokenizer, pixels)
     return Matcher(dual_encoder(network), tokenizer, pixels)
 

@@ -50,7 +50,7 @@ def prepack(network: nn.Module, *, release: bool = False) -> nn.Module:
     if isinstance(packed, VisionLanguageModel):
         if packed.vision is not None:
             packed.vision = prepack_vit(packed.vision, batch=TOGETHER, release=True)
-        prepack_language(packed.language)
+        prepack_language(packed.parts()["language"])
     else:
         prepack_language(packed)
     return packed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.layers import PreNormLayer
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.models.vision.vit import ViT
 from sepiola.nn.feedforward import ACTIVATIONS, FeedForward
 
@@ -20,7 +21,7 @@ _SCORES = 2**20
 FUSED = {ACTIVATIONS["gelu"]: ("gelu", "none"), ACTIVATIONS["gelu_tanh"]: ("gelu", "tanh")}
 
 
-def prepack(model: nn.Module, *, batch: int = 8, release: bool = False) -> nn.Module:
+def prepack(model: VisionEncoder, *, batch: int = 8, release: bool = False) -> VisionEncoder:
     """`model` with the same features in less time, for inference alone.
 
     The model itself is left as it is, or with `release` gives its layers up as they are packed, to hold them once.
@@ -100,7 +101,7 @@ class _Layer:
         return attended.view(batch, self.heads, tokens, -1).transpose(1, 2).reshape(batch, tokens, -1)
 
 
-class _PrepackedViT(nn.Module):
+class _PrepackedViT(VisionEncoder):
     """A ViT whose layers run packed; norms, positions and the class token are read from the model."""
 
     def __init__(self, model: ViT, batch: int, release: bool) -> None:

@@ -72,47 +72,34 @@ class VisionLanguageModel(nn.Module):
         children = dict(self.named_children())
         return {name: children[name] for name in PARTS if name in children}
 
-    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor: ...
-    def __call__(self, tokens: Tensor, *target: Tensor, **masks: Tensor | None) -> Tensor: ...
-
-
-class VisionLanguageModel(nn.Module):
-    """The parts by name. Where images are `interleaved`, placeholders in the text say where each stands, and `images`
-    are those of the whole batch in the order in which they are read: pixels `(images, 3, height, width)` or features
-    `(images, patches, width)`. Where the vision encoder sees pictures in tiles, each tile is an image.
-    """
-
-    interleaved = True
-
-    def __init__(
-        self, language: LanguageNetwork | None, bridge: nn.Module | None, vision: VisionEncoder | None = None
-    ) -> None:
-        super().__init__()
-        self.language = language
-        self.bridge = bridge
-        self.vision = vision
-
-    @property
-    def spec(self) -> TransformerSpec:
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
         assert self.language is not None
-        return self.language.spec
+        return self.language.extend(tokens, state)
 
-    @property
-    def head(self) -> nn.Module:
-        assert self.language is not None
-        return self.language.head
-
-    @property
-    def instructed(self) -> QueryTextSpec | None:
-        """What the bridge reads of the messages beside the images, if it reads them."""
+    def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
+        """Heights and widths `(images, 2)` of one prompt's pictures, if the model must know them (`image_sizes`)."""
         return None
 
-    def parts(self) -> dict[str, nn.Module]:
-        """The parts that are there, by name."""
-        children = dict(self.named_children())
-        return {name: children[name] for name in PARTS if name in children}
+    def features(self, images: Tensor) -> Tensor:
+        """Features `(images, patches, width)` of placed images: the vision encoder's of pixels, or those that are
+        given.
 
-    def vision_of(network: nn.Module) -> nn.Module:
+        Raises DataError for features that are not the vision encoder's.
+        """
+        assert self.vision is not None and self.bridge is not None
+        if images.dim() == 4:
+            encoded: Tensor = self.vision(images)
+            return encoded
+        if images.shape[1:] != (self.vision.patches, self.vision.width):
+            raise DataError(
+                f"image features are {tuple(images.shape[1:])}; this model's vision encoder gives "
+                f"({self.vision.patches}, {self.vision.width}) for each image"
+            )
+        return images.to(next(self.bridge.parameters()).dtype)
+
+
+def vision_of(network: nn.Module) -> nn.Module:
     """The vision encoder of a network, or the network where it is one."""
     if not isinstance(network, VisionLanguageModel):
         return network
