@@ -17,7 +17,9 @@ from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 QUICK = (
     "name=demo-quick",
     "stages.0.data.count=640",
+    "stages.0.steps=10",
     "stages.1.data.count=640",
+    "stages.1.steps=20",
     "stages.2.data.count=640",
     "stages.2.steps=20",
     "evaluation.0.count=72",
