@@ -17,6 +17,7 @@ from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
+from sepiola.training.lora import begin_learning
 from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.language_modelling import language_modelling
 from sepiola.training.trainer import Trainer
@@ -63,7 +64,12 @@ def text_trainer(
     inputs: dict[str, Any] = {"features": features, "pixels": pixels, "noise": noise, "seed": seed}
     batches = text_batches(model, stage, samples, **inputs)
     held_out = text_batches(model, stage, validation, **inputs) if validation else None
-    return Trainer(model, stage, language_modelling, batches, validation=held_out, folder=folder, seed=seed, **more)
+    adapter = begin_learning(model, stage, seed)
+    trainer: Any = Trainer(
+        model, stage, language_modelling, batches, validation=held_out, folder=folder, seed=seed, **more
+    )
+    trainer.adapter = adapter
+    return trainer
 
 
 @dataclass

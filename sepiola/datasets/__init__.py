@@ -56,13 +56,13 @@ DATASETS: dict[str, Dataset] = {
 
 def read_spec(spec: DataSpec) -> list[Example]:
     """The Examples that a spec names: the first `count` of its split. Raises DataError as `read` does."""
-    options = dict(spec.options)
-    if spec.count is not None and "count" in dataset(spec.reader).options:
-        options["count"] = spec.count
     root = None if spec.root is None else os.path.expandvars(spec.root)
     if root is not None and "$" in root:
         raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
-    return read(spec.reader, None if root is None else Path(root).expanduser(), spec.split, **options)[: spec.count]
+    folder = None if root is None else Path(root).expanduser()
+    if spec.count is not None and "count" in dataset(spec.reader).options:
+        return read(spec.reader, folder, spec.split, **{**spec.options, "count": spec.count})
+    return read(spec.reader, folder, spec.split, **spec.options)[: spec.count]
 
 
 def dataset(name: str) -> Dataset:

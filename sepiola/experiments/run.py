@@ -24,6 +24,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
+from sepiola.training.lora import begin_learning
 from sepiola.training.trainer import Trainer
 
 
@@ -71,6 +72,7 @@ class Run(Stages):
         learner = objective.prepare(self.begun(stage))
         images = self._images(stage, learner)
         validation = objective.batches(stage.validation, images) if stage.validation else None
+        adapter = begin_learning(learner, stage, self.seed)
         trainer = Trainer(
             learner,
             stage,
@@ -87,11 +89,11 @@ class Run(Stages):
         if validation is not None:
             trainer.load_best()
         kept, kept_spec = objective.kept(learner)
-        if trainer.adapter is not None:
+        if adapter is not None:
             base = [source for part, source in self._sources(stage) if part in (None, "language")]
             spec = kept_spec if kept is learner else self.spec
-            trainer.adapter.save(folder / "adapter", spec, base[-1] if base else None)
-            trainer.adapter.merge()
+            adapter.save(folder / "adapter", spec, base[-1] if base else None)
+            adapter.merge()
         store.save(folder / "checkpoint", kept, kept_spec)
 
     def _images(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:

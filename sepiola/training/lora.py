@@ -27,7 +27,7 @@ from sepiola.nn.feedforward import MixtureOfExperts
 from sepiola.nn.linear import blocks_of
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import LoraSpec, StageSpec
-from sepiola.training.preparation import parts_of
+from sepiola.training.preparation import choose_parts, parts_of
 
 Blocks = dict[str, slice]
 """Rows of a linear layer by the full name of the block that they are."""
@@ -91,6 +91,15 @@ class Adapter:
         for name, layer in self.layers.items():
             _replace(self.model, name, layer.base_layer)
         return adapters.merge(self.model, updates).requires_grad_(True)
+
+
+def begin_learning(model: nn.Module, stage: StageSpec, seed: int) -> Adapter | None:
+    """Freezes what the stage does not teach; where it has `lora`, lays an adapter on the rest and returns it.
+
+    Raises TrainingError when nothing would learn, and as `attach`.
+    """
+    choose_parts(model, stage)
+    return attach(model, stage, seed) if stage.lora is not None else None
 
 
 def attach(model: nn.Module, stage: StageSpec, seed: int) -> Adapter:
@@ -218,11 +227,6 @@ def adapter_size(model: nn.Module, stage: StageSpec) -> int:
         for part in blocks.values()
     )
     return _spec(stage).rank * rows
-
-
-def frozen(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters that do not learn, by their names in the state dict."""
-    return {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
 
 
 def _spec(stage: StageSpec) -> LoraSpec:

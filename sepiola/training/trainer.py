@@ -26,12 +26,11 @@ from sepiola.data.metrics_log import MetricsLog
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
 from sepiola.specs.stage import StageSpec
-from sepiola.training import lora, nonfinite, state
+from sepiola.training import nonfinite, state
 from sepiola.training.batches import Batches
 from sepiola.training.loss import Loss
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.optimizers import optimizer_for
-from sepiola.training.preparation import choose_parts
 from sepiola.training.progress import Display
 from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
@@ -72,14 +71,12 @@ class _Progress:
 
 
 class Trainer:
-    """One stage of training of `model`, in place, by `loss` over `batches`.
+    """One stage of training of `model`, in place, by `loss` over `batches`: of all its parameters that need a gradient.
 
     Validation (`validation`, each of its batches once) runs every `validate_every` steps, by default after each epoch,
     and at the end; what is random in its batches is drawn alike each time. A state is written every `save_every` steps,
-    by default every ten minutes, and at the end. Where the stage has `lora`, `adapter` is the adapter in
-    the model, and states and best weights hold no base.
-
-    Raises TrainingError when nothing would learn.
+    by default every ten minutes, and at the end. Where the stage has `lora`, states and best weights hold the adapter
+    alone, and not what it is laid on.
     """
 
     def __init__(
@@ -108,10 +105,9 @@ class Trainer:
         self.log_every = log_every
         self.tensorboard = tensorboard
         self.steps = total_steps(stage, batches.steps_per_epoch)
-        choose_parts(model, stage)
-        self.adapter = lora.attach(model, stage, seed) if stage.lora else None
         self.learning = [p for p in model.parameters() if p.requires_grad]
-        self.base = lora.frozen(model) if self.adapter is not None else {}
+        still = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+        self.base = still if stage.lora else {}
         self.optimizer = optimizer_for(model, stage)
         self.dtype = resolve(stage.precision, self.device)
         base = encoder_key(stage.lora, self.base) if stage.lora else None

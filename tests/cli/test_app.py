@@ -77,7 +77,7 @@ def test_data_show_counts_and_draws(tmp_path: Path) -> None:
 def test_the_quick_demo_runs_whole_and_its_last_line_answers(tmp_path: Path) -> None:
     report = json.loads(run("demo", "--quick", "--json", folder=tmp_path))
     assert [row["name"] for row in report["rows"]] == ["with eyes", "blind", "chance", "majority", "nearest neighbour"]
-    assert report["count"] == 72 and report["seconds"] < 90
+    assert report["count"] == 72
     assert (tmp_path / "runs" / "demo-quick" / "report.html").is_file()
     command = [sys.executable, "-m", *report["ask"].split(" ", 1)[:1]]
     asked = subprocess.run(

@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.trainer import InterruptedTrainingError, Trainer
+from tests.tiny import wait_until
 from tests.trainers import stage_of, text_trainer
 
 LANGUAGE = {
@@ -211,13 +211,8 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path: Path, after: int) 
         str(torch.get_num_threads()),
     ]
     with subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            log = tmp_path / "cut" / "metrics.jsonl"
-            lines = read_metrics(log) if log.exists() else []
-            if lines and lines[-1]["step"] >= after:
-                break
-            time.sleep(0.002)
+        log = tmp_path / "cut" / "metrics.jsonl"
+        wait_until(lambda: log.exists() and (lines := read_metrics(log)) and lines[-1]["step"] >= after, process)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     (tmp_path / "cut" / ".state.pt.1.partial").write_bytes(b"cut short")
