@@ -2,10 +2,11 @@
 
 Both sides hold the same random weights of SmolVLM-256M's layout and read the same pixels: one picture of 512 × 512 and
 a short question. Each side runs in every setting that it has (the peer in bfloat16 and float32, with SDPA and eager,
-with a static cache, and with eye and decoding compiled; ours in bfloat16, packed, and in float32), each in a process of
-its own, some times in turn. Of each side the fastest goes on, for the time to the first token and for the rate of those
-after it, in alternating pairs. In float32 both must write the same tokens. Peak memory is what those processes held.
-The bound is the time to read the weights of a token once, at the rate at which this machine reads memory.
+with a static cache, and with vision encoder and decoding compiled; ours in bfloat16, packed, and in float32), each in a
+process of its own, some times in turn. Of each side the fastest goes on, for the time to the first token and for the
+rate of those after it, in alternating pairs. In float32 both must write the same tokens. Peak memory is what those
+processes held. The bound is the time to read the weights of a token once, at the rate at which this machine reads
+memory.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from measure import parser, ratio, report
 
 STAGES = {
     "demo: rationale": ("demo", "rationale"),
-    "demo: vision encoder": ("demo", "eye"),
+    "demo: vision encoder": ("demo", "vision"),
     "scienceqa: rationale": ("scienceqa", "rationale"),
 }
 TIDEPOOL = {"reader": "tidepool", "count": 4800, "options": {"size": 64}}

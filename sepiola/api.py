@@ -358,8 +358,8 @@ def load(
     strategy = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(strategy), str(strategy)) if strategy.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    own = folder / QFORMER_TOKENIZER / store.TOKENIZER
-    qformer_tokenizer = Tokenizer.load(own) if own.is_file() else None
+    qformer_file = folder / QFORMER_TOKENIZER / store.TOKENIZER
+    qformer_tokenizer = Tokenizer.load(qformer_file) if qformer_file.is_file() else None
     return Model(
         network,
         spec,

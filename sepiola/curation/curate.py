@@ -32,7 +32,7 @@ from sepiola.specs.base import Plain
 DESCRIBED, REPAIRED, DROPPED = "described.jsonl", "repaired.jsonl", "dropped.jsonl"
 TOGETHER = 8  # pictures that are described at once: what a kill can cost
 Advance = Callable[[str, int, int], None]
-"""Told after each part of a step: the step, how much of it is done, and of how much."""
+"""Called after each part of a step: the step, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def curate(
     with locked(folder):
         items = items_of(examples)
         name, load = model
-        how = {"model": name, "tokens": tokens, "continue_under": continue_under}
-        described = _described(items, Journal(folder / DESCRIBED, how), load, how, advance)
+        settings = {"model": name, "tokens": tokens, "continue_under": continue_under}
+        described = _described(items, Journal(folder / DESCRIBED, settings), load, settings, advance)
         repaired: dict[str, str] = {}
         if repair is not None:
             journal = Journal(folder / REPAIRED, {"repair": repair[0]})
@@ -82,14 +82,14 @@ def curate(
 
 
 def _described(
-    items: Sequence[Picture], journal: Journal, load: Callable[[], Model], how: Plain, advance: Advance
+    items: Sequence[Picture], journal: Journal, load: Callable[[], Model], settings: Plain, advance: Advance
 ) -> dict[str, Plain]:
     left = [item for item in items if item.id not in journal.records]
     model = load() if left else None
     for start in range(0, len(left), TOGETHER):
         assert model is not None
         some = left[start : start + TOGETHER]
-        journal.add(describe(model, some, tokens=how["tokens"], continue_under=how["continue_under"]))
+        journal.add(describe(model, some, tokens=settings["tokens"], continue_under=settings["continue_under"]))
         advance("describing", len(items) - len(left) + start + len(some), len(items))
     return journal.records
 

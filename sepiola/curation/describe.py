@@ -37,7 +37,7 @@ def items_of(examples: Iterable[Example]) -> list[Picture]:
     A caption's request is kept, for the model may know it; a question gives way to a request for a description.
     Raises DataError when nothing is left.
     """
-    found: dict[str, Picture] = {}
+    pictures: dict[str, Picture] = {}
     for example in examples:
         if len(example.images) != 1:
             continue
@@ -45,10 +45,10 @@ def items_of(examples: Iterable[Example]) -> list[Picture]:
         request = example.prompt if example.question is None else REQUEST[language]
         image, group = example.images[0], example.metadata.get("group")
         name = hashlib.sha256(f"{_identity(image)} {language} {request}".encode()).hexdigest()[:16]
-        found.setdefault(name, Picture(name, image, request, language, None if group is None else str(group)))
-    if not found:
+        pictures.setdefault(name, Picture(name, image, request, language, None if group is None else str(group)))
+    if not pictures:
         raise DataError("there is nothing to describe: the data has no example with one picture")
-    return list(found.values())
+    return list(pictures.values())
 
 
 def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_under: int) -> list[Plain]:
@@ -60,12 +60,12 @@ def describe(model: Model, items: Sequence[Picture], *, tokens: int, continue_un
     if model.spec.vision is None or (model.answering is not None and not model.answering.images):
         raise SepiolaError(f"'{model.spec.name}' sees no pictures; name a model with a vision encoder to describe them")
     faults = {item.id: _fault(item.image) for item in items}
-    seen = [item for item in items if faults[item.id] is None]
-    asked = [(Message("user", (item.image, item.request)),) for item in seen]
-    said = dict(zip([item.id for item in seen], replies(model, asked, tokens), strict=True))
+    readable = [item for item in items if faults[item.id] is None]
+    asked = [(Message("user", (item.image, item.request)),) for item in readable]
+    said = dict(zip([item.id for item in readable], replies(model, asked, tokens), strict=True))
     short = [
         (item, turn)
-        for item, turn in zip(seen, asked, strict=True)
+        for item, turn in zip(readable, asked, strict=True)
         if _length(model, said[item.id][0]) < continue_under
     ]
     talks = [
@@ -94,9 +94,11 @@ def replies(model: Model, talks: Sequence[Sequence[Message]], tokens: int) -> li
         turns = [model.chat(talk, max_tokens=tokens) for talk in talks]
         return [(turn.text.strip(), turn.tokens >= tokens) for turn in turns]
     examples = [Example(str(number), tuple(talk), "") for number, talk in enumerate(talks)]
-    how = model.answering or AnsweringSpec()
+    answering = model.answering or AnsweringSpec()
     # What the model has said, or is to repair, comes on top of what it was trained to read, and must not be cut.
-    return model.example_generator(tokens, how.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(examples)
+    return model.example_generator(tokens, answering.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(
+        examples
+    )
 
 
 def _length(model: Model, text: str) -> int:
@@ -106,7 +108,7 @@ def _length(model: Model, text: str) -> int:
 def _identity(image: ImageRef) -> str:
     try:
         return image.digest
-    except DataError:  # told when it is to be described
+    except DataError:  # named when it is to be described
         return str(image.path)
 
 

@@ -1,5 +1,5 @@
 """The fourth step of MiniGPT-4's curation (arXiv 2304.10592, section 3.2): what is no good text, and what does not fit
-its picture, is left out for a reason that is told.
+its picture, is left out for a stated reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEANINGLESS = re.compile(r"[\ufffd\x00-\x08\x0b-\x1f\x7f]|([^\w\s.…])\1\1")
 def fault_of(text: str, language: str, *, cut: bool, shortest: int, longest: int) -> str | None:
     """Why a text is no good, as a key of REASONS; None when it is. Lengths are in words, in Chinese characters."""
     length = len(words(text))
-    found = {
+    faults = {
         "characters": _MEANINGLESS.search(text) is not None,
         "language": length > 0 and language_of(text) != language,
         "repetition": repeats(text),
@@ -39,7 +39,7 @@ def fault_of(text: str, language: str, *, cut: bool, shortest: int, longest: int
         "short": length < shortest,
         "long": length > longest,
     }
-    return next((reason for reason, holds in found.items() if holds), None)
+    return next((reason for reason, holds in faults.items() if holds), None)
 
 
 def agreement(matcher: Matcher, images: Sequence[ImageRef], texts: Sequence[str]) -> list[float]:
@@ -62,6 +62,6 @@ def disagreeing(
     out = {place for place, score in enumerate(scores) if threshold is not None and score < threshold}
     if keep is not None:
         for language in set(languages):
-            own = sorted((p for p, told in enumerate(languages) if told == language), key=lambda p: -scores[p])
-            out.update(own[math.ceil(keep * len(own)) :])
+            ranked = sorted((p for p, other in enumerate(languages) if other == language), key=lambda p: -scores[p])
+            out.update(ranked[math.ceil(keep * len(ranked)) :])
     return out

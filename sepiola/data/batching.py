@@ -188,7 +188,7 @@ class Batch:
 
 class Collator:
     """Lays samples out as a batch for a language model of some `kind` (`TransformerSpec.kind`); one that is not
-    `causal` is told which positions of the target are padding.
+    `causal` gets a mask of the target's padding.
 
     `source_tokens` and `target_tokens` are the room of a row when samples are packed. `noise` changes each sample
     before it is laid out, by a generator that follows torch's. `features` gives the frozen vision encoder's features;
@@ -247,7 +247,7 @@ class Collator:
             source, source_mask = self._lay([[s.source for s in row] for row in rows], self.special.pad)
         images, image_mask = self._images(rows)
         alone = all(len(row) == 1 for row in rows)
-        # A causal model never sees the padding on the right; one that sees both ways must be told.
+        # A causal model never sees the padding on the right; one that sees both ways needs the mask.
         unmasked = alone and (self.causal or bool((target_mask == 1).all()))
         return Batch(
             ids=tuple(s.id for s in samples),
@@ -345,7 +345,7 @@ class Collator:
         return torch.cat([tiles for s in samples for tiles in self.pixels(s.images)])
 
     def _sizes(self, samples: Sequence[Sample]) -> Tensor | None:
-        sizes = [found for s in samples if s.images and self.sizes and (found := self.sizes(s.images)) is not None]
+        sizes = [pair for s in samples if s.images and self.sizes and (pair := self.sizes(s.images)) is not None]
         return torch.cat(sizes) if sizes else None
 
 

@@ -2,7 +2,7 @@
 maps.
 
 Images are known by the SHA-256 of their bytes, so the same picture under two names is computed once, and
-encoders by their spec and weights, so a changed eye never meets old features. Two files grow by appending:
+encoders by their spec and weights, so a changed encoder never meets old features. Two files grow by appending:
 `features.bin` holds float16 rows, `index.jsonl` says which belong to which image and carries a checksum. A
 line of the index is written after its rows are on the disk; what a kill, a cut file or a bad block has
 damaged is computed anew.

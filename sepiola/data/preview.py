@@ -52,12 +52,12 @@ def cjk_font_path() -> str | None:
             return path
     try:
         # fc-match would answer with a Latin font when there is no Chinese one; fc-list answers with nothing.
-        found = subprocess.run(
+        fonts = subprocess.run(
             ["fc-list", ":lang=zh-cn", "file"], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    files = sorted(line.strip().removesuffix(":") for line in found.stdout.splitlines() if line.strip())
+    files = sorted(line.strip().removesuffix(":") for line in fonts.stdout.splitlines() if line.strip())
     return next((file for file in files if Path(file).is_file()), None)
 
 

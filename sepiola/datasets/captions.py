@@ -41,22 +41,22 @@ def caption_examples(
         raise DataError(f"{dataset} has no task '{task}'; known: {', '.join(TASKS)}")
     if isinstance(languages, str) or not languages or not set(languages) <= set(REQUEST):
         raise DataError(f"{dataset}: languages: expected a list of {', '.join(REQUEST)}; got {languages!r}")
-    seen = task == "captions"
+    with_images = task == "captions"
     examples = [
         example
         for picture in pictures
-        if picture.image is not None or not seen
+        if picture.image is not None or not with_images
         for language in languages
-        for example in _examples(picture, language, seen=seen, one_each=not training and seen)
+        for example in _examples(picture, language, with_images=with_images, one_each=not training and with_images)
     ]
     if not examples:
         raise DataError(f"{dataset}: no picture of this split is at hand with a caption ({', '.join(languages)})")
     return examples
 
 
-def _examples(picture: Captioned, language: str, *, seen: bool, one_each: bool) -> Iterator[Example]:
+def _examples(picture: Captioned, language: str, *, with_images: bool, one_each: bool) -> Iterator[Example]:
     captions = list(picture.captions.get(language, ()))
-    shown: tuple[Content, ...] = (picture.image,) if seen and picture.image is not None else ()
+    shown: tuple[Content, ...] = (picture.image,) if with_images and picture.image is not None else ()
     message = Message("user", (*shown, REQUEST[language]))
     metadata = {
         **picture.metadata,
@@ -67,5 +67,5 @@ def _examples(picture: Captioned, language: str, *, seen: bool, one_each: bool) 
     }
     for number, caption in enumerate(captions[:1] if one_each else captions):
         place = language if one_each else f"{language}-{number}"
-        name = f"{picture.group}-{place}" if seen else f"{picture.group}-text-{place}"
+        name = f"{picture.group}-{place}" if with_images else f"{picture.group}-text-{place}"
         yield Example(name, (message,), caption, metadata=metadata)

@@ -45,14 +45,14 @@ def coco_pictures(root: Path, split: str) -> list[Captioned]:
 def _records(root: Path) -> list[tuple[Plain, str]]:
     """The records of the photographs, and where each stands."""
     source = root / "captions.jsonl"
-    found = _json_lines(source)
+    records = _json_lines(source)
     ids: set[int] = set()
-    for record, where in found:
+    for record, where in records:
         one_of(field(record, "split", (str,), where), SPLITS, where)
         if record["id"] in ids:
             raise DataError(f"{where}: the id {record['id']} stands in the file before")
         ids.add(record["id"])
-    return found
+    return records
 
 
 def _picture(root: Path, record: Plain, where: str) -> Captioned:
@@ -77,12 +77,12 @@ def _texts(root: Path) -> list[Captioned]:
 
 def _json_lines(source: Path) -> list[tuple[Plain, str]]:
     """The records of a file with `id` and `captions` checked and spaces around captions left out."""
-    found = []
+    records = []
     for number, record in enumerate(json_lines(source, "id", "captions"), start=1):
         where = f"{source}: record {number}"
         field(record, "id", (int,), where)
         captions = field(record, "captions", (list,), where)
         if not all(isinstance(caption, str) and caption.strip() for caption in captions):
             raise DataError(f"{where}: 'captions' are {captions!r}; expected a list of texts")
-        found.append(({**record, "captions": [" ".join(caption.split()) for caption in captions]}, where))
-    return found
+        records.append(({**record, "captions": [" ".join(caption.split()) for caption in captions]}, where))
+    return records

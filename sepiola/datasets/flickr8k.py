@@ -49,11 +49,11 @@ def read_flickr8k(
     at_hand = {path.name: ImageRef(path=path) for path in folder.iterdir()}
     pictures = []
     for image in lists[split]:
-        for language, found in captions.items():
-            if image not in found:
+        for language, by_image in captions.items():
+            if image not in by_image:
                 raise DataError(f"{root}: the photograph {image} of the split '{split}' has no caption ({language})")
-        told = {language: found[image] for language, found in captions.items()}
-        pictures.append(Captioned(Path(image).stem, split, at_hand.get(image), told))
+        texts = {language: by_image[image] for language, by_image in captions.items()}
+        pictures.append(Captioned(Path(image).stem, split, at_hand.get(image), texts))
     missing = sum(picture.image is None for picture in pictures)
     if missing and task == "captions":
         log.warning("%s: %d of the %d photographs of '%s' are not at hand", root, missing, len(pictures), split)
@@ -62,7 +62,7 @@ def read_flickr8k(
 
 def _english(root: Path) -> dict[str, list[str]]:
     source = root / "captions.txt"
-    found: dict[str, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     try:
         rows = list(csv.reader(read_file(source).splitlines(), strict=True))
     except csv.Error as error:
@@ -72,16 +72,16 @@ def _english(root: Path) -> dict[str, list[str]]:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or not all(cell.strip() for cell in row):
             raise DataError(f"{source}: line {number}: {row!r}; expected an image and its caption")
-        found.setdefault(row[0], []).append(_SPACED.sub("", row[1].strip()))
-    return found
+        captions.setdefault(row[0], []).append(_SPACED.sub("", row[1].strip()))
+    return captions
 
 
 def _chinese(root: Path) -> dict[str, list[str]]:
     source = root / "zh" / "flickr8kzhc.caption.txt"
-    found: dict[str, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     for number, line in enumerate(read_lines(source), start=1):
         match = _CHINESE_LINE.fullmatch(line)
         if match is None:
             raise DataError(f"{source}: line {number}: {line!r}; expected image#zhc#number and a caption")
-        found.setdefault(match[1], []).append(match[2].strip())
-    return found
+        captions.setdefault(match[1], []).append(match[2].strip())
+    return captions

@@ -113,16 +113,16 @@ def _tidepool(split: str, count: int, languages: Sequence[str], size: int, seed:
         def lacks(thing: str, family: str = family) -> bool:
             return may_be_asked(family, thing)
 
-        seen = things(family, example.metadata["scene"])
+        objects = things(family, example.metadata["scene"])
         group = f"{example.metadata['group']}-{number}"
-        yield Shown(group, example.images[0], seen, (example.metadata["language"],), lacks)
+        yield Shown(group, example.images[0], objects, (example.metadata["language"],), lacks)
 
 
 def _coco(root: Path, split: str, languages: Sequence[str]) -> Iterator[Shown]:
     for picture in coco_pictures(root, split):
         if picture.image is not None and "objects" in picture.metadata:
-            seen = frozenset(item["kind"] for item in picture.metadata["objects"])
-            yield Shown(picture.group, picture.image, seen, languages)
+            objects = frozenset(item["kind"] for item in picture.metadata["objects"])
+            yield Shown(picture.group, picture.image, objects, languages)
 
 
 def _coco_name(thing: str, language: str) -> str:

@@ -1,6 +1,6 @@
 """ScienceQA (Lu et al., NeurIPS 2022): school science questions with options, hint, lecture and solution.
 
-Three layouts are told apart by what the folder holds.
+What the folder holds says which of three layouts it has.
 
 - Official: `problems.json` and `pid_splits.json`; the images of a question lie in `<split>/<pid>/` under the
   folder or its `images/`: the question's own first (`image.png`), then `choice_0.png`, `choice_1.png` … in

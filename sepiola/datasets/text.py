@@ -34,12 +34,12 @@ def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 10
     root = existing_folder(root, ".txt or .txt.gz files")
     files = sorted(path for path in root.rglob("*") if path.name.endswith((".txt", ".txt.gz")))
     examples: list[Example] = []
-    seen: set[bytes] = set()
+    known_lines: set[bytes] = set()
     for path in files:
         if path.name == "SOURCE.txt":
             continue
         name = str(path.relative_to(root))
-        paragraphs = _paragraphs(_read(path), characters, seen)
+        paragraphs = _paragraphs(_read(path), characters, known_lines)
         for number, document in enumerate(gathered(paragraphs, characters, "\n")):
             place = int.from_bytes(_digest(document)[:8], "big") % held_out
             if {0: "test", 1: "validation"}.get(place, "train") == split:
@@ -54,15 +54,15 @@ def _read(path: Path) -> str:
     return _LABEL.sub("", _LICENCE.sub("", read_file(path).replace("\r\n", "\n")))
 
 
-def _paragraphs(text: str, characters: int, seen: set[bytes]) -> Iterator[str]:
+def _paragraphs(text: str, characters: int, known_lines: set[bytes]) -> Iterator[str]:
     """What blank lines part; the lines of one that is too long. Those that came before are left out."""
     for block in _PARAGRAPH.split(text):
         for paragraph in [block] if len(block) <= characters else block.split("\n"):
             lines = {_digest(line): len(line) for line in paragraph.split("\n") if line.strip()}
             length = sum(lines.values())
-            again = sum(characters for digest, characters in lines.items() if digest in seen)
+            again = sum(characters for digest, characters in lines.items() if digest in known_lines)
             if length >= REPEATED:
-                seen.update(lines)
+                known_lines.update(lines)
             if lines and (length < REPEATED or 2 * again < length):
                 yield paragraph.strip("\n")
 

@@ -51,14 +51,14 @@ def _headlines(path: Path, topics: int) -> dict[str, tuple[str, str, int]]:
     """Each headline's id, text and class, by what makes it the same headline."""
     packed = path.with_name(f"{path.name}.gz")
     source = packed if packed.is_file() else path
-    found: dict[str, tuple[str, str, int]] = {}
+    headlines: dict[str, tuple[str, str, int]] = {}
     for number, line in enumerate(read_lines(source), start=1):
         headline, tab, topic = line.partition("\t")
         if not tab or not headline.strip() or not topic.isdigit() or int(topic) >= topics:
             raise DataError(f"{source}: line {number}: {line!r}; expected headline, tab, class (0 to {topics - 1})")
         identity = f"{path.stem.removeprefix('thucnews_headlines_')}-{number}"
-        found.setdefault(_key(headline), (identity, headline.strip(), int(topic)))
-    return found
+        headlines.setdefault(_key(headline), (identity, headline.strip(), int(topic)))
+    return headlines
 
 
 def _key(headline: str) -> str:

@@ -1,6 +1,6 @@
 """Comparisons: one recipe under several arms and seeds, in one table.
 
-Arms share what they have in common: a stage with the same model, data, seed and eyes is trained once.
+Arms share what they have in common: a stage with the same model, data, seed and images is trained once.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _place(spec: ComparisonSpec, folder: Path, arm: str, seed: int) -> Path:
 
 
 class _Prefixed:
-    """A text stream that begins every line with a name, so that runs side by side can be told apart."""
+    """A text stream that begins every line with a name, so that the lines of runs side by side differ."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self.stream, self.name = stream, name

@@ -74,9 +74,9 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
         }
 
 
-def print_explanation(found: Mapping[str, Any], console: Console) -> None:
+def print_explanation(explanation: Mapping[str, Any], console: Console) -> None:
     """The explanation as tables."""
-    for run in found["runs"]:
+    for run in explanation["runs"]:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
         console.print(
             f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
@@ -97,5 +97,7 @@ def print_explanation(found: Mapping[str, Any], console: Console) -> None:
                 f"{stage['seconds'] / 60:.1f} min",
             )
         console.print(table)
-    if len(found.get("seeds", ())) > 1:
-        console.print(f"each with the seeds {', '.join(map(str, found['seeds']))}; what arms share is trained once")
+    if len(explanation.get("seeds", ())) > 1:
+        console.print(
+            f"each with the seeds {', '.join(map(str, explanation['seeds']))}; what arms share is trained once"
+        )

@@ -84,8 +84,8 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
         raise SpecError(f"{path}: expected a recipe's keys and values")
     if "arms" not in raw:
         return parse_recipe(override(raw, assignments), str(path))
-    own = ("arms", "seeds", "name", "jobs")
-    moved = [a if a.partition("=")[0].split(".")[0] in own else f"base.{a}" for a in assignments]
+    comparison_keys = ("arms", "seeds", "name", "jobs")
+    moved = [a if a.partition("=")[0].split(".")[0] in comparison_keys else f"base.{a}" for a in assignments]
     spec = ComparisonSpec.parse(override(raw, moved), str(path))
     spec.recipes()
     return spec
@@ -101,7 +101,7 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
     )
     for stage in recipe.stages:
         if stage.lora is not None:
-            linears(outline(recipe.model), stage)  # wrong targets are told before anything is read
+            linears(outline(recipe.model), stage)  # wrong targets are refused before anything is read
     return recipe
 
 

@@ -205,9 +205,11 @@ def _rungs(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parame
         steps = max(1, round(tokens_per_parameter * parameters * epoch_steps / epoch_tokens))
         tokens = round(steps * epoch_tokens / epoch_steps)
         optimizer = stage.optimizer.model_copy(update={"warmup": round(warm * steps)})
-        own = stage.model_copy(update={"steps": steps, "epochs": None, "optimizer": optimizer, "validate_every": steps})
+        rung_stage = stage.model_copy(
+            update={"steps": steps, "epochs": None, "optimizer": optimizer, "validate_every": steps}
+        )
         recipe = whole.recipe.model_copy(
-            update={"name": f"width-{width}", "model": spec, "stages": (own,), "evaluation": ()}
+            update={"name": f"width-{width}", "model": spec, "stages": (rung_stage,), "evaluation": ()}
         )
         figures = {
             "width": width,
@@ -251,9 +253,10 @@ def _predict(folder: Path, fitted: list[Figures], last: _Rung, console: Console)
             **forecast(points, last.figures["compute"]),
         }
         store.write_text(path, json.dumps(prediction, ensure_ascii=False, indent=2) + "\n")
-    found = prediction["predicted"]
-    band = "" if found["interval"] is None else " (95% band {:.4f} to {:.4f})".format(*found["interval"])
-    console.print(f"width {last.figures['width']} will reach {found['loss']:.4f}{band}: {path}")
+    predicted = prediction["predicted"]
+    interval = predicted["interval"]
+    band = "" if interval is None else " (95% band {:.4f} to {:.4f})".format(*interval)
+    console.print(f"width {last.figures['width']} will reach {predicted['loss']:.4f}{band}: {path}")
     return prediction
 
 
@@ -274,8 +277,8 @@ def _laddered(recipe: RecipeSpec | ComparisonSpec) -> tuple[RecipeSpec, StageSpe
             stage.validation in (None, stage.data)
         ),
     }
-    for fault, found in faults.items():
-        if found:
+    for fault, holds in faults.items():
+        if holds:
             raise SpecError(f"{recipe.name}: {fault}")
     return recipe, stage
 

@@ -114,8 +114,8 @@ class Stages(RecipeText):
         if stage is None:
             raise SpecError("rationales: generated needs a two-stage strategy whose rationale stage has a format")
         answering = self.objective(stage).answering()
-        own = {"kind": "two-stage", "rationale_format": answering.answer_format}
-        model = self._model(stage, answering.model_copy(update={**own, "rationale_tokens": stage.target_tokens}))
+        two_stage = {"kind": "two-stage", "rationale_format": answering.answer_format}
+        model = self._model(stage, answering.model_copy(update={**two_stage, "rationale_tokens": stage.target_tokens}))
         model.rationale = model
         strategy = model.strategy()
         assert isinstance(strategy, TwoStage)

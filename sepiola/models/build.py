@@ -37,14 +37,14 @@ BRIDGES: dict[str, Callable[[ModelSpec, LanguageNetwork | None, VisionEncoder | 
 
 
 def build(spec: ModelSpec, *, seed: int = 0) -> nn.Module:
-    """The module of a spec with fresh weights drawn from `seed`; the global generator is left as it was."""
+    """The module of a spec initialised from `seed`; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return assemble(spec)
 
 
 def assemble(spec: ModelSpec) -> nn.Module:
-    """The module of a spec, on torch's default device, drawing from its global generator."""
+    """The module of a spec, on torch's default device, initialised by its global generator."""
     vision = build_vision_encoder(spec.vision) if spec.vision is not None else None
     language = _language(spec.language) if spec.language is not None else None
     if spec.bridge is not None:
@@ -58,13 +58,13 @@ def assemble(spec: ModelSpec) -> nn.Module:
 
 
 def outline(spec: ModelSpec) -> nn.Module:
-    """The module of a spec without memory for its tensors: on the meta device, and nothing is drawn."""
-    with torch.device("meta"), _Undrawn():
+    """The module of a spec without memory for its tensors: on the meta device, and nothing is initialised."""
+    with torch.device("meta"), _NoInitialisation():
         return assemble(spec)
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leaves out `torch.nn.init`, which on the meta device would load all of torch's compiler to draw nothing."""
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out `torch.nn.init`, which on the meta device would load all of torch's compiler to no effect."""
 
     def __torch_function__(
         self,
@@ -131,12 +131,12 @@ def _resolve(raw: dict[str, Plain]) -> dict[str, Plain]:
 
     def full(name: str) -> Plain:
         if name not in done:
-            own, named = dict(raw[name]), Plain()
+            changes, named = dict(raw[name]), Plain()
             for part in ("language", "vision"):
-                if isinstance(own.get(part), str):
-                    named[part] = full(own.pop(part))[part]
-            parent = own.pop("like", None)
-            whole = {**(merge(full(parent), own) if parent else own), **named}
+                if isinstance(changes.get(part), str):
+                    named[part] = full(changes.pop(part))[part]
+            parent = changes.pop("like", None)
+            whole = {**(merge(full(parent), changes) if parent else changes), **named}
             alone = [part for part in ("language", "vision") if part in whole]
             if len(alone) == 1 and "bridge" not in whole and isinstance(whole[alone[0]], dict):
                 whole[alone[0]] = {**whole[alone[0]], "family": whole.get("family", "")}

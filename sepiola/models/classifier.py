@@ -87,7 +87,7 @@ def with_classifier(spec: ModelSpec, kind: ClassifierKind, examples: Sequence[Ex
 def add_classifier(network: nn.Module, spec: ModelSpec, seed: int) -> Classifier:
     """The language model `network` under the classifier of `spec`, in eval mode; its own tensors are kept.
 
-    The layer, and the rows of new tokens, are drawn from `seed`; the rows vary as the old ones do.
+    The layer, and the rows of new tokens, are initialised from `seed`; the rows vary as the old ones do.
     """
     assert spec.language is not None and spec.classifier is not None
     with torch.device("meta"):

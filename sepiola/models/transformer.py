@@ -97,7 +97,7 @@ class Stack(nn.Module):
         tokens = x.shape[1]
         past = state.length if state is not None else 0
         positions = _positions(segments, past, tokens, x.device)
-        seen = self._seen(segments, past, x)
+        bias_of_window = self._seen(segments, past, x)
         if state is not None and state.context is not None:
             contexts: Sequence[KeysValues | None] = state.context
             context_bias = state.context_bias
@@ -113,7 +113,7 @@ class Stack(nn.Module):
         for number, (layer, window, cache, keys_values) in enumerate(each):
             if number in inserted_layers:
                 x = inserted_layers[number](x)
-            x = layer(x, AttentionInputs(seen[window], angles[window], cache, keys_values, context_bias))
+            x = layer(x, AttentionInputs(bias_of_window[window], angles[window], cache, keys_values, context_bias))
         return self.dropout(self.norm(x))
 
     def project_context(self, context: Tensor) -> list[KeysValues]:

@@ -64,8 +64,8 @@ class Band:
 
     def _near(self, queries: int, like: Tensor) -> Tensor:
         """0 where a key is in the window of a query, `(1, 1, queries, window - 1 + queries)`; both end together."""
-        own = torch.arange(queries, device=like.device)[:, None]
-        behind = own - torch.arange(1 - self.window, queries, device=like.device)
+        positions = torch.arange(queries, device=like.device)[:, None]
+        behind = positions - torch.arange(1 - self.window, queries, device=like.device)
         near = torch.zeros(1, 1, *behind.shape, dtype=like.dtype, device=like.device)
         return near.masked_fill_((behind < 0) | (behind >= self.window), torch.finfo(like.dtype).min)
 

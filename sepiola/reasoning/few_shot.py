@@ -44,25 +44,25 @@ def demonstrations(
     for example in pool:
         groups.setdefault(example.metadata.get("episode"), []).append(example)
     index = _ImageIndex(image_encoder) if image_encoder is not None and shots else None
-    found = {}
+    chosen = {}
     for question in questions:
         others = [e for e in groups.get(question.metadata.get("episode"), []) if e.id != question.id]
         if len(others) < shots:
             raise DataError(f"{question.id}: {shots} demonstrations asked for, and {len(others)} to choose from")
         if index is None:
             order = random.Random(f"{seed} {question.id}").sample(others, len(others))
-            found[question.id] = order[:shots]
+            chosen[question.id] = order[:shots]
         else:
-            found[question.id] = index.nearest(question, others, shots)
-    return found
+            chosen[question.id] = index.nearest(question, others, shots)
+    return chosen
 
 
-def after(direct: Direct, found: Demonstrations, *, exchanged: bool = False, seed: int = 0) -> Direct:
+def after(direct: Direct, demonstrations: Demonstrations, *, exchanged: bool = False, seed: int = 0) -> Direct:
     """The strategy with these demonstrations before each question, laid out as the questions are.
 
     With `exchanged` their answers are drawn anew among themselves: the same words, and no longer true.
     """
-    rows = {name: [direct.format.apply(e) for e in row] for name, row in found.items()}
+    rows = {name: [direct.format.apply(e) for e in row] for name, row in demonstrations.items()}
     if exchanged:
         rows = {name: _exchanged(row, random.Random(f"{seed} {name}")) for name, row in rows.items()}
     return Direct(direct.generator.showing(rows), direct.format.name, score=direct.score)

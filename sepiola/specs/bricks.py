@@ -1,4 +1,4 @@
-"""Specs of the bricks that language models, eyes and bridges are built of."""
+"""Specs of the bricks that language models, vision encoders and bridges are built of."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class DualSpec(Spec):
 class ResamplerSpec(Spec):
     """Perceiver Resampler (Flamingo, arXiv 2204.14198): an image or a video of any length becomes `latents` vectors.
 
-    It is as wide as the vision encoder, unless a linear layer leads to another `width`. Time embeddings tell apart
-    `frames` of a video; without, their order is not told (OpenFlamingo). `expansion` is the feed-forward's width in
+    It is as wide as the vision encoder, unless a linear layer leads to another `width`. Time embeddings mark the
+    `frames` of a video; without, their order is unknown (OpenFlamingo). `expansion` is the feed-forward's width in
     widths.
     """
 

@@ -18,8 +18,8 @@ from sepiola.specs.vision import VisionSpec, ViTSpec
 
 
 class PositionSpec(Spec):
-    """How order is told: `relative` is T5's bucketed bias, shared by all layers of a stack; `transformer-xl` has sines
-    of distances that each layer reads by a matrix of its own (Chinchilla).
+    """How positions are encoded: `relative` is T5's bucketed bias, shared by all layers of a stack; `transformer-xl`
+    has sines of distances that each layer reads by a matrix of its own (Chinchilla).
 
     A learned table has `offset` rows before that of the first position (2 in OPT and BART). `local_base` is the rotary
     base of layers with a window, where it differs (Gemma 3).

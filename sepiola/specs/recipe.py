@@ -85,7 +85,7 @@ class RecipeSpec(Spec):
 
     The last stage's model is the recipe's, unless the strategy names another. Without a strategy, a reply has room for
     `reply_tokens`, or for as many as the last stage's targets. `images: false` trains and runs the same
-    model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is drawn.
+    model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is initialised.
     """
 
     name: str
@@ -103,20 +103,20 @@ class RecipeSpec(Spec):
 
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:
-        seen: set[str] = set()
+        earlier: set[str] = set()
         for stage in self.stages:
-            if stage.name in seen:
+            if stage.name in earlier:
                 raise ValueError(f"stages: two stages are named '{stage.name}'")
-            if stage.start is not None and stage.start not in seen:
+            if stage.start is not None and stage.start not in earlier:
                 raise ValueError(
                     f"stages: '{stage.name}' starts from '{stage.start}', which is no earlier stage; "
-                    + nearest(stage.start, seen)
+                    + nearest(stage.start, earlier)
                 )
-            seen.add(stage.name)
+            earlier.add(stage.name)
         for role in ("answer", "rationale"):
             name = getattr(self.strategy, role, None)
-            if name is not None and name not in seen:
-                raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, seen)}")
+            if name is not None and name not in earlier:
+                raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, earlier)}")
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if self.model.language.head.kind == "none" and not isinstance(self.model.bridge, DualSpec):

@@ -1,4 +1,4 @@
-"""Chat templates: how a checkpoint lays out a conversation as text, told by the Jinja template that it brings along.
+"""Chat templates: how a checkpoint lays out a conversation as text, by the Jinja template that it brings along.
 
 What comes out is what `transformers`' `apply_chat_template` gives: the same environment (blocks trimmed, loop
 controls, `raise_exception`, `strftime_now`, `tojson` that escapes no HTML, `generation` blocks) and the same variables.

@@ -52,7 +52,7 @@ def sequences(example: Example, kind: ClassifierKind) -> list[tuple[str, ...]]:
 
 
 def labels_of(examples: Sequence[Example], kind: ClassifierKind) -> tuple[str, ...]:
-    """What the examples are told apart by: the options that all their questions share; none for multiple choice.
+    """The classes of the examples: the options that all their questions share; none for multiple choice.
 
     Raises DataError when questions have options of their own, or none.
     """

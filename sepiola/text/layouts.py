@@ -35,14 +35,14 @@ class Layout:
 
     def _spaced(self, content: tuple[Content, ...]) -> list[Content]:
         """Text and images in their order, a space between an image and what follows it."""
-        laid: list[Content] = []
+        parts: list[Content] = []
         for place, part in enumerate(content):
             if isinstance(part, ImageRef):
                 last = place == len(content) - 1
-                laid += [self.image[0], part, self.image[1] + ("" if last else " ")]
+                parts += [self.image[0], part, self.image[1] + ("" if last else " ")]
             else:
-                laid.append(part.lstrip() if place and isinstance(content[place - 1], ImageRef) else part)
-        return laid
+                parts.append(part.lstrip() if place and isinstance(content[place - 1], ImageRef) else part)
+        return parts
 
 
 LAYOUTS = {

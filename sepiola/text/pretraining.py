@@ -41,12 +41,12 @@ def is_plain(examples: Sequence[Example]) -> bool:
 
 def documents(examples: Sequence[Example], tokenizer: Tokenizer, tokens: SpecialTokens) -> list[tuple[str, Ids]]:
     """The id and the token ids of each document, the end token last."""
-    found: list[tuple[str, Ids]] = []
+    rows: list[tuple[str, Ids]] = []
     for start in range(0, len(examples), _AT_ONCE):
         some = examples[start : start + _AT_ONCE]
         for example, ids in zip(some, tokenizer.encode_batch([e.target for e in some], plain=True), strict=True):
-            found.append((example.id, np.array([*ids, tokens.end])))
-    return found
+            rows.append((example.id, np.array([*ids, tokens.end])))
+    return rows
 
 
 def pretraining_samples(
@@ -59,7 +59,7 @@ def pretraining_samples(
     seed: int = 0,
 ) -> list[Sample] | list[Row]:
     """Documents cut into windows of `window` tokens; packed, in rows of as many, filled to the last token."""
-    found = documents(examples, tokenizer, tokens)
+    encoded = documents(examples, tokenizer, tokens)
     if packed:
-        return fill_rows(found, window, seed)
-    return [part for document in found for row in fill_rows([document], window) for part in row.parts]
+        return fill_rows(encoded, window, seed)
+    return [part for document in encoded for row in fill_rows([document], window) for part in row.parts]

@@ -291,7 +291,7 @@ def parse_answer(text: str, n_choices: int) -> int | None:
     """The choice's index that an output names by its letter, English or Chinese, whatever its format.
 
     An output that opens with an answer and "BECAUSE:" names that one; otherwise the last counts, because a
-    rationale may weigh several. None when there is none, or when its letter is beyond `n_choices`.
+    rationale may compare several. None when there is none, or when its letter is beyond `n_choices`.
     """
     first = _LETTER.search(split_rationale(text)[1])
     return _index(first.groups(), n_choices) if first else None

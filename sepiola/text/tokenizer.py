@@ -94,8 +94,8 @@ class Tokenizer:
 
     def id_of(self, token: str) -> int | None:
         """The id of one token by its name; None when there is none."""
-        found: int | None = self.backend.token_to_id(token)
-        return found
+        number: int | None = self.backend.token_to_id(token)
+        return number
 
     def with_token(self, name: str) -> Tokenizer:
         """This tokenizer, with a special token of that name after its own unless it has one."""
@@ -105,8 +105,8 @@ class Tokenizer:
 
     def name_of(self, token: int) -> str | None:
         """The name of one token by its id; None when there is none."""
-        found: str | None = self.backend.id_to_token(token)
-        return found
+        name: str | None = self.backend.id_to_token(token)
+        return name
 
     def is_special(self, token: int) -> bool:
         """Whether a token is a special one, which `decode` leaves out."""

@@ -58,7 +58,7 @@ def episodes(
                 by_value[scene.metadata["family"], number, trait][traits[trait]].append(at)
     places: dict[str, list[Aspect]] = defaultdict(list)
     for aspect in sorted(by_value):
-        values = {value: found for value, found in by_value[aspect].items() if len(found) >= length}
+        values = {value: scenes for value, scenes in by_value[aspect].items() if len(scenes) >= length}
         by_value[aspect] = values
         if len(values) > 1:
             places[aspect[0]].append(aspect)

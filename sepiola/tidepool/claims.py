@@ -38,16 +38,16 @@ def claims(text: str, language: str, family: str) -> list[Claim]:
     language_named(language)
     family_named(family)
     rest = _plain(text, language)
-    found: list[tuple[int, Claim]] = []
+    placed: list[tuple[int, Claim]] = []
     for name, pattern, slots in _compiled(family, language):
         for match in pattern.finditer(rest):
             values = tuple(
                 slot_key(language, slot, value) if value is not None else ""
                 for slot, value in zip(slots, match.groups(), strict=True)
             )
-            found.append((match.start(), Claim(family, name, values, match.group())))
+            placed.append((match.start(), Claim(family, name, values, match.group())))
         rest = pattern.sub(lambda match: "\0" * len(match.group()), rest)
-    return _without_repeats([claim for _, claim in sorted(found, key=lambda item: item[0])])
+    return _without_repeats([claim for _, claim in sorted(placed, key=lambda item: item[0])])
 
 
 def check(claim: Claim, scene: Scene) -> bool:
@@ -85,10 +85,10 @@ def _compiled(family: str, language: str) -> tuple[tuple[str, re.Pattern[str], t
     return tuple(patterns)
 
 
-def _without_repeats(found: list[Claim]) -> list[Claim]:
-    stated = [claim.values for claim in found if claim.name != "exists"]
+def _without_repeats(statements: list[Claim]) -> list[Claim]:
+    stated = [claim.values for claim in statements if claim.name != "exists"]
     kept: dict[tuple[str, tuple[str, ...]], Claim] = {}
-    for claim in found:
+    for claim in statements:
         if claim.name == "exists" and any(set(claim.values) <= set(values) for values in stated):
             continue
         kept.setdefault((claim.name, claim.values), claim)

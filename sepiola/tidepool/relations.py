@@ -88,12 +88,12 @@ class Relations(Family):
         ]
 
     def check(self, statement: str, values: Sequence[str], scene: Scene) -> bool:
-        found = {(o["colour"], o["shape"]): side for side, o in scene["objects"].items()}
+        sides = {(o["colour"], o["shape"]): side for side, o in scene["objects"].items()}
         if statement == "exists":
-            return tuple(values) in found or tuple(values) == ("black", "star")
+            return tuple(values) in sides or tuple(values) == ("black", "star")
         side = next(value for value in values if value in SIDES)
         colour, shape = (value for value in values if value not in SIDES)
-        return found.get((colour, shape)) == side
+        return sides.get((colour, shape)) == side
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         x, y = scene["star"]

@@ -25,14 +25,14 @@ _CHINESE = {
 
 def things(family: str, scene: Scene) -> frozenset[str]:
     """All things that a scene of the family shows."""
-    found = set(_ALONE.get(family, ()))
+    names = set(_ALONE.get(family, ()))
     if family in _COLOURED:
         key, kind = _COLOURED[family]
-        found |= {f"{item['colour']} {kind}" for item in scene[key]}
+        names |= {f"{item['colour']} {kind}" for item in scene[key]}
     if family in _SHAPED:
         items = scene[_SHAPED[family]]
-        found |= {f"{o['colour']} {o['shape']}" for o in (items.values() if isinstance(items, dict) else items)}
-    return frozenset(found | ({"black star"} if family == "relations" else set()))
+        names |= {f"{o['colour']} {o['shape']}" for o in (items.values() if isinstance(items, dict) else items)}
+    return frozenset(names | ({"black star"} if family == "relations" else set()))
 
 
 def may_be_asked(family: str, thing: str) -> bool:

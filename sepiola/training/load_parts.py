@@ -35,7 +35,12 @@ def _parts(model: nn.Module, spec: ModelSpec) -> dict[str, Any]:
     return {"vision": model} if spec.language is None and spec.bridge is None else parts_of(model)
 
 
-def _longer(name: str, rows: Tensor, own: Tensor | None) -> Tensor:
-    if own is None or not name.endswith(TOKEN_ROWS) or len(own) <= len(rows) or own.shape[1:] != rows.shape[1:]:
+def _longer(name: str, rows: Tensor, present: Tensor | None) -> Tensor:
+    if (
+        present is None
+        or not name.endswith(TOKEN_ROWS)
+        or len(present) <= len(rows)
+        or present.shape[1:] != rows.shape[1:]
+    ):
         return rows
-    return torch.cat((rows, own[len(rows) :].to(rows)))
+    return torch.cat((rows, present[len(rows) :].to(rows)))

@@ -103,7 +103,7 @@ def begin_learning(model: nn.Module, stage: StageSpec, seed: int) -> Adapter | N
 
 
 def attach(model: nn.Module, stage: StageSpec, seed: int) -> Adapter:
-    """Lays the stage's adapter, drawn from `seed`, on linears of the parts in `learn`, which are frozen from now on.
+    """Lays the stage's adapter, initialised from `seed`, on linears of the parts in `learn`, which are frozen from then.
 
     The linears are replaced in place. Raises SpecError for targets that no linear answers to.
     """

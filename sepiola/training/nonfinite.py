@@ -22,12 +22,12 @@ def locate(model: nn.Module, forwards: Sequence[Callable[[], object]]) -> str:
 
 def first_bad_module(model: nn.Module, forward: Callable[[], object]) -> str | None:
     """Runs `forward` and names the first module whose output is not finite; None when all are."""
-    found: list[str] = []
+    bad_modules: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if not found and isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
-                found.append(name)
+            if not bad_modules and isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
+                bad_modules.append(name)
 
         return hook
 
@@ -38,7 +38,7 @@ def first_bad_module(model: nn.Module, forward: Callable[[], object]) -> str | N
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return bad_modules[0] if bad_modules else None
 
 
 def first_bad_gradient(model: nn.Module) -> str | None:

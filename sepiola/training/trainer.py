@@ -2,7 +2,7 @@
 resumed.
 
 Weights and optimizer are float32; products run in bfloat16 where the machine has it (autocast). Several
-batches of a step (`accumulate`) weigh each token alike, as one large batch would. The run's folder holds
+batches of a step (`accumulate`) count each token alike, as one large batch would. The run's folder holds
 `metrics.jsonl`, `state.pt` (all that a resume needs) and, when there is validation data, `best.safetensors`.
 """
 

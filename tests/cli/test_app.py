@@ -60,8 +60,8 @@ def test_a_dry_run_explains_and_trains_nothing(tmp_path: Path) -> None:
     found = json.loads(run("train", "mm-cot/demo", "--dry-run", "--json", *options, folder=tmp_path))
     eyes, blind = found["runs"]
     assert eyes["images"] and not blind["images"]
-    eye, rationale, _ = eyes["stages"]
-    assert list(eye["learns"]) == ["vision"] and list(rationale["frozen"]) == ["vision"]
+    detection, rationale, _ = eyes["stages"]
+    assert list(detection["learns"]) == ["vision"] and list(rationale["frozen"]) == ["vision"]
     assert all(stage["memory_gb"] > 0 and stage["seconds"] > 0 for stage in eyes["stages"])
     assert not list(tmp_path.iterdir())
 

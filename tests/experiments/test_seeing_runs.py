@@ -1,4 +1,6 @@
-"""Recipes of models that read images as tokens, run whole on Tidepool: eye frozen or learning, asked, packed, blind."""
+"""Recipes of models that read images as tokens, run whole on Tidepool: with a frozen or a learning vision encoder,
+asked, packed, blind.
+"""
 
 from __future__ import annotations
 
@@ -100,10 +102,10 @@ def test_pictures_in_tiles_are_the_same_whoever_opens_them(tiles: list[str], tmp
     loaded = sepiola.load(folder)
     example = read("tidepool", Path(), "test", count=1, size=64, families=["objects"])[0]
     image = example.images[0]
-    eye = ImageFeatures(loaded.network.vision.float(), loaded.spec.vision, tmp_path / "features")
+    features = ImageFeatures(loaded.network.vision.float(), loaded.spec.vision, tmp_path / "features")
     for images in ([image], [image, image]):
         seen = loaded.encode_images(images)
-        torch.testing.assert_close(eye.encode_each(images), seen, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(features.encode_each(images), seen, atol=0.05, rtol=0.05)
         runs = loaded.network.image_tokens(images)
         with torch.inference_mode():
             made = loaded.network.bridge(seen, *([loaded.network.sizes(images)] if tiles is ANYRES else []))
@@ -157,7 +159,9 @@ def test_packed_rows_lose_what_their_samples_lose_alone() -> None:
     torch.testing.assert_close(together, sum(language_modelling(model, batch).loss_sum for batch in apart))
 
 
-def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finished: Path, tmp_path: Path) -> None:
+def test_arms_with_other_bridges_share_a_vision_encoder_and_begin_with_given_parts(
+    finished: Path, tmp_path: Path
+) -> None:
     """The vision encoder is taught once; language comes from a model of text alone, whose tokenizer knows no image."""
     words = {"reader": "tidepool", "count": 40, "options": DATA["options"]}
     text = {**RECIPE, "name": "text", "images": False, "model": {"language": RECIPE["model"]["language"]}}
@@ -190,7 +194,7 @@ def test_arms_with_other_bridges_share_an_eye_and_begin_with_given_parts(finishe
             assert len(own) == len(value) + ("embedding" in key), "one more token, the image's"
 
 
-def test_all_bridges_are_compared_under_one_eye(tmp_path: Path) -> None:
+def test_all_bridges_are_compared_under_one_vision_encoder(tmp_path: Path) -> None:
     """The shipped comparison with few steps: each bridge in its own model, and what it costs beside what it reaches."""
     small = ["stages.0.data.count=48", "stages.1.data.count=48", "stages.1.steps=2", "evaluation.0.count=12"]
     small += [f"arms.Q-Former.stages.{n}.data.count=48" for n in range(3)] + ["arms.Q-Former.stages.2.steps=2"]
@@ -199,7 +203,7 @@ def test_all_bridges_are_compared_under_one_eye(tmp_path: Path) -> None:
     report = compare(spec, tmp_path / "bridges", console=QUIET)
     costs = {row["name"]: row for row in report["costs"]}
     assert list(costs) == list(spec.arms)
-    assert len(list((tmp_path / "bridges" / "stages").glob("eye-*/checkpoint"))) == 1
+    assert len(list((tmp_path / "bridges" / "stages").glob("vision-*/checkpoint"))) == 1
     tokens = {name: row["image_tokens"] for name, row in costs.items()}
     placed = {"linear projection": 8, "two-layer projection": 8, "Q-Former": 8, "Q-Former without stage 1": 8}
     placed["gated cross-attention"] = 1

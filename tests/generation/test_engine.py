@@ -20,7 +20,7 @@ LANGUAGE = {
     "feed_forward": {"width": 40},
     "tied": False,
 }
-EYE = {
+VISION = {
     "kind": "vit",
     "pixels": {"size": 16},
     "patch": 8,
@@ -34,7 +34,7 @@ EYE = {
 def spec(kind: str) -> dict:
     language = {**LANGUAGE, "kind": "encoder-decoder", "positions": {"kind": "relative"}, "norm": {"kind": "rms"}}
     if kind == "fused":
-        return {"language": language, "vision": EYE, "bridge": {"kind": "gated-fusion"}}
+        return {"language": language, "vision": VISION, "bridge": {"kind": "gated-fusion"}}
     if kind == "encoder-decoder":
         return {"language": language}
     positions = {"kind": kind, "length": 200} if kind == "learned" else {"kind": kind}

@@ -84,7 +84,7 @@ def test_published_sizes(name: str) -> None:
     assert counted == pytest.approx(PUBLISHED[name], rel=0.005)
 
 
-NFNET = 435e6  # Flamingo's eye, which its presets leave out
+NFNET = 435e6  # Flamingo's vision encoder, which its presets leave out
 
 
 @pytest.mark.parametrize(

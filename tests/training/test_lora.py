@@ -216,7 +216,7 @@ def test_a_mixture_learns_in_its_attention(tmp_path: Path) -> None:
     assert learned and all(".attention." in name for name in learned)
     with routed(run.model) as router_logits:
         run.model(torch.arange(2, 14)[None])
-    assert not any(router_logits.values()), "a router that stands still has no balance to learn"
+    assert not any(router_logits.values()), "a frozen router has no balance to learn"
     unmerged = logits(run.model, "mixtral")
     torch.testing.assert_close(logits(run.adapter.merge(), "mixtral"), unmerged, atol=1e-5, rtol=0)
 

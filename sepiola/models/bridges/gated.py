@@ -75,11 +75,12 @@ class GatedCross(nn.Module):
         super().__init__()
         self.image_width = image_width
         self.resampler = Resampler(spec.resampler, image_width)
-        own = self.resampler.width
-        seen = spec.context_width or own
-        self.context = nn.Linear(own, seen, bias=False) if seen != own else nn.Identity()
+        latent_width = self.resampler.width
+        context_width = spec.context_width or latent_width
+        same = context_width == latent_width
+        self.context = nn.Identity() if same else nn.Linear(latent_width, context_width, bias=False)
         self.layers = nn.ModuleDict(
-            {str(n): GatedLayer(spec, width, seen) for n in range(spec.first, layers, spec.every)}
+            {str(n): GatedLayer(spec, width, context_width) for n in range(spec.first, layers, spec.every)}
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -89,10 +90,10 @@ class GatedCross(nn.Module):
         """What the decoder sees of the features of all images, `count` `(batch)` of them in each row."""
         latents = self.context(self.resampler(features))
         place = torch.arange(int(count.max()), device=count.device) < count[:, None]
-        laid = latents.new_zeros(*place.shape, *latents.shape[1:])
-        laid = laid.masked_scatter(place[..., None, None], latents)
+        rows = latents.new_zeros(*place.shape, *latents.shape[1:])
+        rows = rows.masked_scatter(place[..., None, None], latents)
         numbers = (place.cumsum(1) * place).repeat_interleave(latents.shape[1], dim=1)
-        keys_values = {int(n): layer.attention.project(laid.flatten(1, 2)) for n, layer in self._gated()}
+        keys_values = {int(n): layer.attention.project(rows.flatten(1, 2)) for n, layer in self._gated()}
         return Media(keys_values, numbers, count, torch.zeros_like(count))
 
     def between(self, media: Media | None, current: Tensor) -> InsertedLayers:

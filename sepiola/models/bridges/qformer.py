@@ -88,9 +88,11 @@ class QFormer(TokenBridge):
         x = self.dropout(self.norm(torch.cat(parts, dim=1)))
         bias = None
         if mask is not None:
-            seen = attention_mask(queries, mask, causal=causal)[:, None]
+            visible = attention_mask(queries, mask, causal=causal)[:, None]
             dtype = product_dtype(x)
-            bias = torch.zeros(seen.shape, dtype=dtype, device=x.device).masked_fill_(~seen, torch.finfo(dtype).min)
+            bias = torch.zeros(visible.shape, dtype=dtype, device=x.device).masked_fill_(
+                ~visible, torch.finfo(dtype).min
+            )
         for layer in self.layers:
             x = layer(x, queries, features, bias)
         return x

@@ -115,8 +115,8 @@ class DETR(VisionEncoder):
         positions = sine_positions(inside, self.width).to(x.dtype)
         bias = None
         if pixel_mask is not None:
-            seen = inside.flatten(1).long()
-            bias = mask_bias(None, seen, causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device)
+            visible = inside.flatten(1).long()
+            bias = mask_bias(None, visible, causal=None, queries=1, keys=x.shape[1], dtype=x.dtype, device=x.device)
         for layer in self.encoder:
             x = layer(x, positions, bias)
         keys = x + positions

@@ -1,7 +1,7 @@
 """A Q-Former's first stage: images and texts compared, matched and written, without a language model.
 
 BLIP-2 (arXiv 2301.12597, section 3.2) sums three losses. *Contrast*: a text lies closest to its own image among the
-batch's, by the one query that is most like it. *Matching*: pairs that belong together are told from wrong ones, of
+batch's, by the one query that is most like it. *Matching*: pairs that belong together are separated from wrong ones, of
 which each image and each text gets one, drawn by how alike the contrast finds them. *Writing*: a text follows from the
 queries.
 """
@@ -35,7 +35,7 @@ SMOOTHING = 0.1
 class AlignmentSpec(ObjectiveSpec):
     """Teaches a Q-Former by each example's picture and target, before it meets a language model.
 
-    `negatives` are the wrong pairs that it must tell from right ones: drawn by how alike picture and text seem to it
+    `negatives` are the wrong pairs to separate from right ones: drawn by how alike picture and text seem to it
     (`hard`), or all alike (`uniform`).
     """
 
@@ -157,7 +157,7 @@ def matching(bridge: Any, features: Tensor, text: Tensor, images: Tensor, texts:
 
 
 def writing(bridge: Any, features: Tensor, text: Tensor, labels: Tensor) -> Tensor:
-    """The mean loss of a text's tokens, each told from the queries and the tokens before it."""
+    """The mean loss of a text's tokens, each predicted from the queries and the tokens before it."""
     begun = torch.cat((torch.full_like(text[:, :1], bridge.spec.text.decode), text[:, 1:-1]), dim=1)
     states, words = bridge.written(features, begun)
     return linear_cross_entropy(states, words, labels)[0] / (labels != IGNORED).sum()

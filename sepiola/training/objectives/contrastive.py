@@ -76,12 +76,12 @@ def contrastive(model: Any, batch: Batch) -> Loss:
     """
     assert isinstance(batch, PairBatch)
     logits = model(batch.target, images=batch.images, attention_mask=batch.target_mask)
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    neither = batch.together & ~own
+    matching = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    neither = batch.together & ~matching
     if model.bridge.spec.loss == "sigmoid":
-        losses = F.softplus(torch.where(own, -logits, logits))
+        losses = F.softplus(torch.where(matching, -logits, logits))
         return Loss(losses.masked_fill(neither, 0.0).sum(), batch.labelled)
     logits = logits.masked_fill(neither, -torch.inf)
     places = torch.arange(len(logits), device=logits.device)
-    found = [F.cross_entropy(each, places, reduction="sum") for each in (logits, logits.t())]
-    return Loss((found[0] + found[1]) / 2, batch.labelled)
+    sums = [F.cross_entropy(each, places, reduction="sum") for each in (logits, logits.t())]
+    return Loss((sums[0] + sums[1]) / 2, batch.labelled)

@@ -86,18 +86,18 @@ class Traits:
     @classmethod
     def of(cls, examples: Sequence[Example]) -> Traits:
         """The traits of the examples' objects. Raises DataError when no example has any."""
-        found: dict[str, set[str]] = {}
+        values: dict[str, set[str]] = {}
         for example in examples:
             for item in example.metadata.get("objects", ()):
                 for trait, value in item.items():
-                    found.setdefault(trait, set()).add(value)
-        if KIND not in found:
+                    values.setdefault(trait, set()).add(value)
+        if KIND not in values:
             raise DataError(
                 "detection needs examples whose metadata lists 'objects', each with its 'kind', or questions that "
                 f"recur over at least {RECURS} pictures"
             )
-        found[KIND].add(NONE)
-        return cls({trait: tuple(sorted(found[trait])) for trait in sorted(found)})
+        values[KIND].add(NONE)
+        return cls({trait: tuple(sorted(values[trait])) for trait in sorted(values)})
 
     def sample(self, example: Example, queries: int) -> Sample:
         """The example with one class number for each query and trait as its target, -100 where there is none.

@@ -21,7 +21,7 @@ from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
 
 IMAGE, QUERIES = 5, 7
-EYE = {
+VISION = {
     "hidden_size": 48,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -59,7 +59,7 @@ LLAMA = {
     "num_key_value_heads": 6,
 }
 SHAPE: dict[str, Any] = {
-    "vision_config": EYE,
+    "vision_config": VISION,
     "qformer_config": QFORMER,
     "num_query_tokens": QUERIES,
     "image_token_index": IMAGE,
@@ -155,7 +155,7 @@ def test_the_first_stage_compares_and_matches(tmp_path: Path) -> None:
     theirs = reference(
         Blip2ForImageTextRetrieval,
         Blip2Config(
-            vision_config=EYE,
+            vision_config=VISION,
             qformer_config={**QFORMER, "use_qformer_text_input": True},
             num_query_tokens=QUERIES,
             image_text_hidden_size=12,

@@ -109,23 +109,23 @@ def test_the_eye_alone_of_a_whole_checkpoint(name: str, alone: Any, tmp_path: Pa
     with torch.inference_mode():
         wanted = theirs.vision_model(pixels).last_hidden_state
         for folder in ("whole", "own"):
-            eye = sepiola.load(tmp_path / folder, vision_only=True)
-            assert eye.spec.language is None and not any(n.startswith("language") for n in eye.state_dict())
-            torch.testing.assert_close(eye(pixels), wanted, atol=1e-4, rtol=0)
-        eye.save_hub(tmp_path / "eye")
+            vision = sepiola.load(tmp_path / folder, vision_only=True)
+            assert vision.spec.language is None and not any(n.startswith("language") for n in vision.state_dict())
+            torch.testing.assert_close(vision(pixels), wanted, atol=1e-4, rtol=0)
+        vision.save_hub(tmp_path / "vision")
         torch.testing.assert_close(
-            alone.from_pretrained(tmp_path / "eye").eval()(pixels).last_hidden_state, wanted, atol=1e-4, rtol=0
+            alone.from_pretrained(tmp_path / "vision").eval()(pixels).last_hidden_state, wanted, atol=1e-4, rtol=0
         )
-    raw = {"name": "fused", "family": "mm-cot", "vision": eye.spec.vision, "bridge": {"kind": "gated-fusion"}}
+    raw = {"name": "fused", "family": "mm-cot", "vision": vision.spec.vision, "bridge": {"kind": "gated-fusion"}}
     language = preset("mm-cot-tiny").language
     unscaled = language.attention.model_copy(update={"scale": 1.0})
     spec = ModelSpec.parse({**raw, "language": language.model_copy(update={"attention": unscaled})})
     hub.save(tmp_path / "fused", build(spec), spec)
-    (tmp_path / "fused" / "vision").rename(tmp_path / "old eye")
+    (tmp_path / "fused" / "vision").rename(tmp_path / "old vision")
     (tmp_path / "whole").rename(tmp_path / "fused" / "vision")
     fused = sepiola.load(tmp_path / "fused")
-    assert fused.spec.vision == eye.spec.vision
-    assert all(torch.equal(fused.vision.state_dict()[n], tensor) for n, tensor in eye.state_dict().items())
+    assert fused.spec.vision == vision.spec.vision
+    assert all(torch.equal(fused.vision.state_dict()[n], tensor) for n, tensor in vision.state_dict().items())
     with pytest.raises(CheckpointError, match="holds no vision encoder"):
         (tmp_path / "fused" / "vision").rename(tmp_path / "whole")
         sepiola.load(tmp_path / "fused", vision_only=True)

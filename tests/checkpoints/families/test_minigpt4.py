@@ -14,7 +14,7 @@ from sepiola.api import Model, load
 from sepiola.checkpoints.families import minigpt4
 from sepiola.errors import CheckpointError
 
-EYE = {
+VISION = {
     "hidden_size": 48,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -39,7 +39,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     folder = tmp_path_factory.mktemp("parts")
     torch.manual_seed(0)
     config = Blip2Config(
-        vision_config=EYE, qformer_config=QFORMER, text_config={"model_type": "opt", **OPT}, num_query_tokens=7
+        vision_config=VISION, qformer_config=QFORMER, text_config={"model_type": "opt", **OPT}, num_query_tokens=7
     )
     blip2 = Blip2ForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
     vicuna = LlamaForCausalLM._from_config(LlamaConfig(**LLAMA), attn_implementation="eager").eval()

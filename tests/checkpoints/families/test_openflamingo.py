@@ -15,10 +15,10 @@ from sepiola.checkpoints.families import openflamingo
 from sepiola.errors import CheckpointError
 
 VOCABULARY, IMAGE, LAYERS = 101, 102, 4
-WIDTH, EYE, HEADS = 24, 48, 2
+WIDTH, IMAGE_WIDTH, HEADS = 24, 48, 2
 LLAMA = {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "intermediate_size": 40, "num_hidden_layers": LAYERS}
 LLAMA |= {"num_attention_heads": 4, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-CLIP = {"hidden_size": EYE, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+CLIP = {"hidden_size": IMAGE_WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 CLIP |= {"image_size": 32, "patch_size": 8}
 
 Base = tuple[Any, Any]
@@ -40,18 +40,27 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Path]:
 def trained(names: str = "lang_encoder.gated_cross_attn_layers.{}", every: int = 2) -> dict[str, Tensor]:
     """What OpenFlamingo saves, with random values."""
     inner = HEADS * 64
-    shapes: dict[str, tuple[int, ...]] = {"perceiver.latents": (3, EYE)}
+    shapes: dict[str, tuple[int, ...]] = {"perceiver.latents": (3, IMAGE_WIDTH)}
     for n in range(2):
         at = f"perceiver.layers.{n}"
-        shapes |= {f"{at}.0.{m}.{kind}": (EYE,) for m in ("norm_media", "norm_latents") for kind in ("weight", "bias")}
-        shapes |= {f"{at}.0.to_q.weight": (inner, EYE), f"{at}.0.to_kv.weight": (2 * inner, EYE)}
-        shapes |= {f"{at}.0.to_out.weight": (EYE, inner), f"{at}.1.0.weight": (EYE,), f"{at}.1.0.bias": (EYE,)}
-        shapes |= {f"{at}.1.1.weight": (4 * EYE, EYE), f"{at}.1.3.weight": (EYE, 4 * EYE)}
-    shapes |= {"perceiver.norm.weight": (EYE,), "perceiver.norm.bias": (EYE,)}
+        shapes |= {
+            f"{at}.0.{m}.{kind}": (IMAGE_WIDTH,) for m in ("norm_media", "norm_latents") for kind in ("weight", "bias")
+        }
+        shapes |= {f"{at}.0.to_q.weight": (inner, IMAGE_WIDTH), f"{at}.0.to_kv.weight": (2 * inner, IMAGE_WIDTH)}
+        shapes |= {
+            f"{at}.0.to_out.weight": (IMAGE_WIDTH, inner),
+            f"{at}.1.0.weight": (IMAGE_WIDTH,),
+            f"{at}.1.0.bias": (IMAGE_WIDTH,),
+        }
+        shapes |= {
+            f"{at}.1.1.weight": (4 * IMAGE_WIDTH, IMAGE_WIDTH),
+            f"{at}.1.3.weight": (IMAGE_WIDTH, 4 * IMAGE_WIDTH),
+        }
+    shapes |= {"perceiver.norm.weight": (IMAGE_WIDTH,), "perceiver.norm.bias": (IMAGE_WIDTH,)}
     for n in range(every - 1, LAYERS, every):
         at = names.format(n)
         shapes |= {f"{at}.attn.norm.{k}": (WIDTH,) for k in ("weight", "bias")}
-        shapes |= {f"{at}.attn.to_q.weight": (inner, WIDTH), f"{at}.attn.to_kv.weight": (2 * inner, EYE)}
+        shapes |= {f"{at}.attn.to_q.weight": (inner, WIDTH), f"{at}.attn.to_kv.weight": (2 * inner, IMAGE_WIDTH)}
         shapes |= {f"{at}.attn.to_out.weight": (WIDTH, inner), f"{at}.attn_gate": (1,), f"{at}.ff_gate": (1,)}
         shapes |= {f"{at}.ff.0.weight": (WIDTH,), f"{at}.ff.0.bias": (WIDTH,)}
         shapes |= {f"{at}.ff.1.weight": (4 * WIDTH, WIDTH), f"{at}.ff.3.weight": (WIDTH, 4 * WIDTH)}

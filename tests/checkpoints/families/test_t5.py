@@ -159,17 +159,22 @@ VISION_ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("eye", VISION_ENCODERS)
-def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_eye(eye: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", VISION_ENCODERS)
+def test_a_model_that_sees_goes_to_the_hub_and_back_with_its_vision_encoder(encoder: str, tmp_path: Path) -> None:
     choices = {"attention": {"heads": 3, "scale": 1.0}, "feed_forward": {"width": 32, "activation": "relu"}}
     norm = {"kind": "rms", "eps": 1.0e-6}
     language = encoder_decoder(40, 24, norm=norm, head_scale=24**-0.5, **choices)
     ours = sepiola.build(
-        {"family": "mm-cot", "language": language, "vision": VISION_ENCODERS[eye], "bridge": {"kind": "gated-fusion"}}
+        {
+            "family": "mm-cot",
+            "language": language,
+            "vision": VISION_ENCODERS[encoder],
+            "bridge": {"kind": "gated-fusion"},
+        }
     )
     ours.save_hub(tmp_path / "hub")
     again = sepiola.load(tmp_path / "hub")
-    side = VISION_ENCODERS[eye]["pixels"]["size"]
+    side = VISION_ENCODERS[encoder]["pixels"]["size"]
     source, target, pixels = torch.randint(2, 40, (2, 9)), torch.randint(2, 40, (2, 4)), torch.randn(2, 3, side, side)
     with torch.no_grad():
         expected = ours(source, target, images=pixels)

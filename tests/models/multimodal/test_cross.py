@@ -178,9 +178,9 @@ def test_packed_rows_lose_what_their_samples_lose_alone(variant: str) -> None:
 
 
 def test_pixels_of_images_and_videos() -> None:
-    eye = vit(32, 16, 12)
+    vision = vit(32, 16, 12)
     bridge = {"kind": "gated-cross", "token": IMG, "resampler": RESAMPLER}
-    model: Any = build(ModelSpec.parse({"language": DECODER, "vision": eye, "bridge": bridge})).eval()
+    model: Any = build(ModelSpec.parse({"language": DECODER, "vision": vision, "bridge": bridge})).eval()
     for gated in model.bridge.layers.values():
         gated.attention_gate.data.fill_(0.8)
     tokens, pixels = torch.tensor([[IMG, 4, 5]]), torch.randn(1, 3, 32, 32)
