@@ -103,7 +103,7 @@ def begin_learning(model: nn.Module, stage: StageSpec, seed: int) -> Adapter | N
 
 
 def attach(model: nn.Module, stage: StageSpec, seed: int) -> Adapter:
-    """Lays the stage's adapter, initialised from `seed`, on linears of the parts in `learn`, which are frozen from then.
+    """Lays the stage's adapter, initialised from `seed`, on linears of the parts in `learn`, frozen from then on.
 
     The linears are replaced in place. Raises SpecError for targets that no linear answers to.
     """
