@@ -23,10 +23,11 @@ import yaml
 from measure import parser, ratio, report
 
 STAGES = {
-    "demo: rationale": ("demo", "rationale"),
-    "demo: vision encoder": ("demo", "vision"),
-    "scienceqa: rationale": ("scienceqa", "rationale"),
+    "demo: rationale": ("demo", 1),
+    "demo: vision encoder": ("demo", 0),
+    "scienceqa: rationale": ("scienceqa", 1),
 }
+"""Recipes, and their stages by number: names differ between checkouts."""
 TIDEPOOL = {"reader": "tidepool", "count": 4800, "options": {"size": 64}}
 LOGGED = 10  # steps a line of the metrics
 
@@ -56,7 +57,7 @@ def run(arguments: Any) -> dict[str, Any]:
     return figures
 
 
-def seconds_a_step(checkout: Path, recipe: str, stage: str, steps: int, threads: int) -> float:
+def seconds_a_step(checkout: Path, recipe: str, stage: int, steps: int, threads: int) -> float:
     """The median over some tens of steps of one fresh run of the stage."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stage.yaml"
@@ -66,17 +67,17 @@ def seconds_a_step(checkout: Path, recipe: str, stage: str, steps: int, threads:
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{checkout}: {recipe}, {stage}: {done.stderr[-2000:]}")
-        (metrics,) = Path(folder).glob(f"*/stages/{stage}-*/metrics.jsonl")
+        (metrics,) = Path(folder).glob("*/stages/*/metrics.jsonl")
         lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     seconds = [line["seconds"] for line in lines if line["step"] and line["step"] % LOGGED == 0]
     return statistics.median((b - a) / LOGGED for a, b in pairwise(seconds))
 
 
-def stage_alone(checkout: Path, name: str, stage: str, steps: int) -> dict[str, Any]:
+def stage_alone(checkout: Path, name: str, stage: int, steps: int) -> dict[str, Any]:
     """The checkout's own recipe with this one stage, from fresh weights, and nothing to measure after it."""
     comparison = yaml.safe_load((checkout / "recipes" / "mm-cot" / f"{name}.yaml").read_text(encoding="utf-8"))
     recipe = comparison["base"]
-    (chosen,) = (each for each in recipe["stages"] if each["name"] == stage)
+    chosen = recipe["stages"][stage]
     data = chosen["data"]
     if data["reader"] == "tidepool":
         data = {**data, "count": TIDEPOOL["count"]}
