@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -15,6 +15,9 @@ class GatedFusionSpec(Spec):
 
     `image_width` states the width of the features when there is no `vision` to tell it.
     """
+
+    interleaved: ClassVar[bool] = False
+    """Whether the text has placeholders for images."""
 
     kind: Literal["gated-fusion"]
     image_width: PositiveInt | None = None
@@ -29,6 +32,8 @@ class ProjectionSpec(Spec):
     the placeholder's id in the vocabulary: a prompt holds it once for each token of the image. A recipe that trains its
     own tokenizer leaves it out.
     """
+
+    interleaved: ClassVar[bool] = True
 
     kind: Literal["projection"]
     token: NonNegativeInt | None = None
@@ -54,6 +59,8 @@ class DualSpec(Spec):
     are padded (SigLIP). `bias` is that of the projections. `loss` trains them: a softmax over the batch, or a sigmoid
     over each pair, which has a bias of its own.
     """
+
+    interleaved: ClassVar[bool] = False
 
     kind: Literal["dual"]
     width: PositiveInt
@@ -88,6 +95,8 @@ class GatedCrossSpec(Spec):
     a `context_width` a linear layer brings the resampler's latents to it before keys and values are made of them.
     `image_width` states the width of the features when there is no `vision` to tell it.
     """
+
+    interleaved: ClassVar[bool] = True
 
     kind: Literal["gated-cross"]
     token: NonNegativeInt | None = None
@@ -139,6 +148,8 @@ class QFormerSpec(Spec):
     Each query is one token of the language model. Layers know text where there is `text`; `instructed` queries read
     the prompt beside the image (InstructBLIP, arXiv 2305.06500). `token` is the placeholder's id, as a projection's.
     """
+
+    interleaved: ClassVar[bool] = True
 
     kind: Literal["q-former"]
     token: NonNegativeInt | None = None

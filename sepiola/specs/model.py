@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
-from sepiola.specs.bridge import BridgeSpec, DualSpec
+from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
 from sepiola.specs.vision import VisionSpec, ViTSpec
 
@@ -166,7 +166,7 @@ class ModelSpec(Spec):
     @property
     def interleaved(self) -> bool:
         """Whether the text has placeholders for images."""
-        return self.bridge is not None and self.bridge.kind not in ("gated-fusion", "dual")
+        return self.bridge is not None and self.bridge.interleaved
 
     @model_validator(mode="after")
     def _parts(self) -> ModelSpec:
@@ -179,7 +179,7 @@ class ModelSpec(Spec):
             if self.language is not None and self.vision is not None:
                 raise ValueError("'vision' and 'language' need a 'bridge' between them")
             return self
-        if self.language is None and getattr(self.bridge, "heads", None) is None:
+        if self.language is None and not (isinstance(self.bridge, QFormerSpec) and self.bridge.heads is not None):
             raise ValueError("'bridge' needs a 'language' model to bridge to, or a Q-Former's 'heads'")
         if isinstance(self.bridge, DualSpec):
             if self.language is None:

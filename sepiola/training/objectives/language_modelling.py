@@ -151,11 +151,11 @@ class LanguageModelling(Objective):
         )
         return in_rows(examples, samples, self.own.shots) if self.own.shots else samples
 
-    def encoded(self, examples: Sequence[Example], **how: Any) -> list[Sample]:
+    def encoded(self, examples: Sequence[Example], **options: Any) -> list[Sample]:
         """Prompts and targets in token ids."""
         close = self.language.kind == "encoder-decoder"
         tokenizer, tokens = self.setting.tokenizer, self.language.tokens
-        return encode(examples, tokenizer, tokens, close=close, **placing(interleaved(self.network)), **how)
+        return encode(examples, tokenizer, tokens, close=close, **placing(interleaved(self.network)), **options)
 
     def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
         """Plain documents, cut."""
