@@ -31,7 +31,7 @@ NEW_TOKENS = 256
 """Tokens that are written where a task names no number; lm-eval's default."""
 
 PART = 256
-"""Requests that are answered before lm-eval's cache is told of them."""
+"""Requests that are answered before lm-eval's cache gets their results."""
 
 _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class SepiolaLM(TemplateLM):
         work: Callable[[Any], Sequence[Any]],
         quiet: bool,
     ) -> list[Any]:
-        """The work done in parts of like `keys`, the longest first; lm-eval's cache is told after each part."""
+        """The work done in parts of like `keys`, the longest first; lm-eval's cache gets each part's results."""
         results: list[Any] = [None] * len(requests)
         order = sorted(range(len(requests)), key=keys.__getitem__, reverse=True)
         before = self.text_scorer.cut

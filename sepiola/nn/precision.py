@@ -32,7 +32,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     # `mkldnn._is_mkldnn_bf16_supported` is true on any AVX-512 machine, even where bfloat16 is emulated.
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = {} if get_capabilities is None else get_capabilities()
     if "avx512_bf16" in capabilities:
         by_vectors = capabilities["avx512_bf16"] and not capabilities.get("avx512_fp16")
         return bool(by_vectors or capabilities.get("amx_bf16"))

@@ -45,9 +45,10 @@ def prepack(model: VisionEncoder, *, batch: int = 8, release: bool = False) -> V
 def prepackable() -> bool:
     """Whether this processor and this build of PyTorch multiply in bfloat16 with packed weights."""
     ops = torch.ops.mkldnn
-    if not torch.backends.mkldnn.is_available() or not hasattr(ops, "_linear_pointwise"):
+    if not torch.backends.mkldnn.is_available() or getattr(ops, "_linear_pointwise", None) is None:
         return False
-    return hasattr(ops, "_is_mkldnn_bf16_supported") and bool(ops._is_mkldnn_bf16_supported())
+    supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
 
 
 class PrepackedLinear(nn.Module):

@@ -109,7 +109,7 @@ def optimizer_for(model: nn.Module, stage: StageSpec) -> Optimizers:
             torch.optim.AdamW(given, lr=stage.optimizer.learning_rate, betas=stage.optimizer.betas, fused=fused)
         )
     if by_muon:
-        if not hasattr(torch.optim, "Muon"):
+        if getattr(torch.optim, "Muon", None) is None:
             raise TrainingError(
                 f"stage '{stage.name}': torch {torch.__version__} has no Muon; set optimizer.kind: adamw"
             )

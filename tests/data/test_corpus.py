@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sepiola.data.corpus import PASSAGE, held_out, passages, text_files
-from sepiola.data.language import language_of
 from sepiola.errors import DataError
 
 LINES = [f"第{i}行，耳乌贼的眼睛很大。\r\n" if i % 3 else f"Line {i}: the squid has big eyes.\n\n" for i in range(300)]
@@ -63,18 +62,3 @@ def test_one_passage_in_fifty_is_held_out_for_good() -> None:
     chosen = [line for line in (f"passage {i} 段" for i in range(10_000)) if held_out(line)]
     assert 150 < len(chosen) < 250
     assert chosen[:2] == ["passage 8 段", "passage 28 段"]
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("The squid, 耳乌贼, is small.", "en"),
-        ("用 PyTorch 训练模型", "zh"),
-        ("𠀀𠀁", "zh"),
-        ("Ещё один", "other"),
-        ("イカの目", "other"),
-        ("2024 — 12", "other"),
-    ],
-)
-def test_the_language_is_that_of_most_letters(text: str, language: str) -> None:
-    assert language_of(text) == language

@@ -7,7 +7,6 @@ import torch
 
 import sepiola
 from sepiola.api import Model
-from sepiola.errors import SepiolaError
 from sepiola.generation.engine import Engine, Prompt, RowEnd
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.plain import TorchExecutor
@@ -166,18 +165,3 @@ def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution(
     for chain in first:
         counts[chain[0] if chain else 1] += 1
     assert (counts / 4000 - expected).abs().max() < 0.03
-
-
-def test_top_k_top_p_and_repetition_penalty() -> None:
-    logits = torch.tensor([[3.0, 2.0, 1.0, -1.0]])
-    none, generator = torch.empty(1, 0, dtype=torch.long), torch.Generator().manual_seed(0)
-    drawn = {int(Sampling(1.0, top_k=2).draw(logits, none, generator)) for _ in range(200)}
-    assert drawn == {0, 1}
-    drawn = {int(Sampling(1.0, top_p=0.7).draw(logits, none, generator)) for _ in range(200)}
-    assert drawn == {0, 1}  # 0.66 alone is under 0.7, so the next one still belongs
-    assert int(Sampling(repetition_penalty=2.0).draw(logits, torch.tensor([[0]]), generator)) == 1
-
-
-def test_a_wrong_sampling_is_refused() -> None:
-    with pytest.raises(SepiolaError, match="top_p"):
-        Sampling(top_p=0.0)

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import copy
-import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
-from sepiola.experiments.recipe_files import read_recipe
 from sepiola.models.build import build
 from sepiola.nn.linear import block_linears
-from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.optimizers import BlockMuon, optimizer_for
-from tests.tiny import decoder
+from tests.tiny import decoder, encoder_decoder, llama
+from tests.trainers import stage_of
 
-LANGUAGE: dict[str, Any] = {
-    "kind": "decoder",
-    "vocabulary": 31,
-    "width": 24,
-    "layers": 2,
-    "attention": {"heads": 4, "kv_heads": 2},
-    "feed_forward": {"width": 40, "activation": "silu", "gated": True},
-    "norm": {"kind": "rms"},
-    "positions": {"kind": "rotary"},
-}
+GROUPED = {"heads": 4, "kv_heads": 2}
+GATED = {"width": 40, "activation": "silu", "gated": True}
 MODELS = {
-    "gated": LANGUAGE,
-    "experts": {**LANGUAGE, "feed_forward": {**LANGUAGE["feed_forward"], "experts": 3}},
-    "crossing": {
-        **LANGUAGE,
-        "kind": "encoder-decoder",
-        "positions": {"kind": "relative"},
-        "feed_forward": {"width": 40},
-    },
+    "gated": llama(31, attention=GROUPED),
+    "experts": llama(31, attention=GROUPED, feed_forward={**GATED, "experts": 3}),
+    "crossing": encoder_decoder(31, 24, 2, hidden=40, attention=GROUPED),
 }
 OPTIONS: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
 
@@ -107,63 +89,10 @@ def test_state_is_restored_and_memory_may_move() -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-LINES = {
-    "en": ["the squid hides", "the squid swims", "by night it hunts", "a shrimp is near", "the sea is deep"],
-    "zh": ["乌贼躲在沙里。", "乌贼在夜里捕食。", "虾就在近处。", "海很深。", "月亮很亮。"],
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe beside its text: sentences in either language, each followed by one of two."""
-    folder = tmp_path_factory.mktemp("pretraining")
-    (folder / "text").mkdir()
-    draw = random.Random(0)
-    for language, lines in LINES.items():
-        at, paragraphs = 0, []
-        for _ in range(300):
-            places = [at := (at + draw.choice((1, 2))) % len(lines) for _ in range(12)]
-            paragraphs.append((" " if language == "en" else "").join(lines[place] for place in places))
-        (folder / "text" / f"{language}.txt").write_text("\n\n".join(paragraphs))
-    data = {"reader": "text", "root": str(folder / "text"), "options": {"held_out": 4, "characters": 400}}
-    raw = {
-        "name": "tiny",
-        "model": {"language": decoder(400, 32, hidden=64, positions={"kind": "rotary", "length": 64}, dropout=0.1)},
-        "tokenizer": {"vocabulary": 400},
-        "stages": [
-            {
-                "name": "pretrain",
-                "data": data,
-                "validation": {**data, "split": "validation"},
-                "steps": 150,
-                "batch": 8,
-                "source_tokens": 64,
-                "target_tokens": 64,
-                "packed": True,
-                "optimizer": {"kind": "muon", "learning_rate": 0.02, "warmup": 5},
-                "precision": "float32",
-                "validate_every": 50,
-                "save_every": 7,
-            }
-        ],
-        "evaluation": [{**data, "split": "test"}],
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(raw, allow_unicode=True))
-    return folder
-
-
-def recipe(folder: Path, *changes: str) -> RecipeSpec:
-    path = folder / "changed.yaml"
-    path.write_text(yaml.safe_dump(override(yaml.safe_load((folder / "tiny.yaml").read_text()), changes)))
-    spec = read_recipe(str(path))
-    assert isinstance(spec, RecipeSpec)
-    return spec
-
-
-def test_muon_takes_the_matrices_of_the_layers(folder: Path) -> None:
-    spec = recipe(folder)
-    model = build(spec.model)
-    adamw, muon = optimizer_for(model, spec.stages[0]).optimizers
+def test_muon_takes_the_matrices_of_the_layers() -> None:
+    model = build(ModelSpec.parse({"language": decoder()}))
+    stage = stage_of(steps=1, optimizer={"kind": "muon"})
+    adamw, muon = optimizer_for(model, stage).optimizers
     assert isinstance(muon, BlockMuon) and isinstance(adamw, torch.optim.AdamW)
     names = {id(p): name for name, p in model.named_parameters()}
     matrices = {names[id(whole)] for whole, _ in muon.matrices}

@@ -116,8 +116,8 @@ def linear_answers(train: Sequence[Example], examples: Sequence[Example]) -> lis
 
     machine = LinearSVC(C=0.5, random_state=0)
     machine.fit(vectors.transform([_asked(q) for q in questions]), [q.answer for q in questions])
-    told = machine.predict(vectors.transform([_asked(_question(e)) for e in examples]))
-    return [_chosen(example, int(choice)) for example, choice in zip(examples, told, strict=True)]
+    predicted = machine.predict(vectors.transform([_asked(_question(e)) for e in examples]))
+    return [_chosen(example, int(choice)) for example, choice in zip(examples, predicted, strict=True)]
 
 
 class _PairVotes:
@@ -139,7 +139,7 @@ class _PairVotes:
 
     def choice(self, question: Question) -> int:
         nearness = (self.question_vectors.transform([_text(question)]) @ self.questions).toarray()[0]
-        # Pairs of far questions weigh next to nothing; leaving them out saves nearly all the time.
+        # Pairs of far questions count for next to nothing; leaving them out saves nearly all the time.
         near = np.argpartition(-nearness, _CANDIDATES)[:_CANDIDATES] if len(nearness) > _CANDIDATES else None
         owners = np.arange(len(nearness)) if near is None else np.sort(near)
         spans = [np.arange(self.first[i], self.first[i + 1]) for i in owners]

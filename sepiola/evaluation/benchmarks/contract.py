@@ -53,5 +53,5 @@ class Benchmark(Protocol):
         ...
 
     def reward(self, example: Example, answer: Answer) -> float | None:
-        """How right one answer is, 0 to 1, by the benchmark's own judgement; None where that cannot be told."""
+        """How right one answer is, 0 to 1, by the benchmark's own judgement; None where nobody can judge it."""
         ...

@@ -1,7 +1,7 @@
 """LAMBADA (Paperno et al., 2016, arXiv 1606.06031): the last word of a passage, in the file that OpenAI prepared.
 
-The last word is what follows the last space, as in GPT-2's evaluation. GPT-3 found that a model is told that one word
-is wanted by the fill-in-the-blank form, here `lambada_cloze`, and its few-shot figures are in that form. There is no
+The last word is what follows the last space, as in GPT-2's evaluation. GPT-3 found that the fill-in-the-blank form
+shows a model that one word is wanted: here `lambada_cloze`, and its few-shot figures are in that form. There is no
 second file to take shots from: with shots, the last 100 passages are kept for them and are not tested.
 """
 

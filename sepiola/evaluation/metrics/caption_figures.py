@@ -70,10 +70,10 @@ def _measured(examples: Sequence[Example], answers: Sequence[Answer]) -> Figures
 
 
 def _references(known: Sequence[Sequence[str]]) -> Figures:
-    told = {"fluency": fluency([text for texts in known for text in texts])}
+    fluent = {"fluency": fluency([text for texts in known for text in texts])}
     if not all(texts[1:] for texts in known):
-        return told
-    return {**caption_metrics([texts[0] for texts in known], [texts[1:] for texts in known]), **told}
+        return fluent
+    return {**caption_metrics([texts[0] for texts in known], [texts[1:] for texts in known]), **fluent}
 
 
 def caption_tables(measured: Figures) -> list[Table]:
@@ -119,7 +119,7 @@ def caption_headlines(measured: Figures) -> list[Headline]:
     """CIDEr-D of each language beside the best baseline's, as the report's head shows figures."""
     headlines: list[Headline] = []
     for language, figures in (measured.get("captions") or {}).items():
-        known = {n: told["cider"]["value"] for n, told in figures["baselines"].items() if n != "references"}
+        known = {n: baseline["cider"]["value"] for n, baseline in figures["baselines"].items() if n != "references"}
         best = max(known, key=known.__getitem__, default=None)
         note = f"{best.replace('_', ' ')} {known[best]:.1f}" if best else ""
         headlines.append({"name": f"CIDEr-D, {language}", "value": f"{figures['cider']['value']:.1f}", "note": note})

@@ -32,7 +32,7 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
 def repeats(text: str) -> bool:
-    """Whether the text repeats itself, by the rule at the head of this module; its language is told by its letters."""
+    """Whether the text repeats itself, by the rule at the head of this module; its letters decide its language."""
     tokens = words(text)
     short = SHORT_RUN["zh" if 2 * len(_HAN.findall(text)) > len(tokens) else "en"]
     for run in range(1, len(tokens) // 2 + 1):

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from torch import Tensor
 
 from sepiola.checkpoints.store import make_folder, write_text
 from sepiola.data.example import Example
@@ -24,6 +26,7 @@ from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.figures import Figures, Headline, Table
+from sepiola.evaluation.metrics.accuracy import Accuracy
 from sepiola.evaluation.report.buckets import bucket_tables, interval_text
 from sepiola.evaluation.report.curves import stage_curves
 from sepiola.evaluation.report.plots import available, interval_bars, price, shot_curves, standalone
@@ -159,7 +162,7 @@ def _plain(value: object, path: str) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Spec) or hasattr(value, "to_dict"):
+    if isinstance(value, Spec | Accuracy):
         return _plain(value.to_dict(), path)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value), path)
@@ -169,6 +172,6 @@ def _plain(value: object, path: str) -> Any:
         return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item"):
+    if isinstance(value, np.generic | Tensor):
         return _plain(value.item(), path)
     raise DataError(f"{path}: cannot be written as JSON: got {type(value).__name__}, expected plain data")

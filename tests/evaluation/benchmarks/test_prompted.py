@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sepiola.errors import DataError
-from sepiola.evaluation.benchmarks import BENCHMARKS, bbh, cmrc2018, gsm8k, nq_open
+from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.measure import lay_out, shot_pool, shots_of
 from sepiola.evaluation.prompting.task import PromptSet
@@ -34,7 +34,7 @@ def jsonl(path: Path, *records: dict[str, object]) -> None:
     write(path, "\n".join(json.dumps(record, ensure_ascii=False) for record in records))
 
 
-def custom_backward(root: Path) -> None:
+def write_benchmarks(root: Path) -> None:
     """Two rows, or so, of every benchmark."""
     passages = [{"text": f"He was asked {n} times and said\u2028that he was {word}"} for n, word in enumerate("ab")]
     jsonl(root / "lambada" / "lambada_test.jsonl", *passages, *({"text": f"Line {n} is over"} for n in range(100)))
@@ -70,7 +70,7 @@ def prompt(name: str, root: Path, shots: int, number: int = 0) -> str:
 
 
 def test_prompts_with_no_one_and_more_shots(tmp_path: Path) -> None:
-    custom_backward(tmp_path)
+    write_benchmarks(tmp_path)
     head = "以下是关于农学的单项选择题，请直接给出正确答案的选项。\n\n"
     asked = "题目：水稻属于\nA. 豆科\nB. 禾本科\nC. 菊科\nD. 十字花科\n答案是：|B"
     first = "题目：肥料, 按成分\nA. 氮\nB. 磷\nC. 钾\nD. 钙\n答案是：A\n\n"
@@ -123,40 +123,6 @@ def test_the_real_rows_and_their_shots_stand_apart(name: str, data_root: Path) -
         assert task.fixed == (shots == shots_of(task, pool, item, five, seed=2))
 
 
-def test_gsm8k_reads_the_number_after_the_marks() -> None:
-    assert gsm8k.read_answer("so 3*400 = 1,200.\n#### 1,200") == "1200"
-    assert gsm8k.read_answer("#### -7\nQuestion: next #### 9") == "-7"
-    assert gsm8k.read_answer("#### 3.50") == "3.50" and gsm8k.read_answer("the answer is 5") is None
-    assert gsm8k.compare("1200", ("1200",)) == {"accuracy": 1.0} and gsm8k.compare("", ("5",)) == {"accuracy": 0.0}
-
-
-def test_nq_open_leaves_articles_punctuation_case_and_accents_form_out() -> None:
-    assert nq_open.normalised("  The Beatles' (UK)  album, “A” ") == "beatles uk album “ ”"
-    assert nq_open.compare("the W. S.!", ("Shakespeare", "W. S."))["exact_match"] == 1.0
-    assert nq_open.compare("Beyonce\u0301", ("Beyonc\u00e9",))["exact_match"] == 1.0
-    assert nq_open.compare("William Shakespeare", ("Shakespeare",))["exact_match"] == 0.0
-    read = TASKS["nq_open"].scoring.read
-    assert read(" the sea ") == "the sea" and read("  ") is None
-
-
-def test_bbh_reads_what_follows_the_last_the_answer_is() -> None:
-    assert bbh.read_chain("\nFirst the answer is 3. But no. So the answer is (B).") == "(B)"
-    assert bbh.read_chain(" So the answer is ] } ].") == "] } ]" and bbh.read_chain("We do not know.") is None
-    assert bbh.read_chain("The answer is -3.5.\nQ") == "-3.5"
-    assert bbh.read_line(" a b c \nQ: more") == "a b c" and bbh.read_line("\n") is None
-    assert bbh.compare("a b", ("a b",)) == {"exact_match": 1.0} and bbh.compare("A b", ("a b",)) == {"exact_match": 0.0}
-
-
-def test_cmrc2018_segments_chinese_by_character_and_the_rest_by_word() -> None:
-    pytest.importorskip("nltk")
-    assert cmrc2018.segments("《跑跑卡丁车》由Nexon Korea开发。") == [*"跑跑卡丁车由", "nexon", "korea", *"开发"]
-    # 4 of 6 given segments and of 5 wanted ones are one common run: F1 = 2 * 4 / (6 + 5).
-    assert cmrc2018.compare("是1995年越南人", ("年越南人民",)) == {"exact_match": 0.0, "f1": 2 * 4 / 11}
-    assert cmrc2018.compare("越南，人", ("中国", "越南人。")) == {"exact_match": 1.0, "f1": 1.0}
-    assert cmrc2018.compare("日本", ("越南", "中国"))["f1"] == 0.0
-    assert cmrc2018.compare("", ("越南",)) == {"exact_match": 0.0, "f1": 0.0}
-
-
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
@@ -168,7 +134,7 @@ def test_cmrc2018_segments_chinese_by_character_and_the_rest_by_word() -> None:
     ],
 )
 def test_damaged_files_are_named(file: str, text: str, message: str, tmp_path: Path) -> None:
-    custom_backward(tmp_path)
+    write_benchmarks(tmp_path)
     write(tmp_path / file, text)
     with pytest.raises(DataError, match=message):
         TASKS[file.split("/")[0]].read(tmp_path / file.split("/")[0])
@@ -181,7 +147,7 @@ def test_folders_without_a_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_tested_is_no_shot(tmp_path: Path) -> None:
-    custom_backward(tmp_path)
+    write_benchmarks(tmp_path)
     rows = TASKS["gsm8k"].read(tmp_path / "gsm8k")
     twice = PromptSet(rows.tested, (*rows.shots, *(type(i)("train-9", i.prompt, i.answer) for i in rows.tested)))
     assert [i.id for i in shot_pool(twice)[""]] == ["train-0"]

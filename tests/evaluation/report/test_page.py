@@ -9,24 +9,17 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
-from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
-from sepiola.evaluation.metrics.accuracy import Accuracy
-from sepiola.evaluation.metrics.scienceqa import BUCKETS, PUBLISHED
-from sepiola.evaluation.report.buckets import bucket_tables
 from sepiola.evaluation.report.page import write_report
-from sepiola.evaluation.report.samples import thumbnail
-from sepiola.evaluation.report.tables import terminal_tables
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import Spec
+from tests.evaluation.reports import REPORT, bucket
 
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)>"'&{{ 7*7 }}</pre></style>]]>"""
 
@@ -63,42 +56,6 @@ def sample(
     content = (text,) if image is None else (image, text)
     question = Question(text, ("iron", "wood"), 0, hint="a hint", lecture="", solution="Iron is magnetic.")
     return Example(id, (Message("user", content),), "iron", question), Answer(id, "out " + id, choice, "because " + id)
-
-
-def bucket(accuracy: float, count: int = 10, **more: Any) -> dict[str, Any]:
-    return {"accuracy": accuracy, "interval": [accuracy - 0.1, accuracy + 0.1], "count": count, **more}
-
-
-REPORT: dict[str, Any] = {
-    "title": "两阶段 run",
-    "name": "Ours",
-    "benchmark": "scienceqa",
-    **bucket(0.8123, 424),
-    "unparsed": 3,
-    "rows": [{"name": "with eyes", **bucket(0.8)}, {"name": "blind", **bucket(0.5), "note": "zero features"}],
-    "buckets": {name: bucket(0.7, unknown=5) for name in BUCKETS},
-    "baselines": {
-        "nearest_neighbour": Accuracy(300, 424),
-        "chance": {**bucket(0.39), "buckets": {"IMG": bucket(0.35)}},
-    },
-    "published": PUBLISHED,
-    "rationales": {
-        "count": 9,
-        "bleu1": 91.2,
-        "bleu4": 81.3,
-        "rougeL": 71.4,
-        "tfidf_cosine": None,
-        "empty": 0,
-    },
-    "hallucination": {
-        "rate": 0.125,
-        "interval": [0.1, 0.15],
-        "claims": 80,
-        "rationales": 20,
-        "share_with_false": 0.3,
-    },
-    "recipe": {"model": "tiny", "说明": "对齐"},
-}
 
 
 def test_page_and_json_hold_the_figures(tmp_path: Path) -> None:
@@ -183,13 +140,6 @@ def test_thumbnails_are_small_and_the_page_light(tmp_path: Path) -> None:
         assert image.size == (256, 256)
 
 
-def test_thumbnail_keeps_small_pictures_and_shapes() -> None:
-    assert thumbnail(Image.new("RGB", (40, 20)))[1:] == (40, 20)
-    assert thumbnail(Image.new("RGB", (1000, 10)))[1:] == (256, 3)
-    assert thumbnail(Image.new("RGB", (64, 64), "red"))[0].startswith("data:image/png")
-    assert thumbnail(Image.effect_noise((256, 256), 90).convert("RGB"))[0].startswith("data:image/jpeg")
-
-
 def test_a_damaged_picture_does_not_cost_the_report(tmp_path: Path) -> None:
     broken = [ImageRef(data=b"no picture"), ImageRef(path=tmp_path / "gone.png")]
     samples = [sample(str(i), image=image) for i, image in enumerate(broken)]
@@ -270,56 +220,6 @@ def test_json_takes_what_results_are_made_of(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match=r"report\.rows\[0\]\.x: cannot be written as JSON: got object"):
         write_report(tmp_path, {"title": "t", "rows": [{"x": object()}]})
-
-
-def test_bucket_tables_stand_side_by_side() -> None:
-    report = json.loads(json.dumps(REPORT | {"baselines": {"chance": REPORT["baselines"]["chance"]}}))
-    (table,) = bucket_tables(report)
-    assert [c["name"] for c in table["columns"]] == ["All", *BUCKETS]
-    own, chance, human = table["lines"][:3]
-    assert (own["name"], own["own"], own["cells"][0]["value"]) == ("Ours", True, "81.2")
-    assert own["cells"][1] == {"value": "70.0", "note": "60.0 to 80.0"}
-    assert chance["cells"][1 + BUCKETS.index("IMG")]["value"] == "35.0"
-    assert chance["cells"][1] is None and chance["cells"][0]["note"].endswith("n = 10")
-    assert (human["name"], human["published"], human["cells"][0]["value"]) == ("Human", True, "88.4")
-    assert len(table["lines"]) == 2 + len(PUBLISHED)
-
-
-def test_several_bucket_tables_match_by_name() -> None:
-    report = {
-        **bucket(0.8),
-        "buckets": {"language": {"en": bucket(0.9), "zh": bucket(0.7)}, "family": {"magnets": bucket(0.6)}},
-        "rows": [{"name": "blind", **bucket(0.5), "buckets": {"language": {"zh": bucket(0.4)}}}],
-        "published": PUBLISHED,
-    }
-    language, family = bucket_tables(report)
-    assert (language["title"], family["title"]) == ("By language", "By family")
-    assert [cell and cell["value"] for cell in language["lines"][1]["cells"]] == ["50.0", None, "40.0"]
-    assert [line["name"] for line in family["lines"]] == ["This model", "blind"], "no published row fits"
-
-
-def test_terminal_tables_show_the_same_figures() -> None:
-    console = Console(width=160, record=True, file=io.StringIO())
-    report = REPORT | {"baselines": {}, "rows": [{"name": "[bold]eyes", **bucket(0.8)}]}
-    for table in terminal_tables(report):
-        console.print(table)
-    text = console.export_text()
-    for part in ("[bold]eyes", "70.0 to 90.0", "Human (published)", "88.4", "Ours", "81.2"):
-        assert part in text
-
-
-def test_metrics_are_read_and_faults_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "loss": 2.5}\n\n{"step": 2, "lo', encoding="utf-8")
-    assert read_metrics(path) == [{"step": 1, "loss": 2.5}], "a last line cut by a stop is dropped"
-    path.write_text('{"step": 1}\nnot json\n{"step": 2}\n', encoding="utf-8")
-    with pytest.raises(DataError, match="line 2: not JSON"):
-        read_metrics(path)
-    path.write_text("[1, 2]\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 1: expected an object"):
-        read_metrics(path)
-    with pytest.raises(DataError, match="cannot read the metrics"):
-        read_metrics(tmp_path / "none.jsonl")
 
 
 def test_false_claims_are_shown_as_a_share(tmp_path: Path) -> None:
