@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,12 @@ import sepiola
 from sepiola.api import Model
 from sepiola.curation.curate import Rules, curate
 from sepiola.curation.describe import CONTINUE, describe, items_of
-from sepiola.curation.repair import INSTRUCTION, Endpoint, local
+from sepiola.curation.repair import local
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read
 from sepiola.datasets.captions import REQUEST
-from sepiola.errors import DataError, SepiolaError, SpecError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import preset
@@ -34,9 +32,9 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
+from tests.curation.endpoint import GOOD, Server, endpoint
 
 CAPTIONS = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
-GOOD = {"en": "A red circle stands on the left of a blue square.", "zh": "红色的圆形在蓝色的正方形的左边。"}
 
 
 def captions(count: int = 6) -> list[Example]:
@@ -64,55 +62,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def model(folder: Path) -> Model:
     return sepiola.load(folder)
-
-
-class Server:
-    """Answers at /v1/chat/completions what `reply` makes of a text that is to be repaired: (status, answer)."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.reply: Callable[[str, str], tuple[int, Any]] = lambda text, language: (200, self.said(GOOD[language]))
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append(body)
-                outer.keys.append(self.headers["Authorization"])
-                prompt = body["messages"][0]["content"]
-                language = "zh" if prompt.startswith(INSTRUCTION["zh"]) else "en"
-                status, answer = outer.reply(prompt.removeprefix(INSTRUCTION[language]), language)
-                if self.path != "/v1/chat/completions":
-                    status, answer = 404, {"error": "no such path"}
-                data = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    @staticmethod
-    def said(text: str) -> dict[str, Any]:
-        return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    running = Server()
-    yield running
-    running.http.shutdown()
-    running.http.server_close()
-
-
-def endpoint(server: Server, **how: Any) -> Endpoint:
-    return Endpoint(server.base, "mender", **{"pause": 0.01, "timeout": 900, **how})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -150,25 +99,6 @@ def test_each_picture_is_described_once_a_language_and_a_bad_one_is_no_end(model
         items_of([])
 
 
-def test_the_endpoint_is_asked_in_the_text_s_language_and_tried_again(server: Server) -> None:
-    answers = iter([(503, {}), (429, {}), (200, server.said(" Mended. "))])
-    server.reply = lambda text, language: next(answers)
-    assert endpoint(server, key="s3cret")("Fix it") == "Mended."
-    assert server.asked[0]["model"] == "mender" and len(server.asked) == 3 and server.keys == ["Bearer s3cret"] * 3
-    server.reply = lambda text, language: (401, {"error": "bad key"})
-    with pytest.raises(SepiolaError, match=r"refuses the request \(status 401: .*bad key"):
-        endpoint(server)("Fix it")
-    assert len(server.asked) == 4 and server.keys[-1] is None  # a refusal is not tried again
-    server.reply = lambda text, language: (200, server.said("half \ud83d"))
-    assert endpoint(server)("Fix it") == "half \ufffd"
-    server.reply = lambda text, language: (200, {"text": "hello"})
-    with pytest.raises(SepiolaError, match="not as OpenAI's chat completions do"):
-        endpoint(server)("Fix it")
-    for base in ("ftp://host/v1", "http://", "http://me:key@host/v1", "http://[::/v1"):
-        with pytest.raises(SpecError, match="is no "):
-            Endpoint(base, "mender")
-
-
 def test_a_run_that_is_cut_off_goes_on(model: Model, server: Server, tmp_path: Path) -> None:
     """The endpoint goes down after two texts; the work file's last line is cut by a kill; nothing is done twice."""
     loads: list[int] = []
@@ -199,12 +129,6 @@ def test_a_run_that_is_cut_off_goes_on(model: Model, server: Server, tmp_path: P
     repaired.write_text("{}\n")
     with pytest.raises(DataError, match="damaged; delete it"):
         go()
-
-
-def test_nobody_listens(tmp_path: Path) -> None:
-    nobody = Endpoint("http://127.0.0.1:9/v1", "mender", tries=2, pause=0.01)
-    with pytest.raises(SepiolaError, match="does not answer after 2 tries"):
-        nobody("Fix it")
 
 
 def test_pairs_are_read_back_to_train_on(model: Model, server: Server, tmp_path: Path) -> None:
