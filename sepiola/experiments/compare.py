@@ -5,7 +5,6 @@ Arms share what they have in common: a stage with the same model, data, seed and
 
 from __future__ import annotations
 
-import functools
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -15,9 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO, TypeVar, cast
 
 import torch
 from rich.console import Console
@@ -38,6 +37,7 @@ from sepiola.experiments.run import Run, claim
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.stage import StageSpec
 
 SAVING_SECONDS = 20  # at most, what a worker has to save its stage when the comparison is gone
 
@@ -63,6 +63,7 @@ def compare(
 
 
 Place = tuple[str, int]
+Result = TypeVar("Result")
 
 
 def _run_all(spec: ComparisonSpec, folder: Path, console: Console, device: str) -> dict[Place, Figures]:
@@ -71,21 +72,52 @@ def _run_all(spec: ComparisonSpec, folder: Path, console: Console, device: str) 
     if spec.jobs == 1:
         data = DataCache()
         return {place: _run(spec, folder, place, console, device, data) for place in places}
-    threads = max(1, torch.get_num_threads() // spec.jobs)
     stderr = console.file is sys.stderr
+    with _workers(1, torch.get_num_threads(), DataCache()) as pool:
+        data = _results(pool, [pool.submit(_lead, spec, folder, device, stderr)])[0]
+    with _workers(spec.jobs, max(1, torch.get_num_threads() // spec.jobs), data) as pool:
+        futures = [pool.submit(_run_apart, spec, folder, place, device, stderr) for place in places]
+        return dict(zip(places, _results(pool, futures), strict=True))
+
+
+def _workers(jobs: int, threads: int, data: DataCache) -> ProcessPoolExecutor:
+    """Processes of so many threads each, which have read `data` already."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(spec.jobs, mp_context=context, initializer=_start, initargs=(threads,)) as pool:
-        futures = {place: pool.submit(_run_apart, spec, folder, place, device, stderr) for place in places}
-        try:
-            return {place: future.result() for place, future in futures.items()}
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(threads, data))
 
 
-def _start(threads: int) -> None:
+def _results(pool: ProcessPoolExecutor, futures: Sequence[Future[Result]]) -> list[Result]:
+    try:
+        return [future.result() for future in futures]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _start(threads: int, data: DataCache) -> None:
     torch.set_num_threads(threads)
+    _read.append(data)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _lead(spec: ComparisonSpec, folder: Path, device: str, stderr: bool) -> DataCache:
+    """Trains on all threads what only runs that see begin with, and lets it see the pictures of the stages that follow.
+
+    Side by side, blind runs would be done long before the others. Where there are as many such stages as jobs, they
+    keep all threads busy as they are. Returns what was read on the way.
+    """
+    console = Console(file=sys.stderr if stderr else sys.stdout, width=160)
+    stages: dict[Path, tuple[Run, StageSpec]] = {}
+    for place, recipe in spec.recipes().items():
+        home, data, first = _place(spec, folder, *place), _read[-1], recipe.stages[0]
+        run = Run(recipe, home, console=console, shared=folder, data=data, device=device)
+        if run.images and first.objective.needs_images(recipe.model, first):
+            stages[run.stage_folder(first)] = (run, first)
+    if len(stages) < spec.jobs:
+        for run, stage in stages.values():
+            run.train(stage)
+            run.encode_images(stage)
+    return _read[-1]
 
 
 def _end_with_parent() -> None:
@@ -107,17 +139,15 @@ def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, st
     name = arm if len(spec.seeds) == 1 else f"{arm}, seed {seed}"
     stream = cast(TextIO, _Prefixed(sys.stderr if stderr else sys.stdout, f"{name}: "))
     try:
-        return _run(spec, folder, place, Console(file=stream, width=160), device, _examples())
+        return _run(spec, folder, place, Console(file=stream, width=160), device, _read[-1])
     finally:
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             os._exit(1)
 
 
-@functools.cache
-def _examples() -> DataCache:
-    """What this process has read, kept from one of its runs to the next."""
-    return DataCache()
+_read: list[DataCache] = []
+"""What this process has read, kept from one of its runs to the next."""
 
 
 def _run(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Figures:

@@ -18,7 +18,7 @@ from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
 from sepiola.experiments.evaluate import evaluate
 from sepiola.experiments.stages import Stages
-from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel, vision_of
 from sepiola.specs.base import read_yaml
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
@@ -96,6 +96,13 @@ class Run(Stages):
             adapter.merge()
         store.save(folder / "checkpoint", kept, kept_spec)
 
+    def encode_images(self, first: StageSpec) -> None:
+        """Computes the features of all pictures of the stages that begin with `first` and leave its encoder frozen."""
+        features = self.features(vision_of(self.trained(first.name)))
+        for stage in self.recipe.stages:
+            if stage.start == first.name and "vision" not in stage.learn:
+                features.rows([example.images for example in self.read(stage.data)])
+
     def _images(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
         """How the stage's images reach the model."""
         if not self.images or not isinstance(learner, VisionLanguageModel) or learner.vision is None:
@@ -103,7 +110,7 @@ class Run(Stages):
         assert self.spec.vision is not None
         if "vision" in stage.learn:
             return pixel_inputs(learner, self.spec.vision)
-        return ImageInputs(features=self.features(learner).rows)
+        return ImageInputs(features=self.features(learner.vision).rows)
 
 
 def claim(folder: Path, recipe: Any, resume: bool) -> None:

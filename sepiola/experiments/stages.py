@@ -20,6 +20,7 @@ from sepiola.experiments.recipe_text import RecipeText, digest
 from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
@@ -81,10 +82,10 @@ class Stages(RecipeText):
         stage = self.stages[name]
         return store.load(self.stage_folder(stage) / "checkpoint")[0] if self.runs(stage) else self.begun(stage)
 
-    def features(self, network: VisionLanguageModel) -> ImageFeatures:
-        """The features of images under the network's vision encoder, computed once."""
-        assert self.spec.vision is not None and network.vision is not None
-        return ImageFeatures(network.vision, self.spec.vision, self.shared / "features")
+    def features(self, vision: VisionEncoder) -> ImageFeatures:
+        """The features of images under a vision encoder, computed once."""
+        assert self.spec.vision is not None
+        return ImageFeatures(vision, self.spec.vision, self.shared / "features")
 
     # -------------------------------------------------------------------------------- rationales and answers
 
@@ -143,7 +144,7 @@ class Stages(RecipeText):
         network = self.trained(stage.name)
         encode = None
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
-            features = self.features(network)
+            features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
         spec = self.objective(stage).model()
         return Model(network.to(self.device), spec, self.tokenizer, answering, first, encode)

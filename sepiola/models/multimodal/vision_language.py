@@ -99,9 +99,8 @@ class VisionLanguageModel(nn.Module):
         return images.to(next(self.bridge.parameters()).dtype)
 
 
-def vision_of(network: nn.Module) -> nn.Module:
+def vision_of(network: nn.Module) -> VisionEncoder:
     """The vision encoder of a network, or the network where it is one."""
-    if not isinstance(network, VisionLanguageModel):
-        return network
-    assert network.vision is not None
-    return network.vision
+    vision = network.vision if isinstance(network, VisionLanguageModel) else network
+    assert isinstance(vision, VisionEncoder)
+    return vision
