@@ -39,7 +39,7 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     """
     model = load(run)
     parts = parts_of(model.network)
-    learned = {name for stage in recipe.stages if stage.objective.kind != "detection" for name in stage.learn}
+    learned = {name for stage in recipe.stages if not stage.objective.encodes for name in stage.learn}
     images = next((example.images[:1] for example in examples if example.images), None)
     return {
         "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),

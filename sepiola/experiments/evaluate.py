@@ -44,7 +44,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
             training,
             baseline_questions=BASELINE_QUESTIONS,
             few_shot=recipe.few_shot,
-            compares=recipe.stages[-1].objective.kind == "image-text-alignment",
+            compares=recipe.stages[-1].objective.compares,
         )
         measurement = measure(model, settings)
         if measurement.answered:

@@ -67,6 +67,12 @@ class ObjectiveSpec(Spec):
     ends: ClassVar[bool] = False
     """Whether no later stage can begin with what it leaves."""
 
+    compares: ClassVar[bool] = False
+    """Whether what it leaves compares pictures with texts, and writes none: it is measured by retrieval."""
+
+    encodes: ClassVar[bool] = False
+    """Whether what it leaves is a vision encoder alone."""
+
     kind: str
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:

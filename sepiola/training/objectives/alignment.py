@@ -39,6 +39,8 @@ class AlignmentSpec(ObjectiveSpec):
     (`hard`), or all alike (`uniform`).
     """
 
+    compares: ClassVar[bool] = True
+
     kind: Literal["image-text-alignment"]
     negatives: Literal["hard", "uniform"] = "hard"
 

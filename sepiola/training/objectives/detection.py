@@ -144,6 +144,8 @@ class Detector(VisionLanguageModel):
 class DetectionSpec(ObjectiveSpec):
     """Teaches the vision encoder alone to tell what is in a picture."""
 
+    encodes: ClassVar[bool] = True
+
     kind: Literal["detection"]
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
