@@ -93,11 +93,13 @@ def nearest_neighbour_answers(
     opened = [q for q in questions if not q.choices and q.answer_text is not None]
     votes = _PairVotes(closed, neighbours) if closed else None
     texts = _TextVotes(opened, neighbours) if opened else None
+    asked = [_question(e) for e in examples if _question(e).choices]
+    choices = iter(votes.choices(asked) if votes else [0] * len(asked))
     result = []
     for example in examples:
         question = _question(example)
         if question.choices:
-            result.append(_chosen(example, votes.choice(question) if votes else 0))
+            result.append(_chosen(example, next(choices)))
         else:
             result.append(Answer(example.id, output=texts.text(question) if texts else ""))
     return result
@@ -137,15 +139,26 @@ class _PairVotes:
             [1.0 if i == q.answer else -1 / max(1, len(q.choices) - 1) for q in train for i in range(len(q.choices))]
         )
 
-    def choice(self, question: Question) -> int:
-        nearness = (self.question_vectors.transform([_text(question)]) @ self.questions).toarray()[0]
+    def choices(self, questions: Sequence[Question]) -> list[int]:
+        """The position of each question's best option."""
+        if not questions:
+            return []
+        # The texts of all questions are turned into vectors at once: one by one takes several times as long.
+        asked = self.question_vectors.transform([_text(q) for q in questions])
+        offered = self.option_vectors.transform([c for q in questions for c in q.choices])
+        first = np.cumsum([0] + [len(q.choices) for q in questions])
+        return [self._choice(asked[i], offered[first[i] : first[i + 1]]) for i in range(len(questions))]
+
+    def _choice(self, asked: Any, offered: Any) -> int:
+        nearness = (asked @ self.questions).toarray()[0]
         # Pairs of far questions count for next to nothing; leaving them out saves nearly all the time.
         near = np.argpartition(-nearness, _CANDIDATES)[:_CANDIDATES] if len(nearness) > _CANDIDATES else None
         owners = np.arange(len(nearness)) if near is None else np.sort(near)
-        spans = [np.arange(self.first[i], self.first[i + 1]) for i in owners]
-        pairs = np.concatenate(spans)
-        likeness = (self.option_vectors.transform(question.choices) @ self.options[pairs].T).toarray()
-        likeness *= np.repeat(nearness[owners] ** _SHARPNESS, [len(span) for span in spans])
+        sizes = self.first[owners + 1] - self.first[owners]
+        starts = np.repeat(self.first[owners] - np.cumsum(sizes) + sizes, sizes)
+        pairs = starts + np.arange(len(starts))
+        likeness = (offered @ self.options[pairs].T).toarray()
+        likeness *= np.repeat(nearness[owners] ** _SHARPNESS, sizes)
         k = min(self.neighbours, likeness.shape[1])
         nearest = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
         weights = np.take_along_axis(likeness, nearest, axis=1)
