@@ -13,7 +13,7 @@ from sepiola.errors import SepiolaError
 
 def demo(
     quick: Annotated[
-        bool, typer.Option("--quick", help="The same path with far less training: under 90 seconds.")
+        bool, typer.Option("--quick", help="The same path with far less training: about half a minute.")
     ] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
