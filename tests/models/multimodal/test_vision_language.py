@@ -42,4 +42,9 @@ def test_parts_are_known_by_name(kind: str) -> None:
 
 def test_a_model_without_parts_is_all_language() -> None:
     network = build(ModelSpec.parse({"language": decoder()}))
-    assert parts_of(network) == {"language": network} and vision_of(network) is network
+    assert parts_of(network) == {"language": network}
+
+
+def test_a_vision_encoder_alone_is_its_own() -> None:
+    network = build(ModelSpec.parse({"vision": vit()}))
+    assert vision_of(network) is network
