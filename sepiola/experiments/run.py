@@ -98,7 +98,7 @@ class Run(Stages):
 
     def encode_images(self, first: StageSpec) -> None:
         """Computes the features of all pictures of the stages that begin with `first` and leave its encoder frozen."""
-        features = self.features(vision_of(self.trained(first.name)))
+        features = self.features(vision_of(self.trained(first.name)[0]))
         for stage in self.recipe.stages:
             if stage.start == first.name and "vision" not in stage.learn:
                 features.rows([example.images for example in self.read(stage.data)])

@@ -22,7 +22,7 @@ from sepiola.models.build import build
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.reasoning.strategies import TwoStage
-from sepiola.specs.model import Part
+from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.prompts import PromptFormat, split_rationale
@@ -77,10 +77,12 @@ class Stages(RecipeText):
                 return [*sources, (None, str(self.stage_folder(earlier) / "checkpoint"))]
         return sources
 
-    def trained(self, name: str) -> nn.Module:
-        """The network of a stage that is done; of one that is of no use, the network that it would begin with."""
+    def trained(self, name: str) -> tuple[nn.Module, ModelSpec]:
+        """What a stage that is done has left, and its spec; of one that is of no use, what it would begin with."""
         stage = self.stages[name]
-        return store.load(self.stage_folder(stage) / "checkpoint")[0] if self.runs(stage) else self.begun(stage)
+        if self.runs(stage):
+            return store.load(self.stage_folder(stage) / "checkpoint")
+        return self.begun(stage), self.spec
 
     def features(self, vision: VisionEncoder) -> ImageFeatures:
         """The features of images under a vision encoder, computed once."""
@@ -141,10 +143,9 @@ class Stages(RecipeText):
         return self._model(answer, self.objective(answer).answering().model_copy(update=change), first)
 
     def _model(self, stage: StageSpec, answering: AnsweringSpec | None = None, first: Model | None = None) -> Model:
-        network = self.trained(stage.name)
+        network, spec = self.trained(stage.name)
         encode = None
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
             features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
-        spec = self.objective(stage).model()
         return Model(network.to(self.device), spec, self.tokenizer, answering, first, encode)

@@ -282,3 +282,14 @@ def test_what_a_model_lacks_is_one_message(tmp_path: Path) -> None:
         sepiola.build("mm-cot-tinny")
     with pytest.raises(CheckpointError, match="is no folder here"):
         sepiola.load(tmp_path / "nothing")
+
+
+def test_a_recipe_that_ends_with_its_vision_encoder_leaves_that_alone(tmp_path: Path) -> None:
+    raw = {**RECIPE, "stages": RECIPE["stages"][:1]}
+    path = tmp_path / "vision.yaml"
+    path.write_text(yaml.safe_dump({key: raw[key] for key in ("name", "model", "tokenizer", "stages")}))
+    spec = read_recipe(str(path))
+    assert isinstance(spec, RecipeSpec)
+    Run(spec, tmp_path / "run", console=QUIET).go()
+    kept = sepiola.load(tmp_path / "run" / "checkpoint").spec
+    assert kept.vision is not None and kept.language is None
