@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,7 @@ import pytest
 from sepiola.datasets import read
 from sepiola.errors import DataError
 from sepiola.training.objectives.detection import pictures
-from tests.tiny import picture_file
-
-
-def coco(root: Path, **changes: Any) -> Path:
-    rows = [
-        {"id": 1, "split": "train", "captions": ["A cat. ", "One cat."], "objects": [["cat", [0, 0, 1, 1]]]},
-        {"id": 2, "split": "train", "captions": [], "objects": [["dog", [0, 0, 1, 1]], ["dog", [1, 0, 1, 1]]]},
-        {"id": 3, "split": "val", "captions": ["A cow."], "objects": []},
-    ]
-    for row in rows:
-        row["image"] = f"images/{row['id']}.jpg"
-        picture_file(root / str(row["image"]))
-    rows[0].update(changes)
-    (root / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    texts = [{"id": 3, "captions": ["A cow."]}, {"id": 4, "captions": ["A pig.", "Pigs."]}]
-    (root / "captions_val2017_text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
-    return root
+from tests.datasets.folders import coco
 
 
 def test_coco_mini_tells_unknown_from_empty(tmp_path: Path) -> None:

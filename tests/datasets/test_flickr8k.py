@@ -9,21 +9,7 @@ import pytest
 
 from sepiola.datasets import read
 from sepiola.errors import DataError
-from tests.tiny import picture_file
-
-
-def flickr(root: Path) -> Path:
-    """Four photographs, of which that of `dev` and one of `test` are not at hand."""
-    for name in ("a", "c"):
-        picture_file(root / "images" / f"{name}.jpg")
-    for split, names in (("train", "a"), ("dev", "b"), ("test", "cd")):
-        (root / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}.jpg\n" for name in names))
-    english = "".join(f'{n}.jpg,"A dog , {n} ."\n{n}.jpg,Two dogs .\n' for n in "abcd")
-    (root / "captions.txt").write_text(f"image,caption\n{english}")
-    (root / "zh").mkdir()
-    chinese = "".join(f"{n}.jpg#zhc#{i} 狗{n}{i}。\n" for n in "abcd" for i in range(2))
-    (root / "zh" / "flickr8kzhc.caption.txt").write_text(chinese, encoding="utf-8")
-    return root
+from tests.datasets.folders import flickr
 
 
 def test_flickr8k_trains_on_pairs_and_tests_on_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import sys
@@ -13,35 +12,8 @@ import pytest
 
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read
+from tests.datasets.folders import problem, problems
 from tests.tiny import picture_file, read_fault
-
-PROBLEM: dict[str, Any] = {
-    "question": "Which is a\nmagnet?",
-    "choices": ["wood", "iron", "glass"],
-    "answer": 1,
-    "hint": "",
-    "image": None,
-    "task": "closed choice",
-    "grade": "grade2",
-    "subject": "natural science",
-    "topic": "physics",
-    "category": "Magnets",
-    "skill": "Name magnets",
-    "lecture": None,
-    "solution": "Iron is magnetic.",
-    "split": "train",
-}
-
-
-def problems(root: Path, records: dict[str, dict[str, Any]], **splits: list[str]) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "problems.json").write_text(json.dumps(records), encoding="utf-8")
-    (root / "pid_splits.json").write_text(json.dumps(splits or {"train": [*records]}), encoding="utf-8")
-    return root
-
-
-def problem(**changes: Any) -> dict[str, Any]:
-    return copy.deepcopy(PROBLEM) | changes
 
 
 @pytest.mark.parametrize("home", ["", "images"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from sepiola.models.bridges.resampler import Resampler
 from sepiola.specs.bridge import ResamplerSpec
+from tests.models.bridges.pseudo_code import plain_attention, plain_norm, shaken, weights_of
 
 PATCHES = 5
 RESAMPLER = {"latents": 3, "depth": 2, "attention": {"heads": 2, "head_width": 8}, "frames": 4}
@@ -28,34 +26,6 @@ def test_a_video_of_one_frame_is_that_image() -> None:
         resampler.times[0].normal_()
         assert (resampler(image) - before).abs().max() > 0.01
     assert long.shape == (1, 3, 12)
-
-
-def plain_attention(queries: Tensor, context: Tensor, weights: tuple[Tensor, ...], heads: int) -> Tensor:
-    wq, wk, wv, wo = weights
-    outputs = []
-    size = wq.shape[0] // heads
-    for h in range(heads):
-        part = slice(h * size, (h + 1) * size)
-        q, k, v = queries @ wq[part].T, context @ wk[part].T, context @ wv[part].T
-        outputs.append(torch.softmax(q @ k.T / size**0.5, dim=-1) @ v)
-    return torch.cat(outputs, dim=-1) @ wo.T
-
-
-def plain_norm(x: Tensor, norm: Any) -> Tensor:
-    return (x - x.mean(-1, keepdim=True)) / (
-        x.var(-1, unbiased=False, keepdim=True) + 1e-5
-    ).sqrt() * norm.weight + norm.bias
-
-
-def weights_of(attention: Any) -> tuple[Tensor, ...]:
-    k, v = attention.kv.weight.chunk(2)
-    return attention.q.weight, k, v, attention.out.weight
-
-
-def shaken(module: Any) -> Any:
-    for parameter in module.parameters():
-        parameter.data.normal_(0.2, 0.4)
-    return module
 
 
 @torch.no_grad()
