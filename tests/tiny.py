@@ -70,6 +70,15 @@ def llama(vocabulary: int = 60, width: int = 24, layers: int = 2, *, hidden: int
     return decoder(vocabulary, width, layers, **{"feed_forward": gated, "norm": {"kind": "rms"}, **changes})
 
 
+GROUPED_QUERY = decoder(
+    40,
+    12,
+    3,
+    attention={"heads": 3, "kv_heads": 1},
+    feed_forward={"width": 20, "activation": "silu", "gated": True},
+)
+
+
 def encoder(vocabulary: int = 60, width: int = 16, layers: int = 1, *, hidden: int = 24, **changes: Any) -> Raw:
     """An encoder with rotary positions and a language-modelling head."""
     return decoder(vocabulary, width, layers, hidden=hidden, **{"kind": "encoder", **changes})
@@ -231,6 +240,25 @@ HUB_QFORMER: Raw = {
     "intermediate_size": 44,
     "max_position_embeddings": 16,
 }
+
+
+# Recipes and texts.
+
+STAGE: Raw = {"name": "answer", "data": {"reader": "tidepool"}, "objective": {"format": "QCM-A"}, "steps": 2}
+RECIPE: Raw = {
+    "name": "r",
+    "model": "mm-cot-tiny",
+    "tokenizer": {"vocabulary": 400},
+    "stages": [STAGE],
+    "strategy": {"answer": "answer"},
+}
+TEXTS = [
+    "The squid has big eyes, a quick mind and many arms; that is what they say.\n\n",
+    "They don't see that the squid's eyes are big. 'It's quick,' she said.\r\n",
+    "耳乌贼的眼睛很大，头脑很快，手臂很多；大家都这么说。\n",
+    "“它的眼睛很大。”她说：耳乌贼有12只手臂吗？　　有的。\n",
+    "In 2024 the 耳乌贼 (sepiola) grew 30 mm long.\tThat is not big!\n",
+]
 
 
 # Pictures and examples.

@@ -19,6 +19,7 @@ from sepiola.specs.classifier import ClassifierTokens
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.classification import ClassificationBatch, ClassificationCollator, ClassificationSample
 from sepiola.training.objectives.classification import classification
+from tests.tiny import HUB_GPT, HUB_LLAMA
 
 TOKENS = {"start": 30, "delimiter": 31, "extract": 32}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -133,16 +134,8 @@ def test_called_it_reads_each_rows_last_token() -> None:
         torch.testing.assert_close(network(tokens, attention_mask=mask), logits(network, batch))
 
 
-GPT = {"vocab_size": 97, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 40, "pad_token_id": 1}
-LLAMA = {
-    "vocab_size": 101,
-    "hidden_size": 24,
-    "intermediate_size": 50,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "pad_token_id": 1,
-}
+GPT = {**HUB_GPT, "pad_token_id": 1}
+LLAMA = {**HUB_LLAMA, "pad_token_id": 1}
 OPT = {"vocab_size": 89, "hidden_size": 24, "word_embed_proj_dim": 24, "ffn_dim": 37, "num_attention_heads": 3}
 HUB = {
     "openai-gpt": GPT,

@@ -10,18 +10,9 @@ from sepiola.models.layers import AttentionInputs
 from sepiola.nn.attend import attend
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
+from tests.tiny import GROUPED_QUERY
 
-SMALL = {
-    "language": {
-        "kind": "decoder",
-        "vocabulary": 40,
-        "width": 12,
-        "layers": 3,
-        "attention": {"heads": 3, "kv_heads": 1},
-        "feed_forward": {"width": 20, "activation": "silu", "gated": True},
-        "positions": {"kind": "rotary"},
-    }
-}
+SMALL = {"language": GROUPED_QUERY}
 
 
 def test_one_query_over_a_cache_in_float32_is_computed_in_float32() -> None:

@@ -14,18 +14,9 @@ from sepiola.nn.attend import KEPT_KEYS, attend, mask_bias
 from sepiola.nn.banded import SLICED, Band
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
+from tests.tiny import GROUPED_QUERY
 
-SMALL = {
-    "language": {
-        "kind": "decoder",
-        "vocabulary": 40,
-        "width": 12,
-        "layers": 3,
-        "attention": {"heads": 3, "kv_heads": 1},
-        "feed_forward": {"width": 20, "activation": "silu", "gated": True},
-        "positions": {"kind": "rotary"},
-    }
-}
+SMALL = {"language": GROUPED_QUERY}
 
 
 @pytest.mark.parametrize("window", [1, 4, 7])

@@ -6,15 +6,7 @@ import pytest
 
 from sepiola.errors import SpecError
 from sepiola.specs.base import override
-
-STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "objective": {"format": "QCM-A"}, "steps": 2}
-RECIPE = {
-    "name": "r",
-    "model": "mm-cot-tiny",
-    "tokenizer": {"vocabulary": 400},
-    "stages": [STAGE],
-    "strategy": {"answer": "answer"},
-}
+from tests.tiny import RECIPE
 
 
 @pytest.mark.parametrize("assignment", ["steps", "=3", "stages.7.steps=3", "stages.x.steps=3", "name.first=a"])

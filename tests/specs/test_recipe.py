@@ -10,15 +10,7 @@ import yaml
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_recipe, shipped
 from sepiola.specs.recipe import RecipeSpec
-
-STAGE = {"name": "answer", "data": {"reader": "tidepool"}, "objective": {"format": "QCM-A"}, "steps": 2}
-RECIPE = {
-    "name": "r",
-    "model": "mm-cot-tiny",
-    "tokenizer": {"vocabulary": 400},
-    "stages": [STAGE],
-    "strategy": {"answer": "answer"},
-}
+from tests.tiny import RECIPE
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 from sepiola.errors import DataError, SpecError
 from sepiola.text.tokenizer import KINDS, Tokenizer
+from tests.tiny import TEXTS
 
 SPECIAL = ["<pad>", "</s>", "<unk>"]
-TEXTS = [
-    "The squid has big eyes, a quick mind and many arms; that is what they say.\n\n",
-    "They don't see that the squid's eyes are big. 'It's quick,' she said.\r\n",
-    "耳乌贼的眼睛很大，头脑很快，手臂很多；大家都这么说。\n",
-    "“它的眼睛很大。”她说：耳乌贼有12只手臂吗？　　有的。\n",
-    "In 2024 the 耳乌贼 (sepiola) grew 30 mm long.\tThat is not big!\n",
-]
 # What hypothesis alone would seldom draw: spaces at the ends, mixed line ends, emoji of several points.
 SPACES = ["  ", "\r\n", "\r", "\n\n", "\t", "\0", "\u3000"]
 RARE = ["👩\u200d👩\u200d👧", "🇨🇳", "é", "e\u0301", "𠀀", "，", "中文", "don't", "Ġ", "▁", "<0x41>"]

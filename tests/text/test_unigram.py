@@ -15,14 +15,7 @@ from tokenizers import models
 
 from sepiola.text import unigram
 from sepiola.text.tokenizer import KINDS, Tokenizer
-
-TEXTS = [
-    "The squid has big eyes, a quick mind and many arms; that is what they say.\n\n",
-    "They don't see that the squid's eyes are big. 'It's quick,' she said.\r\n",
-    "耳乌贼的眼睛很大，头脑很快，手臂很多；大家都这么说。\n",
-    "“它的眼睛很大。”她说：耳乌贼有12只手臂吗？　　有的。\n",
-    "In 2024 the 耳乌贼 (sepiola) grew 30 mm long.\tThat is not big!\n",
-]
+from tests.tiny import TEXTS
 
 
 @pytest.fixture(scope="module")

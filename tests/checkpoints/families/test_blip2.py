@@ -19,24 +19,11 @@ from transformers import (
 import sepiola
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
+from tests.tiny import HUB_LLAMA, HUB_QFORMER, HUB_VIT
 
 IMAGE, QUERIES = 5, 7
-VISION = {
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 72,
-    "image_size": 32,
-    "patch_size": 8,
-}
-QFORMER = {
-    "vocab_size": 61,
-    "hidden_size": 20,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 44,
-    "max_position_embeddings": 16,
-}
+VISION = HUB_VIT
+QFORMER = HUB_QFORMER
 T5 = {
     "model_type": "t5",
     "vocab_size": 101,
@@ -49,15 +36,7 @@ T5 = {
     "tie_word_embeddings": False,
     "decoder_start_token_id": 0,
 }
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 101,
-    "hidden_size": 24,
-    "intermediate_size": 50,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 6,
-}
+LLAMA = {**HUB_LLAMA, "model_type": "llama", "num_key_value_heads": 6}
 SHAPE: dict[str, Any] = {
     "vision_config": VISION,
     "qformer_config": QFORMER,

@@ -13,19 +13,12 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 import sepiola
 from sepiola.errors import CheckpointError
+from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT
 
-GPT = {"vocab_size": 97, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 40}
-LLAMA = {
-    "vocab_size": 101,
-    "hidden_size": 24,
-    "intermediate_size": 50,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "rope_theta": 5000.0,
-}
+GPT = HUB_GPT
+LLAMA = {**HUB_LLAMA, "rope_theta": 5000.0}
 GEMMA = {
-    **{key: value for key, value in LLAMA.items() if key != "rope_theta"},
+    **HUB_LLAMA,
     "head_dim": 8,
     "query_pre_attn_scalar": 19,
     "sliding_window": 4,
@@ -34,15 +27,7 @@ GEMMA = {
 }
 # The reference's grouped products want rows of whole 16 bytes.
 ODD_EXPERTS = {"intermediate_size": 44, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 6}
-OPT = {
-    "vocab_size": 89,
-    "hidden_size": 24,
-    "word_embed_proj_dim": 24,
-    "ffn_dim": 37,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "max_position_embeddings": 40,
-}
+OPT = HUB_OPT
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT),
     "gpt2 odd": (

@@ -13,15 +13,9 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, LlamaConfig
 from sepiola.api import Model, load
 from sepiola.checkpoints.families import minigpt4
 from sepiola.errors import CheckpointError
+from tests.tiny import HUB_VIT
 
-VISION = {
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 72,
-    "image_size": 32,
-    "patch_size": 8,
-}
+VISION = HUB_VIT
 QFORMER = {"hidden_size": 20, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 44}
 OPT = {"vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 16}
 LLAMA: dict[str, Any] = {

@@ -17,31 +17,13 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
 from sepiola.models.vision.tiles import to_tiles
+from tests.tiny import HUB_LLAMA, HUB_VIT
 
 IMAGE = 5  # the placeholder's id
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 101,
-    "hidden_size": 24,
-    "intermediate_size": 50,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
+LLAMA = {**HUB_LLAMA, "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 QWEN2 = {**LLAMA, "model_type": "qwen2", "tie_word_embeddings": True}
 QWEN3 = {**LLAMA, "model_type": "qwen3", "head_dim": 6}
-CLIP = {
-    "model_type": "clip_vision_model",
-    "hidden_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 72,
-    "image_size": 32,
-    "patch_size": 8,
-}
+CLIP = {**HUB_VIT, "model_type": "clip_vision_model", "num_hidden_layers": 3}
 OPT = {
     "model_type": "opt",
     "vocab_size": 101,
