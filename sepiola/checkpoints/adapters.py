@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
 from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.families import FAMILIES
 from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline

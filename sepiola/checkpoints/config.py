@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 ACTIVATIONS = {
     "relu": "relu",
     "gelu": "gelu",
+    "quick_gelu": "quick_gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "silu": "silu",
@@ -42,5 +43,8 @@ def where_other(encoder: int, decoder: int) -> int | None:
 
 
 def activation_to(name: str) -> str:
-    """The Hub's name of one of our activations."""
-    return next(hub for hub, ours in ACTIVATIONS.items() if ours == name)
+    """The Hub's name of one of our activations. Raises CheckpointError for one that has none there."""
+    for hub, ours in ACTIVATIONS.items():
+        if ours == name:
+            return hub
+    raise CheckpointError(f"the activation '{name}' has no name at the Hub: save it with save(), in our own layout")

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.families import FAMILIES
 from sepiola.checkpoints.families import classifier as classifiers
 from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.lossless import check_lossless
 from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
+from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import (
     TOKENIZER,
     WEIGHTS,
@@ -135,7 +135,8 @@ def _contents(family: Family, state: Mapping[str, Tensor], spec: ModelSpec) -> _
     lost = [name for name in sorted(state.keys() - family.to_ours(tensors, spec).keys()) if not name.endswith(_COUNT)]
     if lost:
         raise CheckpointError(
-            f"'{spec.name}' cannot be written as '{spec.family}': no place for {', '.join(lost[:12])}"
+            f"'{spec.name}' cannot be written as '{spec.family}': no place for {', '.join(lost[:12])}; save it with "
+            "save(), in our own layout"
         )
     return _Contents(tensors, {name: content for name, content in files.items() if content is not None})
 
@@ -183,7 +184,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
             make_folder((folder / file).parent)
             os.replace(aside / file, folder / file)
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror})") from None
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); free it, or save elsewhere") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -286,4 +287,4 @@ def read_json(path: Path) -> JSON:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; expected a Hub checkpoint folder") from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from None

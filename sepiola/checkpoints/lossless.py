@@ -37,7 +37,7 @@ def _values(spec: Spec, path: str = "") -> Iterator[tuple[str, object]]:
     """The keys of a spec and of those within it, with defaults that follow from other keys spelled out."""
     for key in type(spec).model_fields:
         value, inner = getattr(spec, key), f"{path}{key}"
-        if isinstance(value, AttentionSpec) and isinstance(width := dict(spec)["width"], int):
+        if isinstance(value, AttentionSpec) and isinstance(width := dict(spec).get("width"), int):
             value = value.spelled_out(width)
         if key.startswith("encoder_"):
             value = value or _of_decoder(spec, key)

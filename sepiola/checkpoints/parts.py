@@ -7,6 +7,7 @@ default at the Hub.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -100,10 +101,7 @@ def to_ours(
     """
     assert spec.vision is not None
     named = {name: part_of(name) for name in state}
-    parts = {
-        part: renamed(state, lambda name, part=part: _within(named[name], part))  # type: ignore[misc]
-        for part in ("language", "vision", "bridge")
-    }
+    parts = {part: renamed(state, partial(_within, named, part)) for part in ("language", "vision", "bridge")}
     if spec.language is not None:
         family, language = _language(spec.language)
         parts["language"] = family.to_ours(parts["language"], language)
@@ -140,8 +138,9 @@ def _language(language: TransformerSpec) -> tuple[Family, ModelSpec]:
     return family, ModelSpec(name=language.family, family=language.family, language=language)
 
 
-def _within(named: tuple[str, str] | None, part: str) -> str | None:
-    return named[1] if named is not None and named[0] == part else None
+def _within(named: Mapping[str, tuple[str, str] | None], part: str, name: str) -> str | None:
+    place = named[name]
+    return place[1] if place is not None and place[0] == part else None
 
 
 def _known(families: Mapping[str, Family], kind: str, key: str) -> Family:

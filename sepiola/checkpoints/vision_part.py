@@ -14,8 +14,8 @@ def vision_part(spec: ModelSpec, state: LazyTensors, source: str) -> tuple[Model
     none.
     """
     if spec.vision is None:
-        raise CheckpointError(f"{source}: '{spec.name}' holds no vision encoder")
-    if spec.language is None:
+        raise CheckpointError(f"{source}: '{spec.name}' holds no vision encoder; leave vision_only out")
+    if spec.language is None and spec.bridge is None:
         return spec, state
     alone = ModelSpec(name=spec.name, family=spec.vision.family, vision=spec.vision)
     return alone, renamed(state, lambda name: name.removeprefix(PREFIX) if name.startswith(PREFIX) else None)

@@ -66,6 +66,8 @@ def evaluate(
     if benchmark not in known:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
     given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
+    if rices and not shots:
+        raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
     if benchmark in BENCHMARKS:
         _check_options(benchmark, asked, BENCHMARKS[benchmark].takes)

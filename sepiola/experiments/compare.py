@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeVar, cast
 
@@ -108,15 +109,16 @@ def _lead(spec: ComparisonSpec, folder: Path, device: str, stderr: bool) -> Data
     """
     console = Console(file=sys.stderr if stderr else sys.stdout, width=160)
     stages: dict[Path, tuple[Run, StageSpec]] = {}
-    for place, recipe in spec.recipes().items():
-        home, data, first = _place(spec, folder, *place), _read[-1], recipe.stages[0]
-        run = Run(recipe, home, console=console, shared=folder, data=data, device=device)
-        if run.images and first.objective.needs_images(recipe.model, first):
-            stages[run.stage_folder(first)] = (run, first)
-    if len(stages) < spec.jobs:
-        for run, stage in stages.values():
-            run.train(stage)
-            run.encode_images(stage)
+    with _no_orphan():
+        for place, recipe in spec.recipes().items():
+            home, data, first = _place(spec, folder, *place), _read[-1], recipe.stages[0]
+            run = Run(recipe, home, console=console, shared=folder, data=data, device=device)
+            if run.images and first.objective.needs_images(recipe.model, first):
+                stages[run.stage_folder(first)] = (run, first)
+        if len(stages) < spec.jobs:
+            for run, stage in stages.values():
+                run.train(stage)
+                run.encode_images(stage)
     return _read[-1]
 
 
@@ -138,8 +140,15 @@ def _run_apart(spec: ComparisonSpec, folder: Path, place: Place, device: str, st
     arm, seed = place
     name = arm if len(spec.seeds) == 1 else f"{arm}, seed {seed}"
     stream = cast(TextIO, _Prefixed(sys.stderr if stderr else sys.stdout, f"{name}: "))
-    try:
+    with _no_orphan():
         return _run(spec, folder, place, Console(file=stream, width=160), device, _read[-1])
+
+
+@contextmanager
+def _no_orphan() -> Iterator[None]:
+    """Ends this process after its work, or when that is interrupted, if the one that started it is gone."""
+    try:
+        yield
     finally:
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():

@@ -80,7 +80,7 @@ def print_explanation(explanation: Mapping[str, Any], console: Console) -> None:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
         console.print(
             f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
-            f"{'text alone' if run['images'] is None else 'with eyes' if run['images'] else 'blind'}; "
+            f"{'text alone' if run['images'] is None else 'with pictures' if run['images'] else 'blind'}; "
             f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
         )
         table = Table("stage", "objective", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")

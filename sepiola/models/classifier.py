@@ -2,8 +2,8 @@
 et al., "Improving Language Understanding by Generative Pre-Training", 2018, sections 3.2 and 3.3).
 
 Classification and entailment read one sequence. Similarity has no order, so both orders of its texts are read and their
-states added. Multiple choice reads a sequence an option, and the layer gives each one number. A
-reward model reads one sequence and gives one number.
+states added. Multiple choice reads a sequence an option, and the layer gives each one number. A reward model reads
+one sequence and gives one number.
 """
 
 from __future__ import annotations

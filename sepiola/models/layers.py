@@ -32,7 +32,7 @@ class BatchState(Protocol):
 class AttentionInputs(NamedTuple):
     """What a layer's tokens see: by default each other, all of them.
 
-    `bias` is added to the scores, or is the band that is inputs; `angles` of their positions are for rotary heads;
+    `bias` is added to the scores, or is the band that is seen; `angles` of their positions are for rotary heads;
     `cache` holds earlier tokens; `context` are the keys and values of another stack, `context_bias` their mask.
     """
 

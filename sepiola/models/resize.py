@@ -33,7 +33,10 @@ def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpe
     added = len(bridge_tokens(model))
     for part, spec in (("language", language), ("bridge.text", reads)):
         if spec is not None and not trained and known > spec.vocabulary + added:
-            raise SpecError(f"tokenizer: {known} tokens, but model.{part}.vocabulary is {spec.vocabulary}")
+            raise SpecError(
+                f"tokenizer: {known} tokens, but model.{part}.vocabulary is {spec.vocabulary}; raise it to {known}, or "
+                "train a tokenizer (tokenizer.vocabulary)"
+            )
     if not trained and not added:
         return model
     room = known if trained else max(known, language.vocabulary)

@@ -170,9 +170,9 @@ def override(raw: Plain, assignments: Sequence[str]) -> Plain:
         for parent in parents:
             here = _descend(here, parent, assignment)
         if isinstance(here, list):
-            here[_index(here, last, assignment)] = yaml.safe_load(value)
+            here[_index(here, last, assignment)] = parse_yaml(value, f"--set {assignment}")
         elif isinstance(here, dict):
-            here[last] = yaml.safe_load(value)
+            here[last] = parse_yaml(value, f"--set {assignment}")
         else:
             raise SpecError(
                 f"--set {assignment}: '{'.'.join(parents)}' is the name {here}, with no key '{last}'; give all its "

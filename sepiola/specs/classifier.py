@@ -6,14 +6,13 @@ It follows GPT-1 (Radford et al., "Improving Language Understanding by Generativ
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import NonNegativeInt, model_validator
 
 from sepiola.specs.base import Spec
 
 ClassifierKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
-CLASSIFIER_KINDS: tuple[ClassifierKind, ...] = get_args(ClassifierKind)
 
 
 class ClassifierTokens(Spec):

@@ -154,6 +154,8 @@ class ModelSpec(Spec):
     @property
     def writes_no_text(self) -> str | None:
         """Why the model writes no text, to be read after its name; None when it does."""
+        if self.language is None and self.bridge is not None:
+            return "compares pictures with texts, and writes none: use retriever()"
         if self.language is None:
             return "is a vision encoder: it has features, and no text to generate"
         if self.language.kind == "encoder" or self.language.head.kind == "none":

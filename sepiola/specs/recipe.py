@@ -117,6 +117,10 @@ class RecipeSpec(Spec):
             name = getattr(self.strategy, role, None)
             if name is not None and name not in earlier:
                 raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, earlier)}")
+            if any(stage.name == name and not stage.objective.answers for stage in self.stages):
+                raise ValueError(
+                    f"strategy.{role}: stage '{name}' answers no questions; give its objective a format, such as QCM-A"
+                )
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if self.model.language.head.kind == "none" and not isinstance(self.model.bridge, DualSpec):

@@ -75,6 +75,11 @@ class ObjectiveSpec(Spec):
 
     kind: str
 
+    @property
+    def answers(self) -> bool:
+        """Whether what it leaves answers questions, so that a strategy may ask it."""
+        return False
+
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
         """Raises ValueError when the objective does not fit the model or the stage.
 

@@ -33,6 +33,7 @@ from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 from tests.curation.endpoint import GOOD, Server, endpoint
+from tests.tiny import wait_until
 
 CAPTIONS = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
 
@@ -216,7 +217,7 @@ def test_a_killed_command_goes_on(folder: Path, server: Server, tmp_path: Path) 
     server.reply = stuck
     arguments = command(folder, out, "--repair", server.base, "--repair-model", "mender", "--json")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
-        assert third.wait(900)
+        wait_until(third.is_set, process)
         process.kill()
     assert len(lines(out / "repaired.jsonl")) == 1 + 2 and not (out / "pairs.jsonl").exists()
     server.reply = good

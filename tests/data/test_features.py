@@ -116,13 +116,13 @@ def test_a_damaged_block_is_computed_anew(tmp_path: Path, encoder: Encoder) -> N
 
 
 KILLED = """
-import sys, time; sys.path.insert(0, sys.argv[1])
+import sys; sys.path.insert(0, sys.argv[1])
 import tests.data.test_features as t; from pathlib import Path
 encoder = t.Encoder()
 def encode(batch):
     if encoder.seen == 10:
         Path(sys.argv[2], "stuck").touch()
-        time.sleep(3600)
+        sys.stdin.read()  # until it is killed
     return encoder(batch)
 cache = t.open_cache(Path(sys.argv[2]), encode, batch=1)
 cache.fill([t.picture(i) for i in range(200)])
@@ -131,7 +131,7 @@ cache.fill([t.picture(i) for i in range(200)])
 
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path, encoder: Encoder) -> None:
     arguments = [sys.executable, "-c", KILLED, str(Path(__file__).parents[2]), str(tmp_path)]
-    with subprocess.Popen(arguments) as process:
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE) as process:
         wait_until((tmp_path / "stuck").exists, process)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL

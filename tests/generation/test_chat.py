@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
@@ -23,7 +25,6 @@ from sepiola.api import Model
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.generation.chat import Chat
 from sepiola.models.build import preset
 from sepiola.models.vision.tiles import FAKE, GLOBAL
 from sepiola.specs.base import override
@@ -100,31 +101,22 @@ def test_a_conversation_is_read_and_answered_as_transformers_does(folder: Path) 
     assert 0 < reply.first_token_seconds <= reply.seconds
 
 
-class Scripted:
-    """An engine that writes given tokens, one after the other, until it is stopped."""
-
-    def __init__(self, model: Model, ids: list[int]) -> None:
-        self.images, self.causal, self.tokens = model.engine.images, True, model.engine.tokens
-        self.ids = ids
-
-    def generate(self, prompts: Any, *, stop: Any, **_: Any) -> list[list[list[int]]]:
-        written: list[int] = []
-        over = stop()
-        for token in self.ids:
-            written.append(token)
-            if over(token):
-                break
-        return [[written]]
-
-
-def test_text_streams_in_whole_characters_and_ends_with_the_turn(folder: Path) -> None:
+def test_text_streams_in_whole_characters_and_ends_with_the_turn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's choices are scripted; all that makes text of them is real."""
     model = sepiola.load(folder)
     text = " 鱿鱼 squid 🦑!"
     ids = [*TOKENIZER.encode(text), TOKENIZER.id_of("<end_of_utterance>"), *TOKENIZER.encode("more")]
     assert len(ids) > len(text)  # some characters are several tokens
     pieces: list[str] = []
-    chat = Chat(Scripted(model, ids), TOKENIZER, model.template, model.encode_images)  # type: ignore[arg-type]
-    reply = chat.reply([Message("user", ("?",))], on_text=pieces.append)
+    script = iter(ids)
+
+    def scripted(states: Tensor) -> Tensor:
+        wanted = functional.one_hot(torch.tensor(next(script)), TOKENIZER.vocabulary).float()
+        return wanted.expand(*states.shape[:-1], -1)
+
+    monkeypatch.setattr(model.engine.executor, "logits", scripted)
+    reply = model.chat([Message("user", ("?",))], on_text=pieces.append)
+    assert list(script) == TOKENIZER.encode("more"), "the engine stops at the turn's end"
     assert reply.text == "".join(pieces) == text.strip()
     assert len(pieces) > 3 and not any("\ufffd" in piece for piece in pieces)
 

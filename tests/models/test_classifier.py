@@ -92,18 +92,18 @@ def test_the_loss_is_the_answers_and_lambda_times_the_tokens(kind: str, packed: 
     """L3 = L2 + λ L1, by hand: the mean over each example's tokens but the first, special tokens included."""
     network, samples = model(kind=kind), KINDS[kind]
     batch = collate(network, samples, packed=packed)
-    custom_backward = torch.zeros(())
+    by_hand = torch.zeros(())
     for sample in samples:
         own = collate(network, [sample])
-        custom_backward += torch.nn.functional.cross_entropy(logits(network, own), own.answers)
+        by_hand += torch.nn.functional.cross_entropy(logits(network, own), own.answers)
         with torch.no_grad():
             told = network.language(own.target).log_softmax(-1)
         known = own.labels != -100
         chosen = told.gather(-1, own.labels.clamp(min=0)[..., None])[..., 0]
-        custom_backward -= 0.5 * chosen[known].mean()
+        by_hand -= 0.5 * chosen[known].mean()
     with torch.no_grad():
         outcome = classification(network, batch, lm_weight=0.5)
-    torch.testing.assert_close(outcome.loss_sum, custom_backward)
+    torch.testing.assert_close(outcome.loss_sum, by_hand)
     assert outcome.tokens == len(samples)
 
 

@@ -66,7 +66,7 @@ CALLS = [
     {"role": "assistant", "content": "晴，21 度；rain in Vienna."},
 ]
 PICTURES = [
-    {"role": "system", "content": [{"type": "text", "text": "ImageEncoder closely."}]},
+    {"role": "system", "content": [{"type": "text", "text": "Look closely."}]},
     {
         "role": "user",
         "content": [{"type": "image", "image": object()}, {"type": "text", "text": "几只？"}, {"type": "image"}],
@@ -142,9 +142,9 @@ def test_our_messages_are_laid_out_as_the_template_takes_them() -> None:
         "role": "user",
         "content": [{"type": "image"}, {"type": "text", "text": "几只？"}, {"type": "image"}],
     }
-    plain = [Message("system", ("ImageEncoder ", "closely.")), Message("user", ("What?",))]
+    plain = [Message("system", ("Look ", "closely.")), Message("user", ("What?",))]
     dicts = [as_dict(m, in_parts=False) for m in plain]
-    assert dicts[0] == {"role": "system", "content": "ImageEncoder closely."}
+    assert dicts[0] == {"role": "system", "content": "Look closely."}
     for source in (SMOLLM, GEMMA, ZEPHYR):
         assert ours(source).render(plain) == ours(source).render(dicts)
     assert ours(SMOLVLM).render(plain[1:]) == "<|im_start|>User: What?<end_of_utterance>\nAssistant:"

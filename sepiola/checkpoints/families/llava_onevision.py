@@ -48,7 +48,8 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         preprocessor={k: v for k, v in (preprocessor or {}).items() if k != "image_grid_pinpoints"},
     )
     assert isinstance(spec.vision, ViTSpec)
-    tiles = AnyResSpec(kind="anyres", grids=[[s // tile for s in p] for p in points], most=int(most[1]))  # type: ignore[arg-type]
+    grids = [[side // tile for side in point] for point in points]
+    tiles = AnyResSpec.parse({"kind": "anyres", "grids": grids, "most": int(most[1])}, "image_grid_pinpoints")
     pixels = spec.vision.pixels.model_copy(update={"mode": "squash", "tiles": tiles})
     vision = spec.vision.model_copy(update={"pixels": pixels})
     return spec.model_copy(update={"name": "llava_onevision", "family": "llava_onevision", "vision": vision})

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, language_of
-from sepiola.checkpoints.families.vit import ACTIVATIONS, pair
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.families.vit import pair
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -39,9 +39,7 @@ def layers(ours: str, hub: str, count: int) -> list[NameMap]:
 
 def text_from_config(config: Config, kind: str) -> JSON:
     """The language model of a `text_config`, as TransformerSpec's keys; `kind` is `decoder` where it is causal."""
-    named, vocabulary = config["hidden_act"], config["vocab_size"]
-    if named not in ACTIVATIONS:
-        raise CheckpointError(f"config.json: text_config.hidden_act '{named}'; known: {', '.join(ACTIVATIONS)}")
+    vocabulary = config["vocab_size"]
     pad, start, end = (config.get(f"{name}_token_id") for name in ("pad", "bos", "eos"))
     if kind == "decoder" and end == _WRONG_END:
         start, end = vocabulary - 2, vocabulary - 1
@@ -53,7 +51,11 @@ def text_from_config(config: Config, kind: str) -> JSON:
         "width": config["hidden_size"],
         "layers": config["num_hidden_layers"],
         "attention": {"heads": config["num_attention_heads"], "bias": True},
-        "feed_forward": {"width": config["intermediate_size"], "activation": ACTIVATIONS[named], "bias": True},
+        "feed_forward": {
+            "width": config["intermediate_size"],
+            "activation": activation_from(config["hidden_act"]),
+            "bias": True,
+        },
         "norm": {"eps": config["layer_norm_eps"]},
         "positions": {"kind": "learned", "length": config["max_position_embeddings"]},
         "head": {"kind": "none"},
@@ -78,7 +80,7 @@ def text_to_config(language: TransformerSpec, kind: str) -> JSON:
         "num_hidden_layers": language.layers,
         "num_attention_heads": language.attention.heads,
         "intermediate_size": language.feed_forward.width,
-        "hidden_act": next(hub for hub, ours in ACTIVATIONS.items() if ours == language.feed_forward.activation),
+        "hidden_act": activation_to(language.feed_forward.activation),
         "layer_norm_eps": language.norm.eps,
         "max_position_embeddings": language.positions.length,
         "pad_token_id": language.tokens.pad,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sepiola.data.example import Example
+from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
@@ -22,6 +23,8 @@ class Text:
         return True
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
+        if model.spec.language is None or model.spec.language.kind != "decoder":
+            raise SpecError("text: bits per byte are for a decoder, which this model is not; measure it otherwise")
         train = settings.training(settings.data.reader)
         return Measurement(text_figures(model.text_scorer(settings.length), settings.examples, train))
 

@@ -119,4 +119,4 @@ class GatedCross(nn.Module):
         }
 
     def _gated(self) -> list[tuple[str, GatedLayer]]:
-        return list(self.layers.items())  # type: ignore[arg-type]
+        return [(number, layer) for number, layer in self.layers.items() if isinstance(layer, GatedLayer)]

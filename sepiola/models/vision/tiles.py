@@ -23,7 +23,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 ImageTokens = tuple[int | str, ...]
-"""What stands for a picture in a prompt: placeholder ids, and text among which the vocabulary may name special_tokens.
+"""What stands for a picture in a prompt: placeholder ids, and text among which the vocabulary may name special tokens.
 """
 
 TOGETHER = 4
@@ -81,7 +81,7 @@ class Tiling:
 
 
 class Grid(Tiling):
-    """Idefics3's and SmolVLM's: tiles line by line under special_tokens of row and column, then the whole picture."""
+    """Idefics3's and SmolVLM's: tiles line by line under special tokens of row and column, then the whole picture."""
 
     def __init__(self, pixels: PixelSpec, spec: GridSpec) -> None:
         super().__init__(pixels)

@@ -39,6 +39,11 @@ class ClassificationSpec(ObjectiveSpec):
     kind: ClassifierKind
     lm_weight: NonNegativeFloat = 0.5
 
+    @property
+    def answers(self) -> bool:
+        """By its classifier."""
+        return True
+
     def reads(self) -> str:
         """Sequences of its kind."""
         return self.kind

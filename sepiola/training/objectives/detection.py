@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
-from sepiola.errors import DataError, SpecError
+from sepiola.errors import DataError
 from sepiola.models.build import outline
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.vision_encoder import VisionEncoder
@@ -149,9 +149,11 @@ class DetectionSpec(ObjectiveSpec):
     kind: Literal["detection"]
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
-        """Raises ValueError for a stage that teaches more than the vision encoder."""
+        """Raises ValueError for a stage that teaches more than the vision encoder, and for a model without one."""
         if stage.learn != ("vision",):
             raise ValueError(f"'{stage.name}': detection teaches the vision encoder alone: set learn: [vision]")
+        if model.vision is None:
+            raise ValueError(f"'{stage.name}': detection teaches a vision encoder; name one in model.vision")
 
     def needs_images(self, model: ModelSpec, stage: StageSpec) -> bool:
         """Always: a blind model has no vision encoder to teach."""
@@ -181,14 +183,8 @@ class Detection(Objective):
         return self.setting.spec.language
 
     def prepare(self, network: nn.Module) -> Detector:
-        """The network's vision encoder under classifiers; training it trains the network's own.
-
-        Raises SpecError when there is none.
-        """
-        if not isinstance(network, VisionLanguageModel) or network.vision is None:
-            raise SpecError(
-                f"stage '{self.stage.name}': detection teaches a vision encoder, and model.vision is absent"
-            )
+        """The network's vision encoder under classifiers; training it trains the network's own."""
+        assert isinstance(network, VisionLanguageModel) and network.vision is not None
         return Detector(network.vision, self.traits, self.language, self.setting.seed)
 
     def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
@@ -199,9 +195,10 @@ class Detection(Objective):
 
     def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
         """Pictures with the classes of their objects, none of which may be cut."""
-        patches = self.prepare(outline(self.setting.spec)).vision.patches
+        detector = self.prepare(outline(self.setting.spec))
+        patches = detector.vision.patches
         samples = [self.traits.sample(example, patches) for example in pictures(self.setting.read(data))]
-        collate = text_collator(self.prepare(outline(self.setting.spec)), self.language, self.stage, images)
+        collate = text_collator(detector, self.language, self.stage, images)
         room = (self.stage.source_tokens, sys.maxsize)
         return SampleBatches(samples, self.stage, self.language, collate, seed=self.setting.seed, room=room)
 

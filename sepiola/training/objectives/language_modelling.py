@@ -49,13 +49,23 @@ class LanguageModellingSpec(ObjectiveSpec):
     rationales: Literal["gold", "generated"] = "gold"
     shots: NonNegativeInt = 0
 
+    @property
+    def answers(self) -> bool:
+        """In its format."""
+        return self.format is not None
+
     def reads(self) -> str:
         """A bare question, or all of the example."""
         return self.format if self.format is not None and PromptFormat.parse(self.format).input == "B" else ""
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
-        """Raises ValueError for an encoder, which sees what it would predict, and for shots without a decoder."""
+        """Raises ValueError for an encoder, which sees what it would predict, for shots without a decoder, and for
+        generated rationales that its format does not read. Raises SpecError for a format that is none.
+        """
         super().check(model, stage)
+        layout = PromptFormat.parse(self.format) if self.format is not None else None
+        if self.rationales == "generated" and (layout is None or not layout.takes_rationale):
+            raise ValueError(f"'{stage.name}': rationales: generated needs a format that reads one, such as QCMG-A")
         kind = model.language.kind if model.language is not None else None
         if kind == "encoder":
             raise ValueError(f"'{stage.name}': an encoder sees both ways; its objective is 'masked'")

@@ -42,7 +42,7 @@ def documents(texts: list[str], language: str) -> list[Example]:
     return [Example(f"{language}{i}", (), text, metadata={"language": language}) for i, text in enumerate(texts)]
 
 
-def custom_backward(text_scorer: TextScorer, ids: list[int], window: int = 8) -> float:
+def by_hand(text_scorer: TextScorer, ids: list[int], window: int = 8) -> float:
     """Each token from one pass over what its window holds before it: windows end at every half window."""
     model, whole, total = text_scorer.engine.executor.network, [text_scorer.engine.tokens.start, *ids], 0.0
     for at in range(1, len(whole)):
@@ -56,7 +56,7 @@ def custom_backward(text_scorer: TextScorer, ids: list[int], window: int = 8) ->
 @pytest.mark.parametrize("tokens", [1, 4, 5, 8, 9, 13, 30])
 def test_nats_are_the_models(text_scorer: TextScorer, tokens: int) -> None:
     ids = torch.randint(3, text_scorer.tokenizer.vocabulary, (tokens,)).tolist()
-    assert nats(text_scorer, [ids]) == pytest.approx(custom_backward(text_scorer, ids), rel=1e-5)
+    assert nats(text_scorer, [ids]) == pytest.approx(by_hand(text_scorer, ids), rel=1e-5)
 
 
 def test_documents_add_up(text_scorer: TextScorer) -> None:
