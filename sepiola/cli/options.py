@@ -36,7 +36,7 @@ def reader_options(assignments: list[str] | None) -> dict[str, object]:
     """The values of `--option`, as YAML reads them."""
     from sepiola.specs.base import override
 
-    return override({}, assignments or [])
+    return override({}, assignments or [], "--option")
 
 
 def console_of(as_json: bool) -> Console:

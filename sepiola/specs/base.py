@@ -155,44 +155,50 @@ def write_yaml(data: object) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
 
-def override(raw: Plain, assignments: Sequence[str]) -> Plain:
+def override(raw: Plain, assignments: Sequence[str], flag: str = "--set") -> Plain:
     """Applies `a.b=value` assignments to plain data; list items go by index (`stages.0.steps=10`).
 
-    Values are read as YAML. Raises SpecError for a malformed assignment or an index outside its list.
+    Values are read as YAML. Raises SpecError, which begins with the `flag` and the assignment, for a malformed one, a
+    key under a value that has none, and an index outside its list.
     """
     result = copy.deepcopy(raw)
     for assignment in assignments:
-        key, equals, value = assignment.partition("=")
+        key, equals, text = assignment.partition("=")
+        source = f"{flag} {assignment}"
         if not equals or not key:
-            raise SpecError(f"--set {assignment}: expected key.path=value")
+            raise SpecError(f"{source}: expected key.path=value")
         *parents, last = key.split(".")
+        value = parse_yaml(text, source)
         here: object = result
-        for parent in parents:
-            here = _descend(here, parent, assignment)
+        for depth, parent in enumerate(parents):
+            here = _descend(here, parents[:depth], parent, source)
         if isinstance(here, list):
-            here[_index(here, last, assignment)] = parse_yaml(value, f"--set {assignment}")
-        elif isinstance(here, dict):
-            here[last] = parse_yaml(value, f"--set {assignment}")
+            here[_index(here, last, source)] = value
         else:
-            raise SpecError(
-                f"--set {assignment}: '{'.'.join(parents)}' is the name {here}, with no key '{last}'; give all its "
-                f"keys: --set '{'.'.join(parents)}={{kind: {here}, {last}: {value}}}'"
-            )
+            _keys(here, parents, last, source)[last] = value
     return result
 
 
-def _descend(here: object, key: str, assignment: str) -> object:
+def _descend(here: object, path: Sequence[str], key: str, source: str) -> object:
     if isinstance(here, list):
-        return here[_index(here, key, assignment)]
-    if not isinstance(here, dict):
-        raise SpecError(f"--set {assignment}: '{key}' lies under a value that has no keys")
-    child = here.get(key)
-    if child is None:
-        child = here[key] = {}
-    return child
+        return here[_index(here, key, source)]
+    keys = _keys(here, path, key, source)
+    if keys.get(key) is None:
+        keys[key] = {}
+    return keys[key]
 
 
-def _index(items: Sequence[object], key: str, assignment: str) -> int:
+def _keys(here: object, path: Sequence[str], key: str, source: str) -> dict[str, Any]:
+    """The keys of a value. A name stands for a spec and has none: the mend says how it gets them."""
+    if isinstance(here, dict):
+        return here
+    place, named = ".".join(path), "like" if path[-1] == "model" else "kind"
+    raise SpecError(
+        f"{source}: '{place}' is {here}, with no key '{key}'; give it keys first: --set '{place}={{{named}: {here}}}'"
+    )
+
+
+def _index(items: Sequence[object], key: str, source: str) -> int:
     if not key.isdigit() or int(key) >= len(items):
-        raise SpecError(f"--set {assignment}: '{key}' is not an index from 0 to {len(items) - 1}")
+        raise SpecError(f"{source}: '{key}' is not an index from 0 to {len(items) - 1}")
     return int(key)

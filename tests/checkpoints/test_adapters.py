@@ -150,12 +150,16 @@ def test_some_layers_alone(tmp_path: Path) -> None:
     theirs = reference("llama", tmp_path / "base")
     ours = sepiola.load(tmp_path / "base")
     targets = {"targets": ["layers.1.attention.qkv.k"]}
-    adapter = lora.attach(ours.network, stage_of(batch=1, steps=1, learn=["language"], lora=targets), 0)
+    stage = stage_of(batch=1, steps=1, learn=["language"], lora=targets)
+    size = lora.adapter_size(ours.network, stage)
+    adapter = lora.attach(ours.network, stage, 0)
     taught(ours.network)
     adapters.write(tmp_path / "adapter", adapter.updates(), ours.spec)
     config = json.loads((tmp_path / "adapter" / adapters.CONFIG).read_text())
     assert config["target_modules"] == ["model.layers.1.self_attn.k_proj"]
-    compare(ours, peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval(), "llama")
+    adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
+    assert size == sum(p.numel() for name, p in adapted.named_parameters() if "lora_" in name)
+    compare(ours, adapted, "llama")
 
 
 def test_a_model_without_a_layout_keeps_our_names(tmp_path: Path) -> None:

@@ -70,7 +70,25 @@ def test_a_part_without_a_family_is_refused(tmp_path: Path) -> None:
 def test_training_alone_reads_what_a_layout_may_lack(tmp_path: Path) -> None:
     mixture = {"experts": 2, "chosen": 1, "balance_loss": 0.1, "router_z_loss": 0.1}
     language = merge(LLAMA, {"feed_forward": mixture, "head": {"z_loss": 1e-4}, "dropout": 0.1})
-    sepiola.build({"family": "mixtral", "language": language}).save_hub(tmp_path)
+    ours = sepiola.build({"family": "mixtral", "language": language})
+    ours.save_hub(tmp_path)
+    again = sepiola.load(tmp_path)
+    assert again.state_dict().keys() == ours.state_dict().keys()
+    assert again.spec.language is not None and again.spec.language.head.z_loss == 0.0
+
+
+@pytest.mark.parametrize("name", ["quick_gelu", "squared_relu"])
+def test_an_activation_that_the_hub_does_not_name_is_refused(name: str, tmp_path: Path) -> None:
+    vision = merge(clip(layers=2), {"feed_forward": {"activation": name}})
+    ours = sepiola.build({"family": "clip", "vision": vision})
+    if name == "quick_gelu":
+        ours.save_hub(tmp_path)
+        assert sepiola.load(tmp_path).spec.vision == ours.spec.vision
+        return
+    with pytest.raises(
+        CheckpointError, match="the activation 'squared_relu' has no name at the Hub: save it with save"
+    ):
+        ours.save_hub(tmp_path)
 
 
 def test_presets_remember_the_families_of_their_parts() -> None:

@@ -21,6 +21,12 @@ from tests.tiny import RECIPE
         (["stages.0.learn=[]"], "learn: no part would learn"),
         (["stages.0.start=eye"], "'answer' starts from 'eye', which is no earlier stage"),
         (["strategy.answer=anwser"], "strategy.answer: no stage is named 'anwser'; did you mean 'answer'?"),
+        (
+            ["stages.0.objective={}"],
+            "strategy.answer: stage 'answer' answers no questions; give its objective a format",
+        ),
+        (["stages.0.objective.rationales=generated"], "'answer': rationales: generated needs a format that reads one"),
+        (["stages.0.objective.format=QCX-A"], "prompt format 'QCX-A': unknown input letter 'X'"),
         (["strategy.kind=two-stage"], "'rationale' names the rationale stage of a two-stage strategy"),
         (["tokenizer.path=t.json"], "give either 'path' (a tokenizer.json) or 'vocabulary'"),
         (["model=mm-cot-tyni"], "no preset is named 'mm-cot-tyni'; did you mean 'mm-cot-tiny'?"),

@@ -170,6 +170,10 @@ def test_points_of_a_ladder_lie_where_they_belong() -> None:
     assert [y for _, y in trained] == sorted(y for _, y in trained)  # losses fall, so points go down the page
     ((x, y),) = dots(root, SECOND)[:1]
     assert x > trained[-1][0] and y > trained[-1][1]
+    circle = next(corners for corners in paths(root, "stroke", "--ink") if len(corners) > 4)
+    left, right = min(x for x, _ in circle), max(x for x, _ in circle)
+    assert (left + right) / 2 == pytest.approx(x, abs=0.1) and right - left > 5  # hollow: what was predicted
+    assert y > max(y for _, y in circle)  # what was measured lies 0.3 below
     labels = {"".join(text.itertext()) for text in root.iter("text")}
     assert {"1011", "1012", "1013", "1014"} <= {re.sub(r"\s", "", label) for label in labels}  # the powers are raised
 
