@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: `python -m benchmarks`. Each can be run alone, with its own options."""
+"""The benchmarks that need no argument, one after the other: `python -m benchmarks`. Each can be run alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("train_lm", "train_mm_cot", "generate_mm_cot", "vision", "banded")
+NAMES = ("train_lm", "train_mm_cot", "generate_mm_cot", "vision", "banded", "chat")
 
 if __name__ == "__main__":
     here = Path(__file__).parent

@@ -64,10 +64,10 @@ def _sizes(name: str) -> list[str]:
 def _section(name: str) -> str:
     raw = {key: value for key, value in _models()[name].items() if key not in ("like", "family")}
     parent = _models()[name].get("like")
-    told = f"`{name}` is `{parent}` with:" if parent else f"`{name}`:"
+    title = f"`{name}` is `{parent}` with:" if parent else f"`{name}`:"
     rows = "\n".join(f"| `{size}` | {_million(size)} |" for size in _sizes(name))
     diff = yaml.safe_dump(raw, sort_keys=False, default_flow_style=None, width=100).rstrip()
-    return f"## {name}\n\n{told}\n\n```yaml\n{diff}\n```\n\n| preset | parameters |\n| --- | ---: |\n{rows}"
+    return f"## {name}\n\n{title}\n\n```yaml\n{diff}\n```\n\n| preset | parameters |\n| --- | ---: |\n{rows}"
 
 
 def _million(name: str) -> str:

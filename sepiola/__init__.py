@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the facade, and torch with it, when it is first used: `import sepiola` itself is cheap."""
+    """Loads `sepiola.api`, and torch with it, when it is first used: `import sepiola` itself is cheap."""
     if name in __all__:
-        from sepiola import api as facade
+        from sepiola import api
 
-        return getattr(facade, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'sepiola' has no attribute '{name}'")

@@ -1,7 +1,7 @@
 """What a family of checkpoints is: how its configs and its tensors' names become ours, and ours its own.
 
-A family is a module of `sepiola.checkpoints.families`, or an object, that satisfies `Family`; `FAMILIES` there lists
-them by the `model_type` of their configs.
+A family is a module of `sepiola.checkpoints.families`, or an object, that satisfies `Family`; `FAMILIES` of
+`sepiola.checkpoints.registry` lists them by the `model_type` of their configs.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ try:
     from lm_eval.api.registry import register_model
     from tqdm import tqdm
 except ImportError:
-    raise SepiolaError("the harness needs lm-eval: pip install 'sepiola[eval]'") from None
+    raise SepiolaError("sepiola.cli.lm_eval needs lm-eval: pip install 'sepiola[eval]'") from None
 
 NEW_TOKENS = 256
 """Tokens that are written where a task names no number; lm-eval's default."""

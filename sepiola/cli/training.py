@@ -13,7 +13,7 @@ from sepiola.errors import SepiolaError
 
 def demo(
     quick: Annotated[
-        bool, typer.Option("--quick", help="The same path with far less training: about half a minute.")
+        bool, typer.Option("--quick", help="The same path with far less training: some 20 seconds.")
     ] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),

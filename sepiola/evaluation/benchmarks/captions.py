@@ -75,7 +75,7 @@ class Captions:
 def _baselines(
     model: MeasuredModel, examples: Sequence[Example], train: Sequence[Example]
 ) -> dict[str, Sequence[Answer]]:
-    """Captions by other means: the model with its eyes shut, and what `train` offers.
+    """Captions by other means: the model without the picture, and what `train` offers.
 
     Examples of `train` that ask a question, and plain documents, are passed over.
     """
