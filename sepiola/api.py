@@ -214,7 +214,7 @@ class Model:
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
-        if examples and all(example.question is None for example in examples):
+        if self.spec.classifier is None and examples and all(example.question is None for example in examples):
             answering = self.answering or AnsweringSpec()
             return Replies(self.example_generator(answering.answer_tokens, answering)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)

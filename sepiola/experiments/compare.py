@@ -32,7 +32,7 @@ from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.scaling import load_scipy
 from sepiola.experiments.costs import ASKED, costs
-from sepiola.experiments.evaluate import answers_file, pick_samples
+from sepiola.experiments.evaluate import answers_files, pick_samples
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run, claim
 from sepiola.reasoning.answer import Answer
@@ -247,7 +247,7 @@ def _first_set(recipe: RecipeSpec) -> list[Example]:
 def _samples(spec: ComparisonSpec, main: Path) -> list[tuple[Example, Answer]]:
     """Some of the main run's answers to its first evaluation set."""
     recipe = next(iter(spec.recipes().values()))
-    path = answers_file(main, recipe.evaluation[0]) if recipe.evaluation else None
+    path = answers_files(main, recipe)[0] if recipe.evaluation else None
     if path is None or not path.is_file():
         return []
     answers = [Answer(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -20,7 +20,7 @@ from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
-from sepiola.specs.recipe import DataSpec, RecipeSpec
+from sepiola.specs.recipe import RecipeSpec
 
 REPORT_SAMPLES = 24
 BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
@@ -36,7 +36,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
 
     sets: list[Figures] = []
     samples: list[tuple[Example, Answer]] = []
-    for spec in recipe.evaluation:
+    for spec, path in zip(recipe.evaluation, answers_files(folder, recipe), strict=True):
         settings = Settings(
             spec,
             console,
@@ -48,7 +48,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         )
         measurement = measure(model, settings)
         if measurement.answered:
-            _write_answers(answers_file(folder, spec), [answer for _, answer in measurement.answered])
+            _write_answers(path, [answer for _, answer in measurement.answered])
             samples = samples or pick_samples(measurement.answered)
         sets.append({"data": spec.reader, "split": spec.split, **measurement.figures})
     report: Figures = {
@@ -66,9 +66,14 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
     return report
 
 
-def answers_file(folder: Path, spec: DataSpec) -> Path:
-    """Where a run keeps its answers to a set: every answer as it came, one JSON line each."""
-    return folder / f"answers-{spec.reader}-{spec.split}.jsonl"
+def answers_files(folder: Path, recipe: RecipeSpec) -> list[Path]:
+    """Where a run keeps its answers to each evaluation set: every answer as it came, one JSON line each.
+
+    Sets of one dataset and split are numbered from the second on.
+    """
+    names = [f"answers-{spec.reader}-{spec.split}" for spec in recipe.evaluation]
+    numbers = [names[:place].count(name) + 1 for place, name in enumerate(names)]
+    return [folder / f"{name}{f'-{n}' if n > 1 else ''}.jsonl" for name, n in zip(names, numbers, strict=True)]
 
 
 def pick_samples(answered: Sequence[tuple[Example, Answer]]) -> list[tuple[Example, Answer]]:

@@ -206,7 +206,7 @@ def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
 
     Raises CheckpointError when what the strategy needs is not there.
     """
-    if isinstance(model.network, Classifier):
+    if model.spec.classifier is not None and isinstance(model.network, Classifier):
         return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
     return STRATEGIES[answering.kind](model, answering)
 

@@ -21,6 +21,7 @@ from sepiola.runtime.prepacked import PrepackedExecutor, PrepackedHead, Prepacke
 from sepiola.runtime.prepacked_vit import prepackable
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, TransformerSpec
+from tests.tiny import byte_model, llama
 
 packs = pytest.mark.skipif(not prepackable(), reason="needs a CPU that packs bfloat16 weights")
 
@@ -146,6 +147,7 @@ def test_what_was_released_writes_text_and_is_not_saved(dtype: torch.dtype, tmp_
     whole = model.prepack().generate(prompt, max_tokens=5)
     assert torch.equal(model.prepack(release=True).generate(prompt, max_tokens=5), whole)
     assert torch.equal(model.eval().blind().generate(prompt, max_tokens=5), whole)
+    assert byte_model(llama()).to(dtype).prepack(release=True).strategy() is not None  # it can still be asked
     for refused in (
         lambda: model.save(tmp_path / "ours"),
         lambda: model.save_hub(tmp_path / "hub"),

@@ -37,14 +37,6 @@ class CrossModel(VisionLanguageModel):
         super().__init__(language, bridge, vision)
         self.token = token
 
-    def forward(self, tokens: Tensor, *target: Tensor, images: Tensor | None = None, **masks: Tensor | None) -> Tensor:
-        """Logits as the language model's of `tokens` (and `target`), which saw the images.
-
-        Raises DataError when placeholders and images are not as many.
-        """
-        logits: Tensor = self.head(self.states(tokens, *target, images=images, **masks))
-        return logits
-
     def states(
         self,
         tokens: Tensor,
@@ -53,7 +45,10 @@ class CrossModel(VisionLanguageModel):
         attention_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
     ) -> Tensor:
-        """The decoder's final states, the head not yet applied."""
+        """The decoder's final states, which saw the images; the head is not yet applied.
+
+        Raises DataError when placeholders and images are not as many.
+        """
         place, media = self._media(tokens, images)
         if not target:
             inserted_layers = self.bridge.between(media, last_image(place, attention_mask))

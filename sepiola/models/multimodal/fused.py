@@ -33,28 +33,6 @@ class FusedModel(VisionLanguageModel):
     def __init__(self, language: EncoderDecoder, bridge: GatedFusion, vision: VisionEncoder | None = None) -> None:
         super().__init__(language, bridge, vision)
 
-    def forward(
-        self,
-        source: Tensor,
-        target: Tensor,
-        *,
-        images: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-        image_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Logits `(batch, target tokens, vocabulary)`."""
-        states = self.states(
-            source,
-            target,
-            images=images,
-            attention_mask=attention_mask,
-            target_mask=target_mask,
-            image_mask=image_mask,
-        )
-        logits: Tensor = self.head(states)
-        return logits
-
     def states(
         self,
         source: Tensor,

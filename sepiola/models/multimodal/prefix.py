@@ -46,22 +46,6 @@ class PrefixModel(VisionLanguageModel):
         self.token = token
         self.tiling = tiling
 
-    def forward(
-        self,
-        tokens: Tensor,
-        *target: Tensor,
-        images: Tensor | None = None,
-        image_sizes: Tensor | None = None,
-        instructions: Tensor | None = None,
-        **masks: Tensor | None,
-    ) -> Tensor:
-        """Logits as the language model's of `tokens` (and `target`), `images` where the placeholders are.
-
-        Raises DataError when placeholders and image tokens are not as many.
-        """
-        embedded = self.embed(tokens, images, image_sizes, instructions)
-        return self.language(embedded, *target, **masks)
-
     def states(
         self,
         tokens: Tensor,
@@ -71,7 +55,10 @@ class PrefixModel(VisionLanguageModel):
         instructions: Tensor | None = None,
         **masks: Tensor | None,
     ) -> Tensor:
-        """The language model's final states, the head not yet applied."""
+        """The language model's final states, the head not yet applied; `images` stand where the placeholders are.
+
+        Raises DataError when placeholders and image tokens are not as many.
+        """
         embedded = self.embed(tokens, images, image_sizes, instructions)
         return self.language.states(embedded, *target, **masks)
 

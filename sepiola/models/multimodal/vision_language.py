@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -66,6 +66,14 @@ class VisionLanguageModel(nn.Module):
     def instructed(self) -> QueryTextSpec | None:
         """What the bridge reads of the messages beside the images, if it reads them."""
         return None
+
+    def states(self, *tokens: Any, **inputs: Any) -> Tensor:
+        """The final states of the text, which saw the images. Models that compare rather than write have none."""
+        raise NotImplementedError
+
+    def forward(self, *tokens: Any, **inputs: Any) -> Any:
+        """Logits: the head over `states`, which takes the same."""
+        return self.head(self.states(*tokens, **inputs))
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts that are there, by name."""

@@ -142,3 +142,16 @@ def test_rewards_are_the_benchmarks_own_judgement(language: str) -> None:
     assert BENCHMARKS["captions"].reward(caption, Answer("", "???")) == 0.0
     assert BENCHMARKS["tidepool"].reward(caption, Answer("", "")) is None, "it asks no question"
     assert BENCHMARKS["retrieval"].reward(caption, Answer("", "")) is None
+
+
+def test_bits_per_byte_are_for_a_decoder(tmp_path: Path) -> None:
+    tiny.byte_model(tiny.encoder_decoder()).save(tmp_path / "model")
+    ran = CliRunner().invoke(app, ["eval", "text", "--model", str(tmp_path / "model"), "--data", str(tmp_path)])
+    assert isinstance(ran.exception, SpecError) and "bits per byte are for a decoder" in str(ran.exception)
+
+
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["eval", "tidepool", "--model", str(tmp_path), "--rices"])
+    assert isinstance(ran.exception, SpecError) and "--rices chooses the examples that --shots shows" in str(
+        ran.exception
+    )
