@@ -291,7 +291,7 @@ def tiny_detr() -> ModelSpec:
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
-        ("vit", {"hidden_act": "mish"}, "hidden_act 'mish'"),
+        ("vit", {"hidden_act": "mish"}, "the activation 'mish' is not known"),
         ("vit", {"image_size": [224, 192]}, "expected a square"),
         ("vit", {"num_channels": 1}, "num_channels 1"),
         ("resnet", {"downsample_in_bottleneck": True}, "downsample_in_bottleneck"),
