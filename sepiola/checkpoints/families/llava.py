@@ -52,12 +52,15 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         vision=vision.model_copy(
             update={"feature_layer": layer, "patch_features": which == "default", "final_norm": False}
         ),
-        bridge=ProjectionSpec(
-            kind="projection",
-            token=config.get("image_token_index", config.get("image_token_id", 32000)),
-            layers=2,
-            activation=activation_from(config.get("projector_hidden_act", "gelu")),  # type: ignore[arg-type]
-            bias=config.get("multimodal_projector_bias", True),
+        bridge=ProjectionSpec.parse(
+            {
+                "kind": "projection",
+                "token": config.get("image_token_index", config.get("image_token_id", 32000)),
+                "layers": 2,
+                "activation": activation_from(config.get("projector_hidden_act", "gelu")),
+                "bias": config.get("multimodal_projector_bias", True),
+            },
+            "config.json",
         ),
         language=language,
     )
