@@ -68,7 +68,7 @@ class Ours:
         model = sepiola.load(folder, dtype=dtype)
         if setting == OURS[0]:
             model.prepack(release=True)
-        model.engine.tokens = model.engine.tokens.model_copy(update={"end": -1})
+        model.engine.ends = frozenset()
         self.chat = Chat(model.engine, model.require_tokenizer(), None, model.image_encoder)
         self.chat.ends = frozenset()
         self.tokens = arguments.tokens

@@ -104,7 +104,7 @@ def run(arguments: Any) -> dict[str, Any]:
     reference.t5.generation_config.eos_token_id = None  # every row runs to its end, and below ours too
     images = torch.randn(QUESTIONS, PATCHES, WIDTH).to(dtype)
     ours = Ours(model, samples, images, arguments)
-    ours.engine.tokens = ours.engine.tokens.model_copy(update={"end": -1})
+    ours.engine.ends = frozenset()
     sides: dict[str, Any] = {
         "sepiola": ours,
         "transformers": Theirs(reference, samples, images, arguments, None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -52,15 +53,19 @@ class Score(NamedTuple):
 
 
 class Engine:
-    """Generates from and scores with one model in its running form, `batch` rows at a time."""
+    """Generates from and scores with one model in its running form, `batch` rows at a time.
 
-    def __init__(self, executor: Executor, *, batch: int = 32) -> None:
+    A row ends at the first of the token ids `ends`: by default at the spec's end token, at none where the set is empty.
+    """
+
+    def __init__(self, executor: Executor, *, ends: frozenset[int] | None = None, batch: int = 32) -> None:
         self.executor = executor
         self.batch = batch
         self.spec = executor.spec
         self.causal = self.spec.kind == "decoder"
         self.images = executor.images
         self.tokens: SpecialTokens = self.spec.tokens
+        self.ends = frozenset({self.tokens.end}) if ends is None else ends
         self.device, self.dtype = executor.device, executor.dtype
 
     @torch.inference_mode()
@@ -76,7 +81,7 @@ class Engine:
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
-        A row is done at its end token, or when its own `stop` (one is made for each) says so of the token that it has
+        A row is done at an end token, or when its own `stop` (one is made for each) says so of the token that it has
         just written, which is then its last. `on_done` is given how many prompts each finished batch held. Prompts of
         like length share a batch.
         """
@@ -231,13 +236,13 @@ class Engine:
         done = torch.zeros(rows, dtype=torch.bool, device=self.device)
         stops = [stop() for _ in range(rows)] if stop is not None else []
         lengths = [max_tokens] * rows  # how many of each row's tokens are its own
-        tokens = first
+        tokens, ends = first, torch.tensor(sorted(self.ends), dtype=torch.long, device=self.device)
         for _ in range(max_tokens):
             logits = self.executor.logits(state.extend(tokens)[:, -1])
             drawn = sampling.draw(logits, written, generator)
             written = torch.cat((written, drawn[:, None]), dim=1)
             tokens = drawn[:, None]
-            done |= drawn == self.tokens.end
+            done |= torch.isin(drawn, ends)
             if stop is not None:
                 over = done.tolist()
                 for i, (row, token) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
@@ -258,8 +263,8 @@ class Engine:
         return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
 
     def _trim(self, tokens: list[int]) -> list[int]:
-        end = self.tokens.end
-        return tokens[: tokens.index(end)] if end in tokens else tokens
+        """The tokens before the first end token."""
+        return list(takewhile(lambda token: token not in self.ends, tokens))
 
     def _pad(self, rows: Sequence[list[int]], *, left: bool, pad: int | None = None) -> Tensor:
         longest = max(len(r) for r in rows)

@@ -153,6 +153,25 @@ def test_a_row_stops_where_it_is_told_to() -> None:
     assert fanned == [[row] * 3 for row in expected]  # each sample is watched by itself
 
 
+def test_a_row_ends_at_the_first_of_the_end_tokens() -> None:
+    model = sepiola.build(spec("rotary"), seed=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 1.0)
+    asked = prompts(model)
+    executor = TorchExecutor(model.network)
+
+    def written(ends: frozenset[int] | None) -> list[list[int]]:
+        return [o[0] for o in Engine(executor, ends=ends).generate(asked, max_tokens=40)]
+
+    endless = written(frozenset())
+    assert {len(row) for row in endless} == {40}
+    ends = frozenset({endless[0][7], endless[2][3]})
+    expected = [next((row[:i] for i, token in enumerate(row) if token in ends), row) for row in endless]
+    assert written(ends) == expected and len({len(row) for row in expected}) > 1
+    assert written(None) == written(frozenset({1}))
+
+
 def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution() -> None:
     model = sepiola.build(spec("rotary"), seed=3)
     prompt = Prompt([5, 6, 7])
