@@ -1,25 +1,20 @@
-"""A classifier: what it reads, padded, packed and batched; and against `transformers`."""
+"""A classifier: what it reads, padded, packed and batched."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
-import sepiola
-from sepiola.errors import CheckpointError
 from sepiola.models.build import build
 from sepiola.models.classifier import Classifier
 from sepiola.specs.classifier import ClassifierTokens
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.classification import ClassificationBatch, ClassificationCollator, ClassificationSample
 from sepiola.training.objectives.classification import classification
-from tests.tiny import HUB_GPT, HUB_LLAMA
+from tests import tiny
 
 TOKENS = {"start": 30, "delimiter": 31, "extract": 32}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -31,15 +26,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str, ...] = ("a", "b", "c")) -> Classifier:
-    language = {
-        "kind": "decoder",
-        "vocabulary": 33,
-        "width": 16,
-        "layers": 2,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 24},
-        **FAMILIES[family],
-    }
+    language = tiny.decoder(33, layers=2, **FAMILIES[family])
     head = {"kind": kind, "labels": () if kind == "multiple-choice" else labels, "tokens": TOKENS}
     network = build(ModelSpec.parse({"language": language, "classifier": head}), seed=3)
     assert isinstance(network, Classifier)
@@ -132,62 +119,3 @@ def test_called_it_reads_each_rows_last_token() -> None:
             mask[example, place, side] = 1
     with torch.no_grad():
         torch.testing.assert_close(network(tokens, attention_mask=mask), logits(network, batch))
-
-
-GPT = {**HUB_GPT, "pad_token_id": 1}
-LLAMA = {**HUB_LLAMA, "pad_token_id": 1}
-OPT = {"vocab_size": 89, "hidden_size": 24, "word_embed_proj_dim": 24, "ffn_dim": 37, "num_attention_heads": 3}
-HUB = {
-    "openai-gpt": GPT,
-    "gpt2": GPT,
-    "opt": {**OPT, "num_hidden_layers": 2, "max_position_embeddings": 40},
-    "llama": LLAMA,
-    "mistral": {**LLAMA, "sliding_window": 5},
-    "mixtral": {**LLAMA, "intermediate_size": 52, "num_local_experts": 4},
-    "qwen2": {**LLAMA, "tie_word_embeddings": True},
-    "qwen3": {**LLAMA, "head_dim": 8},
-}
-
-
-def reference(name: str, **changes: Any) -> Any:
-    names = {0: "财经", 1: "体育", 2: "sport"}
-    config = CONFIG_MAPPING[name](**HUB[name], id2label=names, **changes)
-    torch.manual_seed(0)
-    theirs = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.normal_(0.1, 0.3)
-    return theirs
-
-
-@pytest.mark.parametrize("name", HUB)
-def test_logits_agree_with_transformers_padded_both_ways(name: str, tmp_path: Path) -> None:
-    theirs = reference(name)
-    theirs.save_pretrained(tmp_path / "hub")
-    ours = sepiola.load(tmp_path / "hub")
-    assert ours.spec.classifier is not None and ours.spec.classifier.labels == ("财经", "体育", "sport")
-    tokens, mask = torch.randint(3, 80, (3, 11)), torch.ones(3, 11, dtype=torch.long)
-    for row, length in enumerate((11, 6, 1)):
-        tokens[row, length:], mask[row, length:] = theirs.config.pad_token_id, 0
-    with torch.no_grad():
-        wanted = theirs(input_ids=tokens, attention_mask=mask).logits
-        assert wanted.std() > 0.1
-        torch.testing.assert_close(ours(tokens, attention_mask=mask), wanted, atol=1e-4, rtol=0)
-    ours.save_hub(tmp_path / "back")
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()
-    assert again.config.id2label == {0: "财经", 1: "体育", 2: "sport"}
-    again.config.pad_token_id = theirs.config.pad_token_id
-    with torch.no_grad():
-        torch.testing.assert_close(again(input_ids=tokens, attention_mask=mask).logits, wanted, atol=1e-4, rtol=0)
-
-
-def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
-    reference("gpt2").save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
-    with pytest.raises(CheckpointError, match="problem_type 'regression' over 3 labels"):
-        sepiola.load(tmp_path)
-    network = model("gpt2", "similarity")
-    spec = ModelSpec(family="gpt2", language=network.spec, classifier=network.classifier_spec)
-    with pytest.raises(CheckpointError, match=r"this one is of similarity, on 'gpt2': save it with save\(\)"):
-        sepiola.Model(network, spec).save_hub(tmp_path / "out")

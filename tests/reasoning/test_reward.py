@@ -14,6 +14,7 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import DEFAULT, ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
+from tests import tiny
 
 TEXTS = ["A sunny day.", "今天下雨了，我们在家。", "No", "好", "Please explain how magnets work in a few words."]
 TEMPLATE = (
@@ -23,15 +24,7 @@ TEMPLATE = (
 
 @pytest.fixture(scope="module")
 def model() -> sepiola.Model:
-    language = {
-        "kind": "decoder",
-        "vocabulary": 300,
-        "width": 16,
-        "layers": 2,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 24},
-        "positions": {"kind": "learned", "length": 64},
-    }
+    language = tiny.decoder(300, layers=2, positions={"kind": "learned", "length": 64})
     spec = ModelSpec.parse({"family": "gpt2", "language": language, "classifier": {"kind": "reward"}})
     network = build(spec, seed=3)
     torch.nn.init.normal_(network.get_parameter("classifier.weight"))

@@ -19,6 +19,7 @@ from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs
 from sepiola.training.objectives.classification import Classification
 from sepiola.training.trainer import Trainer
+from tests import tiny
 from tests.trainers import ExampleSetting, stage_of
 
 NAMES = ["Anna", "Ben", "小明", "小红", "老王", "Eve", "Kai", "阿宝"]
@@ -27,17 +28,8 @@ YES_NO = ("yes", "no")
 
 
 def language(**changes: Any) -> ModelSpec:
-    raw = {
-        "kind": "decoder",
-        "vocabulary": 300,
-        "width": 48,
-        "layers": 2,
-        "attention": {"heads": 4},
-        "feed_forward": {"width": 96},
-        "positions": {"kind": "learned", "length": 64},
-        "tokens": {"pad": 0, "end": 1, "start": 1},
-    }
-    return ModelSpec.parse({"language": {**raw, **changes}})
+    usual = {"positions": {"kind": "learned", "length": 64}, "tokens": {"pad": 0, "end": 1, "start": 1}}
+    return ModelSpec.parse({"language": tiny.decoder(300, 48, 2, heads=4, hidden=96, **{**usual, **changes})})
 
 
 def likes(count: int, seed: int) -> list[Example]:

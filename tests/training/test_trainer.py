@@ -25,19 +25,11 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.trainer import InterruptedTrainingError, Trainer
+from tests import tiny
 from tests.tiny import wait_until
 from tests.trainers import stage_of, text_trainer
 
-LANGUAGE = {
-    "kind": "encoder-decoder",
-    "vocabulary": 30,
-    "width": 32,
-    "layers": 1,
-    "attention": {"heads": 2},
-    "feed_forward": {"width": 48},
-    "positions": {"kind": "relative"},
-    "norm": {"kind": "rms"},
-}
+LANGUAGE = tiny.encoder_decoder(30, 32, hidden=48)
 FUSED = {"language": LANGUAGE, "bridge": {"kind": "gated-fusion", "image_width": 6}}
 
 

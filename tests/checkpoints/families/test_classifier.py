@@ -1,4 +1,4 @@
-"""Reward models in the Hub's layout, against `transformers`: in and out, padded on either side, whatever pads."""
+"""Classifiers and reward models in the Hub's layout, against `transformers`: in and out, padded on either side."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 import sepiola
 from sepiola.errors import CheckpointError
+from sepiola.models.build import build
+from sepiola.specs.model import ModelSpec
+from tests import tiny
 
 GPT = {"vocab_size": 97, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_positions": 40}
 WIDTHS = {"vocab_size": 101, "hidden_size": 24, "num_hidden_layers": 2}
@@ -38,9 +41,8 @@ END = 2
 
 
 def reference(name: str, pad: int = 1, labels: int = 1, **changes: Any) -> Any:
-    config = CONFIG_MAPPING[name](
-        **HUB.get(name, {}), num_labels=labels, pad_token_id=pad, eos_token_id=END, bos_token_id=3, **changes
-    )
+    ids = {"pad_token_id": pad, "eos_token_id": END, "bos_token_id": 3}
+    config = CONFIG_MAPPING[name](**HUB.get(name, {}), **{"num_labels": labels, **ids, **changes})
     torch.manual_seed(0)
     theirs = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -124,3 +126,32 @@ def test_a_head_that_is_missing_or_has_a_bias_is_said(tmp_path: Path) -> None:
         sepiola.load(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["id2label"] == {"0": "LABEL_0"}
+
+
+@pytest.mark.parametrize("name", [name for name in HUB if name != "gemma3_text"])
+def test_labels_go_in_and_out(name: str, tmp_path: Path) -> None:
+    names = {0: "财经", 1: "体育", 2: "sport"}
+    theirs = reference(name, labels=3, id2label=names)
+    theirs.save_pretrained(tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    assert ours.spec.classifier is not None and ours.spec.classifier.labels == tuple(names.values())
+    tokens, mask = torch.randint(4, 80, (3, 11)), torch.ones(3, 11, dtype=torch.long)
+    for row, length in enumerate((11, 6, 1)):
+        tokens[row, length:], mask[row, length:] = theirs.config.pad_token_id, 0
+    with torch.no_grad():
+        wanted = theirs(input_ids=tokens, attention_mask=mask).logits
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(ours(tokens, attention_mask=mask), wanted, atol=1e-4, rtol=0)
+    ours.save_hub(tmp_path / "back")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()
+    assert again.config.id2label == names
+    with torch.no_grad():
+        torch.testing.assert_close(again(input_ids=tokens, attention_mask=mask).logits, wanted, atol=1e-4, rtol=0)
+
+
+def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
+    tokens = {"start": 30, "delimiter": 31, "extract": 32}
+    head = {"kind": "similarity", "labels": ("a", "b"), "tokens": tokens}
+    spec = ModelSpec.parse({"family": "gpt2", "language": tiny.decoder(33), "classifier": head})
+    with pytest.raises(CheckpointError, match=r"this one is of similarity, on 'gpt2': save it with save\(\)"):
+        sepiola.Model(build(spec), spec).save_hub(tmp_path)

@@ -17,7 +17,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
 from sepiola.models.vision.tiles import to_tiles
-from tests.tiny import HUB_LLAMA, HUB_VIT
+from tests.tiny import HUB_LLAMA, HUB_QFORMER, HUB_VIT
 
 IMAGE = 5  # the placeholder's id
 LLAMA = {**HUB_LLAMA, "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -35,14 +35,7 @@ OPT = {
     "max_position_embeddings": 96,
 }
 EVA = {**CLIP, "model_type": "blip_2_vision_model"}
-QUERIES = {
-    "vocab_size": 61,
-    "hidden_size": 20,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 44,
-    "max_position_embeddings": 16,
-}
+QUERIES = HUB_QFORMER
 BLIP2: dict[str, Any] = {
     "text_config": OPT,
     "vision_config": EVA,

@@ -13,6 +13,7 @@ from sepiola.data.example import Example
 from sepiola.evaluation.metrics.text import CONTINUED, PROMPT_CHARACTERS, nats, text_figures
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.text.tokenizer import Tokenizer
+from tests import tiny
 
 ENGLISH = ["The sea is wide and the sea is deep.", "A squid is small.", "Deep is the night; the squid wakes."]
 CHINESE = ["海很宽，海很深。", "乌贼很小。", "夜很深，乌贼醒了。", "月亮照着海。"]
@@ -21,16 +22,9 @@ CHINESE = ["海很宽，海很深。", "乌贼很小。", "夜很深，乌贼醒
 @pytest.fixture(scope="module")
 def text_scorer() -> TextScorer:
     tokenizer = Tokenizer.train([*ENGLISH, *CHINESE], 300)
-    language = {
-        "kind": "decoder",
-        "vocabulary": tokenizer.vocabulary,
-        "width": 24,
-        "layers": 1,
-        "attention": {"heads": 2},
-        "feed_forward": {"width": 32},
-        "positions": {"kind": "rotary", "length": 8},
-        "tokens": {"pad": 0, "end": 1, "start": 2},
-    }
+    ids = {"pad": 0, "end": 1, "start": 2}
+    rotary = {"kind": "rotary", "length": 8}
+    language = tiny.decoder(tokenizer.vocabulary, 24, hidden=32, positions=rotary, tokens=ids)
     built = sepiola.build({"language": language}, seed=3)
     with torch.no_grad():
         for parameter in built.parameters():

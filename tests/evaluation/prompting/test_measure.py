@@ -18,6 +18,7 @@ from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks import BENCHMARKS as TASKS
 from sepiola.evaluation.prompting.measure import measure
 from sepiola.text.tokenizer import Tokenizer
+from tests import tiny
 
 QUESTIONS = [
     ("water boils at", ("ten", "a hundred", "zero", "five"), "B"),
@@ -30,16 +31,8 @@ QUESTIONS = [
 @pytest.fixture(scope="module")
 def model() -> Model:
     tokenizer = Tokenizer.train([], 259)  # the bytes alone
-    language = {
-        "kind": "decoder",
-        "vocabulary": tokenizer.vocabulary,
-        "width": 24,
-        "layers": 1,
-        "attention": {"heads": 3},
-        "feed_forward": {"width": 32},
-        "positions": {"kind": "learned", "length": 600},
-        "tied": False,
-    }
+    learned = {"kind": "learned", "length": 600}
+    language = tiny.decoder(tokenizer.vocabulary, 24, heads=3, hidden=32, positions=learned, tied=False)
     built = sepiola.build({"name": "bytes", "language": language}, seed=5)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():

@@ -11,6 +11,7 @@ from sepiola.text.pretraining import SENTINELS
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives import OBJECTIVES
 from sepiola.training.objectives.language_modelling import LanguageModelling
+from tests import tiny
 from tests.trainers import ExampleSetting, stage_of
 
 TEXTS = [
@@ -20,15 +21,7 @@ TEXTS = [
 ]
 EXAMPLES = [Example(f"d{i}", (), text * 3) for i, text in enumerate(TEXTS)]
 HIDING = ["masked", "span-corruption", "denoising"]
-LANGUAGE = {
-    "kind": "decoder",
-    "vocabulary": 380,
-    "width": 8,
-    "layers": 1,
-    "attention": {"heads": 1},
-    "feed_forward": {"width": 8},
-    "positions": {"kind": "none"},
-}
+LANGUAGE = tiny.decoder(380, 8, positions={"kind": "none"})
 
 
 def tokenizer(*objectives: str) -> Tokenizer:
