@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.errors import DataError, SpecError
+from sepiola.text.answers import read_choice
 
 INPUT_LETTERS = {
     "Q": "question",
@@ -88,6 +89,7 @@ FRAMES = {
 _LETTER = re.compile(r"The answer is \(([A-Z])\)|答案是\s*[（(]\s*([A-Z])\s*[)）]")
 _SENTENCE = re.compile(r"The answer is |答案是")
 _CUE = re.compile(r"\s*(?:Solution|Answer|BECAUSE|解释|答案|因为)\s*[:：]\s*")
+_BECAUSE = re.compile(r"(?:BECAUSE|因为)\s*[:：]")
 _ANSWER_FIRST = re.compile(
     r"(?P<answer>The answer is [^\n]*?\.|答案是[^\n]*?[。.])\s*(?:BECAUSE|因为)\s*[:：](?P<rationale>.*)",
     re.DOTALL,
@@ -197,16 +199,22 @@ class PromptFormat:
     def parse_answer(self, text: str, question: Question) -> int | None:
         """The index of the choice that an output of this format names; None when it names none.
 
-        With M the letter counts, in its place: the first answer when the format answers first, else the last.
-        Without M the answer's text must equal a choice, outer spaces aside, and case too unless two choices
-        differ in case alone. None for open questions.
+        As the format's own targets have it: with M the letter counts, in its place, the first answer when the format
+        answers first, else the last; without M the answer's text equals a choice, outer spaces aside, and case too
+        unless two choices differ in case alone. What is written otherwise is read by `sepiola.text.answers`, of an
+        output with a rationale its answer sentence alone. None for open questions.
         """
         if not self.gives_answer or not question.choices:
             return None
-        if self._lettered:
-            letters = _LETTER.findall(text)
-            return _index(letters[0 if self._answers_first else -1], len(question.choices)) if letters else None
-        choices = [choice.strip() for choice in question.choices]
+        if self._lettered and (letters := _LETTER.findall(text)):
+            return _index(letters[0 if self._answers_first else -1], len(question.choices))
+        if not self._lettered and (spoken := self._spoken_choice(text, question.choices)) is not None:
+            return spoken
+        answer = self._answer_sentence(text) if self.gives_rationale else text
+        return read_choice(answer, question.choices, lettered="M" in self.input)
+
+    def _spoken_choice(self, text: str, choices: tuple[str, ...]) -> int | None:
+        choices = tuple(choice.strip() for choice in choices)
         folded = [choice.casefold() for choice in choices]
         for candidate in map(str.strip, self._spoken_answers(text)):
             if candidate in choices:
@@ -214,6 +222,13 @@ class PromptFormat:
             if folded.count(candidate.casefold()) == 1:
                 return folded.index(candidate.casefold())
         return None
+
+    def _answer_sentence(self, text: str) -> str:
+        """Where an output with a rationale answers; nothing where no words announce it."""
+        if not self._answers_first:
+            return split_rationale(text)[1]
+        head = _BECAUSE.split(_strip_cue(text), maxsplit=1)
+        return head[0] if len(head) > 1 else split_rationale(text)[1]
 
     def _spoken_answers(self, text: str) -> list[str]:
         """The ways to read an output's answer that is spoken as text: as it stands, without the words around
@@ -285,16 +300,6 @@ class PromptFormat:
         if self._answers_first:
             return f"{frame.answer_sentence(answer)}{frame.space}{frame.because}{reasons}"
         return f"{reasons}{frame.space}{frame.answer_sentence(answer)}"
-
-
-def parse_answer(text: str, n_choices: int) -> int | None:
-    """The choice's index that an output names by its letter, English or Chinese, whatever its format.
-
-    An output that opens with an answer and "BECAUSE:" names that one; otherwise the last counts, because a
-    rationale may compare several. None when there is none, or when its letter is beyond `n_choices`.
-    """
-    first = _LETTER.search(split_rationale(text)[1])
-    return _index(first.groups(), n_choices) if first else None
 
 
 def split_rationale(text: str) -> tuple[str, str]:

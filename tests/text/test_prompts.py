@@ -15,7 +15,7 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read
 from sepiola.errors import DataError, SepiolaError, SpecError
-from sepiola.text.prompts import PromptFormat, parse_answer, split_rationale
+from sepiola.text.prompts import PromptFormat, split_rationale
 
 WHOLE = Question(
     "Which is\nmagnetic?",
@@ -229,25 +229,32 @@ def test_an_example_without_question_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "name", "expected"),
     [
-        ("The answer is (B).", 1),
-        ("Answer: The answer is (A).", 0),
-        ("答案是(B)。", 1),
-        ("答案是（C）", 2),
-        ("答案是 (B).", 1),  # as a tokenizer that normalizes to half width gives it back
-        ("The answer is (D).", None),
-        ("The answer is B.", None),
-        ("the answer is (b).", None),
-        ("", None),
-        ("One might say The answer is (A). But iron: The answer is (B).", 1),
-        ("The answer is (A). BECAUSE: not so: The answer is (B).", 0),
-        ("The answer is clear. BECAUSE of that, no. BECAUSE: The answer is (B).", 1),
-        ("The answer is (A). The answer is (Z).", None),
+        ("The answer is (B).", "QCM-A", 1),
+        ("Answer: The answer is (A).", "QCM-A", 0),
+        ("答案是(B)。", "QCM-A", 1),
+        ("答案是（C）", "QCM-A", 2),
+        ("答案是 (B).", "QCM-A", 1),  # as a tokenizer that normalizes to half width gives it back
+        ("The answer is (D).", "QCM-A", None),
+        ("The answer is B.", "QCM-A", 1),
+        ("b) iron", "QCM-A", 1),
+        ("It is iron.", "QCM-T", 1),
+        ("B", "QCM-T", 1),  # the letters were shown
+        ("B", "Q-A", None),
+        ("", "QCM-A", None),
+        ("One might say The answer is (A). But iron: The answer is (B).", "QCM-LEA", 1),
+        ("One might say (A). But it is iron. The answer is B.", "QCM-LEA", 1),
+        ("One might say (A). But it is iron.", "QCM-LEA", None),  # a rationale alone
+        ("The answer is (A). BECAUSE: not so: The answer is (B).", "QCM-ALE", 0),
+        ("A. BECAUSE: not so: it is iron.", "QCM-ALE", 0),
+        ("The answer is clear. BECAUSE of that, no. BECAUSE: The answer is (B).", "QCM-ALE", 1),
+        ("The answer is (A). The answer is (Z).", "QCM-LEA", None),
     ],
 )
-def test_parse_answer(text: str, expected: int | None) -> None:
-    assert parse_answer(text, 3) == expected
+def test_parse_answer(text: str, name: str, expected: int | None) -> None:
+    question = dataclasses.replace(WHOLE, choices=("wood", "iron", "tin"))
+    assert PromptFormat.parse(name).parse_answer(text, question) == expected
 
 
 @pytest.mark.parametrize(
@@ -322,7 +329,7 @@ def test_round_trip_of_rationales(lecture: str, solution: str, name: str, chines
     rationale, answer = split_rationale(PromptFormat.parse(name).apply(row).target)
     assert rationale == lecture + ("" if chinese else " ") + solution
     assert answer == ("答案是(B)。" if chinese else "The answer is (B).")
-    assert parse_answer(answer, 2) == 1
+    assert PromptFormat.parse(name).parse_answer(answer, WHOLE) == 1
 
 
 @given(
@@ -332,7 +339,7 @@ def test_round_trip_of_rationales(lecture: str, solution: str, name: str, chines
 )
 def test_no_output_makes_a_parser_fail(text: str, question: Question, name: str) -> None:
     n_choices = len(question.choices)
-    told = [parse_answer(text, n_choices), PromptFormat.parse(name).parse_answer(text, question)]
+    told = [PromptFormat.parse(name).parse_answer(text, question)]
     assert all(choice is None or 0 <= choice < n_choices for choice in told)
     assert all(isinstance(part, str) for part in split_rationale(text))
 

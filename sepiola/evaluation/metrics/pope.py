@@ -94,12 +94,17 @@ def pope_tables(figures: Figures) -> list[Table]:
     if not figures.get("pope"):
         return []
     lines: list[Line] = [
-        {"name": name, "own": "," not in name, "published": False, "cells": [_cell(shares[key]) for key in FIGURES]}
+        {"name": name, "own": "," not in name, "published": False, "cells": _cells(shares)}
         for name, shares in figures["pope"].items()
     ]
-    columns: list[Column] = [{"name": name, "notes": []} for name in FIGURES.values()]
+    columns: list[Column] = [{"name": name, "notes": []} for name in (*FIGURES.values(), "Unparsed")]
     note = "Percent; below each figure its 95% interval over pictures. Half of the questions are right to affirm."
     return [{"title": "Is it there?", "columns": columns, "lines": lines, "note": note}]
+
+
+def _cells(shares: Figures) -> list[Cell | None]:
+    unparsed: Cell = {"value": f"{shares['unparsed']:,}", "note": f"of {shares['count']:,}"}
+    return [*(_cell(shares[key]) for key in FIGURES), unparsed]
 
 
 def _cell(figure: Figures) -> Cell | None:

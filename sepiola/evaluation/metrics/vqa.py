@@ -18,6 +18,7 @@ from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import join_by_id, normalised
 from sepiola.reasoning.answer import Answer
+from sepiola.text.answers import read_open
 
 FIGURES = {"exact": "Exact", "sets": "Equal sets", "soft": "Soft accuracy"}
 RESAMPLES = 1000
@@ -93,14 +94,15 @@ def vqa_figures(
     """Of the open questions `exact` and `sets`, and `soft` of those whose metadata has the people's `answers`.
 
     Each is `{"value", "interval", "count"}`, 0 to 1, with the 95% bootstrap over pictures; nothing without open
-    questions. A leading "The answer is" or "答案是" is no part of an answer. Raises DataError when ids do not match.
+    questions. What stands around an answer ("The answer is", 「答案是」) is no part of it. Raises
+    DataError when ids do not match.
     """
     scores: dict[str, list[tuple[str, float]]] = {}
     for example, answer in join_by_id(examples, answers):
         question = example.question
         if question is None or question.choices or question.answer_text is None:
             continue
-        given, picture = normalised(answer.output), str(example.metadata.get("group", example.id))
+        given, picture = _given(answer.output, question.answer_text), str(example.metadata.get("group", example.id))
         judged = {
             "exact": float(vqa_normalised(given) == vqa_normalised(question.answer_text)),
             "sets": float(equal_sets(given, question.answer_text)),
@@ -110,6 +112,12 @@ def vqa_figures(
         for name, score in judged.items():
             scores.setdefault(name, []).append((picture, score))
     return {name: _figure(found, seed, resamples) for name, found in scores.items()}
+
+
+def _given(output: str, right: str) -> str:
+    """What was answered: the output, or where that is not right, what the reader makes of it."""
+    said = normalised(output)
+    return said if vqa_normalised(said) == vqa_normalised(right) else normalised(read_open(output)) or said
 
 
 def _figure(scores: Sequence[tuple[str, float]], seed: int, resamples: int) -> Figures:

@@ -38,6 +38,7 @@ def bucket_tables(report: Figures) -> list[Table]:
                 "columns": [_column("All", report), *(_column(name, b) for name, b in buckets.items())],
                 "lines": lines,
                 "note": _note(buckets),
+                "caption": read_and_cut(report),
             }
         )
     return tables
@@ -69,11 +70,23 @@ def _cell(figures: Figures | None, count: int | None) -> Cell | None:
     notes = [interval_text(figures)] if figures.get("interval") else []
     if figures.get("count") not in (None, count):
         notes.append(f"n = {figures['count']:,}")
+    if figures.get("unparsed"):
+        notes.append(f"{figures['unparsed']:,} unparsed")
     return {"value": f"{100 * figures['accuracy']:.1f}", "note": "; ".join(notes)}
 
 
 def _percent(value: float | None) -> Cell | None:
     return None if value is None else {"value": f"{value:.1f}", "note": ""}
+
+
+def read_and_cut(figures: Figures) -> str:
+    """How many answers could not be read, and how many prompts the model could not read whole; "" where unknown."""
+    if figures.get("unparsed") is None:
+        return ""
+    told = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
+    if figures.get("prompts_cut"):
+        told.append(f"Prompts cut to what the model reads: {figures['prompts_cut']:,}.")
+    return " ".join(told)
 
 
 def interval_text(figures: Figures) -> str:

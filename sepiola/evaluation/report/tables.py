@@ -14,19 +14,21 @@ def terminal_tables(report: Figures) -> list[Table]:
     tables = []
     rows = report.get("rows") or []
     if rows:
-        table = _table("Comparison", ["System", "Accuracy", "95% interval", "Questions"])
+        table = _table("Comparison", ["System", "Accuracy", "95% interval", "Questions", "Unparsed"])
         for row in rows:
-            share, interval, count = row.get("accuracy"), row.get("interval"), row.get("count")
+            share, interval = row.get("accuracy"), row.get("interval")
+            count, unparsed = row.get("count"), row.get("unparsed")
             table.add_row(
                 escape(str(row["name"])),
                 "–" if share is None else f"{100 * share:.1f}",
                 f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "",
                 "" if count is None else f"{count:,}",
+                "" if unparsed is None else f"{unparsed:,}",
             )
         tables.append(table)
     for data in page.tables(report):
         table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
-        table.caption = data.get("caption")
+        table.caption = data.get("caption") or None
         for line in data["lines"]:
             # The intervals stay in the report: a terminal is too narrow for them.
             cells = ["–" if cell is None else cell["value"] for cell in line["cells"]]

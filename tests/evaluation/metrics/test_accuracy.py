@@ -107,6 +107,8 @@ def test_unknown_right_answer_is_refused() -> None:
         ("红色", "答案：红色", True),
         ("5", "５", True),
         ("two cups", "  two   cups ", True),
+        ("red", "It is **red**.", True),
+        ("chair", "A chair.", True),
         ("red", "dark red", False),
         ("红色", "蓝色", False),
     ],

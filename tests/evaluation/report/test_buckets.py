@@ -20,6 +20,7 @@ def test_bucket_tables_stand_side_by_side() -> None:
     assert chance["cells"][1] is None and chance["cells"][0]["note"].endswith("n = 10")
     assert (human["name"], human["published"], human["cells"][0]["value"]) == ("Human", True, "88.4")
     assert len(table["lines"]) == 2 + len(PUBLISHED)
+    assert own["cells"][0]["note"].endswith("3 unparsed") and table["caption"] == "Unparsed: 3 of 424 answers."
 
 
 def test_several_bucket_tables_match_by_name() -> None:
