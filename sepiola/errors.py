@@ -4,6 +4,12 @@ Each message says what was given, what was expected and the fix. The command lin
 without a traceback, and exits with status 2.
 """
 
+from __future__ import annotations
+
+import reprlib
+
+SHOWN = 120  # characters
+
 
 class SepiolaError(Exception):
     """Base of every error whose cause is the input, not the code."""
@@ -23,3 +29,29 @@ class CheckpointError(SepiolaError):
 
 class TrainingError(SepiolaError):
     """Training cannot go on: a loss that is not a number, a run that does not fit its recipe."""
+
+
+class _Short(reprlib.Repr):
+    """`repr` of the first few members, two levels deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, SHOWN, SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 200 else f"a number of about {x.bit_length() * 0.30103:.0f} digits"
+
+
+_short = _Short()
+
+
+def shown(value: object) -> str:
+    """A value from outside as a message shows it: `repr`, cut short, however large or deep the value is."""
+    text = _short.repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def brief(text: str) -> str:
+    """A text from outside (a key, a path) as a message names it: on one line, and cut short."""
+    plain = "".join(c if c.isprintable() else "�" for c in " ".join(text[: 2 * SHOWN].split()))
+    return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"

@@ -6,18 +6,24 @@ is a recipe with `arms`: the same recipe several times, each with some keys chan
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from sepiola.errors import SpecError
+from sepiola.errors import SpecError, brief
 from sepiola.models.build import outline, resolve_model
-from sepiola.specs.base import Spec, nearest, override, read_yaml
+from sepiola.specs.base import Spec, assign, nearest, override, read_assignment, read_yaml
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.values import Name, Seed
 from sepiola.training.lora import linears
 from sepiola.training.objectives import objective_specs
+
+TAKEN = ("checkpoint", "features", "stages")
+FILES = (".html", ".json", ".jsonl", ".png", ".svg", ".yaml")
+"""What a comparison's folder holds beside its arms: these folders, and files that end so."""
 
 
 class ComparisonSpec(Spec):
@@ -27,24 +33,35 @@ class ComparisonSpec(Spec):
     share of the threads: small models use two cores better so.
     """
 
-    name: str
+    name: Name
     description: str = ""
     base: dict[str, Any]
-    arms: dict[str, dict[str, Any]] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    jobs: PositiveInt = 1
+    arms: dict[Name, dict[str, Any]] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+    jobs: int = Field(default=1, ge=1, le=256)
 
     @model_validator(mode="after")
-    def _seeds(self) -> ComparisonSpec:
+    def _places(self) -> ComparisonSpec:
         if "seed" in self.base:
             raise ValueError("base.seed: a comparison runs every seed of 'seeds'; set that")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: expected each once, got {list(self.seeds)}")
+        for arm in self.arms:
+            if arm.casefold() in TAKEN or arm.casefold().endswith(FILES):
+                raise ValueError(
+                    f"arms: '{arm}' may be what the comparison's own folder holds; give the arm another name"
+                )
+        folded = {arm.casefold() for arm in self.arms}
+        if len(folded) != len(self.arms):
+            raise ValueError("arms: two names differ in case alone, which some file systems do not tell apart")
         return self
 
     def recipes(self) -> dict[tuple[str, int], RecipeSpec]:
         """The recipe of each arm and seed. Raises SpecError that names the arm."""
         return {
             (arm, seed): parse_recipe(
-                _change(self.base, {**changes, "seed": seed, "name": arm}), f"{self.name}, arm '{arm}'"
+                _change(self.base, {**changes, "seed": seed, "name": arm}, f"{self.name}, arm '{arm}'"),
+                f"{self.name}, arm '{arm}'",
             )
             for seed in self.seeds
             for arm, changes in self.arms.items()
@@ -73,10 +90,11 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
     """
     known = shipped()
     path = Path(name_or_path)
-    if not path.is_file():
+    if not _is_file(path):
         if path.suffix or name_or_path not in known:
             raise SpecError(
-                f"no recipe '{name_or_path}': neither a file nor a shipped recipe; {nearest(name_or_path, known)}"
+                f"no recipe '{brief(name_or_path)}': neither a file nor a shipped recipe; "
+                f"{nearest(name_or_path, known)}"
             )
         path = known[name_or_path]
     raw = read_yaml(path)
@@ -85,10 +103,20 @@ def read_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> RecipeSpe
     if "arms" not in raw:
         return parse_recipe(override(raw, assignments), str(path))
     comparison_keys = ("arms", "seeds", "name", "jobs")
-    moved = [a if a.partition("=")[0].split(".")[0] in comparison_keys else f"base.{a}" for a in assignments]
-    spec = ComparisonSpec.parse(override(raw, moved), str(path))
+    raw = copy.deepcopy(raw)
+    for key, value, source in map(read_assignment, assignments):
+        assign(raw, key if key.split(".")[0] in comparison_keys else f"base.{key}", value, source)
+    spec = ComparisonSpec.parse(raw, str(path))
     spec.recipes()
     return spec
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file lies there; not where the name is too long, or no name at all."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
@@ -105,7 +133,9 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
     return recipe
 
 
-def _change(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    from sepiola.specs.base import write_yaml
-
-    return override(dict(base), [f"{key}={write_yaml(value)}" for key, value in changes.items()])
+def _change(base: Mapping[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """`base` with an arm's changes laid over it."""
+    changed = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        assign(changed, key, copy.deepcopy(value), f"{source}: {brief(key)}")
+    return changed

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from sepiola.errors import SpecError
+from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
 from sepiola.models.classifier import Classifier
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
@@ -105,13 +105,21 @@ def resolve_model(raw: str | Plain, source: str = "model") -> ModelSpec:
     """
     if isinstance(raw, str):
         return preset(raw)
-    known = raw_presets()
     if isinstance(raw, dict):
-        for key in ("like", "language", "vision"):
-            if isinstance(raw.get(key), str):
-                preset(raw[key])
-        raw = {"name": raw.get("like", "model"), **_resolve({**known, "": raw})[""]}
+        _check_named(raw, source)
+        raw = {"name": raw.get("like", "model"), **_resolve({**raw_presets(), "": raw})[""]}
     return ModelSpec.parse(raw, source)
+
+
+def _check_named(raw: Plain, source: str) -> None:
+    """Raises SpecError for a preset that is not known, and for one that has not the part asked of it."""
+    if "like" in raw and not isinstance(raw["like"], str):
+        raise SpecError(f"{source}: like: expected the name of a preset, got {shown(raw['like'])}")
+    for key in ("like", "language", "vision"):
+        if isinstance(name := raw.get(key), str):
+            named = preset(name)
+            if key != "like" and getattr(named, key) is None:
+                raise SpecError(f"{source}: {key}: the preset '{name}' has no '{key}'; name one that has")
 
 
 @cache
@@ -163,7 +171,7 @@ def preset(name: str) -> ModelSpec:
     """The spec of a preset. Raises SpecError with the nearest known name."""
     known = presets()
     if name not in known:
-        raise SpecError(f"no preset is named '{name}'; {nearest(name, known)}")
+        raise SpecError(f"no preset is named '{brief(name)}'; {nearest(name, known)}")
     return known[name]
 
 

@@ -15,21 +15,38 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from sepiola.errors import SpecError
+from sepiola.errors import SpecError, brief, shown
+from sepiola.specs.safe_yaml import DEEPEST, LONGEST, load_yaml
 
 Kinds = Mapping[str, type["Spec"]]
 
 Plain: TypeAlias = dict[str, Any]
 """Plain data of JSON or YAML by its keys: what lies under a key may be anything that they hold."""
 
+FAULTS = 12  # that one message lists
+
 
 class Spec(BaseModel):
-    """Base class of all specs: frozen, no unknown keys, no silent conversion between types."""
+    """Base class of all specs: frozen, no unknown keys, no truth value for a number; all numbers are finite, and whole
+    ones fit 64 bits.
+    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, raw: object) -> object:
+        for key, value in raw.items() if isinstance(raw, Mapping) else ():
+            field = cls.model_fields.get(key) if isinstance(key, str) and isinstance(value, int) else None
+            kinds = _members(field.annotation) if field is not None else [bool]
+            if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+                raise ValueError(f"'{key}' is {shown(value)}; expected a number")
+            if field is not None and not -(1 << 63) <= value < 1 << 63:
+                raise ValueError(f"'{key}' is {shown(value)}; expected a number of 64 bits")
+        return raw
 
     @classmethod
     def parse(cls, raw: object, source: str = "spec", kinds: Kinds | None = None) -> Self:
@@ -40,11 +57,14 @@ class Spec(BaseModel):
         if isinstance(raw, cls):
             return raw
         if not isinstance(raw, Mapping):
-            raise SpecError(f"{source}: expected keys and values, got {type(raw).__name__}")
+            raise SpecError(f"{source}: expected keys and values, got {shown(raw)}")
         try:
             return cls.model_validate(raw, context={"kinds": kinds or {}})
         except ValidationError as error:
-            lines = [_explain(cls, fault, tuple((kinds or {}).values())) for fault in error.errors()]
+            faults = error.errors(include_url=False)
+            lines = [_explain(cls, fault, tuple((kinds or {}).values())) for fault in faults[:FAULTS]]
+            if len(faults) > FAULTS:
+                lines.append(f"… and {len(faults) - FAULTS} more")
             raise SpecError(f"{source}: " + "\n  ".join(lines)) from None
 
     def to_dict(self) -> Plain:
@@ -53,15 +73,17 @@ class Spec(BaseModel):
 
 
 def _explain(root: type[BaseModel], fault: ErrorDetails, kinds: Sequence[type[BaseModel]] = ()) -> str:
-    path = _path(root, fault["loc"], kinds)
+    path = brief(_path(root, fault["loc"], kinds))
     if fault["type"] == "extra_forbidden":
         return f"{path}: unknown key; {nearest(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1], kinds))}"
     if fault["type"] == "missing":
         return f"{path}: this key is required"
+    if fault["type"] == "invalid_key":
+        return f"{path}: a key is a text, got {shown(fault['loc'][-1])}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{path}: {message}" if path else message
-    return f"{path}: {message[0].lower() + message[1:]}, got {fault['input']!r}"
+    return f"{path}: {message[0].lower() + message[1:]}, got {shown(fault['input'])}"
 
 
 def _path(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[type[BaseModel]] = ()) -> str:
@@ -128,26 +150,27 @@ def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequen
 def nearest(name: str, known: Iterable[str]) -> str:
     """The fix for a name that is not known: the nearest known one, or all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(brief(name), names, n=1)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain data of a YAML file. Raises SpecError when the file is absent or is not YAML."""
+    """Plain data of a YAML file. Raises SpecError when the file cannot be read or is not YAML."""
     try:
+        if path.stat().st_size > 4 * LONGEST:
+            raise SpecError(f"{path}: {path.stat().st_size:,} bytes; expected YAML of at most {LONGEST:,} characters")
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text: {error}") from None
+        raise SpecError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise SpecError(f"{brief(str(path))}: cannot be read ({error.strerror})") from None
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Plain data of YAML text. Raises SpecError that names `source` and the line."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpecError(f"{source}: not valid YAML: {error}") from None
+    """Plain data of YAML text (`sepiola.specs.safe_yaml`). Raises SpecError that names `source` and the line."""
+    return load_yaml(text, source)
 
 
 def write_yaml(data: object) -> str:
@@ -163,20 +186,31 @@ def override(raw: Plain, assignments: Sequence[str], flag: str = "--set") -> Pla
     """
     result = copy.deepcopy(raw)
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        source = f"{flag} {assignment}"
-        if not equals or not key:
-            raise SpecError(f"{source}: expected key.path=value")
-        *parents, last = key.split(".")
-        value = parse_yaml(text, source)
-        here: object = result
-        for depth, parent in enumerate(parents):
-            here = _descend(here, parents[:depth], parent, source)
-        if isinstance(here, list):
-            here[_index(here, last, source)] = value
-        else:
-            _keys(here, parents, last, source)[last] = value
+        assign(result, *read_assignment(assignment, flag))
     return result
+
+
+def read_assignment(assignment: str, flag: str = "--set") -> tuple[str, Any, str]:
+    """The key, the value and what names both in a message, of `key=value`. Raises SpecError as `override`."""
+    key, equals, text = assignment.partition("=")
+    source = f"{flag} {brief(assignment)}"
+    if not equals or not key:
+        raise SpecError(f"{source}: expected key.path=value")
+    return key, parse_yaml(text, source), source
+
+
+def assign(raw: Plain, key: str, value: object, source: str) -> None:
+    """Lays one value under the path `key` of plain data, in place. Raises SpecError as `override`."""
+    *parents, last = key.split(".")
+    if len(parents) >= DEEPEST:
+        raise SpecError(f"{source}: a path of {len(parents) + 1:,} keys; expected at most {DEEPEST}")
+    here: object = raw
+    for depth, parent in enumerate(parents):
+        here = _descend(here, parents[:depth], parent, source)
+    if isinstance(here, list):
+        here[_index(here, last, source)] = value
+    else:
+        _keys(here, parents, last, source)[last] = value
 
 
 def _descend(here: object, path: Sequence[str], key: str, source: str) -> object:
@@ -193,12 +227,13 @@ def _keys(here: object, path: Sequence[str], key: str, source: str) -> dict[str,
     if isinstance(here, dict):
         return here
     place, named = ".".join(path), "like" if path[-1] == "model" else "kind"
-    raise SpecError(
-        f"{source}: '{place}' is {here}, with no key '{key}'; give it keys first: --set '{place}={{{named}: {here}}}'"
-    )
+    mend = f"; give it keys first: --set '{place}={{{named}: {here}}}'" if isinstance(here, str) else ""
+    raise SpecError(f"{source}: '{place}' is {brief(str(here))}, with no key '{key}'{brief(mend)}")
 
 
 def _index(items: Sequence[object], key: str, source: str) -> int:
-    if not key.isdigit() or int(key) >= len(items):
-        raise SpecError(f"{source}: '{key}' is not an index from 0 to {len(items) - 1}")
-    return int(key)
+    number = int(key) if key.isascii() and key.isdecimal() and len(key) < 10 else len(items)
+    if number >= len(items):
+        known = f"expected an index from 0 to {len(items) - 1}" if items else "the list is empty"
+        raise SpecError(f"{source}: '{brief(key)}' is not an index of this list; {known}")
+    return number

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from sepiola.specs.base import Spec
+from sepiola.specs.values import Heads, Layers, Tokens, Width
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu", "squared_relu"]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+Experts = Annotated[int, Field(ge=1, le=1024)]
 
 
 class AttentionSpec(Spec):
@@ -20,15 +22,15 @@ class AttentionSpec(Spec):
     tokens, its own included, in all layers but every `full_every`-th (2 in GPT-3, 6 in Gemma 3).
     """
 
-    heads: PositiveInt
-    kv_heads: PositiveInt | None = None
-    head_width: PositiveInt | None = None
+    heads: Heads
+    kv_heads: Heads | None = None
+    head_width: Width | None = None
     bias: bool = False
     output_bias: bool | None = None
     scale: PositiveFloat | None = None
     qk_norm: bool = False
-    window: PositiveInt | None = None
-    full_every: PositiveInt | None = None
+    window: Tokens | None = None
+    full_every: Layers | None = None
 
     @model_validator(mode="after")
     def _grouped(self) -> AttentionSpec:
@@ -62,12 +64,12 @@ class FeedForwardSpec(Spec):
     training, `balance_loss` times the load-balancing loss and `router_z_loss` times the router z-loss join the loss.
     """
 
-    width: PositiveInt
+    width: Width
     activation: Activation = "gelu"
     gated: bool = False
     bias: bool = False
-    experts: PositiveInt | None = None
-    chosen: PositiveInt = 2
+    experts: Experts | None = None
+    chosen: Experts = 2
     balance_loss: NonNegativeFloat = 0.0
     router_z_loss: NonNegativeFloat = 0.0
 
@@ -92,7 +94,7 @@ class NormSpec(Spec):
 
     kind: Literal["layer", "rms"] = "layer"
     place: Literal["pre", "post", "parallel", "sandwich"] = "pre"
-    eps: PositiveFloat = 1e-5
+    eps: float = Field(default=1e-5, gt=0.0, le=1.0)
     bias: bool = True
     zero_centred: bool = False
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import Activation, AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads
+from sepiola.specs.values import Layers, TokenId, Tokens, Vocabulary, Width
+
+Queries = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class GatedFusionSpec(Spec):
@@ -20,7 +23,7 @@ class GatedFusionSpec(Spec):
     """Whether the text has placeholders for images."""
 
     kind: Literal["gated-fusion"]
-    image_width: PositiveInt | None = None
+    image_width: Width | None = None
 
 
 class ProjectionSpec(Spec):
@@ -36,12 +39,12 @@ class ProjectionSpec(Spec):
     interleaved: ClassVar[bool] = True
 
     kind: Literal["projection"]
-    token: NonNegativeInt | None = None
+    token: TokenId | None = None
     layers: Literal[1, 2] = 1
     activation: Activation = "gelu"
     bias: bool = True
-    shuffle: PositiveInt = 1
-    neighbours: PositiveInt = 1
+    shuffle: int = Field(default=1, ge=1, le=64)
+    neighbours: int = Field(default=1, ge=1, le=4096)
 
     @model_validator(mode="after")
     def _one_way(self) -> ProjectionSpec:
@@ -63,7 +66,7 @@ class DualSpec(Spec):
     interleaved: ClassVar[bool] = False
 
     kind: Literal["dual"]
-    width: PositiveInt
+    width: Width
     image: Literal["class", "mean", "attention"] = "class"
     text: Literal["end", "last"] = "end"
     bias: bool = False
@@ -78,13 +81,13 @@ class ResamplerSpec(Spec):
     widths.
     """
 
-    latents: PositiveInt = 64
-    depth: PositiveInt = 6
-    width: PositiveInt | None = None
+    latents: Queries = 64
+    depth: Layers = 6
+    width: Width | None = None
     attention: AttentionSpec = AttentionSpec(heads=8, head_width=64)
-    expansion: PositiveInt = 4
+    expansion: int = Field(default=4, ge=1, le=64)
     activation: Activation = "gelu"
-    frames: NonNegativeInt = 0
+    frames: int = Field(default=0, ge=0, le=1 << 16)
 
 
 class GatedCrossSpec(Spec):
@@ -99,15 +102,15 @@ class GatedCrossSpec(Spec):
     interleaved: ClassVar[bool] = True
 
     kind: Literal["gated-cross"]
-    token: NonNegativeInt | None = None
-    every: PositiveInt = 1
-    first: NonNegativeInt = 0
+    token: TokenId | None = None
+    every: Layers = 1
+    first: int = Field(default=0, ge=0, lt=1024)
     attention: AttentionSpec = AttentionSpec(heads=8, head_width=64)
-    expansion: PositiveInt = 4
+    expansion: int = Field(default=4, ge=1, le=64)
     activation: Activation = "gelu"
     resampler: ResamplerSpec = ResamplerSpec()
-    context_width: PositiveInt | None = None
-    image_width: PositiveInt | None = None
+    context_width: Width | None = None
+    image_width: Width | None = None
 
 
 class QueryTextSpec(Spec):
@@ -116,12 +119,12 @@ class QueryTextSpec(Spec):
     `start` opens a text that is read ([CLS]) and `decode` one that is written ([DEC]); `end` closes both ([SEP]).
     """
 
-    vocabulary: PositiveInt = 30523
-    length: PositiveInt = 512
-    pad: NonNegativeInt = 0
-    start: NonNegativeInt = 101
-    end: NonNegativeInt = 102
-    decode: NonNegativeInt = 30522
+    vocabulary: Vocabulary = 30523
+    length: Tokens = 512
+    pad: TokenId = 0
+    start: TokenId = 101
+    end: TokenId = 102
+    decode: TokenId = 30522
 
     @model_validator(mode="after")
     def _told_apart(self) -> QueryTextSpec:
@@ -137,7 +140,7 @@ class QueryHeadsSpec(Spec):
     the Hub's checkpoints lack.
     """
 
-    space: PositiveInt = 256
+    space: Width = 256
     writes: bool = True
 
 
@@ -152,14 +155,14 @@ class QFormerSpec(Spec):
     interleaved: ClassVar[bool] = True
 
     kind: Literal["q-former"]
-    token: NonNegativeInt | None = None
-    queries: PositiveInt = 32
-    width: PositiveInt = 768
-    layers: PositiveInt = 12
+    token: TokenId | None = None
+    queries: Queries = 32
+    width: Width = 768
+    layers: Layers = 12
     attention: AttentionSpec = AttentionSpec(heads=12, bias=True)
     feed_forward: FeedForwardSpec = FeedForwardSpec(width=3072, bias=True)
     norm: NormSpec = NormSpec(place="post", eps=1e-12)
-    cross_every: PositiveInt = 2
+    cross_every: Layers = 2
     dropout: Probability = 0.0
     text: QueryTextSpec | None = None
     instructed: bool = False

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeInt, model_validator
+from pydantic import model_validator
 
 from sepiola.specs.base import Spec
+from sepiola.specs.values import TokenId
 
 ClassifierKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
 
@@ -18,9 +19,9 @@ ClassifierKind = Literal["classification", "entailment", "similarity", "multiple
 class ClassifierTokens(Spec):
     """Ids of the tokens that a classifier adds to the vocabulary: before a sequence, between its texts, after it."""
 
-    start: NonNegativeInt
-    delimiter: NonNegativeInt
-    extract: NonNegativeInt
+    start: TokenId
+    delimiter: TokenId
+    extract: TokenId
 
 
 class ClassifierSpec(Spec):

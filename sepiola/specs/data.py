@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 
 from sepiola.specs.base import Plain, Spec
+from sepiola.specs.values import Name
 
 
 class DataSpec(Spec):
     """Examples of one dataset. `options` go to its reader; environment variables in `root` are expanded."""
 
-    reader: str
+    reader: Name
     root: str | None = None
-    split: str = "train"
+    split: Name = "train"
     count: PositiveInt | None = None
     options: Plain = Field(default_factory=dict)

@@ -6,15 +6,18 @@ are YAML files of `ModelSpec`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
 from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
+from sepiola.specs.values import Heads, Layers, TokenId, Tokens, Vocabulary, Width
 from sepiola.specs.vision import VisionSpec, ViTSpec
+
+Base = Annotated[float, Field(ge=1.0, le=1e15)]
 
 
 class PositionSpec(Spec):
@@ -26,17 +29,22 @@ class PositionSpec(Spec):
     """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary", "transformer-xl"]
-    length: PositiveInt | None = None
-    offset: NonNegativeInt = 0
-    buckets: PositiveInt = 32
-    max_distance: PositiveInt = 128
-    base: PositiveFloat = 10_000.0
-    local_base: PositiveFloat | None = None
+    length: Tokens | None = None
+    offset: TokenId = 0
+    buckets: int = Field(default=32, ge=4, le=1 << 16)
+    max_distance: Tokens = 128
+    base: Base = 10_000.0
+    local_base: Base | None = None
 
     @model_validator(mode="after")
     def _length(self) -> PositionSpec:
         if self.kind == "learned" and self.length is None:
             raise ValueError("learned positions need 'length', the most tokens the model can read")
+        if self.kind == "relative" and self.max_distance <= self.buckets // 2:
+            raise ValueError(
+                f"max_distance ({self.max_distance}) must be above half of the buckets ({self.buckets}): so many tell "
+                "near distances one by one"
+            )
         return self
 
 
@@ -73,12 +81,12 @@ class TransformerSpec(Spec):
 
     family: str = ""
     kind: Literal["decoder", "encoder", "encoder-decoder"]
-    vocabulary: PositiveInt
-    width: PositiveInt
-    layers: PositiveInt
-    encoder_layers: PositiveInt | None = None
-    encoder_heads: PositiveInt | None = None
-    encoder_feed_forward: PositiveInt | None = None
+    vocabulary: Vocabulary
+    width: Width
+    layers: Layers
+    encoder_layers: Layers | None = None
+    encoder_heads: Heads | None = None
+    encoder_feed_forward: Width | None = None
     attention: AttentionSpec
     feed_forward: FeedForwardSpec
     norm: NormSpec = NormSpec()
@@ -87,7 +95,7 @@ class TransformerSpec(Spec):
     head_scale: PositiveFloat | None = None
     embedding_scale: PositiveFloat | None = None
     embedding_norm: bool = False
-    token_types: NonNegativeInt = 0
+    token_types: int = Field(default=0, ge=0, le=1 << 16)
     head: HeadSpec = HeadSpec()
     dropout: Probability = 0.0
     tokens: SpecialTokens = SpecialTokens()

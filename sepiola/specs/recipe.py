@@ -5,15 +5,16 @@ A recipe is a model, its ordered stages, and the strategy by which the trained m
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.bridge import DualSpec
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.values import Name, Seed, Tokens, Vocabulary
 
 Layout = Literal["minigpt-4", "minigpt-4-llama-2"]
 
@@ -23,7 +24,7 @@ class TokenizerSpec(Spec):
 
     path: str | None = None
     kind: Literal["bpe", "unigram"] = "bpe"
-    vocabulary: PositiveInt | None = None
+    vocabulary: Vocabulary | None = None
 
     @model_validator(mode="after")
     def _one(self) -> TokenizerSpec:
@@ -60,10 +61,16 @@ class FewShotSpec(Spec):
     exchanged.
     """
 
-    shots: tuple[NonNegativeInt, ...] = Field(default=(0, 4, 8), min_length=1)
+    shots: tuple[Annotated[int, Field(ge=0, le=1024)], ...] = Field(default=(0, 4, 8), min_length=1)
     choose: Literal["random", "rices"] = "random"
     shuffled: bool = True
     data: DataSpec | None = None
+
+    @model_validator(mode="after")
+    def _once(self) -> FewShotSpec:
+        if len(set(self.shots)) != len(self.shots):
+            raise ValueError(f"shots: expected each number once, got {list(self.shots)}")
+        return self
 
 
 class AnsweringSpec(Spec):
@@ -75,9 +82,9 @@ class AnsweringSpec(Spec):
     by: Literal["generate", "score"] = "generate"
     layout: Layout | None = None
     images: bool = True
-    source_tokens: PositiveInt = 512
-    answer_tokens: PositiveInt = 64
-    rationale_tokens: PositiveInt = 512
+    source_tokens: Tokens = 512
+    answer_tokens: Tokens = 64
+    rationale_tokens: Tokens = 512
 
 
 class RecipeSpec(Spec):
@@ -88,16 +95,16 @@ class RecipeSpec(Spec):
     model blind. `weights` are a checkpoint to begin with, or one for each part; what they lack is initialised.
     """
 
-    name: str
+    name: Name
     description: str = ""
-    seed: int = 0
+    seed: Seed = 0
     images: bool = True
     model: ModelSpec
     weights: str | dict[Part, str] | None = None
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: StrategySpec | None = None
-    reply_tokens: PositiveInt | None = None
+    reply_tokens: Tokens | None = None
     few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
 

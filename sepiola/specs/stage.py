@@ -7,12 +7,11 @@ reads a stage from plain data gives the specs that `objective` may be, by their 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
@@ -21,10 +20,13 @@ from pydantic import (
     model_validator,
 )
 
+from sepiola.errors import shown
 from sepiola.specs.base import Spec, nearest
+from sepiola.specs.bricks import Probability
 from sepiola.specs.bridge import DualSpec, QFormerSpec
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, Part
+from sepiola.specs.values import Name, Tokens
 
 # What a stage may teach: a part, or of a Q-Former the linear layer to the language model alone (MiniGPT-4).
 Learner = Literal[Part, "projection"]
@@ -38,9 +40,9 @@ class LoraSpec(Spec):
     (`q_proj`). Absent, every linear that can bear an adapter does.
     """
 
-    rank: PositiveInt = 8
+    rank: int = Field(default=8, ge=1, le=4096)
     alpha: PositiveFloat = 16.0
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: Probability = 0.0
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
@@ -52,13 +54,27 @@ class OptimizerSpec(Spec):
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
-    learning_rate: PositiveFloat = 5e-5
+    learning_rate: float = Field(default=5e-5, gt=0.0, le=10.0)
     final_learning_rate: NonNegativeFloat = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: NonNegativeInt = 0
+    warmup: int = Field(default=0, ge=0, le=1 << 40)
     weight_decay: NonNegativeFloat = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Probability, Probability] = (0.9, 0.999)
     clip: PositiveFloat | None = 1.0
+
+    @model_validator(mode="after")
+    def _stays_finite(self) -> OptimizerSpec:
+        if self.learning_rate * self.weight_decay >= 1.0:
+            raise ValueError(
+                f"learning_rate ({self.learning_rate:g}) times weight_decay ({self.weight_decay:g}) is the share that "
+                "a weight loses in each step: give less than 1"
+            )
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate ({self.final_learning_rate:g}) is above learning_rate ({self.learning_rate:g}), "
+                "from which it falls"
+            )
+        return self
 
 
 class ObjectiveSpec(Spec):
@@ -113,20 +129,20 @@ class StageSpec(Spec):
     `target_tokens`; plain text is cut into windows of `target_tokens`, which `packed` fills to the last token.
     """
 
-    name: str
+    name: Name
     data: DataSpec
     validation: DataSpec | None = None
     objective: SerializeAsAny[ObjectiveSpec]
     start: str | None = None
     learn: tuple[Learner, ...] = ("language", "vision", "bridge")
     lora: LoraSpec | None = None
-    steps: PositiveInt | None = None
-    epochs: PositiveFloat | None = None
-    batch: PositiveInt = 16
-    accumulate: PositiveInt = 1
+    steps: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    batch: int = Field(default=16, ge=1, le=1 << 20)
+    accumulate: int = Field(default=1, ge=1, le=1 << 20)
     packed: bool = False
-    source_tokens: PositiveInt = 512
-    target_tokens: PositiveInt = 512
+    source_tokens: Tokens = 512
+    target_tokens: Tokens = 512
     optimizer: OptimizerSpec = OptimizerSpec()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validate_every: PositiveInt | None = None
@@ -145,11 +161,11 @@ class StageSpec(Spec):
             return raw
         named = {"kind": raw} if isinstance(raw, str) else raw
         if not isinstance(named, Mapping):
-            raise ValueError(f"expected an objective's name, or its keys and values; got {raw!r}")
+            raise ValueError(f"expected an objective's name, or its keys and values; got {shown(raw)}")
         kinds: Mapping[str, type[ObjectiveSpec]] = (info.context or {}).get("kinds", {})
         kind = named.get("kind", DEFAULT_OBJECTIVE)
-        if kind not in kinds:
-            raise ValueError(f"no objective is named '{kind}'; {nearest(str(kind), kinds)}")
+        if not isinstance(kind, str) or kind not in kinds:
+            raise ValueError(f"no objective is named {shown(kind)}; {nearest(str(kind), kinds)}")
         return kinds[kind].model_validate({**named, "kind": kind})
 
     @model_validator(mode="after")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads
+from sepiola.specs.values import Heads, Layers, Side, Width
+
+Deviation = Annotated[float, Field(ge=1e-4, le=1e4)]
 
 
 class GridSpec(Spec):
@@ -32,7 +35,7 @@ class AnyResSpec(Spec):
 
     kind: Literal["anyres"]
     grids: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(min_length=1)
-    most: PositiveInt = 9
+    most: int = Field(default=9, ge=1, le=4096)
 
 
 TilingSpec = Annotated[GridSpec | AnyResSpec, Field(discriminator="kind")]
@@ -46,13 +49,13 @@ class PixelSpec(Spec):
     picture becomes several of `size`.
     """
 
-    size: PositiveInt
+    size: Side
     mode: Literal["squash", "crop", "fit"] = "squash"
-    resize: PositiveInt | None = None
-    longest: PositiveInt | None = None
+    resize: Side | None = None
+    longest: Side | None = None
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+    std: tuple[Deviation, Deviation, Deviation] = (0.5, 0.5, 0.5)
     tiles: TilingSpec | None = None
 
     @model_validator(mode="after")
@@ -79,9 +82,9 @@ class ViTSpec(Spec):
     family: str = ""
     kind: Literal["vit"]
     pixels: PixelSpec
-    patch: PositiveInt
-    width: PositiveInt
-    layers: PositiveInt
+    patch: Side
+    width: Width
+    layers: Layers
     attention: AttentionSpec
     feed_forward: FeedForwardSpec
     norm: NormSpec = NormSpec(eps=1e-12)
@@ -113,9 +116,9 @@ class BackboneSpec(Spec):
     `frozen_norm` fixes the batch normalisation's statistics and affine values, as a backbone's in DETR.
     """
 
-    stem_width: PositiveInt = 64
-    widths: tuple[PositiveInt, ...] = (256, 512, 1024, 2048)
-    depths: tuple[PositiveInt, ...] = (3, 4, 6, 3)
+    stem_width: Width = 64
+    widths: tuple[Width, ...] = (256, 512, 1024, 2048)
+    depths: tuple[Layers, ...] = (3, 4, 6, 3)
     block: Literal["basic", "bottleneck"] = "bottleneck"
     frozen_norm: bool = False
 
@@ -146,14 +149,14 @@ class DETRSpec(Spec):
     kind: Literal["detr"]
     pixels: PixelSpec
     backbone: BackboneSpec = BackboneSpec(frozen_norm=True)
-    width: PositiveInt = 256
-    layers: PositiveInt = 6
-    encoder_layers: PositiveInt = 6
-    heads: PositiveInt = 8
-    encoder_heads: PositiveInt | None = None
-    feed_forward: PositiveInt = 2048
-    encoder_feed_forward: PositiveInt | None = None
-    queries: PositiveInt = 100
+    width: Width = 256
+    layers: Layers = 6
+    encoder_layers: Layers = 6
+    heads: Heads = 8
+    encoder_heads: Heads | None = None
+    feed_forward: Width = 2048
+    encoder_feed_forward: Width | None = None
+    queries: int = Field(default=100, ge=1, le=1 << 16)
 
     @model_validator(mode="after")
     def _shapes(self) -> DETRSpec:

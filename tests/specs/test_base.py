@@ -5,14 +5,54 @@ from __future__ import annotations
 import pytest
 
 from sepiola.errors import SpecError
-from sepiola.specs.base import override
+from sepiola.specs.base import Spec, override
 from tests.tiny import RECIPE
 
 
-@pytest.mark.parametrize("assignment", ["steps", "=3", "stages.7.steps=3", "stages.x.steps=3", "name.first=a"])
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        *("steps", "=3", "stages.7.steps=3", "stages.x.steps=3", "name.first=a", "stages.²=5", "stages.-1=5"),
+        *("name=[", "name=@x", "description=a: b: c", f"seed={'9' * 5000}", f"stages.{'9' * 5000}=1"),
+        *("a." * 3000 + "b=1", "name={a: 1, a: 2}"),
+    ],
+)
 def test_a_malformed_override_is_refused(assignment: str) -> None:
     with pytest.raises(SpecError, match="--set"):
         override(RECIPE, [assignment])
+
+
+class _Sized(Spec):
+    count: int = 1
+    rate: float = 1.0
+    wide: bool = True
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"count": True}, "'count' is True; expected a number"),
+        ({"rate": False}, "'rate' is False; expected a number"),
+        ({"count": 1 << 63}, "'count' is 9223372036854775808; expected a number of 64 bits"),
+        ({"rate": float("inf")}, "rate: input should be a finite number, got inf"),
+        ({"rate": float("nan")}, "rate: input should be a finite number, got nan"),
+        ({"count": "x" * 10_000}, "got 'xxx"),
+        ({"count": [[[[[["deep"] * 99] * 99] * 99] * 99] * 99]}, "got [[[...], [...]"),
+        ({1: 2}, "a key is a text, got 1"),
+        ({f"k{i}": i for i in range(5000)}, "… and 4988 more"),
+        ({"k" * 100_000: 1}, "unknown key"),
+        (["count"], "expected keys and values, got ['count']"),
+    ],
+)
+def test_a_value_that_no_spec_takes_is_shown_in_short(raw: object, message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        _Sized.parse(raw)
+    assert message in str(error.value) and len(str(error.value)) < 2000
+
+
+def test_numbers_and_truth_values_in_their_place_are_taken() -> None:
+    spec = _Sized.parse({"count": (1 << 63) - 1, "rate": 2, "wide": False})
+    assert (spec.count, spec.rate, spec.wide) == ((1 << 63) - 1, 2.0, False)
 
 
 @pytest.mark.parametrize(

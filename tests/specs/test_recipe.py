@@ -30,6 +30,28 @@ from tests.tiny import RECIPE
         (["strategy.kind=two-stage"], "'rationale' names the rationale stage of a two-stage strategy"),
         (["tokenizer.path=t.json"], "give either 'path' (a tokenizer.json) or 'vocabulary'"),
         (["model=mm-cot-tyni"], "no preset is named 'mm-cot-tyni'; did you mean 'mm-cot-tiny'?"),
+        (["model={like: 5}"], "model: like: expected the name of a preset, got 5"),
+        (["model={like: [mm-cot-tiny]}"], "model: like: expected the name of a preset, got ['mm-cot-tiny']"),
+        (["model={like: mm-cot-tiny, language: vit-base-16-224}"], "the preset 'vit-base-16-224' has no 'language'"),
+        (["model={like: mm-cot-tiny, vision: t5-small}"], "the preset 't5-small' has no 'vision'"),
+        (["name=../../x"], "name: the name '../../x' holds"),
+        (["stages.0.name=a/b"], "stages[0].name: the name 'a/b' holds"),
+        (["stages.0.data.split=../x"], "stages[0].data.split: the name '../x' holds"),
+        (["seed=-1"], "seed: input should be greater than or equal to 0"),
+        (["seed=18446744073709551616"], "'seed' is 18446744073709551616; expected a number of 64 bits"),
+        (["stages.0.steps=null", "stages.0.epochs=.inf"], "stages[0].epochs: input should be a finite number"),
+        (["stages.0.optimizer.betas=[2, 3]"], "stages[0].optimizer.betas[0]: input should be less than 1"),
+        (["stages.0.optimizer.learning_rate=.inf"], "optimizer.learning_rate: input should be a finite number"),
+        (["stages.0.optimizer.weight_decay=.nan"], "optimizer.weight_decay: input should be a finite number"),
+        (
+            ["stages.0.optimizer={learning_rate: 1, weight_decay: 1}"],
+            "learning_rate (1) times weight_decay (1) is the share that a weight loses in each step",
+        ),
+        (
+            ["stages.0.optimizer={learning_rate: 1e-4, final_learning_rate: 1e-3}"],
+            "final_learning_rate (0.001) is above learning_rate (0.0001)",
+        ),
+        (["stages.0.objective={kind: [1]}"], "stages[0].objective: no objective is named [1]"),
     ],
 )
 def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, tmp_path: Path) -> None:
