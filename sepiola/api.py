@@ -7,6 +7,7 @@ name or a spec and initialises fresh weights.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import adapters, hub, store
+from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
@@ -40,12 +42,12 @@ from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
-from sepiola.text.chat import CONFIG, ChatTemplate, as_message
+from sepiola.text.chat import ChatTemplate, as_message
 from sepiola.text.layouts import LAYOUTS
+from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 STRATEGY, RATIONALE = "strategy.yaml", "rationale"
-QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class Reply:
 
 
 class Model:
-    """A network with its spec and, where the checkpoint holds them, tokenizer, chat template and way of answering;
-    `qformer_tokenizer` is the tokenizer of an instructed Q-Former.
+    """A network with its spec, its processor (tokenizer, chat template, end tokens …) and its way of answering.
+
+    A tokenizer in the processor's place stands for that of the spec with this tokenizer.
 
     Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
     """
@@ -70,22 +73,18 @@ class Model:
         self,
         network: nn.Module,
         spec: ModelSpec,
-        tokenizer: Tokenizer | None = None,
+        processor: Processor | Tokenizer | None = None,
         answering: AnsweringSpec | None = None,
         rationale: Model | None = None,
         image_encoder: ImageEncoder | None = None,
-        template: ChatTemplate | None = None,
-        qformer_tokenizer: Tokenizer | None = None,
     ) -> None:
         self._network: nn.Module | None = network.eval()
         self._executor: Executor | None = None
         self.spec = spec
-        self.tokenizer = tokenizer
+        self._processor = processor if isinstance(processor, Processor) else Processor.of(spec, processor)
         self.answering = answering
         self.rationale = rationale
         self._image_encoder = image_encoder
-        self.template = template
-        self.qformer_tokenizer = qformer_tokenizer
 
     def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
         """The network's forward pass: logits of a language model, features of a vision encoder."""
@@ -95,6 +94,34 @@ class Model:
         if name in ("network", "_network"):
             raise AttributeError(name)
         return getattr(self.network, name)
+
+    @property
+    def processor(self) -> Processor:
+        """What stands around the weights: tokenizer, chat template, special ids, context, defaults of writing."""
+        return self._processor
+
+    @processor.setter
+    def processor(self, processor: Processor) -> None:
+        self._processor = processor
+        self._run_by(self._executor)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The processor's tokenizer."""
+        return self._processor.tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer | None) -> None:
+        self.processor = dataclasses.replace(self._processor, tokenizer=tokenizer)
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The processor's chat template."""
+        return self._processor.template
+
+    @template.setter
+    def template(self, template: ChatTemplate | None) -> None:
+        self.processor = dataclasses.replace(self._processor, template=template)
 
     @property
     def network(self) -> nn.Module:
@@ -139,7 +166,8 @@ class Model:
     def engine(self) -> Engine:
         """The engine over this model in its running form. Raises SepiolaError for a model that writes no text."""
         self._require_text()
-        return Engine(self._executor or EXECUTORS["torch"](self.network))
+        executor = self._executor or EXECUTORS["torch"](self.network)
+        return Engine(executor, ends=frozenset(self._processor.ends))
 
     def _require_text(self) -> None:
         if reason := self.spec.writes_no_text:
@@ -242,7 +270,7 @@ class Model:
             self.image_encoder if answering.images else None,
             source_tokens=answering.source_tokens,
             target_tokens=target_tokens,
-            qformer_tokenizer=self.qformer_tokenizer,
+            qformer_tokenizer=self._processor.qformer_tokenizer,
             layout=LAYOUTS[answering.layout] if answering.layout is not None else None,
         )
 
@@ -260,7 +288,10 @@ class Model:
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
         """Plain text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""
-        return TextScorer(self.engine, self.require_tokenizer(), length=length)
+        prefix = self._processor.prefix
+        return TextScorer(
+            self.engine, self.require_tokenizer(), length=length or self._processor.context, prefix=prefix
+        )
 
     def matcher(self) -> Matcher:
         """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
@@ -309,9 +340,7 @@ class Model:
         """Writes a checkpoint folder that `load` reads."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
         store.save(Path(folder), self.network, self.spec, text)
-        self._save_qformer_tokenizer(folder)
-        if self.template is not None:
-            store.write_text(Path(folder) / CONFIG, self.template.to_json())
+        processors.save(Path(folder), self._processor, writes=self.spec.writes_no_text is None)
         if self.answering is not None:
             store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
         if self.rationale is not None:
@@ -320,14 +349,9 @@ class Model:
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
-        self._save_qformer_tokenizer(folder)
+        processors.save_qformer_tokenizer(Path(folder), self._processor)
         if self.tokenizer is not None and self.spec.language is not None:
             hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
-
-    def _save_qformer_tokenizer(self, folder: str | Path) -> None:
-        if self.qformer_tokenizer is not None:
-            store.make_folder(Path(folder) / QFORMER_TOKENIZER)
-            store.write_text(Path(folder) / QFORMER_TOKENIZER / store.TOKENIZER, self.qformer_tokenizer.to_json())
 
 
 def load(
@@ -354,21 +378,12 @@ def load(
         network = adapters.load(network, Path(adapter), spec)
     if vision_only:
         return Model(network, spec)
-    tokenizer = Tokenizer.load(folder / store.TOKENIZER) if (folder / store.TOKENIZER).is_file() else None
+    processor = processors.read(folder, spec, None if ours else hub.read_json(folder / hub.CONFIG))
+    processors.report(processor, folder)
     strategy = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(strategy), str(strategy)) if strategy.is_file() else None
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    qformer_file = folder / QFORMER_TOKENIZER / store.TOKENIZER
-    qformer_tokenizer = Tokenizer.load(qformer_file) if qformer_file.is_file() else None
-    return Model(
-        network,
-        spec,
-        tokenizer,
-        answering,
-        rationale,
-        template=ChatTemplate.load(folder),
-        qformer_tokenizer=qformer_tokenizer,
-    )
+    return Model(network, spec, processor, answering, rationale)
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:

@@ -27,6 +27,7 @@ from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
 from sepiola.checkpoints.lossless import check_lossless
 from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
+from sepiola.checkpoints.processor import plain_ids, settle_ids
 from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import (
     TOKENIZER,
@@ -72,7 +73,8 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     config = read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = read_state(folder)
-    spec = family.spec_from_config(config, stored, preprocessor=_preprocessor(folder))
+    spec = family.spec_from_config(plain_ids(config), stored, preprocessor=_preprocessor(folder))
+    spec = settle_ids(spec, config, folder)
     state = family.to_ours(stored, spec)
     if not (folder / VISION / CONFIG).is_file():
         return spec, state
@@ -211,7 +213,7 @@ def save_tokenizer(
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         **{name: token for name, index in ids.items() if (token := backend.id_to_token(index)) is not None},
-        **(json.loads(template.to_json()) if template is not None else {}),
+        **(template.to_config() if template is not None else {}),
     }
     write_text(folder / TOKENIZER, backend.to_str(pretty=False))
     write_text(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2))

@@ -134,8 +134,8 @@ class Chat:
         return self._encoded[1]
 
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
-        """The model's end token, the tokenizer's, and the special token that the template sets after a turn."""
-        ends: set[int | None] = {self.engine.tokens.end}
+        """The model's end tokens, the tokenizer's, and the special token that the template sets after a turn."""
+        ends: set[int | None] = set(self.engine.ends)
         if template is not None:
             ends.add(self.tokenizer.id_of(template.special_tokens.get("eos_token", "")))
             after = self.tokenizer.encode(template.turn_end())[:1]

@@ -31,10 +31,13 @@ class TextScorer:
     """One model with its tokenizer, for plain text.
 
     `length` is how many tokens the model reads in a row: as many as its spec has positions, or what is asked for. A
-    longer context loses its beginning, and `cut` counts how many did.
+    longer context loses its beginning, and `cut` counts how many did. `prefix` is what a decoder reads an empty text
+    as, by default the spec's start token.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, *, length: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, *, length: int | None = None, prefix: int | None = None
+    ) -> None:
         positions = engine.spec.positions
         most = positions.length if positions.kind == "learned" else None  # others have no table that ends
         if length is not None and (length < 2 or (most is not None and length > most)):
@@ -42,6 +45,7 @@ class TextScorer:
         self.engine = engine
         self.tokenizer = tokenizer
         self.length = length or positions.length or DEFAULT_LENGTH
+        self.prefix = engine.tokens.start if prefix is None else prefix
         self.opening = _opening(tokenizer)
         self.cut = 0
 
@@ -130,8 +134,7 @@ class TextScorer:
     @property
     def _empty(self) -> list[int]:
         """What an empty text is read as."""
-        tokens = self.engine.tokens
-        return (self.opening or [tokens.start]) if self.engine.causal else [tokens.end]
+        return (self.opening or [self.prefix]) if self.engine.causal else [self.engine.tokens.end]
 
     def _read(self, text: str) -> list[int]:
         ids = self.tokenizer.encode(text)

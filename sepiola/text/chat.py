@@ -33,6 +33,7 @@ from sepiola.errors import CheckpointError, DataError
 from sepiola.specs.base import Plain
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
+PROCESSOR = "processor_config.json"
 MORE = "additional_chat_templates"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a turn's reasoning; templates read the first
@@ -48,29 +49,24 @@ class ChatTemplate:
     special_tokens: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: str | Path) -> ChatTemplate | None:
+    def load(cls, folder: str | Path, *, sees: bool = True) -> ChatTemplate | None:
         """The template of a folder in the Hub's layout, or None when it has none.
 
-        Read from `chat_template.jinja` and `additional_chat_templates/`, else `chat_template.json`, else
-        `tokenizer_config.json`. Raises CheckpointError when a file is damaged.
+        Read from `chat_template.jinja` and `additional_chat_templates/`, else from `tokenizer_config.json`, else from
+        the processor's files: `processor_config.json`, `chat_template.json`. A model that `sees` has a processor, whose
+        files then come first. Raises CheckpointError when a file is damaged.
         """
         folder = Path(folder)
         config = _read_json(folder / CONFIG)
-        files = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
+        files: Plain = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
         if (folder / TEMPLATE).is_file():
             files[DEFAULT] = _read(folder / TEMPLATE)
-        templates = files or _read_json(folder / LEGACY).get("chat_template") or config.get("chat_template")
+        processor = [_read_json(folder / name).get("chat_template") for name in (PROCESSOR, LEGACY)]
+        tokenizer = config.get("chat_template")
+        places = [*processor, files, tokenizer] if sees else [files, tokenizer, *processor]
+        templates = _by_name(next((place for place in places if place), None), folder)
         if not templates:
             return None
-        if isinstance(templates, str):
-            templates = {DEFAULT: templates}
-        elif isinstance(templates, list):
-            try:
-                templates = {entry["name"]: entry["template"] for entry in templates}
-            except (TypeError, KeyError):
-                raise CheckpointError(
-                    f"{folder / CONFIG}: chat_template is neither a text nor a list of 'name' and 'template'"
-                ) from None
         if "added_tokens_decoder" not in config:  # older checkpoints keep their special tokens apart
             config |= _read_json(folder / "special_tokens_map.json")
         return cls(templates, _special_tokens(config))
@@ -121,16 +117,15 @@ class ChatTemplate:
         except DataError:
             return ""
 
-    def to_json(self) -> str:
-        """The `tokenizer_config.json` text that `load` and `transformers` read."""
+    def to_config(self) -> Plain:
+        """What `tokenizer_config.json` holds of it, as `load` and `transformers` read it."""
         named = [{"name": name, "template": source} for name, source in self.templates.items()]
-        only = list(self.templates) == [DEFAULT]
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",  # tokenizer.json as it stands
-            **self.special_tokens,
-            "chat_template": self.templates[DEFAULT] if only else named,
-        }
-        return json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+        return {**self.special_tokens, "chat_template": self.only if self.only is not None else named}
+
+    @property
+    def only(self) -> str | None:
+        """The template where there is one alone; None where there are several."""
+        return self.templates[DEFAULT] if list(self.templates) == [DEFAULT] else None
 
     def _choose(self, name: str | None, tools: object) -> str:
         if name is None:
@@ -138,6 +133,20 @@ class ChatTemplate:
         if name not in self.templates:
             raise DataError(f"no chat template is named '{name}'; this checkpoint has: {', '.join(self.templates)}")
         return self.templates[name]
+
+
+def _by_name(templates: object, folder: Path) -> dict[str, str]:
+    """Templates by name, of any of the ways in which a file states them."""
+    match templates:
+        case None:
+            return {}
+        case str():
+            return {DEFAULT: templates}
+        case list() if all(isinstance(entry, Mapping) and {"name", "template"} <= entry.keys() for entry in templates):
+            templates = {entry["name"]: entry["template"] for entry in templates}
+    if isinstance(templates, Mapping) and all(isinstance(source, str) for source in templates.values()):
+        return dict(templates)
+    raise CheckpointError(f"{folder}: chat_template is neither a text nor a list of 'name' and 'template'")
 
 
 def as_dict(message: Message, *, in_parts: bool = True) -> Plain:

@@ -31,6 +31,7 @@ from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import ChatTemplate, as_message
 from sepiola.text.encoding import IMAGE
+from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 TEMPLATE = (Path(__file__).parents[1] / "text" / "templates" / "smolvlm.jinja").read_text(encoding="utf-8")
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.normal_(0.02, 0.15)
     place = tmp_path_factory.mktemp("chat") / "model"
     template = ChatTemplate({"default": TEMPLATE}, {"eos_token": "<end_of_utterance>"})
-    Model(network, spec, TOKENIZER, template=template).save_hub(place)
+    Model(network, spec, Processor.of(spec, TOKENIZER, template)).save_hub(place)
     return place
 
 

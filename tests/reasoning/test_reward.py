@@ -13,6 +13,7 @@ from sepiola.errors import DataError, SepiolaError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import DEFAULT, ChatTemplate
+from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 from tests import tiny
 
@@ -28,7 +29,9 @@ def model() -> sepiola.Model:
     spec = ModelSpec.parse({"family": "gpt2", "language": language, "classifier": {"kind": "reward"}})
     network = build(spec, seed=3)
     torch.nn.init.normal_(network.get_parameter("classifier.weight"))
-    return sepiola.Model(network, spec, Tokenizer.train(TEXTS, 300), template=ChatTemplate({DEFAULT: TEMPLATE}, {}))
+    return sepiola.Model(
+        network, spec, Processor.of(spec, Tokenizer.train(TEXTS, 300), ChatTemplate({DEFAULT: TEMPLATE}))
+    )
 
 
 def test_a_score_each_and_as_one_alone(model: sepiola.Model) -> None:

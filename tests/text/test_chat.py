@@ -269,7 +269,7 @@ def test_a_folder_is_read_and_kept_as_transformers_does(tmp_path: Path, files: d
     reference = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template
     again = tmp_path / "again"
     again.mkdir()
-    write(again, {"tokenizer_config.json": template.to_json()})
+    write(again, {"tokenizer_config.json": template.to_config()})
     kept = AutoTokenizer.from_pretrained(again).apply_chat_template
     for tools in (None, TOOLS):
         expected = reference(CHINESE, tools=tools, tokenize=False)

@@ -1,0 +1,271 @@
+"""A checkpoint's processor, read from every place where the Hub keeps a part of it, and written back.
+
+Where files contradict each other the order is `transformers`'. The special ids: `generation_config.json`, then
+`config.json`, then its `text_config`, then the tokenizer's own tokens; null is none. The settings of writing:
+`generation_config.json`, or, where there is none, `config.json` (BART's). What a text is framed by: `tokenizer.json`
+alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.store import TOKENIZER, make_folder, write_text
+from sepiola.errors import CheckpointError
+from sepiola.specs.generation import GenerationSpec
+from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
+from sepiola.text.chat import ChatTemplate
+from sepiola.text.processor import Processor
+from sepiola.text.tokenizer import Tokenizer
+
+GENERATION = "generation_config.json"
+QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
+log = logging.getLogger(__name__)
+
+_NAMES = {"end": "eos", "start": "bos", "pad": "pad"}
+_UNLIMITED = 10**9  # tokenizers that know no limit state a number beyond it
+# What a `generation_config.json` may say besides, and with which value it changes nothing.
+_NEUTRAL: Config = {
+    "num_beams": 1,
+    "num_beam_groups": 1,
+    "diversity_penalty": 0.0,
+    "penalty_alpha": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "encoder_repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0,
+    "bad_words_ids": [],
+    "force_words_ids": [],
+    "sequence_bias": {},
+    "suppress_tokens": [],
+    "begin_suppress_tokens": [],
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None,
+    "guidance_scale": 1.0,
+    "watermarking_config": None,
+    "dola_layers": None,
+    "num_return_sequences": 1,
+    "max_time": None,
+    "token_healing": False,
+    "top_h": None,
+}
+
+
+def read(folder: Path, spec: ModelSpec, config: Config | None = None) -> Processor:
+    """The processor of a folder: one in the Hub's layout with its `config`, or one of our own without.
+
+    Raises CheckpointError when a file is damaged or says what cannot be.
+    """
+    file = folder / TOKENIZER
+    tokenizer = Tokenizer.load(file) if file.is_file() else None
+    qformer_file = folder / QFORMER_TOKENIZER / TOKENIZER
+    tokenizer_config = read_json(folder / TOKENIZER_CONFIG)
+    generation_config = read_json(folder / GENERATION)
+    settings = generation_config or _nested(config or {})
+    base = Processor.of(
+        spec,
+        tokenizer,
+        ChatTemplate.load(folder, sees=spec.vision is not None),
+        Tokenizer.load(qformer_file) if qformer_file.is_file() else None,
+    )
+    processor = dataclasses.replace(
+        base,
+        generation=_generation(settings, str(folder / (GENERATION if generation_config else "config.json"))),
+        tokenizer_config={key: value for key, value in tokenizer_config.items() if key != "chat_template"},
+        generation_config=generation_config or {key: settings[key] for key in _settings(settings)},
+    )
+    if spec.language is None:
+        return processor
+    given = Ids(generation_config, config, spec.language, processor)
+    return dataclasses.replace(
+        processor,
+        ends=given.ends,
+        start=given.start,
+        pad=given.pad,
+        context=_context(spec.language, config or {}, tokenizer_config),
+    )
+
+
+def report(processor: Processor, folder: Path) -> None:
+    """Warns of what a checkpoint asks for and does not get, by name."""
+    settings = processor.generation_config
+    ignored = [f"{k} {settings[k]}" for k, v in _NEUTRAL.items() if settings.get(k) is not None and settings[k] != v]
+    if processor.generation.do_sample:
+        ignored.append("do_sample (greedy unless a sampling is given)")
+    if ignored:
+        log.warning("%s: its settings of writing that are not honoured: %s", folder, ", ".join(ignored))
+
+
+class Ids:
+    """The special ids of a checkpoint, as its files state them."""
+
+    def __init__(
+        self, generation_config: Config, config: Config | None, language: TransformerSpec, processor: Processor
+    ) -> None:
+        self.places = [generation_config, *_levels(config or {})]
+        self.language = language
+        self.processor = processor
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """All end tokens; those of the file that comes first."""
+        stated = next((ids for place in self.places if (ids := as_ids(place.get("eos_token_id")))), ())
+        return self._inside(stated) or self._fallback("end")
+
+    @property
+    def start(self) -> int | None:
+        """What opens a text. A tokenizer whose config says that it has none has none."""
+        config = self.processor.tokenizer_config
+        if self.language.kind != "decoder" or ("bos_token" in config and config["bos_token"] is None):
+            return None
+        own = self.processor.named("bos_token")
+        return own if own is not None else self._stated("start")
+
+    @property
+    def pad(self) -> int | None:
+        return self._stated("pad")
+
+    def _stated(self, name: str) -> int | None:
+        key = f"{_NAMES[name]}_token_id"
+        stated = next((ids for place in self.places if (ids := as_ids(place.get(key)))), ())
+        return next(iter(self._inside(stated) or self._fallback(name)), None)
+
+    def _fallback(self, name: str) -> tuple[int, ...]:
+        """The tokenizer's own token; else, where no file says null, what the family has."""
+        own = self.processor.named(f"{_NAMES[name]}_token")
+        if own is not None:
+            return (own,)
+        key = f"{_NAMES[name]}_token_id"
+        silent = all(key not in place for place in self.places)
+        return (getattr(self.language.tokens, name),) if silent else ()
+
+    def _inside(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(i for i in ids if i < self.language.vocabulary))
+
+
+def settle_ids(spec: ModelSpec, config: Config, folder: Path) -> ModelSpec:
+    """A Hub checkpoint's spec, its special tokens taken from the other files where `config.json` names none.
+
+    A spec's tokens are numbers, so where no file names one the family's stays; the processor says that there is none.
+    """
+    language = spec.language
+    if language is None or spec.writes_no_text is not None:
+        return spec
+    missing = [n for n, key in _NAMES.items() if not any(as_ids(p.get(f"{key}_token_id")) for p in _levels(config))]
+    if language.kind != "decoder" and "start" in missing:
+        missing.remove("start")  # it is the decoder's, which `decoder_start_token_id` names
+    if not missing:
+        return spec
+    processor = read(folder, spec, config)
+    end = next(iter(processor.ends), None)
+    candidates = {
+        "end": [end],
+        "start": [processor.start, processor.prefix],
+        "pad": [processor.pad, end],
+    }
+    found = {name: next((i for i in candidates[name] if i is not None), None) for name in missing}
+    tokens = language.tokens.model_copy(update={name: i for name, i in found.items() if i is not None})
+    return spec.model_copy(update={"language": language.model_copy(update={"tokens": tokens})})
+
+
+def plain_ids(config: Config) -> JSON:
+    """A config in which each special id is one number: of several end tokens the first; null ones are left out."""
+    plain = dict(config)
+    for key in [key for key in plain if key in {f"{name}_token_id" for name in _NAMES.values()}]:
+        ids = as_ids(plain.pop(key))
+        plain |= {key: ids[0]} if ids else {}
+    if isinstance(plain.get("text_config"), Mapping):
+        plain["text_config"] = plain_ids(plain["text_config"])
+    return plain
+
+
+def as_ids(value: object) -> tuple[int, ...]:
+    """The ids that a config states under one key: one, a list, or none; what is below 0 is none."""
+    ids = value if isinstance(value, list | tuple) else [value]
+    return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool) and i >= 0)
+
+
+def save(folder: Path, processor: Processor, *, writes: bool) -> None:
+    """Writes the files of a folder of our own, beside its `tokenizer.json`; how a model `writes` if it does."""
+    config = {**processor.tokenizer_config, **(processor.template.to_config() if processor.template else {})}
+    if config:
+        config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")  # tokenizer.json as it stands
+        config |= {} if processor.context is None else {"model_max_length": processor.context}
+        write_text(folder / TOKENIZER_CONFIG, json.dumps(config, ensure_ascii=False, indent=2) + "\n")
+    if writes:
+        write_text(folder / GENERATION, json.dumps(generation_file(processor), indent=2) + "\n")
+    save_qformer_tokenizer(folder, processor)
+
+
+def generation_file(processor: Processor) -> JSON:
+    """The `generation_config.json` of a processor: the checkpoint's own settings, and the ids that count."""
+    ends = list(processor.ends)
+    ids = {
+        "bos_token_id": processor.start,
+        "eos_token_id": ends[0] if len(ends) == 1 else ends or None,
+        "pad_token_id": processor.pad,
+    }
+    return {**processor.generation_config, **ids}
+
+
+def save_qformer_tokenizer(folder: Path, processor: Processor) -> None:
+    """Writes the tokenizer of an instructed Q-Former, where there is one."""
+    if processor.qformer_tokenizer is not None:
+        make_folder(folder / QFORMER_TOKENIZER)
+        write_text(folder / QFORMER_TOKENIZER / TOKENIZER, processor.qformer_tokenizer.to_json())
+
+
+def read_json(path: Path) -> JSON:
+    """A JSON object, or nothing where there is no such file. Raises CheckpointError when it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from None
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path}: a JSON object is expected")
+    return raw
+
+
+def _levels(config: Config) -> list[Config]:
+    inner = config.get("text_config")
+    return [config, *([inner] if isinstance(inner, Mapping) else [])]
+
+
+def _nested(config: Config) -> JSON:
+    """A config's settings, its `text_config`'s where it is silent itself."""
+    merged: JSON = {}
+    for level in reversed(_levels(config)):
+        merged |= {key: value for key, value in level.items() if value is not None}
+    return merged
+
+
+def _settings(config: Config) -> list[str]:
+    return [key for key in config if key in GenerationSpec.model_fields or key in _NEUTRAL or key in _BEAMS]
+
+
+_BEAMS = ("length_penalty", "early_stopping", "decoder_start_token_id")
+
+
+def _generation(settings: Config, source: str) -> GenerationSpec:
+    """The settings that we honour."""
+    known = {key: settings[key] for key in GenerationSpec.model_fields if settings.get(key) is not None}
+    if isinstance(strings := known.get("stop_strings"), str):
+        known["stop_strings"] = (strings,)
+    return GenerationSpec.parse(known, source)
+
+
+def _context(language: TransformerSpec, config: Config, tokenizer_config: Config) -> int | None:
+    if language.positions.length is not None:
+        return language.positions.length
+    limits = [config.get("n_positions"), tokenizer_config.get("model_max_length")]
+    return next((int(n) for n in limits if isinstance(n, int | float) and 0 < n < _UNLIMITED), None)
