@@ -124,6 +124,15 @@ class Model:
         self.processor = dataclasses.replace(self._processor, template=template)
 
     @property
+    def qformer_tokenizer(self) -> Tokenizer | None:
+        """The processor's tokenizer of an instructed Q-Former."""
+        return self._processor.qformer_tokenizer
+
+    @qformer_tokenizer.setter
+    def qformer_tokenizer(self, tokenizer: Tokenizer | None) -> None:
+        self.processor = dataclasses.replace(self._processor, qformer_tokenizer=tokenizer)
+
+    @property
     def network(self) -> nn.Module:
         """The network with its plain weights. Raises SepiolaError once `prepack` has released them."""
         if self._network is None:
