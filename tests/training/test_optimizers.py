@@ -12,7 +12,7 @@ from torch import nn
 from sepiola.models.build import build
 from sepiola.nn.linear import block_linears
 from sepiola.specs.model import ModelSpec
-from sepiola.training.optimizers import BlockMuon, optimizer_for
+from sepiola.training.optimizers import BlockMuon, optimizer_for, orthogonalised
 from tests.tiny import decoder, encoder_decoder, llama
 from tests.trainers import stage_of
 
@@ -23,7 +23,8 @@ MODELS = {
     "experts": llama(31, attention=GROUPED, feed_forward={**GATED, "experts": 3}),
     "crossing": encoder_decoder(31, 24, 2, hidden=40, attention=GROUPED),
 }
-OPTIONS: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+OPTIONS: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1}
+TORCHS = {**OPTIONS, "adjust_lr_fn": "match_rms_adamw"}
 
 
 def network(name: str) -> nn.Module:
@@ -47,7 +48,7 @@ def test_each_block_is_a_matrix_of_its_own(name: str) -> None:
     model = network(name)
     separate = [nn.Parameter(p.detach()[part].clone()) for p, rows in matrices(model) for part in rows]
     assert len(separate) > len(matrices(model))
-    ours, theirs = BlockMuon(matrices(model), **OPTIONS), torch.optim.Muon(separate, **OPTIONS)
+    ours, theirs = BlockMuon(matrices(model), **OPTIONS), torch.optim.Muon(separate, **TORCHS)
     for step in range(3):
         set_gradients(model, step)
         gradients = [p.grad[part] for p, rows in matrices(model) if p.grad is not None for part in rows]
@@ -61,7 +62,7 @@ def test_each_block_is_a_matrix_of_its_own(name: str) -> None:
         ours.zero_grad()
         assert all(p.grad is None for p, _ in matrices(model))
     fused = network(name)
-    whole = torch.optim.Muon([p for p, _ in matrices(fused)], **OPTIONS)
+    whole = torch.optim.Muon([p for p, _ in matrices(fused)], **TORCHS)
     set_gradients(fused, 0)
     whole.step()
     one = network(name)
@@ -87,6 +88,18 @@ def test_state_is_restored_and_memory_may_move() -> None:
             optimizer.param_groups[0]["lr"] = 0.01
             optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (12, 40), (40, 12)])
+def test_orthogonalised_in_either_format(shape: tuple[int, int]) -> None:
+    """The singular vectors stay, and the values come near to 1."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    made = orthogonalised(matrix)
+    values = left.T @ made @ right.T
+    assert (values - torch.diag(values.diagonal())).abs().max() < 1e-3
+    assert values.diagonal().min() > 0.6 and values.diagonal().max() < 1.3
+    torch.testing.assert_close(orthogonalised(matrix.bfloat16()).float(), made, atol=0.05, rtol=0)
 
 
 def test_muon_takes_the_matrices_of_the_layers() -> None:
