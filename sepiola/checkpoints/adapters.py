@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
 from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.files import read_json
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, write_text
@@ -124,7 +125,7 @@ def read(folder: Path, spec: ModelSpec) -> list[LowRank]:
     """
     if not (folder / CONFIG).is_file():
         raise CheckpointError(f"{folder}: no adapter here; expected {CONFIG} and {WEIGHTS}, as peft writes them")
-    config = hub.read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
     _check_supported(config, folder)
     stored = read_tensors(folder / WEIGHTS)
     matches = {name: _TENSOR.fullmatch(name) for name in stored}

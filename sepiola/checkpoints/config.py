@@ -1,7 +1,8 @@
-"""What the families' configs have in common: their type, the language model they describe, the names of activations."""
+"""What the families' configs have in common: keys that are checked and filled up, the names of activations."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,15 +25,81 @@ ACTIVATIONS = {
 }
 
 
+_LARGEST = 2**31 - 1
+_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+    dict: "keys and values",
+}
+
+
+def filled(config: Config, defaults: Config, place: str = "config.json") -> JSON:
+    """The config with a family's `defaults`, which are those of `transformers`, where keys are missing.
+
+    A key whose default is a type may be missing or null, and is None then. Sizes (whole numbers whose default is
+    positive or a type) are positive, ids (`…_id`, `…_index`) are any. Raises CheckpointError, with the key, for a value
+    of another type than the default's, and for a number that is none or is absurd.
+    """
+    result: JSON = dict(config)
+    for key, default in defaults.items():
+        value = config.get(key, default)
+        if isinstance(default, type):
+            result[key] = None if value is None or value is default else _checked(key, value, default, True, place)
+        else:
+            size = isinstance(default, int) and default > 0
+            result[key] = _checked(key, value, type(default), size, place)
+    return result
+
+
+def _checked(key: str, value: object, kind: type, positive: bool, place: str) -> object:
+    kinds = (int, float) if kind is float else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+        raise CheckpointError(f"{place}: {key} is {_short(value)}; expected {_NAMES[kind]}")
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+        raise CheckpointError(f"{place}: {key} is {_short(value)}, which no model has")
+    if kind is int and positive and isinstance(value, int) and value < 1 and not key.endswith(("_id", "_index")):
+        raise CheckpointError(f"{place}: {key} is {value}; expected 1 or more")
+    return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:60]}…"
+
+
+def part_of(config: Config, key: str, place: str = "config.json") -> JSON | None:
+    """The config of a part, `text_config` or another; None where it is left to its defaults."""
+    part = config.get(key)
+    if part is not None and not isinstance(part, Mapping):
+        raise CheckpointError(f"{place}: {key} is {_short(part)}; expected keys and values")
+    return None if part is None else dict(part)
+
+
+def token_id(config: Config, name: str, default: int, place: str = "config.json") -> int:
+    """The id `…_token_id` of a config, of a list the first; `default` where it has none. Raises CheckpointError."""
+    key = f"{name}_token_id"
+    value = config.get(key)
+    if isinstance(value, list) and value:
+        value = value[0]
+    if value is None or value == -1:
+        return default
+    checked = _checked(key, value, int, False, place)
+    assert isinstance(checked, int)
+    return checked
+
+
 def language_of(spec: ModelSpec) -> TransformerSpec:
     """The language model of a spec that has one."""
     assert spec.language is not None
     return spec.language
 
 
-def activation_from(name: str) -> str:
+def activation_from(name: object) -> str:
     """Our name of a Hub activation. Raises CheckpointError with the names that are known."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise CheckpointError(f"config.json: the activation '{name}' is not known; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
 

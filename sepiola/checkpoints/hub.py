@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,10 @@ from torch import Tensor, nn
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.families import classifier as classifiers
 from sepiola.checkpoints.family import Family
-from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
+from sepiola.checkpoints.files import read_json
+from sepiola.checkpoints.lazy import LazyTensors, later
 from sepiola.checkpoints.lossless import check_lossless
+from sepiola.checkpoints.names import as_saved_today
 from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.processor import plain_ids, settle_ids
@@ -34,12 +35,12 @@ from sepiola.checkpoints.store import (
     WEIGHTS,
     from_state,
     make_folder,
-    read_tensors,
     state_to_save,
     write_tensors,
     write_text,
 )
 from sepiola.checkpoints.vision_part import vision_part
+from sepiola.checkpoints.weights import check_plain, read_state
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -49,7 +50,6 @@ from sepiola.text.tokenizer import Tokenizer
 CONFIG = "config.json"
 VISION = "vision"  # the folder of a vision encoder that its model's layout has no place for
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-_PICKLED = "pytorch_model.bin"
 _OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes
 _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
 _COUNT = ".num_batches_tracked"  # which training alone reads
@@ -72,7 +72,8 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
     config = read_json(folder / CONFIG)
     family = _family(config, folder)
-    stored = read_state(folder)
+    stored = as_saved_today(read_state(folder))
+    check_plain(stored, config, folder)
     spec = family.spec_from_config(plain_ids(config), stored, preprocessor=_preprocessor(folder))
     spec = settle_ids(spec, config, folder)
     state = family.to_ours(stored, spec)
@@ -239,33 +240,6 @@ def fetch(name: str) -> Path:
         ) from None
 
 
-def read_state(folder: Path) -> LazyTensors:
-    """The tensors of a Hub folder, safetensors before PyTorch's files, read as they are asked for.
-
-    Raises CheckpointError when there are none, or a file is damaged.
-    """
-    for name, open_file in ((WEIGHTS, read_tensors), (_PICKLED, read_pickled)):
-        index = folder / f"{name}.index.json"
-        if not index.is_file() and not (folder / name).is_file():
-            continue
-        files = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [name]
-        reads: dict[str, Pieces] = {}
-        for file in files:
-            reads |= later(open_file(folder / file))
-        return LazyTensors(reads)
-    raise CheckpointError(f"{folder}: no weights; expected {WEIGHTS}, its shards, or {_PICKLED}")
-
-
-def read_pickled(path: Path) -> Mapping[str, Tensor]:
-    """What a file of PyTorch holds, mapped. Raises CheckpointError when it is damaged."""
-    try:
-        mapped = zipfile.is_zipfile(path)  # files of torch before 1.6 are none, and are read whole
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # pickle, zip and torch raise many kinds
-        raise CheckpointError(f"{path}: damaged or cut short ({error}); fetch it again") from None
-    return state
-
-
 def _family(config: Config, folder: Path) -> Family:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
@@ -279,14 +253,3 @@ def _preprocessor(folder: Path) -> JSON | None:
     if alone.is_file():
         return read_json(alone)
     return read_json(whole).get("image_processor") if whole.is_file() else None
-
-
-def read_json(path: Path) -> JSON:
-    """A JSON file of a Hub folder. Raises CheckpointError when it is absent or is not JSON."""
-    try:
-        raw: JSON = json.loads(path.read_text(encoding="utf-8"))
-        return raw
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; expected a Hub checkpoint folder") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from None

@@ -6,26 +6,25 @@ a table does not name passes through unchanged, so that strict loading reports i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from sepiola.checkpoints.lazy import LazyTensors, Pieces, changed, later
+from sepiola.checkpoints.lazy import LazyTensors, Pieces, changed, later, renamed
 
 
 @dataclass(frozen=True)
 class NameMap:
     """Our tensor `ours` is the Hub's tensors `hub` stacked along the first dimension, `rows` of each (equal if None).
 
-    `also` are Hub names that repeat the tensor (T5's `encoder.embed_tokens`): dropped on reading when present.
     `turned` tensors are stored transposed (GPT-2).
     """
 
     ours: str
     hub: tuple[str, ...]
     rows: tuple[int, ...] | None = None
-    also: tuple[str, ...] = ()
     turned: bool = False
 
 
@@ -34,9 +33,6 @@ def to_ours(state: Mapping[str, Tensor], table: Iterable[NameMap]) -> LazyTensor
     left = later(state)
     result: dict[str, Pieces] = {}
     for row in table:
-        for name in row.also:
-            if name in left and (name in row.hub or row.hub[0] in left):
-                left.pop(name)
         if all(name in left for name in row.hub):
             reads = [read for name in row.hub for read in left.pop(name)]
             result[row.ours] = [changed(read, Tensor.t) for read in reads] if row.turned else reads
@@ -55,3 +51,40 @@ def to_hub(state: Mapping[str, Tensor], table: Iterable[NameMap]) -> dict[str, T
         for name, part in zip(row.hub, tensor.split(list(sizes)), strict=True):
             result[name] = (part.t() if row.turned else part).contiguous()
     return {**result, **left}
+
+
+_LEGACY = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+_TABLES = re.compile(r"(.*\.)?(position_ids|rotary_emb\.(inv_freq|cos_cached|sin_cached))")
+
+
+def as_saved_today(state: Mapping[str, Tensor]) -> LazyTensors:
+    """The tensors of a published file without what any family's may hold: TensorFlow's names of norms, which get those
+    of today, and tables of positions, which are computed instead.
+    """
+
+    def name_today(name: str) -> str | None:
+        for old, new in _LEGACY.items():
+            name = name.replace(old, new)
+        return None if _TABLES.fullmatch(name) else name
+
+    return renamed(state, name_today)
+
+
+def without(state: Mapping[str, Tensor], leftovers: str) -> LazyTensors:
+    """The tensors but those whose whole name matches the expression: what old files hold and no model has."""
+    pattern = re.compile(leftovers)
+    return renamed(state, lambda name: None if pattern.fullmatch(name) else name)
+
+
+def prefixed(state: Mapping[str, Tensor], prefix: str, *apart: str) -> LazyTensors:
+    """The tensors with one `prefix` before their names, which bare models lack and some saves write twice.
+
+    Names that begin with one of `apart` (a head's) have none.
+    """
+
+    def whole(name: str) -> str:
+        while name.startswith(prefix):
+            name = name.removeprefix(prefix)
+        return name if name.startswith(apart) else prefix + name
+
+    return renamed(state, whole)

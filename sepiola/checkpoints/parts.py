@@ -1,7 +1,6 @@
 """Checkpoints of whole vision-language models: the layouts of their parts side by side, under prefixes.
 
-Each part is read and written by its own family, which its spec names; what a config leaves out has that family's
-default at the Hub.
+Each part is read and written by its own family, which its spec names and which knows what a config leaves out.
 """
 
 from __future__ import annotations
@@ -11,33 +10,16 @@ from functools import partial
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, language_of
+from sepiola.checkpoints.config import JSON, Config, language_of, part_of
 from sepiola.checkpoints.families import clip, detr, eva, llama, opt, resnet, siglip, t5, vit
 from sepiola.checkpoints.family import Family
+from sepiola.checkpoints.heads import KEY as TIED
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.vision import VisionSpec
 
-_LLAMA = {
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-_QWEN2 = {
-    "vocab_size": 151936,
-    "hidden_size": 4096,
-    "intermediate_size": 22016,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-}
-_QWEN3 = {**_QWEN2, "head_dim": 128}
 LANGUAGES: dict[str, Family] = {
     "t5": t5,
     "flan-t5": t5,
@@ -55,21 +37,24 @@ VISION_ENCODERS: dict[str, Family] = {
     "detr": detr,
     "resnet": resnet,
 }
-# What a `text_config` of these families may leave out.
-_DEFAULTS: dict[str, JSON] = {
-    "llama": _LLAMA,
-    "mistral": {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096},
-    "qwen2": _QWEN2,
-    "qwen3": _QWEN3,
-}
 
 
-def language_spec(config: Config, state: Mapping[str, Tensor]) -> TransformerSpec:
-    """The language model of a `text_config`. Raises CheckpointError for a family that is not known."""
-    kind = str(config.get("model_type", "llama"))
-    family = _known(LANGUAGES, kind, "text_config.model_type")
-    spec = family.spec_from_config({"model_type": kind, **_DEFAULTS.get(kind, {}), **config}, state)
-    return language_of(spec)
+def text_spec(
+    config: Config, state: Mapping[str, Tensor], part_name: Callable[[str], tuple[str, str]], *, silent: str
+) -> TransformerSpec:
+    """The language model of a whole model's config, whose `text_config` is of family `silent` where it does not say.
+
+    `part_name` is the part that a Hub name belongs to, and its name there. The head is tied where either config says
+    so. Raises CheckpointError for a family that is not known.
+    """
+    text = {"model_type": silent, **(part_of(config, "text_config") or {})}
+    if text.get("pad_token_id") is None and config.get("pad_token_id") is not None:
+        text["pad_token_id"] = config["pad_token_id"]
+    if config.get(TIED) is True:
+        text[TIED] = True
+    named = {name: part_name(name) for name in state}
+    family = _known(LANGUAGES, str(text["model_type"]), "text_config.model_type")
+    return language_of(family.spec_from_config(text, renamed(state, lambda name: _within(named, "language", name))))
 
 
 def vision_spec(config: Config, preprocessor: Config | None) -> VisionSpec:
@@ -92,15 +77,13 @@ def vision_config(vision: VisionSpec) -> JSON:
     return family.config_from_spec(spec)
 
 
-def to_ours(
-    state: Mapping[str, Tensor], spec: ModelSpec, part_of: Callable[[str], tuple[str, str] | None]
-) -> LazyTensors:
-    """Our state dict; `part_of` a Hub name is the part it belongs to and its name there, or None to leave it out.
+def to_ours(state: Mapping[str, Tensor], spec: ModelSpec, part_name: Callable[[str], tuple[str, str]]) -> LazyTensors:
+    """Our state dict; `part_name` is the part that a Hub name belongs to, and its name there.
 
     Names of the bridge are ours already. What belongs to no part passes through, so that strict loading reports it.
     """
     assert spec.vision is not None
-    named = {name: part_of(name) for name in state}
+    named = {name: part_name(name) for name in state}
     parts = {part: renamed(state, partial(_within, named, part)) for part in ("language", "vision", "bridge")}
     if spec.language is not None:
         family, language = _language(spec.language)
@@ -138,9 +121,8 @@ def _language(language: TransformerSpec) -> tuple[Family, ModelSpec]:
     return family, ModelSpec(name=language.family, family=language.family, language=language)
 
 
-def _within(named: Mapping[str, tuple[str, str] | None], part: str, name: str) -> str | None:
-    place = named[name]
-    return place[1] if place is not None and place[0] == part else None
+def _within(named: Mapping[str, tuple[str, str]], part: str, name: str) -> str | None:
+    return named[name][1] if named[name][0] == part else None
 
 
 def _known(families: Mapping[str, Family], kind: str, key: str) -> Family:

@@ -17,6 +17,7 @@ FAMILIES: dict[str, Family] = {
     "siglip": siglip,
     "mm-cot": t5,
     "llava": llava,
+    "llava_llama": llava,
     "llava_onevision": llava_onevision,
     "idefics3": idefics3,
     "smolvlm": idefics3,

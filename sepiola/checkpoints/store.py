@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sepiola.checkpoints.files import check_file
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.errors import CheckpointError
@@ -91,7 +92,11 @@ def from_state(
     check_fit(model, {name: state.shape(name) for name in state}, source)
     placed: dict[str, Tensor] = {}
     for name in sorted(expected, key=lambda name: -expected[name].numel()):  # the largest come while memory is emptiest
-        placed[name] = _place(state.pieces(name), expected[name].shape, dtype, device)
+        pieces = state.pieces(name)
+        for piece in pieces:
+            if piece.is_floating_point() != expected[name].is_floating_point():
+                raise CheckpointError(f"{source}: {name} is stored as {_kind(piece)}; expected {_kind(expected[name])}")
+        placed[name] = _place(pieces, expected[name].shape, dtype, device)
     model.load_state_dict(placed, strict=True, assign=True)
     if len({tensor.dtype for tensor in placed.values() if tensor.is_floating_point()}) > 1:
         model = model.to(torch.float32)
@@ -102,11 +107,17 @@ def _place(
     pieces: Sequence[Tensor], shape: torch.Size, dtype: torch.dtype | None, device: torch.device | str
 ) -> Tensor:
     kind = dtype if dtype is not None and pieces[0].is_floating_point() else pieces[0].dtype
+    if kind.itemsize == 1 and kind.is_floating_point:  # float8 is a way to store numbers; nothing computes in it
+        kind = torch.float32
     place = torch.empty(shape, dtype=kind, device=device)
     rows = place.split([len(piece) for piece in pieces]) if len(pieces) > 1 else [place]
     for row, piece in zip(rows, pieces, strict=True):
         row.copy_(piece)
     return place
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def check_fit(model: nn.Module, shapes: Mapping[str, torch.Size], source: str) -> None:
@@ -151,16 +162,18 @@ class _TensorFile:
         self._mapped = 0
 
     def _open(self) -> Any:
+        check_file(self.path)
         try:
             return safe_open(str(self.path), framework="pt")
-        except FileNotFoundError:
-            raise CheckpointError(f"{self.path}: no such file; fetch or save the checkpoint again") from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path}: damaged or cut short ({error}); fetch or save it again") from None
 
     def read(self, name: str) -> Tensor:
         self._file = self._file or self._open()
-        tensor: Tensor = self._file.get_tensor(name)
+        try:
+            tensor: Tensor = self._file.get_tensor(name)
+        except (SafetensorError, AttributeError, TypeError) as error:  # of a type that torch has not
+            raise CheckpointError(f"{self.path}: {name} cannot be read ({error})") from None
         self._mapped += tensor.nbytes
         if self._mapped > MAPPED:  # the mapping ends with the tensors that were read through it
             self._file, self._mapped = None, 0

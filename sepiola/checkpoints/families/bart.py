@@ -6,10 +6,20 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of, where_other
+from sepiola.checkpoints.config import (
+    JSON,
+    Config,
+    activation_from,
+    activation_to,
+    filled,
+    language_of,
+    token_id,
+    where_other,
+)
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.heads import HEAD, check_one_embedding, head_of, one_embedding, one_head, vocabulary
+from sepiola.checkpoints.lazy import LazyTensors, later, with_changes
+from sepiola.checkpoints.names import NameMap, prefixed, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.specs.model import ModelSpec
@@ -18,14 +28,36 @@ HOLDS_VISION = False
 processor_from_spec = no_processor
 
 BIAS = "final_logits_bias"
+_LEFTOVERS = r"(model\.)?(encoder|decoder)\.version"
+# The embedding, by the names that files have for it.
+_EMBEDDING = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+_DEFAULTS: JSON = {
+    "vocab_size": 50265,
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "max_position_embeddings": 1024,
+    "activation_function": "gelu",
+    "scale_embedding": False,
+    "dropout": 0.1,
+    "tie_word_embeddings": True,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
-    """The spec of a Hub checkpoint."""
+    """The spec of a Hub checkpoint. Raises CheckpointError for encoder and decoder with embeddings of their own."""
+    config, state = filled(config, _DEFAULTS), _named(state)
+    check_one_embedding(state, _EMBEDDING)
+    embedding = next((name for name in _EMBEDDING if name in state), _EMBEDDING[0])
+    head = head_of(config, state, embedding)
     language = {
         "family": "bart",
         "kind": "encoder-decoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, embedding),
         "width": config["d_model"],
         "layers": config["decoder_layers"],
         "encoder_layers": config["encoder_layers"],
@@ -34,19 +66,20 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         "attention": {"heads": config["decoder_attention_heads"], "bias": True},
         "feed_forward": {
             "width": config["decoder_ffn_dim"],
-            "activation": activation_from(config.get("activation_function", "gelu")),
+            "activation": activation_from(config["activation_function"]),
             "bias": True,
         },
         "norm": {"place": "post"},
         "positions": {"kind": "learned", "length": config["max_position_embeddings"], "offset": 2},
         "embedding_norm": True,
-        "embedding_scale": config["d_model"] ** 0.5 if config.get("scale_embedding") else None,
-        "head": {"bias": True},
-        "dropout": config.get("dropout", 0.1),
+        "embedding_scale": config["d_model"] ** 0.5 if config["scale_embedding"] else None,
+        **head,
+        "head": {"bias": True, **head.get("head", {})},
+        "dropout": config["dropout"],
         "tokens": {
-            "pad": config.get("pad_token_id", 1),
-            "end": config.get("eos_token_id", 2),
-            "start": config.get("decoder_start_token_id", 2),
+            "pad": token_id(config, "pad", 1),
+            "end": token_id(config, "eos", 2),
+            "start": token_id(config, "decoder_start", 2),
         },
     }
     return ModelSpec.parse({"name": "bart", "family": "bart", "language": language}, "config.json")
@@ -73,7 +106,7 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "scale_embedding": language.embedding_scale is not None,
         "dropout": language.dropout,
         "is_encoder_decoder": True,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": language.tied,
         "pad_token_id": language.tokens.pad,
         "eos_token_id": language.tokens.end,
         "decoder_start_token_id": language.tokens.start,
@@ -83,18 +116,19 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; a checkpoint without a bias of the logits has none to add."""
-    named = rows_to_ours(renamed(state, _whole), _table(spec))
+    language = language_of(spec)
+    one = one_head(one_embedding(_named(state), _EMBEDDING), _EMBEDDING[0], tied=language.tied)
+    named = rows_to_ours(one, _table(spec))
     if "head.bias" in named:
         return with_changes(named, {"head.bias": Tensor.flatten})
-    vocabulary = language_of(spec).vocabulary
-    return LazyTensors({**later(named), "head.bias": [lambda: named["embedding.weight"].new_zeros(vocabulary)]})
+    return LazyTensors(
+        {**later(named), "head.bias": [lambda: named["embedding.weight"].new_zeros(language.vocabulary)]}
+    )
 
 
-def _whole(name: str) -> str | None:
-    """Bare models lack `model.`; the head is the embedding again."""
-    if name == "lm_head.weight":
-        return None
-    return name if name.startswith(("model.", "lm_head.", BIAS)) else f"model.{name}"
+def _named(state: Mapping[str, Tensor]) -> LazyTensors:
+    """The tensors under the names of a whole model; bare models lack `model.`."""
+    return prefixed(without(state, _LEFTOVERS), "model.", "lm_head.", BIAS)
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -105,8 +139,11 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
-    repeated = tuple(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
-    rows = [NameMap("embedding.weight", ("model.shared.weight",), also=repeated), NameMap("head.bias", (BIAS,))]
+    rows = [
+        NameMap("embedding.weight", _EMBEDDING[:1]),
+        NameMap("head.projection.weight", (HEAD,)),
+        NameMap("head.bias", (BIAS,)),
+    ]
     for stack, layers in (("encoder", language.encoder.layers), ("decoder", language.layers)):
         rows.append(NameMap(f"{stack}.positions.embedding.weight", (f"model.{stack}.embed_positions.weight",)))
         for kind in ("weight", "bias"):

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
+from sepiola.checkpoints.heads import head_of, one_head, vocabulary
 from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.names import NameMap, prefixed, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -22,33 +23,49 @@ HOLDS_VISION = False
 processor_from_spec = no_processor
 
 PREFIX, HEAD = "bert.", "cls.predictions"
-_UNREAD = ("pooler.", "cls.seq_relationship.", "embeddings.position_ids", f"{HEAD}.decoder.")
+_MATRIX, _EMBEDDING = f"{HEAD}.decoder.weight", f"{PREFIX}embeddings.word_embeddings.weight"
+_LEFTOVERS = r"(bert\.)?pooler\..+|cls\.seq_relationship\..+"
+_DEFAULTS: JSON = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_dropout_prob": 0.1,
+    "tie_word_embeddings": True,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether there is a head. Raises CheckpointError for a decoder."""
     if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
         raise CheckpointError("config.json: BERT as a decoder, or with relative positions, is not supported")
+    config, state = filled(config, _DEFAULTS), _named(state)
     headed = f"{HEAD}.bias" in state
     language = {
         "family": "bert",
         "kind": "encoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, _EMBEDDING),
         "width": config["hidden_size"],
         "layers": config["num_hidden_layers"],
         "attention": {"heads": config["num_attention_heads"], "bias": True},
         "feed_forward": {
             "width": config["intermediate_size"],
-            "activation": activation_from(config.get("hidden_act", "gelu")),
+            "activation": activation_from(config["hidden_act"]),
             "bias": True,
         },
-        "norm": {"place": "post", "eps": config.get("layer_norm_eps", 1e-12)},
+        "norm": {"place": "post", "eps": config["layer_norm_eps"]},
         "positions": {"kind": "learned", "length": config["max_position_embeddings"]},
         "embedding_norm": True,
-        "token_types": config.get("type_vocab_size", 2),
+        "token_types": config["type_vocab_size"],
+        "tied": not headed or head_of(config, state, _EMBEDDING, head=_MATRIX)["tied"],
         "head": {"transform": True, "bias": True} if headed else {"kind": "none"},
-        "dropout": config.get("hidden_dropout_prob", 0.1),
-        "tokens": {"pad": config.get("pad_token_id", 0)},
+        "dropout": config["hidden_dropout_prob"],
+        "tokens": {"pad": token_id(config, "pad", 0)},
     }
     return ModelSpec.parse({"name": "bert", "family": "bert", "language": language}, "config.json")
 
@@ -70,24 +87,30 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "type_vocab_size": language.token_types,
         "hidden_dropout_prob": language.dropout,
         "attention_probs_dropout_prob": language.dropout,
+        "tie_word_embeddings": language.tied,
         "pad_token_id": language.tokens.pad,
     }
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one, whose names may lack `bert.`."""
-    return rows_to_ours(renamed(state, _whole), _table(spec))
+    return rows_to_ours(one_head(_named(state), _EMBEDDING, tied=language_of(spec).tied, head=_MATRIX), _table(spec))
 
 
-def _whole(name: str) -> str | None:
-    if name.removeprefix(PREFIX).startswith(_UNREAD):
-        return None
-    return name if name.startswith((PREFIX, "cls.")) else PREFIX + name
+def _named(state: Mapping[str, Tensor]) -> LazyTensors:
+    """The tensors under the names of a whole model; of two biases of the logits, the matrix's own counts."""
+    kept = prefixed(without(state, _LEFTOVERS), PREFIX, "cls.")
+    own, repeated = f"{HEAD}.decoder.bias", f"{HEAD}.bias"
+    if own not in kept:
+        return kept
+    return renamed(kept, lambda name: {own: repeated, repeated: None}.get(name, name))
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours; bare models have no prefix."""
     result = rows_to_hub(state, _table(spec))
+    if not language_of(spec).tied:
+        result[f"{HEAD}.decoder.bias"] = result[f"{HEAD}.bias"].clone()
     if language_of(spec).head.kind == "none":
         return {name.removeprefix(PREFIX): value for name, value in result.items()}
     return result
@@ -96,7 +119,8 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 def _table(spec: ModelSpec) -> list[NameMap]:
     rows = [NameMap("decoder.positions.embedding.weight", (f"{PREFIX}embeddings.position_embeddings.weight",))]
     rows += [
-        NameMap("embedding.weight", (f"{PREFIX}embeddings.word_embeddings.weight",)),
+        NameMap("embedding.weight", (_EMBEDDING,)),
+        NameMap("head.projection.weight", (_MATRIX,)),
         NameMap("embedding.types.weight", (f"{PREFIX}embeddings.token_type_embeddings.weight",)),
         NameMap("head.bias", (f"{HEAD}.bias",)),
     ]

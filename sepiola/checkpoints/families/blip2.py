@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from sepiola.checkpoints import parts
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, part_of
 from sepiola.checkpoints.families.vit import pair
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, later, renamed
+from sepiola.checkpoints.lazy import LazyTensors, later
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
@@ -31,53 +31,76 @@ processor_from_spec = no_processor
 
 _VISION = "blip_2_vision_model"
 _TEMPERATURE = "heads.temperature"
+_DEFAULTS: JSON = {
+    "num_query_tokens": 32,
+    "image_text_hidden_size": 256,
+    "image_token_index": int,
+    "image_token_id": int,
+    "tie_word_embeddings": bool,
+}
+_QFORMER: JSON = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+    "cross_attention_frequency": 2,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether it is the first stage's."""
     family = config["model_type"]
-    qformer = config.get("qformer_config") or {}
+    config = filled(config, _DEFAULTS)
+    qformer = filled(part_of(config, "qformer_config") or {}, _QFORMER, "config.json: qformer_config")
+    image = {"model_type": _VISION, **(part_of(config, "vision_config") or {})}
     retrieves = "itm_head.weight" in state
     reads = retrieves or family == "instructblip"
     bridge = {
         "kind": "q-former",
-        "token": None if retrieves else config.get("image_token_index", config.get("image_token_id")),
-        "queries": config.get("num_query_tokens", 32),
-        "width": qformer.get("hidden_size", 768),
-        "layers": qformer.get("num_hidden_layers", 12),
-        "attention": {"heads": qformer.get("num_attention_heads", 12), "bias": True},
+        "token": None if retrieves else _image_token(config),
+        "queries": config["num_query_tokens"],
+        "width": qformer["hidden_size"],
+        "layers": qformer["num_hidden_layers"],
+        "attention": {"heads": qformer["num_attention_heads"], "bias": True},
         "feed_forward": {
-            "width": qformer.get("intermediate_size", 3072),
-            "activation": activation_from(qformer.get("hidden_act", "gelu")),
+            "width": qformer["intermediate_size"],
+            "activation": activation_from(qformer["hidden_act"]),
             "bias": True,
         },
-        "norm": {"place": "post", "eps": qformer.get("layer_norm_eps", 1e-12)},
-        "cross_every": qformer.get("cross_attention_frequency", 2),
-        "dropout": qformer.get("hidden_dropout_prob", 0.1),
+        "norm": {"place": "post", "eps": qformer["layer_norm_eps"]},
+        "cross_every": qformer["cross_attention_frequency"],
+        "dropout": qformer["hidden_dropout_prob"],
         "text": _text(qformer) if reads else None,
         "instructed": family == "instructblip",
-        "heads": {"space": config.get("image_text_hidden_size", 256), "writes": False} if retrieves else None,
+        "heads": {"space": config["image_text_hidden_size"], "writes": False} if retrieves else None,
     }
-    language = None
-    if not retrieves:
-        text = {"model_type": "opt", **config["text_config"]}
-        language = parts.language_spec(text, renamed(state, lambda n: n.removeprefix("language_model.")))
     raw = {
         "name": family,
         "family": family,
-        "vision": parts.vision_spec({"model_type": _VISION, **(config.get("vision_config") or {})}, preprocessor),
+        "vision": parts.vision_spec(image, preprocessor),
         "bridge": bridge,
-        "language": language,
+        "language": None if retrieves else parts.text_spec(config, state, _part_of, silent="opt"),
     }
     return ModelSpec.parse(raw, "config.json")
 
 
 def _text(qformer: Config) -> JSON:
     return {
-        "vocabulary": qformer.get("vocab_size", 30522),
-        "length": qformer.get("max_position_embeddings", 512),
-        "pad": qformer.get("pad_token_id", 0),
+        "vocabulary": qformer["vocab_size"],
+        "length": qformer["max_position_embeddings"],
+        "pad": qformer["pad_token_id"],
     }
+
+
+def _image_token(config: Config) -> int | None:
+    token: int | None = config["image_token_id"] if config["image_token_index"] is None else config["image_token_index"]
+    return token
 
 
 def config_from_spec(spec: ModelSpec) -> JSON:
@@ -154,7 +177,7 @@ def _qformer(spec: ModelSpec) -> QFormerSpec:
     return spec.bridge
 
 
-def _part_of(name: str) -> tuple[str, str] | None:
+def _part_of(name: str) -> tuple[str, str]:
     for part, hub in (("language", "language_model."), ("vision", "vision_model."), ("bridge", "bridge.")):
         if name.startswith(hub):
             return part, name.removeprefix(hub)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, filled
 from sepiola.checkpoints.family import Family
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
@@ -22,13 +22,17 @@ FAMILIES = ("openai-gpt", "gpt2", "opt", "llama", "mistral", "mixtral", "qwen2",
 KINDS = ("classification", "entailment", "reward")
 HEAD = "score."
 KEY = "sepiola_classifier"  # the config's key for what `transformers` has no word for
+MAX_LABELS = 100_000
 _CLASS = "ForSequenceClassification"
 _LANGUAGE, _LAYER = "language.", CLASSIFIER.removesuffix("weight")
 
 
 def has_head(config: Config) -> bool:
     """Whether a Hub config is that of a classifier. Raises CheckpointError where its head is another."""
-    named = [str(name) for name in config.get("architectures") or () if str(name).endswith(_CLASS)]
+    listed = config.get("architectures") or []
+    if not isinstance(listed, list):
+        raise CheckpointError(f"config.json: architectures is {listed!r}; expected a list of classes' names")
+    named = [str(name) for name in listed if str(name).endswith(_CLASS)]
     if named and config.get("model_type") not in FAMILIES:
         pooler = (
             "; BERT's reads a pooler's dense layer at the first token" if config.get("model_type") == "bert" else ""
@@ -95,7 +99,10 @@ class ClassifierFamily:
 def _classifier(config: Config) -> ClassifierSpec:
     if config.get(KEY):
         return ClassifierSpec.parse(config[KEY], f"config.json: {KEY}")
-    names = config.get("id2label") or {n: f"LABEL_{n}" for n in range(config.get("num_labels", 2))}
+    count = filled(config, {"num_labels": 2})["num_labels"]
+    names = config.get("id2label") or {n: f"LABEL_{n}" for n in range(min(count, MAX_LABELS))}
+    if not isinstance(names, Mapping) or not all(str(n).isdigit() for n in names) or len(names) >= MAX_LABELS:
+        raise CheckpointError(f"config.json: id2label, num_labels; expected numbers and names, fewer than {MAX_LABELS}")
     if len(names) == 1:
         return ClassifierSpec(kind="reward")
     if config.get("problem_type") not in (None, "single_label_classification"):

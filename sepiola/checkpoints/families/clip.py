@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, filled, part_of
 from sepiola.checkpoints.families import towers
 from sepiola.checkpoints.families.towers import dual_of, layers, text_from_config, text_to_config
 from sepiola.checkpoints.families.vit import (
@@ -70,9 +70,9 @@ def spec_from_config(
     """The spec of `config.json` (CLIP's or its image encoder's) and, when given,
     `preprocessor_config.json`."""
     if config.get("model_type") == "clip":
-        image = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
-        text = text_from_config({**_TEXT, **(config.get("text_config") or {})}, "decoder")
-        bridge = {"kind": "dual", "width": config.get("projection_dim", 512)}
+        image = spec_from_config(part_of(config, "vision_config") or {}, preprocessor=preprocessor)
+        text = text_from_config(part_of(config, "text_config") or {}, _TEXT, "decoder")
+        bridge = {"kind": "dual", "width": filled(config, {"projection_dim": 512})["projection_dim"]}
         raw = {"name": "clip", "family": "clip", "vision": image.vision, "language": text, "bridge": bridge}
         return ModelSpec.parse(raw, "config.json")
     size = side(config.get("image_size", 224), "image_size")

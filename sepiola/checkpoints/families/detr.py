@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, where_other
+from sepiola.checkpoints.config import JSON, Config, filled, part_of, where_other
 from sepiola.checkpoints.families.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
 from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
@@ -26,6 +26,19 @@ processor_from_spec = no_processor
 # Heads of detection and segmentation; the features are what these read.
 IGNORED = ("class_labels_classifier.", "bbox_predictor.", "mask_head.", "bbox_attention.")
 
+_DEFAULTS: JSON = {
+    "num_queries": 100,
+    "d_model": 256,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_ffn_dim": 2048,
+    "decoder_ffn_dim": 2048,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+    "activation_function": "relu",
+    "position_embedding_type": "sine",
+    "dilation": False,
+}
 _BACKBONE = "backbone.conv_encoder.model."
 _DEPTHS = {
     "resnet18": (2, 2, 2, 2),
@@ -46,36 +59,37 @@ def spec_from_config(
 
     Raises CheckpointError for another kind of DETR: dilated (DC5), learned positions, another backbone or activation.
     """
-    if config.get("dilation", False) or config.get("position_embedding_type", "sine") != "sine":
+    config = filled(config, _DEFAULTS)
+    if config["dilation"] or config["position_embedding_type"] != "sine":
         raise CheckpointError("config.json: only DETR without dilation and with sine positions is supported")
-    activation = config.get("activation_function", "relu")
+    activation = config["activation_function"]
     if activation != "relu":
         raise CheckpointError(f"config.json: activation_function '{activation}'; only ReLU is supported")
-    heads, width = config.get("decoder_attention_heads", 8), config.get("decoder_ffn_dim", 2048)
+    heads, width = config["decoder_attention_heads"], config["decoder_ffn_dim"]
     default = PixelSpec(size=800, mode="fit", longest=1333, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     vision = {
         "family": "detr",
         "kind": "detr",
         "pixels": pixels_from_preprocessor(preprocessor, default),
         "backbone": {**_backbone(config), "frozen_norm": True},
-        "width": config.get("d_model", 256),
-        "layers": config.get("decoder_layers", 6),
-        "encoder_layers": config.get("encoder_layers", 6),
+        "width": config["d_model"],
+        "layers": config["decoder_layers"],
+        "encoder_layers": config["encoder_layers"],
         "heads": heads,
-        "encoder_heads": where_other(config.get("encoder_attention_heads", 8), heads),
+        "encoder_heads": where_other(config["encoder_attention_heads"], heads),
         "feed_forward": width,
-        "encoder_feed_forward": where_other(config.get("encoder_ffn_dim", 2048), width),
-        "queries": config.get("num_queries", 100),
+        "encoder_feed_forward": where_other(config["encoder_ffn_dim"], width),
+        "queries": config["num_queries"],
     }
     return ModelSpec.parse({"name": "detr", "family": "detr", "vision": vision}, "config.json")
 
 
 def _backbone(config: Config) -> JSON:
-    inner = config.get("backbone_config") or {}
+    inner = part_of(config, "backbone_config") or {}
     if inner.get("model_type") == "resnet":
         return backbone_from_config(inner)
     name = inner.get("backbone") or config.get("backbone") or "resnet50"
-    if name not in _DEPTHS:
+    if not isinstance(name, str) or name not in _DEPTHS:
         raise CheckpointError(f"config.json: backbone '{name}'; known: {', '.join(_DEPTHS)}")
     widths = BackboneSpec().widths if name not in _BASIC else (64, 128, 256, 512)
     return {"widths": widths, "depths": _DEPTHS[name], "block": "basic" if name in _BASIC else "bottleneck"}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, filled
 from sepiola.checkpoints.families.towers import VISION
 from sepiola.checkpoints.families.vit import (
     at_size,
@@ -52,13 +52,14 @@ def spec_from_config(
     preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
+    config = filled({**_PUBLISHED, **config}, {"qkv_bias": True})
     size = side(config.get("image_size", 224), "image_size")
     default = PixelSpec(size=size, filter="bicubic", mean=_MEAN, std=_STD)
     vision = {
-        **stack_from_config({**_PUBLISHED, **config}, "blip_2_vision_model", eps=1e-6, patch=14, activation="gelu"),
+        **stack_from_config(config, "blip_2_vision_model", eps=1e-6, patch=14, activation="gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), size),
     }
-    if not config.get("qkv_bias", True):
+    if not config["qkv_bias"]:
         vision["attention"] |= {"bias": False, "output_bias": True}
     return ModelSpec.parse({"name": "eva", "family": "blip_2_vision_model", "vision": vision}, "config.json")
 

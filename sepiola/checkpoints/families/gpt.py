@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.heads import HEAD, head_of, one_head, vocabulary
+from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.names import NameMap, prefixed, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -23,47 +24,55 @@ processor_from_spec = no_processor
 
 _EMBEDDINGS = {"gpt2": ("wte", "wpe"), "openai-gpt": ("tokens_embed", "positions_embed")}
 PREFIX = "transformer."
+# The causal masks that old files hold; a bias that is learned is called `attn.c_attn.bias`.
+_LEFTOVERS = r"(.+\.)?h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
+_DEFAULTS: dict[str, JSON] = {
+    "gpt2": {"vocab_size": 50257, "n_positions": 1024, "activation_function": "gelu_new", "n_inner": int},
+    "openai-gpt": {"vocab_size": 40478, "n_positions": 512, "afn": "gelu", "n_inner": int},
+}
+_SHARED: JSON = {
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "layer_norm_epsilon": 1e-5,
+    "resid_pdrop": 0.1,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "tie_word_embeddings": True,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for an unknown activation or attention."""
     family = config["model_type"]
+    config, state = filled(config, {**_DEFAULTS[family], **_SHARED}), _named(state)
     if family == "gpt2":
-        activation = config.get("activation_function", "gelu_new")
+        activation = config["activation_function"]
     else:
-        activation = {"gelu": "gelu_new"}.get(config.get("afn", "gelu"), config.get("afn"))  # its gelu is the tanh form
-    if config.get("scale_attn_by_inverse_layer_idx") or not config.get("scale_attn_weights", True):
+        activation = {"gelu": "gelu_new"}.get(config["afn"], config["afn"])  # its gelu is the tanh form
+    if config["scale_attn_by_inverse_layer_idx"] or not config["scale_attn_weights"]:
         raise CheckpointError("config.json: attention that is scaled by layer, or not at all, is not supported")
-    end = _token(config, "eos", config["vocab_size"] - 1)
+    embedding = f"{PREFIX}{_EMBEDDINGS[family][0]}.weight"
+    end = token_id(config, "eos", config["vocab_size"] - 1)
     language = {
         "family": family,
         "kind": "decoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, embedding),
         "width": config["n_embd"],
         "layers": config["n_layer"],
         "attention": {"heads": config["n_head"], "bias": True},
         "feed_forward": {
-            "width": config.get("n_inner") or 4 * config["n_embd"],
+            "width": config["n_inner"] or 4 * config["n_embd"],
             "activation": activation_from(activation),
             "bias": True,
         },
-        "norm": {"eps": config.get("layer_norm_epsilon", 1e-5), "place": "pre" if family == "gpt2" else "post"},
+        "norm": {"eps": config["layer_norm_epsilon"], "place": "pre" if family == "gpt2" else "post"},
         "positions": {"kind": "learned", "length": config["n_positions"]},
-        "tied": not _has_own_head(state, family),
-        "dropout": config.get("resid_pdrop", 0.1),
-        "tokens": {"pad": _token(config, "pad", end), "end": end, "start": _token(config, "bos", end)},
+        **head_of(config, state, embedding),
+        "dropout": config["resid_pdrop"],
+        "tokens": {"pad": token_id(config, "pad", end), "end": end, "start": token_id(config, "bos", end)},
     }
     return ModelSpec.parse({"name": family, "family": family, "language": language}, "config.json")
-
-
-def _token(config: Config, name: str, default: int) -> int:
-    token = config.get(f"{name}_token_id")
-    return default if token is None else int(token)
-
-
-def _has_own_head(state: Mapping[str, Tensor], family: str) -> bool:
-    head, embedding = state.get("lm_head.weight"), state.get(f"{PREFIX}{_EMBEDDINGS[family][0]}.weight")
-    return head is not None and not (embedding is not None and head.equal(embedding))
 
 
 def config_from_spec(spec: ModelSpec) -> JSON:
@@ -97,15 +106,13 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
-    """Our state dict from a Hub one; the causal masks that old files hold are left out."""
-    tied = language_of(spec).tied
-    return rows_to_ours(renamed(state, lambda name: _whole(name, tied)), _table(spec))
+    """Our state dict from a Hub one, whose names may lack `transformer.`."""
+    embedding = f"{PREFIX}{_EMBEDDINGS[spec.family][0]}.weight"
+    return rows_to_ours(one_head(_named(state), embedding, tied=language_of(spec).tied), _table(spec))
 
 
-def _whole(name: str, tied: bool) -> str | None:
-    if name.endswith((".attn.bias", ".attn.masked_bias", "position_ids")) or (tied and name == "lm_head.weight"):
-        return None
-    return name if name.startswith((PREFIX, "lm_head")) else PREFIX + name
+def _named(state: Mapping[str, Tensor]) -> LazyTensors:
+    return prefixed(without(state, _LEFTOVERS), PREFIX, "lm_head.")
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -118,7 +125,7 @@ def _table(spec: ModelSpec) -> list[NameMap]:
     rows = [
         NameMap("embedding.weight", (f"{PREFIX}{tokens}.weight",)),
         NameMap("decoder.positions.embedding.weight", (f"{PREFIX}{positions}.weight",)),
-        NameMap("head.projection.weight", ("lm_head.weight",)),
+        NameMap("head.projection.weight", (HEAD,)),
         *_both("decoder.norm", f"{PREFIX}ln_f"),
     ]
     for layer in range(language_of(spec).layers):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sepiola.checkpoints import parts
-from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.checkpoints.config import JSON, Config, filled, part_of
+from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
 from sepiola.specs.model import ModelSpec
@@ -21,38 +21,35 @@ from sepiola.specs.vision import GridSpec, PixelSpec, ViTSpec
 HOLDS_VISION = True
 
 _ARCHITECTURES = {"idefics3": "Idefics3", "smolvlm": "SmolVLM"}
-# Part, how its names begin in the files, and in its own family's.
+# Part, how its names begin in the files after `model.` (which bare models lack), and in its own family's.
 _PREFIXES = (
     ("language", "lm_head.", "lm_head."),
-    ("language", "model.text_model.", "model."),
-    ("vision", "model.vision_model.", ""),
-    ("bridge", "model.connector.modality_projection.proj.", "layers.0."),
+    ("language", "text_model.", "model."),
+    ("vision", "vision_model.", ""),
+    ("bridge", "connector.modality_projection.proj.", "layers.0."),
 )
-_VISION = {"image_size": 224, "patch_size": 32, "hidden_size": 1152, "num_attention_heads": 16}
+_VISION: JSON = {"image_size": 224, "patch_size": 32, "hidden_size": 1152, "num_attention_heads": 16}
+_DEFAULTS: JSON = {"image_token_id": 128257, "scale_factor": 2, "tie_word_embeddings": False}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint."""
     kind = config["model_type"]
-    image = {**_VISION, **config["vision_config"], "model_type": "siglip_vision_model"}
-    tile = int(image["image_size"])
+    config = filled(config, _DEFAULTS)
+    image = {**_VISION, **(part_of(config, "vision_config") or {}), "model_type": "siglip_vision_model"}
+    tile = filled(image, {"image_size": 224}, "config.json: vision_config")["image_size"]
     if not preprocessor:
         pixels = PixelSpec(size=tile, filter="lanczos", tiles=GridSpec(kind="grid", longest=min(4 * tile, 4096)))
         vision = parts.vision_spec(image, None).model_copy(update={"pixels": pixels})
     else:
         vision = parts.vision_spec(image, preprocessor)
-    language = parts.language_spec(config["text_config"], renamed(state, lambda name: _part_of(name)[1]))
+    bridge = {"kind": "projection", "token": config["image_token_id"], "bias": False, "shuffle": config["scale_factor"]}
     return ModelSpec(
         name=kind,
         family=kind,
         vision=vision,
-        bridge=ProjectionSpec(
-            kind="projection",
-            token=config.get("image_token_id", 128257),
-            bias=False,
-            shuffle=config.get("scale_factor", 2),
-        ),
-        language=language,
+        bridge=ProjectionSpec.parse(bridge, "config.json"),
+        language=parts.text_spec(config, state, _part_of, silent="llama"),
     )
 
 
@@ -99,6 +96,6 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 def _part_of(name: str) -> tuple[str, str]:
     for part, hub, ours in _PREFIXES:
-        if name.startswith(hub):
-            return part, ours + name.removeprefix(hub)
+        if name.removeprefix("model.").startswith(hub):
+            return part, ours + name.removeprefix("model.").removeprefix(hub)
     return "bridge", name

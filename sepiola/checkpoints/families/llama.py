@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.heads import HEAD, head_of, one_head, vocabulary
+from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.names import NameMap, prefixed
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -32,12 +33,72 @@ _ARCHITECTURES = {
     "qwen3": "Qwen3ForCausalLM",
     GEMMA: "Gemma3ForCausalLM",
 }
+_EMBEDDING = "model.embed_tokens.weight"
+# What each kind's config is taken to say where it is silent.
+_LLAMA: JSON = {"bos_token_id": 1, "eos_token_id": 2}
+_MISTRAL: JSON = {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8}
+_QWEN: JSON = {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
+_SILENT: dict[str, JSON] = {
+    "llama": _LLAMA,
+    "mistral": {**_MISTRAL, "sliding_window": 4096},
+    "mixtral": {**_MISTRAL, "rms_norm_eps": 1e-5, "num_local_experts": 8, "rope_theta": 1e6},
+    "qwen2": _QWEN,
+    "qwen3": {**_QWEN, "head_dim": 128},
+    GEMMA: {
+        "vocab_size": 262208,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "sliding_window": 4096,
+        "_sliding_window_pattern": 6,
+        "rope_theta": 1e6,
+        "rope_local_base_freq": 1e4,
+        "tie_word_embeddings": True,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": 2,
+    },
+}
+_DEFAULTS: JSON = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": int,
+    "head_dim": int,
+    "hidden_act": str,
+    "hidden_activation": str,
+    "max_position_embeddings": int,
+    "rms_norm_eps": 1e-6,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "attention_dropout": 0.0,
+    "num_local_experts": int,
+    "num_experts_per_tok": 2,
+    "router_aux_loss_coef": 0.001,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": int,
+    "sliding_window_pattern": int,
+    "_sliding_window_pattern": int,
+    "layer_types": list,
+    "rope_theta": 10_000.0,
+    "rope_parameters": dict,
+    "rope_scaling": dict,
+    "rope_local_base_freq": float,
+    "tie_word_embeddings": False,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for what its family may have and ours has not."""
     kind = config["model_type"]
-    activation = config.get("hidden_act") or config.get("hidden_activation") or "silu"
+    config, state = filled({**_SILENT[kind], **config}, _DEFAULTS), _named(state)
+    activation = config["hidden_act"] or config["hidden_activation"] or "silu"
     for key in (
         "use_sliding_window",
         "final_logit_softcapping",
@@ -49,15 +110,15 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
     language = {
         "family": kind,
         "kind": "decoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, _EMBEDDING),
         "width": config["hidden_size"],
         "layers": config["num_hidden_layers"],
         "attention": {
             "heads": config["num_attention_heads"],
-            "kv_heads": config.get("num_key_value_heads"),
-            "head_width": config.get("head_dim"),
-            "bias": kind == "qwen2" or config.get("attention_bias", False),
-            "output_bias": config.get("attention_bias", False),
+            "kv_heads": config["num_key_value_heads"],
+            "head_width": config["head_dim"],
+            "bias": kind == "qwen2" or config["attention_bias"],
+            "output_bias": config["attention_bias"],
             "qk_norm": kind in ("qwen3", GEMMA),
             **_windows(config),
         },
@@ -65,39 +126,39 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
             "width": config["intermediate_size"],
             "activation": activation_from(activation),
             "gated": True,
-            "bias": config.get("mlp_bias", False),
+            "bias": config["mlp_bias"],
             **_experts(config),
         },
-        "norm": {"kind": "rms", "eps": config.get("rms_norm_eps", 1e-6)},
-        "positions": {"kind": "rotary", "length": config.get("max_position_embeddings"), **_bases(config)},
-        "tied": "lm_head.weight" not in state,
-        "dropout": config.get("attention_dropout", 0.0),
+        "norm": {"kind": "rms", "eps": config["rms_norm_eps"]},
+        "positions": {"kind": "rotary", "length": config["max_position_embeddings"], **_bases(config)},
+        **head_of(config, state, _EMBEDDING),
+        "dropout": config["attention_dropout"],
         "tokens": _tokens(config),
     }
     if kind == GEMMA:
         language["norm"] |= {"place": "sandwich", "zero_centred": True}
         language["embedding_scale"] = config["hidden_size"] ** 0.5
-        language["attention"]["scale"] = config.get("query_pre_attn_scalar", 256) ** -0.5
+        language["attention"]["scale"] = config["query_pre_attn_scalar"] ** -0.5
     return ModelSpec.parse({"name": kind, "family": kind, "language": language}, "config.json")
 
 
 def _experts(config: Config) -> JSON:
     """How many experts there are, how many are chosen, and the weight of the loss that balances them."""
-    if not config.get("num_local_experts"):
+    if config["num_local_experts"] is None:
         return {}
     return {
         "experts": config["num_local_experts"],
-        "chosen": config.get("num_experts_per_tok", 2),
-        "balance_loss": config.get("router_aux_loss_coef", 0.0),
+        "chosen": config["num_experts_per_tok"],
+        "balance_loss": config["router_aux_loss_coef"],
     }
 
 
 def _windows(config: Config) -> JSON:
     """The window, and which layers have none. Raises CheckpointError when those are not evenly spaced."""
-    if not config.get("sliding_window") or config["model_type"] not in ("mistral", "mixtral", GEMMA):
+    if config["sliding_window"] is None or config["model_type"] not in ("mistral", "mixtral", GEMMA):
         return {}
-    layers = config.get("layer_types")
-    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern")
+    layers = config["layer_types"]
+    every = config["sliding_window_pattern"] or config["_sliding_window_pattern"]
     if layers:
         every = next((n for n, layer in enumerate(layers, start=1) if layer == "full_attention"), None)
         if layers != _layer_types(len(layers), every):
@@ -128,9 +189,8 @@ def _bases(config: Config) -> dict[str, float]:
 
 def _tokens(config: Config) -> dict[str, int]:
     """The ids that the config names; a list of end tokens is its first."""
-    ids = {"pad": config.get("pad_token_id"), "end": config.get("eos_token_id"), "start": config.get("bos_token_id")}
-    firsts = {name: value[0] if isinstance(value, list) else value for name, value in ids.items()}
-    return {name: value for name, value in firsts.items() if value is not None and value >= 0}
+    ids = {"pad": token_id(config, "pad", -1), "end": token_id(config, "eos", -1), "start": token_id(config, "bos", -1)}
+    return {name: value for name, value in ids.items() if value >= 0}
 
 
 def config_from_spec(spec: ModelSpec) -> JSON:
@@ -139,8 +199,10 @@ def config_from_spec(spec: ModelSpec) -> JSON:
     attention, ff = language.attention, language.feed_forward
     width = attention.head_width or language.width // attention.heads
     activation = activation_to(ff.activation)
+    bare = language.head.kind == "none" and spec.classifier is None
+    architecture = _ARCHITECTURES[spec.family]
     config = {
-        "architectures": [_ARCHITECTURES[spec.family]],
+        "architectures": [architecture.replace("ForCausalLM", "Model") if bare else architecture],
         "model_type": spec.family,
         "vocab_size": language.vocabulary,
         "hidden_size": language.width,
@@ -155,7 +217,7 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "attention_bias": attention.bias if spec.family != "qwen2" else False,
         "mlp_bias": ff.bias,
         "attention_dropout": language.dropout,
-        "tie_word_embeddings": language.tied,
+        "tie_word_embeddings": language.tied and not bare,
         "pad_token_id": language.tokens.pad,
         "eos_token_id": language.tokens.end,
         "bos_token_id": language.tokens.start,
@@ -187,9 +249,12 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
-    """Our state dict from a Hub one; the rotary tables that old files hold are computed instead."""
-    kept = renamed(state, lambda name: None if name.endswith("rotary_emb.inv_freq") else name)
-    return rows_to_ours(kept, _table(spec))
+    """Our state dict from a Hub one, whose names may lack `model.`."""
+    return rows_to_ours(one_head(_named(state), _EMBEDDING, tied=language_of(spec).tied), _table(spec))
+
+
+def _named(state: Mapping[str, Tensor]) -> LazyTensors:
+    return prefixed(state, "model.", "lm_head.")
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -200,9 +265,9 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     rows = [
-        NameMap("embedding.weight", ("model.embed_tokens.weight",)),
+        NameMap("embedding.weight", (_EMBEDDING,)),
         NameMap("decoder.norm.weight", ("model.norm.weight",)),
-        NameMap("head.projection.weight", ("lm_head.weight",)),
+        NameMap("head.projection.weight", (HEAD,)),
     ]
     for layer in range(language.layers):
         rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language)

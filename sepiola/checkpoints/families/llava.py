@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sepiola.checkpoints import parts
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to
-from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, part_of
+from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
 from sepiola.specs.model import ModelSpec
@@ -16,33 +16,42 @@ from sepiola.specs.vision import ViTSpec
 
 HOLDS_VISION = True
 
-# Part, and how its names begin in files of transformers before 5 and since.
+# Part, and how its names begin, in files since transformers 4.52 after `model.`; the parts' families know the rest.
 _PREFIXES = (
-    ("language", "language_model.lm_head.", "lm_head."),
-    ("language", "language_model.model.", "model."),
-    ("language", "model.language_model.", "model."),
+    ("language", "language_model.", ""),
     ("language", "lm_head.", "lm_head."),
     ("vision", "vision_tower.", ""),
-    ("vision", "model.vision_tower.", ""),
     ("bridge", "multi_modal_projector.linear_1.", "layers.0."),
     ("bridge", "multi_modal_projector.linear_2.", "layers.1."),
-    ("bridge", "model.multi_modal_projector.linear_1.", "layers.0."),
-    ("bridge", "model.multi_modal_projector.linear_2.", "layers.1."),
 )
-_CLIP = {"image_size": 336, "patch_size": 14, "hidden_size": 1024, "intermediate_size": 4096}
-_CLIP |= {"num_hidden_layers": 24, "num_attention_heads": 16}
+# A vision encoder that the config leaves out whole.
+_VISION: JSON = {"model_type": "clip_vision_model", "image_size": 336, "patch_size": 14, "hidden_size": 1024}
+_VISION |= {"intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+_DEFAULTS: JSON = {
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+    "image_token_index": int,
+    "image_token_id": int,
+    "projector_hidden_act": "gelu",
+    "multimodal_projector_bias": True,
+    "tie_word_embeddings": False,
+}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
-    """The spec of a Hub checkpoint. Raises CheckpointError for several feature layers."""
-    layer, which = config.get("vision_feature_layer", -2), config.get("vision_feature_select_strategy", "default")
-    if not isinstance(layer, int):
-        raise CheckpointError(f"config.json: vision_feature_layer {layer}; one layer is supported")
-    image = {"model_type": "clip_vision_model", **config["vision_config"]}
-    defaults = _CLIP if image["model_type"] == "clip_vision_model" else {}
-    vision = parts.vision_spec({**defaults, **image}, preprocessor)
-    text = {"pad_token_id": config.get("pad_token_id"), **config["text_config"]}
-    language = parts.language_spec(text, renamed(state, lambda name: (_part_of(name) or ("", name))[1]))
+    """The spec of a Hub checkpoint. Raises CheckpointError for LLaVA's own layout and for several feature layers."""
+    if "mm_vision_tower" in config or "mm_projector_type" in config:
+        raise CheckpointError(
+            "config.json is in LLaVA's original layout, whose vision encoder lies elsewhere, and cannot be read; take "
+            "the same model of llava-hf, or convert it with transformers (convert_llava_weights_to_hf.py)"
+        )
+    if isinstance(config.get("vision_feature_layer"), list):
+        raise CheckpointError(f"config.json: vision_feature_layer {config['vision_feature_layer']}; one is supported")
+    config = filled(config, _DEFAULTS)
+    layer, which = config["vision_feature_layer"], config["vision_feature_select_strategy"]
+    image = part_of(config, "vision_config")
+    vision = parts.vision_spec(_VISION if image is None else {"model_type": "clip_vision_model", **image}, preprocessor)
+    language = parts.text_spec(config, state, part_name, silent="llama")
     if not isinstance(vision, ViTSpec):
         raise CheckpointError(f"config.json: LLaVA's vision encoder is a ViT, got '{vision.kind}'")
     layer = layer if layer < 0 else layer - vision.layers - 1
@@ -55,10 +64,10 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         bridge=ProjectionSpec.parse(
             {
                 "kind": "projection",
-                "token": config.get("image_token_index", config.get("image_token_id", 32000)),
+                "token": image_token(config, 32000),
                 "layers": 2,
-                "activation": activation_from(config.get("projector_hidden_act", "gelu")),
-                "bias": config.get("multimodal_projector_bias", True),
+                "activation": activation_from(config["projector_hidden_act"]),
+                "bias": config["multimodal_projector_bias"],
             },
             "config.json",
         ),
@@ -107,7 +116,7 @@ def processor_from_spec(spec: ModelSpec) -> JSON:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one."""
-    return parts.to_ours(state, spec, _part_of)
+    return parts.to_ours(state, spec, part_name)
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -121,8 +130,15 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     }
 
 
-def _part_of(name: str) -> tuple[str, str] | None:
+def image_token(config: Config, default: int) -> int:
+    """The id of a picture's placeholder, by either of its keys."""
+    given = (config[key] for key in ("image_token_index", "image_token_id") if config[key] is not None)
+    return int(next(given, default))
+
+
+def part_name(name: str) -> tuple[str, str]:
+    """The part that a Hub name belongs to, and its name there."""
     for part, hub, ours in _PREFIXES:
-        if name.startswith(hub):
-            return part, ours + name.removeprefix(hub)
+        if name.removeprefix("model.").startswith(hub):
+            return part, ours + name.removeprefix("model.").removeprefix(hub)
     return "bridge", name

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, filled, part_of
 from sepiola.checkpoints.families import llava
 from sepiola.checkpoints.lazy import LazyTensors, renamed
 from sepiola.errors import CheckpointError
@@ -19,31 +19,33 @@ from sepiola.specs.vision import AnyResSpec, ViTSpec
 
 HOLDS_VISION = True
 
-_SIGLIP = {"image_size": 384, "patch_size": 14, "hidden_size": 1152, "intermediate_size": 4304}
-_SIGLIP |= {"num_hidden_layers": 26, "num_attention_heads": 16}
+# A vision encoder that the config leaves out whole.
+_VISION: JSON = {"model_type": "siglip_vision_model", "image_size": 384, "patch_size": 14, "hidden_size": 1152}
+_VISION |= {"intermediate_size": 4304, "num_hidden_layers": 26, "num_attention_heads": 16}
+_DEFAULTS: JSON = {"vision_aspect_ratio": "anyres_max_9", "image_grid_pinpoints": list, "image_token_id": int}
+_SILENT: JSON = {"vision_feature_layer": -1, "vision_feature_select_strategy": "full"}
 _NEWLINE = {"image_newline": "bridge.newline", "model.image_newline": "bridge.newline"}
 _GRIDS = [[rows, columns] for rows in range(1, 7) for columns in range(1, 7)]
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for resolutions that are not whole tiles."""
-    image = {"model_type": "siglip_vision_model", **config["vision_config"]}
-    image = {**(_SIGLIP if image["model_type"] == "siglip_vision_model" else {}), **image}
-    tile = int(image["image_size"])
-    points = config.get("image_grid_pinpoints") or [[tile * side for side in grid] for grid in _GRIDS]
-    most = re.fullmatch(r"anyres_max_(\d+)", config.get("vision_aspect_ratio", "anyres_max_9"))
-    if most is None or any(side % tile for point in points for side in point):
+    config = filled({**_SILENT, **config}, _DEFAULTS)
+    image = part_of(config, "vision_config")
+    image = _VISION if image is None else {"model_type": "siglip_vision_model", **image}
+    tile = filled(image, {"image_size": 224}, "config.json: vision_config")["image_size"]
+    points = config["image_grid_pinpoints"] or [[tile * side for side in grid] for grid in _GRIDS]
+    most = re.fullmatch(r"anyres_max_(\d{1,3})", config["vision_aspect_ratio"])
+    if most is None or not all(_is_grid(point, tile) for point in points):
         raise CheckpointError(
-            f"config.json: vision_aspect_ratio '{config.get('vision_aspect_ratio')}' and image_grid_pinpoints; "
-            f"expected 'anyres_max_N' and multiples of image_size ({tile})"
+            f"config.json: vision_aspect_ratio '{config['vision_aspect_ratio']}' and image_grid_pinpoints; "
+            f"expected 'anyres_max_N' and pairs of multiples of image_size ({tile})"
         )
-    defaults = {
-        "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "full",
-        "image_token_index": config.get("image_token_id", 151646),
-    }
+    if config.get("image_token_index") is None and config["image_token_id"] is None:
+        config["image_token_id"] = 151646
+    text = {"model_type": "qwen2", **(part_of(config, "text_config") or {})}
     spec = llava.spec_from_config(
-        {**defaults, **config, "vision_config": image, "text_config": {"model_type": "qwen2", **config["text_config"]}},
+        {**config, "vision_config": image, "text_config": text},
         renamed(state, lambda name: None if name in _NEWLINE else name),
         preprocessor={k: v for k, v in (preprocessor or {}).items() if k != "image_grid_pinpoints"},
     )
@@ -53,6 +55,10 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
     pixels = spec.vision.pixels.model_copy(update={"mode": "squash", "tiles": tiles})
     vision = spec.vision.model_copy(update={"pixels": pixels})
     return spec.model_copy(update={"name": "llava_onevision", "family": "llava_onevision", "vision": vision})
+
+
+def _is_grid(point: object, tile: int) -> bool:
+    return isinstance(point, list) and len(point) == 2 and all(isinstance(s, int) and not s % tile for s in point)
 
 
 def config_from_spec(spec: ModelSpec) -> JSON:

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub, store
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
+from sepiola.checkpoints.weights import check_tensors, unpickle
 from sepiola.errors import CheckpointError
 from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.vocabulary import grow
@@ -108,9 +108,9 @@ def save(path: Path, model: CrossModel, *, embedding: str | None = None) -> None
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a file, of data parallel training too, without those of the frozen base."""
-    state = hub.read_pickled(path)
-    inner = cast("Mapping[str, Tensor]", state.get("model_state_dict", state))
-    state = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
+    held = unpickle(path)
+    inner = held.get("model_state_dict", held) if isinstance(held, Mapping) else held
+    state = {name.removeprefix("module."): tensor for name, tensor in check_tensors(inner, path).items()}
     return {name: tensor for name, tensor in state.items() if not _IGNORED.match(name)}
 
 

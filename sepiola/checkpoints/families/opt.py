@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, renamed
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.heads import HEAD, head_of, one_head, vocabulary
+from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.names import NameMap, prefixed, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -18,32 +19,47 @@ from sepiola.specs.model import ModelSpec
 HOLDS_VISION = False
 processor_from_spec = no_processor
 
+_LEFTOVERS = r"(model\.)?decoder\.version"
+_EMBEDDING = "model.decoder.embed_tokens.weight"
+_TOKENS = (("pad", "pad", 1), ("end", "eos", 2), ("start", "bos", 2))
+_DEFAULTS: JSON = {
+    "vocab_size": 50272,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "ffn_dim": 3072,
+    "max_position_embeddings": 2048,
+    "do_layer_norm_before": True,
+    "word_embed_proj_dim": int,
+    "dropout": 0.1,
+    "num_attention_heads": 12,
+    "activation_function": "relu",
+    "enable_bias": True,
+    "tie_word_embeddings": True,
+}
+
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for embeddings of another width than the layers'."""
+    config, state = filled(config, _DEFAULTS), _named(state)
     width = config["hidden_size"]
-    if config.get("word_embed_proj_dim", width) != width or not config.get("do_layer_norm_before", True):
+    if config["word_embed_proj_dim"] not in (None, width) or not config["do_layer_norm_before"]:
         raise CheckpointError("config.json: OPT with projected embeddings or norms after (opt-350m) is not supported")
     language = {
         "family": "opt",
         "kind": "decoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, _EMBEDDING),
         "width": width,
         "layers": config["num_hidden_layers"],
-        "attention": {"heads": config["num_attention_heads"], "bias": config.get("enable_bias", True)},
+        "attention": {"heads": config["num_attention_heads"], "bias": config["enable_bias"]},
         "feed_forward": {
             "width": config["ffn_dim"],
-            "activation": activation_from(config.get("activation_function", "relu")),
-            "bias": config.get("enable_bias", True),
+            "activation": activation_from(config["activation_function"]),
+            "bias": config["enable_bias"],
         },
         "positions": {"kind": "learned", "length": config["max_position_embeddings"], "offset": 2},
-        "tied": config.get("tie_word_embeddings", True),
-        "dropout": config.get("dropout", 0.1),
-        "tokens": {
-            "pad": config.get("pad_token_id", 1),
-            "end": config.get("eos_token_id", 2),
-            "start": config.get("bos_token_id", 2),
-        },
+        **head_of(config, state, _EMBEDDING),
+        "dropout": config["dropout"],
+        "tokens": {name: token_id(config, hub, default) for name, hub, default in _TOKENS},
     }
     return ModelSpec.parse({"name": "opt", "family": "opt", "language": language}, "config.json")
 
@@ -74,15 +90,12 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one."""
-    tied = language_of(spec).tied
-    return rows_to_ours(renamed(state, lambda name: _whole(name, tied)), _table(spec))
+    return rows_to_ours(one_head(_named(state), _EMBEDDING, tied=language_of(spec).tied), _table(spec))
 
 
-def _whole(name: str, tied: bool) -> str | None:
-    """`decoder.…`, as the oldest files say, is `model.decoder.…`; a tied head is the embedding again."""
-    if tied and name == "lm_head.weight":
-        return None
-    return f"model.{name}" if name.startswith("decoder.") else name
+def _named(state: Mapping[str, Tensor]) -> LazyTensors:
+    """The tensors under the names of a whole model: the oldest files have `decoder.…`."""
+    return prefixed(without(state, _LEFTOVERS), "model.", "lm_head.")
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -92,9 +105,9 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 def _table(spec: ModelSpec) -> list[NameMap]:
     rows = [
-        NameMap("embedding.weight", ("model.decoder.embed_tokens.weight",)),
+        NameMap("embedding.weight", (_EMBEDDING,)),
         NameMap("decoder.positions.embedding.weight", ("model.decoder.embed_positions.weight",)),
-        NameMap("head.projection.weight", ("lm_head.weight",)),
+        NameMap("head.projection.weight", (HEAD,)),
     ]
     for kind in ("weight", "bias"):
         rows.append(NameMap(f"decoder.norm.{kind}", (f"model.decoder.final_layer_norm.{kind}",)))

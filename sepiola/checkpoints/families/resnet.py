@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, filled
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec
@@ -23,6 +24,18 @@ processor_from_spec = no_processor
 
 # Classifiers, by the Hub's name and by torchvision's.
 IGNORED = ("classifier.", "fc.")
+
+_COUNT = ".norm.num_batches_tracked"  # which training alone reads, and files from elsewhere leave out
+_DEFAULTS: JSON = {
+    "num_channels": 3,
+    "embedding_size": 64,
+    "hidden_sizes": [256, 512, 1024, 2048],
+    "depths": [3, 4, 6, 3],
+    "layer_type": "bottleneck",
+    "hidden_act": "relu",
+    "downsample_in_first_stage": False,
+    "downsample_in_bottleneck": False,
+}
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -53,7 +66,10 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or torchvision one; names that no table knows pass through."""
     kept = renamed(state, lambda name: None if name.startswith(IGNORED) else name.removeprefix("resnet."))
     names = backbone_names(_resnet(spec), torchvision="conv1.weight" in kept)
-    return rename(kept, {hub: ours for ours, hub in names.items()})
+    ours = rename(kept, {hub: ours for ours, hub in names.items()})
+    norms = [name.removesuffix(".norm.weight") for name in ours if name.endswith(".norm.weight")]
+    missing = {f"{norm}{_COUNT}" for norm in norms} - ours.keys()
+    return LazyTensors({**later(ours), **{name: [lambda: torch.tensor(0)] for name in sorted(missing)}})
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -96,16 +112,17 @@ def backbone_names(spec: BackboneSpec, *, torchvision: bool) -> dict[str, str]:
 def backbone_from_config(config: Config) -> JSON:
     """The keys of BackboneSpec. Raises CheckpointError for strides or activations other than ResNet
     v1.5's."""
+    config = filled(config, _DEFAULTS)
     for key in ("downsample_in_first_stage", "downsample_in_bottleneck"):
-        if config.get(key, False):
+        if config[key]:
             raise CheckpointError(f"config.json: {key} is true; only ResNet v1.5, where it is false, is supported")
-    if config.get("hidden_act", "relu") != "relu" or config.get("num_channels", 3) != 3:
+    if config["hidden_act"] != "relu" or config["num_channels"] != 3:
         raise CheckpointError("config.json: a ResNet with hidden_act 'relu' and num_channels 3 was expected")
     return {
-        "stem_width": config.get("embedding_size", 64),
-        "widths": tuple(config.get("hidden_sizes", (256, 512, 1024, 2048))),
-        "depths": tuple(config.get("depths", (3, 4, 6, 3))),
-        "block": config.get("layer_type", "bottleneck"),
+        "stem_width": config["embedding_size"],
+        "widths": tuple(config["hidden_sizes"]),
+        "depths": tuple(config["depths"]),
+        "block": config["layer_type"],
     }
 
 

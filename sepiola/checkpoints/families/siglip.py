@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config
+from sepiola.checkpoints.config import JSON, Config, part_of
 from sepiola.checkpoints.families import towers
 from sepiola.checkpoints.families.towers import VISION, dual_of, layers, text_from_config, text_to_config
 from sepiola.checkpoints.families.vit import (
@@ -74,8 +74,8 @@ def spec_from_config(
 ) -> ModelSpec:
     """The spec of `config.json` (SigLIP's or its image encoder's) and, when given, `preprocessor_config.json`."""
     if config.get("model_type") == "siglip":
-        image = spec_from_config(config.get("vision_config") or {}, preprocessor=preprocessor)
-        text = text_from_config({**_TEXT, **(config.get("text_config") or {})}, "encoder")
+        image = spec_from_config(part_of(config, "vision_config") or {}, preprocessor=preprocessor)
+        text = text_from_config(part_of(config, "text_config") or {}, _TEXT, "encoder")
         bridge = {"kind": "dual", "width": vit_of(image).width, "bias": True, **_COMPARED}
         raw = {"name": "siglip", "family": "siglip", "vision": image.vision, "language": text, "bridge": bridge}
         return ModelSpec.parse(raw, "config.json")

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.lazy import LazyTensors, changed, later, renamed
-from sepiola.checkpoints.names import NameMap
+from sepiola.checkpoints.heads import HEAD, check_one_embedding, head_of, one_embedding, one_head, vocabulary
+from sepiola.checkpoints.lazy import LazyTensors, changed, later
+from sepiola.checkpoints.names import NameMap, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.errors import CheckpointError
@@ -24,38 +25,64 @@ from sepiola.specs.model import ModelSpec, TransformerSpec
 HOLDS_VISION = False
 processor_from_spec = no_processor
 
+_LEFTOVERS = r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+# The embedding, by the names that files have for it.
+_EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_DEFAULTS: JSON = {
+    "vocab_size": 32128,
+    "d_model": 512,
+    "d_kv": 64,
+    "d_ff": 2048,
+    "num_layers": 6,
+    "num_decoder_layers": int,
+    "num_heads": 8,
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "dropout_rate": 0.1,
+    "layer_norm_epsilon": 1e-6,
+    "feed_forward_proj": "relu",
+    "tie_word_embeddings": True,
+    "scale_decoder_outputs": bool,
+}
+
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
-    projection = config.get("feed_forward_proj", "relu")
+    config, state = filled(config, _DEFAULTS), without(state, _LEFTOVERS)
+    check_one_embedding(state, _EMBEDDING)
+    embedding = next((name for name in _EMBEDDING if name in state), _EMBEDDING[0])
+    projection = config["feed_forward_proj"]
     gated = projection.startswith("gated-")
     activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
     width = config["d_model"]
-    tied = not _has_own_head(state)
-    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True)) and tied
+    scaled = config["scale_decoder_outputs"]
+    if scaled is None:
+        scaled = config["tie_word_embeddings"]
+    # The key says whether the outputs are scaled; the head is tied wherever the file holds none of its own.
+    tied = head_of({**config, "tie_word_embeddings": True}, state, embedding)["tied"] if HEAD in state else True
     family = "flan-t5" if gated else "t5"
     language = {
         "family": family,
         "kind": "encoder-decoder",
-        "vocabulary": config["vocab_size"],
+        "vocabulary": vocabulary(config, state, embedding),
         "width": width,
-        "layers": config.get("num_decoder_layers") or config["num_layers"],
+        "layers": config["num_decoder_layers"] or config["num_layers"],
         "encoder_layers": config["num_layers"],
         "attention": {"heads": config["num_heads"], "head_width": config["d_kv"], "scale": 1.0},
         "feed_forward": {"width": config["d_ff"], "activation": activation_from(activation), "gated": gated},
-        "norm": {"kind": "rms", "eps": config.get("layer_norm_epsilon", 1e-6)},
+        "norm": {"kind": "rms", "eps": config["layer_norm_epsilon"]},
         "positions": {
             "kind": "relative",
-            "buckets": config.get("relative_attention_num_buckets", 32),
-            "max_distance": config.get("relative_attention_max_distance", 128),
+            "buckets": config["relative_attention_num_buckets"],
+            "max_distance": config["relative_attention_max_distance"],
         },
         "tied": tied,
         "head_scale": width**-0.5 if scaled else None,
-        "dropout": config.get("dropout_rate", 0.1),
+        "dropout": config["dropout_rate"],
         "tokens": {
-            "pad": config.get("pad_token_id", 0),
-            "end": config.get("eos_token_id", 1),
-            "start": config.get("decoder_start_token_id", 0),
+            "pad": token_id(config, "pad", 0),
+            "end": token_id(config, "eos", 1),
+            "start": token_id(config, "decoder_start", 0),
         },
     }
     raw: JSON = {"name": "t5", "family": family, "language": language}
@@ -65,11 +92,6 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
             "bridge": {"kind": "gated-fusion", "image_width": state["image_dense.weight"].shape[1]},
         }
     return ModelSpec.parse(raw, "config.json")
-
-
-def _has_own_head(state: Mapping[str, Tensor]) -> bool:
-    head, shared = state.get("lm_head.weight"), state.get("shared.weight")
-    return head is not None and not (shared is not None and torch.equal(head, shared))
 
 
 def config_from_spec(spec: ModelSpec) -> JSON:
@@ -114,8 +136,8 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or reference one."""
     language = language_of(spec)
-    state = renamed(state, lambda name: None if language.tied and name == "lm_head.weight" else name)
-    return rows_to_ours(_taken_apart(state, language.width) if spec.bridge is not None else state, _table(spec))
+    one = one_head(one_embedding(without(state, _LEFTOVERS), _EMBEDDING), _EMBEDDING[0], tied=language.tied)
+    return rows_to_ours(_taken_apart(one, language.width) if spec.bridge is not None else one, _table(spec))
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
@@ -144,19 +166,17 @@ def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     prefix = "language." if spec.bridge is not None else ""
     rows = [
-        NameMap(
-            "embedding.weight", ("shared.weight",), also=("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-        ),
+        NameMap("embedding.weight", _EMBEDDING[:1]),
         NameMap("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
         NameMap("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
-        NameMap("head.projection.weight", ("lm_head.weight",)),
+        NameMap("head.projection.weight", (HEAD,)),
     ]
     for stack, layers in (("encoder", language.encoder.layers), ("decoder", language.layers)):
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         rows.append(NameMap(f"{stack}.relative.embedding.weight", (bias,)))
         for layer in range(layers):
             rows += _layer(f"{stack}.layers.{layer}", f"{stack}.block.{layer}.layer", language, stack == "decoder")
-    rows = [NameMap(prefix + row.ours, row.hub, row.rows, row.also) for row in rows]
+    rows = [NameMap(prefix + row.ours, row.hub, row.rows) for row in rows]
     if spec.bridge is not None:
         for ours, hub in (
             ("image", "image_dense"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, language_of
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.families.vit import pair
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
@@ -37,13 +37,18 @@ def layers(ours: str, hub: str, count: int) -> list[NameMap]:
     return rows
 
 
-def text_from_config(config: Config, kind: str) -> JSON:
+def text_from_config(config: Config, defaults: Config, kind: str) -> JSON:
     """The language model of a `text_config`, as TransformerSpec's keys; `kind` is `decoder` where it is causal."""
+    place = "config.json: text_config"
+    config = filled(
+        {**defaults, **config}, {key: value for key, value in defaults.items() if "token_id" not in key}, place
+    )
     vocabulary = config["vocab_size"]
-    pad, start, end = (config.get(f"{name}_token_id") for name in ("pad", "bos", "eos"))
+    pad, start, end = (token_id(config, name, -1, place) for name in ("pad", "bos", "eos"))
+    pad = max(pad, 0)
     if kind == "decoder" and end == _WRONG_END:
         start, end = vocabulary - 2, vocabulary - 1
-    if end is None or end >= vocabulary:  # SigLIP's configs leave this to a default that is CLIP's
+    if not 0 <= end < vocabulary:  # SigLIP's configs leave this to a default that is CLIP's
         end = pad
     return {
         "kind": kind,
@@ -59,7 +64,7 @@ def text_from_config(config: Config, kind: str) -> JSON:
         "norm": {"eps": config["layer_norm_eps"]},
         "positions": {"kind": "learned", "length": config["max_position_embeddings"]},
         "head": {"kind": "none"},
-        "tokens": {"pad": pad, "end": end, "start": start if start is not None and start < vocabulary else pad},
+        "tokens": {"pad": pad, "end": end, "start": start if 0 <= start < vocabulary else pad},
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to
+from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled
 from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed, with_changes
 from sepiola.checkpoints.names import NameMap
@@ -26,6 +26,15 @@ processor_from_spec = no_processor
 # What a ViT checkpoint may hold beside the encoder; its features need none of it.
 IGNORED = ("classifier.", "pooler.", "vit.pooler.")
 
+MAX_SIDE = 2**14
+_STACK: JSON = {
+    "num_channels": 3,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+
 
 def spec_from_config(
     config: Config,
@@ -34,13 +43,14 @@ def spec_from_config(
     preprocessor: Config | None = None,
 ) -> ModelSpec:
     """The spec of `config.json` and, when given, `preprocessor_config.json`."""
+    config = filled(config, {"hidden_dropout_prob": 0.0, "qkv_bias": True})
     default = PixelSpec(size=side(config.get("image_size", 224), "image_size"))
     vision = {
         **stack_from_config(config, "vit", eps=1e-12, patch=16, activation="gelu"),
         "pixels": at_size(pixels_from_preprocessor(preprocessor, default), default.size),
-        "dropout": config.get("hidden_dropout_prob", 0.0),
+        "dropout": config["hidden_dropout_prob"],
     }
-    if not config.get("qkv_bias", True):
+    if not config["qkv_bias"]:
         vision["attention"] |= {"bias": False, "output_bias": True}
     return ModelSpec.parse({"name": "vit", "family": "vit", "vision": vision}, "config.json")
 
@@ -111,21 +121,22 @@ def square_patches(state: Mapping[str, Tensor], vision: ViTSpec) -> dict[str, Te
 
 def stack_from_config(config: Config, family: str, *, eps: float, patch: int, activation: str) -> JSON:
     """The keys of ViTSpec that ViT, CLIP and CLIP's heirs name alike in `config.json`, with the family's defaults."""
-    if config.get("num_channels", 3) != 3:
+    config = filled(config, {**_STACK, "hidden_act": activation, "layer_norm_eps": eps})
+    if config["num_channels"] != 3:
         raise CheckpointError(f"config.json: num_channels {config['num_channels']}; expected 3")
     return {
         "family": family,
         "kind": "vit",
         "patch": side(config.get("patch_size", patch), "patch_size"),
-        "width": config.get("hidden_size", 768),
-        "layers": config.get("num_hidden_layers", 12),
-        "attention": {"heads": config.get("num_attention_heads", 12), "bias": True},
+        "width": config["hidden_size"],
+        "layers": config["num_hidden_layers"],
+        "attention": {"heads": config["num_attention_heads"], "bias": True},
         "feed_forward": {
-            "width": config.get("intermediate_size", 3072),
-            "activation": activation_from(config.get("hidden_act", activation)),
+            "width": config["intermediate_size"],
+            "activation": activation_from(config["hidden_act"]),
             "bias": True,
         },
-        "norm": {"eps": config.get("layer_norm_eps", eps)},
+        "norm": {"eps": config["layer_norm_eps"]},
     }
 
 
@@ -145,11 +156,11 @@ def stack_to_config(vision: ViTSpec) -> JSON:
 
 
 def side(value: int | Sequence[int], key: str) -> int:
-    """One side of a square that is given as a number or as a pair."""
-    sides = [value, value] if isinstance(value, int) else list(value)
-    if len(sides) != 2 or sides[0] != sides[1]:
-        raise CheckpointError(f"config.json: {key} {value}; expected a square")
-    return sides[0]
+    """One side of a square that is given as a number or as a pair, which the config may hold in any form."""
+    sides = value if isinstance(value, list | tuple) else [value, value]
+    if len(sides) != 2 or sides[0] != sides[1] or not isinstance(sides[0], int) or not 0 < sides[0] <= MAX_SIDE:
+        raise CheckpointError(f"config.json: {key} {value}; expected a square of pixels, {MAX_SIDE} a side at most")
+    return int(sides[0])
 
 
 def at_size(pixels: PixelSpec, size: int) -> PixelSpec:
