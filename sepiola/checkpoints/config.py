@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sepiola.errors import CheckpointError
+from sepiola.errors import CheckpointError, shown
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
 Config = Mapping[str, Any]
@@ -57,24 +57,19 @@ def filled(config: Config, defaults: Config, place: str = "config.json") -> JSON
 def _checked(key: str, value: object, kind: type, positive: bool, place: str) -> object:
     kinds = (int, float) if kind is float else (kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
-        raise CheckpointError(f"{place}: {key} is {_short(value)}; expected {_NAMES[kind]}")
+        raise CheckpointError(f"{place}: {key} is {shown(value)}; expected {_NAMES[kind]}")
     if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
-        raise CheckpointError(f"{place}: {key} is {_short(value)}, which no model has")
+        raise CheckpointError(f"{place}: {key} is {shown(value)}, which no model has")
     if kind is int and positive and isinstance(value, int) and value < 1 and not key.endswith(("_id", "_index")):
         raise CheckpointError(f"{place}: {key} is {value}; expected 1 or more")
     return value
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{text[:60]}…"
 
 
 def part_of(config: Config, key: str, place: str = "config.json") -> JSON | None:
     """The config of a part, `text_config` or another; None where it is left to its defaults."""
     part = config.get(key)
     if part is not None and not isinstance(part, Mapping):
-        raise CheckpointError(f"{place}: {key} is {_short(part)}; expected keys and values")
+        raise CheckpointError(f"{place}: {key} is {shown(part)}; expected keys and values")
     return None if part is None else dict(part)
 
 

@@ -95,7 +95,7 @@ def unpickle(path: Path) -> object:
 
 def _reason(message: str) -> str:
     """Why a file was not read, without torch's advice to read it all the same."""
-    if foreign := re.search(r"GLOBAL ([\w.]+)", message):
+    if foreign := re.search(r"GLOBAL ([A-Za-z_][\w.]*\.\w+) ", message):
         return (
             f"holds more than tensors ('{foreign[1]}'), which could run code when it is opened, so it is not; take the "
             "weights as safetensors, from a source that you trust"

@@ -26,7 +26,7 @@ processor_from_spec = no_processor
 # What a ViT checkpoint may hold beside the encoder; its features need none of it.
 IGNORED = ("classifier.", "pooler.", "vit.pooler.")
 
-MAX_SIDE = 2**14
+MAX_SIDE = 2**13
 _STACK: JSON = {
     "num_channels": 3,
     "hidden_size": 768,
