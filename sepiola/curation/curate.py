@@ -7,14 +7,11 @@ A folder holds the work (`described.jsonl`, `repaired.jsonl`), which a second ca
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from sepiola.api import Model
 from sepiola.checkpoints.store import locked, make_folder, replacing, write_text
@@ -182,9 +179,7 @@ def _place(folder: Path, item: Picture) -> str:
     if item.image.path is not None:
         return str(item.image.path.resolve())
     data = item.image.encoded
-    with Image.open(io.BytesIO(data)) as picture:
-        kind = (picture.format or "image").lower()
-    place = folder / "images" / f"{item.image.digest[:16]}.{kind}"
+    place = folder / "images" / f"{item.image.digest[:16]}.{item.image.format.lower()}"
     if not place.exists():
         make_folder(place.parent)
         with replacing(place) as temporary:

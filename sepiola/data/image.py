@@ -5,24 +5,75 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sepiola.errors import DataError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""The formats that are read. Pillow's other decoders stay shut: one of them starts Ghostscript on what it is given."""
+
 _PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture upright, by its EXIF orientation; other tags turn nothing."""
+_LYING = (5, 6, 7, 8)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The picture as RGB, transparency laid on white; grey of more than 8 bits is cut off at 255, as Pillow does."""
+    """The picture as RGB, transparency laid on white.
+
+    Grey of more than 8 bits is scaled to 8: of 16 bits always, of 32 bits from 16 where a value passes 255, and of
+    floating-point numbers from 0…1 unless one passes 1. Raises DataError for values that fit none of these.
+    """
+    image = _eight_bits(image)
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits as grey of 8, with the one grey that a PNG may name as clear made so."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    least, most = (values.min(), values.max()) if values.size else (0, 0)
+    if image.mode.startswith("I;16"):
+        top = 65535
+    elif image.mode == "I":
+        top = 255 if most <= 255 else 65535
+    else:
+        top = 1 if most <= 1 else 255
+    if not (least >= 0 and most <= top):
+        raise DataError(
+            f"a grey picture of mode {image.mode} with values from {least} to {most}; expected 0…255, 0…65535 for "
+            "integers, or 0…1: scale its values and save it as PNG"
+        )
+    grey = Image.fromarray(np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # turns a TIFF, and drops its tag
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 @dataclass(frozen=True)
@@ -36,16 +87,21 @@ class ImageRef:
     def of(cls, image: AnyImage) -> ImageRef:
         """Wraps whatever a user holds. A picture in memory is turned upright and encoded as PNG, without loss; one of
         a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it.
+
+        Raises DataError for what is no picture, and for one in memory that cannot be read to its end.
         """
         if isinstance(image, ImageRef):
             return image
         if isinstance(image, Image.Image):
             buffer = io.BytesIO()
-            upright = ImageOps.exif_transpose(image)  # PNG is written without the orientation
-            (upright if upright.mode in _PNG else as_rgb(upright)).save(buffer, format="PNG")
+            with _reading("picture in memory"):
+                upright = _upright(image)  # PNG is written without the orientation
+                (upright if upright.mode in _PNG else as_rgb(upright)).save(buffer, format="PNG", exif=b"")
             return cls(data=buffer.getvalue())
         if isinstance(image, bytes):
             return cls(data=image)
+        if not isinstance(image, str | Path):
+            raise DataError(f"a picture is a path, its bytes or a Pillow image; got {type(image).__name__}")
         return cls(path=Path(image))
 
     @cached_property
@@ -53,11 +109,9 @@ class ImageRef:
         """The encoded bytes. Raises DataError when the file cannot be read."""
         if self.data is not None:
             return self.data
-        assert self.path is not None
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot read the image: {error.strerror}") from None
+        path = _regular(self.path)
+        with _reading(str(path)):
+            return path.read_bytes()
 
     @property
     def digest(self) -> str:
@@ -67,29 +121,63 @@ class ImageRef:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the upright picture, read from its header. Raises DataError as `open` does."""
-        with self._reading(), Image.open(self.path or io.BytesIO(self.data or b"")) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return image.size if turned else image.size[::-1]
+        with self._opened(self._header()) as image:
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+            turned = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation) in _LYING  # by Pillow, as TIFFs are
+            return image.size if lies and not turned else image.size[::-1]
+
+    @property
+    def format(self) -> str:
+        """One of FORMATS, read from the header. Raises DataError as `open` does."""
+        with self._opened(self._header()) as image:
+            return image.format or ""
 
     def open(self) -> Image.Image:
         """The picture as RGB, upright (EXIF orientation applied), transparency laid on white.
 
         Raises DataError when the bytes are no image or are cut short.
         """
-        with self._reading(), Image.open(io.BytesIO(self.encoded)) as image:
-            return as_rgb(ImageOps.exif_transpose(image))
+        with self._opened(io.BytesIO(self.encoded)) as image:
+            return as_rgb(_upright(image))
+
+    def _header(self) -> io.BytesIO | Path:
+        return io.BytesIO(self.data) if self.data is not None else _regular(self.path)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        name = self.path or "image in memory"
-        try:
-            yield
-        except FileNotFoundError as error:
+    def _opened(self, source: io.BytesIO | Path) -> Iterator[Image.Image]:
+        with _reading(str(self.path or "image in memory")), Image.open(source, formats=FORMATS) as image:
+            yield image
+
+
+def _regular(path: Path | None) -> Path:
+    """The path, if a file lies there: reading from a pipe or a device may never end."""
+    assert path is not None
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the image: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: cannot read the image: not a path ({error})") from None
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: cannot read the image: not a file")
+    return path
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not an image that can be read; expected {', '.join(FORMATS)}") from None
+    except Exception as error:  # Pillow's decoders fail in as many ways as files are damaged
+        if isinstance(error, Image.DecompressionBombError) or "MAX_TEXT" in str(error):
+            raise DataError(f"{name}: a decompression bomb, far larger than its file ({error})") from None
+        if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{name}: cannot read the image: {error.strerror}") from None
-        except UnidentifiedImageError:
-            raise DataError(f"{name}: not an image that can be read; expected PNG, JPEG, WebP, GIF or BMP") from None
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{name}: the image is damaged or cut short ({error}); replace the file") from None
+        text = str(error) or type(error).__name__
+        raise DataError(f"{name}: the image is damaged or cut short ({text}); replace the file") from None
 
 
 AnyImage = ImageRef | Image.Image | bytes | str | Path

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, PngImagePlugin, features
 
 from sepiola.data.image import ImageRef, as_rgb
 from sepiola.errors import DataError
@@ -29,13 +32,159 @@ def test_transparency_is_laid_on_white() -> None:
     assert as_rgb(grey).getpixel((0, 0)) == (7, 7, 7)
 
 
-def test_a_turned_picture_has_the_size_that_is_seen() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 4)).save(buffer, format="JPEG", exif=exif)
-    image = ImageRef.of(buffer.getvalue())
-    assert image.size == (8, 4) and image.open().size == (4, 8)
+    image.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+KINDS = [("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
+KINDS += [("AVIF", {})] if features.check("avif") else []
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+@pytest.mark.parametrize("tag", [*range(12), 100, 65535])
+def test_the_size_is_that_of_the_opened_picture(kind: str, options: dict[str, str], tag: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    if options and not 1 <= tag <= 8:
+        pytest.skip("libtiff writes no such tag")
+    corner = Image.new("RGB", (48, 16), "white")
+    corner.paste((0, 0, 0), (0, 0, 24, 8))
+    turned = ImageRef.of(encoded(corner, kind, exif=exif, **options))
+    seen = turned.open()
+    assert turned.size == (seen.height, seen.width) == ((48, 16) if 5 <= tag <= 8 else (16, 48))
+    ends = {False: 0.25, True: 0.75}
+    dark = [
+        (lower, right)
+        for lower in ends
+        for right in ends
+        if seen.getpixel((int(seen.width * ends[right]), int(seen.height * ends[lower])))[0] < 128
+    ]
+    assert dark == [(tag in (3, 4, 7, 8), tag in (2, 3, 6, 7))]
+
+
+def test_the_orientation_may_stand_in_xmp() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    for kind in ("JPEG", "TIFF", "WEBP"):
+        options = {"tiffinfo": {700: xmp}} if kind == "TIFF" else {"xmp": xmp}
+        image = ImageRef.of(encoded(Image.new("RGB", (8, 4)), kind, **options))
+        assert image.size == (8, 4) and image.open().size == (4, 8), kind
+
+
+def test_grey_of_more_than_eight_bits_is_scaled() -> None:
+    deep = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
+    for kind in ("PNG", "TIFF"):
+        opened = ImageRef.of(encoded(Image.fromarray(deep), kind)).open()
+        assert np.asarray(opened)[0, :, 0].tolist() == [0, 1, 128, 255]
+    cases: list[tuple[Any, list[int]]] = [
+        (np.array([[0, 7, 255]], dtype=np.int32), [0, 7, 255]),
+        (np.array([[0, 7, 65535]], dtype=np.int32), [0, 0, 255]),
+        (np.array([[0, 0.5, 1]], dtype=np.float32), [0, 128, 255]),
+        (np.array([[0, 7, 254.6]], dtype=np.float32), [0, 7, 255]),
+    ]
+    for values, expected in cases:
+        for image in (ImageRef.of(Image.fromarray(values)), ImageRef.of(encoded(Image.fromarray(values), "TIFF"))):
+            assert np.asarray(image.open())[0, :, 0].tolist() == expected
+    for bad in (np.array([[-1, 5]], dtype=np.int32), np.array([[np.nan, 5]], dtype=np.float32)):
+        with pytest.raises(DataError, match=r"values from .* expected 0…255"):
+            ImageRef.of(encoded(Image.fromarray(bad), "TIFF")).open()
+
+
+def test_the_clear_grey_of_sixteen_bits_is_clear() -> None:
+    deep = Image.fromarray(np.array([[0, 300, 300]], dtype=np.uint16))
+    opened = ImageRef.of(encoded(deep, "PNG", transparency=300)).open()
+    assert np.asarray(opened)[0, :, 0].tolist() == [0, 255, 255]
+
+
+def test_other_decoders_stay_shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostScript program under a picture's name would start Ghostscript, and run."""
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "photo.png").write_bytes(program)
+    for image in (ImageRef.of(program), ImageRef.of(tmp_path / "photo.png")):
+        for ask in (ImageRef.open, lambda i: i.size, lambda i: i.format):
+            with pytest.raises(DataError, match="not an image that can be read; expected PNG, JPEG"):
+                ask(image)
+    for kind in ("PPM", "TGA", "PCX", "ICO", "DDS", "SGI"):
+        with pytest.raises(DataError, match="not an image that can be read"):
+            ImageRef.of(encoded(Image.new("RGB", (16, 16)), kind)).open()
+    assert not started.exists()
+
+
+def test_a_path_without_a_file_is_named(tmp_path: Path) -> None:
+    """No pipe is waited for, and no device read without end."""
+    os.mkfifo(tmp_path / "pipe.png")
+    bad = ["a\0b.png", tmp_path, tmp_path / "pipe.png", "/dev/zero", "x" * 5000, tmp_path / "gone.png" / "a.png"]
+    for path in bad:
+        for ask in (ImageRef.open, lambda i: i.size, lambda i: i.digest):
+            with pytest.raises(DataError, match="cannot read the image"):
+                ask(ImageRef.of(path))
+    with pytest.raises(DataError, match="a picture is a path, its bytes or a Pillow image; got NoneType"):
+        ImageRef.of(None)  # type: ignore[arg-type]
+
+
+def test_a_bomb_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("note", "a" * (1 << 21), zip=True)
+    with pytest.raises(DataError, match="a decompression bomb"):
+        ImageRef.of(encoded(Image.new("L", (4, 4)), "PNG", pnginfo=text)).open()
+    large = ImageRef.of(encoded(Image.new("1", (100, 100)), "PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    for ask in (ImageRef.open, lambda i: i.size):
+        with pytest.raises(DataError, match="a decompression bomb"):
+            ask(large)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_files_are_data_errors(tmp_path: Path) -> None:
+    """Bytes changed, cut, repeated and inserted at random places: a picture comes, or one error."""
+    draw = np.random.default_rng(7)
+    noise = Image.fromarray(draw.integers(0, 256, (24, 20, 3), dtype=np.uint8))
+    frames = {"save_all": True, "append_images": [noise.rotate(90), noise.resize((9, 9))]}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    palette = noise.quantize(8)
+    palette.info["transparency"] = b"\0\x80"
+    whole = [
+        encoded(noise, "PNG", exif=exif),
+        encoded(palette, "PNG"),
+        encoded(noise, "JPEG", exif=exif),
+        encoded(noise.convert("CMYK"), "JPEG"),
+        encoded(noise, "WEBP", exif=exif),
+        encoded(noise, "GIF", **frames),
+        encoded(noise, "BMP"),
+        encoded(noise, "TIFF", exif=exif),
+        encoded(noise.convert("L"), "TIFF", compression="tiff_lzw"),
+    ]
+    opened = 0
+    for data in whole:
+        for _ in range(120):
+            bad = bytearray(data)
+            for _ in range(draw.integers(1, 4)):
+                at, to = sorted(int(x) for x in draw.integers(0, len(bad), 2))
+                way = draw.integers(4)
+                if way == 0:
+                    bad[at] = draw.integers(256)
+                elif way == 1:
+                    bad[at : at + 4] = bytes(draw.choice([0, 255, 127], 4).tolist())
+                elif way == 2:
+                    bad[at:at] = bad[at:to][:64]
+                else:
+                    del bad[max(at, 16) : max(at, 16) + int(draw.integers(1, 40))]
+            image = ImageRef.of(bytes(bad))
+            try:
+                size, seen = image.size, image.open()
+            except DataError as error:
+                assert str(error).startswith("image in memory: ")
+                continue
+            assert seen.mode == "RGB" and size[0] > 0
+            opened += 1
+    assert 100 < opened < 900
 
 
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:

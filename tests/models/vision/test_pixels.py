@@ -96,7 +96,7 @@ def clear(mode: str) -> Image.Image:
     values = noise(45, 31).convert("RGBA")
     values.putalpha(noise(45, 31, seed=1).convert("L"))
     if mode == "I;16":
-        return Image.fromarray(np.random.default_rng(2).integers(0, 400, (31, 45), dtype=np.uint16))
+        return Image.fromarray(np.random.default_rng(2).integers(0, 65536, (31, 45), dtype=np.uint16))
     if mode in ("P", "RGB"):  # one colour, of the palette or of all, is clear
         made = values.convert("RGB") if mode == "RGB" else values.convert("RGB").quantize(16)
         made.info["transparency"] = made.getpixel((0, 0))
@@ -122,8 +122,9 @@ def test_files_of_every_mode_through_the_door(name: str, mode: str, kind: str) -
     image = Image.open(io.BytesIO(buffer.getvalue()))
     opened = ImageRef.of(buffer.getvalue()).open()
     assert opened.mode == "RGB" and (image.has_transparency_data == (mode in TRANSPARENT))
-    agree(name, to_pixels(opened, spec), image)
-    agree(name, to_pixels(image, spec), image)
+    theirs = image if mode != "I;16" else opened  # which the Hub's processors clip
+    agree(name, to_pixels(opened, spec), theirs)
+    agree(name, to_pixels(image, spec), theirs)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "HSV", "YCbCr"])
