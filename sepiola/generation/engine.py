@@ -6,8 +6,9 @@ rows leave the batch, and logits are computed only where they are read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor
 
 from sepiola.data.batching import Ids
+from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
 from sepiola.specs.model import SpecialTokens
+
+log = logging.getLogger(__name__)
 
 BATCH_TOKENS = 16_384
 """Prompt tokens of a batch at most, so that long prompts do not fill the memory."""
@@ -56,6 +60,8 @@ class Engine:
     """Generates from and scores with one model in its running form, `batch` rows at a time.
 
     A row ends at the first of the token ids `ends`: by default at the spec's end token, at none where the set is empty.
+    An empty prompt is the start token, or for an encoder the end token. `length` is how many positions the model has,
+    where they are learned: no row goes past the last one.
     """
 
     def __init__(self, executor: Executor, *, ends: frozenset[int] | None = None, batch: int = 32) -> None:
@@ -66,6 +72,7 @@ class Engine:
         self.images = executor.images
         self.tokens: SpecialTokens = self.spec.tokens
         self.ends = frozenset({self.tokens.end}) if ends is None else ends
+        self.length = self.spec.positions.length if self.spec.positions.kind == "learned" else None
         self.device, self.dtype = executor.device, executor.dtype
 
     @torch.inference_mode()
@@ -82,24 +89,67 @@ class Engine:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
         A row is done at an end token, or when its own `stop` (one is made for each) says so of the token that it has
-        just written, which is then its last. `on_done` is given how many prompts each finished batch held. Prompts of
-        like length share a batch.
+        just written, which is then its last; and at the model's last position. `on_done` is given how many prompts each
+        finished batch held. Prompts of like length share a batch.
+
+        Raises DataError, before anything is computed, for a prompt that leaves no room for a reply or names a token
+        that the vocabulary does not have.
         """
+        if max_tokens < 1 or samples < 1:
+            name, value = ("max_tokens", max_tokens) if max_tokens < 1 else ("samples", samples)
+            raise SepiolaError(f"{name}: got {value}, expected at least 1")
+        prompts = self._opened(prompts)
+        limits = [self.room(prompt, max_tokens) for prompt in prompts]
         sampling = sampling or Sampling()
         generator = torch.Generator(self.device).manual_seed(sampling.seed)
         results: list[list[list[int]]] = [[] for _ in prompts]
         for rows in self._batches([len(p.tokens) for p in prompts], [samples] * len(prompts)):
-            state, first = self._begin([prompts[r] for r in rows], max_tokens)
+            asked, most = [prompts[r] for r in rows], [limits[r] for r in rows for _ in range(samples)]
+            state, first = self._begin(asked, max(most))
+            read = self._read(asked, sampling)
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
-                first = first[fan]
-            written = self._decode(state, first, max_tokens, sampling, generator, stop)
+                first, read = first[fan], read[fan]
+            written = self._decode(state, first, read, most, sampling, generator, stop)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:
                 on_done(len(rows))
+        cut = sum(len(o) == limit < max_tokens for row, limit in zip(results, limits, strict=True) for o in row)
+        if cut:
+            log.warning("%d replies ended at the last of the model's %s positions", cut, self.length)
         return results
+
+    def room(self, prompt: Prompt, max_tokens: int) -> int:
+        """How many of `max_tokens` may follow a prompt. Raises DataError where none may."""
+        taken = max(1, len(prompt.tokens)) if self.causal else 1
+        self._check_fits(len(prompt.tokens), taken + 1, "a reply of at least 1")
+        return max_tokens if self.length is None else min(max_tokens, self.length - taken)
+
+    def _check_fits(self, prompt: int, decoded: int, then: str) -> None:
+        """Raises DataError where the prompt, or all `decoded` tokens of it and of `then`, exceed the positions."""
+        if self.length is not None and max(prompt, decoded) > self.length:
+            raise DataError(
+                f"a prompt of {prompt} tokens and {then} do not fit into the model's {self.length} positions; "
+                "shorten the prompt"
+            )
+
+    def _opened(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """The prompts, empty ones opened. Raises DataError for a token that the vocabulary does not have."""
+        opening = [self.tokens.start if self.causal else self.tokens.end]
+        for prompt in prompts:
+            self._check_tokens(prompt.tokens)
+        return [prompt if len(prompt.tokens) else replace(prompt, tokens=opening) for prompt in prompts]
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        vocabulary = self.spec.vocabulary
+        if len(tokens) and not 0 <= min(tokens) <= max(tokens) < vocabulary:
+            place, token = next((i, t) for i, t in enumerate(tokens) if not 0 <= t < vocabulary)
+            raise DataError(
+                f"token {token}, at place {place} of a row, is outside the model's vocabulary of {vocabulary}: "
+                f"expected 0 to {vocabulary - 1}; the tokenizer may be another model's"
+            )
 
     @torch.inference_mode()
     def score(
@@ -110,12 +160,19 @@ class Engine:
     ) -> list[list[Score]]:
         """For each prompt, the score of each of its continuations: token ids, with the end token where it counts.
 
-        Continuations share the prompt's work, and those that differ in their last token alone share all of it.
+        Continuations share the prompt's work, and those that differ in their last token alone share all of it. Raises
+        DataError as `generate` does.
         """
         results: list[list[Score]] = [[] for _ in prompts]
+        prompts = self._opened(prompts)
         heads = [list(dict.fromkeys(tuple(c[:-1]) for c in choices)) for choices in options]
         longest = [max((len(c) for c in choices), default=0) for choices in options]
         lengths = [len(p.tokens) + most for p, most in zip(prompts, longest, strict=True)]
+        for prompt, most, choices in zip(prompts, longest, options, strict=True):
+            read = len(prompt.tokens) + most - 1 if self.causal else most  # the last token is only predicted
+            self._check_fits(len(prompt.tokens), read, f"a continuation of {most}")
+            for choice in choices:
+                self._check_tokens(choice)
         for rows in self._batches(lengths, [len(h) for h in heads]):
             state, first = self._begin([prompts[r] for r in rows], max(longest[r] for r in rows))
             fan = [i for i, r in enumerate(rows) for _ in heads[r]]
@@ -123,8 +180,8 @@ class Engine:
                 chosen = torch.tensor(fan, device=self.device)
                 state.select(chosen)
                 first = first[chosen]
-            read = [list(head) for r in rows for head in heads[r]]
-            states = state.extend(torch.cat((first, self._pad(read, left=False)), dim=1))
+            following = [list(head) for r in rows for head in heads[r]]
+            states = state.extend(torch.cat((first, self._pad(following, left=False)), dim=1))
             for row, scores in zip(rows, self._scores(states, [(heads[r], options[r]) for r in rows]), strict=True):
                 results[row] = scores
             if on_done is not None:
@@ -190,6 +247,16 @@ class Engine:
             return state, source[:, -1:]
         return state, torch.full((len(rows), 1), self.tokens.start, device=self.device)
 
+    def _read(self, prompts: Sequence[Prompt], sampling: Sampling) -> Tensor:
+        """The tokens `(batch, tokens)` before those that are written, if `sampling` reads them; the vocabulary's size
+        is padding.
+        """
+        if not sampling.reads_prompt:
+            return torch.empty(len(prompts), 0, dtype=torch.long, device=self.device)
+        if not self.causal:
+            return torch.full((len(prompts), 1), self.tokens.start, device=self.device)
+        return self._pad([list(p.tokens) for p in prompts], left=True, pad=self.spec.vocabulary)
+
     def _images(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
         """The batch's images: in one line where the text places them, or else stacked, rows with fewer (or none) filled
         with zeros that no token sees.
@@ -223,43 +290,53 @@ class Engine:
         self,
         state: Decoding,
         first: Tensor,
-        max_tokens: int,
+        read: Tensor,
+        limits: Sequence[int],
         sampling: Sampling,
         generator: torch.Generator,
         stop: Callable[[], RowEnd] | None,
     ) -> list[list[int]]:
-        """Continues every row until it is done; rows that are done leave once a quarter of the batch is."""
-        rows = first.shape[0]
+        """Continues every row until it is done; rows that are done leave once a quarter of the batch is.
+
+        `read` `(batch, tokens)` is what `sampling` reads of the prompts. A row that has its limit leaves at once, for
+        it may have no position left.
+        """
+        rows, prompt, most = first.shape[0], read.shape[1], max(limits)
         results: list[list[int]] = [[] for _ in range(rows)]
         alive = torch.arange(rows, device=self.device)
-        written = torch.empty(rows, 0, dtype=torch.long, device=self.device)
+        tokens, following = read, first
         done = torch.zeros(rows, dtype=torch.bool, device=self.device)
         stops = [stop() for _ in range(rows)] if stop is not None else []
-        lengths = [max_tokens] * rows  # how many of each row's tokens are its own
-        tokens, ends = first, torch.tensor(sorted(self.ends), dtype=torch.long, device=self.device)
-        for _ in range(max_tokens):
-            logits = self.executor.logits(state.extend(tokens)[:, -1])
-            drawn = sampling.draw(logits, written, generator)
-            written = torch.cat((written, drawn[:, None]), dim=1)
-            tokens = drawn[:, None]
+        lengths = [*limits]  # how many of each row's tokens are its own
+        ends = torch.tensor(
+            [end for end in self.ends if 0 <= end < self.spec.vocabulary], dtype=torch.long, device=self.device
+        )
+        for step in range(1, most + 1):
+            logits = self.executor.logits(state.extend(following)[:, -1])
+            drawn = sampling.draw(logits, tokens, generator, prompt=prompt, ends=ends, last=step == most)
+            following = drawn[:, None]
+            tokens = torch.cat((tokens, following), dim=1)
             done |= torch.isin(drawn, ends)
             if stop is not None:
                 over = done.tolist()
                 for i, (row, token) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
                     if not over[i] and stops[row](token):
-                        over[i], lengths[row] = True, written.shape[1]
+                        over[i], lengths[row] = True, step
                 done = torch.tensor(over, device=self.device)
+            full = step < most and step in limits
+            if full:
+                done |= torch.tensor([limits[row] == step for row in alive.tolist()], device=self.device)
             finished = int(done.sum())
             if finished == len(done):
                 break
-            if finished * 4 >= len(done):
+            if full or finished * 4 >= len(done):
                 for i in done.nonzero().flatten().tolist():
-                    results[int(alive[i])] = written[i].tolist()
+                    results[int(alive[i])] = tokens[i, prompt:].tolist()
                 keep = (~done).nonzero().flatten()
                 state.select(keep)
-                alive, written, done, tokens = alive[keep], written[keep], done[keep], tokens[keep]
+                alive, tokens, done, following = alive[keep], tokens[keep], done[keep], following[keep]
         for i, row in enumerate(alive.tolist()):
-            results[row] = written[i].tolist()
+            results[row] = tokens[i, prompt:].tolist()
         return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
 
     def _trim(self, tokens: list[int]) -> list[int]:

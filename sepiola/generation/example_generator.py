@@ -88,7 +88,10 @@ class ExampleGenerator:
         """For each example the text that answers its messages, and whether the limit on tokens ended it."""
         prompts = self._prompts(examples)
         outputs = self.engine.generate(prompts, max_tokens=self.target_tokens, stop=self.stop, on_done=on_done)
-        return [(self.stop.text(ids).strip(), len(ids) == self.target_tokens) for (ids,) in outputs]
+        return [
+            (self.stop.text(ids).strip(), len(ids) == self.engine.room(prompt, self.target_tokens))
+            for (ids,), prompt in zip(outputs, prompts, strict=True)
+        ]
 
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""

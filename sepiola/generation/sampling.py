@@ -1,19 +1,63 @@
-"""How the next token is drawn from logits: greedy, temperature, top-k, top-p, repetition penalty."""
+"""How the next token is drawn from logits: greedy or at random, with penalties, as `transformers`' `generate` does it.
+
+Names, order and figures are those of its logits processors: first what changes the logits (repetition, presence and
+frequency, n-grams, least lengths, forced tokens), then, where tokens are drawn, temperature, top-k (arXiv 1805.04833),
+top-p (1904.09751) and min-p (2407.01082). Presence and frequency are OpenAI's and vLLM's: they count what was written.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sepiola.errors import SepiolaError
 
+LEAST_TEMPERATURE = 1e-5
+"""Below it logits overflow; what is drawn at it is already the likeliest token."""
+
+
+class _Bound(NamedTuple):
+    kind: type
+    fits: Callable[[Any], bool]
+    expected: str
+
+
+_COUNT = _Bound(Integral, lambda value: value >= 0, "a whole number of at least 0")
+_SHIFT = _Bound(Real, lambda value: -2 <= value <= 2, "-2 to 2 (0 changes nothing)")
+_BOUNDS = {
+    "temperature": _Bound(
+        Real,
+        lambda value: value == 0 or LEAST_TEMPERATURE <= value < math.inf,
+        f"0 (greedy) or a number of at least {LEAST_TEMPERATURE:.5f}",
+    ),
+    "top_k": _COUNT._replace(expected="a whole number of at least 0 (0 keeps all tokens)"),
+    "top_p": _Bound(Real, lambda value: 0 < value <= 1, "more than 0 and at most 1 (1 keeps all tokens)"),
+    "min_p": _Bound(Real, lambda value: 0 <= value <= 1, "0 to 1 (0 keeps all tokens)"),
+    "repetition_penalty": _Bound(Real, lambda value: 0 < value < math.inf, "more than 0 (1 changes nothing)"),
+    "presence_penalty": _SHIFT,
+    "frequency_penalty": _SHIFT,
+    "no_repeat_ngram_size": _COUNT,
+    "min_new_tokens": _COUNT,
+    "min_length": _COUNT,
+    "seed": _Bound(Integral, lambda value: -(2**63) <= value < 2**64, "a whole number of 64 bits"),
+}
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature 0 is greedy. `top_k` 0 and `top_p` 1 keep all tokens; `repetition_penalty` as in CTRL
-    (arXiv 1909.05858).
+    """Temperature 0 is greedy. `top_k` 0, `top_p` 1 and `min_p` 0 keep all tokens.
+
+    `repetition_penalty` (CTRL, arXiv 1909.05858) and `no_repeat_ngram_size` look at all that a decoder has read and
+    written, and at what an encoder-decoder's decoder has. `min_length` counts the same, `min_new_tokens` what was
+    written; no row ends before. `forced_bos_token_id` follows a lone first token (BART's start), and
+    `forced_eos_token_id` is the last token where nothing else ends a row.
     """
 
     temperature: float = 0.0
@@ -21,28 +65,140 @@ class Sampling:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     seed: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    min_new_tokens: int = 0
+    min_length: int = 0
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
-            raise SepiolaError(
-                f"{self}: expected temperature >= 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0"
-            )
+        for name, bound in _BOUNDS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, bound.kind) or not bound.fits(value):
+                raise SepiolaError(f"{name}: got {value!r}, expected {bound.expected}")
 
-    def draw(self, logits: Tensor, written: Tensor, generator: torch.Generator) -> Tensor:
-        """Next tokens `(batch,)` from logits `(batch, vocabulary)` and the tokens written so far `(batch, tokens)`."""
-        if self.repetition_penalty != 1.0:
-            old = logits.gather(1, written)
-            penalised = torch.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
-            logits = logits.scatter(1, written, penalised)
-        if self.temperature == 0:
+    @cached_property
+    def reads_prompt(self) -> bool:
+        """Whether the tokens of the prompt count."""
+        return (
+            self.repetition_penalty != 1
+            or self.no_repeat_ngram_size > 0
+            or self.min_length > 0
+            or self.forced_bos_token_id is not None
+        )
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether it is greedy and changes no logits."""
+        penalties = (self.presence_penalty, self.frequency_penalty, self.min_new_tokens)
+        return self.temperature == 0 and not (
+            self.reads_prompt or any(penalties) or self.forced_eos_token_id is not None
+        )
+
+    def draw(
+        self,
+        logits: Tensor,
+        tokens: Tensor,
+        generator: torch.Generator,
+        *,
+        prompt: int = 0,
+        ends: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Next tokens `(batch,)`; the arguments are those of `process`.
+
+        Raises SepiolaError where no token is left, and for logits that are not numbers.
+        """
+        if self.plain:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time
-        logits = logits.float() / self.temperature
+        logits = self.process(logits, tokens, prompt=prompt, ends=ends, last=last)
+        if self.temperature == 0:
+            return logits.max(-1).indices
+        try:
+            return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+        except RuntimeError:
+            if bool(logits.isnan().any()):
+                raise SepiolaError(
+                    "the model's logits are not numbers (nan): its weights are damaged, or too large for its dtype"
+                ) from None
+            raise
+
+    def process(
+        self, logits: Tensor, tokens: Tensor, *, prompt: int = 0, ends: Tensor | None = None, last: bool = False
+    ) -> Tensor:
+        """Logits `(batch, vocabulary)` in float32 with all that changes them; what may not be drawn is -inf.
+
+        `tokens` `(batch, tokens)` are what was read, `prompt` of them and padded on the left with the vocabulary's
+        size, and then what was written. `ends` are the ids that end a row, and `last` says that no token follows.
+        """
+        logits, vocabulary = logits.float(), logits.shape[-1]
+        written = tokens[:, prompt:]
+        if self.repetition_penalty != 1:
+            penalised = torch.where(logits < 0, logits * self.repetition_penalty, logits / self.repetition_penalty)
+            logits = torch.where(_marked(tokens, vocabulary), penalised, logits)
+        if self.frequency_penalty or self.presence_penalty:
+            counts = torch.zeros_like(logits).scatter_add_(1, written, torch.ones_like(written, dtype=logits.dtype))
+            logits = logits - self.frequency_penalty * counts - self.presence_penalty * (counts > 0)
+        if self.no_repeat_ngram_size:
+            logits = self._without_repeated(logits, tokens)
+        logits = self._as_long(logits, tokens, written, ends)
+        if self.forced_bos_token_id is not None:
+            alone = (tokens < vocabulary).sum(1) == 1
+            logits = torch.where(alone[:, None], _only(logits, self.forced_bos_token_id), logits)
+        if self.forced_eos_token_id is not None and last:
+            logits = _only(logits, self.forced_eos_token_id)
+        return self._warp(logits) if self.temperature else logits
+
+    def _without_repeated(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Without the tokens that would end an n-gram which is there already."""
+        size, vocabulary = self.no_repeat_ngram_size, logits.shape[-1]
+        if tokens.shape[1] < size:
+            return logits
+        grams = tokens.unfold(1, size, 1)
+        same = (grams[..., :-1] == tokens[:, None, tokens.shape[1] + 1 - size :]).all(-1)
+        banned = _marked(torch.where(same, grams[..., -1], vocabulary), vocabulary)
+        if bool(banned.all(1).any()):
+            raise SepiolaError(
+                f"no_repeat_ngram_size {size}: after {tokens.shape[1]} tokens none of {vocabulary} is left to follow; "
+                "choose a larger size, or fewer tokens"
+            )
+        return logits.masked_fill(banned, -torch.inf)
+
+    def _as_long(self, logits: Tensor, tokens: Tensor, written: Tensor, ends: Tensor | None) -> Tensor:
+        """Without the ends of rows that are too short yet."""
+        if ends is None or not (self.min_length or self.min_new_tokens):
+            return logits
+        short = (tokens < logits.shape[-1]).sum(1) < self.min_length
+        if written.shape[1] < self.min_new_tokens:
+            short = torch.ones_like(short)
+        return torch.where(short[:, None], logits.index_fill(1, ends, -torch.inf), logits)
+
+    def _warp(self, logits: Tensor) -> Tensor:
+        """The distribution that tokens are drawn from."""
+        logits = logits / self.temperature
         if self.top_k:
             kth = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < kth, -torch.inf)
         if self.top_p < 1:
-            ordered, order = logits.sort(descending=True)
-            mass = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # the mass before each token
-            ordered = ordered.masked_fill(mass >= self.top_p, -torch.inf)
-            logits = torch.empty_like(logits).scatter_(1, order, ordered)
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+            ordered, order = logits.sort(descending=False)
+            tail = ordered.softmax(-1).cumsum(-1) <= 1 - self.top_p
+            tail[:, -1] = False
+            logits = logits.masked_fill(tail.scatter(1, order, tail), -torch.inf)
+        if self.min_p:
+            shares = logits.softmax(-1)
+            logits = logits.masked_fill(shares < self.min_p * shares.amax(-1, keepdim=True), -torch.inf)
+        return logits
+
+
+def _marked(tokens: Tensor, vocabulary: int) -> Tensor:
+    """Which tokens of the vocabulary `(batch, vocabulary)` are among a row's; the vocabulary's size is none."""
+    marked = torch.zeros(len(tokens), vocabulary + 1, dtype=torch.bool, device=tokens.device)
+    return marked.scatter_(1, tokens, True)[:, :vocabulary]
+
+
+def _only(logits: Tensor, token: int) -> Tensor:
+    """Logits of one token alone."""
+    return torch.full_like(logits, -torch.inf).index_fill(1, torch.tensor([token], device=logits.device), 0.0)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import transformers
 
 import sepiola
 from sepiola.api import Model
+from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.engine import Engine, Prompt, RowEnd
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.plain import TorchExecutor
+from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_T5, decoder, encoder_decoder, randomise
 
 LANGUAGE = {
     "vocabulary": 60,
@@ -184,3 +190,125 @@ def test_sampled_chains_differ_repeat_with_the_seed_and_follow_the_distribution(
     for chain in first:
         counts[chain[0] if chain else 1] += 1
     assert (counts / 4000 - expected).abs().max() < 0.03
+
+
+BART = {
+    "vocab_size": 97,
+    "d_model": 24,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 3,
+    "decoder_attention_heads": 3,
+    "encoder_ffn_dim": 40,
+    "decoder_ffn_dim": 40,
+    "max_position_embeddings": 40,
+    "forced_eos_token_id": None,
+}
+PEERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "gpt2": (transformers.GPT2Config, {**HUB_GPT, "bos_token_id": 2, "eos_token_id": 2}),
+    "llama": (transformers.LlamaConfig, {**HUB_LLAMA, "pad_token_id": 0}),
+    "t5": (transformers.T5Config, {**HUB_T5, "decoder_start_token_id": 0}),
+    "bart": (transformers.BartConfig, BART),
+}
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"repetition_penalty": 1.6},
+    {"no_repeat_ngram_size": 2},
+    {"min_new_tokens": 9},
+    {"min_length": 12},
+    {"repetition_penalty": 1.2, "no_repeat_ngram_size": 3, "min_new_tokens": 4, "forced_eos_token_id": 2},
+]
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_greedy_texts_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    kind, settings = PEERS[name]
+    config = kind(**settings)
+    both = transformers.AutoModelForSeq2SeqLM, transformers.AutoModelForCausalLM
+    peer = randomise(both[not config.is_encoder_decoder].from_config(config), std=0.4).eval()
+    peer.save_pretrained(tmp_path)
+    executor = TorchExecutor(sepiola.load(tmp_path).network)
+    asked = [[5, 9, 9, 5, 9], [7], [33, 8, 40, 8, 40, 8, 5, 5, 60, 71], [50, 51, 3]]
+    plain = Engine(executor, ends=frozenset()).generate([Prompt(a) for a in asked], max_tokens=12)
+    ends = [plain[0][0][5], plain[2][0][8], 2]  # so that rows end at different places
+    changed = []
+    for each in SETTINGS:
+        expected = []
+        for row in asked:
+            given = torch.tensor([row])
+            ids = peer.generate(
+                given,
+                attention_mask=torch.ones_like(given),
+                max_new_tokens=12,
+                do_sample=False,
+                eos_token_id=ends,
+                pad_token_id=0,
+                **each,
+            )[0, 1 if config.is_encoder_decoder else len(row) :].tolist()
+            expected.append([token for token in ids if token not in ends])
+        engine = Engine(executor, ends=frozenset(ends))
+        written = engine.generate([Prompt(a) for a in asked], max_tokens=12, sampling=Sampling(**each))
+        assert [o[0] for o in written] == expected, each
+        changed.append(expected)
+    assert sum(expected != changed[0] for expected in changed) >= 3
+
+
+LIMITED = {
+    "decoder": decoder(positions={"kind": "learned", "length": 16}),
+    "encoder-decoder": encoder_decoder(positions={"kind": "learned", "length": 16}),
+}
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+@torch.no_grad()
+def test_no_row_goes_past_the_last_learned_position(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = randomise(sepiola.build({"language": LIMITED[kind]}, seed=3), std=1.0)
+    engine = Engine(TorchExecutor(model.network), ends=frozenset())
+    asked = [Prompt(torch.randint(2, 60, (n,)).tolist()) for n in (15, 3, 9, 12, 1)]
+    rooms = [16 - len(p.tokens) if kind == "decoder" else 15 for p in asked]
+    assert [engine.room(p, 80) for p in asked] == rooms
+    written = engine.generate(asked, max_tokens=80)
+    assert [len(o[0]) for o in written] == rooms
+    assert "5 replies ended at the last of the model's 16 positions" in caplog.text
+    assert [engine.generate([p], max_tokens=80)[0] for p in asked] == written
+    for prompt, (row,) in zip(asked, written, strict=True):
+        given, read = torch.tensor([list(prompt.tokens)]), torch.tensor([[0, *row[:-1]]])
+        logits = model(torch.tensor([[*prompt.tokens, *row[:-1]]])) if kind == "decoder" else model(given, read)
+        assert logits[0, -len(row) :].argmax(-1).tolist() == row
+    short = Engine(TorchExecutor(model.network), ends=frozenset()).generate(asked, max_tokens=6)
+    assert [o[0] for o in short] == [o[0][:6] for o in written]
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+def test_what_does_not_fit_is_refused_before_anything_is_computed(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = sepiola.build({"language": LIMITED[kind]}, seed=3)
+
+    class Idle(TorchExecutor):
+        def begin(self, *arguments: Any, **keywords: Any) -> Any:
+            raise AssertionError("it computes")
+
+    engine, long = Engine(Idle(model.network)), 16 if kind == "decoder" else 17
+    with pytest.raises(
+        DataError, match=f"a prompt of {long} tokens and a reply of at least 1 .* the model's 16 positions"
+    ):
+        engine.generate([Prompt([5]), Prompt([5] * long)], max_tokens=2)
+    with pytest.raises(DataError, match=r"a prompt of 9 tokens and a continuation of 17 .* the model's 16 positions"):
+        engine.score([Prompt([5]), Prompt([5] * 9)], [[[3]], [[4] * 17]])
+    for token in (60, -1):
+        with pytest.raises(DataError, match=f"token {token}, at place 1 .* vocabulary of 60: expected 0 to 59"):
+            engine.generate([Prompt([5, token])], max_tokens=2)
+        with pytest.raises(DataError, match=f"token {token}, at place 0 .* vocabulary of 60: expected 0 to 59"):
+            engine.score([Prompt([5])], [[[token]]])
+    for name, count in (("max_tokens", 0), ("max_tokens", -3), ("samples", 0)):
+        with pytest.raises(SepiolaError, match=f"{name}: got {count}, expected at least 1"):
+            engine.generate([Prompt([5])], **{"max_tokens": 2, name: count})
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["encoder-decoder", "rotary"])
+def test_an_empty_prompt_is_the_start_token(kind: str) -> None:
+    engine = randomise(sepiola.build(spec(kind), seed=3), std=1.0).engine
+    opening = [0] if kind == "rotary" else [1]
+    written = engine.generate([Prompt([]), Prompt([5, 6])], max_tokens=9)
+    assert written == engine.generate([Prompt(opening), Prompt([5, 6])], max_tokens=9)
+    assert engine.score([Prompt([])], [[[7, 8]]]) == engine.score([Prompt(opening)], [[[7, 8]]])
