@@ -33,6 +33,7 @@ from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
+from sepiola.nn.device import find_device
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
@@ -374,8 +375,9 @@ def load(
     """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
 
     With `vision_only`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read.
-    Raises CheckpointError when it does not fit or is not there.
+    Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
     """
+    find_device(device)
     folder = Path(path_or_hub_id)
     if (folder / "checkpoint" / store.SPEC).is_file():
         folder = folder / "checkpoint"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, print_json, reader_options
+from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, data_spec, print_json
 from sepiola.errors import SpecError
 
 
@@ -58,7 +58,6 @@ def curate(
     from sepiola.curation.repair import KEY, Endpoint, Repair, local
     from sepiola.curation.rules import REASONS
     from sepiola.datasets import read_spec
-    from sepiola.specs.recipe import DataSpec
 
     remote = repair is not None and repair.startswith(("http://", "https://"))
     if remote != (repair_model is not None):
@@ -71,7 +70,7 @@ def curate(
         raise SpecError(f"--shortest {shortest} is above --longest {longest}")
     key = os.environ.get(KEY, "").strip()
     endpoint = Endpoint(repair, repair_model, key) if repair and repair_model else None
-    examples = read_spec(DataSpec(reader=reader, root=data, split=split, count=count, options=reader_options(option)))
+    examples = read_spec(data_spec(reader, data, split, count, option))
 
     def repairer() -> Repair:
         return endpoint or local(load(str(repair), device=device), 2 * max_tokens)

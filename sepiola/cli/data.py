@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import AsJson, DataFolder, ReaderOption, console_of, print_json, reader_options
+from sepiola.cli.options import AsJson, DataFolder, ReaderOption, console_of, data_spec, print_json
 
 data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def data_show(
     reader: Annotated[str, typer.Argument(help="tidepool, scienceqa, easy_vqa, daquar, flickr8k, coco_mini, pope …")],
     root: DataFolder = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
-    count: Annotated[int | None, typer.Option("--count", help="Only the first so many examples.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
     option: ReaderOption = None,
     out: Annotated[Path, typer.Option("--out", help="Where the contact sheet goes.")] = Path("sheet.png"),
     as_json: AsJson = False,
@@ -32,9 +32,8 @@ def data_show(
     from sepiola.data.sampler import spread
     from sepiola.datasets import read_spec
     from sepiola.specs.base import write_yaml
-    from sepiola.specs.recipe import DataSpec
 
-    examples = read_spec(DataSpec(reader=reader, root=root, split=split, count=count, options=reader_options(option)))
+    examples = read_spec(data_spec(reader, root, split, count, option))
     contact_sheet(spread(examples, 16), out)
     summary = {**counts(examples), "sheet": str(out)}
     if as_json:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from sepiola.cli.options import AsJson, DataFolder, ModelName, ReaderOption, console_of, print_json, reader_options
+from sepiola.cli.options import AsJson, DataFolder, ModelName, ReaderOption, console_of, data_spec, print_json
 from sepiola.errors import SpecError
 
 DRAWN = {"tidepool": 3000}  # training examples that baselines learn from, of a dataset that has no end
@@ -43,7 +43,9 @@ def evaluate(
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
     ] = None,
-    shots: Annotated[int, typer.Option("--shots", min=0, help="How many solved questions to show before each.")] = 0,
+    shots: Annotated[
+        int, typer.Option("--shots", min=0, max=1024, help="How many solved questions to show before each.")
+    ] = 0,
     rices: Annotated[bool, typer.Option("--rices", help="Of pictures: those most like the question's.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Prompted: draws the shots and the questions.")] = 0,
     show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
@@ -60,7 +62,7 @@ def evaluate(
     from sepiola.evaluation.benchmarks.settings import Settings
     from sepiola.evaluation.report.tables import terminal_tables
     from sepiola.specs.base import nearest
-    from sepiola.specs.recipe import DataSpec, FewShotSpec
+    from sepiola.specs.recipe import FewShotSpec
 
     known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name not in GENERAL]
     if benchmark not in known:
@@ -72,7 +74,7 @@ def evaluate(
     if benchmark in BENCHMARKS:
         _check_options(benchmark, asked, BENCHMARKS[benchmark].takes)
     split = split or (BENCHMARKS[benchmark].split if benchmark in BENCHMARKS else "test")
-    spec = DataSpec(reader=benchmark, root=data, split=split, count=count, options=reader_options(option))
+    spec = data_spec(benchmark, data, split, count, option)
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
     settings = Settings(

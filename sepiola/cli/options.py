@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from sepiola.specs.data import DataSpec
+
+
+def _there(name: str) -> str:
+    """The device's own name. Raises SpecError, before anything else is done, when the machine has none such."""
+    from sepiola.nn.device import find_device
+
+    return str(find_device(name)) if name != "cpu" else name
+
 
 ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -19,7 +30,8 @@ Set = Annotated[
         help="Change one key of the recipe, for example --set stages.0.steps=100. Repeatable.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 …")]
+
+Device = Annotated[str, typer.Option(callback=_there, help="Where to compute: cpu, cuda, cuda:1 …")]
 Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
 DataFolder = Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")]
 ReaderOption = Annotated[
@@ -30,6 +42,17 @@ ReaderOption = Annotated[
         help="An option of the reader, for example --option with_image=true. Repeatable.",
     ),
 ]
+
+
+def data_spec(reader: str, root: str | None, split: str, count: int | None, assignments: list[str] | None) -> DataSpec:
+    """The dataset that a command names, checked before anything is read. Raises SpecError or DataError."""
+    from sepiola.datasets import check_options
+    from sepiola.specs.data import DataSpec
+
+    given = {"reader": reader, "root": root, "split": split, "count": count, "options": reader_options(assignments)}
+    spec = DataSpec.parse(given, reader)
+    check_options(spec)
+    return spec
 
 
 def reader_options(assignments: list[str] | None) -> dict[str, object]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import create_model
 
 from sepiola.data.example import Example
 from sepiola.datasets.coco_mini import read_coco_mini
@@ -19,8 +23,8 @@ from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.datasets.tidepool import read_tidepool
-from sepiola.errors import DataError
-from sepiola.specs.base import nearest
+from sepiola.errors import DataError, SpecError, brief
+from sepiola.specs.base import Spec, nearest
 from sepiola.specs.data import DataSpec
 
 
@@ -34,10 +38,16 @@ class Dataset:
     read: Callable[..., list[Example]]
     drawn: bool = False
 
-    @property
-    def options(self) -> list[str]:
-        """The names of the reader's options."""
-        return [key for key in inspect.signature(self.read).parameters if key not in ("root", "split")]
+    @cached_property
+    def options(self) -> type[Spec]:
+        """The reader's options as a spec: its own arguments, their types, bounds and defaults."""
+        hints = get_type_hints(self.read, include_extras=True)
+        fields: dict[str, Any] = {
+            key: (hints[key], parameter.default)
+            for key, parameter in inspect.signature(self.read).parameters.items()
+            if key not in ("root", "split")
+        }
+        return create_model("Options", __base__=Spec, **fields)
 
 
 DATASETS: dict[str, Dataset] = {
@@ -60,7 +70,8 @@ def read_spec(spec: DataSpec) -> list[Example]:
     if root is not None and "$" in root:
         raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
     folder = None if root is None else Path(root).expanduser()
-    if spec.count is not None and "count" in dataset(spec.reader).options:
+    check_options(spec)
+    if spec.count is not None and "count" in dataset(spec.reader).options.model_fields:
         return read(spec.reader, folder, spec.split, **{**spec.options, "count": spec.count})
     return read(spec.reader, folder, spec.split, **spec.options)[: spec.count]
 
@@ -68,7 +79,7 @@ def read_spec(spec: DataSpec) -> list[Example]:
 def dataset(name: str) -> Dataset:
     """A dataset by name. Raises DataError for an unknown one."""
     if name not in DATASETS:
-        raise DataError(f"unknown dataset '{name}'; {nearest(name, DATASETS)}")
+        raise DataError(f"unknown dataset '{brief(name)}'; {nearest(name, DATASETS)}")
     return DATASETS[name]
 
 
@@ -81,11 +92,32 @@ def read(name: str, root: Path | None, split: str, **options: object) -> list[Ex
     named = dataset(name)
     if root is None and not named.drawn:
         raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
-    for option in options:
-        if option not in named.options:
-            fix = f"known: {', '.join(named.options)}" if named.options else "it takes none"
-            raise DataError(f"the reader of '{name}' has no option '{option}'; {fix}")
-    return named.read(root if root is None else Path(root), split, **options)
+    checked = _options(name, options)
+    return named.read(root if root is None else Path(root), split, **checked)
+
+
+def check_options(spec: DataSpec) -> None:
+    """Raises DataError for an option that the dataset's reader lacks, and for a value that it does not take.
+
+    A reader that is no dataset's (a benchmark's own) takes none that are known here.
+    """
+    if spec.reader in DATASETS:
+        _options(spec.reader, spec.options)
+
+
+def _options(name: str, given: Mapping[str, object]) -> dict[str, object]:
+    """The reader's options as it takes them."""
+    options = dataset(name).options
+    for option in given:
+        if option not in options.model_fields:
+            known = ", ".join(options.model_fields)
+            fix = f"known: {known}" if known else "it takes none"
+            raise DataError(f"the reader of '{name}' has no option '{brief(str(option))}'; {fix}")
+    try:
+        checked = options.parse(given, f"an option of '{name}'")
+    except SpecError as error:
+        raise DataError(str(error)) from None
+    return {key: getattr(checked, key) for key in given}
 
 
 class DataCache:

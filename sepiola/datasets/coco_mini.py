@@ -14,7 +14,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import Captioned, caption_examples
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
-from sepiola.errors import DataError
+from sepiola.errors import DataError, shown
 from sepiola.specs.base import Plain
 
 SPLITS = ["train", "val"]
@@ -61,7 +61,7 @@ def _picture(root: Path, record: Plain, where: str) -> Captioned:
         raise DataError(f"{where}: the image {path} is missing")
     boxes = field(record, "objects", (list,), where)
     if not all(isinstance(box, list) and len(box) == 2 and isinstance(box[0], str) for box in boxes):
-        raise DataError(f"{where}: 'objects' are {boxes!r}; expected a list of [name, [x, y, width, height]]")
+        raise DataError(f"{where}: 'objects' are {shown(boxes)}; expected a list of [name, [x, y, width, height]]")
     objects = {"objects": [{"kind": name} for name, _ in boxes]} if boxes else {}
     return Captioned(f"coco-{record['id']}", record["split"], ImageRef(path=path), {"en": record["captions"]}, objects)
 
@@ -83,6 +83,6 @@ def _json_lines(source: Path) -> list[tuple[Plain, str]]:
         field(record, "id", (int,), where)
         captions = field(record, "captions", (list,), where)
         if not all(isinstance(caption, str) and caption.strip() for caption in captions):
-            raise DataError(f"{where}: 'captions' are {captions!r}; expected a list of texts")
+            raise DataError(f"{where}: 'captions' are {shown(captions)}; expected a list of texts")
         records.append(({**record, "captions": [" ".join(caption.split()) for caption in captions]}, where))
     return records

@@ -12,7 +12,7 @@ from pathlib import Path
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets.records import existing_folder, field, one_of, read_json, read_lines
-from sepiola.errors import DataError
+from sepiola.errors import DataError, shown
 
 SPLITS = ["train", "test"]
 
@@ -36,7 +36,7 @@ def read_easy_vqa(root: Path, split: str) -> list[Example]:
     for index, row in enumerate(rows):
         where = f"{source}: row {index}"
         if not isinstance(row, list) or len(row) != 3:
-            raise DataError(f"{where}: {row!r}; expected [question, answer, image number]")
+            raise DataError(f"{where}: {shown(row)}; expected [question, answer, image number]")
         record = dict(zip(("question", "answer", "image"), row, strict=True))
         text = field(record, "question", (str,), where)
         answer = field(record, "answer", (str,), where)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import Captioned, caption_examples
 from sepiola.datasets.records import existing_folder, one_of, read_file, read_lines
-from sepiola.errors import DataError
+from sepiola.errors import DataError, shown
+from sepiola.specs.values import Names
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,7 @@ _SPACED = re.compile(r"\s+(?=[.,!?;:])")
 _CHINESE_LINE = re.compile(r"(\S+)#zhc#\d+\s+(\S.*)")
 
 
-def read_flickr8k(
-    root: Path, split: str, *, task: str = "captions", languages: Sequence[str] = ("en", "zh")
-) -> list[Example]:
+def read_flickr8k(root: Path, split: str, *, task: str = "captions", languages: Names = ("en", "zh")) -> list[Example]:
     """Reads `<root>/captions.txt`, `zh/flickr8kzhc.caption.txt`, `Flickr_8k.<split>Images.txt` and `images/`.
 
     `task: captions` is of the photographs at hand, and how many are not is logged; `text` is the captions of the whole
@@ -71,7 +69,7 @@ def _english(root: Path) -> dict[str, list[str]]:
         raise DataError(f"{source}: expected the columns image, caption; found {rows[0] if rows else 'nothing'}")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or not all(cell.strip() for cell in row):
-            raise DataError(f"{source}: line {number}: {row!r}; expected an image and its caption")
+            raise DataError(f"{source}: line {number}: {shown(row)}; expected an image and its caption")
         captions.setdefault(row[0], []).append(_SPACED.sub("", row[1].strip()))
     return captions
 
@@ -82,6 +80,6 @@ def _chinese(root: Path) -> dict[str, list[str]]:
     for number, line in enumerate(read_lines(source), start=1):
         match = _CHINESE_LINE.fullmatch(line)
         if match is None:
-            raise DataError(f"{source}: line {number}: {line!r}; expected image#zhc#number and a caption")
+            raise DataError(f"{source}: line {number}: {shown(line)}; expected image#zhc#number and a caption")
         captions.setdefault(match[1], []).append(match[2].strip())
     return captions

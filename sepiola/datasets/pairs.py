@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
 from sepiola.errors import DataError
+from sepiola.specs.values import Names
 
 PAIRS = "pairs.jsonl"
 
 
-def read_pairs(root: Path, split: str, *, languages: Sequence[str] = ("en", "zh")) -> list[Example]:
+def read_pairs(root: Path, split: str, *, languages: Names = ("en", "zh")) -> list[Example]:
     """One Example a pair: the picture and the request in, the text out; all are for training.
 
     Raises DataError for a damaged line, another split, and when no pair is in these languages.

@@ -13,13 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets import coco_names
 from sepiola.datasets.coco_mini import coco_pictures
 from sepiola.errors import DataError
+from sepiola.specs.values import Drawn, Names, Seed
 from sepiola.tidepool import captions as tidepool_pictures
+from sepiola.tidepool.canvas import UNITS
 from sepiola.tidepool.things import may_be_asked, name, things
 from sepiola.tidepool.words import LANGUAGES
 
@@ -43,12 +48,12 @@ def read_pope(
     root: Path | None,
     split: str,
     *,
-    settings: Sequence[str] = SETTINGS,
-    languages: Sequence[str] = LANGUAGES,
-    most: int = 3,
-    pictures: int = 300,
-    size: int = 128,
-    seed: int = 0,
+    settings: Names = SETTINGS,
+    languages: Names = LANGUAGES,
+    most: Annotated[int, Field(ge=1, le=1000)] = 3,
+    pictures: Drawn = 300,
+    size: Annotated[int, Field(ge=UNITS, le=2048)] = 128,
+    seed: Seed = 0,
 ) -> list[Example]:
     """Questions on the boxes of `coco_mini` in `root`, or, without it, on `pictures` Tidepool scenes of `size` pixels.
 

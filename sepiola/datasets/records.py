@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepiola.errors import DataError
+from sepiola.errors import DataError, brief, shown
 from sepiola.specs.base import Plain
 
 
@@ -23,11 +23,7 @@ def existing_folder(root: Path, dataset: str) -> Path:
 
 def read_json(path: Path) -> Any:
     """The data of a JSON file. Raises DataError when it is absent or damaged."""
-    text = read_file(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: damaged JSON at line {error.lineno}: {error.msg}; fetch the file anew") from None
+    return _json(read_file(path), str(path))
 
 
 def json_lines(path: Path, *fields: str) -> list[Plain]:
@@ -36,15 +32,25 @@ def json_lines(path: Path, *fields: str) -> list[Plain]:
     for number, line in enumerate(read_file(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: damaged JSON ({error.msg}); fetch the file anew") from None
+        record = _json(line, f"{path}, line {number}")
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected an object, got {shown(record)}")
         missing = [name for name in fields if name not in record]
         if missing:
             raise DataError(f"{path}, line {number}: the field '{missing[0]}' is missing")
         records.append(record)
     return records
+
+
+def _json(text: str, where: str) -> Any:
+    """The data of JSON text. Raises DataError for text that is none, and for nesting or a number without end."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if "\n" in text else f"column {error.colno}"
+        raise DataError(f"{where}: damaged JSON at {place}: {error.msg}; fetch the file anew") from None
+    except (RecursionError, ValueError) as error:  # of thousands of levels, of thousands of digits
+        raise DataError(f"{where}: JSON that no dataset holds ({error})") from None
 
 
 def read_lines(path: Path) -> list[str]:
@@ -59,23 +65,25 @@ def field(record: Mapping[str, object], key: str, kinds: tuple[type, ...], where
     value = record[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise DataError(f"{where}: '{key}' is {value!r}; expected {expected}")
+        raise DataError(f"{where}: '{key}' is {shown(value)}; expected {expected}")
     return value
 
 
 def one_of(split: str, known: list[str], dataset: str) -> str:
     """`split` itself. Raises DataError when the dataset has no such split."""
     if split not in known:
-        raise DataError(f"{dataset} has no split '{split}'; known: {', '.join(known)}")
+        raise DataError(f"{dataset} has no split '{brief(split)}'; known: {', '.join(known)}")
     return split
 
 
 def read_file(path: Path) -> str:
     """A file of UTF-8 text, plain or gzipped (`.gz`), a byte order mark left out. Raises DataError when it is none."""
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: no file; expected one of text")
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot read the file: {getattr(error, 'strerror', None) or error}") from None

@@ -24,7 +24,7 @@ from pathlib import Path
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
-from sepiola.errors import DataError
+from sepiola.errors import DataError, shown
 from sepiola.specs.base import Plain
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def _example(
     text = field(record, "question", (str,), where)
     choices = field(record, "choices", (list,), where)
     if not choices or not all(isinstance(choice, str) for choice in choices):
-        raise DataError(f"{where}: 'choices' is {choices!r}; expected a list of texts")
+        raise DataError(f"{where}: 'choices' is {shown(choices)}; expected a list of texts")
     answer = field(record, "answer", (int,), where)
     if not 0 <= answer < len(choices):
         raise DataError(f"{where}: 'answer' is {answer}; expected 0 to {len(choices) - 1}, an index into 'choices'")

@@ -11,6 +11,9 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from sepiola.data.corpus import gathered
 from sepiola.data.example import Example
@@ -25,7 +28,12 @@ _PARAGRAPH = re.compile(r"\n[ \t\r\u3000]*\n\s*")
 REPEATED = 32  # characters from which on a paragraph is kept once; shorter ones may well recur
 
 
-def read_text(root: Path, split: str, characters: int = 2000, held_out: int = 100) -> list[Example]:
+def read_text(
+    root: Path,
+    split: str,
+    characters: Annotated[int, Field(ge=1, le=1 << 24)] = 2000,
+    held_out: Annotated[int, Field(ge=3, le=1 << 32)] = 100,
+) -> list[Example]:
     """Documents of about `characters` characters, the language of each in its metadata, its text the `target`.
 
     One document of `held_out` is for `test`, one for `validation`. Raises DataError when there is no text.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.datasets.records import existing_folder, one_of, read_lines
-from sepiola.errors import DataError
+from sepiola.errors import DataError, shown
 
 SPLITS = ["train", "val", "test"]
 TASKS = ("topics", "headlines")
@@ -52,10 +52,13 @@ def _headlines(path: Path, topics: int) -> dict[str, tuple[str, str, int]]:
     packed = path.with_name(f"{path.name}.gz")
     source = packed if packed.is_file() else path
     headlines: dict[str, tuple[str, str, int]] = {}
+    known = {str(topic) for topic in range(topics)}
     for number, line in enumerate(read_lines(source), start=1):
         headline, tab, topic = line.partition("\t")
-        if not tab or not headline.strip() or not topic.isdigit() or int(topic) >= topics:
-            raise DataError(f"{source}: line {number}: {line!r}; expected headline, tab, class (0 to {topics - 1})")
+        if not tab or not headline.strip() or topic not in known:
+            raise DataError(
+                f"{source}: line {number}: {shown(line)}; expected headline, tab, class (0 to {topics - 1})"
+            )
         identity = f"{path.stem.removeprefix('thucnews_headlines_')}-{number}"
         headlines.setdefault(_key(headline), (identity, headline.strip(), int(topic)))
     return headlines

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
+from sepiola.specs.values import Drawn, Names, Seed
 from sepiola.tidepool import captions, episodes, generate
+from sepiola.tidepool.canvas import UNITS
 from sepiola.tidepool.words import LANGUAGES
 
 TASKS: dict[str, Callable[..., list[Example]]] = {"questions": generate, "captions": captions, "episodes": episodes}
+
+Pixels = Annotated[int, Field(ge=UNITS, le=2048)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 def read_tidepool(
     root: Path | None,
     split: str,
     *,
-    count: int = 1_000,
-    seed: int = 0,
+    count: Drawn = 1_000,
+    seed: Seed = 0,
     task: str = "questions",
-    languages: Sequence[str] = LANGUAGES,
-    families: Sequence[str] | None = None,
-    size: int = 128,
-    length: int | None = None,
-    scenes: int | None = None,
-    described: float | None = None,
-    named: float | None = None,
-    aspects: Sequence[str] | None = None,
+    languages: Names = LANGUAGES,
+    families: Annotated[Sequence[str], Field(min_length=1)] | None = None,
+    size: Pixels = 128,
+    length: Annotated[int, Field(ge=1, le=1000)] | None = None,
+    scenes: Drawn | None = None,
+    described: Share | None = None,
+    named: Share | None = None,
+    aspects: Names | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions` or `episodes`, of which
-    there are `count`. The last five options are of episodes (`sepiola.tidepool.binding`).
+    there are `count`; a family that is named twice has two turns. The last five options are of episodes
+    (`sepiola.tidepool.binding`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")

@@ -34,7 +34,8 @@ from sepiola.evaluation.report.scaling import load_scipy
 from sepiola.experiments.costs import ASKED, costs
 from sepiola.experiments.evaluate import answers_files, pick_samples
 from sepiola.experiments.recipe_files import ComparisonSpec
-from sepiola.experiments.run import Run, claim
+from sepiola.experiments.run import Run, claimed
+from sepiola.nn.device import find_device
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
@@ -47,9 +48,14 @@ def compare(
     spec: ComparisonSpec, folder: Path, *, console: Console, device: str = "cpu", resume: bool = False
 ) -> Figures:
     """Runs every arm with every seed, writes the report of all, and returns it; `checkpoint` is the first arm's."""
+    find_device(device)
     if len(spec.seeds) > 1:
         load_scipy()  # the interval over seeds needs it, at the very end
-    claim(folder, spec.model_dump(mode="json"), resume)
+    with claimed(folder, spec.model_dump(mode="json"), resume, console):
+        return _compare(spec, folder, console, device)
+
+
+def _compare(spec: ComparisonSpec, folder: Path, console: Console, device: str) -> Figures:
     reports = _run_all(spec, folder, console, device)
     runs = {arm: [reports[arm, seed] for seed in spec.seeds] for arm in spec.arms}
     main = _place(spec, folder, *next(iter(reports)))

@@ -13,7 +13,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from sepiola.errors import SpecError, brief
+from sepiola.datasets import DATASETS, check_options
+from sepiola.errors import SepiolaError, SpecError, brief
+from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.models.build import outline, resolve_model
 from sepiola.specs.base import Spec, assign, nearest, override, read_assignment, read_yaml
 from sepiola.specs.recipe import RecipeSpec
@@ -127,10 +129,29 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
     recipe = RecipeSpec.parse(
         {**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source, objective_specs()
     )
+    _check_data(recipe, source)
     for stage in recipe.stages:
         if stage.lora is not None:
             linears(outline(recipe.model), stage)  # wrong targets are refused before anything is read
     return recipe
+
+
+def _check_data(recipe: RecipeSpec, source: str) -> None:
+    """Raises SpecError for a dataset that is not known, and for an option that its reader does not take."""
+    sets = [(f"stages[{n}].data", stage.data) for n, stage in enumerate(recipe.stages)]
+    sets += [(f"stages[{n}].validation", stage.validation) for n, stage in enumerate(recipe.stages) if stage.validation]
+    sets += [(f"evaluation[{n}]", data) for n, data in enumerate(recipe.evaluation)]
+    sets += [("few_shot.data", recipe.few_shot.data)] if recipe.few_shot and recipe.few_shot.data else []
+    for place, data in sets:
+        known = [*DATASETS, *(BENCHMARKS if place.startswith("evaluation") else ())]
+        if data.reader not in known:
+            raise SpecError(
+                f"{source}: {place}.reader: no dataset is named '{data.reader}'; {nearest(data.reader, known)}"
+            )
+        try:
+            check_options(data)
+        except SepiolaError as error:
+            raise SpecError(f"{source}: {place}.options: {error}") from None
 
 
 def _change(base: Mapping[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, Any]:

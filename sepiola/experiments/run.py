@@ -7,9 +7,12 @@ done is not done again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from rich.console import Console
 from torch import nn
 
@@ -49,19 +52,20 @@ class Run(Stages):
 
     def go(self) -> dict[str, Any]:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
-        claim(self.folder, self.recipe.to_dict(), self.resume)
-        for stage in filter(self.runs, self.recipe.stages):
-            self.train(stage)
-        metrics = [self.stage_folder(stage) / "metrics.jsonl" for stage in filter(self.runs, self.recipe.stages)]
-        store.write_text(self.folder / "metrics.jsonl", "".join(file.read_text(encoding="utf-8") for file in metrics))
-        model = self.model()
-        model.save(self.folder / "checkpoint")
-        return evaluate(self.recipe, model, self.data, self.folder, self.console)
+        with claimed(self.folder, self.recipe.to_dict(), self.resume, self.console):
+            stages = list(filter(self.runs, self.recipe.stages))
+            for stage in stages:
+                self.train(stage)
+            metrics = [(self.stage_folder(stage) / "metrics.jsonl").read_text(encoding="utf-8") for stage in stages]
+            store.write_text(self.folder / "metrics.jsonl", "".join(metrics))
+            model = self.model()
+            model.save(self.folder / "checkpoint")
+            return evaluate(self.recipe, model, self.data, self.folder, self.console)
 
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""
         folder = self.stage_folder(stage)
-        with store.locked(folder):
+        with held(folder, self.console):
             if (folder / "checkpoint" / store.SPEC).is_file():
                 self.console.print(f"stage {stage.name}: done before, {folder}")
             else:
@@ -113,9 +117,22 @@ class Run(Stages):
         return ImageInputs(features=self.features(learner.vision).rows)
 
 
-def claim(folder: Path, recipe: Any, resume: bool) -> None:
-    """Takes a folder for a recipe. Raises TrainingError when it holds another run, or this one without `resume`."""
-    store.make_folder(folder)
+@contextmanager
+def claimed(folder: Path, recipe: Any, resume: bool, console: Console) -> Iterator[None]:
+    """Takes a folder for a recipe, and for this process alone.
+
+    Raises TrainingError when it holds another run, or this one without `resume`, or another process is at it; with
+    `resume` this one waits, and goes on where the other has ended.
+    """
+    _check(folder, recipe, resume)
+    with held(folder, console if resume else None):
+        _check(folder, recipe, resume)
+        store.write_yaml_file(folder / "recipe.yaml", recipe)
+        yield
+
+
+def _check(folder: Path, recipe: Any, resume: bool) -> None:
+    """Raises TrainingError when the folder holds another run, or this one without `resume`."""
     path = folder / "recipe.yaml"
     if path.is_file():
         if read_yaml(path) != recipe:
@@ -124,4 +141,24 @@ def claim(folder: Path, recipe: Any, resume: bool) -> None:
             )
         if not resume:
             raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
-    store.write_yaml_file(path, recipe)
+
+
+@contextmanager
+def held(folder: Path, console: Console | None) -> Iterator[None]:
+    """Keeps other processes from what lies in a folder. With a console this one waits, and says so, while another is at
+    it; without, that is a TrainingError.
+    """
+    lock = store.locked(folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if console is None:
+            raise TrainingError(f"{folder}: another process is at this run; wait for it, or stop it") from None
+        console.print(f"{folder}: another process is at it; waiting until it has ended")
+        lock.acquire()
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        yield
+    finally:
+        lock.release()

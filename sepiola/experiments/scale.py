@@ -23,11 +23,11 @@ from sepiola.checkpoints import store
 from sepiola.data.batching import Row, Sample
 from sepiola.data.metrics_log import read_metrics
 from sepiola.data.sampler import BatchSampler
-from sepiola.errors import SpecError, TrainingError
+from sepiola.errors import SpecError, TrainingError, brief, shown
 from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.scaling import checked, forecast, load_scipy
 from sepiola.experiments.recipe_files import ComparisonSpec
-from sepiola.experiments.run import Run, claim
+from sepiola.experiments.run import Run, claimed
 from sepiola.models.build import assemble, count
 from sepiola.specs.base import write_yaml
 from sepiola.specs.data import DataSpec
@@ -41,6 +41,8 @@ from sepiola.training.schedules import total_steps
 FEWEST = 4  # sizes: three to fit a law of three parameters, and one to predict
 HELD_OUT = 20_000  # tokens; with fewer, the losses of neighbours may differ by less than the text's own scatter
 PREDICTION = "prediction.json"
+WIDEST = 1 << 16
+MOST_TOKENS = 1_000_000  # for each parameter
 
 Figures = dict[str, Any]
 Texts = Sequence[Sample | Row]
@@ -67,8 +69,17 @@ def ladder(
     _check_sizes(sizes, recipe.model.language, tokens_per_parameter)
     load_scipy()
     plan = {"recipe": recipe.to_dict(), "sizes": list(sizes), "tokens_per_parameter": tokens_per_parameter}
-    claim(folder, plan, resume)
-    rungs = _rungs(Run(recipe, folder, console=console, device=device), stage, sizes, tokens_per_parameter)
+    whole = Run(recipe, folder, console=console, device=device)
+    with claimed(folder, plan, resume, console):
+        return _climb(whole, stage, sizes, tokens_per_parameter, plan)
+
+
+def _climb(
+    whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parameter: float, plan: dict[str, Any]
+) -> dict[str, Any]:
+    """Trains the rungs in their order, the forecast before the last one, and returns the report."""
+    recipe, folder, console = whole.recipe, whole.folder, whole.console
+    rungs = _rungs(whole, stage, sizes, tokens_per_parameter)
     *fitted, last = rungs
     prediction = _predict(folder, [rung.trained_figures() for rung in fitted], last, console)
     measured = last.trained_figures()
@@ -89,7 +100,7 @@ def parse_sizes(text: str) -> list[int]:
     try:
         return [int(size) for size in text.split(",")]
     except ValueError:
-        raise SpecError(f"--sizes {text}: expected widths parted by commas, for example 64,96,128,192") from None
+        raise SpecError(f"--sizes {brief(text)}: expected widths parted by commas, for example 64,96,128,192") from None
 
 
 def at_width(spec: TransformerSpec, width: int) -> TransformerSpec:
@@ -100,6 +111,8 @@ def at_width(spec: TransformerSpec, width: int) -> TransformerSpec:
     """
     attention = spec.attention
     unit = spec.width // math.gcd(spec.width, attention.kv_heads or attention.heads)
+    if width > WIDEST:
+        raise SpecError(f"--sizes: {shown(width)} is above {WIDEST:,}, the widest model there is")
     if width < 1 or width % unit:
         raise SpecError(
             f"--sizes: {width} is no multiple of {unit}, the width of a head or of a group of heads that share keys; "
@@ -293,5 +306,7 @@ def _check_sizes(sizes: Sequence[int], spec: TransformerSpec, tokens_per_paramet
         raise SpecError(f"--sizes: {','.join(map(str, sizes))}; expected each width once, from the smallest up")
     for width in sizes:
         at_width(spec, width)
-    if not tokens_per_parameter > 0:
-        raise SpecError(f"--tokens-per-parameter: expected more than 0, got {tokens_per_parameter:g}")
+    if not 0 < tokens_per_parameter <= MOST_TOKENS:
+        raise SpecError(
+            f"--tokens-per-parameter: expected more than 0, up to {MOST_TOKENS:,}, got {tokens_per_parameter:g}"
+        )

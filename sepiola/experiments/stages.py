@@ -21,6 +21,7 @@ from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.build import build
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.nn.device import find_device
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
@@ -35,7 +36,7 @@ class Stages(RecipeText):
 
     def __init__(self, recipe: RecipeSpec, shared: Path, data: DataCache, device: str) -> None:
         super().__init__(recipe, shared, data)
-        self.device = device
+        self.device = str(find_device(device))
         self.seed = recipe.seed
         self.images = recipe.images
         self.stages = {stage.name: stage for stage in recipe.stages}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -32,6 +33,16 @@ def check_name(name: str) -> str:
 Name: TypeAlias = Annotated[str, AfterValidator(check_name)]
 """The name of a run, an arm, a stage, a dataset or a split: part of a file's or a folder's name, and never a path."""
 
+
+def _each_once(names: Sequence[str]) -> Sequence[str]:
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected each once, got {shown(list(names))}")
+    return names
+
+
+Names: TypeAlias = Annotated[Sequence[str], Field(min_length=1), AfterValidator(_each_once)]
+"""One or more texts, each once."""
+
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 63)]
 Layers: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
 Heads: TypeAlias = Annotated[int, Field(ge=1, le=1 << 14)]
@@ -43,3 +54,6 @@ Tokens: TypeAlias = Annotated[int, Field(ge=1, le=1 << 24)]
 
 Side: TypeAlias = Annotated[int, Field(ge=1, le=1 << 13)]
 """A side of a picture, in pixels."""
+
+Drawn: TypeAlias = Annotated[int, Field(ge=1, le=10_000_000)]
+"""So many examples or pictures, made on the spot."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pytest
 
-from sepiola.cli.options import console_of, print_json, reader_options
-from sepiola.errors import SpecError
+from sepiola.cli.app import app
+from sepiola.cli.options import console_of, data_spec, print_json, reader_options
+from sepiola.errors import SepiolaError, SpecError
 
 
 def test_reader_options_are_read_as_yaml() -> None:
@@ -26,3 +28,36 @@ def test_with_json_people_read_standard_error(capsys: pytest.CaptureFixture[str]
     streams = capsys.readouterr()
     assert json.loads(streams.out) == {"回答": [1, "红色"]} and "红色" in streams.out
     assert streams.err == "训练\n"
+
+
+@pytest.mark.parametrize("device", ["meta", "x", "", "cuda:99"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "mm-cot/demo"],
+        ["compare", "mm-cot/demo"],
+        ["scale", "pretrain/bilingual", "--sizes", "64"],
+        ["chat", "hi", "--model", "/no/model"],
+        ["curate", "tidepool", "--model", "/no/model", "--out", "/no/out"],
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_before_all_else(command: list[str], device: str) -> None:
+    with pytest.raises(SpecError, match="there is: cpu"):
+        app([*command, "--device", device], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("a/b", None, "train", None, None), "the name 'a/b' holds"),
+        (("tidepool", None, "../x", None, None), "the name '../x' holds"),
+        (("tidepool", None, "train", 0, None), "count: input should be greater than 0"),
+        (("tidepool", None, "train", None, ["size=["]), "--option size=[: not valid YAML"),
+        (("tidepool", None, "train", None, ["size=abc"]), "size: input should be a valid integer"),
+        (("tidepool", None, "train", None, ["split=1"]), "no option 'split'"),
+    ],
+)
+def test_a_dataset_is_checked_as_it_is_named(given: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(SepiolaError) as error:
+        data_spec(*given)
+    assert message in str(error.value)

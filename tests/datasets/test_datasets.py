@@ -4,8 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sepiola.datasets import DATASETS
+import pytest
+
+from sepiola.datasets import DATASETS, read_spec
+from sepiola.errors import DataError
+from sepiola.specs.data import DataSpec
 from tests.tiny import read_fault
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("tidepool", {"size": "abc"}, "size: input should be a valid integer"),
+        ("tidepool", {"size": 1_000_000_000}, "size: input should be less than or equal to 2048"),
+        ("tidepool", {"size": 8}, "size: input should be greater than or equal to 64"),
+        ("tidepool", {"languages": 5}, "languages: input should be an instance of Sequence, got 5"),
+        ("tidepool", {"languages": ["en", "en"]}, "languages: expected each once, got ['en', 'en']"),
+        ("tidepool", {"families": [[]]}, "families[0]: input should be a valid string, got []"),
+        ("tidepool", {"task": []}, "task: input should be a valid string, got []"),
+        ("tidepool", {"count": 1.5}, "count: input should be a valid integer"),
+        ("tidepool", {"count": True}, "'count' is True; expected a number"),
+        ("tidepool", {"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ("tidepool", {"described": 2}, "described: input should be less than or equal to 1"),
+        ("tidepool", {"root": 1}, "no option 'root'; known: count, seed"),
+        ("tidepool", {"split": 1}, "no option 'split'; known: count, seed"),
+        ("pope", {"most": -1}, "most: input should be greater than or equal to 1"),
+        ("pope", {"settings": []}, "settings: value should have at least 1 item"),
+        ("text", {"characters": "x"}, "characters: input should be a valid integer"),
+        ("text", {"held_out": 0}, "held_out: input should be greater than or equal to 3"),
+        ("scienceqa", {"with_image": "x"}, "with_image: input should be a valid boolean"),
+        ("daquar", {"size": 3}, "no option 'size'; it takes none"),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(name: str, option: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        read_spec(DataSpec(reader=name, root="/nowhere", options=option))
+    assert f"of '{name}'" in str(error.value) and message in str(error.value)
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:

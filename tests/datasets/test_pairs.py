@@ -35,7 +35,9 @@ def test_a_pair_is_a_picture_a_request_and_its_text(folder: Path) -> None:
 
 def test_what_cannot_be_read_is_named(folder: Path) -> None:
     assert "no split 'test'" in read_fault("pairs", folder, "test")
-    assert "expected a list such as [en, zh]; got 'en'" in read_fault("pairs", folder, "train", languages="en")
+    assert "languages: 'str' instances are not allowed as a Sequence value, got 'en'" in read_fault(
+        "pairs", folder, "train", languages="en"
+    )
     assert "no pair is in these languages: fr" in read_fault("pairs", folder, "train", languages=["fr"])
     (folder / "pairs.jsonl").write_text('{"id": "1", "image": 3}\n')
     with pytest.raises(DataError, match=r"pairs\.jsonl, pair 1: 'image' is 3"):

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 import sepiola
 from sepiola.checkpoints.store import read_tensors
@@ -21,7 +22,7 @@ from sepiola.datasets import read
 from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
-from sepiola.experiments.run import Run
+from sepiola.experiments.run import Run, claimed
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
@@ -290,3 +291,34 @@ def test_a_recipe_that_ends_with_its_vision_encoder_leaves_that_alone(tmp_path: 
     Run(spec, tmp_path / "run", console=QUIET).go()
     kept = sepiola.load(tmp_path / "run" / "checkpoint").spec
     assert kept.vision is not None and kept.language is None
+
+
+def test_a_second_process_waits_for_the_run_or_is_refused(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sepiola.checkpoints.store import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdin is not None and holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match="another process is at this run"), claimed(tmp_path, {}, False, QUIET):
+            pass
+
+        class Ends:
+            """A console that sees the other process off as soon as it is told of it."""
+
+            said = ""
+
+            def print(self, text: str) -> None:
+                self.said += text
+                holder.communicate("")
+
+        console = Ends()
+        with claimed(tmp_path, {"name": "一"}, True, cast(Console, console)):
+            assert (tmp_path / "recipe.yaml").is_file()
+        assert "another process is at it; waiting" in console.said
+    finally:
+        holder.kill()

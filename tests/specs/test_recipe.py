@@ -34,6 +34,15 @@ from tests.tiny import RECIPE
         (["model={like: [mm-cot-tiny]}"], "model: like: expected the name of a preset, got ['mm-cot-tiny']"),
         (["model={like: mm-cot-tiny, language: vit-base-16-224}"], "the preset 'vit-base-16-224' has no 'language'"),
         (["model={like: mm-cot-tiny, vision: t5-small}"], "the preset 't5-small' has no 'vision'"),
+        (
+            ["stages.0.data.reader=tidepol"],
+            "data.reader: no dataset is named 'tidepol'; did you mean 'tidepool'?",
+        ),
+        (["stages.0.data.options.size=abc"], "stages[0].data.options: an option of 'tidepool': size: input should be"),
+        (
+            ["evaluation=[{reader: tidepool, options: {root: 1}}]"],
+            "evaluation[0].options: the reader of 'tidepool'",
+        ),
         (["name=../../x"], "name: the name '../../x' holds"),
         (["stages.0.name=a/b"], "stages[0].name: the name 'a/b' holds"),
         (["stages.0.data.split=../x"], "stages[0].data.split: the name '../x' holds"),
