@@ -28,6 +28,8 @@ from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.example_generator import ExampleGenerator, ImageEncoder
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
+from sepiola.generation.text_prompt import TextPrompts
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
@@ -168,7 +170,7 @@ class Model:
 
     def _run_by(self, executor: Executor | None) -> Model:
         self._executor = executor
-        for built in ("engine", "_chat"):
+        for built in ("engine", "_chat", "_prompts"):
             self.__dict__.pop(built, None)
         return self
 
@@ -188,22 +190,45 @@ class Model:
         prompt: str | Tensor,
         *,
         images: Tensor | Sequence[AnyImage] | None = None,
-        max_tokens: int = 128,
+        max_tokens: int | None = None,
         sampling: Sampling | None = None,
     ) -> str | Tensor:
         """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
 
-        `images` are pictures for a text, and a tensor of pixels or features for ids.
+        A text is read whole, with the special tokens that the tokenizer adds, and what comes back is what was written,
+        spaces and all. `images` are pictures for a text, and a tensor of pixels or features for ids. `max_tokens` is by
+        default what the checkpoint says, or 128.
         """
         if isinstance(prompt, str):
-            pictures = tuple(ImageRef.of(i) for i in images) if images is not None else ()
-            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
-            return self.example_generator(max_tokens).write([example], sampling=sampling)[0][0]
+            return self._continue(prompt, [ImageRef.of(i) for i in images or ()], max_tokens, sampling)
         rows = images if isinstance(images, Tensor) else [None] * len(prompt)
         prompts = [Prompt(r.tolist(), _one_row(i)) for r, i in zip(prompt, rows, strict=True)]
-        outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=max_tokens, sampling=sampling)]
+        most = self._room(max(map(len, prompt)), max_tokens)
+        outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=most, sampling=sampling)]
         ids = [torch.tensor(o, dtype=torch.long) for o in outputs]
         return nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.engine.tokens.pad)
+
+    def _continue(
+        self, text: str, images: Sequence[ImageRef], max_tokens: int | None, sampling: Sampling | None
+    ) -> str:
+        layout = self.answering.layout if self.answering is not None else None
+        if layout is not None:  # a recipe's own words around the text
+            example = Example("prompt", (Message("user", (*images, text)),), "")
+            return self.example_generator(self._room(0, max_tokens)).write([example], sampling=sampling)[0][0]
+        prompt = self._prompts.prompt(text, images)
+        stop = Stop(self.require_tokenizer(), strings=self._processor.generation.stop_strings)
+        most = self._room(len(prompt.tokens), max_tokens)
+        written = self.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)
+        return stop.text(written[0][0])
+
+    def _room(self, prompt_tokens: int, asked: int | None, default: int = 128) -> int:
+        """How many tokens are written at most: as asked, or as the checkpoint says."""
+        read = prompt_tokens if self.engine.causal else 1
+        return self._processor.generation.room(read, default) if asked is None else asked
+
+    @cached_property
+    def _prompts(self) -> TextPrompts:
+        return TextPrompts(self.engine, self._processor, self.require_tokenizer(), self.image_encoder)
 
     def ask(
         self,
@@ -235,20 +260,21 @@ class Model:
         self,
         messages: Sequence[Message | Mapping[str, Any]],
         *,
-        max_tokens: int = 512,
+        max_tokens: int | None = None,
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> ChatReply:
         """The assistant's next turn in a conversation of several turns, with pictures in any of them.
 
         Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `on_text` is given the
-        text piece by piece as it is written. Raises DataError when pictures and their places do not match.
+        text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. Raises
+        DataError when pictures and their places do not match.
         """
         return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling, on_text)
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat(self.engine, self.require_tokenizer(), self.template, self.image_encoder)
+        return Chat(self.engine, self._processor, self.require_tokenizer(), self.image_encoder)
 
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
@@ -389,7 +415,7 @@ def load(
         network = adapters.load(network, Path(adapter), spec)
     if vision_only:
         return Model(network, spec)
-    processor = processors.read(folder, spec, None if ours else hub.read_json(folder / hub.CONFIG))
+    processor = processors.read(folder, spec, None if ours else processors.read_json(folder / hub.CONFIG))
     processors.report(processor, folder)
     strategy = folder / STRATEGY
     answering = AnsweringSpec.parse(read_yaml(strategy), str(strategy)) if strategy.is_file() else None

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
@@ -19,8 +17,9 @@ from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.example_generator import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
+from sepiola.generation.text_prompt import TextPrompts
 from sepiola.text.chat import DEFAULT, ChatTemplate
-from sepiola.text.encoding import InterleavedImages
+from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 PLAIN = (
@@ -28,6 +27,10 @@ PLAIN = (
     "{{ image_token if part.type == 'image' else part.text }}{% endfor %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+
+
+REPLY = 512
+"""Tokens of a reply at most, where neither the caller nor the checkpoint says it."""
 
 
 @dataclass(frozen=True)
@@ -47,42 +50,36 @@ class ChatReply:
 
 
 class Chat:
-    """One model with its tokenizer and template. `image_encoder` turns pictures into what the model takes; None is
-    blind.
-
-    What it makes of the pictures of the last call is kept, for conversations go on.
-    """
+    """One model with its processor. `image_encoder` turns pictures into what the model takes; None is blind."""
 
     def __init__(
-        self,
-        engine: Engine,
-        tokenizer: Tokenizer,
-        template: ChatTemplate | None = None,
-        image_encoder: ImageEncoder | None = None,
+        self, engine: Engine, processor: Processor, tokenizer: Tokenizer, image_encoder: ImageEncoder | None = None
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
-        self.image_encoder = image_encoder
-        token = engine.images.token if engine.images is not None else None
-        self.place = None if token is None else tokenizer.name_of(token)
-        self.template = template or ChatTemplate({DEFAULT: PLAIN}, {"image_token": self.place or ""})
-        self.ends = self._ends(template)
-        self._encoded: tuple[tuple[ImageRef, ...], Tensor] | None = None
+        self.prompts = TextPrompts(engine, processor, tokenizer, image_encoder)
+        self.bare = processor.template is None
+        place = {"image_token": self.prompts.place or ""}
+        self.template = processor.template or ChatTemplate({DEFAULT: PLAIN}, place)
+        self.generation = processor.generation
+        self.ends = self._ends(processor.template)
 
     def reply(
         self,
         messages: Sequence[Message],
-        max_tokens: int = 512,
+        max_tokens: int | None = None,
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> ChatReply:
         """The next turn of a conversation; `on_text` is given the text piece by piece.
 
+        Without `max_tokens` it is as long as the checkpoint says, or REPLY.
         Raises DataError when pictures and their places do not match, and for pictures that a blind model is shown.
         """
         began = time.perf_counter()
         prompt = self.prompt(messages)
-        stop = Stop(self.tokenizer, ends=self.ends, on_text=None if on_text is None else without_indent(on_text))
+        give = None if on_text is None else without_indent(on_text)
+        stop = Stop(self.tokenizer, strings=self.generation.stop_strings, ends=self.ends, on_text=give)
         row, first = stop(), 0.0
 
         def ends_with(token: int) -> bool:
@@ -90,48 +87,29 @@ class Chat:
             first = first or time.perf_counter() - began
             return row(token)
 
+        if max_tokens is None:
+            max_tokens = self.generation.room(len(prompt.tokens) if self.engine.causal else 1, REPLY)
         written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=lambda: ends_with)[0][0]
         row.close()
         text = stop.text(written).strip()
         return ChatReply(text, len(prompt.tokens), len(written), first, time.perf_counter() - began)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """The conversation as the engine takes it."""
+        """The conversation as the engine takes it.
+
+        A template writes the start token itself; where there is none, and where it did not for a model that sees, the
+        tokenizer sets it.
+        """
         images = tuple(part for m in messages for part in m.content if isinstance(part, ImageRef))
-        if images and self.image_encoder is None:
+        if images and self.prompts.image_encoder is None:
             raise DataError("the conversation shows pictures, and this model has no vision encoder; leave them out")
-        placed = self.engine.images
-        if placed is None:
+        sees = self.engine.images is not None
+        if not sees:
             messages = [Message(m.role, (m.text,)) for m in messages]
         text = self.template.render(messages)
-        sizes = None
-        if placed is not None:
-            text, sizes = self._with_image_tokens(text, images, placed), placed.sizes(images)
         begin = self.template.special_tokens.get("bos_token")
-        framed = placed is not None and not (begin and text.startswith(begin))
-        ids = self.tokenizer.encode(text, framed=framed) + ([] if self.engine.causal else [self.engine.tokens.end])
-        return Prompt(ids, self._encode_images(images), sizes)
-
-    def _with_image_tokens(self, text: str, images: Sequence[ImageRef], placed: InterleavedImages) -> str:
-        """The text with the whole run of each picture where the template names the placeholder."""
-        if self.place is None:
-            raise DataError(f"the tokenizer has no token {placed.token}, which stands for images")
-        head, *rest = text.split(self.place)
-        if len(rest) != len(images):
-            raise DataError(
-                f"the conversation has {len(images)} pictures, and its text {len(rest)} places for them "
-                f"({self.place}): no text may name the placeholder, and the chat template must know pictures"
-            )
-        runs = placed.image_tokens(images) if images else []
-        names = ("".join(part if isinstance(part, str) else self.place for part in run) for run in runs)
-        return head + "".join(run + part for run, part in zip(names, rest, strict=True))
-
-    def _encode_images(self, images: tuple[ImageRef, ...]) -> Tensor | None:
-        if not images or self.image_encoder is None:
-            return None
-        if self._encoded is None or self._encoded[0] != images:
-            self._encoded = images, self.image_encoder(images)
-        return self._encoded[1]
+        framed = self.bare or (sees and not (begin and text.startswith(begin)))
+        return self.prompts.prompt(text, images, framed=framed, placed=True)
 
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
         """The model's end tokens, the tokenizer's, and the special token that the template sets after a turn."""

@@ -27,10 +27,13 @@ ImageTokens = Callable[[Sequence[ImageRef]], Sequence[Sequence[int | str]]]
 
 class InterleavedImages(Protocol):
     """How a model has images among the words: `token` is the placeholder's id, and `instructed` what its bridge reads
-    of the messages beside them, if it reads them.
+    of the messages beside them, if it reads them. Where they come `first`, they stand before all of a prompt's text.
     """
 
     token: int | None
+
+    @property
+    def first(self) -> bool: ...
 
     @property
     def instructed(self) -> QueryTextSpec | None: ...
@@ -145,6 +148,16 @@ def placing(images: InterleavedImages | None) -> Placing:
     if images is None:
         return {}
     return {"image_tokens": images.image_tokens, "placeholder": images.token, "instructed": images.instructed}
+
+
+def instruction(text: str, tokenizer: Tokenizer, spec: QueryTextSpec, *, framed: bool) -> tuple[int, ...]:
+    """A text for the bridge, no longer than it may be: between the tokens that the tokenizer sets around texts, if it
+    is a `framed` one that does, or else between the spec's.
+    """
+    bare = tokenizer.encode(text)
+    ids = tokenizer.encode(text, framed=True) if framed else bare
+    ids = [spec.start, *bare, spec.end] if ids == bare else ids
+    return tuple(ids) if len(ids) <= spec.length else (*ids[: spec.length - 1], ids[-1])
 
 
 def _instructions(examples: Sequence[Example], tokenizer: Tokenizer, spec: QueryTextSpec) -> list[Ids]:

@@ -35,6 +35,7 @@ class QFormer(TokenBridge):
         self.spec = spec
         self.tokens = spec.queries
         self.instructed = spec.text if spec.instructed else None
+        self.first = True  # as BLIP-2's processors have it
         self.queries = nn.Parameter(torch.empty(1, spec.queries, spec.width))
         self.text = QueryText(spec.text, spec.width) if spec.text is not None else None
         self.norm = norm(spec.width, spec.norm)

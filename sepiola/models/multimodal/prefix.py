@@ -29,6 +29,8 @@ class TokenBridge(nn.Module):
     tokens: int
     instructed: QueryTextSpec | None = None
     """What it reads of the messages beside the images, if it reads them."""
+    first: bool = False
+    """Whether images stand before all of a prompt's text, its start token too."""
 
 
 class PrefixModel(VisionLanguageModel):
@@ -103,6 +105,10 @@ class PrefixModel(VisionLanguageModel):
     @property
     def instructed(self) -> QueryTextSpec | None:
         return self.bridge.instructed
+
+    @property
+    def first(self) -> bool:
+        return self.bridge.first
 
     def image_tokens(self, images: Sequence[ImageRef]) -> list[ImageTokens]:
         """For each picture of one prompt what stands for it there: token ids, and text (marks) to be encoded.

@@ -63,6 +63,11 @@ class VisionLanguageModel(nn.Module):
         return self.language.head
 
     @property
+    def first(self) -> bool:
+        """Whether pictures stand before all of a prompt's text."""
+        return False
+
+    @property
     def instructed(self) -> QueryTextSpec | None:
         """What the bridge reads of the messages beside the images, if it reads them."""
         return None

@@ -1,0 +1,145 @@
+"""Prompts of plain texts and pictures are the ids of the Hub's tokenizers and processors."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoProcessor,
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+import sepiola
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.text.chat import as_message
+from tests.hub_folders import CONFIGS, IMAGE, TEMPLATE, vision_language_folder, write_json, write_tokenizer
+from tests.tiny import HUB_LLAMA, randomise
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
+TEXTS = ["  How many foxes?\n", "有几只狐狸？", "one</s>two", ""]
+
+
+def text_folder(folder: Path, kind: str) -> Any:
+    """A language model whose tokenizer sets a start token (and BART's an end token) around texts."""
+    torch.manual_seed(0)
+    ids = {"vocab_size": 300, "bos_token_id": 259, "eos_token_id": 1, "pad_token_id": 0}
+    model: Any
+    if kind == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**{**HUB_LLAMA, **ids}, max_position_embeddings=64))
+    else:
+        stacks = {f"{s}_{n}": 2 for s in ("encoder", "decoder") for n in ("layers", "attention_heads")}
+        sizes = {"d_model": 24, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, "max_position_embeddings": 64, **stacks}
+        model = BartForConditionalGeneration(
+            BartConfig(**sizes, **ids, decoder_start_token_id=1, forced_eos_token_id=None)
+        )
+    randomise(model, 0.02, 0.3).eval().save_pretrained(folder)
+    end = None if kind == "llama" else "</s>"
+    write_tokenizer(folder, "<s>", end, "<s>", bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    return model
+
+
+@pytest.mark.parametrize("kind", ["llama", "bart"])
+def test_a_text_is_read_as_by_its_tokenizer_and_continued_as_it_was_written(tmp_path: Path, kind: str) -> None:
+    theirs, tokenizer = text_folder(tmp_path, kind), None
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    model = sepiola.load(tmp_path)
+    for text in TEXTS:
+        read = tokenizer(text, return_tensors="pt")
+        ids = read["input_ids"]
+        assert list(model._prompts.prompt(text).tokens) == ids[0].tolist()
+        with torch.no_grad():
+            out = theirs.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] if kind == "llama" else 1 :]
+        assert model.generate(text, max_tokens=8) == tokenizer.decode(out, skip_special_tokens=True)
+
+
+def test_spaces_that_were_written_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text_folder(tmp_path, "llama")
+    model = sepiola.load(tmp_path)
+    assert model.tokenizer is not None
+    said = [model.tokenizer.encode("  \tx = 1 \n")]
+    monkeypatch.setattr(model.engine, "generate", lambda *_, **__: [said])
+    assert model.generate("if y:") == "  \tx = 1 \n"
+
+
+def test_a_long_text_is_read_whole_and_said_to_be_too_long(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text_folder(tmp_path, "llama")
+    model = sepiola.load(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert len(model._prompts.prompt("a" * 63).tokens) == 64
+        assert not caplog.records
+        assert len(model._prompts.prompt("a" * 900).tokens) == 901
+    assert "901 tokens; the model was made to read 64" in caplog.text
+
+
+def test_a_chat_without_a_template_begins_with_the_start_token(tmp_path: Path) -> None:
+    text_folder(tmp_path, "llama")
+    prompt = sepiola.load(tmp_path)._chat.prompt([as_message({"role": "user", "content": "hi 你好"})])
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert list(prompt.tokens) == theirs("User: hi 你好\nAssistant:")["input_ids"]
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "smolvlm"])
+@pytest.mark.parametrize("text", ["How many?", "有几只？"])
+def test_a_picture_and_a_text_are_read_as_by_the_hubs_processor(tmp_path: Path, name: str, text: str) -> None:
+    theirs = vision_language_folder(tmp_path, name)
+    processor = AutoProcessor.from_pretrained(tmp_path, use_fast=False)
+    model = sepiola.load(tmp_path)
+    shown = text if name.split()[0] in ("blip-2", "instructblip") else f"<image>{text}"
+    read = processor(images=PICTURE, text=shown, return_tensors="pt")
+    for ours in {text, shown}:
+        prompt = model._prompts.prompt(ours, [ImageRef.of(PICTURE)])
+        assert list(prompt.tokens) == read["input_ids"][0].tolist()
+    assert list(prompt.instruction) == (read["qformer_input_ids"][0].tolist() if name == "instructblip" else [])
+    with torch.no_grad():
+        out = theirs.generate(**read, max_new_tokens=6, do_sample=False)[0]
+    out = out[1:] if name.endswith("t5") else out[read["input_ids"].shape[1] :]
+    written = model.engine.generate([prompt], max_tokens=6)[0][0]
+    assert written == [token for token in out.tolist() if token != 1]
+    talk = [
+        as_message({"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": text}]})
+    ]
+    said = f"User: {'' if shown == text else '<image>'}{text}\nAssistant:"
+    assert list(model._chat.prompt(talk).tokens) == processor(images=PICTURE, text=said)["input_ids"][0]
+    assert model.chat(talk, max_tokens=3).tokens <= 3
+
+
+def test_a_template_counts_wherever_it_lies(tmp_path: Path) -> None:
+    vision_language_folder(tmp_path, "llava", TEMPLATE.replace("assistant", "jinja"))
+    talk = [{"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "?"}]}]
+    for file, name in ((None, "jinja"), ("chat_template.json", "legacy"), ("processor_config.json", "processor")):
+        if file == "chat_template.json":
+            write_json(tmp_path / file, {"chat_template": TEMPLATE.replace("assistant", name)})
+        elif file is not None:
+            old = AutoProcessor.from_pretrained(tmp_path, use_fast=False)
+            config = {"processor_class": "LlavaProcessor", "patch_size": 8, "num_additional_image_tokens": 1}
+            config |= {"vision_feature_select_strategy": old.vision_feature_select_strategy}
+            write_json(tmp_path / file, {**config, "chat_template": TEMPLATE.replace("assistant", name)})
+        processor = AutoProcessor.from_pretrained(tmp_path, use_fast=False)
+        text = processor.apply_chat_template(talk, add_generation_prompt=True)
+        assert text.endswith(f"{name}:")
+        prompt = sepiola.load(tmp_path)._chat.prompt([as_message(m) for m in talk])
+        assert list(prompt.tokens) == processor(images=PICTURE, text=text)["input_ids"][0]
+
+
+def test_pictures_and_their_places_must_match(tmp_path: Path) -> None:
+    vision_language_folder(tmp_path, "llava")
+    model, picture = sepiola.load(tmp_path), ImageRef.of(PICTURE)
+    prompt = model._prompts.prompt("left <image> right <image>", [picture, picture])
+    assert list(prompt.tokens).count(IMAGE) == 2 * 16 and IMAGE not in list(prompt.tokens)[:6]
+    for text, images in (("<image> and <image>", [picture]), ("<image>?", [])):
+        with pytest.raises(DataError, match="pictures, and its text"):
+            model._prompts.prompt(text, images)
+    text_folder(tmp_path / "blind", "llama")
+    with pytest.raises(DataError, match="no vision encoder"):
+        sepiola.load(tmp_path / "blind").generate("what?", images=[PICTURE])
