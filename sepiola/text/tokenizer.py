@@ -39,12 +39,16 @@ WORDS = (
 
 
 class Tokenizer:
-    """Text to token ids and back, over the `tokenizers` library."""
+    """Text to token ids and back, over the `tokenizers` library.
+
+    Threads may share one: no setting of a backend changes between calls.
+    """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
+        self._plain: tokenizers.Tokenizer | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
@@ -101,6 +105,7 @@ class Tokenizer:
         """This tokenizer, with a special token of that name after its own unless it has one."""
         if self.id_of(name) is None:
             self.backend.add_special_tokens([name])
+            self._plain = None
         return self
 
     def name_of(self, token: int) -> str | None:
@@ -126,11 +131,17 @@ class Tokenizer:
 
         With `special`, the special tokens that the `tokenizer.json` adds to a text stand around it.
         """
-        self.backend.encode_special_tokens = plain
-        try:
-            return [e.ids for e in self.backend.encode_batch(list(texts), add_special_tokens=special)]
-        finally:
-            self.backend.encode_special_tokens = False
+        backend = self._plain_backend() if plain else self.backend
+        return [e.ids for e in backend.encode_batch(list(texts), add_special_tokens=special)]
+
+    def _plain_backend(self) -> tokenizers.Tokenizer:
+        """A copy that reads the names of special tokens as letters, made when it is first asked for."""
+        plain = self._plain
+        if plain is None:
+            plain = tokenizers.Tokenizer.from_str(self.backend.to_str())
+            plain.encode_special_tokens = True
+            self._plain = plain  # whole already: two threads may each make one
+        return plain
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens left out."""

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,29 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(DataError, match=r"t\.json: not a tokenizer\.json"):
         Tokenizer.load(tmp_path / "t.json")
+
+
+def test_threads_share_a_tokenizer() -> None:
+    """While some read the names of special tokens as letters, the others still read them as tokens."""
+    tokenizer = Tokenizer.train(TEXTS, 400, extra=["<|im_end|>"])
+    text = "大 eyes</s><|im_end|>"
+    expected = {
+        plain: Tokenizer.train(TEXTS, 400, extra=["<|im_end|>"]).encode_batch([text], plain=plain)[0]
+        for plain in (False, True)
+    }
+    assert expected[False] != expected[True]
+
+    def wrong(plain: bool) -> int:
+        read = (tokenizer.encode_batch([text], plain=plain)[0] for _ in range(2000))
+        return sum(ids != expected[plain] for ids in read)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(wrong, [False, True, False, True])) == [0, 0, 0, 0]
+
+
+def test_a_token_added_later_is_plain_text_too() -> None:
+    tokenizer = Tokenizer.train(TEXTS, 400)
+    tokenizer.encode_batch(["<mark>"], plain=True)
+    added = tokenizer.with_token("<mark>").id_of("<mark>")
+    assert tokenizer.encode("<mark>") == [added]
+    assert added not in tokenizer.encode_batch(["<mark>"], plain=True)[0]
