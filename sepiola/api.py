@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.example_generator import ExampleGenerator, ImageEncoder
+from sepiola.generation.example_generator import ExampleGenerator
+from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
@@ -36,12 +36,12 @@ from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.models.vision.tiles import TOGETHER, to_tiles
 from sepiola.nn.device import find_device
-from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.answer import Answer, Reply
+from sepiola.reasoning.asking import default_asking, read_strategy, save_strategy
 from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
 from sepiola.runtime import EXECUTORS
 from sepiola.runtime.executor import Executor
-from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
@@ -50,18 +50,7 @@ from sepiola.text.layouts import LAYOUTS
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
-STRATEGY, RATIONALE = "strategy.yaml", "rationale"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What `ask` returns: the answer's text, the rationale before it, and the probability of each of `choices`."""
-
-    answer: str
-    rationale: str | None = None
-    probabilities: tuple[float, ...] | None = None
-    choice: int | None = None
-    choices: tuple[str, ...] = ()
+RATIONALE = "rationale"
 
 
 class Model:
@@ -202,7 +191,9 @@ class Model:
         if isinstance(prompt, str):
             return self._continue(prompt, [ImageRef.of(i) for i in images or ()], max_tokens, sampling)
         rows = images if isinstance(images, Tensor) else [None] * len(prompt)
-        prompts = [Prompt(r.tolist(), _one_row(i)) for r, i in zip(prompt, rows, strict=True)]
+        # Features `(patches, width)` stay; pixels `(3, height, width)` become those of one image.
+        shown = [i[None] if i is not None and i.dim() == 3 else i for i in rows]
+        prompts = [Prompt(r.tolist(), i) for r, i in zip(prompt, shown, strict=True)]
         most = self._room(max(map(len, prompt)), max_tokens)
         outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=most, sampling=sampling)]
         ids = [torch.tensor(o, dtype=torch.long) for o in outputs]
@@ -279,35 +270,41 @@ class Model:
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
         if self.spec.classifier is None and examples and all(example.question is None for example in examples):
-            answering = self.answering or AnsweringSpec()
-            return Replies(self.example_generator(answering.answer_tokens, answering)).answer(examples, **keywords)
+            return Replies(self.example_generator(self.asking.answer_tokens, self.asking)).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
 
     def blind(self) -> Model:
         """The same model without its vision encoder: it reads the text alone."""
         model = copy.copy(self)
-        model.answering = (self.answering or AnsweringSpec()).model_copy(update={"images": False})
+        model.answering = self.asking.model_copy(update={"images": False})
         return model
+
+    @property
+    def asking(self) -> AnsweringSpec:
+        """How questions are put to this model (`sepiola.reasoning.asking`)."""
+        return self.answering or default_asking(chats=self.template is not None)
 
     def strategy(self, *, score: bool | None = None) -> Strategy:
         """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
-        answering = self.answering or AnsweringSpec()
-        if score is not None:
-            answering = answering.model_copy(update={"by": "score" if score else "generate"})
-        return strategy_of(self, answering)
+        chosen = {} if score is None else {"by": "score" if score else "generate"}
+        return strategy_of(self, self.asking.model_copy(update=chosen))
 
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
-        """Text over this model's engine. Raises CheckpointError when the checkpoint held no tokenizer."""
+        """Text over this model's engine, laid out by `answering`, as the model was trained, or as plain text."""
         tokenizer = self.require_tokenizer()
-        answering = answering or self.answering or AnsweringSpec()
+        answering = answering or self.answering or AnsweringSpec(layout="text")
+        layout, image_encoder = answering.layout, self.image_encoder if answering.images else None
         return ExampleGenerator(
             self.engine,
             tokenizer,
-            self.image_encoder if answering.images else None,
+            image_encoder,
             source_tokens=answering.source_tokens,
             target_tokens=target_tokens,
+            context=self._processor.context,
             qformer_tokenizer=self._processor.qformer_tokenizer,
-            layout=LAYOUTS[answering.layout] if answering.layout is not None else None,
+            layout=LAYOUTS.get(layout or ""),
+            chat=Chat(self.engine, self._processor, tokenizer, image_encoder) if layout == "chat" else None,
+            opening=tokenizer.opening() if layout == "text" else (),
         )
 
     @property
@@ -378,7 +375,7 @@ class Model:
         store.save(Path(folder), self.network, self.spec, text)
         processors.save(Path(folder), self._processor, writes=self.spec.writes_no_text is None)
         if self.answering is not None:
-            store.write_yaml_file(Path(folder) / STRATEGY, self.answering.to_dict())
+            save_strategy(Path(folder), self.answering)
         if self.rationale is not None:
             self.rationale.save(Path(folder) / RATIONALE)
 
@@ -417,8 +414,7 @@ def load(
         return Model(network, spec)
     processor = processors.read(folder, spec, None if ours else processors.read_json(folder / hub.CONFIG))
     processors.report(processor, folder)
-    strategy = folder / STRATEGY
-    answering = AnsweringSpec.parse(read_yaml(strategy), str(strategy)) if strategy.is_file() else None
+    answering = read_strategy(folder)
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
     return Model(network, spec, processor, answering, rationale)
 
@@ -427,8 +423,3 @@ def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0)
     """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
     spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
     return Model(build_network(spec, seed=seed), spec)
-
-
-def _one_row(images: Tensor | None) -> Tensor | None:
-    """A row of a batch as the engine takes it: features `(patches, width)` or pixels `(images, 3, height, width)`."""
-    return images[None] if images is not None and images.dim() == 3 else images

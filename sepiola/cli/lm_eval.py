@@ -18,6 +18,7 @@ import torch
 from sepiola.api import Model, load
 from sepiola.errors import SepiolaError
 from sepiola.generation.sampling import Sampling
+from sepiola.text.chat import DEFAULT, ChatTemplate
 
 try:
     from lm_eval.api.instance import Instance
@@ -58,6 +59,8 @@ class SepiolaLM(TemplateLM):
             device = "cpu"  # lm-eval's command line says cuda on any machine
         model = path if isinstance(path, Model) else load(path, device=device)
         self.name = model.spec.name
+        self.template = model.template
+        self.chosen: str | None = None
         self.text_scorer = model.text_scorer(max_length)
         if str(batch_size).isdigit():
             self.text_scorer.engine.batch = int(str(batch_size))
@@ -72,6 +75,31 @@ class SepiolaLM(TemplateLM):
     def prefix_token_id(self) -> int:
         return self.text_scorer.encode("")[-1]
 
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """The template's source, for lm-eval's log; a text chooses one of several by name."""
+        if not chat_template:
+            return ""
+        name = chat_template if isinstance(chat_template, str) else DEFAULT
+        templates = self._template().templates
+        if name not in templates:
+            raise SepiolaError(f"no chat template is named '{name}'; this checkpoint has: {', '.join(templates)}")
+        self.chosen = name
+        return templates[name]
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The conversation by the checkpoint's template; without a generation prompt its last turn stays open."""
+        return self._template().render(
+            chat_history,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+            template=self.chosen,
+        )
+
+    def _template(self) -> ChatTemplate:
+        if self.template is None:
+            raise SepiolaError(f"'{self.name}' has no chat template: leave --apply_chat_template out")
+        return self.template
+
     @property
     def max_length(self) -> int:
         """Tokens that the model reads in a row."""
@@ -79,6 +107,7 @@ class SepiolaLM(TemplateLM):
 
     @property
     def tokenizer_name(self) -> str:
+        """What lm-eval's cache of requests calls the tokenizer."""
         return self.name.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **keywords: Any) -> list[int]:

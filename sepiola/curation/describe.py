@@ -5,7 +5,6 @@ on in a second turn where it said little.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError
 from sepiola.specs.base import Plain
-from sepiola.specs.recipe import AnsweringSpec
 
 CONTINUE = {"en": "Continue", "zh": "继续"}
 
@@ -90,15 +88,10 @@ def replies(model: Model, talks: Sequence[Sequence[Message]], tokens: int) -> li
     """The model's next turn in each conversation, in its own prompt, and whether the limit of `tokens` ended it."""
     if not talks:
         return []
-    if model.template is not None:
-        turns = [model.chat(talk, max_tokens=tokens) for talk in talks]
-        return [(turn.text.strip(), turn.tokens >= tokens) for turn in turns]
     examples = [Example(str(number), tuple(talk), "") for number, talk in enumerate(talks)]
-    answering = model.answering or AnsweringSpec()
     # What the model has said, or is to repair, comes on top of what it was trained to read, and must not be cut.
-    return model.example_generator(tokens, answering.model_copy(update={"source_tokens": sys.maxsize})).write_or_cut(
-        examples
-    )
+    asked = model.asking.model_copy(update={"source_tokens": None})
+    return model.example_generator(tokens, asked).write_or_cut(examples)
 
 
 def _length(model: Model, text: str) -> int:

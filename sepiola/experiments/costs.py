@@ -17,8 +17,8 @@ from sepiola.evaluation.figures import Figures
 from sepiola.models.build import count
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.text.chat_questions import format_of
 from sepiola.text.encoding import ids_of
-from sepiola.text.prompts import PromptFormat
 from sepiola.training.preparation import parts_of
 
 ASKED = 21  # questions, each on its own; the first warms up
@@ -62,7 +62,7 @@ def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
     answering = model.answering
     if answering is None or len(examples) < 2 or model.spec.classifier is not None:
         return None
-    layout, writer = PromptFormat.parse(answering.answer_format), model.example_generator(1, answering)
+    layout, writer = format_of(answering.answer_format), model.example_generator(1, answering)
     times = []
     for example in examples:
         prompt = example

@@ -14,7 +14,7 @@ from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.example_generator import ImageEncoder
+from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.generation.text_prompt import TextPrompts
@@ -110,6 +110,21 @@ class Chat:
         begin = self.template.special_tokens.get("bos_token")
         framed = self.bare or (sees and not (begin and text.startswith(begin)))
         return self.prompts.prompt(text, images, framed=framed, placed=True)
+
+    def reply_ids(self, messages: Sequence[Message], reply: str) -> list[int]:
+        """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""
+        if self.engine.images is None:
+            messages = [Message(m.role, (m.text,)) for m in messages]
+        before = self.template.render(messages)
+        whole = self.template.render([*messages, Message("assistant", (reply,))], add_generation_prompt=False)
+        after = whole.removeprefix(before) if whole.startswith(before) else reply
+        lead, _, tail = after.partition(reply)
+        known = self.tokenizer.encode(before)
+        ids = self.tokenizer.encode(before + lead + reply)
+        # Where prompt and reply melt into one token, the reply is encoded alone.
+        ids = ids[len(known) :] if ids[: len(known)] == known else self.tokenizer.encode(lead + reply)
+        end = next((token for token in self.tokenizer.encode(tail)[:1] if token in self.ends), self.engine.tokens.end)
+        return [*ids, end]
 
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
         """The model's end tokens, the tokenizer's, and the special token that the template sets after a turn."""

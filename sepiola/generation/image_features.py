@@ -5,7 +5,7 @@ Where the machine multiplies bfloat16 they are computed in it, as in training: m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +17,9 @@ from sepiola.models.vision.tiles import tiling
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.precision import resolve
 from sepiola.specs.vision import VisionSpec
+
+ImageEncoder = Callable[[Sequence[ImageRef]], Tensor]
+"""One prompt's images to what the model takes."""
 
 BATCH_PIXELS = 1 << 21  # together through the vision encoder: 64 small pictures, three of 800 pixels
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.example_generator import ImageEncoder
+from sepiola.generation.image_features import ImageEncoder
 from sepiola.text.encoding import InterleavedImages, ids_of, instruction
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer

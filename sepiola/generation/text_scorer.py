@@ -46,7 +46,7 @@ class TextScorer:
         self.tokenizer = tokenizer
         self.length = length or positions.length or DEFAULT_LENGTH
         self.prefix = engine.tokens.start if prefix is None else prefix
-        self.opening = _opening(tokenizer)
+        self.opening = tokenizer.opening()
         self.cut = 0
 
     def encode(self, text: str) -> list[int]:
@@ -162,11 +162,3 @@ def windows(
         end = min(begin + step, len(whole))
         cut.append((whole[max(0, end - length - 1) : begin], whole[begin:end]))
     return cut
-
-
-def _opening(tokenizer: Tokenizer) -> list[int]:
-    """What the tokenizer's post-processor puts before a text."""
-    letter = tokenizer.encode("a")
-    marked = tokenizer.backend.encode("a", add_special_tokens=True).ids
-    starts = (i for i in range(len(marked)) if marked[i : i + len(letter)] == letter)
-    return marked[: next(starts, 0)]

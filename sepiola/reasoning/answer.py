@@ -1,4 +1,4 @@
-"""What a strategy returns for one question."""
+"""What a strategy returns for one question, and what `ask` makes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Answer:
     `choice` is an index into the question's choices, None when the output names no choice (counted as unparsed) or
     the question is open. `output` is the model's text for the answer as it came; `rationale` is the reasoning before
     it, None when the strategy asks for none. `probabilities` are over the choices, in their order, when they were
-    scored. `cut` says that the limit on tokens ended a text without a question, such as a caption.
+    scored. `cut` says that the limit on tokens ended a text without a question, such as a caption; `prompt_cut`
+    that the model could not read the whole prompt.
     """
 
     id: str
@@ -21,3 +22,15 @@ class Answer:
     rationale: str | None = None
     probabilities: tuple[float, ...] | None = None
     cut: bool = False
+    prompt_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What `ask` returns: the answer's text, the rationale before it, and the probability of each of `choices`."""
+
+    answer: str
+    rationale: str | None = None
+    probabilities: tuple[float, ...] | None = None
+    choice: int | None = None
+    choices: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
-from sepiola.generation.example_generator import ImageEncoder
+from sepiola.generation.image_features import ImageEncoder
 from sepiola.reasoning.strategies import Direct
 
 Demonstrations = Mapping[str, Sequence[Example]]

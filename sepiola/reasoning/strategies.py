@@ -8,6 +8,7 @@ answers by its labels. Where no question is asked, a model replies to the messag
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.chat_questions import ChatQuestions, format_of
 from sepiola.text.classification import ClassificationCollator, classification_samples
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
@@ -34,7 +36,7 @@ class Direct:
 
     def __init__(self, generator: ExampleGenerator, prompt_format: str, *, score: bool = False) -> None:
         self.generator = generator
-        self.format = PromptFormat.parse(prompt_format)
+        self.format = format_of(prompt_format)
         self.score = score
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
@@ -49,7 +51,13 @@ class Direct:
             return self._scored(asked, rationales)
         texts = self.generator.write(asked, on_done=on_done)
         return [
-            Answer(e.id, text, self.format.parse_answer(text, _question(e)), rationales.get(e.id))
+            Answer(
+                e.id,
+                text,
+                self.format.parse_answer(text, _question(e)),
+                rationales.get(e.id),
+                prompt_cut=e.id in self.generator.cut,
+            )
             for e, (text,) in zip(asked, texts, strict=True)
         ]
 
@@ -60,7 +68,10 @@ class Direct:
             asked, options, self.generator.probabilities(asked, options), strict=True
         ):
             best = max(range(len(texts)), key=probabilities.__getitem__)
-            answers.append(Answer(example.id, texts[best], best, rationales.get(example.id), probabilities))
+            cut = example.id in self.generator.cut
+            answers.append(
+                Answer(example.id, texts[best], best, rationales.get(example.id), probabilities, prompt_cut=cut)
+            )
         return answers
 
 
@@ -79,7 +90,13 @@ class OneStage:
         asked = [self.format.apply(e) for e in examples]
         texts = [text for (text,) in self.generator.write(asked, on_done=on_done)]
         answers = [
-            Answer(e.id, text, self.format.parse_answer(text, _question(e)), split_rationale(text)[0])
+            Answer(
+                e.id,
+                text,
+                self.format.parse_answer(text, _question(e)),
+                split_rationale(text)[0],
+                prompt_cut=e.id in self.generator.cut,
+            )
             for e, text in zip(asked, texts, strict=True)
         ]
         return [self._scored(e, a) for e, a in zip(asked, answers, strict=True)] if self.score else answers
@@ -120,7 +137,10 @@ class Replies:
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
         texts = self.generator.write_or_cut(examples, on_done=on_done)
-        return [Answer(e.id, text, cut=cut) for e, (text, cut) in zip(examples, texts, strict=True)]
+        lost = self.generator.cut
+        return [
+            Answer(e.id, text, cut=cut, prompt_cut=e.id in lost) for e, (text, cut) in zip(examples, texts, strict=True)
+        ]
 
 
 class ClassifierStrategy:
@@ -129,11 +149,11 @@ class ClassifierStrategy:
     Sequences longer than `source_tokens`, or than its model reads, are cut as in training.
     """
 
-    def __init__(self, network: Classifier, tokenizer: Tokenizer, *, source_tokens: int = 512) -> None:
+    def __init__(self, network: Classifier, tokenizer: Tokenizer, *, source_tokens: int | None = None) -> None:
         self.network = network
         self.tokenizer = tokenizer
         spec = network.spec
-        self.source_tokens = min(source_tokens, spec.positions.length or source_tokens)
+        self.source_tokens = min(source_tokens or sys.maxsize, spec.positions.length or sys.maxsize)
         self.collate = ClassificationCollator(
             spec.tokens, network.classifier_spec.tokens, causal=spec.kind == "decoder"
         )
@@ -142,7 +162,8 @@ class ClassifierStrategy:
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
         """Raises DataError when an example lacks what the classifier reads."""
         classifier, device = self.network.classifier_spec, self.network.classifier.weight.device
-        samples = [s.cut(self.source_tokens, 1) for s in classification_samples(examples, self.tokenizer, classifier)]
+        whole = classification_samples(examples, self.tokenizer, classifier)
+        samples = [sample.cut(self.source_tokens, 1) for sample in whole]
         answers: dict[int, Answer] = {}
         order = sorted(range(len(samples)), key=lambda i: samples[i].length)
         for start in range(0, len(order), CLASSIFIER_ROWS):
@@ -154,7 +175,9 @@ class ClassifierStrategy:
                 question = examples[i].question
                 options = classifier.labels or (question.choices if question else ())
                 best = max(range(len(options)), key=row.__getitem__)
-                answers[i] = Answer(examples[i].id, options[best], best, probabilities=tuple(row[: len(options)]))
+                probabilities = tuple(row[: len(options)])
+                cut = samples[i] is not whole[i]
+                answers[i] = Answer(examples[i].id, options[best], best, probabilities=probabilities, prompt_cut=cut)
             if on_done is not None:
                 on_done(len(chosen))
         return [answers[i] for i in range(len(examples))]
@@ -217,7 +240,7 @@ def _question(example: Example) -> Question:
     return example.question
 
 
-def _options(example: Example, prompt_format: PromptFormat) -> list[str]:
+def _options(example: Example, prompt_format: PromptFormat | ChatQuestions) -> list[str]:
     """The target text of each choice."""
     question = _question(example)
     if not question.choices:

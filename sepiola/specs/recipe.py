@@ -74,15 +74,21 @@ class FewShotSpec(Spec):
 
 
 class AnsweringSpec(Spec):
-    """How a saved model answers questions: kept beside its weights as `strategy.yaml`."""
+    """How a saved model answers questions: kept beside its weights as `strategy.yaml`.
+
+    `layout` is how messages become a prompt: one line after the other without special tokens (None, as recipes train
+    it), a named layout, the checkpoint's own chat template (`chat`), or as plain text with the start token that its
+    tokenizer puts before every text (`text`). `source_tokens` is what a recipe was trained to read; by default the
+    model's context, less the reply.
+    """
 
     kind: Literal["direct", "one-stage", "two-stage"] = "direct"
     answer_format: str = "QCM-A"
     rationale_format: str | None = None
     by: Literal["generate", "score"] = "generate"
-    layout: Layout | None = None
+    layout: Layout | Literal["chat", "text"] | None = None
     images: bool = True
-    source_tokens: Tokens = 512
+    source_tokens: Tokens | None = None
     answer_tokens: Tokens = 64
     rationale_tokens: Tokens = 512
 

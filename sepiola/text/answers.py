@@ -97,6 +97,12 @@ def read_choice(text: str, choices: Sequence[str], *, lettered: bool = True) -> 
     return None
 
 
+def is_yes_or_no(choices: Sequence[str]) -> bool:
+    """Whether the choices are yes and no, in either order, in English or Chinese."""
+    names = {_bare(choice) for choice in choices}
+    return len(choices) == 2 and bool(names & YES) and bool(names & NO)
+
+
 def read_open(text: str) -> str:
     """What an open answer says, without the words and marks that people put around it: "It is a chair." is "chair"."""
     said = _plain(_answer_of(text)).strip(_EDGES)
@@ -194,10 +200,9 @@ def _by_announced_text(said: str, options: Sequence[str]) -> set[int]:
 
 def _by_yes_or_no(said: str, options: Sequence[str]) -> set[int]:
     """Yes or no, where these are the two options."""
-    names = [_bare(option) for option in options]
-    if len(names) != 2 or not ({*names} & YES and {*names} & NO):
+    if not is_yes_or_no(options):
         return set()
-    yes = 0 if names[0] in YES else 1
+    yes = 0 if _bare(options[0]) in YES else 1
     verdict = _affirms(said)
     return set() if verdict is None else {yes if verdict else 1 - yes}
 

@@ -143,6 +143,13 @@ class Tokenizer:
             self._plain = plain  # whole already: two threads may each make one
         return plain
 
+    def opening(self) -> list[int]:
+        """What the file's post-processor puts before every text; nothing in a tokenizer of our own."""
+        letter = self.encode("a")
+        framed = self.encode("a", framed=True)
+        starts = (i for i in range(len(framed)) if framed[i : i + len(letter)] == letter)
+        return framed[: next(starts, 0)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens left out."""
         return self.backend.decode(list(ids), skip_special_tokens=True)

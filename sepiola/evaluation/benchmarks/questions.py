@@ -54,6 +54,7 @@ class Questions:
         match.
         """
         figures = accuracy(examples, answers).to_dict()
+        figures["prompts_cut"] = sum(answer.prompt_cut for answer in answers)
         figures["buckets"] = self.bucket_figures(examples, answers)
         figures["baselines"] = self._baselines(examples, train)
         if opened := vqa_figures(examples, answers):

@@ -1,0 +1,35 @@
+"""How questions are put to a model: as it was trained to answer, else by its chat template, else as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sepiola.checkpoints.store import write_yaml_file
+from sepiola.specs.base import read_yaml
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.chat_questions import CHAT
+
+STRATEGY = "strategy.yaml"
+EARLIER_SOURCE_TOKENS = 512  # what a saved strategy that names no number was trained to read
+
+
+def default_asking(*, chats: bool) -> AnsweringSpec:
+    """How a model is asked that no recipe of ours taught to answer; `chats` says whether it has a chat template."""
+    return AnsweringSpec(layout="chat", answer_format=CHAT) if chats else AnsweringSpec(layout="text")
+
+
+def read_strategy(folder: Path) -> AnsweringSpec | None:
+    """The strategy that is saved in a checkpoint folder, if any."""
+    path = folder / STRATEGY
+    if not path.is_file():
+        return None
+    raw = read_yaml(path)
+    return AnsweringSpec.parse(
+        {"source_tokens": EARLIER_SOURCE_TOKENS, **raw} if isinstance(raw, Mapping) else raw, str(path)
+    )
+
+
+def save_strategy(folder: Path, answering: AnsweringSpec) -> None:
+    """Writes what `read_strategy` reads."""
+    write_yaml_file(folder / STRATEGY, {**answering.to_dict(), "source_tokens": answering.source_tokens})
