@@ -181,7 +181,8 @@ class Engine:
                 state.select(chosen)
                 first = first[chosen]
             following = [list(head) for r in rows for head in heads[r]]
-            states = state.extend(torch.cat((first, self._pad(following, left=False)), dim=1))
+            mask = self._pad([[1] * (1 + len(head)) for head in following], left=False, pad=0)
+            states = state.extend(torch.cat((first, self._pad(following, left=False)), dim=1), attention_mask=mask)
             for row, scores in zip(rows, self._scores(states, [(heads[r], options[r]) for r in rows]), strict=True):
                 results[row] = scores
             if on_done is not None:

@@ -13,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
 from sepiola.models.classifier import Classifier
+from sepiola.models.initialisation import initialise
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
-from sepiola.models.transformer import EncoderDecoder, LanguageModel, initialise
+from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.models.vision.detr import DETR
 from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.vision_encoder import VisionEncoder

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import mask_bias
-from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.dropout import Dropout
@@ -31,7 +30,7 @@ from sepiola.specs.model import PositionSpec, TransformerSpec
 class DecodingState:
     """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding.
 
-    `media` is what a bridge remembers of the images.
+    `media` is what a bridge remembers of the images. `ahead` tokens are known to follow those that are read next.
     """
 
     def __init__(
@@ -46,6 +45,7 @@ class DecodingState:
         self.context_bias = context_bias
         self.segments = segments
         self.media: BatchState | None = None
+        self.ahead = 0
 
     @property
     def length(self) -> int:
@@ -95,7 +95,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
-        past = state.length if state is not None else 0
+        past, ahead = (state.length, state.ahead) if state is not None else (0, 0)
         positions = _positions(segments, past, tokens, x.device)
         bias_of_window = self._seen(segments, past, x)
         if state is not None and state.context is not None:
@@ -108,7 +108,10 @@ class Stack(nn.Module):
         x = self.dropout(self.embedding_norm(self.positions(x, positions)))
         caches: Sequence[KVCache | None] = state.caches if state is not None else [None] * len(self.layers)
         dtype = product_dtype(x)
-        angles = {w: None if rotary is None else rotary.angles(positions, dtype) for w, rotary in self.rotaries.items()}
+        angles = {
+            window: None if rotary is None else rotary.angles(positions, dtype, ahead)
+            for window, rotary in self.rotaries.items()
+        }
         each = zip(self.layers, self.windows, caches, contexts, strict=True)
         for number, (layer, window, cache, keys_values) in enumerate(each):
             if number in inserted_layers:
@@ -191,10 +194,13 @@ def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary:
 
 
 def _rotary(spec: TransformerSpec, attention: AttentionSpec) -> Rotary | None:
-    if spec.positions.kind != "rotary":
+    positions = spec.positions
+    if positions.kind != "rotary":
         return None
-    base = (spec.positions.local_base if attention.window is not None else None) or spec.positions.base
-    return Rotary(attention.head_width or spec.width // attention.heads, base)
+    base, scaling = positions.base, positions.scaling
+    if attention.window is not None and positions.local_base is not None:
+        base, scaling = positions.local_base, positions.local_scaling
+    return Rotary(attention.head_width or spec.width // attention.heads, base, scaling, positions.length)
 
 
 class NoPositions(nn.Module):
@@ -218,15 +224,20 @@ def _relative_bias(spec: PositionSpec, heads: int, bidirectional: bool) -> Relat
 
 
 def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.device) -> Tensor:
-    """Positions `(batch | 1, tokens)`, counted from the start of each segment; padding stands at 0.
+    """Positions `(batch | 1, tokens)`: how many tokens of its segment stand before each; padding stands at 0.
 
-    A packed row may have more padding than a learned table has positions.
+    So padding changes nothing, even between the tokens of a segment, and there may be more of it than a learned table
+    has positions.
     """
     index = torch.arange(past + tokens, device=device)[None]
     if segments is not None:
-        changed = torch.zeros_like(segments, dtype=torch.bool)
-        changed[:, 1:] = segments[:, 1:] != segments[:, :-1]
-        index = (index - torch.where(changed, index, 0).cummax(dim=1).values).masked_fill(segments == 0, 0)
+        real = segments != 0
+        count = real.cumsum(dim=1) - 1
+        last = torch.where(real, index, 0).cummax(dim=1).values  # the last token that is no padding
+        filled = segments.gather(1, last)
+        begins = torch.zeros_like(real)
+        begins[:, 1:] = filled[:, 1:] != filled[:, :-1]
+        index = (count - torch.where(begins, count, 0).cummax(dim=1).values).masked_fill(~real, 0)
     return index[:, past:]
 
 
@@ -267,12 +278,26 @@ class LanguageModel(nn.Module):
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
         state = self.decoder.state(tokens.shape[0], tokens.shape[1] + capacity, attention_mask)
         if tokens.shape[1] > 1:
+            state.ahead = 1
             self.extend(tokens[:, :-1], state)
+            state.ahead = 0
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor:
-        """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds."""
+    def extend(
+        self,
+        tokens: Tensor,
+        state: DecodingState,
+        inserted_layers: InsertedLayers = NO_LAYERS,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """States `(batch, new, width)` of new tokens `(batch, new)` after what the state holds.
+
+        `attention_mask` `(batch, new)` says which of them are no padding.
+        """
         needed = state.length + tokens.shape[1]
+        if attention_mask is not None:
+            held = state.segments if state.segments is not None else attention_mask.new_ones(len(tokens), state.length)
+            state.segments = torch.cat((held[:, : state.length], attention_mask), dim=1)
         if state.segments is not None and state.segments.shape[1] < needed:
             state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
         segments = None if state.segments is None else state.segments[:, :needed]
@@ -359,40 +384,15 @@ class EncoderDecoder(nn.Module):
             )
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor:
-        """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds."""
+    def extend(
+        self,
+        tokens: Tensor,
+        state: DecodingState,
+        inserted_layers: InsertedLayers = NO_LAYERS,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """States `(batch, new, width)` of new decoder tokens `(batch, new)` after what the state holds.
+
+        Padding, which an `attention_mask` marks, may stand at their end alone, where no token sees it.
+        """
         return self.decoder(self.embedding(tokens), state=state, inserted_layers=inserted_layers)
-
-
-def initialise(model: nn.Module, spec: TransformerSpec) -> None:
-    """Fresh weights: every matrix N(0, 1/fan-in), residual outputs smaller by the root of their number (GPT-2).
-
-    Unscaled attention (T5) takes the missing scale into its queries. A tied head without a scale (GPT) needs
-    small embeddings; otherwise embeddings have unit variance.
-    """
-    depth = 2 * (spec.layers + (spec.encoder.layers if spec.kind == "encoder-decoder" else 0))
-    for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
-            continue
-        std = parameter.shape[1] ** -0.5
-        if name.endswith(("out.weight", "down.weight")):
-            std *= depth**-0.5
-        if "embedding" in name:
-            std = 1.0 if spec.head_scale or not spec.tied else 0.02
-        if name.endswith(("relative.embedding.weight", "positions.embedding.weight", "types.weight")):
-            std = 0.02
-        nn.init.normal_(parameter, std=std)
-    if spec.attention.scale is not None:
-        _scale_queries(model, spec)
-
-
-def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:
-    for module in model.modules():
-        if isinstance(module, SelfAttention):
-            rows = module.qkv.weight[module.qkv.rows["q"]]
-        elif isinstance(module, CrossAttention):
-            rows = module.q.weight
-        else:
-            continue
-        with torch.no_grad():
-            rows.mul_(module.head_width**-0.5 / module.scale)

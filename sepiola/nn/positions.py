@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.nn.custom_backward import RotaryFunction, custom_backward
+from sepiola.nn.rope import frequencies
+from sepiola.specs.rope import RopeScaling
 
 
 class Learned(nn.Module):
@@ -48,18 +50,30 @@ Angles = tuple[Tensor, Tensor]
 
 
 class Rotary(nn.Module):
-    """Rotates the two halves of each head by an angle that grows with the position."""
+    """Rotates the two halves of each head by an angle that grows with the position.
 
-    def __init__(self, head_width: int, base: float = 10_000.0) -> None:
+    `scaling` stretches the positions; `length` is how many the model has.
+    """
+
+    def __init__(
+        self,
+        head_width: int,
+        base: float = 10_000.0,
+        scaling: RopeScaling | None = None,
+        length: int | None = None,
+    ) -> None:
         super().__init__()
         self.head_width = head_width
-        self.base = base
+        self.frequencies = frequencies(head_width, base, scaling, length)
 
-    def angles(self, positions: Tensor, dtype: torch.dtype) -> Angles:
-        """What `forward` turns by at positions `(batch | 1, tokens)`: the same for all layers of a stack."""
-        exponents = torch.arange(0, self.head_width, 2, device=positions.device, dtype=torch.float32) / self.head_width
-        angles = positions[:, None, :, None].float() * self.base**-exponents
-        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    def angles(self, positions: Tensor, dtype: torch.dtype, ahead: int = 0) -> Angles:
+        """What `forward` turns by at positions `(batch | 1, tokens)`: the same for all layers of a stack.
+
+        `ahead` tokens of each row are known to follow, and count as its length where that matters.
+        """
+        angles = positions[:, None, :, None].float() * self.frequencies(positions, ahead)
+        amplitude = self.frequencies.amplitude
+        cos, sin = (angles.cos() * amplitude).to(dtype), (angles.sin() * amplitude).to(dtype)
         return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
     def forward(self, x: Tensor, angles: Angles) -> Tensor:

@@ -17,8 +17,11 @@ from sepiola.text.encoding import InterleavedImages
 class Decoding(Protocol):
     """A batch of rows that have read their prompts."""
 
-    def extend(self, tokens: Tensor) -> Tensor:
-        """States `(batch, new, width)` of new tokens `(batch, new)` after what was read before."""
+    def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """States `(batch, new, width)` of new tokens `(batch, new)` after what was read before.
+
+        `attention_mask` `(batch, new)` says which of them are no padding.
+        """
 
     def select(self, rows: Tensor) -> None:
         """Keeps these rows, in this order; a row may be named more than once."""

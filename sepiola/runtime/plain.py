@@ -24,8 +24,8 @@ class TorchDecoding:
         self.network = network
         self.state = state
 
-    def extend(self, tokens: Tensor) -> Tensor:
-        return self.network.extend(tokens, self.state)
+    def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.network.extend(tokens, self.state, attention_mask=attention_mask)
 
     def select(self, rows: Tensor) -> None:
         self.state.select(rows)

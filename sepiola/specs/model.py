@@ -14,6 +14,7 @@ from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
 from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
+from sepiola.specs.rope import RopeScaling, check_scaling
 from sepiola.specs.values import Heads, Layers, TokenId, Tokens, Vocabulary, Width
 from sepiola.specs.vision import VisionSpec, ViTSpec
 
@@ -24,8 +25,9 @@ class PositionSpec(Spec):
     """How positions are encoded: `relative` is T5's bucketed bias, shared by all layers of a stack; `transformer-xl`
     has sines of distances that each layer reads by a matrix of its own (Chinchilla).
 
-    A learned table has `offset` rows before that of the first position (2 in OPT and BART). `local_base` is the rotary
-    base of layers with a window, where it differs (Gemma 3).
+    A learned table has `offset` rows before that of the first position (2 in OPT and BART). `scaling` stretches rotary
+    positions. `local_base` is the rotary base of layers with a window, where it differs (Gemma 3), and `local_scaling`
+    is then theirs.
     """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary", "transformer-xl"]
@@ -34,10 +36,16 @@ class PositionSpec(Spec):
     buckets: int = Field(default=32, ge=4, le=1 << 16)
     max_distance: Tokens = 128
     base: Base = 10_000.0
+    scaling: RopeScaling | None = None
     local_base: Base | None = None
+    local_scaling: RopeScaling | None = None
 
     @model_validator(mode="after")
     def _length(self) -> PositionSpec:
+        if self.kind != "rotary" and (self.scaling or self.local_scaling):
+            raise ValueError(f"scaling is for rotary positions; kind is '{self.kind}'")
+        if self.local_scaling is not None and self.local_base is None:
+            raise ValueError("local_scaling is for layers with a base of their own; give 'local_base'")
         if self.kind == "learned" and self.length is None:
             raise ValueError("learned positions need 'length', the most tokens the model can read")
         if self.kind == "relative" and self.max_distance <= self.buckets // 2:
@@ -46,6 +54,12 @@ class PositionSpec(Spec):
                 "near distances one by one"
             )
         return self
+
+    def check_scaling(self, head_width: int) -> None:
+        """Raises ValueError for a scaling that does not fit heads so wide."""
+        for base, scaling in ((self.base, self.scaling), (self.local_base, self.local_scaling)):
+            if base is not None and scaling is not None:
+                check_scaling(scaling, head_width, base, self.length)
 
 
 class SpecialTokens(Spec):
@@ -105,6 +119,7 @@ class TransformerSpec(Spec):
         check_heads(self.width, self.attention)
         if self.positions.kind == "rotary" and head_width(self.width, self.attention) % 2:
             raise ValueError("rotary positions need an even attention.head_width")
+        self.positions.check_scaling(head_width(self.width, self.attention))
         distances = self.positions.kind == "transformer-xl"
         if self.kind != "decoder" and (distances or self.attention.window is not None):
             key = "positions.kind transformer-xl" if distances else "attention.window"

@@ -101,9 +101,9 @@ def test_writing_stops_at_the_first_stop_string(kind: str) -> None:
     steps: list[int] = []
     extend = model.network.extend
 
-    def counted(tokens: torch.Tensor, state: object) -> torch.Tensor:
+    def counted(tokens: torch.Tensor, state: object, **masks: object) -> torch.Tensor:
         steps.append(tokens.shape[1])
-        return extend(tokens, state)
+        return extend(tokens, state, **masks)
 
     model.network.extend = counted
     cut = text_scorer.generate(TEXTS[:1], max_tokens=40, stops=[stop, "never there"])
@@ -135,6 +135,22 @@ def test_what_does_not_fit_loses_its_beginning_and_is_counted() -> None:
         text_scorer.score([("A:", text)])
     with pytest.raises(SepiolaError, match=f"expected 2 to {most}"):
         TextScorer(model.engine, model.tokenizer, length=most + 1)
+
+
+def test_padding_of_a_batch_stays_within_a_learned_table() -> None:
+    """Contexts are padded on the left and continuations on the right: together more than the model has positions."""
+    model = make(positions={"kind": "learned", "length": 24})
+    text_scorer = model.text_scorer()
+    pairs = [(list(range(10, 32)), [40, 41]), ([7, 8], list(range(50, 72))), ([9], [3])]
+    scores = text_scorer.score_tokens(pairs)
+    for pair, score in zip(pairs, scores, strict=True):
+        total, greedy = direct(model, *pair)
+        assert score == (pytest.approx(total, abs=1e-3), greedy)
+    text = TEXTS[0] * 4 + TEXTS[1] * 3
+    tokens = model.tokenizer.encode(text)
+    cut = windows(tokens, 2, 24)
+    assert len(cut) > 2
+    assert text_scorer.rolling([text]) == [pytest.approx(sum(direct(model, *map(list, w))[0] for w in cut), abs=1e-2)]
 
 
 def test_a_text_opens_as_its_tokenizer_says() -> None:

@@ -18,6 +18,7 @@ from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.names import NameMap, prefixed
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
+from sepiola.checkpoints.rope import positions_by_layer_from, positions_by_layer_to, positions_from, positions_to
 from sepiola.errors import CheckpointError
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
@@ -130,7 +131,7 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
             **_experts(config),
         },
         "norm": {"kind": "rms", "eps": config["rms_norm_eps"]},
-        "positions": {"kind": "rotary", "length": config["max_position_embeddings"], **_bases(config)},
+        "positions": positions_by_layer_from(config) if kind == GEMMA else positions_from(config),
         **head_of(config, state, _EMBEDDING),
         "dropout": config["attention_dropout"],
         "tokens": _tokens(config),
@@ -173,20 +174,6 @@ def _layer_types(layers: int, full_every: int | None) -> list[str]:
     ]
 
 
-def _bases(config: Config) -> dict[str, float]:
-    """The rotary bases, of either way in which configs state them. Raises CheckpointError for scaled positions."""
-    ropes: Config = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    full, near = ropes.get("full_attention", ropes), ropes.get("sliding_attention", {})
-    for rope in (full, near):
-        if rope.get("rope_type", rope.get("type", "default")) != "default":
-            raise CheckpointError(
-                f"config.json: rotary positions of type '{rope}' are not supported; only 'default' are"
-            )
-    bases = {"base": full.get("rope_theta") or config.get("rope_theta", 10_000.0)}
-    local = near.get("rope_theta") or config.get("rope_local_base_freq")
-    return {**bases, "local_base": local} if local and config["model_type"] == GEMMA else bases
-
-
 def _tokens(config: Config) -> dict[str, int]:
     """The ids that the config names; a list of end tokens is its first."""
     ids = {"pad": token_id(config, "pad", -1), "end": token_id(config, "eos", -1), "start": token_id(config, "bos", -1)}
@@ -213,7 +200,7 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "head_dim": width,
         "hidden_act": activation,
         "rms_norm_eps": language.norm.eps,
-        "rope_theta": language.positions.base,
+        **positions_to(language.positions),
         "attention_bias": attention.bias if spec.family != "qwen2" else False,
         "mlp_bias": ff.bias,
         "attention_dropout": language.dropout,
@@ -236,14 +223,7 @@ def config_from_spec(spec: ModelSpec) -> JSON:
             "hidden_activation": activation,
             "query_pre_attn_scalar": round((attention.scale or width**-0.5) ** -2),
             "layer_types": _layer_types(language.layers, attention.full_every),
-            "rope_local_base_freq": language.positions.local_base or language.positions.base,
-            "rope_parameters": {
-                "full_attention": {"rope_type": "default", "rope_theta": language.positions.base},
-                "sliding_attention": {
-                    "rope_type": "default",
-                    "rope_theta": language.positions.local_base or language.positions.base,
-                },
-            },
+            **positions_by_layer_to(language.positions),
         }
     return config
 

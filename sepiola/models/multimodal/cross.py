@@ -75,10 +75,12 @@ class CrossModel(VisionLanguageModel):
         state = self.language.begin(tokens[:, :1], rest + capacity, attention_mask=attention_mask)
         state.media = media
         if rest:
+            state.ahead = 1
             self.extend(tokens[:, :-1], state)
+            state.ahead = 0
         return state
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, attention_mask: Tensor | None = None) -> Tensor:
         """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
         media = state.media
         assert media is None or isinstance(media, Media)
@@ -86,7 +88,8 @@ class CrossModel(VisionLanguageModel):
         if media is not None:  # a placeholder that the model writes itself brings no image
             current = torch.minimum(media.current[:, None] + self._place(tokens).cumsum(1), media.count[:, None])
             media.current = current[:, -1]
-        return self.language.extend(tokens, state, inserted_layers=self.bridge.between(media, current))
+        inserted_layers = self.bridge.between(media, current)
+        return self.language.extend(tokens, state, inserted_layers, attention_mask)
 
     def features(self, images: Tensor) -> Tensor:
         """Features `(images, patches, width)` of images, or `(videos, frames, patches, width)` of videos.

@@ -32,7 +32,13 @@ class LanguageNetwork(Protocol):
     def states(self) -> Callable[..., Tensor]: ...
     @property
     def begin(self) -> Callable[..., DecodingState]: ...
-    def extend(self, tokens: Tensor, state: DecodingState, inserted_layers: InsertedLayers = NO_LAYERS) -> Tensor: ...
+    def extend(
+        self,
+        tokens: Tensor,
+        state: DecodingState,
+        inserted_layers: InsertedLayers = NO_LAYERS,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor: ...
     def __call__(self, tokens: Tensor, *target: Tensor, **masks: Tensor | None) -> Tensor: ...
 
 
@@ -85,10 +91,13 @@ class VisionLanguageModel(nn.Module):
         children = dict(self.named_children())
         return {name: children[name] for name in PARTS if name in children}
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds."""
+    def extend(self, tokens: Tensor, state: DecodingState, attention_mask: Tensor | None = None) -> Tensor:
+        """States `(batch, new, width)` of new text tokens `(batch, new)` after what the state holds.
+
+        `attention_mask` `(batch, new)` says which of them are no padding.
+        """
         assert self.language is not None
-        return self.language.extend(tokens, state)
+        return self.language.extend(tokens, state, attention_mask=attention_mask)
 
     def sizes(self, images: Sequence[ImageRef]) -> Tensor | None:
         """Heights and widths `(images, 2)` of one prompt's pictures, if the model must know them (`image_sizes`)."""
