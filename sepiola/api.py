@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import adapters, hub, store
+from sepiola.checkpoints import adapters, assembled, hub, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import AnyImage, ImageRef
@@ -407,14 +407,19 @@ def load(
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     ours = (folder / store.SPEC).is_file()
-    network, spec = (store if ours else hub).load(folder, dtype=dtype, device=device, vision_only=vision_only)
+    parted = not ours and assembled.is_assembled(folder)
+    layout = store if ours else assembled if parted else hub
+    network, spec = layout.load(folder, dtype=dtype, device=device, vision_only=vision_only)
     if adapter is not None:
         network = adapters.load(network, Path(adapter), spec)
     if vision_only:
         return Model(network, spec)
-    processor = processors.read(folder, spec, None if ours else processors.read_json(folder / hub.CONFIG))
-    processors.report(processor, folder)
+    texts = assembled.text_folder(folder) if parted else folder
+    processor = processors.read(texts, spec, None if ours else processors.read_json(texts / hub.CONFIG))
+    processors.report(processor, spec, folder)
     answering = read_strategy(folder)
+    if parted and answering is None:
+        answering = assembled.answering(folder)
     rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
     return Model(network, spec, processor, answering, rationale)
 

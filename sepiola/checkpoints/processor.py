@@ -14,9 +14,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from sepiola.checkpoints import files
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.store import TOKENIZER, make_folder, write_text
-from sepiola.errors import CheckpointError
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
@@ -94,12 +94,18 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None) -> Process
     )
 
 
-def report(processor: Processor, folder: Path) -> None:
+def report(processor: Processor, spec: ModelSpec, folder: Path) -> None:
     """Warns of what a checkpoint asks for and does not get, by name."""
     settings = processor.generation_config
     ignored = [f"{k} {settings[k]}" for k, v in _NEUTRAL.items() if settings.get(k) is not None and settings[k] != v]
     if processor.generation.do_sample:
         ignored.append("do_sample (greedy unless a sampling is given)")
+    if processor.tokenizer is not None and spec.language is not None:
+        tokens, rows = processor.tokenizer.vocabulary, spec.language.vocabulary
+        if tokens > rows:
+            log.warning(
+                "%s: its tokenizer has %d tokens, and its model %d: the others cannot be read", folder, tokens, rows
+            )
     if ignored:
         log.warning("%s: its settings of writing that are not honoured: %s", folder, ", ".join(ignored))
 
@@ -225,15 +231,7 @@ def save_qformer_tokenizer(folder: Path, processor: Processor) -> None:
 
 def read_json(path: Path) -> JSON:
     """A JSON object, or nothing where there is no such file. Raises CheckpointError when it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); fetch it again") from None
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path}: a JSON object is expected")
-    return raw
+    return files.read_json(path) if path.exists() else {}
 
 
 def _levels(config: Config) -> list[Config]:

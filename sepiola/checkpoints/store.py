@@ -6,6 +6,7 @@ Files are written to a temporary name and renamed, so a folder holds the old sta
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -27,6 +28,8 @@ from sepiola.specs.base import read_yaml, write_yaml
 from sepiola.specs.model import ModelSpec
 
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
+log = logging.getLogger(__name__)
+
 MAPPED = 1 << 24  # bytes at most that are read through one mapping of a file
 
 
@@ -97,10 +100,20 @@ def from_state(
             if piece.is_floating_point() != expected[name].is_floating_point():
                 raise CheckpointError(f"{source}: {name} is stored as {_kind(piece)}; expected {_kind(expected[name])}")
         placed[name] = _place(pieces, expected[name].shape, dtype, device)
+    bad = [name for name, tensor in placed.items() if not _finite(tensor)]
+    if bad:
+        log.warning("%s: %d tensors hold values that are no numbers (NaN or infinite): %s", source, len(bad), bad[:3])
     model.load_state_dict(placed, strict=True, assign=True)
     if len({tensor.dtype for tensor in placed.values() if tensor.is_floating_point()}) > 1:
         model = model.to(torch.float32)
     return model.requires_grad_(True).eval()
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all values are finite: their sum tells, at the price of one reading, and is looked into if it is not."""
+    if not tensor.is_floating_point() or bool(tensor.sum().isfinite()):
+        return True
+    return bool(tensor.isfinite().all())
 
 
 def _place(

@@ -139,7 +139,7 @@ def test_settings_of_writing_are_read_kept_and_named_where_they_are_not_honoured
     ("file", "text", "message"),
     [
         ("generation_config.json", "{", "generation_config.json: not valid JSON"),
-        ("generation_config.json", "[]", "generation_config.json: a JSON object"),
+        ("generation_config.json", "[]", "generation_config.json: expected a JSON object"),
         ("generation_config.json", '{"top_p": 3}', "generation_config.json: top_p"),
         ("tokenizer_config.json", "<<<<", "tokenizer_config.json: not valid JSON"),
     ],

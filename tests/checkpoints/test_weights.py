@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sepiola
-from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.errors import CheckpointError, DataError, SepiolaError
+from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import llama
 
 WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
@@ -220,3 +221,26 @@ def test_absurd_sizes_of_our_own_folder_are_refused_before_anything_is_built(
     (tmp_path / "spec.yaml").write_text(text.replace(old, f"  {key}: {value}", 1))
     with pytest.raises(SepiolaError, match=f"language.{key}"):
         sepiola.load(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiny(tmp_path)
+    state = load_file(tmp_path / WEIGHTS)
+    state["model.norm.weight"][3] = float("nan")
+    state["lm_head.weight"][0, 0] = float("inf")
+    save_file(state, tmp_path / WEIGHTS)
+    with caplog.at_level(logging.WARNING):
+        sepiola.load(tmp_path)
+    assert (
+        "2 tensors" in caplog.text and "decoder.norm.weight" in caplog.text and "head.projection.weight" in caplog.text
+    )
+
+
+def test_a_tokenizer_of_more_tokens_than_rows_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiny(tmp_path)
+    Tokenizer.train([], 259).backend.save(str(tmp_path / "tokenizer.json"))
+    with caplog.at_level(logging.WARNING):
+        model = sepiola.load(tmp_path)
+    assert "its tokenizer has 259 tokens, and its model 61" in caplog.text
+    with pytest.raises(DataError, match="outside the model's vocabulary of 61"):
+        model.generate("你", max_tokens=3)

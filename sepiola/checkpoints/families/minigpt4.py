@@ -6,7 +6,6 @@ The vision encoder and the Q-Former are of a BLIP-2 folder in the Hub's layout, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +15,11 @@ from torch import Tensor, nn
 from sepiola.checkpoints import hub
 from sepiola.checkpoints.families import blip2, llama
 from sepiola.checkpoints.family import Family
+from sepiola.checkpoints.files import read_json
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
+from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import from_state
+from sepiola.checkpoints.weights import check_tensors, unpickle
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec, QFormerSpec
 from sepiola.specs.model import ModelSpec
@@ -64,11 +66,8 @@ def load(
 
 def read_projection(path: Path) -> dict[str, Tensor]:
     """The layer's `weight` `(width, what it reads)` and `bias`. Raises CheckpointError when the file holds none."""
-    try:
-        held: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch raise many kinds
-        raise CheckpointError(f"{path}: not a MiniGPT-4 checkpoint that can be read ({error})") from None
-    state = held.get("model", held) if isinstance(held, Mapping) else {}
+    held = unpickle(path)
+    state = check_tensors(held.get("model", held) if isinstance(held, Mapping) else held, path)
     tensors = {key.removeprefix(_LAYER): value for key, value in state.items() if key.startswith(_LAYER)}
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(
@@ -78,10 +77,12 @@ def read_projection(path: Path) -> dict[str, Tensor]:
 
 
 def _read(folder: Path, family: Family) -> tuple[ModelSpec, LazyTensors]:
-    try:
-        config = json.loads((folder / hub.CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: no Hub checkpoint with a config.json that can be read ({error})") from None
-    stored = hub.read_state(folder)
-    spec = family.spec_from_config(config, stored)
-    return spec, family.to_ours(stored, spec)
+    """A folder by the family that its place asks for. Raises CheckpointError when it holds another."""
+    config = read_json(folder / hub.CONFIG)
+    expected = FAMILIES.get(str(config.get("model_type")))
+    if expected is not family:
+        raise CheckpointError(
+            f"{folder}/{hub.CONFIG}: model_type is {config.get('model_type')!r}; MiniGPT-4 stands on a BLIP-2 (vision) "
+            "and a LLaMA (language)"
+        )
+    return hub.read(folder)

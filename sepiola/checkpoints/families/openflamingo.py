@@ -56,7 +56,13 @@ _LAYER = {
 
 
 def load(
-    path: Path, *, language: Path, vision: Path, token: int, dtype: torch.dtype | None = None
+    path: Path,
+    *,
+    language: Path,
+    vision: Path,
+    token: int,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[nn.Module, ModelSpec]:
     """The model that a checkpoint makes of its base, in eval mode, and its spec.
 
@@ -84,7 +90,7 @@ def load(
         for name in ("head.projection.weight", "head.bias"):
             if name in text_state:
                 state[f"language.{name}"] = [partial(_resized, text_state, name, len(embedding[0]))]
-    return store.from_state(spec, LazyTensors(state), str(path), dtype=dtype), spec
+    return store.from_state(spec, LazyTensors(state), str(path), dtype=dtype, device=device), spec
 
 
 def save(path: Path, model: CrossModel, *, embedding: str | None = None) -> None:
