@@ -1,0 +1,70 @@
+"""Some damaged inputs of every kind, and the watch that is kept over them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sepiola.errors import DataError
+from tests.fuzz import watch
+from tests.fuzz.__main__ import commands, fuzz
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.watch import tried
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_input_is_one_message_or_right(kind: str, tmp_path: Path) -> None:
+    assert fuzz(30, 0, [kind], tmp_path) == []
+
+
+def test_a_wrong_value_on_the_command_line_is_one_message() -> None:
+    assert commands(2, 0) == []
+
+
+def _fails() -> None:
+    raise ValueError("foreign")
+
+
+def _hangs() -> None:
+    while True:
+        pass
+
+
+def _writes() -> None:
+    Path("/tmp/sepiola-fuzz-outside").write_text("x")
+
+
+def _long() -> None:
+    raise DataError("x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("deed", "fault"),
+    [
+        (_fails, "ValueError: 'foreign'"),
+        (_hangs, "more than 1 s"),
+        (_writes, "writes /tmp/sepiola-fuzz-outside"),
+        (_long, "a message of 100,000 characters"),
+        (lambda: subprocess.run([sys.executable, "-c", ""], check=False), "subprocess.Popen"),
+        (lambda: bytearray(1 << 40), "MemoryError"),
+    ],
+)
+def test_what_no_input_may_do_is_seen(
+    deed: Callable[[], object], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SECONDS", 1)
+    found = tried(deed, tmp_path)
+    Path("/tmp/sepiola-fuzz-outside").unlink(missing_ok=True)
+    assert found is not None and fault in found
+
+
+def test_what_is_right_or_says_why_not_is_no_fault(tmp_path: Path) -> None:
+    def refuses() -> None:
+        raise DataError("the file is damaged")
+
+    assert tried(lambda: (tmp_path / "inside").write_text("x"), tmp_path) is None
+    assert tried(refuses, tmp_path) is None

@@ -1,0 +1,81 @@
+"""What an input may not do while it is tried: run for long, grow, start a program, or write outside its folder."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sepiola.errors import SepiolaError
+
+SECONDS = 20  # of processor time
+GROWTH = 6 << 30  # bytes of address space
+LONGEST = 8000  # characters of a message
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect")
+
+
+class TooLong(BaseException):
+    """The input took more processor time than one may."""
+
+
+@dataclass
+class _Guard:
+    folder: Path | None = None
+    deeds: list[str] = field(default_factory=list)
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.folder is None:
+            return
+        if event in _STARTS:
+            self.deeds.append(f"{event} {str(arguments[:2])[:200]}")
+        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
+            path = Path(os.path.realpath(os.fsdecode(arguments[0]))) if isinstance(arguments[0], str | bytes) else None
+            if path is not None and not path.is_relative_to(self.folder) and path != Path(os.devnull):
+                self.deeds.append(f"writes {path}")
+
+
+_guard = _Guard()
+sys.addaudithook(_guard)
+
+
+def tried(action: Callable[[], object], folder: Path) -> str | None:
+    """What is wrong with the way in which an action ends; None when it succeeds or says clearly why not."""
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + GROWTH, limits[1]))
+    before = signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    _guard.folder, _guard.deeds = folder.resolve(), []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            action()
+        fault = None
+    except SepiolaError as error:
+        fault = (
+            f"a message of {len(str(error)):,} characters: {str(error)[:200]}" if len(str(error)) > LONGEST else None
+        )
+        fault = "an empty message" if not str(error).strip() else fault
+    except TooLong:
+        fault = f"more than {SECONDS} s"
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)
+        ours = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in where if "/sepiola/" in frame.filename]
+        fault = f"{type(error).__name__}: {str(error)[:160]!r} at {' < '.join(reversed(ours[-3:]))}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        _guard.folder = None
+    return fault or ("; ".join(_guard.deeds) or None)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise TooLong
