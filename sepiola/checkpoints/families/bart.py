@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from sepiola.checkpoints.config import (
@@ -121,9 +122,9 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     named = rows_to_ours(one, _table(spec))
     if "head.bias" in named:
         return with_changes(named, {"head.bias": Tensor.flatten})
-    return LazyTensors(
-        {**later(named), "head.bias": [lambda: named["embedding.weight"].new_zeros(language.vocabulary)]}
-    )
+    table = "embedding.weight"
+    kind = (lambda: named[table].dtype) if table in named else torch.get_default_dtype
+    return LazyTensors({**later(named), "head.bias": [lambda: torch.zeros(language.vocabulary, dtype=kind())]})
 
 
 def _named(state: Mapping[str, Tensor]) -> LazyTensors:
