@@ -45,8 +45,11 @@ class Captions:
         """Figures of one example a picture and language."""
         examples = one_each(settings.examples)
         answers = answer_all(model, examples, settings)
-        baselines = _baselines(model, examples, settings.training(None))
-        return Measurement(caption_figures(examples, answers, baselines), list(zip(examples, answers, strict=True)))
+        known, missing = settings.learnable(None)
+        figures = caption_figures(examples, answers, _baselines(model, examples, known))
+        if missing:
+            figures["baselines_left_out"] = {"baselines": "those that learn from training captions", "reason": missing}
+        return Measurement(figures, list(zip(examples, answers, strict=True)))
 
     def tables(self, figures: Figures) -> list[Table]:
         return caption_tables(figures)

@@ -24,6 +24,8 @@ from sepiola.evaluation.metrics.vqa import vqa_figures, vqa_tables
 from sepiola.evaluation.report.buckets import bucket_tables
 from sepiola.reasoning.answer import Answer
 
+LEARNED = "those that learn from training questions (majority, the text's; chance at open questions)"
+
 
 class Questions:
     """`buckets` are the metadata keys by which the figures are cut."""
@@ -43,8 +45,11 @@ class Questions:
             examples, answers = settings.examples, answer_all(model, settings.examples, settings)
         else:
             curve["few_shot"], examples, answers = few_shot(model, settings)
-        train = [e for e in settings.training(settings.data.reader) if e.question is not None]
+        known, missing = settings.learnable(settings.data.reader)
+        train = [e for e in known if e.question is not None]
         figures = self.figures(examples, answers, spread(train, settings.baseline_questions or len(train)))
+        if missing:
+            figures["baselines_left_out"] = {"baselines": LEARNED, "reason": missing}
         return Measurement({**figures, **curve}, list(zip(examples, answers, strict=True)))
 
     def figures(self, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()) -> Figures:
@@ -82,6 +87,8 @@ class Questions:
         return "nearest_neighbour", nearest_neighbour_answers(train, examples)
 
     def _baselines(self, examples: Sequence[Example], train: Sequence[Example]) -> Figures:
+        if not train and any(e.question is not None and not e.question.choices for e in examples):
+            return {}  # an open question is guessed among the answers of training
         baselines: Figures = {
             "chance": {**chance(examples, train).to_dict(), "buckets": self.bucket_chances(examples, train)}
         }

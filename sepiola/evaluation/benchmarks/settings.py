@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sepiola.data.example import Example
 from sepiola.datasets import read_spec
+from sepiola.errors import DataError
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.matcher import Compares
 from sepiola.generation.text_scorer import TextScorer
@@ -73,6 +74,13 @@ class Settings:
     def examples(self) -> Sequence[Example]:
         """The data's examples, read once."""
         return self.read(self.data)
+
+    def learnable(self, reader: str | None) -> tuple[Sequence[Example], str]:
+        """What baselines learn from, and where it cannot be read, why: a person may have the test set alone."""
+        try:
+            return self.training(reader), ""
+        except DataError as error:
+            return (), str(error)
 
     @property
     def what(self) -> str:

@@ -80,12 +80,16 @@ def _percent(value: float | None) -> Cell | None:
 
 
 def read_and_cut(figures: Figures) -> str:
-    """How many answers could not be read, and how many prompts the model could not read whole; "" where unknown."""
+    """How many answers could not be read, how many prompts not be read whole, and which baselines are left out and why;
+    "" where nothing is known.
+    """
     if figures.get("unparsed") is None:
         return ""
     told = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
     if figures.get("prompts_cut"):
         told.append(f"Prompts cut to what the model reads: {figures['prompts_cut']:,}.")
+    if left_out := figures.get("baselines_left_out"):
+        told.append(f"Baselines left out: {left_out['baselines']}, for: {left_out['reason']}.")
     return " ".join(told)
 
 
