@@ -13,6 +13,7 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM
 import sepiola
 from sepiola.checkpoints.config import filled
 from sepiola.errors import CheckpointError, SepiolaError
+from tests.checkpoints.families.test_published import IDEFICS
 from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT, HUB_T5, HUB_VIT
 
 LLAVA = {
@@ -26,6 +27,7 @@ SHAPES: dict[str, Any] = {
     "opt": HUB_OPT,
     "t5": HUB_T5,
     "vit": HUB_VIT,
+    "idefics3": IDEFICS,
     "llava": LLAVA,
 }
 WRONG = (None, -1, 0, 10**9, 10**30, float("inf"), "x", [], {"a": 1}, True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sepiola.checkpoints import parts
 from sepiola.checkpoints.config import JSON, Config, filled, part_of
+from sepiola.checkpoints.families.vit import side
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.errors import CheckpointError
 from sepiola.specs.bridge import ProjectionSpec
@@ -37,7 +38,7 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
     kind = config["model_type"]
     config = filled(config, _DEFAULTS)
     image = {**_VISION, **(part_of(config, "vision_config") or {}), "model_type": "siglip_vision_model"}
-    tile = filled(image, {"image_size": 224}, "config.json: vision_config")["image_size"]
+    tile = side(image["image_size"], "vision_config.image_size")
     if not preprocessor:
         pixels = PixelSpec(size=tile, filter="lanczos", tiles=GridSpec(kind="grid", longest=min(4 * tile, 4096)))
         vision = parts.vision_spec(image, None).model_copy(update={"pixels": pixels})
