@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
-from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
@@ -31,6 +31,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.generation.text_prompt import TextPrompts
 from sepiola.generation.text_scorer import TextScorer
+from sepiola.generation.token_ids import generate_ids
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
@@ -178,6 +179,7 @@ class Model:
         self,
         prompt: str | Tensor,
         *,
+        attention_mask: Tensor | None = None,
         images: Tensor | Sequence[AnyImage] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
@@ -185,19 +187,14 @@ class Model:
         """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
 
         A text is read whole, with the special tokens that the tokenizer adds, and what comes back is what was written,
-        spaces and all. `images` are pictures for a text, and a tensor of pixels or features for ids. `max_tokens` is by
-        default what the checkpoint says, or 128.
+        spaces and all. `images` are pictures for a text, and a tensor of pixels or features, one for each row, for ids.
+        Of the ids, `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too.
+        `max_tokens` is by default what the checkpoint says, or 128.
         """
         if isinstance(prompt, str):
             return self._continue(prompt, [ImageRef.of(i) for i in images or ()], max_tokens, sampling)
-        rows = images if isinstance(images, Tensor) else [None] * len(prompt)
-        # Features `(patches, width)` stay; pixels `(3, height, width)` become those of one image.
-        shown = [i[None] if i is not None and i.dim() == 3 else i for i in rows]
-        prompts = [Prompt(r.tolist(), i) for r, i in zip(prompt, shown, strict=True)]
-        most = self._room(max(map(len, prompt)), max_tokens)
-        outputs = [o[0] for o in self.engine.generate(prompts, max_tokens=most, sampling=sampling)]
-        ids = [torch.tensor(o, dtype=torch.long) for o in outputs]
-        return nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.engine.tokens.pad)
+        room, pad = partial(self._room, asked=max_tokens), self._processor.pad
+        return generate_ids(self.engine, prompt, attention_mask, images, pad=pad, room=room, sampling=sampling)
 
     def _continue(
         self, text: str, images: Sequence[ImageRef], max_tokens: int | None, sampling: Sampling | None

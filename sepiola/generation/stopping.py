@@ -80,8 +80,9 @@ class Stop:
     """How rows of generated tokens end: each at the first of the token ids `ends`, or where its text holds one of
     `strings`.
 
-    Called, it gives what watches one row (`sepiola.generation.engine.Engine.generate` asks for one a row). `on_text` is
-    given the text piece by piece, in whole characters, and none of a stop string or of what follows it: for one row.
+    A string may be the name of a special token, or have it in it; the text that is given has none. Called, it gives
+    what watches one row (`sepiola.generation.engine.Engine.generate` asks for one a row). `on_text` is given the text
+    piece by piece, in whole characters, and none of a stop string or of what follows it: for one row.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class Stop:
         on_text: Callable[[str], None] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.strings = tuple(string for string in strings if string)
+        self.marks = _marks(tokenizer, strings)
+        self.strings = tuple(_marked(string, tokenizer, self.marks) for string in strings if string)
         self.ends = ends
         self.on_text = on_text
 
@@ -102,6 +104,12 @@ class Stop:
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of a row's tokens, cut before the first stop string; end tokens are left out."""
+        if not self.marks.keys().isdisjoint(ids):
+            pieces: list[str] = []
+            row = StopRow(self, pieces.append)
+            if not any(row(token) for token in ids if token not in self.ends):
+                row.close()
+            return "".join(pieces)
         return self.before(self.tokenizer.decode([token for token in ids if token not in self.ends]))
 
     def before(self, text: str) -> str:
@@ -112,9 +120,10 @@ class Stop:
 class StopRow:
     """One row on its way to its end."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Stop, on_text: Callable[[str], None] | None = None) -> None:
         self.stop = stop
-        self.reads = bool(stop.strings) or stop.on_text is not None
+        self.on_text = on_text or stop.on_text
+        self.reads = bool(stop.strings) or self.on_text is not None
         self.stream = TextStream(stop.tokenizer)
         self.held = ""  # settled text that may be the beginning of a stop string
 
@@ -123,7 +132,7 @@ class StopRow:
         over = token in self.stop.ends
         if not self.reads or over:
             return over
-        text = self.held + self.stream.push(token)
+        text = self.held + self.stream.push(token) + self.stop.marks.get(token, "")
         latest = text + self.stream.pending
         if (before := self.stop.before(latest)) != latest:
             self._give(before)
@@ -146,5 +155,27 @@ class StopRow:
         return next((n for n in sizes if any(s.startswith(text[-n:]) for s in self.stop.strings)), 0)
 
     def _give(self, text: str) -> None:
-        if text and self.stop.on_text is not None:
-            self.stop.on_text(text)
+        text = text.translate(_UNMARKED)
+        if text and self.on_text is not None:
+            self.on_text(text)
+
+
+_FIRST_MARK = 0xD800
+_UNMARKED = dict.fromkeys(range(_FIRST_MARK, 0xE000))
+
+
+def _marks(tokenizer: Tokenizer, strings: Sequence[str]) -> dict[int, str]:
+    """The special tokens whose names are in the strings, each with a letter that no decoded text can have (a lone
+    surrogate).
+    """
+    names = {token: tokenizer.name_of(token) or "" for token in sorted(tokenizer.special_ids())} if strings else {}
+    there = [token for token, name in names.items() if name and any(name in string for string in strings)]
+    return {token: chr(_FIRST_MARK + number) for number, token in enumerate(there)}
+
+
+def _marked(string: str, tokenizer: Tokenizer, marks: dict[int, str]) -> str:
+    """The string with each special token's letter in the place of its name, the longest names first."""
+    names = {tokenizer.name_of(token) or "": mark for token, mark in marks.items()}
+    for name in sorted(names, key=len, reverse=True):
+        string = string.replace(name, names[name])
+    return string

@@ -145,3 +145,37 @@ def test_a_stop_string_over_several_tokens_is_never_given_in_part() -> None:
             break
         assert "红\n\nQ：鱿鱼 <a>".startswith("".join(pieces_given))
     assert "".join(pieces_given) == "红\n\nQ：鱿鱼 <a>" == stop.text(ids)
+
+
+def special_tokens() -> tuple[Tokenizer, int, int]:
+    """A tokenizer of bytes with two special tokens of a chat."""
+    tokenizer = Tokenizer.train(TEXTS, 300, extra=["<|im_start|>", "<|im_end|>"])
+    return tokenizer, tokenizer.id_of("<|im_start|>") or 0, tokenizer.id_of("<|im_end|>") or 0
+
+
+@pytest.mark.parametrize(
+    ("strings", "expected"),
+    [
+        (["<|im_end|>"], "红色的鱿鱼"),
+        (["Question:", "</s>", "<|im_end|>"], "红色的鱿鱼"),
+        (["鱼<|im_end|>"], "红色的鱿"),
+        (["<|im_end|>\n<|im_start|>user"], "红色的鱿鱼"),
+        (["<|im_end|>\n<|im_start|>assistant", "us"], "红色的鱿鱼\n"),
+        (["<|im_end|>system"], "红色的鱿鱼\nuser 对"),
+        (["never", "色的"], "红"),
+    ],
+)
+def test_a_special_token_in_a_stop_string_stops_and_is_no_text(strings: list[str], expected: str) -> None:
+    tokenizer, start, end = special_tokens()
+    ids = [*tokenizer.encode("红色的鱿鱼"), end, *tokenizer.encode("\n"), start, *tokenizer.encode("user 对")]
+    given: list[str] = []
+    stop = Stop(tokenizer, strings=strings, on_text=given.append)
+    row, written = stop(), list[int]()
+    for token in ids:
+        written.append(token)
+        if row(token):
+            break
+    else:
+        row.close()
+    assert "".join(given) == expected == stop.text(written)
+    assert (written == ids) == (strings == ["<|im_end|>system"])

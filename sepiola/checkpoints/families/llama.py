@@ -175,8 +175,12 @@ def _layer_types(layers: int, full_every: int | None) -> list[str]:
 
 
 def _tokens(config: Config) -> dict[str, int]:
-    """The ids that the config names; a list of end tokens is its first."""
-    ids = {"pad": token_id(config, "pad", -1), "end": token_id(config, "eos", -1), "start": token_id(config, "bos", -1)}
+    """The ids that the config names; a list of end tokens is its first. Rows are filled with the end token where it
+    names no padding, but for Gemma's, which is 0.
+    """
+    end = token_id(config, "eos", -1)
+    pad = token_id(config, "pad", 0 if config["model_type"] == GEMMA else end)
+    ids = {"pad": pad, "end": end, "start": token_id(config, "bos", -1)}
     return {name: value for name, value in ids.items() if value >= 0}
 
 
