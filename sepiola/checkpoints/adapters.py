@@ -23,12 +23,14 @@ from sepiola.checkpoints.files import read_json
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, write_text
+from sepiola.checkpoints.weights import read_pickled
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.nn.linear import blocks_of
 from sepiola.specs.model import ModelSpec
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PICKLED = "adapter_model.bin"  # what peft wrote before 0.5
 PREFIX = "base_model.model."  # what peft puts before a network's own names
 _TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)(?:\.default)?\.weight")
 # Components of names that versions of `transformers` and bare models add or leave out.
@@ -127,7 +129,8 @@ def read(folder: Path, spec: ModelSpec) -> list[LowRank]:
         raise CheckpointError(f"{folder}: no adapter here; expected {CONFIG} and {WEIGHTS}, as peft writes them")
     config = read_json(folder / CONFIG)
     _check_supported(config, folder)
-    stored = read_tensors(folder / WEIGHTS)
+    old = not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file()
+    stored = read_pickled(folder / PICKLED) if old else read_tensors(folder / WEIGHTS)
     matches = {name: _TENSOR.fullmatch(name) for name in stored}
     strange = [name for name, match in matches.items() if match is None]
     if strange:

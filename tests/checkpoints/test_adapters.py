@@ -214,3 +214,15 @@ def test_another_kind_of_adapter_and_a_damaged_one_are_refused(tmp_path: Path) -
     save_file({name: tensor for name, tensor in tensors.items() if name != first}, file)
     with pytest.raises(CheckpointError, match=r"damaged; model\.layers\.0\.self_attn\.q_proj lacks one"):
         sepiola.load(tmp_path / "base", adapter=tmp_path / "adapter")
+
+
+def test_an_adapter_in_the_file_of_old_versions(tmp_path: Path) -> None:
+    """`adapter_model.bin`, with the adapter's name in those of its tensors."""
+    theirs = reference("llama", tmp_path / "base")
+    adapted = taught(peft.get_peft_model(theirs, peft.LoraConfig(r=2, target_modules=["q_proj", "down_proj"]))).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    file = tmp_path / "adapter" / adapters.WEIGHTS
+    tensors = {name.replace(".weight", ".default.weight"): tensor for name, tensor in load_file(file).items()}
+    torch.save(tensors, tmp_path / "adapter" / adapters.PICKLED)
+    file.unlink()
+    compare(sepiola.load(tmp_path / "base", adapter=tmp_path / "adapter"), adapted, "llama")
