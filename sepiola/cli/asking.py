@@ -64,6 +64,22 @@ def chat(
         float,
         typer.Option("--top-p", help="Nucleus sampling: the likeliest tokens of so much mass."),
     ] = 1.0,
+    top_k: Annotated[int, typer.Option("--top-k", help="The so many likeliest tokens; 0 is all.")] = 0,
+    min_p: Annotated[
+        float, typer.Option("--min-p", help="Tokens of at least this share of the likeliest's probability.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option("--repetition-penalty", help="More than 1 makes tokens of prompt and reply less likely.")
+    ] = 1.0,
+    presence_penalty: Annotated[
+        float, typer.Option("--presence-penalty", help="Taken from the logit of a token that the reply has, -2 to 2.")
+    ] = 0.0,
+    frequency_penalty: Annotated[
+        float, typer.Option("--frequency-penalty", help="The same for each time that the reply has it.")
+    ] = 0.0,
+    no_repeat_ngram: Annotated[
+        int, typer.Option("--no-repeat-ngram", help="No run of so many tokens comes twice; 0 is off.")
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -83,8 +99,18 @@ def chat(
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
+    sampling = Sampling(
+        temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        no_repeat_ngram_size=no_repeat_ngram,
+        seed=seed,
+    )
     loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).prepack(release=True)
-    sampling = Sampling(temperature, top_p=top_p, seed=seed)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]
 
