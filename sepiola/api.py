@@ -43,6 +43,7 @@ from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
 from sepiola.runtime import EXECUTORS
 from sepiola.runtime.executor import Executor
+from sepiola.specs.generation import PENALTIES
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
@@ -105,7 +106,7 @@ class Model:
 
     @tokenizer.setter
     def tokenizer(self, tokenizer: Tokenizer | None) -> None:
-        self.processor = dataclasses.replace(self._processor, tokenizer=tokenizer)
+        self.processor = dataclasses.replace(self._processor, tokenizer=tokenizer, tokenizer_config={})
 
     @property
     def template(self) -> ChatTemplate | None:
@@ -194,6 +195,7 @@ class Model:
         if isinstance(prompt, str):
             return self._continue(prompt, [ImageRef.of(i) for i in images or ()], max_tokens, sampling)
         room, pad = partial(self._room, asked=max_tokens), self._processor.pad
+        sampling = sampling or self.sampling
         return generate_ids(self.engine, prompt, attention_mask, images, pad=pad, room=room, sampling=sampling)
 
     def _continue(
@@ -206,8 +208,17 @@ class Model:
         prompt = self._prompts.prompt(text, images)
         stop = Stop(self.require_tokenizer(), strings=self._processor.generation.stop_strings)
         most = self._room(len(prompt.tokens), max_tokens)
+        sampling = sampling or self.sampling
         written = self.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)
         return stop.text(written[0][0])
+
+    @property
+    def sampling(self) -> Sampling:
+        """How `generate` and `chat` write where nothing is asked: greedily, with the checkpoint's own penalties, least
+        lengths and forced tokens.
+        """
+        ours = self._processor.generation
+        return Sampling(**{name: getattr(ours, name) for name in PENALTIES if getattr(ours, name) is not None})
 
     def _room(self, prompt_tokens: int, asked: int | None, default: int = 128) -> int:
         """How many tokens are written at most: as asked, or as the checkpoint says."""
@@ -258,7 +269,7 @@ class Model:
         text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. Raises
         DataError when pictures and their places do not match.
         """
-        return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling, on_text)
+        return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling or self.sampling, on_text)
 
     @cached_property
     def _chat(self) -> Chat:
@@ -378,10 +389,7 @@ class Model:
 
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
-        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard)
-        processors.save_qformer_tokenizer(Path(folder), self._processor)
-        if self.tokenizer is not None and self.spec.language is not None:
-            hub.save_tokenizer(Path(folder), self.tokenizer, self.spec.language, self.template)
+        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard, processor=self._processor)
 
 
 def load(

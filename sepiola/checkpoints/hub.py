@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import tokenizers
 import torch
 from torch import Tensor, nn
 
@@ -29,9 +28,9 @@ from sepiola.checkpoints.names import as_saved_today
 from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.processor import plain_ids, settle_ids
+from sepiola.checkpoints.processor_export import FILES, OUTDATED, texts, with_ids
 from sepiola.checkpoints.registry import FAMILIES
 from sepiola.checkpoints.store import (
-    TOKENIZER,
     WEIGHTS,
     from_state,
     make_folder,
@@ -43,9 +42,9 @@ from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
-from sepiola.specs.model import ModelSpec, TransformerSpec
-from sepiola.text.chat import ChatTemplate
-from sepiola.text.tokenizer import Tokenizer
+from sepiola.specs.model import ModelSpec
+from sepiola.text.chat import MORE
+from sepiola.text.processor import Processor
 
 CONFIG = "config.json"
 VISION = "vision"  # the folder of a vision encoder that its model's layout has no place for
@@ -84,8 +83,16 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     return spec.model_copy(update={"vision": image_spec.vision}), LazyTensors(whole)
 
 
-def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MAX_SHARD) -> None:
-    """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it.
+def save(
+    folder: Path,
+    model: nn.Module,
+    spec: ModelSpec,
+    *,
+    max_shard: int = MAX_SHARD,
+    processor: Processor | None = None,
+) -> None:
+    """Writes the model so that `transformers` (or, for Multimodal-CoT, the reference code) loads it, with its
+    processor.
 
     Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
     reference's layout has no place for the vision encoder: it goes to the folder `vision`, in its own family's layout.
@@ -106,7 +113,13 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, *, max_shard: int = MA
         rest = {name: value for name, value in state.items() if not name.startswith(f"{VISION}.")}
         apart = spec.model_copy(update={"vision": None})
         contents = {".": _contents(family, rest, apart), VISION: _contents(image_family, image_state, image)}
+    processor = processor or Processor.of(spec)
+    main = contents["."].json
+    main[CONFIG] = with_ids(main[CONFIG], spec, processor)
     with _replacing(folder) as aside:
+        for path, text in texts(processor, spec).items():
+            make_folder((aside / path).parent)
+            write_text(aside / path, text)
         for place, files in contents.items():
             make_folder(aside / place)
             _write_weights(aside / place, files.tensors, max_shard)
@@ -183,6 +196,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
         for stale in (*folder.glob(f"{VISION}/model*"), *folder.glob("model*")):
             if _OURS.fullmatch(stale.name):
                 stale.unlink()
+        others = {*FILES, *OUTDATED, PREPROCESSOR, PROCESSOR}
+        for stale in (*(folder / name for name in others), *folder.glob(f"{MORE}/*.jinja")):
+            if stale.relative_to(folder) not in new:
+                stale.unlink(missing_ok=True)
         for file in sorted(new, key=lambda file: (file.name == CONFIG, -len(file.parts))):
             make_folder((folder / file).parent)
             os.replace(aside / file, folder / file)
@@ -190,34 +207,6 @@ def _replacing(folder: Path) -> Iterator[Path]:
         raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); free it, or save elsewhere") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def save_tokenizer(
-    folder: Path, tokenizer: Tokenizer, language: TransformerSpec, template: ChatTemplate | None = None
-) -> None:
-    """Writes `tokenizer.json` and the `tokenizer_config.json` with which `transformers` reads texts as we do.
-
-    A tokenizer of our own gets no start token, and for an encoder-decoder or a text tower the end token that closes
-    what they read.
-    """
-    backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
-    ids = {"eos_token": language.tokens.end, "pad_token": language.tokens.pad, "bos_token": language.tokens.start}
-    if language.kind == "encoder-decoder":
-        del ids["bos_token"]  # the start token is the decoder's, in config.json
-    if language.kind == "encoder-decoder" or language.head.kind == "none":
-        end = backend.id_to_token(language.tokens.end)
-        if backend.post_processor is None and end is not None:
-            backend.post_processor = tokenizers.processors.TemplateProcessing(
-                single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, language.tokens.end)]
-            )
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-        **{name: token for name, index in ids.items() if (token := backend.id_to_token(index)) is not None},
-        **(template.to_config() if template is not None else {}),
-    }
-    write_text(folder / TOKENIZER, backend.to_str(pretty=False))
-    write_text(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2))
 
 
 def fetch(name: str) -> Path:

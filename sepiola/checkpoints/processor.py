@@ -46,8 +46,6 @@ _NEUTRAL: Config = {
     "sequence_bias": {},
     "suppress_tokens": [],
     "begin_suppress_tokens": [],
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
     "exponential_decay_length_penalty": None,
     "guidance_scale": 1.0,
     "watermarking_config": None,
@@ -219,7 +217,8 @@ def generation_file(processor: Processor) -> JSON:
         "eos_token_id": ends[0] if len(ends) == 1 else ends or None,
         "pad_token_id": processor.pad,
     }
-    return {**processor.generation_config, **ids}
+    stated = {key: value for key, value in processor.generation_config.items() if value is not None or key not in ids}
+    return {**ids, **stated, "eos_token_id": ids["eos_token_id"]}
 
 
 def save_qformer_tokenizer(folder: Path, processor: Processor) -> None:

@@ -9,6 +9,16 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from sepiola.specs.base import Spec
 
+PENALTIES = (
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "min_length",
+    "min_new_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+)
+"""The settings that change what is written greedily."""
+
 
 class GenerationSpec(Spec):
     """Defaults of writing. `max_length` and `min_length` count a decoder's prompt, and an encoder-decoder's start
@@ -28,6 +38,8 @@ class GenerationSpec(Spec):
     max_new_tokens: PositiveInt | None = None
     min_length: NonNegativeInt = 0
     min_new_tokens: NonNegativeInt | None = None
+    forced_bos_token_id: NonNegativeInt | None = None
+    forced_eos_token_id: NonNegativeInt | None = None
     stop_strings: tuple[str, ...] = ()
 
     def room(self, prompt_tokens: int, default: int) -> int:
@@ -38,7 +50,3 @@ class GenerationSpec(Spec):
         if self.max_new_tokens is not None:
             return self.max_new_tokens
         return default if self.max_length is None else max(1, self.max_length - prompt_tokens)
-
-    def least(self, prompt_tokens: int) -> int:
-        """How many tokens follow a prompt of so many at least."""
-        return max(0, self.min_length - prompt_tokens) if self.min_new_tokens is None else self.min_new_tokens

@@ -46,7 +46,7 @@ def test_shards_as_the_hub_writes_them(tmp_path: Path) -> None:
     index = json.loads((tmp_path / INDEX).read_text())
     shards = sorted(set(index["weight_map"].values()))
     assert len(shards) > 2 and shards[0] == f"model-00001-of-{len(shards):05d}.safetensors"
-    assert names(tmp_path) == {"config.json", INDEX, *shards}
+    assert names(tmp_path) == {"config.json", "generation_config.json", INDEX, *shards}
     assert {(tmp_path / name).stat().st_mode for name in names(tmp_path)} == {(tmp_path / INDEX).stat().st_mode}
     held = {shard: load_file(tmp_path / shard) for shard in shards}
     assert {name: shard for shard in shards for name in held[shard]} == index["weight_map"]

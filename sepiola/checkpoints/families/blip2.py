@@ -16,7 +16,6 @@ from torch import Tensor
 from sepiola.checkpoints import parts
 from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, part_of
 from sepiola.checkpoints.families.vit import pair
-from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, later
 from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -27,7 +26,6 @@ from sepiola.specs.bridge import QFormerSpec
 from sepiola.specs.model import ModelSpec
 
 HOLDS_VISION = True
-processor_from_spec = no_processor
 
 _VISION = "blip_2_vision_model"
 _TEMPERATURE = "heads.temperature"
@@ -150,6 +148,15 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "text_config": parts.text_config(language),
         "tie_word_embeddings": language.tied,
     }
+
+
+def processor_from_spec(spec: ModelSpec) -> JSON | None:
+    """The `processor_config.json` of `transformers`: without the number of queries it sets no placeholders."""
+    bridge = _qformer(spec)
+    if spec.language is None:
+        return None
+    kind = "InstructBlipProcessor" if bridge.instructed else "Blip2Processor"
+    return {"processor_class": kind, "num_query_tokens": bridge.queries}
 
 
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
