@@ -31,7 +31,8 @@ def texts(processor: Processor, spec: ModelSpec) -> dict[str, str]:
     files: dict[str, JSON | str] = {}
     language = spec.language
     if language is not None and spec.writes_no_text is None:
-        files[GENERATION] = generation_file(processor)
+        starts = {} if language.kind == "decoder" else {"decoder_start_token_id": language.tokens.start}
+        files[GENERATION] = {**starts, **generation_file(processor)}
     if language is not None and processor.tokenizer is not None:
         if processor.tokenizer_config:
             files[TOKENIZER] = processor.tokenizer.to_json()
