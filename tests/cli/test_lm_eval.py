@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 import tokenizers
+import torch
+import transformers
 
 import sepiola
 from sepiola.api import Model
 from sepiola.data.batching import Sample
 from sepiola.errors import SepiolaError
 from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT
 from tests.trainers import stage_of, text_trainer
 
 pytest.importorskip("lm_eval")
@@ -236,3 +239,63 @@ def test_the_command_line_is_lm_evals(monkeypatch: pytest.MonkeyPatch, capsys: p
         main()
     assert end.value.code == 0 and "--model_args" in capsys.readouterr().out
     assert get_model("sepiola") is SepiolaLM
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "qwen2", "gemma3"])
+def test_a_chat_template_with_shots_as_turns_gives_the_scores_of_hf(family: str, tmp_path: Path) -> None:
+    """One multiple-choice and one written task in the template, and a text longer than the window."""
+    backend = Tokenizer.train([row["question"] for row in sums(40, seed=5)], 330, extra=["<s>", "<|end|>"]).backend
+    start = backend.token_to_id("<s>")
+    if family == "gemma3":
+        single = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
+        backend.post_processor = single
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>\n{% endfor %}"
+    template += "{% if add_generation_prompt %}assistant: {% endif %}"
+    template = ("{{ bos_token }}" if family == "gemma3" else "") + template
+    names = {"bos_token": "<s>", "eos_token": "<|end|>", "pad_token": "<pad>", "chat_template": template}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    ids = {"bos_token_id": start, "eos_token_id": backend.token_to_id("<|end|>"), "pad_token_id": 0}
+    raw: dict[str, Any] = {
+        "gpt2": {**HUB_GPT, "n_positions": 640},
+        "opt": {**HUB_OPT, "max_position_embeddings": 640},
+        "qwen2": {**HUB_LLAMA, "max_position_embeddings": 640},
+        "gemma3": {**HUB_LLAMA, "head_dim": 8, "max_position_embeddings": 640},
+    }[family]
+    kind = {"gemma3": "gemma3_text"}.get(family, family)
+    torch.manual_seed(0)
+    config = transformers.CONFIG_MAPPING[kind](**{**raw, "vocab_size": len(tokenizer)}, **ids)
+    reference = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.normal_(0.02, 0.2)
+    reference.save_pretrained(tmp_path / "hub")
+    tokenizer.save_pretrained(tmp_path / "hub")
+    manager, results = write_tasks(tmp_path), {}
+    mine = SepiolaLM(str(tmp_path / "hub"))
+    theirs = HFLM(pretrained=str(tmp_path / "hub"), batch_size=4, dtype="float32", device="cpu")
+    for name, model in (("sepiola", mine), ("hf", theirs)):
+        results[name] = simple_evaluate(
+            model=model,
+            tasks=["sums_choose", "sums_write"],
+            task_manager=manager,
+            num_fewshot=2,
+            limit=6,
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+    assert mine.chat_template(True) == theirs.chat_template(True) == template
+    for task in ("sums_choose", "sums_write"):
+        for one, other in zip(results["sepiola"]["samples"][task], results["hf"]["samples"][task], strict=True):
+            assert one["arguments"] == other["arguments"]
+            if task == "sums_write":
+                assert one["resps"] == other["resps"]
+            else:
+                assert_alike([r for (r,) in one["resps"]], [r for (r,) in other["resps"]])
+    text = "".join(row["question"] + row["answer"] + "\n" for row in sums(60, seed=9))
+    assert len(mine.tok_encode(text)) > mine.max_length == theirs.max_length == 640
+    rolled = requests("loglikelihood_rolling", (text,))
+    assert mine.loglikelihood_rolling(rolled) == pytest.approx(theirs.loglikelihood_rolling(rolled), rel=1e-4)
+    assert (mine.prefix_token_id, mine.eot_token_id) == (theirs.prefix_token_id, theirs.eot_token_id)
+    assert mine.tokenizer_name
