@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sepiola.checkpoints import adapters, assembled, hub, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message, Question
+from sepiola.data.files import check_whole, interrupted
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
@@ -378,14 +379,15 @@ class Model:
             return torch.cat(features if self.spec.interleaved else [each.flatten(0, 1) for each in features])
 
     def save(self, folder: str | Path) -> None:
-        """Writes a checkpoint folder that `load` reads."""
+        """Writes a checkpoint folder that `load` reads, in place of the one that is there."""
         text = self.tokenizer.to_json() if self.tokenizer is not None else None
-        store.save(Path(folder), self.network, self.spec, text)
-        processors.save(Path(folder), self._processor, writes=self.spec.writes_no_text is None)
-        if self.answering is not None:
-            save_strategy(Path(folder), self.answering)
-        if self.rationale is not None:
-            self.rationale.save(Path(folder) / RATIONALE)
+        with store.saving(Path(folder)) as aside:
+            store.save(aside, self.network, self.spec, text)
+            processors.save(aside, self._processor, writes=self.spec.writes_no_text is None)
+            if self.answering is not None:
+                save_strategy(aside, self.answering)
+            if self.rationale is not None:
+                self.rationale.save(aside / RATIONALE)
 
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
@@ -407,10 +409,11 @@ def load(
     """
     find_device(device)
     folder = Path(path_or_hub_id)
-    if (folder / "checkpoint" / store.SPEC).is_file():
+    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
         folder = folder / "checkpoint"
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
+    check_whole(folder)
     ours = (folder / store.SPEC).is_file()
     parted = not ours and assembled.is_assembled(folder)
     layout = store if ours else assembled if parted else hub

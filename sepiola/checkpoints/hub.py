@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +38,7 @@ from sepiola.checkpoints.store import (
 )
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
+from sepiola.data.files import check_whole, replacing_folder
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec
@@ -49,7 +48,15 @@ from sepiola.text.processor import Processor
 CONFIG = "config.json"
 VISION = "vision"  # the folder of a vision encoder that its model's layout has no place for
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-_OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # the weights that `save` writes
+_OWNED = re.compile(  # what a save replaces, or takes away
+    "|".join(
+        [
+            r"(vision/)?model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?",
+            *map(re.escape, (*FILES, *OUTDATED, PREPROCESSOR, PROCESSOR)),
+            rf"{MORE}/[^/]*\.jinja",
+        ]
+    )
+)
 _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
 _COUNT = ".num_batches_tracked"  # which training alone reads
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
@@ -69,6 +76,7 @@ def load(
 
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
+    check_whole(folder)
     config = read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = as_saved_today(read_state(folder))
@@ -97,7 +105,7 @@ def save(
     Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
     reference's layout has no place for the vision encoder: it goes to the folder `vision`, in its own family's layout.
 
-    All is written aside first. An interrupted save leaves the old checkpoint or none that loads, never a mix. Raises
+    All is written aside first. A save that is killed leaves the old checkpoint or none that loads, never a mix. Raises
     CheckpointError, before anything is written, for a family without such a layout, for what the layout cannot state,
     and when the model does not hold what `spec` says; and when the folder cannot be written.
     """
@@ -116,7 +124,7 @@ def save(
     processor = processor or Processor.of(spec)
     main = contents["."].json
     main[CONFIG] = with_ids(main[CONFIG], spec, processor)
-    with _replacing(folder) as aside:
+    with saving(folder) as aside:
         for path, text in texts(processor, spec).items():
             make_folder((aside / path).parent)
             write_text(aside / path, text)
@@ -179,34 +187,9 @@ def _write_weights(folder: Path, state: Mapping[str, Tensor], max_shard: int) ->
     write_text(folder / f"{WEIGHTS}.index.json", json.dumps(index, indent=2, sort_keys=True))
 
 
-@contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A folder whose files move to `folder` at the end, where they replace the checkpoint that was there.
-
-    Nobody reads a checkpoint without its `config.json`, so that goes first and comes last.
-    """
-    make_folder(folder)
-    aside = folder / ".saving"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        yield aside
-        new = [file.relative_to(aside) for file in aside.rglob("*") if file.is_file()]
-        for place in (folder, folder / VISION):
-            (place / CONFIG).unlink(missing_ok=True)
-        for stale in (*folder.glob(f"{VISION}/model*"), *folder.glob("model*")):
-            if _OURS.fullmatch(stale.name):
-                stale.unlink()
-        others = {*FILES, *OUTDATED, PREPROCESSOR, PROCESSOR}
-        for stale in (*(folder / name for name in others), *folder.glob(f"{MORE}/*.jinja")):
-            if stale.relative_to(folder) not in new:
-                stale.unlink(missing_ok=True)
-        for file in sorted(new, key=lambda file: (file.name == CONFIG, -len(file.parts))):
-            make_folder((folder / file).parent)
-            os.replace(aside / file, folder / file)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); free it, or save elsewhere") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def saving(folder: Path) -> contextlib.AbstractContextManager[Path]:
+    """Where the files of a checkpoint are written, which then replace those of the one in `folder`."""
+    return replacing_folder(folder, _OWNED)
 
 
 def fetch(name: str) -> Path:

@@ -1,20 +1,21 @@
 """Our own checkpoint folder: `model.safetensors`, `spec.yaml` and, when there is one, `tokenizer.json`.
 
-Files are written to a temporary name and renamed, so a folder holds the old state or the new one, never half of one.
+A folder is replaced as one: it holds the old checkpoint or the new one. A save that was killed in between is refused by
+name when it is read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import BaseFileLock, FileLock
+from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,15 +23,19 @@ from torch import Tensor, nn
 from sepiola.checkpoints.files import check_file
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.vision_part import vision_part
+from sepiola.data.files import check_whole, make_folder, named, replacing, replacing_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
 from sepiola.specs.model import ModelSpec
 
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
-log = logging.getLogger(__name__)
-
+OWNED = re.compile(  # what a checkpoint folder of ours holds
+    r"(rationale|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
+    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config)\.json"
+)
 MAPPED = 1 << 24  # bytes at most that are read through one mapping of a file
+log = logging.getLogger(__name__)
 
 
 def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | None = None) -> None:
@@ -40,11 +45,16 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | 
     could not read it back; and when the disk is full or the folder cannot be written.
     """
     state = state_to_save(model, spec, folder)
-    make_folder(folder)
-    write_tensors(folder / WEIGHTS, state)
-    write_yaml_file(folder / SPEC, spec.to_dict())
-    if tokenizer_json is not None:
-        write_text(folder / TOKENIZER, tokenizer_json)
+    with saving(folder) as aside:
+        write_tensors(aside / WEIGHTS, state)
+        write_yaml_file(aside / SPEC, spec.to_dict())
+        if tokenizer_json is not None:
+            write_text(aside / TOKENIZER, tokenizer_json)
+
+
+def saving(folder: Path) -> contextlib.AbstractContextManager[Path]:
+    """Where the files of a checkpoint of ours are written, which then replace those of the one in `folder`."""
+    return replacing_folder(folder, OWNED)
 
 
 def state_to_save(model: nn.Module, spec: ModelSpec, folder: Path) -> dict[str, Tensor]:
@@ -53,8 +63,8 @@ def state_to_save(model: nn.Module, spec: ModelSpec, folder: Path) -> dict[str, 
     problems = misfits(outline(spec), {name: value.shape for name, value in state.items()})
     if problems:
         raise CheckpointError(
-            f"{folder}: the model does not hold the tensors that its spec '{spec.name}' says, so nothing was written; "
-            f"merge an adapter before you save, and save the network as it was built:\n  {problems}"
+            f"{named(folder)}: the model does not hold the tensors that its spec '{spec.name}' says, so nothing was "
+            f"written; merge an adapter before you save, and save the network as it was built:\n  {problems}"
         )
     return state
 
@@ -73,7 +83,11 @@ def load(
 
 
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
-    """The spec of a checkpoint folder, and its tensors, read as they are asked for."""
+    """The spec of a checkpoint folder, and its tensors, read as they are asked for.
+
+    Raises CheckpointError for a folder in which a save was interrupted.
+    """
+    check_whole(folder)
     return ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC)), read_tensors(folder / WEIGHTS)
 
 
@@ -194,7 +208,7 @@ class _TensorFile:
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes a safetensors file whole or not at all."""
+    """Writes a safetensors file whole or not at all. Raises CheckpointError as `replacing` does."""
     with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # safetensors 0.8 writes files that their owner alone may read
@@ -202,46 +216,28 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, s
         temporary.chmod(mode)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all; half a character pair becomes a question mark."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place once it is written; a full disk leaves the old file whole.
-
-    Raises CheckpointError when it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CheckpointError(
-            f"{path}: cannot be written ({reason}); what stood there before is unharmed. "
-            "Free some space, or save elsewhere"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_yaml_file(path: Path, data: object) -> None:
     """Writes plain data as YAML, whole or not at all."""
     write_text(path, write_yaml(data))
 
 
+class _FolderLock(FileLock):
+    """The lock of a folder, which says by CheckpointError that the folder cannot be written."""
+
+    def acquire(self, *arguments: Any, **keywords: Any) -> AcquireReturnProxy:
+        try:
+            return super().acquire(*arguments, **keywords)
+        except Timeout:
+            raise
+        except OSError as error:
+            folder, reason = Path(self.lock_file).parent, error.strerror or error
+            raise CheckpointError(f"{folder}: cannot be written ({reason}); write elsewhere") from None
+
+
 def locked(folder: Path) -> BaseFileLock:
-    """One process at a time for what lies in a folder, inside `with`; a second one waits."""
+    """One process at a time for what lies in a folder, inside `with`; a second one waits.
+
+    Raises CheckpointError when the folder cannot be made or written.
+    """
     make_folder(folder)
-    return FileLock(folder / ".lock")
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder and its parents. Raises CheckpointError when that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: the folder cannot be made ({error.strerror})") from None
+    return _FolderLock(folder / ".lock")

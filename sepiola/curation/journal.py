@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sepiola.data.files import no_links
 from sepiola.errors import CheckpointError, DataError
 from sepiola.specs.base import Plain
 
@@ -55,7 +56,7 @@ class Journal:
 
     def _append(self, records: Sequence[Plain]) -> None:
         try:
-            with self.path.open("ab") as file:
+            with open(self.path, "ab", opener=no_links) as file:
                 file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode())
                 file.flush()
                 os.fsync(file.fileno())

@@ -26,6 +26,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from sepiola.data.batching import lay_features
+from sepiola.data.files import no_links
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.specs.base import Plain, Spec
@@ -142,12 +143,12 @@ class FeatureCache:
         return computed
 
     def _append(self, computed: Mapping[str, np.ndarray]) -> None:
-        with FileLock(self.folder / ".lock"):  # one writer at a time
+        with self._one_writer():
             self._read_index()  # another process may have grown it
             end = self._end
             lines = ""
             try:
-                with self._data_file.open("ab") as data:
+                with open(self._data_file, "ab", opener=no_links) as data:
                     data.truncate(end * self._row_bytes)
                     for digest, rows in computed.items():
                         if digest in self._entries and self._is_sound(digest):
@@ -164,7 +165,7 @@ class FeatureCache:
                         end += len(rows)
                     data.flush()
                     os.fsync(data.fileno())
-                with self._index_file.open("ab") as index:
+                with open(self._index_file, "ab", opener=no_links) as index:
                     index.truncate(self._index_bytes)
                     index.write(lines.encode())
             except OSError as error:
@@ -172,6 +173,18 @@ class FeatureCache:
                     f"{self.folder}: features cannot be written ({error.strerror}); what was computed before is kept"
                 ) from None
             self._read_index()
+
+    @contextlib.contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise DataError(f"{self.folder}: features cannot be written ({error.strerror or error})") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read(self, image: ImageRef) -> Tensor:
         return torch.from_numpy(self._rows(self._entries[self._digest(image)]).copy())

@@ -68,7 +68,9 @@ class BatchSampler:
         return {"epoch": self.epoch, "position": self.position}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Goes on where `state` stood."""
+        """Goes on where `state` stood. Raises ValueError for a place that is none."""
+        if state["epoch"] < 0 or not 0 <= state["position"] < self.steps_per_epoch:
+            raise ValueError(f"step {state['position']} of epoch {state['epoch']} is not among the samples' steps")
         self.epoch, self.position = state["epoch"], state["position"]
 
 

@@ -56,7 +56,8 @@ class Run(Stages):
             stages = list(filter(self.runs, self.recipe.stages))
             for stage in stages:
                 self.train(stage)
-            metrics = [(self.stage_folder(stage) / "metrics.jsonl").read_text(encoding="utf-8") for stage in stages]
+            files = [self.stage_folder(stage) / "metrics.jsonl" for stage in stages]
+            metrics = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
             store.write_text(self.folder / "metrics.jsonl", "".join(metrics))
             model = self.model()
             model.save(self.folder / "checkpoint")

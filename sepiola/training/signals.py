@@ -15,6 +15,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self.status = 0  # of a process that the signal ends: 128 and its number
         self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> StopSignals:
@@ -32,4 +33,5 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        self.status = 128 + number
         self.received = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -8,78 +8,104 @@ one that was never stopped: the state holds weights, optimizer, place in the dat
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import pickle
 import random
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from sepiola.checkpoints.store import write_tensors
+from sepiola.data.files import make_folder, replacing
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.specs.stage import StageSpec
 
 State = dict[str, Any]
 """What a run is at one moment, as plain data and tensors: what `torch.save` writes and its safe reader reads."""
 
+_DIGEST_BYTES = hashlib.sha256().digest_size
 MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
 
 
 def save(state: State, path: Path) -> None:
-    """Writes a state. Raises CheckpointError when it cannot be written; what was at `path` is then still
-    there.
+    """Writes a state, with a checksum of all its bytes. Raises CheckpointError when it cannot be written; what was at
+    `path` is then still there.
     """
-    write_atomically(path, lambda file: torch.save(state, file))
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write` with a file that takes `path`'s name once it is whole and on the disk.
-
-    Raises CheckpointError that says why it failed and how much room is left.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        kept = "; the one written before is kept" if path.exists() else ""
-        raise CheckpointError(
-            f"{path}: cannot be written ({reason}; {_free(path.parent)} free on this disk){kept}. Make room, "
-            "then go on with --resume"
-        ) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _free(folder: Path) -> str:
-    try:
-        return f"{shutil.disk_usage(folder).free / 1e9:.1f} GB"
-    except OSError:
-        return "an unknown amount"
+    with _written(path) as temporary, temporary.open("wb") as file:
+        hashed = _Hashed(file)
+        torch.save(state, cast(IO[bytes], hashed))
+        # A zip file may end with a comment, whose length is its last two bytes: that is where the digest stands.
+        file.seek(-2, os.SEEK_END)
+        file.write(_DIGEST_BYTES.to_bytes(2, "little") + hashed.digest.digest())
+        file.flush()
 
 
 def load(path: Path) -> State:
     """Reads a state. Raises CheckpointError when the file is damaged; nothing in it is executed."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with path.open("rb") as file:
+            sound = _is_sound(file)
+        state: object = torch.load(path, map_location="cpu", weights_only=True) if sound else None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); remove it to begin anew") from None
+    except Exception:  # pickle, zip and torch raise many kinds
+        state = None
+    if not isinstance(state, dict):
         raise CheckpointError(
-            f"{path}: cannot be read as a training state ({error}); remove it to begin anew"
-        ) from None
+            f"{path}: damaged, or no training state of this version (its bytes do not have the checksum at its end); "
+            "put it back from a copy, or remove it to begin the stage anew"
+        )
+    return state
+
+
+class _Hashed:
+    """A file that is written from start to end, and the digest of what was written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def checksum(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_sound(file: IO[bytes]) -> bool:
+    """Whether a file ends with the digest of the bytes before it."""
+    left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES - 2
+    if left < 0:
+        return False
+    file.seek(0)
+    digest = hashlib.sha256()
+    while left:
+        block = file.read(min(left, 1 << 20))
+        digest.update(block)
+        left -= len(block)
+    digest.update(bytes(2))  # the length as it was when the digest was taken
+    return file.read() == _DIGEST_BYTES.to_bytes(2, "little") + digest.digest()
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    try:
+        make_folder(path.parent)
+        with replacing(path) as temporary:
+            yield temporary
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; then go on with --resume") from None
 
 
 def identity(stage: StageSpec, batches: str, **more: object) -> State:
@@ -101,20 +127,8 @@ def check_identity(ours: Mapping[str, object], theirs: Mapping[str, object], fol
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Writes weights alone, as safetensors. Raises CheckpointError when they cannot be written."""
-    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in weights.items()})
-    write_atomically(path, lambda file: file.write(content))
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Reads what `save_weights` wrote."""
-    return safetensors.torch.load_file(path)
-
-
-def sweep(folder: Path) -> None:
-    """Removes what writers that were killed have left behind."""
-    for leftover in folder.glob(".*.partial"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    with _written(path) as temporary:
+        write_tensors(temporary, weights)
 
 
 def random_state() -> State:

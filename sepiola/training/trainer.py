@@ -9,6 +9,7 @@ batches of a step (`accumulate`) count each token alike, as one large batch woul
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from sepiola.checkpoints.store import read_tensors
 from sepiola.data.batching import Batch
 from sepiola.data.features import encoder_key
+from sepiola.data.files import sweep
 from sepiola.data.metrics_log import MetricsLog
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.nn.precision import resolve
@@ -36,12 +39,18 @@ from sepiola.training.schedules import learning_rate, total_steps
 from sepiola.training.signals import StopSignals
 from sepiola.training.state import State
 
+_log = logging.getLogger(__name__)
+
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
 WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
 
 
 class InterruptedTrainingError(TrainingError):
-    """The run was asked to stop; its state is saved."""
+    """The run was asked to stop; its state is saved. `status` is that of a process which the signal has ended."""
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,9 @@ class _Progress:
     validation_loss: float | None = None
     best_loss: float | None = None
     best_step: int | None = None
+    best_checksum: str | None = None
     samples: int = 0
+    unlabelled: int = 0
     window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WINDOW, 0.0))
 
 
@@ -135,7 +146,7 @@ class Trainer:
         """
         if self.device.type == "cpu":
             keep_pages()
-        state.sweep(self.folder)
+        sweep(self.folder)
         with state.seeded(self.seed), StopSignals() as stop:
             resumed = self._restore(resume)
             log = MetricsLog(self.folder, self.at.step if resumed else None, tensorboard=self.tensorboard)
@@ -147,6 +158,12 @@ class Trainer:
             finally:
                 log.close()
         at = self.at
+        if stop.received is not None:  # whenever it came: the caller's work after the last step is not begun
+            raise InterruptedTrainingError(
+                f"stage '{self.stage.name}' stopped by {stop.received} after step {at.step} of {self.steps}; "
+                f"everything is saved in {self.folder}. Run the same command with --resume to go on",
+                stop.status,
+            )
         return TrainingResult(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
 
     def _train(self, log: MetricsLog, stop: StopSignals) -> None:
@@ -154,17 +171,10 @@ class Trainer:
         while self.at.step < self.steps:
             if stop.received is not None:
                 self._save(self._snapshot())
-                raise InterruptedTrainingError(
-                    f"stage '{self.stage.name}' stopped by {stop.received} after step {self.at.step} of "
-                    f"{self.steps}; everything is saved in {self.folder}. Run the same command with --resume "
-                    "to go on"
-                )
+                return
             self._step(log)
-            due = (
-                self.at.step % self.stage.save_every == 0
-                if self.stage.save_every
-                else (time.monotonic() - saved > SAVE_SECONDS)
-            )
+            every, late = self.stage.save_every, time.monotonic() - saved > SAVE_SECONDS
+            due = self.at.step % every == 0 if every else late
             if due or self.at.step == self.steps:
                 self._save(self._snapshot())
                 saved = time.monotonic()
@@ -176,27 +186,36 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batches = [batch.to(self.device) for batch in self.batches.next()]
-        sums = self._gradients(batches, before)
-        norm = self._clip(before, batches)
-        self.optimizer.step()
+        labelled = sum(batch.labelled for batch in batches)
+        sums, norm = {"loss": 0.0}, 0.0
+        if labelled:
+            sums = self._gradients(batches, before, labelled)
+            norm = self._clip(before, batches)
+            self.optimizer.step()
+        elif not self.at.unlabelled:
+            _log.warning(
+                "stage '%s', step %d: its samples hold nothing to predict (%s …); such steps change nothing",
+                *(self.stage.name, self.at.step + 1, batches[0].ids[0]),
+            )
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.monotonic() - began
         at, window = self.at, self.at.window
         at.step += 1
         at.seconds += seconds
         at.samples += sum(len(batch.ids) for batch in batches)
-        labelled, tokens = sum(b.labelled for b in batches), sum(b.tokens for b in batches)
+        at.unlabelled += not labelled
+        tokens = sum(batch.tokens for batch in batches)
         for name, value in sums.items():
             window[name] = window.get(name, 0.0) + value
         window["labelled"] += labelled
         window["tokens"] += tokens
         window["seconds"] += seconds
-        self.display.update(at.step, sums["loss"] / labelled, window["tokens"] / max(window["seconds"], 1e-9))
+        self.display.update(at.step, sums["loss"] / max(labelled, 1), window["tokens"] / max(window["seconds"], 1e-9))
         self._record(log, rate, norm)
 
-    def _gradients(self, batches: Sequence[Batch], before: State) -> dict[str, float]:
+    def _gradients(self, batches: Sequence[Batch], before: State, labelled: int) -> dict[str, float]:
         """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts."""
-        labelled, sums = sum(batch.labelled for batch in batches), {"loss": 0.0}
+        sums = {"loss": 0.0}
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
         with self._autocast():
             for batch in batches:
@@ -253,7 +272,7 @@ class Trainer:
             "stage": self.stage.name,
             "epoch": round(self.batches.epoch, 4),
             "loss": at.loss,
-            **{name: at.window[name] / at.window["labelled"] for name in at.window if name not in WINDOW},
+            **{name: at.window[name] / max(at.window["labelled"], 1) for name in at.window if name not in WINDOW},
             "learning_rate": rate,
             "gradient_norm": norm,
             "tokens_per_second": round(at.window["tokens"] / max(at.window["seconds"], 1e-9), 1),
@@ -269,6 +288,7 @@ class Trainer:
             if at.best_loss is None or at.validation_loss < at.best_loss:
                 at.best_loss, at.best_step = at.validation_loss, at.step
                 state.save_weights(self._weights(), self.best_file)
+                at.best_checksum = state.checksum(self.best_file)
             self.display.say(f"{self.stage.name}: step {at.step}  validation loss {at.validation_loss:.4f}")
         log.write(line)
 
@@ -302,13 +322,22 @@ class Trainer:
                 total, labelled = total + loss.loss_sum.item(), labelled + loss.tokens
         for module, mode in zip(self.model.modules(), modes, strict=True):
             module.training = mode
+        if not labelled:
+            raise TrainingError(
+                f"stage '{self.stage.name}': the validation samples hold nothing to predict; give it others, or none"
+            )
         return total / labelled
 
     def load_best(self) -> None:
         """Puts the weights with the lowest validation loss into the model; CheckpointError without them."""
         if not self.best_file.exists():
             raise CheckpointError(f"{self.best_file}: no such file; this stage has no validation data")
-        self._put_back(state.load_weights(self.best_file))
+        if self.at.best_checksum != state.checksum(self.best_file):
+            raise CheckpointError(
+                f"{self.best_file}: damaged, or of another run; put it back from a copy, or remove the folder to begin "
+                "the stage anew"
+            )
+        self._put_back(read_tensors(self.best_file))
 
     def _weights(self) -> dict[str, Tensor]:
         """What is saved of the model: all of it, but no base under an adapter."""
@@ -348,12 +377,20 @@ class Trainer:
                 "or take another folder"
             )
         saved = state.load(self.state_file)
-        state.check_identity(self.identity, saved["run"], self.folder)
+        run = saved.get("run")
+        if isinstance(run, dict):
+            state.check_identity(self.identity, run, self.folder)
         try:
             self._put_back(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.state_file}: does not fit this model: {error}") from None
-        self.at = _Progress(**saved["progress"])
-        self._restore_place(saved)
+            self.at = _Progress(**saved["progress"])
+            self._restore_place(saved)
+            if not isinstance(run, dict) or not 0 <= self.at.step <= self.steps:
+                raise ValueError("its step is none of this stage")
+        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(
+                f"{self.state_file}: does not fit this stage ({type(error).__name__}: {reason}); remove it to begin "
+                "the stage anew"
+            ) from None
         return True

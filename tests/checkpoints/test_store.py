@@ -13,8 +13,10 @@ from torch import nn
 
 import sepiola
 from sepiola.checkpoints import store
+from sepiola.data.files import REPLACING
 from sepiola.errors import CheckpointError
-from tests.tiny import llama
+from sepiola.specs.recipe import AnsweringSpec
+from tests.tiny import byte_model, llama
 
 LLAMA = llama(61, layers=1, heads=4, hidden=50, tied=False)
 
@@ -88,3 +90,28 @@ def test_another_process_waits_for_a_locked_folder(tmp_path: Path) -> None:
         assert other.stdout is not None and other.stdout.readline() == "waits\n"
         (tmp_path / "new" / "mark").write_text("held before")
     assert other.communicate(timeout=120)[0] == "held before\n"
+
+
+def test_a_save_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
+    first = byte_model(LLAMA)
+    first.rationale, first.answering = byte_model(LLAMA), AnsweringSpec()
+    first.save(tmp_path / "m")
+    (tmp_path / "m" / "README.md").write_text("mine")
+    second = sepiola.build({"name": "second", "language": LLAMA})
+    second.save(tmp_path / "m")
+    second.save(tmp_path / "alone")
+    names = [{file.name for file in (tmp_path / name).iterdir()} for name in ("m", "alone")]
+    assert names[0] == names[1] | {"README.md"} and sepiola.load(tmp_path / "m").rationale is None
+
+
+def test_a_folder_of_an_interrupted_save_is_refused_by_name(tmp_path: Path) -> None:
+    model = byte_model(LLAMA)
+    model.save(tmp_path / "run" / "checkpoint")
+    left = tmp_path / "run" / "checkpoint" / REPLACING
+    left.mkdir()
+    (tmp_path / "run" / "checkpoint" / "spec.yaml").rename(left / "spec.yaml")
+    for folder in (tmp_path / "run", tmp_path / "run" / "checkpoint"):
+        with pytest.raises(CheckpointError, match="a save was interrupted here"):
+            sepiola.load(folder)
+    model.save(tmp_path / "run" / "checkpoint")
+    assert sepiola.load(tmp_path / "run").spec == model.spec and not left.exists()

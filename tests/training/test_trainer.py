@@ -207,11 +207,13 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path: Path, after: int) 
         wait_until(lambda: log.exists() and (lines := read_metrics(log)) and lines[-1]["step"] >= after, process)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    (tmp_path / "cut" / ".state.pt.1.partial").write_bytes(b"cut short")
+    left = tmp_path / "cut" / f".{16 * '0'}.saving"
+    left.mkdir()
+    (left / "state.pt").write_bytes(b"cut short")
     resumed = resumable(tmp_path / "cut")
     resumed.run(resume=True)
     assert_same(weights(resumed), weights(whole))
-    assert not list((tmp_path / "cut").glob(".*.partial"))
+    assert not list((tmp_path / "cut").glob(".*.saving"))
     wall = ("seconds", "tokens_per_second", "peak_memory_gb")
     logs = [
         [{k: v for k, v in line.items() if k not in wall} for line in read_metrics(run.folder / "metrics.jsonl")]
@@ -242,6 +244,43 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path: Path, number: si
     assert_same(weights(resumed), weights(whole))
 
 
+@pytest.mark.parametrize("moment", ["loss", "validation_loss", "_save"])
+def test_a_signal_at_the_very_end_is_honoured(tmp_path: Path, moment: str) -> None:
+    """In the last step, the last validation and the last save: what follows the stage is not begun."""
+    run = resumable(tmp_path, steps=4)
+    whole = getattr(run, moment)
+
+    def stopped(*arguments: Any) -> Any:
+        if run.at.step >= 4 - (moment == "loss"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(*arguments)
+
+    setattr(run, moment, stopped)
+    with pytest.raises(InterruptedTrainingError, match=r"stopped by SIGTERM after step 4 of 4.*--resume") as caught:
+        run.run()
+    assert caught.value.status == 128 + signal.SIGTERM
+    assert resumable(tmp_path, steps=4).run(resume=True).steps == 4
+
+
+def test_a_step_with_nothing_to_predict_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nothing = [Sample(f"n{i}", [3, 4], [20, 1]) for i in range(4)]
+    run = trainer(
+        tmp_path,
+        samples=nothing,
+        features=None,
+        stage=stage(batch=2, steps=3),
+        noise=lambda sample, generator: Sample(sample.id, sample.source, [-100]),
+    )
+    before = weights(run)
+    assert run.run().loss is None
+    assert_same(weights(run), before)
+    assert caplog.text.count("hold nothing to predict (n") == 1
+    held_out = trainer(tmp_path / "v", features=None, stage=stage(steps=1), validation=samples(4))
+    held_out.validation.collate = run.batches.collate  # type: ignore[union-attr, attr-defined]
+    with pytest.raises(TrainingError, match="the validation samples hold nothing to predict"):
+        held_out.run()
+
+
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """No file of this process may grow past 20 kB, as on a full disk."""
@@ -264,10 +303,10 @@ def test_a_full_disk_keeps_the_old_state(tmp_path: Path, request: pytest.Fixture
         save(snapshot)
 
     run._save = full_at_the_second  # type: ignore[method-assign]
-    with pytest.raises(CheckpointError, match=r"state\.pt: cannot be written .* is kept\. Make room"):
+    with pytest.raises(CheckpointError, match=r"state\.pt: cannot be written .* is unharmed; .* make room.*--resume"):
         run.run()
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    assert not list(run.folder.glob(".*.partial"))
+    assert not list(run.folder.glob(".*.saving"))
     resumed = resumable(tmp_path / "cut", steps=12)
     resumed.run(resume=True)
     assert_same(weights(resumed), weights(whole))
