@@ -45,15 +45,17 @@ class PixelSpec(Spec):
     """How a picture becomes pixels: resized to `size`, rescaled to 0…1, normalised by channel.
 
     `squash` resizes both sides to `size`; `crop` resizes the shorter side to `resize` (or `size`) and crops the centre;
-    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR). With `tiles` a large
-    picture becomes several of `size`.
+    `fit` keeps the aspect with the shorter side at `size` and the longer at most `longest` (DETR). With `pad` the
+    picture first lies in the middle of a square of the mean colour (LLaVA). With `tiles` a large picture becomes
+    several of `size`.
     """
 
     size: Side
     mode: Literal["squash", "crop", "fit"] = "squash"
     resize: Side | None = None
     longest: Side | None = None
-    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    pad: bool = False
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[Deviation, Deviation, Deviation] = (0.5, 0.5, 0.5)
     tiles: TilingSpec | None = None

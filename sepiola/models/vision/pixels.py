@@ -22,6 +22,8 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
 }
 _THIN = 32  # times longer than wide
 _REACH = 3  # pixels to either side that the widest filter looks at
@@ -33,7 +35,16 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> Tensor:
 
     Height and width are `spec.size`, except in mode `fit`, which keeps the picture's aspect.
     """
-    return normalised(_resize(as_rgb(image), spec), spec)
+    image = as_rgb(image)
+    return normalised(_resize(squared(image, spec) if spec.pad else image, spec), spec)
+
+
+def squared(image: Image.Image, spec: PixelSpec) -> Image.Image:
+    """The picture in the middle of a square of the mean colour."""
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), tuple(int(value * 255) for value in spec.mean))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
 
 
 def normalised(image: Image.Image, spec: PixelSpec) -> Tensor:

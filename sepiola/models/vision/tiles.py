@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from sepiola.data.image import ImageRef
-from sepiola.models.vision.pixels import FILTERS, normalised, to_pixels
+from sepiola.models.vision.pixels import FILTERS, normalised, squared, to_pixels
 from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 
 Size = tuple[int, int]
@@ -159,7 +159,7 @@ class AnyRes(Tiling):
         side = self.pixels.size
         image = image.convert("RGB")
         if not alone:
-            return self._normalised([_resized(self._squared(image), (side, side), self.filter)])
+            return self._normalised([_resized(squared(image, self.pixels), (side, side), self.filter)])
         rows, columns = self.grid((image.height, image.width))
         height, width = rows * side, columns * side
         if width / image.width < height / image.height:
@@ -208,14 +208,6 @@ class AnyRes(Tiling):
         if ratio > 1.1:
             rows, columns = int(rows // ratio), int(columns // ratio)
         return TileLayout(grid, top, left, (rows, columns))
-
-    def _squared(self, image: Image.Image) -> Image.Image:
-        """The picture in the middle of a square of the mean colour."""
-        side = max(image.size)
-        background = tuple(int(value * 255) for value in self.pixels.mean)
-        square = Image.new("RGB", (side, side), background)
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        return square
 
 
 def _resized(image: Image.Image, size: Size, kind: Image.Resampling) -> Image.Image:
