@@ -16,35 +16,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.checkpoints import adapters, assembled, hub, store
+from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
-from sepiola.data.example import Example, Message, Question
-from sepiola.data.files import check_whole, interrupted
+from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.data.language import language_of
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
-from sepiola.generation.image_features import ImageEncoder
+from sepiola.generation.image_features import ImageEncoder, encode_tiles
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.stopping import Stop
-from sepiola.generation.text_prompt import TextPrompts
+from sepiola.generation.text_prompt import TextPrompts, generate_text
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.generation.token_ids import generate_ids
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
-from sepiola.models.vision.tiles import TOGETHER, to_tiles
-from sepiola.nn.device import find_device
 from sepiola.reasoning.answer import Answer, Reply
-from sepiola.reasoning.asking import default_asking, read_strategy, save_strategy
+from sepiola.reasoning.asking import default_asking, question_example, read_strategy, save_strategy
 from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
 from sepiola.runtime import EXECUTORS
 from sepiola.runtime.executor import Executor
-from sepiola.specs.generation import PENALTIES
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
@@ -54,6 +48,8 @@ from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 RATIONALE = "rationale"
+NEW_TOKENS = 128
+"""Tokens that `generate` writes at most where neither the caller nor the checkpoint names a number."""
 
 
 class Model:
@@ -193,38 +189,26 @@ class Model:
         Of the ids, `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too.
         `max_tokens` is by default what the checkpoint says, or 128.
         """
-        if isinstance(prompt, str):
-            return self._continue(prompt, [ImageRef.of(i) for i in images or ()], max_tokens, sampling)
-        room, pad = partial(self._room, asked=max_tokens), self._processor.pad
-        sampling = sampling or self.sampling
-        return generate_ids(self.engine, prompt, attention_mask, images, pad=pad, room=room, sampling=sampling)
-
-    def _continue(
-        self, text: str, images: Sequence[ImageRef], max_tokens: int | None, sampling: Sampling | None
-    ) -> str:
-        layout = self.answering.layout if self.answering is not None else None
-        if layout is not None:  # a recipe's own words around the text
-            example = Example("prompt", (Message("user", (*images, text)),), "")
-            return self.example_generator(self._room(0, max_tokens)).write([example], sampling=sampling)[0][0]
-        prompt = self._prompts.prompt(text, images)
-        stop = Stop(self.require_tokenizer(), strings=self._processor.generation.stop_strings)
-        most = self._room(len(prompt.tokens), max_tokens)
-        sampling = sampling or self.sampling
-        written = self.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)
-        return stop.text(written[0][0])
+        room, sampling = partial(self._room, asked=max_tokens), sampling or self.sampling
+        if not isinstance(prompt, str):
+            return generate_ids(
+                self.engine, prompt, attention_mask, images, processor=self._processor, room=room, sampling=sampling
+            )
+        pictures = [ImageRef.of(i) for i in images or ()]
+        if self.answering is not None and self.answering.layout is not None:  # a recipe's own words around the text
+            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
+            return self.example_generator(room(0)).write([example], sampling=sampling)[0][0]
+        return generate_text(self._prompts, prompt, pictures, room=room, sampling=sampling)
 
     @property
     def sampling(self) -> Sampling:
-        """How `generate` and `chat` write where nothing is asked: greedily, with the checkpoint's own penalties, least
-        lengths and forced tokens.
-        """
-        ours = self._processor.generation
-        return Sampling(**{name: getattr(ours, name) for name in PENALTIES if getattr(ours, name) is not None})
+        """How `generate` and `chat` write where nothing is asked (`Sampling.of`)."""
+        return Sampling.of(self._processor.generation)
 
-    def _room(self, prompt_tokens: int, asked: int | None, default: int = 128) -> int:
+    def _room(self, prompt_tokens: int, asked: int | None) -> int:
         """How many tokens are written at most: as asked, or as the checkpoint says."""
         read = prompt_tokens if self.engine.causal else 1
-        return self._processor.generation.room(read, default) if asked is None else asked
+        return self._processor.generation.room(read, NEW_TOKENS) if asked is None else asked
 
     @cached_property
     def _prompts(self) -> TextPrompts:
@@ -243,18 +227,12 @@ class Model:
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
         first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
-        choices = choices or self.spec.labels
+        choices = tuple(choices or self.spec.labels)
         pictures = [image] if isinstance(image, AnyImage) else image or ()
-        example = Example(
-            "question",
-            (Message("user", (*map(ImageRef.of, pictures), question)),),
-            "",
-            Question(question, tuple(choices), hint=hint),
-            {"language": "zh" if language_of(question) == "zh" else "en"},
-        )
+        example = question_example(question, [ImageRef.of(i) for i in pictures], choices, hint)
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
-        return Reply(text, answer.rationale, answer.probabilities, answer.choice, tuple(choices))
+        return Reply(text, answer.rationale, answer.probabilities, answer.choice, choices)
 
     def chat(
         self,
@@ -366,17 +344,11 @@ class Model:
 
         Where the text places them, features `(tiles, patches, width)`.
         """
-        pixels = self._pixels()
-        encode: Callable[[Tensor], Tensor]
-        if self._executor is not None:
-            encode, device, dtype = self._executor.features, self._executor.device, self._executor.dtype
-        else:
-            weight = next(self.network.parameters())
-            encode, device, dtype = vision_of(self.network), weight.device, weight.dtype
-        with torch.inference_mode():
-            tiles = (t.to(device, dtype) for t in to_tiles(images, pixels))
-            features = [encode(some) for picture in tiles for some in picture.split(TOGETHER)]
-            return torch.cat(features if self.spec.interleaved else [each.flatten(0, 1) for each in features])
+        pixels, whole = self._pixels(), self.spec.interleaved
+        if (made := self._executor) is not None:
+            return encode_tiles(made.features, images, pixels, made.device, made.dtype, whole=whole)
+        weight = next(self.network.parameters())
+        return encode_tiles(vision_of(self.network), images, pixels, weight.device, weight.dtype, whole=whole)
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads, in place of the one that is there."""
@@ -407,29 +379,12 @@ def load(
     With `vision_only`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read.
     Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
     """
-    find_device(device)
-    folder = Path(path_or_hub_id)
-    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
-        folder = folder / "checkpoint"
-    if not folder.is_dir():
-        folder = hub.fetch(str(path_or_hub_id))
-    check_whole(folder)
-    ours = (folder / store.SPEC).is_file()
-    parted = not ours and assembled.is_assembled(folder)
-    layout = store if ours else assembled if parted else hub
-    network, spec = layout.load(folder, dtype=dtype, device=device, vision_only=vision_only)
-    if adapter is not None:
-        network = adapters.load(network, Path(adapter), spec)
+    read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
-        return Model(network, spec)
-    texts = assembled.text_folder(folder) if parted else folder
-    processor = processors.read(texts, spec, None if ours else processors.read_json(texts / hub.CONFIG))
-    processors.report(processor, spec, folder)
-    answering = read_strategy(folder)
-    if parted and answering is None:
-        answering = assembled.answering(folder)
-    rationale = load(folder / RATIONALE, dtype=dtype, device=device) if (folder / RATIONALE).is_dir() else None
-    return Model(network, spec, processor, answering, rationale)
+        return Model(read.network, read.spec)
+    beside = read.folder / RATIONALE
+    rationale = load(beside, dtype=dtype, device=device) if beside.is_dir() else None
+    return Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:

@@ -98,6 +98,8 @@ def report(processor: Processor, spec: ModelSpec, folder: Path) -> None:
     ignored = [f"{k} {settings[k]}" for k, v in _NEUTRAL.items() if settings.get(k) is not None and settings[k] != v]
     if processor.generation.do_sample:
         ignored.append("do_sample (greedy unless a sampling is given)")
+    if processor.generation.stop_strings and processor.tokenizer is None:
+        ignored.append("stop_strings (there is no tokenizer to read them by)")
     if processor.tokenizer is not None and spec.language is not None:
         tokens, rows = processor.tokenizer.vocabulary, spec.language.vocabulary
         if tokens > rows:

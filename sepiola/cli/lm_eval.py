@@ -9,6 +9,7 @@ Needs the extra `eval`.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -186,13 +187,12 @@ def generation(keywords: dict[str, Any]) -> dict[str, Any]:
     limits = [int(given.pop(key)) for key in _LIMITS if key in given]
     sampled = given.pop("do_sample", None)
     temperature = float(given.pop("temperature", 1.0 if sampled else 0.0))
-    try:
-        sampling = Sampling(temperature=0.0 if sampled is False else temperature, **given)
-    except TypeError:
+    known = [field.name for field in dataclasses.fields(Sampling)]
+    if unknown := [key for key in given if key not in known]:
         raise SepiolaError(
-            f"generation_kwargs: got {', '.join(given)}; known: until, {', '.join(_LIMITS)}, do_sample, temperature, "
-            "top_k, top_p, repetition_penalty, seed"
-        ) from None
+            f"generation_kwargs: got {', '.join(unknown)}; known: until, {', '.join((*_LIMITS, 'do_sample', *known))}"
+        )
+    sampling = Sampling(temperature=0.0 if sampled is False else temperature, **given)
     stops = [until] if isinstance(until, str) else list(until)
     return {"stops": stops, "max_tokens": limits[0] if limits else NEW_TOKENS, "sampling": sampling}
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sepiola.errors import SepiolaError
+from sepiola.specs.generation import PENALTIES, GenerationSpec
 
 LEAST_TEMPERATURE = 1e-5
 """Below it logits overflow; what is drawn at it is already the likeliest token."""
@@ -79,6 +80,14 @@ class Sampling:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, bound.kind) or not bound.fits(value):
                 raise SepiolaError(f"{name}: got {value!r}, expected {bound.expected}")
+
+    @classmethod
+    def of(cls, generation: GenerationSpec) -> Sampling:
+        """How a checkpoint writes where nothing is asked: greedily, with its own penalties, least lengths and forced
+        tokens. As in `transformers`, `min_new_tokens` stands in for `min_length`.
+        """
+        given = {name: value for name in PENALTIES if (value := getattr(generation, name)) is not None}
+        return cls(**(given | {"min_length": 0} if generation.min_new_tokens is not None else given))
 
     @cached_property
     def reads_prompt(self) -> bool:

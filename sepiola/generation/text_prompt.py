@@ -2,13 +2,13 @@
 
 The tokenizer frames the text (start and end tokens), an encoder's text ends with one end token, and each picture has
 its tokens where the text names the placeholder. Where it names none, pictures stand before the text; a Q-Former's
-always do, before the start token too, as BLIP-2's processor has it.
+always do, before the start token too, as BLIP-2's processor has it. And back: what is written after it, as text.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -16,6 +16,8 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
+from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
 from sepiola.text.encoding import InterleavedImages, ids_of, instruction
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
@@ -112,3 +114,22 @@ class TextPrompts:
         context = self.processor.context
         if context is not None and length > context and self.engine.spec.positions.kind != "learned":
             log.warning("the prompt has %d tokens; the model was made to read %d: it may fail", length, context)
+
+
+def generate_text(
+    prompts: TextPrompts,
+    text: str,
+    images: Sequence[ImageRef],
+    *,
+    room: Callable[[int], int],
+    sampling: Sampling | None,
+) -> str:
+    """What the model writes after a text, spaces and all, up to an end token or a stop string of the checkpoint's.
+
+    `room` says how many tokens may follow a prompt of so many. Raises DataError as `TextPrompts.prompt` does.
+    """
+    prompt = prompts.prompt(text, images)
+    stop = Stop(prompts.tokenizer, strings=prompts.processor.generation.stop_strings)
+    most = room(len(prompt.tokens))
+    written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)
+    return stop.text(written[0][0])

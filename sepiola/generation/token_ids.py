@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Stop
+from sepiola.text.processor import Processor
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +26,25 @@ def generate_ids(
     attention_mask: Tensor | None,
     images: object,
     *,
-    pad: int | None,
+    processor: Processor,
     room: Callable[[int], int],
     sampling: Sampling | None,
 ) -> Tensor:
     """New ids `(batch, new tokens)`, padded after the end, for ids `(batch, tokens)`; `images` has one for each row.
 
-    `room` says how many tokens may follow a prompt of so many.
+    `room` says how many tokens may follow a prompt of so many. The processor's stop strings end a row where it has a
+    tokenizer to read them by.
 
     Raises DataError as `unpadded` and the engine do, and for images of another number.
     """
-    rows = unpadded(ids, attention_mask, pad=pad, ends=engine.ends, causal=engine.causal)
+    rows = unpadded(ids, attention_mask, pad=processor.pad, ends=engine.ends, causal=engine.causal)
     if images is not None and not (isinstance(images, Tensor) and len(images) == len(rows)):
         raise DataError(f"for {len(rows)} rows of ids, images are a tensor of as many; pictures go with a text")
     prompts = [Prompt(row, _one_row(images[i]) if isinstance(images, Tensor) else None) for i, row in enumerate(rows)]
     max_tokens = room(max(map(len, rows), default=0))
-    written = [row for (row,) in engine.generate(prompts, max_tokens=max_tokens, sampling=sampling)]
+    strings, tokenizer = processor.generation.stop_strings, processor.tokenizer
+    stop = Stop(tokenizer, strings=strings) if strings and tokenizer is not None else None
+    written = [row for (row,) in engine.generate(prompts, max_tokens=max_tokens, sampling=sampling, stop=stop)]
     if not written:
         return torch.zeros(0, 0, dtype=torch.long)
     tensors = [torch.tensor(row, dtype=torch.long) for row in written]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sepiola.checkpoints.store import write_yaml_file
+from sepiola.data.example import Example, Message, Question
+from sepiola.data.image import ImageRef
+from sepiola.data.language import language_of
 from sepiola.specs.base import read_yaml
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat_questions import CHAT
@@ -17,6 +20,13 @@ EARLIER_SOURCE_TOKENS = 512  # what a saved strategy that names no number was tr
 def default_asking(*, chats: bool) -> AnsweringSpec:
     """How a model is asked that no recipe of ours taught to answer; `chats` says whether it has a chat template."""
     return AnsweringSpec(layout="chat", answer_format=CHAT) if chats else AnsweringSpec(layout="text")
+
+
+def question_example(question: str, images: Sequence[ImageRef], choices: tuple[str, ...], hint: str) -> Example:
+    """One question as somebody asks it, in the language that it is asked in."""
+    language = "zh" if language_of(question) == "zh" else "en"
+    asked = Question(question, choices, hint=hint)
+    return Example("question", (Message("user", (*images, question)),), "", asked, {"language": language})
 
 
 def read_strategy(folder: Path) -> AnsweringSpec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import sys
@@ -18,6 +19,7 @@ import sepiola
 from sepiola.api import Model
 from sepiola.data.batching import Sample
 from sepiola.errors import SepiolaError
+from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT
 from tests.trainers import stage_of, text_trainer
@@ -229,8 +231,9 @@ def test_generation_keywords_are_read_and_unknown_ones_refused() -> None:
     assert how["stops"] == ["\n"] and how["max_tokens"] == 7
     assert (how["sampling"].temperature, how["sampling"].top_p) == (0.5, 0.9)
     assert generation({"do_sample": False, "temperature": 0.7})["sampling"].temperature == 0
-    with pytest.raises(SepiolaError, match="num_beams"):
-        generation({"num_beams": 4})
+    with pytest.raises(SepiolaError, match="got num_beams; known: until, ") as refused:
+        generation({"num_beams": 4, "top_k": 5})
+    assert all(field.name in str(refused.value) for field in dataclasses.fields(Sampling))
 
 
 def test_the_command_line_is_lm_evals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

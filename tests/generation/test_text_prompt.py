@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import (
 import sepiola
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.generation.sampling import Sampling
 from sepiola.text.chat import as_message
 from tests.hub_folders import CONFIGS, IMAGE, TEMPLATE, vision_language_folder, write_json, write_tokenizer
 from tests.tiny import HUB_LLAMA, randomise
@@ -61,6 +63,72 @@ def test_a_text_is_read_as_by_its_tokenizer_and_continued_as_it_was_written(tmp_
         with torch.no_grad():
             out = theirs.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] if kind == "llama" else 1 :]
         assert model.generate(text, max_tokens=8) == tokenizer.decode(out, skip_special_tokens=True)
+
+
+BART_CNN = {  # what bart-large-cnn says
+    "num_beams": 4,
+    "no_repeat_ngram_size": 3,
+    "min_length": 20,
+    "max_length": 40,
+    "forced_bos_token_id": 259,
+    "forced_eos_token_id": 1,
+    "length_penalty": 2.0,
+    "early_stopping": True,
+}
+PENALISED = {"repetition_penalty": 1.4, "no_repeat_ngram_size": 2, "min_new_tokens": 4, "min_length": 30}
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("bart", BART_CNN), ("llama", {**PENALISED, "max_new_tokens": 24})])
+def test_the_settings_of_writing_count_as_in_transformers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, settings: dict[str, Any]
+) -> None:
+    theirs = text_folder(tmp_path, kind)
+    path = tmp_path / "generation_config.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
+    theirs, tokenizer = type(theirs).from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        model = sepiola.load(tmp_path)
+    assert [r.getMessage().rpartition(": ")[2] for r in caplog.records] == ["num_beams 4"] * (kind == "bart")
+    plain = []
+    for text in TEXTS:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            out = theirs.generate(ids, do_sample=False, num_beams=1)[:, ids.shape[1] if kind == "llama" else 1 :]
+        assert model.generate(text) == tokenizer.decode(out[0], skip_special_tokens=True)
+        ours = model.generate(ids)
+        assert isinstance(ours, torch.Tensor)
+        assert ours[0].tolist() == out[0, : ours.shape[1]].tolist() and set(out[0, ours.shape[1] :].tolist()) <= {1}
+        plain.append(model.generate(text, sampling=Sampling()) != model.generate(text))
+    assert any(plain)  # and a sampling that is given stands alone
+
+
+def test_stop_strings_end_token_ids_as_in_transformers(tmp_path: Path) -> None:
+    theirs = text_folder(tmp_path, "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    written = sepiola.load(tmp_path).generate(TEXTS[0], max_tokens=24)
+    assert isinstance(written, str)
+    string = next(letter for letter in written[2:] if letter.isascii() and letter not in written[:2])
+    path = tmp_path / "generation_config.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "stop_strings": [string]})
+    model = sepiola.load(tmp_path)
+    with torch.no_grad():
+        out = theirs.generate(ids, max_new_tokens=24, do_sample=False, stop_strings=[string], tokenizer=tokenizer)
+    stopped = model.generate(ids, max_tokens=24)
+    assert isinstance(stopped, torch.Tensor) and stopped.shape[1] < 24
+    assert stopped[0].tolist() == out[0, ids.shape[1] :].tolist()
+    assert model.generate(TEXTS[0], max_tokens=24) == written[: written.index(string)]
+
+
+def test_stop_strings_without_a_tokenizer_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text_folder(tmp_path, "llama")
+    write_json(tmp_path / "generation_config.json", {"stop_strings": ["\n\n"], "eos_token_id": 1})
+    (tmp_path / "tokenizer.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        model = sepiola.load(tmp_path)
+    assert "not honoured: stop_strings" in caplog.text
+    written = model.generate(torch.tensor([[259, 5]]), max_tokens=3)
+    assert isinstance(written, torch.Tensor) and 0 < written.shape[1] <= 3
 
 
 def test_spaces_that_were_written_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,14 +40,14 @@ def prompt_table(figures: Figures) -> Table:
         "lines": lines,
         "note": "Shares in percent, with Wilson's 95% interval; other metrics with a bootstrap over items.",
     }
-    told = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
+    notes = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
     left_out, fewer, cut = (figures[key] for key in ("shots_left_out", "prompts_with_fewer_shots", "prompts_cut"))
     if left_out or cut:
-        told.append(
+        notes.append(
             f"The model reads {figures['length']:,} tokens: {left_out:,} shots were left out of {fewer:,} prompts, and "
             f"{cut:,} prompts were cut at their beginning."
         )
-    table["caption"] = " ".join(told)
+    table["caption"] = " ".join(notes)
     return table
 
 

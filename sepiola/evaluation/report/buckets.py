@@ -85,12 +85,12 @@ def read_and_cut(figures: Figures) -> str:
     """
     if figures.get("unparsed") is None:
         return ""
-    told = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
+    notes = [f"Unparsed: {figures['unparsed']:,} of {figures['count']:,} answers."]
     if figures.get("prompts_cut"):
-        told.append(f"Prompts cut to what the model reads: {figures['prompts_cut']:,}.")
+        notes.append(f"Prompts cut to what the model reads: {figures['prompts_cut']:,}.")
     if left_out := figures.get("baselines_left_out"):
-        told.append(f"Baselines left out: {left_out['baselines']}, for: {left_out['reason']}.")
-    return " ".join(told)
+        notes.append(f"Baselines left out: {left_out['baselines']}, for: {left_out['reason']}.")
+    return " ".join(notes)
 
 
 def interval_text(figures: Figures) -> str:

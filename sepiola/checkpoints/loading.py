@@ -1,0 +1,62 @@
+"""A checkpoint in any layout, read whole: a run, a folder of ours, one in the Hub's layout, or a trained part alone
+that names what it stands on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from sepiola.checkpoints import adapters, assembled, hub, store
+from sepiola.checkpoints import processor as processors
+from sepiola.data.files import check_whole, interrupted
+from sepiola.nn.device import find_device
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.processor import Processor
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds, and the folder where it lies. `answering` is how its layout has it asked, if it does."""
+
+    folder: Path
+    network: nn.Module
+    spec: ModelSpec
+    processor: Processor
+    answering: AnsweringSpec | None = None
+
+
+def load(
+    path_or_hub_id: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    vision_only: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Checkpoint:
+    """Reads a checkpoint, as `sepiola.load` says; with `vision_only` its processor is that of the spec alone.
+
+    Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
+    """
+    find_device(device)
+    folder = Path(path_or_hub_id)
+    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
+        folder = folder / "checkpoint"
+    if not folder.is_dir():
+        folder = hub.fetch(str(path_or_hub_id))
+    check_whole(folder)
+    ours = (folder / store.SPEC).is_file()
+    parted = not ours and assembled.is_assembled(folder)
+    layout = store if ours else assembled if parted else hub
+    network, spec = layout.load(folder, dtype=dtype, device=device, vision_only=vision_only)
+    if adapter is not None:
+        network = adapters.load(network, Path(adapter), spec)
+    if vision_only:
+        return Checkpoint(folder, network, spec, Processor.of(spec))
+    texts = assembled.text_folder(folder) if parted else folder
+    processor = processors.read(texts, spec, None if ours else processors.read_json(texts / hub.CONFIG))
+    processors.report(processor, spec, folder)
+    return Checkpoint(folder, network, spec, processor, assembled.answering(folder) if parted else None)
