@@ -14,12 +14,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 import sepiola
 from tests.checkpoints.test_processor import END, TURN_END, chain, edit
-from tests.hub_folders import CONFIGS, TEMPLATE, vision_language_folder
+from tests.hub_folders import PROCESSED, TEMPLATE, vision_language_folder
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", PROCESSED)
 def test_a_vision_language_model_leaves_whole(tmp_path: Path, name: str) -> None:
     there, out = tmp_path / "there", tmp_path / "out"
     chats = name in ("llava", "smolvlm")

@@ -25,7 +25,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.generation.sampling import Sampling
 from sepiola.text.chat import as_message
-from tests.hub_folders import CONFIGS, IMAGE, TEMPLATE, vision_language_folder, write_json, write_tokenizer
+from tests.hub_folders import IMAGE, PROCESSED, TEMPLATE, vision_language_folder, write_json, write_tokenizer
 from tests.tiny import HUB_LLAMA, randomise
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
@@ -157,7 +157,7 @@ def test_a_chat_without_a_template_begins_with_the_start_token(tmp_path: Path) -
     assert list(prompt.tokens) == theirs("User: hi 你好\nAssistant:")["input_ids"]
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "smolvlm"])
+@pytest.mark.parametrize("name", [name for name in PROCESSED if name != "smolvlm"])
 @pytest.mark.parametrize("text", ["How many?", "有几只？"])
 def test_a_picture_and_a_text_are_read_as_by_the_hubs_processor(tmp_path: Path, name: str, text: str) -> None:
     theirs = vision_language_folder(tmp_path, name)
