@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -58,7 +59,10 @@ def chat(
         list[Path] | None, typer.Option("--image", help="A picture for the first message. Repeatable.")
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt.")] = None,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of a reply at most.")] = 512,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help="Tokens of a reply at most; else as the checkpoint says, or 512."),
+    ] = None,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[
         float,
@@ -69,8 +73,12 @@ def chat(
         float, typer.Option("--min-p", help="Tokens of at least this share of the likeliest's probability.")
     ] = 0.0,
     repetition_penalty: Annotated[
-        float, typer.Option("--repetition-penalty", help="More than 1 makes tokens of prompt and reply less likely.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--repetition-penalty",
+            help="More than 1 makes tokens of prompt and reply less likely; else as the checkpoint says.",
+        ),
+    ] = None,
     presence_penalty: Annotated[
         float, typer.Option("--presence-penalty", help="Taken from the logit of a token that the reply has, -2 to 2.")
     ] = 0.0,
@@ -78,8 +86,11 @@ def chat(
         float, typer.Option("--frequency-penalty", help="The same for each time that the reply has it.")
     ] = 0.0,
     no_repeat_ngram: Annotated[
-        int, typer.Option("--no-repeat-ngram", help="No run of so many tokens comes twice; 0 is off.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--no-repeat-ngram", help="No run of so many tokens comes twice; 0 is off; else as the checkpoint says."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -99,18 +110,21 @@ def chat(
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
-    sampling = Sampling(
-        temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        no_repeat_ngram_size=no_repeat_ngram,
-        seed=seed,
-    )
+    given = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram,
+        "seed": seed,
+    }
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    Sampling(**asked)  # what is out of bounds is said before anything is loaded
     loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).prepack(release=True)
+    sampling = dataclasses.replace(loaded.sampling, **asked)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]
 

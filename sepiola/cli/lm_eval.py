@@ -61,6 +61,7 @@ class SepiolaLM(TemplateLM):
         model = path if isinstance(path, Model) else load(path, device=device)
         self.name = model.spec.name
         self.template = model.template
+        self.sampling = model.sampling
         self.chosen: str | None = None
         self.text_scorer = model.text_scorer(max_length)
         if str(batch_size).isdigit():
@@ -140,7 +141,7 @@ class SepiolaLM(TemplateLM):
         for number, request in enumerate(requests):
             alike.setdefault(repr(request.args[1]), []).append(number)
         for numbers in alike.values():
-            how = generation(requests[numbers[0]].args[1])
+            how = generation(requests[numbers[0]].args[1], self.sampling)
             asked = [requests[n].args for n in numbers]
             prompts = [prompt for prompt, _ in asked]
 
@@ -180,8 +181,10 @@ class SepiolaLM(TemplateLM):
         return results
 
 
-def generation(keywords: dict[str, Any]) -> dict[str, Any]:
-    """A task's `generation_kwargs` as `TextScorer.generate` takes them. Raises SepiolaError for an unknown one."""
+def generation(keywords: dict[str, Any], sampling: Sampling | None = None) -> dict[str, Any]:
+    """A task's `generation_kwargs` as `TextScorer.generate` takes them; what they leave out is as the checkpoint's own
+    `sampling` has it, as under `hf`. Raises SepiolaError for an unknown one.
+    """
     given = {key: value for key, value in keywords.items() if value is not None}
     until = given.pop("until", [])
     limits = [int(given.pop(key)) for key in _LIMITS if key in given]
@@ -192,7 +195,8 @@ def generation(keywords: dict[str, Any]) -> dict[str, Any]:
         raise SepiolaError(
             f"generation_kwargs: got {', '.join(unknown)}; known: until, {', '.join((*_LIMITS, 'do_sample', *known))}"
         )
-    sampling = Sampling(temperature=0.0 if sampled is False else temperature, **given)
+    temperature = 0.0 if sampled is False else temperature
+    sampling = dataclasses.replace(sampling or Sampling(), temperature=temperature, **given)
     stops = [until] if isinstance(until, str) else list(until)
     return {"stops": stops, "max_tokens": limits[0] if limits else NEW_TOKENS, "sampling": sampling}
 

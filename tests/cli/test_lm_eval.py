@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -188,6 +189,21 @@ def test_rolling_empty_contexts_and_cut_contexts_as_under_transformers(
     assert mine.generate_until(asked) == theirs.generate_until(asked)
 
 
+def test_the_checkpoints_settings_of_writing_count_as_under_transformers(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders[1], folder)
+    path = folder / "generation_config.json"
+    own = {"repetition_penalty": 3.0, "no_repeat_ngram_size": 2}
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **own}), encoding="utf-8")
+    theirs = HFLM(pretrained=str(folder), batch_size=1, dtype="float32", device="cpu")
+    mine, plain = SepiolaLM(str(folder)), SepiolaLM(str(folders[1]))
+    how = {"until": ["\n"], "max_gen_toks": 8}
+    asked = requests("generate_until", *((row["question"], how) for row in sums(6, seed=6)))
+    assert mine.generate_until(asked) == theirs.generate_until(asked) != plain.generate_until(asked)
+
+
 def test_an_encoder_decoder_and_its_export_score_and_write_the_same(tmp_path: Path) -> None:
     tokenizer = Tokenizer.train([row["question"] for row in sums(40, seed=5)], 300)
     language = {**DECODER, "kind": "encoder-decoder", "attention": {"heads": 4, "head_width": 12, "scale": 1.0}}
@@ -231,6 +247,8 @@ def test_generation_keywords_are_read_and_unknown_ones_refused() -> None:
     assert how["stops"] == ["\n"] and how["max_tokens"] == 7
     assert (how["sampling"].temperature, how["sampling"].top_p) == (0.5, 0.9)
     assert generation({"do_sample": False, "temperature": 0.7})["sampling"].temperature == 0
+    own = Sampling(repetition_penalty=1.2, min_new_tokens=3)
+    assert generation({"min_new_tokens": 0, "top_k": 5}, own)["sampling"] == Sampling(repetition_penalty=1.2, top_k=5)
     with pytest.raises(SepiolaError, match="got num_beams; known: until, ") as refused:
         generation({"num_beams": 4, "top_k": 5})
     assert all(field.name in str(refused.value) for field in dataclasses.fields(Sampling))

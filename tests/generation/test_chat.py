@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,11 @@ from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
 import sepiola
 from sepiola.api import Model
+from sepiola.cli.asking import chat
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.generation.sampling import Sampling
 from sepiola.models.build import preset
 from sepiola.models.vision.tiles import FAKE, GLOBAL
 from sepiola.specs.base import override
@@ -168,3 +171,23 @@ def test_the_command_answers_once_and_talks(folder: Path, tmp_path: Path) -> Non
     assert figures["prompt_tokens"] > 7 and 0 < figures["tokens"] <= 4
     typed = f"/image {tmp_path / 'red.png'}\nWhat?\n/image none.png\n右边？\n右边呢？\n/new\n/exit\n"
     assert "none.png: cannot read the image" in command(folder, typed=typed)
+
+
+def test_the_command_keeps_the_checkpoints_settings_that_are_not_given(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "generation_config.json"
+    own = {"repetition_penalty": 3.0, "max_new_tokens": 9}
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **own}), encoding="utf-8")
+
+    def said(**options: Any) -> dict[str, Any]:
+        chat(str(tmp_path / "model"), "左边是什么？", precision="float32", as_json=True, **options)
+        figures: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return figures
+
+    kept, changed = said(), said(repetition_penalty=1.0)
+    message = {"role": "user", "content": "左边是什么？"}
+    model = sepiola.load(tmp_path / "model")
+    assert kept["text"] == model.chat([message]).text and kept["tokens"] <= 9
+    assert changed["text"] == model.chat([message], sampling=Sampling()).text != kept["text"]
