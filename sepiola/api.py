@@ -333,7 +333,7 @@ class Model:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
-                "From vocab.json and merges.txt, or a SentencePiece model, transformers writes one: "
+                "From a SentencePiece model, transformers writes one: "
                 "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         return self.tokenizer

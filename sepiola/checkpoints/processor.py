@@ -2,8 +2,8 @@
 
 Where files contradict each other the order is `transformers`'. The special ids: `generation_config.json`, then
 `config.json`, then its `text_config`, then the tokenizer's own tokens; null is none. The settings of writing:
-`generation_config.json`, or, where there is none, `config.json` (BART's). What a text is framed by: `tokenizer.json`
-alone.
+`generation_config.json`, or, where there is none, `config.json` (BART's). What a text is framed by:
+`tokenizer.json`, or the tokenizer's class (`tokenizer_files`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from sepiola.checkpoints import files
+from sepiola.checkpoints import files, tokenizer_files
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.store import TOKENIZER, make_folder, write_text
 from sepiola.specs.generation import GenerationSpec
@@ -62,8 +62,7 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None) -> Process
 
     Raises CheckpointError when a file is damaged or says what cannot be.
     """
-    file = folder / TOKENIZER
-    tokenizer = Tokenizer.load(file) if file.is_file() else None
+    tokenizer = tokenizer_files.read(folder, config)
     qformer_file = folder / QFORMER_TOKENIZER / TOKENIZER
     tokenizer_config = read_json(folder / TOKENIZER_CONFIG)
     generation_config = read_json(folder / GENERATION)
