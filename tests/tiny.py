@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import sepiola
 from sepiola.api import Model
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read

@@ -22,7 +22,8 @@ from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.files import read_json
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.registry import FAMILIES
-from sepiola.checkpoints.store import make_folder, read_tensors, write_tensors, write_text
+from sepiola.checkpoints.store import make_folder, write_text
+from sepiola.checkpoints.tensors import read_tensors, write_tensors
 from sepiola.checkpoints.weights import read_pickled
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline

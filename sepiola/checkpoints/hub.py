@@ -28,14 +28,8 @@ from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.processor import plain_ids, settle_ids
 from sepiola.checkpoints.processor_export import FILES, OUTDATED, texts, with_ids
 from sepiola.checkpoints.registry import FAMILIES
-from sepiola.checkpoints.store import (
-    WEIGHTS,
-    from_state,
-    make_folder,
-    state_to_save,
-    write_tensors,
-    write_text,
-)
+from sepiola.checkpoints.store import WEIGHTS, from_state, make_folder, state_to_save, write_text
+from sepiola.checkpoints.tensors import write_tensors
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
 from sepiola.data.files import check_whole, replacing_folder

@@ -10,20 +10,17 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sepiola.checkpoints.files import check_file
 from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.tensors import read_tensors, write_tensors
 from sepiola.checkpoints.vision_part import vision_part
-from sepiola.data.files import check_whole, make_folder, named, replacing, replacing_folder, write_text
+from sepiola.data.files import check_whole, make_folder, named, replacing_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
@@ -34,7 +31,6 @@ OWNED = re.compile(  # what a checkpoint folder of ours holds
     r"(rationale|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
     r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config)\.json"
 )
-MAPPED = 1 << 24  # bytes at most that are read through one mapping of a file
 log = logging.getLogger(__name__)
 
 
@@ -168,52 +164,6 @@ def misfits(model: nn.Module, shapes: Mapping[str, torch.Size]) -> str:
         if name in shapes and shapes[name] != expected[name].shape
     ]
     return "\n  ".join(lines[:12]) + (f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else "")
-
-
-def read_tensors(path: Path) -> LazyTensors:
-    """The tensors of a safetensors file, read as they are asked for. Raises CheckpointError when it is damaged."""
-    file = _TensorFile(path)
-    return LazyTensors({name: [partial(file.read, name)] for name in file.names})
-
-
-class _TensorFile:
-    """A safetensors file that is read through a mapping, which is renewed now and then.
-
-    All that was ever read through a mapping counts as this process's memory until the mapping ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: Any = self._open()
-        self.names = list(self._file.keys())
-        self._mapped = 0
-
-    def _open(self) -> Any:
-        check_file(self.path)
-        try:
-            return safe_open(str(self.path), framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{self.path}: damaged or cut short ({error}); fetch or save it again") from None
-
-    def read(self, name: str) -> Tensor:
-        self._file = self._file or self._open()
-        try:
-            tensor: Tensor = self._file.get_tensor(name)
-        except (SafetensorError, AttributeError, TypeError) as error:  # of a type that torch has not
-            raise CheckpointError(f"{self.path}: {name} cannot be read ({error})") from None
-        self._mapped += tensor.nbytes
-        if self._mapped > MAPPED:  # the mapping ends with the tensors that were read through it
-            self._file, self._mapped = None, 0
-        return tensor
-
-
-def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes a safetensors file whole or not at all. Raises CheckpointError as `replacing` does."""
-    with replacing(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # safetensors 0.8 writes files that their owner alone may read
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary), metadata=metadata)
-        temporary.chmod(mode)
 
 
 def write_yaml_file(path: Path, data: object) -> None:

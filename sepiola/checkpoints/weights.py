@@ -18,7 +18,8 @@ from torch import Tensor
 from sepiola.checkpoints.config import Config
 from sepiola.checkpoints.files import check_file, read_json
 from sepiola.checkpoints.lazy import LazyTensors, Pieces, later
-from sepiola.checkpoints.store import WEIGHTS, read_tensors
+from sepiola.checkpoints.store import WEIGHTS
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.errors import CheckpointError
 
 PICKLED = "pytorch_model.bin"

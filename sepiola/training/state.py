@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.checkpoints.store import write_tensors
+from sepiola.checkpoints.tensors import write_tensors
 from sepiola.data.files import make_folder, replacing
 from sepiola.errors import CheckpointError, TrainingError
 from sepiola.specs.stage import StageSpec

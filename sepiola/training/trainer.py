@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import Batch
 from sepiola.data.features import encoder_key
 from sepiola.data.files import sweep

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sepiola
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import IGNORED, Collator
 from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks.answering import few_shot

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 import sepiola
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import read_recipe

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 import sepiola
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import Sample
 from sepiola.datasets import read
 from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sepiola
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import Collator, Sample
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 import sepiola
 from sepiola.checkpoints import adapters
-from sepiola.checkpoints.store import read_tensors
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import Sample
 from sepiola.data.image import ImageRef
 from sepiola.data.metrics_log import read_metrics

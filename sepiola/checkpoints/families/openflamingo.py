@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sepiola.checkpoints import hub, store
 from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.checkpoints.weights import check_tensors, unpickle
+from sepiola.data.files import replacing
 from sepiola.errors import CheckpointError
 from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.vocabulary import grow
@@ -108,7 +109,7 @@ def save(path: Path, model: CrossModel, *, embedding: str | None = None) -> None
         state[theirs] = tensor.detach().cpu()
     if embedding is not None:
         state[f"lang_encoder.{embedding}"] = model.language.embedding.weight.detach().cpu()
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         torch.save({"model_state_dict": state}, temporary)
 
 
