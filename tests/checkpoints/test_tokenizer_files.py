@@ -11,8 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, OpenAIGPTTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OpenAIGPTTokenizer,
+    PreTrainedTokenizerBase,
+)
 
+import sepiola
 from sepiola.checkpoints import tokenizer_files
 from sepiola.errors import CheckpointError
 from sepiola.text.tokenizer import Tokenizer
@@ -129,6 +138,28 @@ def test_our_own_file_holds_all_of_it(data_root: Path, tmp_path: Path, lines: li
     found = first.encode_batch(lines[:300], special=True)
     assert again.encode_batch(lines[:300], special=True) == found
     assert [again.decode(ids) for ids in found] == [first.decode(ids) for ids in found]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert-base-chinese"])
+def test_a_folder_without_tokenizer_json_leaves_with_one(
+    data_root: Path, tmp_path: Path, lines: list[str], name: str
+) -> None:
+    there = folder_of(data_root, name)
+    if name == "gpt2":
+        GPT2LMHeadModel(GPT2Config(n_embd=4, n_layer=1, n_head=1)).save_pretrained(tmp_path / "hub")
+    else:
+        sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+        BertModel(BertConfig(vocab_size=21128, **sizes)).save_pretrained(tmp_path / "hub")
+    for file in [*there.glob("*.txt"), *there.glob("vocab.json"), *there.glob("special_tokens_map.json")]:
+        shutil.copyfile(file, tmp_path / "hub" / file.name)
+    original = sepiola.load(tmp_path / "hub")
+    original.save(tmp_path / "ours")
+    original.save_hub(tmp_path / "back")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "hub")
+    for folder in ("hub", "ours", "back"):
+        assert_alike(sepiola.load(tmp_path / folder).require_tokenizer(), theirs, lines[:100])
+    back = AutoTokenizer.from_pretrained(tmp_path / "back")
+    assert back(lines[:100])["input_ids"] == theirs(lines[:100])["input_ids"]
 
 
 def test_a_sentencepiece_model_alone_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
