@@ -6,8 +6,10 @@ its parts in `question`, so that a prompt format can lay them out anew (`sepiola
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sepiola.data.image import ImageRef
@@ -75,3 +77,17 @@ class Example:
     def prompt(self) -> str:
         """All text of the messages, images left out."""
         return "\n".join(m.text for m in self.messages)
+
+
+def digest(examples: Iterable[Example]) -> str:
+    """What tells these examples from others: all that they say, in their order, and the marks of their images."""
+    hashed = hashlib.sha256()
+    for example in examples:
+        turns = [
+            [message.role, [part if isinstance(part, str) else part.mark for part in message.content]]
+            for message in example.messages
+        ]
+        question = example.question and asdict(example.question)
+        said = [example.id, turns, example.target, question, dict(example.metadata)]
+        hashed.update(json.dumps(said, sort_keys=True).encode())
+    return hashed.hexdigest()[:16]

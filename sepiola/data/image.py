@@ -119,6 +119,19 @@ class ImageRef:
         return hashlib.sha256(self.encoded).hexdigest()
 
     @property
+    def mark(self) -> list[str | int]:
+        """What tells that the image was replaced, without reading it: a file's name and its length, else the digest.
+
+        A file that is not there has its name alone: a blind run needs none.
+        """
+        if self.path is None:
+            return [self.digest]
+        try:
+            return [self.path.name, self.path.stat().st_size]
+        except (OSError, ValueError):
+            return [self.path.name]
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of the upright picture, read from its header. Raises DataError as `open` does."""
         with self._opened(self._header()) as image:

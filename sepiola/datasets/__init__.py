@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from pydantic import create_model
 
-from sepiola.data.example import Example
+from sepiola.data.example import Example, digest
 from sepiola.datasets.coco_mini import read_coco_mini
 from sepiola.datasets.daquar import read_daquar
 from sepiola.datasets.easy_vqa import read_easy_vqa
@@ -125,9 +125,19 @@ class DataCache:
 
     def __init__(self) -> None:
         self._examples: dict[str, list[Example]] = {}
+        self._digests: dict[str, str] = {}
 
     def read(self, spec: DataSpec) -> list[Example]:
         key = spec.model_dump_json()
         if key not in self._examples:
             self._examples[key] = read_spec(spec)
         return self._examples[key]
+
+    def digest(self, spec: DataSpec) -> str:
+        """What tells that the data on disk have changed; empty for what is drawn, since the spec says all of it."""
+        if spec.root is None and dataset(spec.reader).drawn:
+            return ""
+        key = spec.model_dump_json()
+        if key not in self._digests:
+            self._digests[key] = digest(self.read(spec))
+        return self._digests[key]

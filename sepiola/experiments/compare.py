@@ -78,6 +78,8 @@ def _run_all(spec: ComparisonSpec, folder: Path, console: Console, device: str) 
     places = list(spec.recipes())
     if spec.jobs == 1:
         data = DataCache()
+        for place in places:
+            _made(spec, folder, place, console, device, data).check_data()
         return {place: _run(spec, folder, place, console, device, data) for place in places}
     stderr = console.file is sys.stderr
     with _workers(1, torch.get_num_threads(), DataCache()) as pool:
@@ -117,8 +119,8 @@ def _lead(spec: ComparisonSpec, folder: Path, device: str, stderr: bool) -> Data
     stages: dict[Path, tuple[Run, StageSpec]] = {}
     with _no_orphan():
         for place, recipe in spec.recipes().items():
-            home, data, first = _place(spec, folder, *place), _read[-1], recipe.stages[0]
-            run = Run(recipe, home, console=console, shared=folder, data=data, device=device)
+            run, first = _made(spec, folder, place, console, device, _read[-1]), recipe.stages[0]
+            run.check_data()
             if run.images and first.objective.needs_images(recipe.model, first):
                 stages[run.stage_folder(first)] = (run, first)
         if len(stages) < spec.jobs:
@@ -166,9 +168,15 @@ _read: list[DataCache] = []
 
 
 def _run(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Figures:
+    run = _made(spec, folder, place, console, device, data)
+    console.print(f"to {run.folder}")
+    return run.go()
+
+
+def _made(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Run:
+    """A run of the comparison; one that has begun goes on."""
     recipe, home = spec.recipes()[place], _place(spec, folder, *place)
-    console.print(f"to {home}")
-    return Run(recipe, home, console=console, shared=folder, data=data, device=device, resume=True).go()
+    return Run(recipe, home, console=console, shared=folder, data=data, device=device, resume=True)
 
 
 def _place(spec: ComparisonSpec, folder: Path, arm: str, seed: int) -> Path:

@@ -1,12 +1,13 @@
 """Running a recipe from start to end: tokenizer, stages, checkpoint, evaluation, report.
 
-A run's folder holds `recipe.yaml`, `metrics.jsonl`, `report.json`, `report.html`, `checkpoint/`, and `stages/`, one
-folder a stage, named by what went into it: arms of a comparison that share a stage train it once, and a stage that is
-done is not done again.
+A run's folder holds `recipe.yaml`, `data.json` (digests of what its stages read), `metrics.jsonl`, `report.json`,
+`report.html`, `checkpoint/`, and `stages/`, one folder a stage, named by what went into it: arms of a comparison that
+share a stage train it once, and a stage that is done is not done again.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
 from sepiola.training.lora import begin_learning
 from sepiola.training.trainer import Trainer
+
+_ANEW = "begin anew: under another name (--set name=…), in another folder (--runs), or with this one removed"
 
 
 class Run(Stages):
@@ -53,6 +56,7 @@ class Run(Stages):
     def go(self) -> dict[str, Any]:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
         with claimed(self.folder, self.recipe.to_dict(), self.resume, self.console):
+            self.check_data()
             stages = list(filter(self.runs, self.recipe.stages))
             for stage in stages:
                 self.train(stage)
@@ -62,6 +66,27 @@ class Run(Stages):
             model = self.model()
             model.save(self.folder / "checkpoint")
             return evaluate(self.recipe, model, self.data, self.folder, self.console)
+
+    def check_data(self) -> None:
+        """Notes in the run's folder what its stages read. Raises TrainingError when that is not what was noted there
+        before: a part of the run was trained on other data.
+        """
+        path, now = self.folder / "data.json", self.digests()
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            changed = [name for name in now if before[name] != now[name]]
+        except FileNotFoundError:
+            store.make_folder(self.folder)
+            store.write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+            return
+        except (OSError, ValueError, KeyError, TypeError):
+            raise TrainingError(f"{path}: damaged, so that nobody knows what the run has read; {_ANEW}") from None
+        if changed:
+            digests = ", ".join(f"{name} ({before[name][:8]}… then, {now[name][:8]}… now)" for name in changed)
+            raise TrainingError(
+                f"{self.folder}: what the run reads has changed since it began: {digests}; "
+                f"give it as it was, or {_ANEW}"
+            )
 
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""

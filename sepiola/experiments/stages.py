@@ -55,6 +55,17 @@ class Stages(RecipeText):
         """Whether the stage is of use: a blind model skips one that only teaches how to see."""
         return self.images or not stage.objective.needs_images(self.recipe.model, stage)
 
+    def digests(self) -> dict[str, str]:
+        """What tells all that the stages read from disk, by what it is to the run."""
+        trained = self.recipe.tokenizer.path is None  # on the data of every stage, of use or not
+        found = {} if trained else {"the tokenizer": digest([self.tokenizer.to_json()])}
+        for stage in self.recipe.stages:
+            if trained or self.runs(stage):
+                found[f"stage {stage.name}: data"] = self.data.digest(stage.data)
+            if stage.validation is not None and self.runs(stage):
+                found[f"stage {stage.name}: validation"] = self.data.digest(stage.validation)
+        return found
+
     def stage_folder(self, stage: StageSpec) -> Path:
         return self.shared / "stages" / f"{stage.name}-{self.key(stage)}"
 
