@@ -13,6 +13,7 @@ from torch import nn
 
 import sepiola
 from sepiola.checkpoints import store
+from sepiola.data import files
 from sepiola.data.files import REPLACING
 from sepiola.errors import CheckpointError
 from sepiola.specs.recipe import AnsweringSpec
@@ -70,7 +71,7 @@ def test_what_fails_to_be_written_leaves_the_old_file_and_nothing_beside_it(faul
     store.write_text(path, "old 旧")
     with (
         pytest.raises(CheckpointError, match=r"notes\.txt: cannot be written \((No space|cannot open)"),
-        store.replacing(path) as temporary,
+        files.replacing(path) as temporary,
     ):
         temporary.write_text("half")
         raise fault

@@ -229,7 +229,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sepiola.checkpoints.store.save_file", full)
+    monkeypatch.setattr("sepiola.checkpoints.tensors.save_file", full)
     with pytest.raises(CheckpointError, match="No space left"):
         sepiola.Model(build(spec, seed=1), spec).save(tmp_path / "run")
     assert torch.equal(sepiola.load(tmp_path / "run").embedding.weight, old.embedding.weight)
