@@ -1,11 +1,13 @@
 """A conversation with a model, over the engine: turns with pictures in, the assistant's next turn out.
 
 The prompt is the checkpoint's own chat template with each picture's placeholders where the template sets the picture,
-so its token ids are those of the Hub's processors. A checkpoint without a template gets a plain one.
+so its token ids are those of the Hub's processors. A checkpoint without a template gets a plain one. Only what the
+template writes is a control token: names of such tokens in a message's text are letters.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.generation.text_prompt import TextPrompts
 from sepiola.text.chat import DEFAULT, ChatTemplate
+from sepiola.text.guard import Guard, Letters
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
@@ -28,6 +31,8 @@ PLAIN = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
+MARKER = re.compile(r"(?=.*\w).*[^\w\s]").match
+"""Whether a token's name has letters and signs: no space, no word."""
 
 REPLY = 512
 """Tokens of a reply at most, where neither the caller nor the checkpoint says it."""
@@ -63,6 +68,7 @@ class Chat:
         self.template = processor.template or ChatTemplate({DEFAULT: PLAIN}, place)
         self.generation = processor.generation
         self.ends = self._ends(processor.template)
+        self.guard = Guard(tokenizer, self._controls())
 
     def reply(
         self,
@@ -106,25 +112,62 @@ class Chat:
         sees = self.engine.images is not None
         if not sees:
             messages = [Message(m.role, (m.text,)) for m in messages]
-        text = self.template.render(messages)
+        (text,), letters = self._laid_out(messages, None)
         begin = self.template.special_tokens.get("bos_token")
         framed = self.bare or (sees and not (begin and text.startswith(begin)))
-        return self.prompts.prompt(text, images, framed=framed, placed=True)
+        return self.prompts.prompt(text, images, framed=framed, placed=True, letters=letters)
 
     def reply_ids(self, messages: Sequence[Message], reply: str) -> list[int]:
         """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""
         if self.engine.images is None:
             messages = [Message(m.role, (m.text,)) for m in messages]
-        before = self.template.render(messages)
-        whole = self.template.render([*messages, Message("assistant", (reply,))], add_generation_prompt=False)
+        (before, whole, reply), letters = self._laid_out(messages, reply)
         after = whole.removeprefix(before) if whole.startswith(before) else reply
         lead, _, tail = after.partition(reply)
-        known = self.tokenizer.encode(before)
-        ids = self.tokenizer.encode(before + lead + reply)
+        known = letters.encode(before)
+        ids = letters.encode(before + lead + reply)
         # Where prompt and reply melt into one token, the reply is encoded alone.
-        ids = ids[len(known) :] if ids[: len(known)] == known else self.tokenizer.encode(lead + reply)
+        ids = ids[len(known) :] if ids[: len(known)] == known else letters.encode(lead + reply)
         end = next((token for token in self.tokenizer.encode(tail)[:1] if token in self.ends), self.engine.tokens.end)
         return [*ids, end]
+
+    def _laid_out(self, messages: Sequence[Message], reply: str | None) -> tuple[list[str], Letters]:
+        """The conversation as text, with a reply also the text that ends with it and the reply; names are marked.
+
+        Raises DataError where the template reads the names or changes them, so that the user's cannot be told apart.
+        """
+        turns = [*messages] if reply is None else [*messages, Message("assistant", (reply,))]
+        marked, letters = self.guard.mark(turns)
+        texts = [self.template.render(marked[: len(messages)])]
+        if reply is not None:
+            texts += [self.template.render(marked, add_generation_prompt=False), marked[-1].text]
+        if letters.marks:
+            plain = [self.template.render(messages)]
+            if reply is not None:
+                plain += [self.template.render(turns, add_generation_prompt=False), reply]
+            if [letters.restore(text) for text in texts] != plain:
+                found = {name for turn in turns for name in self.guard.pattern.findall(turn.text)}
+                raise DataError(
+                    f"the conversation's text names control tokens ({', '.join(sorted(found))}), and the chat template "
+                    "changes or reads them, so that they cannot be kept as text: leave them out"
+                )
+        return texts, letters
+
+    def _controls(self) -> set[str]:
+        """Names that are no text where the template writes them: special tokens, and added ones around turns.
+
+        The placeholder of pictures is not among them: a text that names it is refused.
+        """
+        turns = [Message(role, ("?",)) for role in ("user", "assistant", "user")]
+        try:
+            frame = self.template.render(turns, add_generation_prompt=False)
+        except DataError:
+            frame = ""
+        added = self.tokenizer.backend.get_added_tokens_decoder().values()
+        names = {
+            token.content for token in added if token.special or (token.content in frame and MARKER(token.content))
+        }
+        return names - {self.prompts.place}
 
     def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
         """The model's end tokens, the tokenizer's, and the special token that the template sets after a turn."""

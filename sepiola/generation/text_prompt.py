@@ -19,6 +19,7 @@ from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.text.encoding import InterleavedImages, ids_of, instruction
+from sepiola.text.guard import Letters
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
@@ -43,10 +44,16 @@ class TextPrompts:
         self._encoded: tuple[tuple[ImageRef, ...], Tensor] | None = None
 
     def prompt(
-        self, text: str, images: Sequence[ImageRef] = (), *, framed: bool = True, placed: bool = False
+        self,
+        text: str,
+        images: Sequence[ImageRef] = (),
+        *,
+        framed: bool = True,
+        placed: bool = False,
+        letters: Letters | None = None,
     ) -> Prompt:
         """The prompt of a text; `framed` has the tokenizer's own tokens around it, and where it is `placed` the text
-        must name the placeholder of each picture.
+        must name the placeholder of each picture. `letters` are the names of control tokens that it marks as letters.
 
         Raises DataError when pictures and their places do not match, and for pictures that a blind model is shown.
         """
@@ -55,7 +62,7 @@ class TextPrompts:
             raise DataError("the prompt shows pictures, and this model has no vision encoder; leave them out")
         layout = self.engine.images
         if layout is None:
-            ids = self._ids(text, framed)
+            ids = self._ids(text, framed, letters)
             self._warn(len(ids))
             return Prompt(ids, self._encode_images(images))
         read: tuple[int, ...] = ()
@@ -69,14 +76,15 @@ class TextPrompts:
             text = self._with_image_tokens(parts, images, layout)
         if layout.instructed is not None and images:
             own = self.processor.qformer_tokenizer
-            read = instruction("".join(parts), own or self.tokenizer, layout.instructed, framed=own is not None)
-        ids = [*before, *self._ids(text, framed)]
+            asked = "".join(parts) if letters is None else letters.restore("".join(parts))
+            read = instruction(asked, own or self.tokenizer, layout.instructed, framed=own is not None)
+        ids = [*before, *self._ids(text, framed, letters)]
         self._warn(len(ids))
         return Prompt(ids, self._encode_images(images), layout.sizes(images), read)
 
-    def _ids(self, text: str, framed: bool) -> list[int]:
+    def _ids(self, text: str, framed: bool, letters: Letters | None) -> list[int]:
         """The text's ids; an encoder's end with the end token, which stands there once."""
-        ids, tokens = self.tokenizer.encode(text, framed=framed), self.engine.tokens
+        ids, tokens = (letters or self.tokenizer).encode(text, framed=framed), self.engine.tokens
         return ids if self.engine.causal or ids[-1:] == [tokens.end] else [*ids, tokens.end]
 
     def _parts(self, text: str, images: Sequence[ImageRef], layout: InterleavedImages, placed: bool) -> Sequence[str]:

@@ -1,0 +1,97 @@
+"""Names of control tokens in users' texts: they stay text, so that no text closes its turn or opens another.
+
+A template's text and a user's look alike once they are one text. So the names in the messages are rendered in marks
+(private characters, one for each letter), which the template carries along; then the names that are left are the
+template's own. A copy of the tokenizer knows the control tokens by other names, which nobody can write, and
+reads the rest as letters: one encoding of one text, without seams.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import filterfalse
+
+import tokenizers
+
+from sepiola.data.example import Message
+from sepiola.text.tokenizer import Tokenizer
+
+PRIVATE = range(0x100000, 0x10FFFE)
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The names in one conversation's texts: `marks` gives the letter that each mark stands for."""
+
+    guard: Guard
+    marks: Mapping[int, str]
+
+    def restore(self, text: str) -> str:
+        """The text with its letters in place of the marks."""
+        return text.translate(self.marks)
+
+    def encode(self, text: str, *, framed: bool = False) -> list[int]:
+        """Token ids of a marked text: marked names are letters, others control tokens."""
+        if not self.marks:
+            return self.guard.tokenizer.encode(text, framed=framed)
+        secret = self.guard.secret
+        hidden = self.guard.pattern.sub(lambda name: secret[name.group()], text)
+        ids: list[int] = self.guard.backend.encode(self.restore(hidden), add_special_tokens=framed).ids
+        return ids
+
+
+class Guard:
+    """Keeps the `names` of a tokenizer's control tokens in messages from being read as these tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, names: Collection[str]) -> None:
+        self.tokenizer = tokenizer
+        self.names = sorted(filter(None, names), key=lambda name: (-len(name), name))
+        self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
+
+    def mark(self, messages: Sequence[Message]) -> tuple[list[Message], Letters]:
+        """The messages with the names in their texts marked, also names that lie across two parts of a message."""
+        texts = [message.text for message in messages]
+        letters = sorted({letter for text in texts for name in self.pattern.findall(text) for letter in name})
+        used = set(map(ord, "".join(texts)))
+        marks = dict(zip(filterfalse(used.__contains__, PRIVATE), letters, strict=False))
+        to_mark = {ord(letter): chr(mark) for mark, letter in marks.items()}
+        marked = []
+        for message, text in zip(messages, texts, strict=True):
+            rest = self.pattern.sub(lambda name: name.group().translate(to_mark), text)
+            content = []
+            for part in message.content:
+                if isinstance(part, str):
+                    part, rest = rest[: len(part)], rest[len(part) :]
+                content.append(part)
+            marked.append(Message(message.role, tuple(content)))
+        return marked, Letters(self, marks)
+
+    @cached_property
+    def secret(self) -> dict[str, str]:
+        """For each name one that no text can hold by design: it is drawn anew in each process."""
+        key = secrets.token_hex(16)
+        return {name: f"\U000f0000{key}{i}\U000f0001" for i, name in enumerate(self.names)}
+
+    @cached_property
+    def backend(self) -> tokenizers.Tokenizer:
+        """The tokenizer with its control tokens, ids and all, under the secret names."""
+        raw = json.loads(self.tokenizer.backend.to_str())
+        secret = self.secret
+        for entry in raw["added_tokens"]:
+            entry["content"] = secret.get(entry["content"], entry["content"])
+        model = raw["model"]
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {secret.get(name, name): token for name, token in model["vocab"].items()}
+        else:
+            model["vocab"] = [[secret.get(name, name), score] for name, score in model["vocab"]]
+        if isinstance(model.get("unk_token"), str):
+            model["unk_token"] = secret.get(model["unk_token"], model["unk_token"])
+        if "merges" in model:
+            pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+            model["merges"] = [pair for pair in pairs if secret.keys().isdisjoint((*pair, "".join(pair)))]
+        return tokenizers.Tokenizer.from_str(json.dumps(raw))
