@@ -178,7 +178,7 @@ class Model:
         prompt: str | Tensor,
         *,
         attention_mask: Tensor | None = None,
-        images: Tensor | Sequence[AnyImage] | None = None,
+        images: AnyImage | Sequence[AnyImage] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
     ) -> str | Tensor:
@@ -194,7 +194,7 @@ class Model:
             return generate_ids(
                 self.engine, prompt, attention_mask, images, processor=self._processor, room=room, sampling=sampling
             )
-        pictures = [ImageRef.of(i) for i in images or ()]
+        pictures = ImageRef.each_of(images)
         if self.answering is not None and self.answering.layout is not None:  # a recipe's own words around the text
             example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
             return self.example_generator(room(0)).write([example], sampling=sampling)[0][0]
@@ -228,8 +228,7 @@ class Model:
         first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
         choices = tuple(choices or self.spec.labels)
-        pictures = [image] if isinstance(image, AnyImage) else image or ()
-        example = question_example(question, [ImageRef.of(i) for i in pictures], choices, hint)
+        example = question_example(question, ImageRef.each_of(image), choices, hint)
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
         return Reply(text, answer.rationale, answer.probabilities, answer.choice, choices)

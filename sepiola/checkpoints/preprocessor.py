@@ -36,7 +36,7 @@ def pixels_from_preprocessor(file: Config | None, default: PixelSpec) -> PixelSp
     if "pad_size" in file:
         raise CheckpointError(f"{_FILE}: pad_size {file['pad_size']}; padding to a set size is not supported")
     resample = file.get("resample", -1)
-    if "resample" in file and (isinstance(resample, bool) or resample not in _FILTERS):
+    if "resample" in file and not (_is_number(resample) and resample in _FILTERS):
         raise CheckpointError(f"{_FILE}: resample {resample!r}; expected a number from 0 to 5")
     normalised = _switch(file, "do_normalize", True)
     values = {

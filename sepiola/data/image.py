@@ -1,4 +1,4 @@
-"""Images by reference: a path, bytes or a picture in memory, opened only when its pixels are needed."""
+"""Images by reference: a path, bytes, an open file or a picture in memory, opened only when its pixels are needed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from torch import Tensor
 
 from sepiola.errors import DataError
 
@@ -31,6 +33,8 @@ _TURNS = {
 }
 """What sets a picture upright, by its EXIF orientation; other tags turn nothing."""
 _LYING = (5, 6, 7, 8)
+_CHANNELS = (1, 3, 4)
+"""Of an array: grey, RGB, and RGB with transparency."""
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -86,23 +90,46 @@ class ImageRef:
     @classmethod
     def of(cls, image: AnyImage) -> ImageRef:
         """Wraps whatever a user holds. A picture in memory is turned upright and encoded as PNG, without loss; one of
-        a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it.
+        a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it. Arrays and tensors have
+        1, 3 or 4 channels, last or first, or none, of uint8 or of floating-point numbers 0…1, rounded to 8 bits. An
+        open file is read from its beginning, where it can be set there.
 
         Raises DataError for what is no picture, and for one in memory that cannot be read to its end.
         """
         if isinstance(image, ImageRef):
             return image
+        if isinstance(image, Tensor | np.ndarray):
+            image = _from_array(image)
         if isinstance(image, Image.Image):
             buffer = io.BytesIO()
             with _reading("picture in memory"):
                 upright = _upright(image)  # PNG is written without the orientation
                 (upright if upright.mode in _PNG else as_rgb(upright)).save(buffer, format="PNG", exif=b"")
             return cls(data=buffer.getvalue())
-        if isinstance(image, bytes):
-            return cls(data=image)
+        if isinstance(image, bytes | bytearray | memoryview):
+            return cls(data=bytes(image))
+        if isinstance(image, BinaryFile):
+            return cls(data=_read(image))
         if not isinstance(image, str | Path):
-            raise DataError(f"a picture is a path, its bytes or a Pillow image; got {type(image).__name__}")
+            raise DataError(
+                "a picture is a path, its bytes, a binary file, a Pillow image, an array or a tensor; got "
+                f"{type(image).__name__}"
+            )
         return cls(path=Path(image))
+
+    @classmethod
+    def each_of(cls, images: AnyImage | Iterable[AnyImage] | None) -> list[ImageRef]:
+        """Wraps one picture, several, or none. Of an array or a tensor with four axes the first counts the pictures.
+
+        Raises DataError as `of` does.
+        """
+        if images is None:
+            return []
+        if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+            images = list(images)
+        if isinstance(images, AnyImage) or not isinstance(images, Iterable):
+            return [cls.of(images)]
+        return [cls.of(image) for image in images]
 
     @cached_property
     def encoded(self) -> bytes:
@@ -162,6 +189,49 @@ class ImageRef:
             yield image
 
 
+def _from_array(given: Tensor | np.ndarray) -> Image.Image:
+    """The picture of an array. Raises DataError where its channels or values may be read in two ways, or none."""
+    if isinstance(given, Tensor):
+        given = (given.float() if given.is_floating_point() else given).detach().cpu().numpy()
+    shape = given.shape
+    if given.ndim not in (2, 3) or 0 in shape:
+        raise DataError(
+            f"a picture of shape {shape}; expected (height, width), or three axes with 1, 3 or 4 channels as the last "
+            "or the first"
+        )
+    first, last = given.ndim == 3 and shape[0] in _CHANNELS, given.ndim == 3 and shape[2] in _CHANNELS
+    if given.ndim == 3 and first == last:
+        raise DataError(
+            f"a picture of shape {shape}, whose channels may be the first axis or the last: give a Pillow image"
+            if first
+            else f"a picture of shape {shape}; expected 1, 3 or 4 channels as the last axis or the first"
+        )
+    if np.issubdtype(given.dtype, np.floating):
+        if not (given.min() >= 0 and given.max() <= 1):  # nor is NaN
+            raise DataError(
+                f"a picture of {given.dtype} with values from {given.min()} to {given.max()}; expected 0…1: undo its "
+                "normalisation, or give 0…255 as uint8"
+            )
+        given = np.rint(given * 255.0).astype(np.uint8)
+    elif given.dtype != np.uint8:
+        raise DataError(f"a picture of {given.dtype}; expected uint8, 0…255, or floating-point numbers, 0…1")
+    if first:
+        given = given.transpose(1, 2, 0)
+    return Image.fromarray(np.ascontiguousarray(given[..., 0] if given.ndim == 3 and given.shape[2] == 1 else given))
+
+
+def _read(file: BinaryFile) -> bytes:
+    try:
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):  # as of a pipe
+            file.seek(0)  # type: ignore[attr-defined]
+        data = file.read()
+    except (OSError, ValueError) as error:
+        raise DataError(f"the picture's open file cannot be read: {error}") from None
+    if not isinstance(data, bytes):
+        raise DataError(f"a picture's file gave {type(data).__name__}; expected bytes: open it with mode 'rb'")
+    return data
+
+
 def _regular(path: Path | None) -> Path:
     """The path, if a file lies there: reading from a pipe or a device may never end."""
     assert path is not None
@@ -193,5 +263,12 @@ def _reading(name: str) -> Iterator[None]:
         raise DataError(f"{name}: the image is damaged or cut short ({text}); replace the file") from None
 
 
-AnyImage = ImageRef | Image.Image | bytes | str | Path
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file that is open in binary mode, on disk or in memory."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+AnyImage = ImageRef | Image.Image | np.ndarray | Tensor | bytes | bytearray | memoryview | BinaryFile | str | Path
 """Whatever `ImageRef.of` takes."""

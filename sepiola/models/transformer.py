@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
 from sepiola.models.vocabulary import TokenEmbedding, head
-from sepiola.nn.attend import mask_bias
+from sepiola.nn.attend import mask_bias, segment_begins
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.dropout import Dropout
@@ -233,11 +233,7 @@ def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.de
     if segments is not None:
         real = segments != 0
         count = real.cumsum(dim=1) - 1
-        last = torch.where(real, index, 0).cummax(dim=1).values  # the last token that is no padding
-        filled = segments.gather(1, last)
-        begins = torch.zeros_like(real)
-        begins[:, 1:] = filled[:, 1:] != filled[:, :-1]
-        index = (count - torch.where(begins, count, 0).cummax(dim=1).values).masked_fill(~real, 0)
+        index = (count - torch.where(segment_begins(segments), count, 0).cummax(dim=1).values).masked_fill(~real, 0)
     return index[:, past:]
 
 

@@ -130,3 +130,13 @@ def mask_bias(
     allowed = allowed | ~allowed.any(-1, keepdim=True)
     bias = torch.zeros(allowed.shape, dtype=dtype, device=device)
     return bias.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def segment_begins(segments: Tensor) -> Tensor:
+    """Where a row's segments begin `(batch, tokens)`: padding between a segment's tokens does not end it."""
+    index = torch.arange(segments.shape[1], device=segments.device)
+    last = torch.where(segments != 0, index, 0).cummax(dim=1).values  # the last token that is no padding
+    filled = segments.gather(1, last)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = filled[:, 1:] != filled[:, :-1]
+    return begins

@@ -67,7 +67,8 @@ def encode(
     ending = (tokens.end,) if close else ()
     instructions: Sequence[Ids] = [()] * len(examples)
     if instructed is not None and images:
-        instructions = _instructions(examples, qformer_tokenizer or tokenizer, instructed)
+        own = qformer_tokenizer is not None
+        instructions = _instructions(examples, qformer_tokenizer or tokenizer, instructed, framed=own)
     beginning: tuple[int, ...] = ()
     if layout is not None:
         examples = [layout.apply(example) for example in examples]
@@ -155,15 +156,20 @@ def instruction(text: str, tokenizer: Tokenizer, spec: QueryTextSpec, *, framed:
     is a `framed` one that does, or else between the spec's.
     """
     bare = tokenizer.encode(text)
-    ids = tokenizer.encode(text, framed=True) if framed else bare
-    ids = [spec.start, *bare, spec.end] if ids == bare else ids
+    return _closed(bare, tokenizer.encode(text, framed=True) if framed else bare, spec)
+
+
+def _instructions(examples: Sequence[Example], tokenizer: Tokenizer, spec: QueryTextSpec, *, framed: bool) -> list[Ids]:
+    """The messages' text for the bridge, as `instruction` has it; a special token's name is text."""
+    prompts = [example.prompt for example in examples]
+    bare = tokenizer.encode_batch(prompts, plain=True)
+    whole = tokenizer.encode_batch(prompts, plain=True, special=True) if framed else bare
+    return [_closed(*ids, spec) for ids in zip(bare, whole, strict=True)]
+
+
+def _closed(bare: list[int], framed: list[int], spec: QueryTextSpec) -> tuple[int, ...]:
+    ids = [spec.start, *bare, spec.end] if framed == bare else framed
     return tuple(ids) if len(ids) <= spec.length else (*ids[: spec.length - 1], ids[-1])
-
-
-def _instructions(examples: Sequence[Example], tokenizer: Tokenizer, spec: QueryTextSpec) -> list[Ids]:
-    """The messages' text for the bridge, between its own tokens and no longer than it may be."""
-    encoded = tokenizer.encode_batch([example.prompt for example in examples], plain=True)
-    return [(spec.start, *ids[: spec.length - 2], spec.end) for ids in encoded]
 
 
 def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, image_tokens: ImageTokens) -> list[list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import EpsImagePlugin, Image, PngImagePlugin, features
 
 from sepiola.data.image import ImageRef, as_rgb
@@ -36,6 +37,70 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+GREY, RGB, RGBA = (np.random.default_rng(3).integers(0, 256, (5, 6, *c), dtype=np.uint8) for c in ((), (3,), (4,)))
+
+
+@pytest.mark.parametrize("pixels", [GREY, GREY[..., None], RGB, RGBA, RGB[:, ::-1]])
+def test_arrays_and_tensors_are_the_picture_that_pillow_makes_of_them(pixels: np.ndarray) -> None:
+    wanted = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
+    first = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels
+    for array in (pixels, first):
+        tensor = torch.from_numpy(array.copy())
+        floats = (array / 255, (array / 255).astype(np.float32), (tensor / 255).requires_grad_())
+        for given in (array, tensor, *floats):
+            image = ImageRef.of(given)
+            assert image.open().tobytes() == as_rgb(wanted).tobytes() and image.size == (5, 6)
+    halves = (torch.tensor([[0, 1]], dtype=kind) for kind in (torch.bfloat16, torch.float16))
+    assert [ImageRef.of(half).open().getpixel((1, 0)) for half in halves] == [(255, 255, 255)] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros((3, 8, 3), np.uint8), r"shape \(3, 8, 3\), whose channels may be the first axis or the last"),
+        (np.zeros((8, 8, 2), np.uint8), r"shape \(8, 8, 2\); expected 1, 3 or 4 channels"),
+        (torch.zeros(1, 3, 8, 8), r"shape \(1, 3, 8, 8\); expected \(height, width\), or three axes"),
+        (np.zeros((0, 8, 3), np.uint8), r"shape \(0, 8, 3\)"),
+        (np.zeros(8, np.uint8), r"shape \(8,\)"),
+        (np.zeros((8, 8), np.int64), "a picture of int64; expected uint8"),
+        (torch.zeros(3, 8, 8, dtype=torch.bool), "a picture of bool; expected uint8"),
+        (np.array([["a"]]), "a picture of <U1; expected uint8"),
+        (torch.full((3, 8, 8), 255.0), r"float32 with values from 255\.0 to 255\.0; expected 0…1"),
+        (np.array([[-1.0, 1.0]]), r"float64 with values from -1\.0 to 1\.0; expected 0…1"),
+        (np.array([[0.0, np.nan]]), "float64 with values from nan to nan"),
+    ],
+)
+def test_arrays_that_may_be_read_in_two_ways_are_refused(given: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        ImageRef.of(given)
+
+
+def test_open_files_are_read_from_their_beginning(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, format="PNG")  # it now stands at its end
+    data = buffer.getvalue()
+    (tmp_path / "图.png").write_bytes(data)
+    with (tmp_path / "图.png").open("rb") as file:
+        for given in (buffer, file, bytearray(data), memoryview(data)):
+            assert ImageRef.of(given).data == data
+    with pytest.raises(DataError, match="open file cannot be read: seek of closed file"):
+        ImageRef.of(file)
+    with pytest.raises(DataError, match="gave str; expected bytes: open it with mode 'rb'"):
+        ImageRef.of(io.StringIO("图"))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="not an image that can be read"):
+        ImageRef.of(io.BytesIO()).open()
+
+
+def test_one_picture_or_several_or_none() -> None:
+    one = ImageRef.of(RGB)
+    assert ImageRef.each_of(None) == ImageRef.each_of([]) == []
+    assert ImageRef.each_of(RGB) == ImageRef.each_of((RGB,)) == ImageRef.each_of(Image.fromarray(RGB)) == [one]
+    assert ImageRef.each_of(np.stack([RGB, RGB])) == ImageRef.each_of(torch.tensor(np.stack([RGB, RGB]))) == [one, one]
+    for wrong in (7, [7]):
+        with pytest.raises(DataError, match=r"a picture is a path, .*; got int"):
+            ImageRef.each_of(wrong)  # type: ignore[arg-type]
 
 
 KINDS = [("JPEG", {}), ("PNG", {}), ("WEBP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
@@ -124,7 +189,10 @@ def test_a_path_without_a_file_is_named(tmp_path: Path) -> None:
         for ask in (ImageRef.open, lambda i: i.size, lambda i: i.digest):
             with pytest.raises(DataError, match="cannot read the image"):
                 ask(ImageRef.of(path))
-    with pytest.raises(DataError, match="a picture is a path, its bytes or a Pillow image; got NoneType"):
+    with pytest.raises(
+        DataError,
+        match="a picture is a path, its bytes, a binary file, a Pillow image, an array or a tensor; got NoneType",
+    ):
         ImageRef.of(None)  # type: ignore[arg-type]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +213,31 @@ def test_pictures_and_their_places_must_match(tmp_path: Path) -> None:
     text_folder(tmp_path / "blind", "llama")
     with pytest.raises(DataError, match="no vision encoder"):
         sepiola.load(tmp_path / "blind").generate("what?", images=[PICTURE])
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "file", "stack"])
+def test_pictures_in_memory_are_seen_by_every_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    vision_language_folder(tmp_path, "llava")
+    seen: list[Image.Image] = []
+    encode = sepiola.Model.encode_images
+
+    def look(model: sepiola.Model, images: Sequence[ImageRef]) -> torch.Tensor:
+        seen.extend(image.open() for image in images)
+        return encode(model, images)
+
+    monkeypatch.setattr(sepiola.Model, "encode_images", look)
+    model = sepiola.load(tmp_path)
+    shown = [np.asarray(PICTURE) // part for part in (1, 2, 3)]
+
+    def given(pixels: np.ndarray, *, several: bool = True) -> Any:
+        if kind == "tensor":
+            return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
+        if kind == "file":
+            return io.BytesIO(ImageRef.of(pixels).encoded)
+        return pixels[None] if kind == "stack" and several else pixels
+
+    picture = {"type": "image", "image": given(shown[0], several=False)}
+    model.chat([{"role": "user", "content": [picture, {"type": "text", "text": "几?"}]}], max_tokens=2)
+    model.ask("几?", image=given(shown[1]))
+    model.generate("几?", images=given(shown[2]), max_tokens=2)
+    assert [image.tobytes() for image in seen] == [pixels.tobytes() for pixels in shown]

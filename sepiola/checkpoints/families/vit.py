@@ -16,7 +16,7 @@ from sepiola.checkpoints.names import NameMap
 from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.preprocessor import pixels_from_preprocessor
-from sepiola.errors import CheckpointError
+from sepiola.errors import CheckpointError, shown
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec, ViTSpec
 
@@ -159,7 +159,9 @@ def side(value: int | Sequence[int], key: str) -> int:
     """One side of a square that is given as a number or as a pair, which the config may hold in any form."""
     sides = value if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2 or sides[0] != sides[1] or not isinstance(sides[0], int) or not 0 < sides[0] <= MAX_SIDE:
-        raise CheckpointError(f"config.json: {key} {value}; expected a square of pixels, {MAX_SIDE} a side at most")
+        raise CheckpointError(
+            f"config.json: {key} {shown(value)}; expected a square of pixels, {MAX_SIDE} a side at most"
+        )
     return int(sides[0])
 
 

@@ -18,6 +18,7 @@ from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLan
 from sepiola.models.transformer import DecodingState, EncoderDecoder
 from sepiola.models.vision.tiles import ImageTokens
 from sepiola.models.vision.vision_encoder import VisionEncoder
+from sepiola.nn.attend import segment_begins
 from sepiola.specs.bridge import GatedCrossSpec
 from sepiola.specs.model import ModelSpec
 
@@ -140,17 +141,18 @@ def assemble(spec: ModelSpec, language: LanguageNetwork | None, vision: VisionEn
 
 def last_image(place: Tensor, segments: Tensor | None) -> Tensor:
     """The number, in its row and from 1, of the last image at or before each token and in its segment; 0 for none.
+    Padding sees none, and ends no segment.
 
     `place` `(batch, tokens)` is true at placeholders.
     """
     number = place.cumsum(1)
     if segments is None:
         return number
+    real = segments != 0
+    begins = segment_begins(segments)
     index = torch.arange(place.shape[1], device=place.device).expand_as(place)
-    begins = torch.ones_like(place)
-    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    image, start = (torch.where(at, index, -1).cummax(1).values for at in (place, begins))
-    return number * (image >= start)
+    image, start = (torch.where(at, index, -1).cummax(1).values for at in (place & real, begins))
+    return number.gather(1, image.clamp(min=0)) * (image >= start) * real
 
 
 def last_of_source(place: Tensor, segments: Tensor | None, target: Tensor, target_segments: Tensor | None) -> Tensor:

@@ -83,6 +83,9 @@ def test_before_the_first_step_it_is_its_language_model(variant: str) -> None:
         ([4, 5, 6, 7, 8, 4, 5], None, [0] * 7),
         ([0, 0, 4, IMG, 6, 7, IMG], [0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 2]),
         ([IMG, 5, 6, IMG, 7, 0, 0], [1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 2, 2, 0, 0]),
+        ([IMG, 5, 0, 0, 7, IMG, 8], [1, 1, 0, 0, 1, 1, 1], [1, 1, 0, 0, 1, 2, 2]),
+        ([4, IMG, 0, 7, 0, 8, 5], [1, 1, 0, 1, 0, 2, 2], [0, 1, 0, 1, 0, 0, 0]),
+        ([IMG, IMG, 5, IMG, IMG, 8, 4], [0, 1, 1, 1, 0, 1, 2], [0, 2, 2, 3, 0, 3, 0]),
         ([IMG, 5, 6, IMG, 7, 8, IMG], [1, 1, 2, 2, 2, 3, 3], [1, 1, 0, 2, 2, 0, 3]),
     ],
 )
@@ -138,6 +141,14 @@ def test_cached_decoding_is_the_whole(variant: str) -> None:
         state = model.begin(tokens[:, :8], 3, images=images, attention_mask=mask[:, :8])
         steps = [model.extend(tokens[:, at : at + 1], state) for at in range(7, 10)]
     torch.testing.assert_close(model.head(torch.cat(steps, 1)), whole[:, 7:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["pre", "parallel", "post"])
+def test_padding_between_a_text_and_its_image_changes_nothing(variant: str) -> None:
+    model, images = model_of(variant), torch.randn(1, PATCHES, 12)
+    tokens, padded = torch.tensor([[4, IMG, 5, 6, 7]]), torch.tensor([[4, IMG, 0, 0, 5, 0, 6, 7]])
+    found = run(model, padded, images, attention_mask=(padded > 0).long())[padded > 0]
+    torch.testing.assert_close(found, run(model, tokens, images)[0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("variant", ["pre", "t5"])
