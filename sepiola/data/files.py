@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from sepiola.errors import CheckpointError
 
-if sys.platform != "win32":  # there, writers cannot be told from leftovers, which stay
+if sys.platform != "win32":  # there, nothing tells writers from leftovers, which stay
     import fcntl
 
 ASIDE = ".saving"  # what the name of a folder of unfinished files ends with

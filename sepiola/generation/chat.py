@@ -134,7 +134,7 @@ class Chat:
     def _laid_out(self, messages: Sequence[Message], reply: str | None) -> tuple[list[str], Letters]:
         """The conversation as text, with a reply also the text that ends with it and the reply; names are marked.
 
-        Raises DataError where the template reads the names or changes them, so that the user's cannot be told apart.
+        Raises DataError where the template reads the names or changes them, so that which is whose is unknown.
         """
         turns = [*messages] if reply is None else [*messages, Message("assistant", (reply,))]
         marked, letters = self.guard.mark(turns)
