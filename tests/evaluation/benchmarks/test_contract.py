@@ -123,7 +123,7 @@ def test_every_benchmark_says_what_it_takes() -> None:
 
 def test_a_dataset_that_nothing_measures_is_refused() -> None:
     class Mute:
-        spec = toy_recipe().model
+        spec = ModelSpec.parse({"language": tiny.decoder()})
 
     nothing = Settings(DataSpec(reader="pairs"), read=lambda spec: [Example("a", (), "")])
     with pytest.raises(SpecError, match="no benchmark for 'pairs'; known: scienceqa"):
