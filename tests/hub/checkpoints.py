@@ -175,6 +175,9 @@ def complete_tokenizer(folder: Path, config: Raw) -> None:
         index = index[0] if isinstance(index, list) else index
         if isinstance(token, str) and token not in special and isinstance(index, int):
             special[token] = index
+    extra = settings.get("extra_special_tokens")
+    for token in extra if isinstance(extra, list) else ():
+        special.setdefault(token, max(special.values()) + 1)
     taken = set(special.values())
     free = (number for number in range(10**6) if number not in taken)
     vocabulary = {**special, **{letter: next(free) for letter in ALPHABET}}

@@ -22,6 +22,7 @@ from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import DataSpec, RecipeSpec
 from sepiola.tidepool import generate
 from tests import tiny

@@ -98,5 +98,5 @@ def test_it_is_a_benchmark_with_baselines_and_a_table() -> None:
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(DataError, match="an option of 'pope': settings: .*got 'random'"):
+    with pytest.raises(DataError, match=r"an option of 'pope': settings: .*got 'random'"):
         read("pope", None, "test", settings="random")
