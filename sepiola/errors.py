@@ -12,7 +12,9 @@ SHOWN = 120  # characters
 
 
 class SepiolaError(Exception):
-    """Base of every error whose cause is the input, not the code."""
+    """Base of every error whose cause is the input, not the code. `status` is what the command line exits with."""
+
+    status = 2
 
 
 class SpecError(SepiolaError):

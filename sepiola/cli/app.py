@@ -41,4 +41,4 @@ def main() -> None:
         app(standalone_mode=True)
     except SepiolaError as error:
         Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-        sys.exit(getattr(error, "status", 2))  # a signal's, where one ended the work
+        sys.exit(error.status)

@@ -182,8 +182,6 @@ def held(folder: Path, console: Console | None) -> Iterator[None]:
             raise TrainingError(f"{folder}: another process is at this run; wait for it, or stop it") from None
         console.print(f"{folder}: another process is at it; waiting until it has ended")
         lock.acquire()
-    except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
         yield
     finally:

@@ -79,8 +79,8 @@ class Chat:
     ) -> ChatReply:
         """The next turn of a conversation; `on_text` is given the text piece by piece.
 
-        Without `max_tokens` it is as long as the checkpoint says, or REPLY.
-        Raises DataError when pictures and their places do not match, and for pictures that a blind model is shown.
+        Without `max_tokens` it is as long as the checkpoint says, or REPLY. Raises DataError when pictures and their
+        places do not match, and for pictures that a blind model is shown.
         """
         began = time.perf_counter()
         prompt = self.prompt(messages)

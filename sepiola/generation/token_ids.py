@@ -57,9 +57,8 @@ def unpadded(
     """The tokens of each row of `ids` `(batch, tokens)`, those left out whose mask is 0.
 
     Without a mask the `pad` tokens are padding, unless that token is one of `ends` too: then all are text, as in
-    `transformers`, which does so for decoders alone. Warns of
-    padding on the right of a decoder's prompts. Raises DataError for what are no such ids, and for a mask of another
-    shape.
+    `transformers`, which does so for decoders alone. Warns of padding on the right of a decoder's prompts. Raises
+    DataError for what are no such ids, and for a mask of another shape.
     """
     if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
         given = f"a {type(ids).__name__}"

@@ -48,7 +48,7 @@ WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines o
 class InterruptedTrainingError(TrainingError):
     """The run was asked to stop; its state is saved. `status` is that of a process which the signal has ended."""
 
-    def __init__(self, message: str, status: int = 2) -> None:
+    def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
