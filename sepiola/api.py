@@ -202,7 +202,7 @@ class Model:
 
     @property
     def sampling(self) -> Sampling:
-        """How `generate` and `chat` write where nothing is asked (`Sampling.of`)."""
+        """How every verb writes where nothing is asked (`Sampling.of`)."""
         return Sampling.of(self._processor.generation)
 
     def _room(self, prompt_tokens: int, asked: int | None) -> int:
@@ -239,15 +239,17 @@ class Model:
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> ChatReply:
         """The assistant's next turn in a conversation of several turns, with pictures in any of them.
 
         Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `on_text` is given the
-        text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. Raises
-        DataError when pictures and their places do not match.
+        text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. `stop` are
+        stop strings beside the checkpoint's. Raises DataError when pictures and their places do not match.
         """
-        return self._chat.reply([as_message(m) for m in messages], max_tokens, sampling or self.sampling, on_text)
+        said, sampling = [as_message(m) for m in messages], sampling or self.sampling
+        return self._chat.reply(said, max_tokens, sampling, on_text, stops=stop)
 
     @cached_property
     def _chat(self) -> Chat:
@@ -291,6 +293,8 @@ class Model:
             layout=LAYOUTS.get(layout or ""),
             chat=Chat(self.engine, self._processor, tokenizer, image_encoder) if layout == "chat" else None,
             opening=tokenizer.opening() if layout == "text" else (),
+            sampling=self.sampling,
+            stops=self._processor.generation.stop_strings,
         )
 
     @property
@@ -307,9 +311,13 @@ class Model:
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
         """Plain text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""
-        prefix = self._processor.prefix
         return TextScorer(
-            self.engine, self.require_tokenizer(), length=length or self._processor.context, prefix=prefix
+            self.engine,
+            self.require_tokenizer(),
+            length=length or self._processor.context,
+            prefix=self._processor.prefix,
+            sampling=self.sampling,
+            stops=self._processor.generation.stop_strings,
         )
 
     def matcher(self) -> Matcher:

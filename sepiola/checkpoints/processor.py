@@ -44,8 +44,6 @@ _NEUTRAL: Config = {
     "bad_words_ids": [],
     "force_words_ids": [],
     "sequence_bias": {},
-    "suppress_tokens": [],
-    "begin_suppress_tokens": [],
     "exponential_decay_length_penalty": None,
     "guidance_scale": 1.0,
     "watermarking_config": None,

@@ -91,6 +91,10 @@ def chat(
             "--no-repeat-ngram", help="No run of so many tokens comes twice; 0 is off; else as the checkpoint says."
         ),
     ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help="The reply ends before this text. Repeatable; beside the checkpoint's own."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -110,6 +114,8 @@ def chat(
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
+    if "" in (stop or []):
+        raise SpecError('--stop: got an empty text, expected one that ends the reply, such as --stop "User:"')
     given = {
         "temperature": temperature,
         "top_p": top_p,
@@ -130,7 +136,7 @@ def chat(
 
     def answered(messages: list[Message], aloud: bool) -> ChatReply:
         write = (lambda piece: print(piece, end="", flush=True)) if aloud else None
-        reply = loaded.chat(messages, max_tokens=max_tokens, sampling=sampling, on_text=write)
+        reply = loaded.chat(messages, max_tokens=max_tokens, sampling=sampling, stop=stop or (), on_text=write)
         if aloud:
             print()
         return reply

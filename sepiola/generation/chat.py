@@ -76,8 +76,12 @@ class Chat:
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
+        *,
+        stops: Sequence[str] = (),
     ) -> ChatReply:
         """The next turn of a conversation; `on_text` is given the text piece by piece.
+
+        It ends at an end token, or before one of `stops` or of the checkpoint's own stop strings.
 
         Without `max_tokens` it is as long as the checkpoint says, or REPLY. Raises DataError when pictures and their
         places do not match, and for pictures that a blind model is shown.
@@ -85,7 +89,8 @@ class Chat:
         began = time.perf_counter()
         prompt = self.prompt(messages)
         give = None if on_text is None else without_indent(on_text)
-        stop = Stop(self.tokenizer, strings=self.generation.stop_strings, ends=self.ends, on_text=give)
+        strings = (*self.generation.stop_strings, *stops)
+        stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give)
         row, first = stop(), 0.0
 
         def ends_with(token: int) -> bool:

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 class ExampleGenerator:
     """One model with its tokenizer. `image_encoder` turns an example's images into what the model takes; None is blind.
 
+    Texts are written by `sampling` where none is asked, and end at any of `stops` too.
+
     `demonstrations` are solved examples that stand before an example, by its id. `qformer_tokenizer` is the tokenizer
     of an instructed bridge that has one of its own. Messages are laid out by `layout`, as a conversation by `chat`, or
     else one after the other behind `opening`, the tokens that begin a text.
@@ -49,6 +51,8 @@ class ExampleGenerator:
         layout: Layout | None = None,
         chat: Chat | None = None,
         opening: Sequence[int] = (),
+        sampling: Sampling | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -62,7 +66,9 @@ class ExampleGenerator:
         self.chat = chat
         self.opening = tuple(opening)
         ends = chat.ends if chat is not None else frozenset()
-        self.stop = Stop(tokenizer, strings=(layout.stop,) if layout is not None and layout.stop else (), ends=ends)
+        self.sampling = sampling
+        own = (layout.stop,) if layout is not None and layout.stop else ()
+        self.stop = Stop(tokenizer, strings=(*own, *stops), ends=ends)
         self.cut: set[str] = set()
 
     def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> ExampleGenerator:
@@ -84,7 +90,7 @@ class ExampleGenerator:
         outputs = self.engine.generate(
             prompts,
             max_tokens=self._most(prompts),
-            sampling=sampling,
+            sampling=sampling or self.sampling,
             samples=samples,
             stop=self.stop,
             on_done=on_done,
@@ -97,7 +103,9 @@ class ExampleGenerator:
         """For each example the text that answers its messages, and whether the limit on tokens ended it."""
         prompts = self._prompts(examples)
         most = self._most(prompts)
-        outputs = self.engine.generate(prompts, max_tokens=most, stop=self.stop, on_done=on_done)
+        outputs = self.engine.generate(
+            prompts, max_tokens=most, sampling=self.sampling, stop=self.stop, on_done=on_done
+        )
         return [
             (self.stop.text(ids).strip(), len(ids) == self.engine.room(prompt, most))
             for (ids,), prompt in zip(outputs, prompts, strict=True)

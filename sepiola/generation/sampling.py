@@ -8,7 +8,7 @@ top-p (1904.09751) and min-p (2407.01082). Presence and frequency are OpenAI's a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
@@ -31,6 +31,11 @@ class _Bound(NamedTuple):
 
 
 _COUNT = _Bound(Integral, lambda value: value >= 0, "a whole number of at least 0")
+_TOKENS = _Bound(
+    Sequence,
+    lambda value: all(isinstance(token, int) and token >= 0 for token in value),
+    "a list of token ids",
+)
 _SHIFT = _Bound(Real, lambda value: -2 <= value <= 2, "-2 to 2 (0 changes nothing)")
 _BOUNDS = {
     "temperature": _Bound(
@@ -47,6 +52,8 @@ _BOUNDS = {
     "no_repeat_ngram_size": _COUNT,
     "min_new_tokens": _COUNT,
     "min_length": _COUNT,
+    "suppress_tokens": _TOKENS,
+    "begin_suppress_tokens": _TOKENS,
     "seed": _Bound(Integral, lambda value: -(2**63) <= value < 2**64, "a whole number of 64 bits"),
 }
 
@@ -58,7 +65,8 @@ class Sampling:
     `repetition_penalty` (CTRL, arXiv 1909.05858) and `no_repeat_ngram_size` look at all that a decoder has read and
     written, and at what an encoder-decoder's decoder has. `min_length` counts the same, `min_new_tokens` what was
     written; no row ends before. `forced_bos_token_id` follows a lone first token (BART's start), and
-    `forced_eos_token_id` is the last token where nothing else ends a row.
+    `forced_eos_token_id` is the last token where nothing else ends a row. `suppress_tokens` are never written, and
+    `begin_suppress_tokens` not as the first token.
     """
 
     temperature: float = 0.0
@@ -74,6 +82,8 @@ class Sampling:
     min_length: int = 0
     forced_bos_token_id: int | None = None
     forced_eos_token_id: int | None = None
+    suppress_tokens: Sequence[int] = ()
+    begin_suppress_tokens: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for name, bound in _BOUNDS.items():
@@ -103,8 +113,9 @@ class Sampling:
     def plain(self) -> bool:
         """Whether it is greedy and changes no logits."""
         penalties = (self.presence_penalty, self.frequency_penalty, self.min_new_tokens)
+        suppressed = (*self.suppress_tokens, *self.begin_suppress_tokens)
         return self.temperature == 0 and not (
-            self.reads_prompt or any(penalties) or self.forced_eos_token_id is not None
+            self.reads_prompt or any(penalties) or suppressed or self.forced_eos_token_id is not None
         )
 
     def draw(
@@ -159,6 +170,10 @@ class Sampling:
             logits = torch.where(alone[:, None], _only(logits, self.forced_bos_token_id), logits)
         if self.forced_eos_token_id is not None and last:
             logits = _only(logits, self.forced_eos_token_id)
+        logits = _without(logits, self.suppress_tokens)
+        forced = self.forced_bos_token_id is not None and prompt == 1  # then the first token is that one
+        if written.shape[1] == int(forced):
+            logits = _without(logits, self.begin_suppress_tokens)
         return self._warp(logits) if self.temperature else logits
 
     def _without_repeated(self, logits: Tensor, tokens: Tensor) -> Tensor:
@@ -206,6 +221,12 @@ def _marked(tokens: Tensor, vocabulary: int) -> Tensor:
     """Which tokens of the vocabulary `(batch, vocabulary)` are among a row's; the vocabulary's size is none."""
     marked = torch.zeros(len(tokens), vocabulary + 1, dtype=torch.bool, device=tokens.device)
     return marked.scatter_(1, tokens, True)[:, :vocabulary]
+
+
+def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Logits of all tokens but these."""
+    banned = [token for token in tokens if token < logits.shape[-1]]
+    return logits.index_fill(1, torch.tensor(banned, device=logits.device), -torch.inf) if banned else logits
 
 
 def _only(logits: Tensor, token: int) -> Tensor:

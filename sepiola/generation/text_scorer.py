@@ -32,11 +32,19 @@ class TextScorer:
 
     `length` is how many tokens the model reads in a row: as many as its spec has positions, or what is asked for. A
     longer context loses its beginning, and `cut` counts how many did. `prefix` is what a decoder reads an empty text
-    as, by default the spec's start token.
+    as, by default the spec's start token. Texts are written by `sampling` where none is asked, and end at any of
+    `stops` too.
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, *, length: int | None = None, prefix: int | None = None
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        *,
+        length: int | None = None,
+        prefix: int | None = None,
+        sampling: Sampling | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         positions = engine.spec.positions
         most = positions.length if positions.kind == "learned" else None  # others have no table that ends
@@ -47,6 +55,8 @@ class TextScorer:
         self.length = length or positions.length or DEFAULT_LENGTH
         self.prefix = engine.tokens.start if prefix is None else prefix
         self.opening = tokenizer.opening()
+        self.sampling = sampling
+        self.stops = tuple(stops)
         self.cut = 0
 
     def encode(self, text: str) -> list[int]:
@@ -126,7 +136,8 @@ class TextScorer:
             raise SepiolaError(
                 f"{max_tokens} new tokens leave no room for a prompt: the model reads {self.length}; ask for fewer"
             )
-        stop = Stop(self.tokenizer, strings=stops)
+        stop = Stop(self.tokenizer, strings=(*self.stops, *stops))
+        sampling = sampling or self.sampling
         read = [Prompt(self._keep(self.encode(prompt), room)) for prompt in prompts]
         written = self.engine.generate(read, max_tokens=max_tokens, sampling=sampling, stop=stop, on_done=on_done)
         return [stop.text(ids) for (ids,) in written]

@@ -16,6 +16,8 @@ PENALTIES = (
     "min_new_tokens",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
 )
 """The settings that change what is written greedily."""
 
@@ -40,6 +42,8 @@ class GenerationSpec(Spec):
     min_new_tokens: NonNegativeInt | None = None
     forced_bos_token_id: NonNegativeInt | None = None
     forced_eos_token_id: NonNegativeInt | None = None
+    suppress_tokens: tuple[NonNegativeInt, ...] = ()
+    begin_suppress_tokens: tuple[NonNegativeInt, ...] = ()
     stop_strings: tuple[str, ...] = ()
 
     def room(self, prompt_tokens: int, default: int) -> int:

@@ -26,7 +26,7 @@ from sepiola.api import Model
 from sepiola.cli.asking import chat
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SpecError
 from sepiola.generation.sampling import Sampling
 from sepiola.models.build import preset
 from sepiola.models.vision.tiles import FAKE, GLOBAL
@@ -191,6 +191,11 @@ def test_the_command_keeps_the_checkpoints_settings_that_are_not_given(
     model = sepiola.load(tmp_path / "model")
     assert kept["text"] == model.chat([message]).text and kept["tokens"] <= 9
     assert changed["text"] == model.chat([message], sampling=Sampling()).text != kept["text"]
+    letter = kept["text"][2]
+    stopped = said(stop=["no such text", letter])
+    assert stopped["text"] == kept["text"][: kept["text"].index(letter)].strip() and stopped["tokens"] < kept["tokens"]
+    with pytest.raises(SpecError, match="--stop: got an empty text"):
+        said(stop=[""])
 
 
 PLAIN_TALK = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import sepiola
 from sepiola.api import Model
-from sepiola.data.example import Example, Message
+from sepiola.data.example import Example, Message, Question
 from sepiola.reasoning.few_shot import after
 from sepiola.reasoning.strategies import Direct
 from sepiola.specs.recipe import AnsweringSpec
@@ -93,6 +94,48 @@ def test_a_base_model_is_asked_as_plain_text_behind_its_start_token(tmp_path: Pa
     generator = model.example_generator(4)
     (prompt,) = generator._prompts([Example("p", (Message("user", ("how now",)),), "")])
     assert list(prompt.tokens) == tokenizer("how now")["input_ids"]
+
+
+SETTINGS: dict[str, Any] = {
+    "repetition_penalty": 1.7,
+    "no_repeat_ngram_size": 2,
+    "min_new_tokens": 5,
+    "suppress_tokens": [70, 71, 72],
+    "begin_suppress_tokens": [100],
+}
+
+
+@pytest.mark.parametrize("stops", [[], ["e", "k"]])
+def test_answers_are_written_by_the_checkpoints_own_settings(tmp_path: Path, stops: list[str]) -> None:
+    """In `ask` and in a benchmark, the text is that of transformers' `generate`; options are scored as they are."""
+    llama(tmp_path, TEMPLATE)
+    path = tmp_path / "generation_config.json"
+    plain = sepiola.load(tmp_path)
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text(encoding="utf-8")) | SETTINGS | ({"stop_strings": stops} if stops else {})
+        ),
+        encoding="utf-8",
+    )
+    model, tokenizer = sepiola.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    reference = LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    reference.generation_config.stop_strings = None  # it looks for them in tokens, which may be no characters
+    written = []
+    for text in ("Which is big?", "哪个大？", "What now?"):
+        turn = {"role": "user", "content": text}
+        ids = tokenizer.apply_chat_template([turn], add_generation_prompt=True, return_tensors="pt", return_dict=False)
+        with torch.no_grad():
+            out = reference.generate(ids, do_sample=False, max_new_tokens=64)[0, ids.shape[1] :]
+        expected = tokenizer.decode(out, skip_special_tokens=True)
+        cut = min((expected.index(stop) for stop in stops if stop in expected), default=len(expected))
+        assert model.ask(text).answer == expected[:cut].strip()
+        written.append(expected)
+        example = Example("e", (Message("user", (text,)),), "", Question(text, answer_text="whale"))
+        (answer,) = model.answer([example])
+        assert answer.output != plain.answer([example])[0].output
+        scored = [one.ask(text, choices=("ant", "whale")).probabilities for one in (model, plain)]
+        assert scored[0] == scored[1]
+    assert any(stop in text for stop in stops for text in written) is bool(stops)
 
 
 @pytest.mark.parametrize("template", [None, TEMPLATE])

@@ -77,7 +77,13 @@ BART_CNN = {  # what bart-large-cnn says
     "length_penalty": 2.0,
     "early_stopping": True,
 }
-PENALISED = {"repetition_penalty": 1.4, "no_repeat_ngram_size": 2, "min_new_tokens": 4, "min_length": 30}
+PENALISED = {
+    "suppress_tokens": [9, 70],
+    "repetition_penalty": 1.4,
+    "no_repeat_ngram_size": 2,
+    "min_new_tokens": 4,
+    "min_length": 30,
+}
 
 
 @pytest.mark.parametrize(("kind", "settings"), [("bart", BART_CNN), ("llama", {**PENALISED, "max_new_tokens": 24})])
