@@ -22,9 +22,9 @@ from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.files import read_json
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.registry import FAMILIES
-from sepiola.checkpoints.store import make_folder, write_text
 from sepiola.checkpoints.tensors import read_tensors, write_tensors
 from sepiola.checkpoints.weights import read_pickled
+from sepiola.data.files import make_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.nn.linear import blocks_of

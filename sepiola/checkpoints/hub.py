@@ -28,11 +28,11 @@ from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
 from sepiola.checkpoints.processor import plain_ids, settle_ids
 from sepiola.checkpoints.processor_export import FILES, OUTDATED, texts, with_ids
 from sepiola.checkpoints.registry import FAMILIES
-from sepiola.checkpoints.store import WEIGHTS, from_state, make_folder, state_to_save, write_text
+from sepiola.checkpoints.store import WEIGHTS, from_state, state_to_save
 from sepiola.checkpoints.tensors import write_tensors
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
-from sepiola.data.files import check_whole, replacing_folder
+from sepiola.data.files import finish_save, make_folder, replacing_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec
@@ -70,7 +70,7 @@ def load(
 
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
-    check_whole(folder)
+    finish_save(folder)
     config = read_json(folder / CONFIG)
     family = _family(config, folder)
     stored = as_saved_today(read_state(folder))
@@ -99,7 +99,7 @@ def save(
     Weights of more than `max_shard` bytes go to several files, each at most so large (or one tensor), and an index. The
     reference's layout has no place for the vision encoder: it goes to the folder `vision`, in its own family's layout.
 
-    All is written aside first. A save that is killed leaves the old checkpoint or none that loads, never a mix. Raises
+    All is written aside first. A save that is killed leaves the old checkpoint or the new one. Raises
     CheckpointError, before anything is written, for a family without such a layout, for what the layout cannot state,
     and when the model does not hold what `spec` says; and when the folder cannot be written.
     """

@@ -12,7 +12,7 @@ from torch import nn
 
 from sepiola.checkpoints import adapters, assembled, hub, store
 from sepiola.checkpoints import processor as processors
-from sepiola.data.files import check_whole, interrupted
+from sepiola.data.files import finish_save, interrupted
 from sepiola.nn.device import find_device
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
@@ -47,7 +47,7 @@ def load(
         folder = folder / "checkpoint"
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
-    check_whole(folder)
+    finish_save(folder)
     ours = (folder / store.SPEC).is_file()
     parted = not ours and assembled.is_assembled(folder)
     layout = store if ours else assembled if parted else hub

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sepiola.checkpoints import files, tokenizer_files
 from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.store import TOKENIZER, make_folder, write_text
+from sepiola.checkpoints.store import TOKENIZER
+from sepiola.data.files import make_folder, write_text
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG

@@ -1,7 +1,7 @@
 """Our own checkpoint folder: `model.safetensors`, `spec.yaml` and, when there is one, `tokenizer.json`.
 
-A folder is replaced as one: it holds the old checkpoint or the new one. A save that was killed in between is refused by
-name when it is read.
+A folder is replaced as one: it holds the old checkpoint or the new one. A save that was killed in between is finished
+when it is read.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from torch import Tensor, nn
 
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.tensors import read_tensors, write_tensors
 from sepiola.checkpoints.vision_part import vision_part
-from sepiola.data.files import check_whole, make_folder, named, replacing_folder, write_text
+from sepiola.data.files import finish_save, named, replacing_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
@@ -81,9 +79,9 @@ def load(
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a checkpoint folder, and its tensors, read as they are asked for.
 
-    Raises CheckpointError for a folder in which a save was interrupted.
+    Raises CheckpointError for a folder in which a save was interrupted and cannot be finished.
     """
-    check_whole(folder)
+    finish_save(folder)
     return ModelSpec.parse(read_yaml(folder / SPEC), str(folder / SPEC)), read_tensors(folder / WEIGHTS)
 
 
@@ -169,25 +167,3 @@ def misfits(model: nn.Module, shapes: Mapping[str, torch.Size]) -> str:
 def write_yaml_file(path: Path, data: object) -> None:
     """Writes plain data as YAML, whole or not at all."""
     write_text(path, write_yaml(data))
-
-
-class _FolderLock(FileLock):
-    """The lock of a folder, which says by CheckpointError that the folder cannot be written."""
-
-    def acquire(self, *arguments: Any, **keywords: Any) -> AcquireReturnProxy:
-        try:
-            return super().acquire(*arguments, **keywords)
-        except Timeout:
-            raise
-        except OSError as error:
-            folder, reason = Path(self.lock_file).parent, error.strerror or error
-            raise CheckpointError(f"{folder}: cannot be written ({reason}); write elsewhere") from None
-
-
-def locked(folder: Path) -> BaseFileLock:
-    """One process at a time for what lies in a folder, inside `with`; a second one waits.
-
-    Raises CheckpointError when the folder cannot be made or written.
-    """
-    make_folder(folder)
-    return _FolderLock(folder / ".lock")

@@ -32,8 +32,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a tokenizer on text, and measure it on one passage in fifty, which training leaves out."""
-    from sepiola.checkpoints.store import make_folder, write_text
     from sepiola.data.corpus import held_out, passages, text_files
+    from sepiola.data.files import make_folder, write_text
     from sepiola.data.language import language_of
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer

@@ -22,11 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from sepiola.data.batching import lay_features
-from sepiola.data.files import no_links
+from sepiola.data.files import locked, make_folder, no_links
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.specs.base import Plain, Spec
@@ -82,10 +81,7 @@ class FeatureCache:
         self._index_bytes = 0  # of the index, read so far
         self._end = 0  # of the data, in rows
         self._map: np.ndarray = np.empty((0, width), dtype=np.float16)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.folder}: the feature cache cannot be made here ({error.strerror})") from None
+        make_folder(self.folder)
         self._read_index()
 
     def __contains__(self, image: ImageRef) -> bool:
@@ -143,7 +139,7 @@ class FeatureCache:
         return computed
 
     def _append(self, computed: Mapping[str, np.ndarray]) -> None:
-        with self._one_writer():
+        with locked(self.folder):
             self._read_index()  # another process may have grown it
             end = self._end
             lines = ""
@@ -173,18 +169,6 @@ class FeatureCache:
                     f"{self.folder}: features cannot be written ({error.strerror}); what was computed before is kept"
                 ) from None
             self._read_index()
-
-    @contextlib.contextmanager
-    def _one_writer(self) -> Iterator[None]:
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise DataError(f"{self.folder}: features cannot be written ({error.strerror or error})") from None
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _read(self, image: ImageRef) -> Tensor:
         return torch.from_numpy(self._rows(self._entries[self._digest(image)]).copy())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -16,7 +17,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from filelock import AcquireReturnProxy, BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 
 from sepiola.errors import CheckpointError
@@ -26,6 +29,7 @@ if sys.platform != "win32":  # there, nothing tells writers from leftovers, whic
 
 ASIDE = ".saving"  # what the name of a folder of unfinished files ends with
 REPLACING = ".replacing"  # the new files of a folder, while they move to their places
+OUTDATED = ".outdated.json"  # among them: a list of the files of the save before that have no successor
 MARKERS = ("config.json", "spec.yaml")  # without its marker nobody reads a checkpoint
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -56,8 +60,8 @@ def replacing_folder(folder: Path, owned: re.Pattern[str]) -> Iterator[Path]:
     """A folder whose files move to `folder` at the end; inside another such folder, `folder` itself.
 
     Files of `folder` that are not among the new ones and whose relative paths match `owned` are removed: they are of
-    the save before. A process that is killed leaves the old files, or the new ones, or a folder that
-    `check_whole` refuses. Raises CheckpointError when it cannot be written.
+    the save before. A process that is killed leaves the old files, or new ones whose move `finish_save` ends. Raises
+    CheckpointError when it cannot be written.
     """
     if any(_is_aside(part) for part in folder.parts):
         make_folder(folder)
@@ -82,13 +86,48 @@ def interrupted(folder: Path) -> bool:
     return left.is_dir() and any(not file.is_dir() for file in left.rglob("*"))
 
 
-def check_whole(folder: Path) -> None:
-    """Raises CheckpointError for a folder that holds files of two saves."""
+def finish_save(folder: Path) -> None:
+    """Ends a save that was killed while its files moved to this folder: before that they were whole, and synced.
+
+    Where another process is at it, this one waits. Raises CheckpointError when it cannot be done.
+    """
+    if not (folder / REPLACING).is_dir():
+        return
+    reason = "which of its files are outdated is not known"
+    try:
+        with _locked(folder):
+            _finish(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
     if interrupted(folder):
         raise CheckpointError(
             f"{folder}: a save was interrupted here, so the folder holds a part of the old checkpoint and a part of "
-            "the new one; save it again, or fetch it again"
+            f"the new one, and it cannot be finished ({reason}); save it again, or fetch it again"
         )
+
+
+class _FolderLock(FileLock):
+    """The lock of a folder, which says by CheckpointError that the folder cannot be written."""
+
+    def acquire(self, *arguments: Any, **keywords: Any) -> AcquireReturnProxy:
+        try:
+            # Where no file can be made (/proc), filelock would try for ever.
+            os.close(no_links(self.lock_file, os.O_RDWR | os.O_CREAT))
+            return super().acquire(*arguments, **keywords)
+        except Timeout:
+            raise
+        except OSError as error:
+            folder, reason = Path(self.lock_file).parent, error.strerror or error
+            raise CheckpointError(f"{folder}: cannot be written ({reason}); write elsewhere") from None
+
+
+def locked(folder: Path) -> BaseFileLock:
+    """One process at a time for what lies in a folder, inside `with`; a second one waits.
+
+    Raises CheckpointError when the folder cannot be made or written.
+    """
+    make_folder(folder)
+    return _FolderLock(folder / ".lock")
 
 
 def make_folder(folder: Path) -> None:
@@ -166,28 +205,62 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _move(aside: Path, folder: Path, owned: re.Pattern[str]) -> None:
-    """Moves the new files to their places. What is read first goes first and comes last."""
-    new = [file.relative_to(aside) for file in aside.rglob("*") if file.is_file()]
+    """Lets the new files take their places: they are those of the folder from the moment of the renaming on."""
+    _finish(folder)
+    new = _files(aside)
+    for file in new:
+        if (folder / file).is_dir() and not (folder / file).is_symlink():
+            raise OSError(errno.EISDIR, f"{file} is a folder there")
+        if any((folder / place).is_file() and not (folder / place).is_symlink() for place in file.parents):
+            raise OSError(errno.ENOTDIR, f"{file.parent} is a file there")
+    kept = {file.as_posix() for file in new}
+    old = [file.as_posix() for file in _files(folder)]
+    write_text(aside / OUTDATED, json.dumps([file for file in old if file not in kept and owned.fullmatch(file)]))
+    _remove(folder / REPLACING)
+    os.rename(aside, folder / REPLACING)
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    """Moves new files to their places, from wherever a kill has left that. What is read first goes first, comes last.
+
+    Does nothing without the list of outdated files, which goes when all is done. The folder may come from anywhere, so
+    nothing outside it is touched.
+    """
     moving = folder / REPLACING
-    _remove(moving)
-    os.rename(aside, moving)
-    kept = {place.as_posix() for place in new}
+    listed = None if moving.is_symlink() else _listed(moving / OUTDATED)
+    if listed is None:
+        if not interrupted(folder):
+            _remove(moving)
+        return
+    new = [file for file in _files(moving) if file.as_posix() != OUTDATED]
+    present = _files(folder)
+    outdated = {file for file in map(Path, listed) if file not in new}
+    for file in sorted(present, key=lambda file: (file.name not in MARKERS, file)):
+        if file in outdated or (file in new and file.name in MARKERS):
+            (folder / file).unlink()
+    for root, _, _ in os.walk(folder, topdown=False):  # links not followed
+        if any(Path(root).relative_to(folder) in file.parents for file in outdated) and Path(root) != folder:
+            with contextlib.suppress(OSError):  # there are other files
+                os.rmdir(root)
     places = {place for file in new for place in file.parents if place != Path()}
     for place in sorted(places, key=lambda place: len(place.parts)):
         if (folder / place).is_symlink():
             (folder / place).unlink()
         (folder / place).mkdir(exist_ok=True)
-    for file in new:
-        if file.name in MARKERS:
-            (folder / file).unlink(missing_ok=True)
-    for old in sorted(_files(folder), key=lambda file: (file.name not in MARKERS, file)):
-        if old.as_posix() not in kept and owned.fullmatch(old.as_posix()):
-            (folder / old).unlink()
-            with contextlib.suppress(OSError):
-                (folder / old).parent.rmdir()
     for file in sorted(new, key=lambda file: (file.name in MARKERS, -len(file.parts), file)):
         os.replace(moving / file, folder / file)
+    (moving / OUTDATED).unlink()
     _remove(moving)
+
+
+def _listed(path: Path) -> list[str] | None:
+    """A list of names; None when the file is not there or holds anything else."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (ValueError, RecursionError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _files(folder: Path) -> list[Path]:

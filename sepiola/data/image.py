@@ -146,16 +146,16 @@ class ImageRef:
         return hashlib.sha256(self.encoded).hexdigest()
 
     @property
-    def mark(self) -> list[str | int]:
-        """What tells that the image was replaced, without reading it: a file's name and its length, else the digest.
+    def mark(self) -> list[str]:
+        """What tells that the image was replaced: a file's name and the digest of its bytes, which are not kept.
 
-        A file that is not there has its name alone: a blind run needs none.
+        A file that cannot be read has its name alone: a blind run needs none.
         """
         if self.path is None:
             return [self.digest]
         try:
-            return [self.path.name, self.path.stat().st_size]
-        except (OSError, ValueError):
+            return [self.path.name, ImageRef(path=self.path).digest]
+        except DataError:
             return [self.path.name]
 
     @property

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sepiola.checkpoints import store
 from sepiola.data.example import Example
+from sepiola.data.files import locked, write_text
 from sepiola.datasets import DataCache
 from sepiola.models.resize import bridge_tokens, fitted
 from sepiola.specs.data import DataSpec
@@ -47,9 +47,9 @@ class RecipeText:
         extra += bridge_tokens(self.recipe.model)
         key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
-        with store.locked(path.parent):
+        with locked(path.parent):
             if not path.is_file():
-                store.write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
+                write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
         return Tokenizer.load(path)
 
     def read(self, data: DataSpec) -> list[Example]:

@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from sepiola.checkpoints import store
+from sepiola.data.files import locked, make_folder, write_text
 from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
 from sepiola.experiments.evaluate import evaluate
@@ -62,7 +63,7 @@ class Run(Stages):
                 self.train(stage)
             files = [self.stage_folder(stage) / "metrics.jsonl" for stage in stages]
             metrics = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-            store.write_text(self.folder / "metrics.jsonl", "".join(metrics))
+            write_text(self.folder / "metrics.jsonl", "".join(metrics))
             model = self.model()
             model.save(self.folder / "checkpoint")
             return evaluate(self.recipe, model, self.data, self.folder, self.console)
@@ -76,8 +77,8 @@ class Run(Stages):
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = [name for name in now if before[name] != now[name]]
         except FileNotFoundError:
-            store.make_folder(self.folder)
-            store.write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+            make_folder(self.folder)
+            write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
             return
         except (OSError, ValueError, KeyError, TypeError):
             raise TrainingError(f"{path}: damaged, so that nobody knows what the run has read; {_ANEW}") from None
@@ -174,7 +175,7 @@ def held(folder: Path, console: Console | None) -> Iterator[None]:
     """Keeps other processes from what lies in a folder. With a console this one waits, and says so, while another is at
     it; without, that is a TrainingError.
     """
-    lock = store.locked(folder)
+    lock = locked(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from torch import nn
 import sepiola
 from sepiola.checkpoints import store
 from sepiola.data import files
-from sepiola.data.files import REPLACING
+from sepiola.data.files import OUTDATED, REPLACING
 from sepiola.errors import CheckpointError
 from sepiola.specs.recipe import AnsweringSpec
 from tests.tiny import byte_model, llama
@@ -80,19 +78,6 @@ def test_what_fails_to_be_written_leaves_the_old_file_and_nothing_beside_it(faul
     assert path.read_text(encoding="utf-8") == "half a pair ?"
 
 
-def test_another_process_waits_for_a_locked_folder(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from sepiola.checkpoints.store import locked\n"
-        "print('waits', flush=True)\n"
-        "with locked(Path(sys.argv[1])): print(Path(sys.argv[1], 'mark').read_text())"
-    )
-    with store.locked(tmp_path / "new"):
-        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")], stdout=subprocess.PIPE, text=True)
-        assert other.stdout is not None and other.stdout.readline() == "waits\n"
-        (tmp_path / "new" / "mark").write_text("held before")
-    assert other.communicate(timeout=120)[0] == "held before\n"
-
-
 def test_a_save_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
     first = byte_model(LLAMA)
     first.rationale, first.answering = byte_model(LLAMA), AnsweringSpec()
@@ -105,14 +90,22 @@ def test_a_save_over_another_leaves_nothing_of_it(tmp_path: Path) -> None:
     assert names[0] == names[1] | {"README.md"} and sepiola.load(tmp_path / "m").rationale is None
 
 
-def test_a_folder_of_an_interrupted_save_is_refused_by_name(tmp_path: Path) -> None:
-    model = byte_model(LLAMA)
-    model.save(tmp_path / "run" / "checkpoint")
-    left = tmp_path / "run" / "checkpoint" / REPLACING
-    left.mkdir()
-    (tmp_path / "run" / "checkpoint" / "spec.yaml").rename(left / "spec.yaml")
-    for folder in (tmp_path / "run", tmp_path / "run" / "checkpoint"):
-        with pytest.raises(CheckpointError, match="a save was interrupted here"):
-            sepiola.load(folder)
-    model.save(tmp_path / "run" / "checkpoint")
-    assert sepiola.load(tmp_path / "run").spec == model.spec and not left.exists()
+def test_a_folder_of_an_interrupted_save_is_finished_or_refused_by_name(tmp_path: Path) -> None:
+    model, other = byte_model(LLAMA), byte_model({**LLAMA, "layers": 1})
+    folder = tmp_path / "run" / "checkpoint"
+    left = folder / REPLACING
+    for outdated in ("[]", '["rationale/../../../mine"]', None, "[", "{}"):
+        (tmp_path / "mine").write_text("untouched")
+        model.save(folder)
+        other.save(left)
+        if outdated is not None:
+            (left / OUTDATED).write_text(outdated)
+        if outdated is not None and outdated.endswith("]"):
+            assert sepiola.load(tmp_path / "run").spec == other.spec and not left.exists()
+        else:
+            for place in (tmp_path / "run", folder):
+                with pytest.raises(CheckpointError, match=r"a save was interrupted here.*cannot be finished"):
+                    sepiola.load(place)
+        model.save(folder)
+        assert sepiola.load(tmp_path / "run").spec == model.spec and not left.exists()
+        assert (tmp_path / "mine").read_text() == "untouched"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from sepiola.data import files
-from sepiola.data.files import check_whole, replacing, replacing_folder, sweep, write_text
+from sepiola.data.files import finish_save, interrupted, locked, replacing, replacing_folder, sweep, write_text
 from sepiola.errors import CheckpointError
 
 LEFT = f".{'0123456789abcdef'}{files.ASIDE}"
-ANY = re.compile("part/.*|old.*")
+ANY = re.compile("part/.*|gone/.*")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,14 @@ def test_leftovers_of_the_dead_go_and_what_a_living_writer_has_stays(tmp_path: P
 def two_saves(folder: Path, text: str) -> None:
     with replacing_folder(folder, ANY) as aside:
         (aside / "part").mkdir()
-        for name in ("spec.yaml", "weights", "part/spec.yaml", "part/weights", *(["old"] if text == "old" else [])):
+        (aside / "gone" / "deep").mkdir(parents=True)
+        for name in (
+            "spec.yaml",
+            "weights",
+            "part/spec.yaml",
+            "part/weights",
+            *(["gone/deep/old"] if text == "old" else []),
+        ):
             write_text(aside / name, text)
 
 
@@ -86,11 +93,9 @@ def held(folder: Path) -> set[str]:
     return {file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_folder_whose_save_ends_at_any_moment_is_old_or_new_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcomes = []
-    for moment in range(60):
+def test_a_folder_whose_save_ends_at_any_moment_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes, cut = [], []
+    for moment in range(90):
         folder, left = tmp_path / str(moment), iter(range(moment))
         two_saves(folder, "old")
         child = os.fork()
@@ -100,19 +105,18 @@ def test_a_folder_whose_save_ends_at_any_moment_is_old_or_new_or_refused(
             two_saves(folder, "new")
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        try:
-            check_whole(folder)
-            visible = {f.read_text() for f in folder.rglob("*") if f.is_file() and ".saving" not in str(f)}
-            assert len(visible) == 1
-            outcomes.append(visible.pop())
-        except CheckpointError as error:
-            assert "a save was interrupted here" in str(error)
-            outcomes.append("refused")
+        cut.append(interrupted(folder))
+        if moment % 2:  # the next save comes before the next reader
+            two_saves(folder, "new")
+        finish_save(folder)
+        outcomes.append({f.read_text() for f in folder.rglob("*") if f.is_file() and ".saving" not in str(f)})
+        assert len(outcomes[-1]) == 1 and (folder / "gone").is_dir() == (outcomes[-1] == {"old"})
+        assert not interrupted(folder) and not (folder / files.REPLACING).exists()
         two_saves(folder, "new")
         assert held(folder) == {"new"} and not list(folder.rglob(".*"))
         if status == 0:
             break
-    assert set(outcomes) == {"old", "refused", "new"} and outcomes[-1] == "new"
+    assert {"old"} in outcomes and outcomes[-1] == {"new"} and any(cut) and not cut[-1]
 
 
 def ending(change: object, left: Iterator[int]) -> object:
@@ -132,3 +136,33 @@ def test_a_full_write_inside_a_folder_names_the_place_where_it_would_stand(tmp_p
     ):
         raise OSError(28, "No space left on device")
     assert not (tmp_path / "m").exists()
+
+
+def test_another_process_waits_for_a_locked_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sepiola.data.files import locked\n"
+        "print('waits', flush=True)\n"
+        "with locked(Path(sys.argv[1])): print(Path(sys.argv[1], 'mark').read_text())"
+    )
+    with locked(tmp_path / "new"):
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "new")], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None and other.stdout.readline() == "waits\n"
+        (tmp_path / "new" / "mark").write_text("held before")
+    assert other.communicate(timeout=120)[0] == "held before\n"
+
+
+def test_the_lock_of_a_folder_that_takes_no_file_is_one_message() -> None:
+    with (
+        pytest.raises(CheckpointError, match=r"^/proc: cannot be written \(.+\); write elsewhere"),
+        locked(Path("/proc")),
+    ):
+        pass
+
+
+def test_a_folder_where_a_file_comes_is_one_message(tmp_path: Path) -> None:
+    two_saves(tmp_path / "m", "old")
+    (tmp_path / "m" / "weights").unlink()
+    (tmp_path / "m" / "weights" / "mine").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"m: cannot be written \(weights is a folder there\).*is unharmed"):
+        two_saves(tmp_path / "m", "new")
+    assert held(tmp_path / "m") == {"old"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.tokenizer import Tokenizer
-from tests.tiny import QUIET, decoder
+from tests.tiny import QUIET, decoder, picture_file, vision_language
 
 
 @pytest.fixture
@@ -117,3 +118,27 @@ def test_a_comparison_refuses_data_that_changed_before_any_arm_trains(corpus: Pa
     with pytest.raises(TrainingError, match=r"c/b: what the run reads has changed .* stage text: data"):
         compare(spec, tmp_path / "c", console=QUIET, resume=True)
     assert not (tmp_path / "c" / "stages").exists()
+
+
+def test_a_picture_of_the_same_length_in_anothers_place_is_refused_on_resume(tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    picture = picture_file(folder / "a.bmp", "red")
+    pair = {"id": "一", "image": "a.bmp", "request": "What is it?", "text": "It is red. 红色。", "language": "en"}
+    (folder / "pairs.jsonl").write_text(json.dumps(pair) + "\n", encoding="utf-8")
+    raw = text_recipe(tmp_path, {"vocabulary": 300})
+    stage = {"data": {"reader": "pairs", "root": str(folder)}}
+    raw["stages"] = [{**raw["stages"][0], **stage, "validation": None}]
+    raw["model"] = vision_language({"kind": "projection"})
+    spec = parsed(raw, tmp_path / "t.yaml")
+    assert isinstance(spec, RecipeSpec)
+    Run(spec, tmp_path / "t", console=QUIET).check_data()
+    length = picture.stat().st_size
+    picture_file(picture, "blue")
+    assert picture.stat().st_size == length
+    with pytest.raises(TrainingError, match="stage text: data"):
+        Run(spec, tmp_path / "t", console=QUIET, resume=True).check_data()
+    picture_file(picture, "red")
+    Run(spec, tmp_path / "t", console=QUIET, resume=True).check_data()
+    picture.unlink()
+    with pytest.raises(TrainingError, match="stage text: data"):
+        Run(spec, tmp_path / "t", console=QUIET, resume=True).check_data()

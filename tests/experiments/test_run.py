@@ -295,7 +295,7 @@ def test_a_recipe_that_ends_with_its_vision_encoder_leaves_that_alone(tmp_path: 
 
 def test_a_second_process_waits_for_the_run_or_is_refused(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from sepiola.checkpoints.store import locked\n"
+        "import sys; from pathlib import Path; from sepiola.data.files import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

@@ -20,8 +20,8 @@ import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
-from sepiola.checkpoints.store import make_folder, write_text
 from sepiola.data.example import Example
+from sepiola.data.files import make_folder, write_text
 from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks import BENCHMARKS
