@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,15 +26,15 @@ from sepiola.checkpoints.lossless import check_lossless
 from sepiola.checkpoints.names import as_saved_today
 from sepiola.checkpoints.parts import vision_alone
 from sepiola.checkpoints.preprocessor import preprocessor_from_pixels
-from sepiola.checkpoints.processor import plain_ids, settle_ids
+from sepiola.checkpoints.processor import plain_ids, settle_ids, settle_placeholder
 from sepiola.checkpoints.processor_export import FILES, OUTDATED, texts, with_ids
-from sepiola.checkpoints.registry import FAMILIES
+from sepiola.checkpoints.registry import FAMILIES, model_type_of
 from sepiola.checkpoints.store import WEIGHTS, from_state, state_to_save
 from sepiola.checkpoints.tensors import write_tensors
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
 from sepiola.data.files import finish_save, make_folder, replacing_folder, write_text
-from sepiola.errors import CheckpointError
+from sepiola.errors import CheckpointError, shown
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import MORE
@@ -55,6 +56,8 @@ _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, to
 _COUNT = ".num_batches_tracked"  # which training alone reads
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
 
+log = logging.getLogger(__name__)
+
 
 def load(
     folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", vision_only: bool = False
@@ -71,12 +74,13 @@ def load(
 def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
     """The spec of a Hub folder and its tensors under our names, read as they are asked for; raises as `load` does."""
     finish_save(folder)
-    config = read_json(folder / CONFIG)
+    config = read_config(folder)
     family = _family(config, folder)
     stored = as_saved_today(read_state(folder))
     check_plain(stored, config, folder)
     spec = family.spec_from_config(plain_ids(config), stored, preprocessor=_preprocessor(folder))
-    spec = settle_ids(spec, config, folder)
+    spec = settle_placeholder(settle_ids(spec, config, folder), config, folder)
+    _report_processor(folder, family, spec)
     state = family.to_ours(stored, spec)
     if not (folder / VISION / CONFIG).is_file():
         return spec, state
@@ -206,11 +210,47 @@ def fetch(name: str) -> Path:
         ) from None
 
 
+def read_config(folder: Path) -> JSON:
+    """The `config.json` of a folder, with a `model_type`: where it states none, as its architectures say.
+
+    Raises CheckpointError where they do not say either.
+    """
+    config = read_json(folder / CONFIG)
+    if config.get("model_type") is not None:
+        return config
+    kind = model_type_of(config)
+    if kind is None:
+        raise CheckpointError(
+            f"{folder}/{CONFIG}: names no model_type, and its architectures ({config.get('architectures')}) do not say "
+            f"which; add it: {', '.join(sorted(FAMILIES))}"
+        )
+    log.warning("%s/%s: names no model_type; it is read as '%s'", folder, CONFIG, kind)
+    return {**config, "model_type": kind}
+
+
 def _family(config: Config, folder: Path) -> Family:
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(f"{folder}/config.json: model_type '{kind}' is not supported; {nearest(kind, FAMILIES)}")
     return classifiers.ClassifierFamily(FAMILIES[kind]) if classifiers.has_head(config) else FAMILIES[kind]
+
+
+def _report_processor(folder: Path, family: Family, spec: ModelSpec) -> None:
+    """Warns where the files of a processor say otherwise than the model how many tokens a picture takes."""
+    needed = {**(family.processor_from_spec(spec) or {})}
+    needed.pop("processor_class", None)
+    tiles = {"image_grid_pinpoints"}
+    cut = {} if spec.vision is None else preprocessor_from_pixels(spec.vision.pixels)
+    for name, wanted, file in (
+        (PROCESSOR, needed, read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}),
+        (PREPROCESSOR, {key: cut[key] for key in tiles & cut.keys()}, _preprocessor(folder) or {}),
+    ):
+        for key in sorted(wanted):
+            if file.get(key) is not None and file[key] != wanted[key]:
+                log.warning(
+                    "%s/%s: %s is %s; the model's own, %s, counts",
+                    *(folder, name, key, shown(file[key]), shown(wanted[key])),
+                )
 
 
 def _preprocessor(folder: Path) -> JSON | None:

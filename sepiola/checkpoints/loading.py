@@ -57,6 +57,6 @@ def load(
     if vision_only:
         return Checkpoint(folder, network, spec, Processor.of(spec))
     texts = assembled.text_folder(folder) if parted else folder
-    processor = processors.read(texts, spec, None if ours else processors.read_json(texts / hub.CONFIG))
+    processor = processors.read(texts, spec, None if ours else hub.read_config(texts))
     processors.report(processor, spec, folder)
     return Checkpoint(folder, network, spec, processor, assembled.answering(folder) if parted else None)

@@ -12,6 +12,18 @@ from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 _PROCESSORS = {"squash": "ViTImageProcessor", "crop": "CLIPImageProcessor", "fit": "DetrImageProcessor"}
 _FILE = "preprocessor_config.json"
+# What a kind's files mean where they are silent.
+_SIDE, _SHORT = {"height": 224, "width": 224}, {"shortest_edge": 224}
+_SIZES: dict[str, Config] = {
+    "CLIP": {"size": _SHORT, "crop_size": _SIDE},
+    "Llava": {"size": _SHORT, "crop_size": _SIDE},
+    "ViT": {"size": _SIDE},
+    "Siglip": {"size": _SIDE},
+    "Blip": {"size": {"height": 384, "width": 384}},
+    "LlavaOnevision": {"size": {"height": 384, "width": 384}},
+    "ConvNext": {"size": {"shortest_edge": 384}},
+    "Detr": {"size": {"shortest_edge": 800, "longest_edge": 1333}},
+}
 
 
 def pixels_from_preprocessor(file: Config | None, default: PixelSpec) -> PixelSpec:
@@ -62,6 +74,7 @@ def _geometry(file: Config, default: PixelSpec) -> JSON:
         longest = _edge(file, "size", "longest_edge", 4 * 364)
         tile = _edge(file, "max_image_size", "longest_edge", 364)
         return {"mode": "squash", "size": tile, "tiles": {"kind": "grid", "longest": longest}}
+    file = {**_SIZES.get(kind, {}), **file}
     if "size" not in file:
         return {key: getattr(default, key) for key in ("size", "mode", "resize", "longest")}
     squares = kind in ("ViT", "Blip") if kind else default.mode == "squash"

@@ -22,7 +22,8 @@ from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
 from sepiola.text.chat import ChatTemplate
-from sepiola.text.processor import Processor
+from sepiola.text.encoding import IMAGE
+from sepiola.text.processor import Processor, special_token
 from sepiola.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"
@@ -62,8 +63,10 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None) -> Process
     Raises CheckpointError when a file is damaged or says what cannot be.
     """
     tokenizer = tokenizer_files.read(folder, config)
+    if tokenizer is not None and tokenizer.vocabulary == getattr(spec.bridge, "token", None):
+        tokenizer = tokenizer.with_token(IMAGE)  # as the Hub's processors set it behind the other tokens
     qformer_file = folder / QFORMER_TOKENIZER / TOKENIZER
-    tokenizer_config = read_json(folder / TOKENIZER_CONFIG)
+    tokenizer_config = tokenizer_files.settings_of(folder, config)
     generation_config = read_json(folder / GENERATION)
     settings = generation_config or _nested(config or {})
     base = Processor.of(
@@ -178,6 +181,25 @@ def settle_ids(spec: ModelSpec, config: Config, folder: Path) -> ModelSpec:
     found = {name: next((i for i in candidates[name] if i is not None), None) for name in missing}
     tokens = language.tokens.model_copy(update={name: i for name, i in found.items() if i is not None})
     return spec.model_copy(update={"language": language.model_copy(update={"tokens": tokens})})
+
+
+def settle_placeholder(spec: ModelSpec, config: Config, folder: Path) -> ModelSpec:
+    """A Hub checkpoint's spec whose images stand among the words, with the placeholder that its config does not name.
+
+    It is the tokenizer's own, which `transformers`' processor sets behind the other tokens where there is none.
+    """
+    bridge, language = spec.bridge, spec.language
+    if bridge is None or language is None or not bridge.interleaved or getattr(bridge, "token", None) is not None:
+        return spec
+    processor = read(folder, spec, config)
+    if processor.tokenizer is None:
+        return spec
+    name = special_token(processor.tokenizer_config, "image_token") or IMAGE
+    token = processor.tokenizer.with_token(name).id_of(name)
+    if token is None or token >= language.vocabulary:
+        log.warning("%s: config.json names no image_token_index, and %s has no row among its embeddings", folder, name)
+        return spec
+    return spec.model_copy(update={"bridge": bridge.model_copy(update={"token": token})})
 
 
 def plain_ids(config: Config) -> JSON:

@@ -19,7 +19,7 @@ from tokenizers import AddedToken, decoders, models, processors
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.files import check_file, read_json
 from sepiola.checkpoints.store import TOKENIZER
-from sepiola.checkpoints.tokenizer_kinds import Kind, Vocabulary, kind_of
+from sepiola.checkpoints.tokenizer_kinds import Kind, Vocabulary, class_of, kind_of
 from sepiola.errors import CheckpointError, brief, shown
 from sepiola.text.chat import CONFIG
 from sepiola.text.tokenizer import Tokenizer
@@ -61,6 +61,23 @@ def read(folder: Path, config: Config | None) -> Tokenizer | None:
         return None
     backend = _built(folder, kind, settings, None)
     return Tokenizer(_finished(backend, folder, settings, kind, None))
+
+
+def settings_of(folder: Path, config: Config | None) -> JSON:
+    """The `tokenizer_config.json` of a folder; of one of the Hub's that has none, the class that reads it (by `config`)
+    and the special tokens that it names.
+    """
+    if (folder / CONFIG).exists():
+        return read_json(folder / CONFIG)
+    if config is None:
+        return {}
+    file = folder / TOKENIZER
+    content = read_json(file) if file.is_file() else None
+    kind = kind_of(config, {}, content)
+    if content is None and (kind is None or not all((folder / name).exists() for name in kind.files)):
+        return {}
+    named = {**(kind.special if kind is not None else {}), **_texts(_stated(folder, {}, None)[0])}
+    return {"tokenizer_class": class_of(kind), **named} if named else {}
 
 
 def _built(folder: Path, kind: Kind, settings: Config, content: Config | None) -> tokenizers.Tokenizer:

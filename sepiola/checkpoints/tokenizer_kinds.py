@@ -96,6 +96,11 @@ def kind_of(config: Config, settings: Config, content: Config | None) -> Kind | 
     return kind
 
 
+def class_of(kind: Kind | None) -> str:
+    """The name of a class at the Hub; of none, that which reads a `tokenizer.json` as it stands."""
+    return next((name for name, known in BY_CLASS.items() if known is kind), "PreTrainedTokenizerFast")
+
+
 def _bytewise(content: Config) -> bool:
     steps = content["pre_tokenizer"] or {}
     return any(step["type"] == "ByteLevel" for step in steps.get("pretokenizers", [steps]) if step)

@@ -33,6 +33,7 @@ _TURNS = {
 }
 """What sets a picture upright, by its EXIF orientation; other tags turn nothing."""
 _LYING = (5, 6, 7, 8)
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF: how many bits a value has, and whether 0 is white
 _CHANNELS = (1, 3, 4)
 """Of an array: grey, RGB, and RGB with transparency."""
 
@@ -76,8 +77,23 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()  # turns a TIFF, and drops its tag
+    image = _full_range(image)
     turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
+
+
+def _full_range(image: Image.Image) -> Image.Image:
+    """Deep grey of a TIFF over all 16 bits, as its tags mean it: 12 bits are scaled, and white as 0 is turned."""
+    tags = getattr(image, "tag_v2", {})
+    if not image.mode.startswith("I;16"):
+        return image
+    bits, white_is_zero = tags.get(_BITS), tags.get(_PHOTOMETRIC) == 0
+    if bits != (12,) and not white_is_zero:
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if bits == (12,):
+        values = values << 4 | values >> 8
+    return Image.fromarray((65535 - values if white_is_zero else values).astype(np.uint16))
 
 
 @dataclass(frozen=True)

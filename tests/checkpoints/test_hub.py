@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 import sepiola
 from sepiola.checkpoints import hub
 from sepiola.errors import CheckpointError
+from tests.hub_folders import vision_language_folder
 from tests.tiny import llama
 
 INDEX = "model.safetensors.index.json"
@@ -38,6 +39,59 @@ def same(one: Any, other: Any) -> bool:
 
 def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"architectures": ["OpenAIGPTLMHeadModel"]}, "openai-gpt"),
+        ({"afn": "gelu", "n_special": 0}, "openai-gpt"),
+        ({"architectures": ["BertForMaskedLM"]}, "bert"),
+        ({"architectures": ["T5WithLMHeadModel"]}, "t5"),
+        ({"architectures": ["BartModel"]}, "bart"),
+        ({"architectures": ["GPT2LMHeadModel"], "model_type": None}, "gpt2"),
+    ],
+)
+def test_a_config_without_a_model_type_is_of_its_classes(
+    config: dict[str, Any], kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert hub.read_config(tmp_path)["model_type"] == kind
+    assert f"names no model_type; it is read as '{kind}'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"architectures": ["Squid"]},
+        {"architectures": ["BertModel", "GPT2Model"]},
+        {"architectures": "BertModel"},
+    ],
+)
+def test_a_config_that_does_not_say_what_it_is_of_is_one_message(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="names no model_type, and its architectures") as caught:
+        sepiola.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_processor_that_contradicts_its_model_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, file, key, value in (
+        ("onevision", "preprocessor_config.json", "image_grid_pinpoints", [[32, 32]]),
+        ("onevision", "processor_config.json", "vision_aspect_ratio", "anyres_max_4"),
+        ("blip-2 opt", "processor_config.json", "num_query_tokens", 9),
+        ("llava", "processor_config.json", "patch_size", 14),
+    ):
+        folder = tmp_path / f"{name} {key}"
+        vision_language_folder(folder, name)
+        sepiola.load(folder)
+        assert key not in caplog.text
+        raw = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**raw, key: value}))
+        sepiola.load(folder)
+        assert f"{file}: {key} is {value!r}; the model's own" in caplog.text
+        caplog.clear()
 
 
 def test_shards_as_the_hub_writes_them(tmp_path: Path) -> None:

@@ -86,6 +86,21 @@ def test_done_as_transformers_does(kind: str, keys: dict[str, Any], size: tuple[
     assert pixels_from_preprocessor(written, default) == spec
 
 
+@pytest.mark.parametrize("kind", THEIRS)
+@pytest.mark.parametrize("size", [(230, 260), (500, 400)], ids=str)
+def test_a_size_that_is_not_stated_is_its_processors(kind: str, size: tuple[int, int], tmp_path: Path) -> None:
+    processor, default, _ = THEIRS[kind]
+    given = {} if kind == "Detr" else {"size": {"shortest_edge": 240}} if kind in ("CLIP", "Llava") else {}
+    colours = {"image_mean": list(default.mean), "image_std": list(default.std), "resample": 3}
+    file = {"image_processor_type": f"{kind}ImageProcessor", **colours, **given}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(file))
+    theirs = processor.from_pretrained(tmp_path)(picture(*size), return_tensors="pt").pixel_values[0].float()
+    spec = pixels_from_preprocessor(file, default)
+    ours = to_pixels(picture(*size), spec)
+    assert ours.shape == theirs.shape
+    assert ((ours - theirs).abs() * torch.tensor(spec.std)[:, None, None]).max() <= 1 / 255 + 1e-5
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("CLIP", {"do_center_crop": False}, "do_center_crop"),
     ("CLIP", {"do_center_crop": False, "crop_size": None}, "do_center_crop"),

@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, LlamaForCausalLM
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaForCausalLM,
+)
 
 import sepiola
+from sepiola.data.image import ImageRef
 from tests.checkpoints.test_processor import END, TURN_END, chain, edit
-from tests.hub_folders import PROCESSED, TEMPLATE, vision_language_folder
+from tests.hub_folders import PROCESSED, TEMPLATE, vision_language_folder, write_tokenizer
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
 
@@ -102,3 +110,43 @@ def test_settings_of_writing_count_as_in_transformers(tmp_path: Path) -> None:
         ours = sepiola.load(tmp_path).generate(torch.tensor([[10]]), max_tokens=limit.get("max_new_tokens"))
         assert ours.tolist() == [ids[: ids.index(END)] if END in ids else ids], settings
         edit(tmp_path, "generation_config.json", **dict.fromkeys(settings, ...))
+
+
+def test_a_tokenizer_that_is_a_list_of_words_leaves_with_its_class_and_its_tokens(tmp_path: Path) -> None:
+    there, out = tmp_path / "there", tmp_path / "out"
+    words = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "squid", "##s", "乌", "贼"]
+    config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    BertForMaskedLM(config).save_pretrained(there)
+    (there / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    model = sepiola.load(there)
+    model.save(tmp_path / "ours")
+    sepiola.load(tmp_path / "ours").save_hub(out)
+    original, again = (AutoTokenizer.from_pretrained(folder) for folder in (there, out))
+    assert again.special_tokens_map == original.special_tokens_map and again.eos_token is None
+    for text in ("squids [MASK] 乌贼", "", "unknown"):
+        assert again(text).input_ids == original(text).input_ids
+
+
+def test_an_image_token_that_the_config_does_not_name_is_the_tokenizers(tmp_path: Path) -> None:
+    there, out = tmp_path / "there", tmp_path / "out"
+    for own in (True, False):
+        vision_language_folder(there, "blip-2 opt")
+        edit(there, "config.json", image_token_index=None, image_token_id=None)
+        if not own:  # then the processor sets one behind the others
+            write_tokenizer(there, "</s>", None, eos_token="</s>", pad_token="<pad>")
+        model = sepiola.load(there)
+        model.save_hub(out)
+        text = "What? 是"
+        wanted, again = (
+            AutoProcessor.from_pretrained(folder)(images=PICTURE, text=text, return_tensors="pt")
+            for folder in (there, out)
+        )
+        ids = wanted["input_ids"][0].tolist()
+        assert list(model._prompts.prompt(text, [ImageRef.of(PICTURE)]).tokens) == ids
+        assert again["input_ids"][0].tolist() == ids
+        network = AutoModelForImageTextToText.from_pretrained(out).eval()
+        assert network.config.image_token_id == ids[0] == 259
+        with torch.no_grad():
+            written = network.generate(**again, max_new_tokens=4, do_sample=False)[0, len(ids) :]
+        kept = [token for token in written.tolist() if token != 1]
+        assert model.generate(text, images=[PICTURE], max_tokens=4) == model.tokenizer.decode(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,29 @@ def test_the_orientation_may_stand_in_xmp() -> None:
         options = {"tiffinfo": {700: xmp}} if kind == "TIFF" else {"xmp": xmp}
         image = ImageRef.of(encoded(Image.new("RGB", (8, 4)), kind, **options))
         assert image.size == (8, 4) and image.open().size == (4, 8), kind
+
+
+def twelve_bits(values: list[int], white: int) -> bytes:
+    """A TIFF of one line of 12-bit values, an even number of them; `white` is what its tag says (0: as 0)."""
+    pairs = zip(values[::2], values[1::2], strict=True)
+    data = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs)
+    tags = [(256, len(values)), (257, 1), (258, 12), (259, 1), (262, white), (273, 8), (277, 1), (278, 1)]
+    tags += [(279, len(data)), (339, 1)]
+    start = 8 + len(data) + len(data) % 2
+    entries = b"".join(struct.pack("<HHII", tag, 3 if tag not in (273, 279) else 4, 1, value) for tag, value in tags)
+    head = struct.pack("<2sHI", b"II", 42, start) + data + bytes(len(data) % 2)
+    return head + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_a_tiffs_twelve_bits_and_its_white_as_zero() -> None:
+    file = twelve_bits([0, 16, 2048, 4095], white=1)
+    with Image.open(io.BytesIO(file)) as picture:
+        for given in (ImageRef.of(file), ImageRef.of(picture)):
+            assert np.asarray(given.open())[0, :, 0].tolist() == [0, 1, 128, 255]
+    negative = encoded(Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)), "TIFF", tiffinfo={262: 0})
+    with Image.open(io.BytesIO(negative)) as picture:
+        assert picture.tag_v2[262] == 0
+    assert np.asarray(ImageRef.of(negative).open())[0, :, 0].tolist() == [255, 0]
 
 
 def test_grey_of_more_than_eight_bits_is_scaled() -> None:

@@ -18,7 +18,9 @@ import tokenizers
 import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers, processors
-from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedModel
+
+from sepiola.checkpoints.registry import model_type_of
 
 Raw = dict[str, Any]
 
@@ -107,9 +109,23 @@ SHRINK: dict[str, Callable[[Raw], None]] = {
 }
 
 
+def config_of(folder: Path) -> Any:
+    """The config of a folder as `transformers` reads it; of one that names no model type, by its class."""
+    raw = json.loads((folder / "config.json").read_text())
+    kind = model_type_of(raw)
+    if "model_type" in raw or kind is None:
+        return AutoConfig.from_pretrained(folder)
+    return CONFIG_MAPPING[kind].from_pretrained(folder)
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of a folder as `transformers` reads it."""
+    return AutoTokenizer.from_pretrained(folder, config=config_of(folder))
+
+
 def small_config(name: str) -> Any:
     """The published config with defaults spelled out, made small."""
-    config = AutoConfig.from_pretrained(ROOT / name)
+    config = config_of(ROOT / name)
     raw = config.to_dict()
     SHRINK[raw["model_type"]](raw)
     return type(config).from_dict(raw)
@@ -152,7 +168,7 @@ def merged(published: Raw, small: Raw) -> Raw:
     for key, value in small.items():
         if isinstance(value, dict) and isinstance(published.get(key), dict):
             made[key] = merged(published[key], value)
-        elif key not in made:
+        elif key not in made and key != "model_type":  # which some configs do not name
             made[key] = value
     return made
 
@@ -182,13 +198,13 @@ def complete_tokenizer(folder: Path, config: Raw) -> None:
     free = (number for number in range(10**6) if number not in taken)
     vocabulary = {**special, **{letter: next(free) for letter in ALPHABET}}
     for number in range(max(vocabulary.values())):
-        if number not in taken and number not in vocabulary.values() and number < 2000:
+        if number < 2000 and number not in taken and number not in vocabulary.values():
             vocabulary[f"<hole_{number}>"] = number
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(list(special))
-    if config.get("model_type") == "t5":  # as all of T5's own do
+    if text.get("model_type") == "t5":  # as all of T5's own do
         close = [("</s>", backend.token_to_id("</s>"))]
         backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=close)
     backend.save(str(folder / "tokenizer.json"))
@@ -205,7 +221,7 @@ def names(*kinds: str) -> list[str]:
             config = json.loads((folder / "config.json").read_text())
         except (OSError, ValueError):
             continue
-        if config.get("model_type") in kinds:
+        if config.get("model_type", model_type_of(config)) in kinds:
             found.append(folder.name)
     return found
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 import sepiola
 from sepiola.generation.sampling import Sampling
 from sepiola.text.chat import as_message
-from tests.hub.checkpoints import checkpoint, names, needs_configs, readable
+from tests.hub.checkpoints import checkpoint, names, needs_configs, readable, tokenizer_of
 
 DECODERS = names("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma3_text", "gpt2", "openai-gpt", "opt")
 ENCODER_DECODERS = names("t5", "bart")
@@ -55,7 +55,7 @@ def test_logits_in_and_out(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WITH_TEXT)
 def test_texts_are_read_and_continued(name: str, tmp_path: Path) -> None:
     theirs = checkpoint(name, tmp_path / "hub")
-    theirs_text = AutoTokenizer.from_pretrained(tmp_path / "hub")
+    theirs_text = tokenizer_of(tmp_path / "hub")
     ours = sepiola.load(tmp_path / "hub")
     ours.save(tmp_path / "ours")
     ours.save_hub(tmp_path / "back")
@@ -82,7 +82,7 @@ def test_texts_are_read_and_continued(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WITH_TEXT)
 def test_a_conversation_is_laid_out_by_the_checkpoints_template(name: str, tmp_path: Path) -> None:
     checkpoint(name, tmp_path / "hub")
-    text = AutoTokenizer.from_pretrained(tmp_path / "hub")
+    text = tokenizer_of(tmp_path / "hub")
     ours = sepiola.load(tmp_path / "hub")
     if text.chat_template is None:
         assert ours.template is None
