@@ -164,7 +164,7 @@ class Model:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine over this model in its running form. Raises SepiolaError for a model that writes no text."""
+        """The engine over this model in its running form. Raises SepiolaError where it writes no text."""
         self._require_text()
         executor = self._executor or EXECUTORS["torch"](self.network)
         return Engine(executor, ends=frozenset(self._processor.ends))
@@ -310,7 +310,7 @@ class Model:
         return RewardModel(self.network, self.require_tokenizer(), self.template).score(items)
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
-        """Plain text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""
+        """Text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""
         return TextScorer(
             self.engine,
             self.require_tokenizer(),
@@ -318,6 +318,7 @@ class Model:
             prefix=self._processor.prefix,
             sampling=self.sampling,
             stops=self._processor.generation.stop_strings,
+            chat=self._chat if self.asking.layout == "chat" else None,
         )
 
     def matcher(self) -> Matcher:
@@ -325,10 +326,7 @@ class Model:
         return Matcher(dual_encoder(self.network), self.require_tokenizer(), self._pixels())
 
     def retriever(self) -> Compares:
-        """What finds pictures by texts and texts by pictures: a dual encoder, or a Q-Former with heads to compare them.
-
-        Raises SepiolaError for another model.
-        """
+        """What finds pictures by texts, and back: a dual encoder or a Q-Former with heads. Raises SepiolaError else."""
         return retriever(self.network, self.require_tokenizer(), self._pixels())
 
     def _pixels(self) -> PixelSpec:

@@ -13,10 +13,15 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoModelForSeq2SeqLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
 )
 
+import sepiola
+from sepiola.api import Model
 from sepiola.text.tokenizer import Tokenizer
-from tests.tiny import Raw, randomise
+from tests.tiny import HUB_LLAMA, Raw, randomise
 
 IMAGE = 259  # the placeholder's id in these tokenizers: "<image>"
 NAMES = ["<image>", "<s>", "<turn>", "<fake_token_around_image>", "<global-img>"]
@@ -144,3 +149,26 @@ def _text_folder(folder: Path, name: str, auto: Any, config: Any, template: str 
     if template is not None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     return model
+
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def chat_llama(folder: Path, template: str | None, context: int = 2048) -> tuple[Model, Any]:
+    """A LLaMA of random weights as transformers writes it, whose tokenizer puts <s> before every text."""
+    backend = Tokenizer.train([], 330, extra=["<s>", "<|im_start|>", "<|im_end|>"]).backend
+    start = backend.token_to_id("<s>")
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="<|im_end|>", pad_token="<pad>", chat_template=template
+    )
+    torch.manual_seed(0)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    shape = {**HUB_LLAMA, "vocab_size": len(tokenizer), "max_position_embeddings": context, "initializer_range": 0.3}
+    config = LlamaConfig(**shape, bos_token_id=start, eos_token_id=end, pad_token_id=0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return sepiola.load(folder), tokenizer

@@ -51,6 +51,12 @@ def evaluate(
     show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
     length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Prompted: one subject or task. Repeatable.")] = None,
+    chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--chat-template/--no-chat-template", help="Prompted: ask a chat model in its template, shots as turns."
+        ),
+    ] = True,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,6 +74,7 @@ def evaluate(
     if benchmark not in known:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
     given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
+    given["no-chat-template"] = not chat_template
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -89,6 +96,7 @@ def evaluate(
         show=show,
         only=tuple(only or ()),
         length=length,
+        chat_template=chat_template,
     )
     loaded = load(model)
     _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sepiola.api import Model, load
-from sepiola.errors import SepiolaError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.sampling import Sampling
 from sepiola.text.chat import DEFAULT, ChatTemplate
 
@@ -89,13 +89,28 @@ class SepiolaLM(TemplateLM):
         return templates[name]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation by the checkpoint's template; without a generation prompt its last turn stays open."""
-        return self._template().render(
-            chat_history,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-            template=self.chosen,
-        )
+        """The conversation by the checkpoint's template; without a generation prompt its last turn stays open.
+
+        Where the template refuses it, it goes without its system turn, as under `hf`, with a warning.
+        """
+        template = self._template()
+
+        def laid_out(turns: list[dict[str, str]]) -> str:
+            return template.render(
+                turns,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+                template=self.chosen,
+            )
+
+        try:
+            return laid_out(chat_history)
+        except DataError as error:
+            turns = [turn for turn in chat_history if turn["role"] != "system"]
+            if len(turns) in (0, len(chat_history)):
+                raise
+            _log.warning("the task's description, a system turn, is left out: %s", error)
+            return laid_out(turns)
 
     def _template(self) -> ChatTemplate:
         if self.template is None:

@@ -16,13 +16,14 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 
 Content = str | ImageRef
+Role = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
 class Message:
     """One turn: who speaks, and text and images in their order."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: tuple[Content, ...]
 
     @property

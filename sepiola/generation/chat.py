@@ -21,7 +21,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.generation.text_prompt import TextPrompts
 from sepiola.text.chat import DEFAULT, ChatTemplate
-from sepiola.text.guard import Guard, Letters
+from sepiola.text.guard import Guard, GuardedText, Letters
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
@@ -121,6 +121,18 @@ class Chat:
         begin = self.template.special_tokens.get("bos_token")
         framed = self.bare or (sees and not (begin and text.startswith(begin)))
         return self.prompts.prompt(text, images, framed=framed, placed=True, letters=letters)
+
+    def text(self, messages: Sequence[Message]) -> GuardedText:
+        """A conversation without pictures, laid out for the assistant's next turn.
+
+        Raises DataError where the template refuses it or takes its text for control tokens or pictures.
+        """
+        (text,), letters = self._laid_out(messages, None)
+        if self.prompts.place is not None and self.prompts.place in text:
+            raise DataError(
+                f"a text names {self.prompts.place}, which stands for pictures, and shows none: leave it out"
+            )
+        return GuardedText(text, letters)
 
     def reply_ids(self, messages: Sequence[Message], reply: str) -> list[int]:
         """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""

@@ -5,6 +5,8 @@ tokens as lm-eval does it (Gao et al., EleutherAI's lm-evaluation-harness): for 
 encoded together and split after as many tokens as the context has alone; spaces at the context's end go to the
 continuation.
 
+A conversation (`sepiola.generation.chat.Chat.text`) is read like the text that its template makes of it.
+
 The first token. A text begins with the start token when the tokenizer itself puts one there (the post-processor of its
 `tokenizer.json`, as in LLaMA and Gemma), and with its own first token when it does not (GPT-2, Qwen, and what sepiola
 trains); an empty text is then the model's start token. An encoder's text ends with the end token, and an empty one is
@@ -16,15 +18,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sepiola.errors import DataError, SepiolaError
+from sepiola.generation.chat import Chat
 from sepiola.generation.engine import Engine, Prompt, Score
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
+from sepiola.text.guard import GuardedText
 from sepiola.text.tokenizer import Tokenizer
 
 DEFAULT_LENGTH = 2048
 """Tokens in a row where the spec names no number of positions; lm-eval's default too."""
 
 OnDone = Callable[[int], None] | None
+Context = str | GuardedText
+"""What is read before a continuation or a reply."""
 
 
 class TextScorer:
@@ -33,7 +39,7 @@ class TextScorer:
     `length` is how many tokens the model reads in a row: as many as its spec has positions, or what is asked for. A
     longer context loses its beginning, and `cut` counts how many did. `prefix` is what a decoder reads an empty text
     as, by default the spec's start token. Texts are written by `sampling` where none is asked, and end at any of
-    `stops` too.
+    `stops` too. `chat` lays out the conversations of a model that is asked in its template; None for another.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class TextScorer:
         prefix: int | None = None,
         sampling: Sampling | None = None,
         stops: Sequence[str] = (),
+        chat: Chat | None = None,
     ) -> None:
         positions = engine.spec.positions
         most = positions.length if positions.kind == "learned" else None  # others have no table that ends
@@ -57,20 +64,22 @@ class TextScorer:
         self.opening = tokenizer.opening()
         self.sampling = sampling
         self.stops = tuple(stops)
+        self.chat = chat
         self.cut = 0
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: Context) -> list[int]:
         """Token ids of a text as the model reads it from the start."""
         return self._read(text) if text else self._empty
 
-    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def encode_pair(self, context: Context, continuation: str) -> tuple[list[int], list[int]]:
         """Token ids of a context and of what follows it. Raises DataError for an empty continuation."""
         bare = context.rstrip()
-        continuation = context[len(bare) :] + continuation
+        spaces = context[len(bare) :] if isinstance(context, str) else context.ending(len(bare))
+        continuation = spaces + continuation
         before = self._read(bare) if bare else self._empty
         after: list[int] = []
         if bare and self.engine.causal:
-            after = self._read(bare + continuation)[len(before) :]
+            after = self._read(bare, continuation)[len(before) :]
         # Where the two melt into one token, so that nothing is left, the continuation is encoded alone.
         after = after or self.tokenizer.encode(continuation)
         if not bare and after[:1] == before:
@@ -79,7 +88,7 @@ class TextScorer:
             raise DataError(f"the continuation {continuation!r} has no token; it must not be empty")
         return before, after
 
-    def score(self, pairs: Sequence[tuple[str, str]], on_done: OnDone = None) -> list[Score]:
+    def score(self, pairs: Sequence[tuple[Context, str]], on_done: OnDone = None) -> list[Score]:
         """How likely each continuation is after its context, `(context, continuation)`; no end token is asked for.
 
         Raises DataError for a continuation that is empty or longer than the model reads.
@@ -120,7 +129,7 @@ class TextScorer:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Context],
         *,
         max_tokens: int,
         stops: Sequence[str] = (),
@@ -129,6 +138,7 @@ class TextScorer:
     ) -> list[str]:
         """What the model writes after each prompt, up to its end token or the first of the `stops`, which is left out.
 
+        After a conversation the end of the turn ends it too.
         Raises SepiolaError when `max_tokens` leaves a decoder no room for the prompt.
         """
         room = self.length - max_tokens if self.engine.causal else self.length
@@ -136,7 +146,9 @@ class TextScorer:
             raise SepiolaError(
                 f"{max_tokens} new tokens leave no room for a prompt: the model reads {self.length}; ask for fewer"
             )
-        stop = Stop(self.tokenizer, strings=(*self.stops, *stops))
+        turns = self.chat is not None and any(isinstance(prompt, GuardedText) for prompt in prompts)
+        ends = self.chat.ends if self.chat is not None and turns else frozenset[int]()
+        stop = Stop(self.tokenizer, strings=(*self.stops, *stops), ends=ends)
         sampling = sampling or self.sampling
         read = [Prompt(self._keep(self.encode(prompt), room)) for prompt in prompts]
         written = self.engine.generate(read, max_tokens=max_tokens, sampling=sampling, stop=stop, on_done=on_done)
@@ -147,8 +159,8 @@ class TextScorer:
         """What an empty text is read as."""
         return (self.opening or [self.prefix]) if self.engine.causal else [self.engine.tokens.end]
 
-    def _read(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text)
+    def _read(self, text: Context, after: str = "") -> list[int]:
+        ids = self.tokenizer.encode(text + after) if isinstance(text, str) else text.encode(after)
         # A chat template may have written the start token out; it is not put there twice.
         opened = ids[: len(self.opening)] == self.opening
         closing = [] if self.engine.causal else [self.engine.tokens.end]

@@ -35,14 +35,43 @@ class Letters:
         """The text with its letters in place of the marks."""
         return text.translate(self.marks)
 
-    def encode(self, text: str, *, framed: bool = False) -> list[int]:
-        """Token ids of a marked text: marked names are letters, others control tokens."""
-        if not self.marks:
-            return self.guard.tokenizer.encode(text, framed=framed)
+    def encode(self, text: str, *, framed: bool = False, after: str = "") -> list[int]:
+        """Token ids of a marked text: marked names are letters, others control tokens.
+
+        `after` is a text that follows it, in which all names are letters.
+        """
+        if not self.marks and self.guard.pattern.search(after) is None:
+            return self.guard.tokenizer.encode(text + after, framed=framed)
         secret = self.guard.secret
         hidden = self.guard.pattern.sub(lambda name: secret[name.group()], text)
-        ids: list[int] = self.guard.backend.encode(self.restore(hidden), add_special_tokens=framed).ids
+        ids: list[int] = self.guard.backend.encode(self.restore(hidden) + after, add_special_tokens=framed).ids
         return ids
+
+
+@dataclass(frozen=True)
+class GuardedText:
+    """A conversation laid out as text in which only the template's control tokens are such; `marked` is how."""
+
+    marked: str
+    letters: Letters
+
+    def __str__(self) -> str:
+        return self.letters.restore(self.marked)
+
+    def encode(self, after: str = "") -> list[int]:
+        """Token ids of it and of what a user or the model writes after it."""
+        return self.letters.encode(self.marked, after=after)
+
+    def rstrip(self) -> GuardedText:
+        """It without the spaces at its end."""
+        return GuardedText(self.marked.rstrip(), self.letters)
+
+    def __len__(self) -> int:
+        return len(self.marked)
+
+    def ending(self, length: int) -> str:
+        """What stands after so many letters."""
+        return self.letters.restore(self.marked[length:])
 
 
 class Guard:

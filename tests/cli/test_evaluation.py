@@ -108,7 +108,10 @@ def test_chinese_options_are_scored_by_every_shape(
     assert (figures["benchmark"], figures["shots"], figures["count"]) == ("cmmlu", 1, 3)
     for shown in figures["shown"]:
         assert shown["right"][0] in shown["scores"] and len(set(shown["scores"].values())) == 4
-        assert "单项选择题" in shown["prompt"] and shown["prompt"].endswith("答案是：")
+        assert "单项选择题" in shown["prompt"] and figures["chat_template"] is (name in CHATS)
+        assert name in CHATS or shown["prompt"].endswith("答案是：")
+    figures = evaluate(capsys, "cmmlu", folders[name], *options, "--no-chat-template")
+    assert figures["chat_template"] is False and figures["shown"][0]["prompt"].endswith("答案是：")
 
 
 def right(example: Example, number: int) -> str:

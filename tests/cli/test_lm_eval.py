@@ -19,9 +19,10 @@ import transformers
 import sepiola
 from sepiola.api import Model
 from sepiola.data.batching import Sample
-from sepiola.errors import SepiolaError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
+from tests.hub_folders import CHAT_TEMPLATE, chat_llama
 from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT
 from tests.trainers import stage_of, text_trainer
 
@@ -260,6 +261,16 @@ def test_the_command_line_is_lm_evals(monkeypatch: pytest.MonkeyPatch, capsys: p
         main()
     assert end.value.code == 0 and "--model_args" in capsys.readouterr().out
     assert get_model("sepiola") is SepiolaLM
+
+
+def test_a_template_without_a_system_turn_leaves_it_out_as_under_hf(tmp_path: Path) -> None:
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}" + CHAT_TEMPLATE
+    model, _ = chat_llama(tmp_path, template)
+    mine, theirs = SepiolaLM(model), HFLM(pretrained=str(tmp_path), batch_size=1, dtype="float32", device="cpu")
+    talk = [{"role": "system", "content": "Add."}, {"role": "user", "content": "1 + 1"}]
+    assert mine.apply_chat_template(talk) == theirs.apply_chat_template(talk) == mine.apply_chat_template(talk[1:])
+    with pytest.raises(DataError, match="refuses"):
+        mine.apply_chat_template(talk[:1])
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "qwen2", "gemma3"])

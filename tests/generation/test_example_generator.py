@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tokenizers
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 import sepiola
 from sepiola.api import Model
@@ -18,30 +17,9 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.reasoning.few_shot import after
 from sepiola.reasoning.strategies import Direct
 from sepiola.specs.recipe import AnsweringSpec
-from sepiola.text.tokenizer import Tokenizer
-from tests.tiny import HUB_LLAMA, question_example
-
-TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
-def llama(folder: Path, template: str | None, context: int = 2048) -> tuple[Model, Any]:
-    """A LLaMA of random weights as transformers writes it, whose tokenizer puts <s> before every text."""
-    backend = Tokenizer.train([], 330, extra=["<s>", "<|im_start|>", "<|im_end|>"]).backend
-    start = backend.token_to_id("<s>")
-    backend.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="<|im_end|>", pad_token="<pad>", chat_template=template
-    )
-    torch.manual_seed(0)
-    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    shape = {**HUB_LLAMA, "vocab_size": len(tokenizer), "max_position_embeddings": context, "initializer_range": 0.3}
-    config = LlamaConfig(**shape, bos_token_id=start, eos_token_id=end, pad_token_id=0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return sepiola.load(folder), tokenizer
+from tests.hub_folders import CHAT_TEMPLATE as TEMPLATE
+from tests.hub_folders import chat_llama as llama
+from tests.tiny import question_example
 
 
 def asked(model: Model, example: Example) -> str:

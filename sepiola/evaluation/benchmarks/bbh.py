@@ -15,7 +15,8 @@ from pathlib import Path
 from sepiola.datasets.records import field, read_file, read_json
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Generate
 
 CUE = " Let's think step by step."
 _ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
@@ -52,13 +53,13 @@ def read(root: Path, *, chain: bool) -> PromptSet:
     return PromptSet(tuple(tested), tuple(shots))
 
 
-def read_chain(text: str) -> str | None:
+def read_chain(text: str, item: PromptItem | None = None) -> str | None:
     """The answer at the end of a chain of thought; None when it names none."""
     found = _ANSWER.match(text)
     return found["answer"].strip().removesuffix(".") if found else None
 
 
-def read_line(text: str) -> str | None:
+def read_line(text: str, item: PromptItem | None = None) -> str | None:
     """The first line, as the answer that it is."""
     return text.strip().partition("\n")[0].strip() or None
 

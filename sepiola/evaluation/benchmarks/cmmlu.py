@@ -16,7 +16,8 @@ from pathlib import Path
 from sepiola.datasets.records import read_file
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Choose, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Choose
 
 LETTERS = ("A", "B", "C", "D")
 

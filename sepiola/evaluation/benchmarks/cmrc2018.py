@@ -14,7 +14,8 @@ from pathlib import Path
 from sepiola.datasets.records import field, read_json
 from sepiola.errors import SepiolaError
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Generate
 
 _MARKS = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
 _NO_MARKS = str.maketrans("", "", _MARKS)
@@ -78,5 +79,5 @@ def _items(path: Path) -> tuple[PromptItem, ...]:
 
 HEAD = "阅读短文，用短文中的原话回答问题。\n\n"
 BENCHMARK = Prompted(
-    "dev", read, Generate(stops=("\n",), tokens=64, read=lambda text: text.strip() or None, compare=compare)
+    "dev", read, Generate(stops=("\n",), tokens=64, read=lambda text, item: text.strip() or None, compare=compare)
 )

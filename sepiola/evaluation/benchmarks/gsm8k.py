@@ -13,7 +13,8 @@ from pathlib import Path
 from sepiola.datasets.records import json_lines
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Generate
 
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 
@@ -23,7 +24,7 @@ def read(root: Path) -> PromptSet:
     return PromptSet(_items(root / "test.jsonl"), _items(root / "train.jsonl"))
 
 
-def read_answer(text: str) -> str | None:
+def read_answer(text: str, item: PromptItem | None = None) -> str | None:
     """The number after the first ####, its commas left out; None when there is none."""
     found = _ANSWER.search(text)
     return found[1].replace(",", "") if found else None

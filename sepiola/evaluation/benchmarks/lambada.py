@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sepiola.datasets.records import json_lines
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Predict, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Predict
 
 KEPT = 100
 

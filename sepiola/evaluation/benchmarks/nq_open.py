@@ -15,7 +15,8 @@ from pathlib import Path
 
 from sepiola.datasets.records import json_lines
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.task import Generate, PromptItem, PromptSet
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import Generate
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -51,5 +52,5 @@ def _items(path: Path, split: str) -> tuple[PromptItem, ...]:
 
 
 BENCHMARK = Prompted(
-    "dev", read, Generate(stops=("\n",), tokens=32, read=lambda text: text.strip() or None, compare=compare)
+    "dev", read, Generate(stops=("\n",), tokens=32, read=lambda text, item: text.strip() or None, compare=compare)
 )

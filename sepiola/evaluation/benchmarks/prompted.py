@@ -17,16 +17,17 @@ from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.seeds import accuracy_rows
+from sepiola.evaluation.prompting.item import PromptItem
 from sepiola.evaluation.prompting.measure import folder_of, measure
 from sepiola.evaluation.prompting.show import prompt_table, shown
-from sepiola.evaluation.prompting.task import PromptItem, Task
+from sepiola.evaluation.prompting.task import Task
 from sepiola.reasoning.answer import Answer
 
 
 class Prompted(Task):
     """A prompting task as a benchmark."""
 
-    takes: Sequence[str] = ("shots", "seed", "show", "length", "only")
+    takes: Sequence[str] = ("shots", "seed", "show", "length", "only", "no-chat-template")
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         return True
@@ -39,12 +40,14 @@ class Prompted(Task):
         if data.root is None:
             raise DataError(f"the benchmark '{data.reader}' lies on disk: name its folder with --data")
         shots = max(settings.few_shot.shots) if settings.few_shot is not None else 0
+        scorer = model.text_scorer(settings.length)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"prompting with {data.reader}", total=data.count)
             figures, results = measure(
                 self,
-                model.text_scorer(settings.length),
+                scorer,
                 data.root,
+                chat=scorer.chat if settings.chat_template else None,
                 shots=shots,
                 count=data.count,
                 seed=settings.seed,

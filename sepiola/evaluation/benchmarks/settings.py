@@ -54,8 +54,9 @@ class Settings:
 
     `training(reader)` gives the examples of a dataset (of any: None) that baselines learn from; text baselines of
     questions learn from `baseline_questions` at most. `compares`: the model was taught to compare pictures with texts,
-    and not yet to write. The last four are for prompted texts: the seed of shots and items, how many results are shown
-    whole, the groups to test, and the tokens that the model reads at most.
+    and not yet to write. The last five are for prompted texts: the seed of shots and items, how many results are shown
+    whole, the groups to test, the tokens that the model reads at most, and whether a chat model is asked in its
+    template.
     """
 
     data: DataSpec
@@ -69,6 +70,7 @@ class Settings:
     show: int = 0
     only: tuple[str, ...] = ()
     length: int | None = None
+    chat_template: bool = True
 
     @cached_property
     def examples(self) -> Sequence[Example]:

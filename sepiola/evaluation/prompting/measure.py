@@ -2,7 +2,7 @@
 
 Shares come with Wilson's 95% interval; F1, the log-likelihood and the perplexity with a percentile bootstrap over
 items (1,000 resamples). A prompt that is too long loses whole shots, the first ones; only one that is still too long
-without any is cut at its left. Both are counted.
+without any is cut at its left, a chat model's within the question. Both are counted.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import numpy as np
 from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import wilson_interval
-from sepiola.evaluation.prompting.task import SEPARATOR, PromptItem, PromptOutcome, PromptSet, Task
-from sepiola.generation.text_scorer import OnDone, TextScorer
+from sepiola.evaluation.prompting.asking import Asking
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.evaluation.prompting.task import PromptOutcome, Task
+from sepiola.generation.chat import Chat
+from sepiola.generation.text_scorer import Context, OnDone, TextScorer
 from sepiola.specs.base import nearest
 
 SHARES = ("accuracy", "exact_match")
@@ -30,12 +33,13 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True)
 class PromptResult:
-    """One tested item: the whole prompt that the model read, the ids of its shots, and what came of it."""
+    """One tested item: the whole prompt, the ids of its shots, what came of it, and whether the prompt was cut."""
 
     item: PromptItem
     prompt: str
     shots: tuple[str, ...]
     outcome: PromptOutcome
+    cut: bool = False
 
     def to_dict(self) -> Figures:
         """Plain data: everything that is needed to judge the judgement."""
@@ -58,6 +62,7 @@ def measure(
     text_scorer: TextScorer,
     root: str | Path,
     *,
+    chat: Chat | None = None,
     shots: int = 0,
     count: int | None = None,
     seed: int = 0,
@@ -66,20 +71,20 @@ def measure(
 ) -> tuple[Figures, list[PromptResult]]:
     """The figures of one task, and what became of each item.
 
-    `root` is the folder of its files. `count` items are drawn by `seed`, all without it; `only` names the subjects or
-    tasks to test. Raises SpecError for an unknown group or more shots than there are, and DataError for files that
-    cannot be read.
+    `root` is the folder of its files. `chat` asks what is a question as a conversation. `count` items are drawn by
+    `seed`, all without it; `only` names the subjects or tasks to test. Raises SpecError for an unknown group or more
+    shots than there are, and DataError for files that cannot be read.
     """
     rows = task.read(folder_of(root))
     pool = shot_pool(rows)
     kept = {item.id for items in pool.values() for item in items} if shots else set()
     tested = _chosen([item for item in rows.tested if item.id not in kept], count, seed, only)
-    asked = [fitted(task, text_scorer, item, shots_of(task, pool, item, shots, seed)) for item in tested]
-    prompts = [lay_out(item, shown) for item, shown in zip(tested, asked, strict=True)]
-    outcomes = task.scoring.ask(text_scorer, prompts, tested, on_done)
+    asking = Asking(text_scorer, chat if task.scoring.asks else None)
+    fitted = [Fitted.of(task, asking, item, shots_of(task, pool, item, shots, seed)) for item in tested]
+    outcomes = task.scoring.ask(asking, [one.prompt for one in fitted], tested, on_done)
     results = [
-        PromptResult(item, prompt, tuple(shot.id for shot in shown), outcome)
-        for item, prompt, shown, outcome in zip(tested, prompts, asked, outcomes, strict=True)
+        PromptResult(item, str(one.prompt), tuple(shot.id for shot in one.shots), outcome, one.cut)
+        for item, one, outcome in zip(tested, fitted, outcomes, strict=True)
     ]
     left_out = [shots - len(r.shots) for r in results]
     figures = {
@@ -87,10 +92,11 @@ def measure(
         "shots": shots,
         "seed": seed,
         "length": text_scorer.length,
+        "chat_template": asking.chat is not None,
         "opening": text_scorer.tokenizer.backend.decode(text_scorer.opening, skip_special_tokens=False),
         "shots_left_out": sum(left_out),
         "prompts_with_fewer_shots": sum(n > 0 for n in left_out),
-        "prompts_cut": sum(_over(task, text_scorer, r.item, r.prompt) for r in results),
+        "prompts_cut": sum(r.cut for r in results),
         **summary(task, results, seed),
         "baselines": baselines(task, tested, pool),
     }
@@ -120,21 +126,24 @@ def shots_of(
     return list(there[:shots]) if task.fixed else random.Random(f"{seed}:{item.id}").sample(there, shots)
 
 
-def lay_out(item: PromptItem, shots: Sequence[PromptItem]) -> str:
-    """The whole prompt."""
-    return item.head + "".join(shot.prompt + shot.answer + SEPARATOR for shot in shots) + item.prompt
+@dataclass(frozen=True)
+class Fitted:
+    """A prompt as long as the model reads, the shots in it, and whether its question is `cut`."""
 
+    prompt: Context
+    shots: Sequence[PromptItem]
+    cut: bool
 
-def fitted(task: Task, text_scorer: TextScorer, item: PromptItem, shots: list[PromptItem]) -> list[PromptItem]:
-    """The last of the shots, as many as the model can read before the item."""
-    while shots and _over(task, text_scorer, item, lay_out(item, shots)):
-        shots = shots[1:]
-    return shots
-
-
-def _over(task: Task, text_scorer: TextScorer, item: PromptItem, prompt: str) -> bool:
-    room = text_scorer.length - (task.scoring.room(text_scorer, item) if text_scorer.engine.causal else 0)
-    return len(text_scorer.encode(prompt)) > room
+    @classmethod
+    def of(cls, task: Task, asking: Asking, item: PromptItem, shots: Sequence[PromptItem]) -> Fitted:
+        """With the last of the shots, as many as there is room for before the item."""
+        scorer = asking.text_scorer
+        room = scorer.length - (task.scoring.room(asking, item) if scorer.engine.causal else 0)
+        prompt = asking.lay_out(item, shots)
+        while (over := len(scorer.encode(prompt)) > room) and shots:
+            shots = shots[1:]
+            prompt = asking.lay_out(item, shots)
+        return cls(asking.lay_out(asking.shortened(item, room), ()) if over else prompt, shots, over)
 
 
 def summary(task: Task, results: Sequence[PromptResult], seed: int) -> Figures:

@@ -45,8 +45,10 @@ def prompt_table(figures: Figures) -> Table:
     if left_out or cut:
         notes.append(
             f"The model reads {figures['length']:,} tokens: {left_out:,} shots were left out of {fewer:,} prompts, and "
-            f"{cut:,} prompts were cut at their beginning."
+            f"{cut:,} questions were cut at their beginning."
         )
+    if figures["chat_template"]:
+        notes.append("Asked in the chat template of the model.")
     table["caption"] = " ".join(notes)
     return table
 

@@ -11,59 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
-from sepiola.data.example import Example, Message, Question
-from sepiola.errors import DataError
-from sepiola.generation.text_scorer import OnDone, TextScorer
+from sepiola.evaluation.prompting.asking import Asking
+from sepiola.evaluation.prompting.item import PromptItem, PromptSet
+from sepiola.generation.text_scorer import Context, OnDone
 from sepiola.reasoning.answer import Answer
 
 Label = TypeVar("Label", int, str)
-
-SEPARATOR = "\n\n"
-"""What stands after each shot."""
-
-
-@dataclass(frozen=True)
-class PromptItem:
-    """One question as text: `prompt` is all up to the answer, and `answer` is what a shot shows after it.
-
-    `options` are the texts to choose among, `answer` one of them; `references` are the answers that count as right
-    when one is written. `head` opens the whole prompt, before any shot. Shots come from the same `group` (a subject, a
-    task).
-    """
-
-    id: str
-    prompt: str
-    answer: str
-    options: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    head: str = ""
-    group: str = ""
-
-    def to_example(self) -> Example:
-        """The item without shots as an example: what is asked, what is right, and the rest in its metadata."""
-        answer = self.options.index(self.answer) if self.options else None
-        question = Question(self.prompt, self.options, answer, self.answer)
-        known = {"references": list(self.references), "head": self.head, "group": self.group}
-        return Example(self.id, (Message("user", (self.head + self.prompt,)),), self.answer, question, known)
-
-    @classmethod
-    def of(cls, example: Example) -> PromptItem:
-        """The item that `to_example` made an example of."""
-        question, known = example.question, example.metadata
-        if question is None or "references" not in known:
-            raise DataError(f"example '{example.id}': expected an item of a prompting benchmark")
-        references, head, group = tuple(known["references"]), known["head"], known["group"]
-        return cls(example.id, question.text, example.target, question.choices, references, head, group)
-
-
-@dataclass(frozen=True)
-class PromptSet:
-    """The items to be tested, and those that shots are taken from."""
-
-    tested: tuple[PromptItem, ...]
-    shots: tuple[PromptItem, ...]
 
 
 @dataclass(frozen=True)
@@ -81,15 +36,21 @@ class PromptOutcome:
 
 
 class Scoring(Protocol):
-    """How a benchmark is scored. The first of an outcome's metrics is the one that tables show."""
+    """How a benchmark is scored. The first of an outcome's metrics is the one that tables show.
+
+    `asks` says that a question is asked, which a chat model gets in its template; a text that goes on is none.
+    """
+
+    @property
+    def asks(self) -> bool: ...
 
     def ask(
-        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+        self, asking: Asking, prompts: Sequence[Context], items: Sequence[PromptItem], on_done: OnDone = None
     ) -> list[PromptOutcome]:
         """What the model does with each item after its prompt."""
         ...
 
-    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
+    def room(self, asking: Asking, item: PromptItem) -> int:
         """How many tokens the model may have to read after the prompt."""
         ...
 
@@ -107,12 +68,13 @@ class Choose:
     """The likeliest option counts: the sum of its tokens' log-probabilities, or that by byte of its text."""
 
     per_byte: bool = False
+    asks: ClassVar[bool] = True
 
     def ask(
-        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+        self, asking: Asking, prompts: Sequence[Context], items: Sequence[PromptItem], on_done: OnDone = None
     ) -> list[PromptOutcome]:
         pairs = [(prompt, option) for prompt, item in zip(prompts, items, strict=True) for option in item.options]
-        scored = iter(text_scorer.score(pairs, on_done))
+        scored = iter(asking.score(pairs, on_done))
         outcomes = []
         for item in items:
             scores = tuple(next(scored).log_likelihood / self._size(option) for option in item.options)
@@ -121,8 +83,8 @@ class Choose:
             outcomes.append(PromptOutcome(self.judge(item, best), chosen, chosen, scores))
         return outcomes
 
-    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
-        return max(len(text_scorer.tokenizer.encode(option)) for option in item.options) - 1
+    def room(self, asking: Asking, item: PromptItem) -> int:
+        return max(asking.tokens(option) for option in item.options) - 1
 
     def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
         commonest = _commonest(item.options.index(item.answer) for item in items)
@@ -143,10 +105,12 @@ class Choose:
 class Predict:
     """The very answer counts: whether greedy decoding writes it, and its log-likelihood (for the perplexity)."""
 
+    asks: ClassVar[bool] = False
+
     def ask(
-        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+        self, asking: Asking, prompts: Sequence[Context], items: Sequence[PromptItem], on_done: OnDone = None
     ) -> list[PromptOutcome]:
-        scored = text_scorer.score([(p, i.answer) for p, i in zip(prompts, items, strict=True)], on_done)
+        scored = asking.score([(p, i.answer) for p, i in zip(prompts, items, strict=True)], on_done)
         outcomes = []
         for item, (likely, greedy) in zip(items, scored, strict=True):
             written = item.answer.strip() if greedy else ""
@@ -154,8 +118,8 @@ class Predict:
             outcomes.append(PromptOutcome(metrics, written, written, (likely,)))
         return outcomes
 
-    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
-        return len(text_scorer.tokenizer.encode(item.answer)) - 1
+    def room(self, asking: Asking, item: PromptItem) -> int:
+        return asking.tokens(item.answer) - 1
 
     def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
         commonest = _commonest(item.answer for item in items)
@@ -169,38 +133,40 @@ class Predict:
 class Generate:
     """What the model writes counts, decoded greedily up to a stop string or `tokens` tokens.
 
-    A model with few positions writes half of them at most. `read` finds the answer in it (None when there is none),
-    `compare` gives the metrics of an answer beside the references.
+    A model with few positions writes half of them at most. A chat model's turn ends by itself, at no stop string.
+    `read` finds the answer to an item in it (None when there is none), `compare` gives the metrics of an answer beside
+    the references.
     """
 
     stops: tuple[str, ...]
     tokens: int
-    read: Callable[[str], str | None]
+    read: Callable[[str, PromptItem], str | None]
     compare: Callable[[str, Sequence[str]], dict[str, float]]
+    asks: ClassVar[bool] = True
 
     def ask(
-        self, text_scorer: TextScorer, prompts: Sequence[str], items: Sequence[PromptItem], on_done: OnDone = None
+        self, asking: Asking, prompts: Sequence[Context], items: Sequence[PromptItem], on_done: OnDone = None
     ) -> list[PromptOutcome]:
-        tokens = self._most(text_scorer)
-        outputs = text_scorer.generate(prompts, max_tokens=tokens, stops=self.stops, on_done=on_done)
-        answers = [self.read(output) for output in outputs]
+        tokens = self._most(asking)
+        outputs = asking.generate(prompts, max_tokens=tokens, stops=self.stops, on_done=on_done)
+        answers = [self.read(output, item) for output, item in zip(outputs, items, strict=True)]
         return [
             PromptOutcome(self.compare(answer or "", item.references), output, answer)
             for item, output, answer in zip(items, outputs, answers, strict=True)
         ]
 
-    def room(self, text_scorer: TextScorer, item: PromptItem) -> int:
-        return self._most(text_scorer)
+    def room(self, asking: Asking, item: PromptItem) -> int:
+        return self._most(asking)
 
     def guess(self, items: Sequence[PromptItem]) -> Callable[[PromptItem], dict[str, float]]:
         commonest = _commonest(item.references[0] for item in items)
         return lambda item: self.compare(commonest, item.references)
 
     def reward(self, item: PromptItem, answer: Answer) -> float:
-        return next(iter(self.compare(self.read(answer.output) or "", item.references).values()))
+        return next(iter(self.compare(self.read(answer.output, item) or "", item.references).values()))
 
-    def _most(self, text_scorer: TextScorer) -> int:
-        return min(self.tokens, text_scorer.length // 2)
+    def _most(self, asking: Asking) -> int:
+        return min(self.tokens, asking.text_scorer.length // 2)
 
 
 def _commonest(answers: Iterable[Label]) -> Label:

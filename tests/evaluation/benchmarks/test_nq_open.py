@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sepiola.evaluation.benchmarks import nq_open
+from sepiola.evaluation.prompting.item import PromptItem
 
 
 def test_nq_open_leaves_articles_punctuation_case_and_accents_form_out() -> None:
@@ -11,4 +12,5 @@ def test_nq_open_leaves_articles_punctuation_case_and_accents_form_out() -> None
     assert nq_open.compare("Beyonce\u0301", ("Beyonc\u00e9",))["exact_match"] == 1.0
     assert nq_open.compare("William Shakespeare", ("Shakespeare",))["exact_match"] == 0.0
     read = nq_open.BENCHMARK.scoring.read
-    assert read(" the sea ") == "the sea" and read("  ") is None
+    item = PromptItem("q", "Where?", "the sea")
+    assert read(" the sea ", item) == "the sea" and read("  ", item) is None

@@ -10,8 +10,9 @@ import pytest
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.benchmarks.prompted import Prompted
-from sepiola.evaluation.prompting.measure import lay_out, shot_pool, shots_of
-from sepiola.evaluation.prompting.task import PromptSet
+from sepiola.evaluation.prompting.asking import plain_text
+from sepiola.evaluation.prompting.item import PromptSet
+from sepiola.evaluation.prompting.measure import shot_pool, shots_of
 
 TASKS = {name: task for name, task in BENCHMARKS.items() if isinstance(task, Prompted)}
 FOLDERS = {"lambada_cloze": "lambada", "cmmlu_cloze": "cmmlu", "bbh_direct": "bbh"}
@@ -66,7 +67,7 @@ def prompt(name: str, root: Path, shots: int, number: int = 0) -> str:
     task = TASKS[name]
     rows = task.read(root / FOLDERS.get(name, name))
     item = rows.tested[number]
-    return lay_out(item, shots_of(task, shot_pool(rows), item, shots, 0)) + "|" + item.answer
+    return plain_text(item, shots_of(task, shot_pool(rows), item, shots, 0)) + "|" + item.answer
 
 
 def test_prompts_with_no_one_and_more_shots(tmp_path: Path) -> None:
