@@ -160,11 +160,16 @@ class Engine:
     ) -> list[list[Score]]:
         """For each prompt, the score of each of its continuations: token ids, with the end token where it counts.
 
-        Continuations share the prompt's work, and those that differ in their last token alone share all of it. Raises
-        DataError as `generate` does.
+        Continuations share the prompt's work, and those that differ in their last token alone share all of it: not
+        where positions go by the whole text's length, and one is longer than that matters. Raises DataError as
+        `generate` does.
         """
         results: list[list[Score]] = [[] for _ in prompts]
         prompts = self._opened(prompts)
+        border = self.spec.positions.border
+        ends = [len(p.tokens) + len(c) - 1 for p, choices in zip(prompts, options, strict=True) for c in choices]
+        if border is not None and max(ends, default=0) > border and any(len(choices) > 1 for choices in options):
+            return self._score_apart(prompts, options, on_done)
         heads = [list(dict.fromkeys(tuple(c[:-1]) for c in choices)) for choices in options]
         longest = [max((len(c) for c in choices), default=0) for choices in options]
         lengths = [len(p.tokens) + most for p, most in zip(prompts, longest, strict=True)]
@@ -174,7 +179,8 @@ class Engine:
             for choice in choices:
                 self._check_tokens(choice)
         for rows in self._batches(lengths, [len(h) for h in heads]):
-            state, first = self._begin([prompts[r] for r in rows], max(longest[r] for r in rows))
+            ahead = None if border is None else torch.tensor([max(0, longest[r] - 1) for r in rows], device=self.device)
+            state, first = self._begin([prompts[r] for r in rows], max(longest[r] for r in rows), ahead)
             fan = [i for i, r in enumerate(rows) for _ in heads[r]]
             if fan != list(range(len(rows))):
                 chosen = torch.tensor(fan, device=self.device)
@@ -187,6 +193,22 @@ class Engine:
                 results[row] = scores
             if on_done is not None:
                 on_done(len(rows))
+        return results
+
+    def _score_apart(
+        self,
+        prompts: Sequence[Prompt],
+        options: Sequence[Sequence[Sequence[int]]],
+        on_done: Callable[[int], None] | None,
+    ) -> list[list[Score]]:
+        """The scores of continuations each of which has its prompt read anew."""
+        alone = [(row, prompt, choice) for row, prompt in enumerate(prompts) for choice in options[row]]
+        scores = self.score([prompt for _, prompt, _ in alone], [[choice] for *_, choice in alone])
+        results: list[list[Score]] = [[] for _ in prompts]
+        for (row, *_), (score,) in zip(alone, scores, strict=True):
+            results[row].append(score)
+        if on_done is not None:
+            on_done(len(prompts))
         return results
 
     def _scores(
@@ -235,15 +257,18 @@ class Engine:
             room -= fans[row]
         return batches
 
-    def _begin(self, prompts: Sequence[Prompt], capacity: int) -> tuple[Decoding, Tensor]:
-        """The batch that has read the prompts, and the tokens `(batch, 1)` that go in first."""
+    def _begin(self, prompts: Sequence[Prompt], capacity: int, ahead: Tensor | None = None) -> tuple[Decoding, Tensor]:
+        """The batch that has read the prompts, which `ahead` tokens are known to follow, and the tokens `(batch, 1)`
+        that go in first.
+        """
         rows = [list(p.tokens) for p in prompts]
         source = self._pad(rows, left=self.causal)
         lengths = torch.tensor([len(r) for r in rows], device=self.device)
         index = torch.arange(source.shape[1], device=self.device)
         real = index >= source.shape[1] - lengths[:, None] if self.causal else index < lengths[:, None]
         mask = None if bool(real.all()) else real.long()
-        state = self.executor.begin(source, capacity, attention_mask=mask, **self._images(prompts))
+        following = {} if ahead is None else {"ahead": ahead}
+        state = self.executor.begin(source, capacity, attention_mask=mask, **self._images(prompts), **following)
         if self.causal:
             return state, source[:, -1:]
         return state, torch.full((len(rows), 1), self.tokens.start, device=self.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
 from sepiola.models.vocabulary import TokenEmbedding, head
-from sepiola.nn.attend import mask_bias, segment_begins
+from sepiola.nn.attend import has_gaps, mask_bias, segment_begins, window_bias
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.dropout import Dropout
@@ -30,7 +31,8 @@ from sepiola.specs.model import PositionSpec, TransformerSpec
 class DecodingState:
     """What decoding remembers: a cache a layer, the context's keys and values, and which positions are padding.
 
-    `media` is what a bridge remembers of the images. `ahead` tokens are known to follow those that are read next.
+    `media` is what a bridge remembers of the images. `ahead` tokens are known to follow those that are read next, as
+    many in each row or, `(batch, 1, 1, 1)`, so many in each.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class DecodingState:
         self.context_bias = context_bias
         self.segments = segments
         self.media: BatchState | None = None
-        self.ahead = 0
+        self.ahead: int | Tensor = 0
 
     @property
     def length(self) -> int:
@@ -147,28 +149,20 @@ class Stack(nn.Module):
         tokens = x.shape[1]
         slices = self.slices and past == 0
         windows = self.rotaries.keys()
+        gaps = segments is not None and any(windows) and has_gaps(segments)
         least = {window: SLICED if window is None else min(SLICED, 2 * window) for window in windows}
         if x.device.type != "cpu":
             least = {window: 2 * window if window is not None else sys.maxsize for window in windows}
-        sliced = {window for window in windows if slices and tokens >= least[window]}
+        sliced = {
+            window for window in windows if slices and tokens >= least[window] and not (gaps and window is not None)
+        }
         bias = self._bias(segments, past, tokens, x) if sliced != windows else None
+        counted = segments if gaps else None
+        within = partial(window_bias, bias, counted, queries=tokens, keys=past + tokens, like=x)
         return {
-            window: Band(window or tokens, segments) if window in sliced else self._narrowed(bias, window, past, x)
+            window: Band(window or tokens, segments) if window in sliced else bias if window is None else within(window)
             for window in windows
         }
-
-    def _narrowed(self, bias: Tensor | None, window: int | None, past: int, x: Tensor) -> Tensor | None:
-        """The bias without the keys beyond the window."""
-        tokens = x.shape[1]
-        if window is None or tokens == 1:  # one query's keys are cut to the window
-            return bias
-        behind = torch.arange(past, past + tokens, device=x.device)[:, None] - torch.arange(
-            past + tokens, device=x.device
-        )
-        dtype = product_dtype(x) if bias is None else bias.dtype
-        far = torch.zeros(behind.shape, dtype=dtype, device=x.device)
-        far = far.masked_fill_(behind >= window, torch.finfo(dtype).min)[None, None]
-        return far if bias is None else torch.minimum(bias, far)
 
     def _context_bias(self, segments: Tensor | None, context_segments: Tensor | None, x: Tensor) -> Tensor | None:
         if context_segments is None:
@@ -237,6 +231,11 @@ def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.de
     return index[:, past:]
 
 
+def known(ahead: Tensor | None) -> int | Tensor:
+    """`DecodingState.ahead` of prompts that are read but for their last token, which `ahead` tokens follow."""
+    return 1 if ahead is None else 1 + ahead[:, None, None, None]
+
+
 class LanguageModel(nn.Module):
     """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head.
 
@@ -270,11 +269,16 @@ class LanguageModel(nn.Module):
         """Final states `(batch, tokens, width)`, the head not yet applied."""
         return self.decoder(self.embedding(tokens, token_types), attention_mask, inserted_layers=inserted_layers)
 
-    def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None) -> DecodingState:
-        """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first."""
+    def begin(
+        self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None, ahead: Tensor | None = None
+    ) -> DecodingState:
+        """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first.
+
+        `ahead` `(batch,)` are how many tokens are known to follow each, and count as its length where that matters.
+        """
         state = self.decoder.state(tokens.shape[0], tokens.shape[1] + capacity, attention_mask)
         if tokens.shape[1] > 1:
-            state.ahead = 1
+            state.ahead = known(ahead)
             self.extend(tokens[:, :-1], state)
             state.ahead = 0
         return state

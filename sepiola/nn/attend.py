@@ -140,3 +140,29 @@ def segment_begins(segments: Tensor) -> Tensor:
     begins = torch.ones_like(segments, dtype=torch.bool)
     begins[:, 1:] = filled[:, 1:] != filled[:, :-1]
     return begins
+
+
+def has_gaps(segments: Tensor) -> bool:
+    """Whether in some row padding stands between tokens."""
+    real = segments != 0
+    index = torch.arange(segments.shape[1], device=segments.device)
+    first = torch.where(real, index, segments.shape[1]).amin(1)
+    last = torch.where(real, index, -1).amax(1)
+    return bool((last - first + 1 > real.sum(1)).any())
+
+
+def window_bias(
+    bias: Tensor | None, segments: Tensor | None, window: int, *, queries: int, keys: int, like: Tensor
+) -> Tensor | None:
+    """A bias of the last `queries` of all `keys` without the keys beyond the window; a single query's ends with it.
+
+    With `segments` `(batch, keys)` their padding does not count. A bias that is not there has the dtype of products of
+    `like`.
+    """
+    if queries == 1 and segments is None:
+        return None if bias is None else bias[..., -window:]
+    place = torch.arange(keys, device=like.device)[None] if segments is None else (segments != 0).cumsum(dim=1)
+    far = (place[:, keys - queries :, None] - place[:, None] >= window)[:, None]
+    if bias is None:
+        bias = torch.zeros(far.shape, dtype=product_dtype(like), device=like.device)
+    return bias.masked_fill(far, torch.finfo(bias.dtype).min)

@@ -57,7 +57,8 @@ class SelfAttention(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         """`x` `(batch, tokens, width)`; `bias` is added to the scores, `(batch | 1, heads | 1, tokens,
-        keys)`, or is the band that the tokens see; `angles` are `rotary`'s at their positions.
+        keys)`, or is the band that the tokens see; `angles` are `rotary`'s at their positions. One query of a layer
+        with a window sees the last keys, so many as its bias has.
         """
         batch, tokens, _ = x.shape
         heads = self.qkv(x).view(batch, tokens, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
@@ -75,6 +76,9 @@ class SelfAttention(nn.Module):
             k, v = cache.append(k, v)
             if q.shape[2] > 1:
                 k, v = k.to(q.dtype), v.to(q.dtype)
+        if self.window is not None and q.shape[2] == 1 and not isinstance(bias, Band):
+            near = self.window if bias is None else bias.shape[-1]
+            k, v = k[:, :, -near:], v[:, :, -near:]
         if self.distances is not None:
             assert not isinstance(bias, Band)
             q, far = self.distances(q, k.shape[2], self.scale)
@@ -82,9 +86,6 @@ class SelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if isinstance(bias, Band):
             return bias.attend(q, k, v, self.scale, dropout)
-        if self.window is not None and q.shape[2] == 1:
-            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
-            bias = None if bias is None else bias[..., -self.window :]
         return attend(q, k, v, bias, self.scale, dropout)
 
     def cache(self, batch: int, capacity: int) -> KVCache:

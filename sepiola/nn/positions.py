@@ -66,7 +66,7 @@ class Rotary(nn.Module):
         self.head_width = head_width
         self.frequencies = frequencies(head_width, base, scaling, length)
 
-    def angles(self, positions: Tensor, dtype: torch.dtype, ahead: int = 0) -> Angles:
+    def angles(self, positions: Tensor, dtype: torch.dtype, ahead: int | Tensor = 0) -> Angles:
         """What `forward` turns by at positions `(batch | 1, tokens)`: the same for all layers of a stack.
 
         `ahead` tokens of each row are known to follow, and count as its length where that matters.

@@ -27,7 +27,7 @@ class Frequencies(nn.Module):
         self.table = table
         self.amplitude = amplitude
 
-    def forward(self, positions: Tensor, ahead: int) -> Tensor:
+    def forward(self, positions: Tensor, ahead: int | Tensor) -> Tensor:
         """Angles a position `(pairs,)` or `(batch, 1, 1, pairs)`, for positions `(batch, tokens)`; `ahead` tokens of
         each row are known to follow.
         """
@@ -43,7 +43,7 @@ class ByLength(Frequencies):
         super().__init__(torch.stack((short, long)), amplitude)
         self.border = border
 
-    def forward(self, positions: Tensor, ahead: int) -> Tensor:
+    def forward(self, positions: Tensor, ahead: int | Tensor) -> Tensor:
         short, long = super().forward(positions, ahead)
         return torch.where(_lengths(positions, ahead) > self.border, long, short)
 
@@ -56,7 +56,7 @@ class Growing(Frequencies):
         self.base, self.factor, self.length = base, factor, length
         self.power = head_width / (head_width - 2)
 
-    def forward(self, positions: Tensor, ahead: int) -> Tensor:
+    def forward(self, positions: Tensor, ahead: int | Tensor) -> Tensor:
         exponents = super().forward(positions, ahead)
         lengths = _lengths(positions, ahead).clamp(min=self.length)
         base = self.base * (self.factor * lengths / self.length - (self.factor - 1)) ** self.power
@@ -138,6 +138,6 @@ def _plain(head_width: int, base: float) -> Tensor:
     return 1.0 / base ** _exponents(head_width)
 
 
-def _lengths(positions: Tensor, ahead: int) -> Tensor:
+def _lengths(positions: Tensor, ahead: int | Tensor) -> Tensor:
     """How many tokens each row has, `(batch, 1, 1, 1)`, those that follow included."""
     return positions.amax(-1)[:, None, None, None] + (1 + ahead)

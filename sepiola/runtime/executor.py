@@ -42,7 +42,8 @@ class Executor(Protocol):
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> Decoding:
         """Reads prompts `(batch, tokens)`: an encoder's whole, a decoder's but for the last token, which goes in next.
 
-        Up to `capacity` tokens follow. `images` are the model's own keywords for them.
+        Up to `capacity` tokens follow. `images` are the model's own keywords for them, and a decoder's `ahead`
+        `(batch,)`: how many tokens are known to follow each prompt.
         """
 
     def logits(self, states: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
 from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
-from sepiola.specs.rope import RopeScaling, check_scaling
+from sepiola.specs.rope import RopeScaling, border, check_scaling
 from sepiola.specs.values import Heads, Layers, TokenId, Tokens, Vocabulary, Width
 from sepiola.specs.vision import VisionSpec, ViTSpec
 
@@ -54,6 +54,12 @@ class PositionSpec(Spec):
                 "near distances one by one"
             )
         return self
+
+    @property
+    def border(self) -> int | None:
+        """The number of tokens beyond which a text's length changes all of its angles; None where it never does."""
+        borders = (border(scaling, self.length) for scaling in (self.scaling, self.local_scaling))
+        return min((tokens for tokens in borders if tokens is not None), default=None)
 
     def check_scaling(self, head_width: int) -> None:
         """Raises ValueError for a scaling that does not fit heads so wide."""

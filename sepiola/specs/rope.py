@@ -103,3 +103,10 @@ def check_scaling(scaling: RopeScaling, head_width: int, base: float, length: in
         raise ValueError(
             "dynamic scaling needs positions.length, from where on the base grows, and heads of 4 numbers or more"
         )
+
+
+def border(scaling: RopeScaling | None, length: int | None) -> int | None:
+    """The number of tokens beyond which a text's length changes the angles of all of it; None where it never does."""
+    if isinstance(scaling, LongRopeScaling):
+        return scaling.original_length
+    return length if isinstance(scaling, DynamicScaling) else None

@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 import sepiola
 from sepiola.checkpoints.families.llama import config_from_spec
 from sepiola.errors import SepiolaError
+from sepiola.generation.engine import Prompt
 from sepiola.specs.model import ModelSpec
 from tests.checkpoints.families.test_decoders import GEMMA, LLAMA
 from tests.tiny import llama
@@ -169,6 +170,26 @@ def test_a_row_goes_by_its_own_length_whatever_stands_beside_it(name: str, tmp_p
         given = ours(rows, attention_mask=mask)
         torch.testing.assert_close(given[:1, 30:], ours(rows[:1, 30:]), atol=1e-5, rtol=0)
         torch.testing.assert_close(given[1:], ours(rows[1:]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", BY_LENGTH)
+def test_a_continuation_is_scored_as_a_part_of_the_whole_text(name: str, tmp_path: Path) -> None:
+    """However far below the border its prompt ends, and whatever else is scored with it."""
+    ours = sepiola.load(written(tmp_path, "llama", **spellings("llama", ROPES[name])["type"]))
+    border = ORIGINAL if name == "longrope" else LENGTH
+    prompts = [source(border - 4)[0].tolist(), source(border - 9)[0].tolist(), source(border + 5)[0].tolist()]
+    options = [[[5], [6, 7, 8, 9, 10, 11, 12], [6, 7, 8]], [[9] * 3, [4] * 30], [[8, 3]]]
+    wanted = []
+    for prompt, choices in zip(prompts, options, strict=True):
+        for choice in choices:
+            theirs = reference(tmp_path)  # one that has read a longer text keeps its base
+            with torch.no_grad():
+                logits = theirs(torch.tensor([prompt + choice[:-1]])).logits[0, len(prompt) - 1 :].log_softmax(-1)
+            wanted.append(float(logits[range(len(choice)), choice].sum()))
+    scores = ours.engine.score([Prompt(tokens) for tokens in prompts], options)
+    assert [score.log_likelihood for row in scores for score in row] == pytest.approx(wanted, abs=1e-4)
+    alone = ours.engine.score([Prompt(prompts[0])], [options[0][:1]])
+    assert alone[0][0].log_likelihood == pytest.approx(wanted[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ROPES)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sepiola.nn.attend import attend, mask_bias
+from sepiola.nn.attend import attend, has_gaps, mask_bias, window_bias
 
 SCALE = 0.37
 
@@ -81,3 +81,18 @@ def test_nothing_hidden_needs_no_mask() -> None:
     usual = {"queries": 1, "keys": 4, "dtype": torch.float32, "device": torch.device("cpu")}
     assert mask_bias(None, None, causal=None, **usual) is None  # type: ignore[arg-type]
     assert mask_bias(None, None, causal=3, **usual) is None  # type: ignore[arg-type]
+
+
+def test_a_window_takes_keys_away_and_changes_no_other_bias() -> None:
+    bias = torch.tensor([[3.0, -1.0, 2.0, 5.0]]).expand(1, 1, 4, 4)
+    least = torch.finfo(torch.float32).min
+    narrow = window_bias(bias, None, 2, queries=4, keys=4, like=bias)
+    assert narrow is not None
+    assert narrow[0, 0, 3].tolist() == [least, least, 2, 5] and narrow[0, 0, 0].tolist() == [3, -1, 2, 5]
+    one = window_bias(bias[..., 3:, :], None, 2, queries=1, keys=4, like=bias)
+    assert one is not None and one.tolist() == [[[[2, 5]]]]
+    assert window_bias(None, None, 2, queries=1, keys=4, like=bias) is None
+    segments = torch.tensor([[1, 0, 1, 0, 1]])
+    assert has_gaps(segments) and not has_gaps(torch.tensor([[0, 1, 2, 2, 0], [0, 0, 0, 0, 0]]))
+    counted = window_bias(None, segments, 2, queries=1, keys=5, like=bias)
+    assert counted is not None and (counted[0, 0, 0] == 0).tolist() == [False, False, True, True, True]

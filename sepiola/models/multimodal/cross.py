@@ -15,7 +15,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.bridges.gated import GatedCross, Media
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
-from sepiola.models.transformer import DecodingState, EncoderDecoder
+from sepiola.models.transformer import DecodingState, EncoderDecoder, known
 from sepiola.models.vision.tiles import ImageTokens
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.attend import segment_begins
@@ -62,7 +62,13 @@ class CrossModel(VisionLanguageModel):
         )
 
     def begin(
-        self, tokens: Tensor, capacity: int, *, images: Tensor | None = None, attention_mask: Tensor | None = None
+        self,
+        tokens: Tensor,
+        capacity: int,
+        *,
+        images: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        ahead: Tensor | None = None,
     ) -> DecodingState:
         """A decoding state that has read the prompt and holds its images; see the language model's `begin`."""
         _, media = self._media(tokens, images)
@@ -76,7 +82,7 @@ class CrossModel(VisionLanguageModel):
         state = self.language.begin(tokens[:, :1], rest + capacity, attention_mask=attention_mask)
         state.media = media
         if rest:
-            state.ahead = 1
+            state.ahead = known(ahead)
             self.extend(tokens[:, :-1], state)
             state.ahead = 0
         return state
