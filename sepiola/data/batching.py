@@ -386,11 +386,13 @@ def _lay_pixels(samples: Sequence[Sample], pixels: Pixels) -> tuple[Tensor, Tens
             "gives one size (squash, crop), batch: 1, or freeze the vision encoder"
         )
     most = max(len(row) for row in opened)
+    if all(len(row) == most for row in opened):
+        images = torch.stack([picture for row in opened for picture in row]).unflatten(0, (len(samples), most))
+        return (images[:, 0] if most == 1 else images), None
     images = torch.zeros(len(samples), most, *next(iter(shapes)))
     mask = torch.zeros(len(samples), most, dtype=torch.long)
     for number, row in enumerate(opened):
         for place, picture in enumerate(row):
             images[number, place] = picture
             mask[number, place] = 1
-    missing = None if bool(mask.all()) else mask
-    return (images[:, 0], missing) if most == 1 else (images, missing)
+    return (images[:, 0], mask) if most == 1 else (images, mask)

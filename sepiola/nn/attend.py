@@ -68,6 +68,7 @@ class _KeptAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # once: each product would copy its own otherwise
         out, q, kept, factor = _products(q, k, v, bias, scale, dropout)
         ctx.save_for_backward(q, k, v, kept, factor)
         ctx.scale, ctx.bias_like = scale, None if bias is None else (bias.shape, bias.dtype)

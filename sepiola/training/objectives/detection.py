@@ -1,9 +1,9 @@
 """Detection: teaches a vision encoder to tell what is in a picture before it is frozen, as DETR was taught (arXiv
 2005.12872).
 
-Each feature of the vision encoder (a query of DETR) names one object: its kind and its other traits, by one linear
-classifier a trait; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and
-no boxes are used. The classifiers are thrown away with the stage; what stays is the vision encoder.
+Each feature of the vision encoder (a query of DETR) names one object: its kind and its other traits, by a linear
+classifier; features beyond the objects say `none`. Objects come in a fixed order, so no matching is needed and
+no boxes are used. The classifier is thrown away with the stage; what stays is the vision encoder.
 
 Of a dataset that lists no objects, the answers to its recurring questions are what the vision encoder learns to tell.
 """
@@ -117,7 +117,7 @@ class Traits:
 
 
 class Detector(VisionLanguageModel):
-    """A vision encoder under classifiers, one a trait. `spec` is the language model's, which batching asks for its
+    """A vision encoder under one classifier of every trait. `spec` is the language model's, which batching asks for its
     tokens.
     """
 
@@ -129,7 +129,8 @@ class Detector(VisionLanguageModel):
         self._spec = spec
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.classifiers = nn.ModuleList(nn.Linear(vision.width, len(values)) for values in traits.values.values())
+            self.classes = [len(values) for values in traits.values.values()]
+            self.classifier = nn.Linear(vision.width, sum(self.classes))  # one matrix: many small ones cost more
 
     @property
     def spec(self) -> TransformerSpec:
@@ -137,8 +138,7 @@ class Detector(VisionLanguageModel):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """For each trait, logits `(batch, queries, values)`."""
-        features = self.vision(pixels)
-        return [classify(features) for classify in self.classifiers]
+        return list(self.classifier(self.vision(pixels)).split(self.classes, dim=-1))
 
 
 class DetectionSpec(ObjectiveSpec):
