@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.lazy import LazyTensors, renamed
+from sepiola.checkpoints.lazy import LazyTensors, later, renamed
 from sepiola.errors import CheckpointError
 
 HEAD = "lm_head.weight"
@@ -63,20 +64,41 @@ def one_head(state: Mapping[str, Tensor], embedding: str, *, tied: bool, head: s
     return renamed(state, lambda name: name if name != head else embedding if alone else None)
 
 
-def one_embedding(state: Mapping[str, Tensor], names: Sequence[str]) -> LazyTensors:
-    """The tensors with those of `names` that the file holds as one, under the first."""
-    first = next((name for name in names if name in state), None)
-    return renamed(state, lambda name: names[0] if name == first else None if name in names else name)
+class Embeddings(NamedTuple):
+    """By which tensors an encoder-decoder reads and writes: the encoder's embedding, the decoder's where it has one of
+    its own, and where the file holds no head what stands in its place, if that is not the encoder's.
+    """
+
+    encoder: str
+    decoder: str | None
+    head: str | None
 
 
-def check_one_embedding(state: Mapping[str, Tensor], names: Sequence[str]) -> None:
-    """Raises CheckpointError when those of `names` that the file holds differ."""
-    there = [name for name in names if name in state]
-    for name in there[1:]:
-        if not equal(state[there[0]], state[name]):
-            raise CheckpointError(
-                f"{there[0]} and {name} differ: an encoder and a decoder with embeddings of their own are not supported"
-            )
+def embeddings_of(state: Mapping[str, Tensor], shared: str, encoder: str, decoder: str, *, first: str) -> Embeddings:
+    """The embeddings of a file that may hold the shared one, the encoder's and the decoder's, or some of them.
+
+    As in `transformers` each side reads by its own if that is there, and by the shared one if not. Where that is
+    missing it is the one of `first`, if that is there, and else the other.
+    """
+    common = next((name for name in (shared, first, encoder, decoder) if name in state), shared)
+    read, written = (name if name in state else common for name in (encoder, decoder))
+
+    def is_read(name: str) -> bool:
+        return name == read or equal(state[name], state[read])
+
+    alone = HEAD in state or is_read(common)
+    return Embeddings(read, None if is_read(written) else written, None if alone else common)
+
+
+def one_each(state: Mapping[str, Tensor], names: Sequence[str], found: Embeddings) -> LazyTensors:
+    """The tensors with the encoder's embedding under the first of `names` and the decoder's own under the last.
+
+    What stands in the place of a head becomes one; the others of `names` are the same again.
+    """
+    rest = {name: read for name, read in later(state).items() if name not in names}
+    reads = {**later(state)}
+    places = {names[0]: found.encoder, names[-1]: found.decoder, HEAD: found.head}
+    return LazyTensors({**rest, **{place: reads[name] for place, name in places.items() if name in reads}})
 
 
 def vocabulary(config: Config, state: Mapping[str, Tensor], embedding: str) -> int:

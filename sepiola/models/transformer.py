@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
 from sepiola.models.vocabulary import TokenEmbedding, head
-from sepiola.nn.attend import has_gaps, mask_bias, segment_begins, window_bias
+from sepiola.nn.attend import has_gaps, mask_bias, window_bias
 from sepiola.nn.banded import SLICED, Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.dropout import Dropout
 from sepiola.nn.norms import norm
-from sepiola.nn.positions import Distances, Learned, RelativeBias, Rotary, Sinusoidal
+from sepiola.nn.positions import Distances, Learned, RelativeBias, Rotary, Sinusoidal, token_positions
 from sepiola.nn.precision import product_dtype
 from sepiola.specs.bricks import AttentionSpec
 from sepiola.specs.model import PositionSpec, TransformerSpec
@@ -98,7 +98,7 @@ class Stack(nn.Module):
         """States `(batch, tokens, width)`; `segments` `(batch, keys)` covers what the state holds and then `x`."""
         tokens = x.shape[1]
         past, ahead = (state.length, state.ahead) if state is not None else (0, 0)
-        positions = _positions(segments, past, tokens, x.device)
+        positions = token_positions(segments, past, tokens, x.device)
         bias_of_window = self._seen(segments, past, x)
         if state is not None and state.context is not None:
             contexts: Sequence[KeysValues | None] = state.context
@@ -217,20 +217,6 @@ def _relative_bias(spec: PositionSpec, heads: int, bidirectional: bool) -> Relat
     return RelativeBias(heads, spec.buckets, spec.max_distance, bidirectional)
 
 
-def _positions(segments: Tensor | None, past: int, tokens: int, device: torch.device) -> Tensor:
-    """Positions `(batch | 1, tokens)`: how many tokens of its segment stand before each; padding stands at 0.
-
-    So padding changes nothing, even between the tokens of a segment, and there may be more of it than a learned table
-    has positions.
-    """
-    index = torch.arange(past + tokens, device=device)[None]
-    if segments is not None:
-        real = segments != 0
-        count = real.cumsum(dim=1) - 1
-        index = (count - torch.where(segment_begins(segments), count, 0).cummax(dim=1).values).masked_fill(~real, 0)
-    return index[:, past:]
-
-
 def known(ahead: Tensor | None) -> int | Tensor:
     """`DecodingState.ahead` of prompts that are read but for their last token, which `ahead` tokens follow."""
     return 1 if ahead is None else 1 + ahead[:, None, None, None]
@@ -305,12 +291,13 @@ class LanguageModel(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """Encoder and decoder over one embedding: T5, and with other choices BART and the original Transformer."""
+    """Encoder and decoder, most over one embedding: T5, and with other choices BART and the original Transformer."""
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.spec = spec
         self.embedding = TokenEmbedding(spec)
+        self.decoder_embedding = TokenEmbedding(spec) if spec.decoder_embedding else None
         self.encoder = Stack(spec.encoder, causal=False, cross=False)
         self.decoder = Stack(spec, causal=True, cross=True)
         self.head = head(spec, self.embedding)
@@ -330,6 +317,11 @@ class EncoderDecoder(nn.Module):
         memory = self.encode(source, attention_mask=attention_mask)
         return self.head(self.decode(target, memory, attention_mask=attention_mask, target_mask=target_mask))
 
+    @property
+    def target_embedding(self) -> TokenEmbedding:
+        """What the decoder reads by."""
+        return self.embedding if self.decoder_embedding is None else self.decoder_embedding
+
     def encode(self, source: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """The encoder's states `(batch, source tokens, width)`."""
         return self.encoder(self.embedding(source), attention_mask)
@@ -345,7 +337,7 @@ class EncoderDecoder(nn.Module):
     ) -> Tensor:
         """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
         return self.decoder(
-            self.embedding(target),
+            self.target_embedding(target),
             target_mask,
             context=memory,
             context_segments=attention_mask,
@@ -395,4 +387,4 @@ class EncoderDecoder(nn.Module):
 
         Padding, which an `attention_mask` marks, may stand at their end alone, where no token sees it.
         """
-        return self.decoder(self.embedding(tokens), state=state, inserted_layers=inserted_layers)
+        return self.decoder(self.target_embedding(tokens), state=state, inserted_layers=inserted_layers)

@@ -12,7 +12,7 @@ from sepiola.nn.feedforward import ACTIVATIONS
 from sepiola.nn.norms import norm
 from sepiola.specs.model import TransformerSpec
 
-TOKEN_ROWS = ("embedding.weight", "head.projection.weight", "head.bias")
+TOKEN_ROWS = ("embedding.weight", "decoder_embedding.weight", "head.projection.weight", "head.bias")
 """The tensors of a language model that have a row a token."""
 
 

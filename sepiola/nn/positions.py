@@ -9,9 +9,24 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sepiola.nn.attend import segment_begins
 from sepiola.nn.custom_backward import RotaryFunction, custom_backward
 from sepiola.nn.rope import frequencies
 from sepiola.specs.rope import RopeScaling
+
+
+def token_positions(segments: Tensor | None, past: int, tokens: int, device: torch.device) -> Tensor:
+    """Positions `(batch | 1, tokens)`: how many tokens of its segment stand before each; padding stands at 0.
+
+    So padding changes nothing, even between the tokens of a segment, and there may be more of it than a learned table
+    has positions.
+    """
+    index = torch.arange(past + tokens, device=device)[None]
+    if segments is not None:
+        real = segments != 0
+        count = real.cumsum(dim=1) - 1
+        index = (count - torch.where(segment_begins(segments), count, 0).cummax(dim=1).values).masked_fill(~real, 0)
+    return index[:, past:]
 
 
 class Learned(nn.Module):

@@ -95,7 +95,8 @@ class TransformerSpec(Spec):
     `embedding_scale` the token embeddings (`width ** 0.5` in Gemma and the original Transformer). `embedding_norm`
     normalises what enters the first layer, and `token_types` tells apart that many kinds of tokens (BERT's sentences).
     An encoder-decoder's encoder is like its decoder but for `encoder_layers`, `encoder_heads` and the width of its
-    feed-forward, `encoder_feed_forward`, where they are given.
+    feed-forward, `encoder_feed_forward`, where they are given. Both read by one embedding, which is then the encoder's,
+    unless there is a `decoder_embedding`.
     `family` names the layout at the Hub in which it is written as a part of a larger model.
     """
 
@@ -107,6 +108,7 @@ class TransformerSpec(Spec):
     encoder_layers: Layers | None = None
     encoder_heads: Heads | None = None
     encoder_feed_forward: Width | None = None
+    decoder_embedding: bool = False
     attention: AttentionSpec
     feed_forward: FeedForwardSpec
     norm: NormSpec = NormSpec()
@@ -136,6 +138,8 @@ class TransformerSpec(Spec):
             for key in ("encoder_layers", "encoder_heads", "encoder_feed_forward"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key} is for an encoder-decoder; kind is '{self.kind}'")
+            if self.decoder_embedding:
+                raise ValueError(f"decoder_embedding is for an encoder-decoder; kind is '{self.kind}'")
         elif self.encoder_heads is not None:
             check_heads(self.width, self.encoder.attention, "encoder_heads")
             if self.positions.kind == "rotary" and head_width(self.width, self.encoder.attention) % 2:
@@ -153,6 +157,7 @@ class TransformerSpec(Spec):
                 "attention": self.attention.model_copy(update={"heads": heads}),
                 "feed_forward": self.feed_forward.model_copy(update={"width": width}),
                 **dict.fromkeys(("encoder_layers", "encoder_heads", "encoder_feed_forward")),
+                "decoder_embedding": False,
             }
         )
 

@@ -18,7 +18,7 @@ from sepiola.checkpoints.config import (
     where_other,
 )
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.heads import HEAD, check_one_embedding, head_of, one_embedding, one_head, vocabulary
+from sepiola.checkpoints.heads import HEAD, Embeddings, embeddings_of, head_of, one_each, one_head, vocabulary
 from sepiola.checkpoints.lazy import LazyTensors, later, with_changes
 from sepiola.checkpoints.names import NameMap, prefixed, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -50,15 +50,15 @@ _DEFAULTS: JSON = {
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
-    """The spec of a Hub checkpoint. Raises CheckpointError for encoder and decoder with embeddings of their own."""
+    """The spec of a Hub checkpoint. Raises CheckpointError for a head that the config promises and the file lacks."""
     config, state = filled(config, _DEFAULTS), _named(state)
-    check_one_embedding(state, _EMBEDDING)
-    embedding = next((name for name in _EMBEDDING if name in state), _EMBEDDING[0])
-    head = head_of(config, state, embedding)
+    embeddings = _embeddings(state)
+    head = head_of(config, state, embeddings.encoder)
     language = {
         "family": "bart",
         "kind": "encoder-decoder",
-        "vocabulary": vocabulary(config, state, embedding),
+        "vocabulary": vocabulary(config, state, embeddings.encoder),
+        "decoder_embedding": embeddings.decoder is not None,
         "width": config["d_model"],
         "layers": config["decoder_layers"],
         "encoder_layers": config["encoder_layers"],
@@ -75,6 +75,7 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         "embedding_norm": True,
         "embedding_scale": config["d_model"] ** 0.5 if config["scale_embedding"] else None,
         **head,
+        "tied": head["tied"] and embeddings.head is None,
         "head": {"bias": True, **head.get("head", {})},
         "dropout": config["dropout"],
         "tokens": {
@@ -118,13 +119,18 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub one; a checkpoint without a bias of the logits has none to add."""
     language = language_of(spec)
-    one = one_head(one_embedding(_named(state), _EMBEDDING), _EMBEDDING[0], tied=language.tied)
+    named = _named(state)
+    one = one_head(one_each(named, _EMBEDDING, _embeddings(named)), _EMBEDDING[0], tied=language.tied)
     named = rows_to_ours(one, _table(spec))
     if "head.bias" in named:
         return with_changes(named, {"head.bias": Tensor.flatten})
     table = "embedding.weight"
     kind = (lambda: named[table].dtype) if table in named else torch.get_default_dtype
     return LazyTensors({**later(named), "head.bias": [lambda: torch.zeros(language.vocabulary, dtype=kind())]})
+
+
+def _embeddings(state: Mapping[str, Tensor]) -> Embeddings:
+    return embeddings_of(state, *_EMBEDDING, first=_EMBEDDING[-1])
 
 
 def _named(state: Mapping[str, Tensor]) -> LazyTensors:
@@ -135,6 +141,9 @@ def _named(state: Mapping[str, Tensor]) -> LazyTensors:
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
     """The Hub's state dict from ours."""
     result = rows_to_hub(state, _table(spec))
+    if not language_of(spec).tied:  # then nothing is, there
+        for name in _EMBEDDING[1:]:
+            result.setdefault(name, result[_EMBEDDING[0]].clone())
     return {**result, BIAS: result[BIAS][None]}
 
 
@@ -142,6 +151,7 @@ def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
     rows = [
         NameMap("embedding.weight", _EMBEDDING[:1]),
+        NameMap("decoder_embedding.weight", _EMBEDDING[-1:]),
         NameMap("head.projection.weight", (HEAD,)),
         NameMap("head.bias", (BIAS,)),
     ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
 from sepiola.checkpoints.family import no_processor
-from sepiola.checkpoints.heads import HEAD, check_one_embedding, head_of, one_embedding, one_head, vocabulary
+from sepiola.checkpoints.heads import HEAD, embeddings_of, head_of, one_each, one_head, vocabulary
 from sepiola.checkpoints.lazy import LazyTensors, changed, later
 from sepiola.checkpoints.names import NameMap, without
 from sepiola.checkpoints.names import to_hub as rows_to_hub
@@ -49,8 +49,8 @@ _DEFAULTS: JSON = {
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
     config, state = filled(config, _DEFAULTS), without(state, _LEFTOVERS)
-    check_one_embedding(state, _EMBEDDING)
-    embedding = next((name for name in _EMBEDDING if name in state), _EMBEDDING[0])
+    embeddings = embeddings_of(state, *_EMBEDDING, first=_EMBEDDING[1])
+    embedding = embeddings.encoder
     projection = config["feed_forward_proj"]
     gated = projection.startswith("gated-")
     activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
@@ -59,12 +59,15 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
     if scaled is None:
         scaled = config["tie_word_embeddings"]
     # The key says whether the outputs are scaled; the head is tied wherever the file holds none of its own.
-    tied = head_of({**config, "tie_word_embeddings": True}, state, embedding)["tied"] if HEAD in state else True
+    tied = embeddings.head is None
+    if HEAD in state:
+        tied = head_of({**config, "tie_word_embeddings": True}, state, embedding)["tied"]
     family = "flan-t5" if gated else "t5"
     language = {
         "family": family,
         "kind": "encoder-decoder",
         "vocabulary": vocabulary(config, state, embedding),
+        "decoder_embedding": embeddings.decoder is not None,
         "width": width,
         "layers": config["num_decoder_layers"] or config["num_layers"],
         "encoder_layers": config["num_layers"],
@@ -136,7 +139,9 @@ def config_from_spec(spec: ModelSpec) -> JSON:
 def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
     """Our state dict from a Hub or reference one."""
     language = language_of(spec)
-    one = one_head(one_embedding(without(state, _LEFTOVERS), _EMBEDDING), _EMBEDDING[0], tied=language.tied)
+    kept = without(state, _LEFTOVERS)
+    embeddings = embeddings_of(kept, *_EMBEDDING, first=_EMBEDDING[1])
+    one = one_head(one_each(kept, _EMBEDDING, embeddings), _EMBEDDING[0], tied=language.tied)
     return rows_to_ours(_taken_apart(one, language.width) if spec.bridge is not None else one, _table(spec))
 
 
@@ -148,7 +153,7 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
             parts = (result.pop(f"mha_layer.q.{kind}"), result.pop(f"mha_layer.kv.{kind}"))
             result[f"mha_layer.in_proj_{kind}"] = torch.cat(parts)
     if language_of(spec).tied:
-        result["lm_head.weight"] = result["shared.weight"].clone()
+        result[HEAD] = result[_EMBEDDING[0]].clone()
     return result
 
 
@@ -167,6 +172,7 @@ def _table(spec: ModelSpec) -> list[NameMap]:
     prefix = "language." if spec.bridge is not None else ""
     rows = [
         NameMap("embedding.weight", _EMBEDDING[:1]),
+        NameMap("decoder_embedding.weight", _EMBEDDING[-1:]),
         NameMap("encoder.norm.weight", ("encoder.final_layer_norm.weight",)),
         NameMap("decoder.norm.weight", ("decoder.final_layer_norm.weight",)),
         NameMap("head.projection.weight", (HEAD,)),
