@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sepiola.nn.dropout import keep_factors
+from sepiola.nn.dropout import keep_factors, keep_mask
 from sepiola.nn.precision import product_dtype
 
 KEPT_KEYS = 1024
@@ -33,7 +33,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
         if learns:
             out = _KeptAttention.apply(q, k, v, bias, scale, dropout)
         else:
-            out, *_ = _products(q, k, v, bias, scale, dropout)
+            out = _products(q, k, v, bias, scale, dropout).out
     else:
         grouped = q.shape[1] != k.shape[1]
         out = F.scaled_dot_product_attention(
@@ -42,11 +42,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
     return out.transpose(1, 2).flatten(2)
 
 
-def _products(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Scores, softmax in float32, and weighted values; with them the scaled queries, the probabilities and dropout's
-    factors.
+class _Products(NamedTuple):
+    """What attention gives, and what its gradient needs: the scaled queries, the probabilities, dropout's mask (a byte
+    an element), and the factor of what is kept.
+    """
+
+    out: Tensor
+    queries: Tensor
+    kept: Tensor
+    mask: Tensor | None
+    factor: float
+
+
+def _products(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> _Products:
+    """Scores, softmax in float32, and weighted values.
 
     With grouped heads, the queries of a group stand one after another as rows of their keys' product.
     """
@@ -58,9 +67,11 @@ def _products(
         # A mask's zeros and lowest numbers add without loss in any dtype; a bias that learns needs its own.
         scores = scores.add_(bias) if bias.dtype == scores.dtype else scores + bias
     kept = scores.softmax(-1).to(q.dtype)  # torch's sums are float32 for bfloat16 too
-    factor = keep_factors(kept, dropout) if dropout else None
-    weights = kept if factor is None else kept * factor
-    return (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1), q, kept, factor
+    del scores
+    mask, factor = keep_mask(kept.shape, dropout) if dropout else (None, 1.0)
+    weights = kept if mask is None else keep_factors(mask, factor, kept.dtype).mul_(kept)
+    out = (weights.view(*q.shape[:3], -1) @ v).view(batch, heads, tokens, -1)
+    return _Products(out, q, kept, mask, factor)
 
 
 class _KeptAttention(torch.autograd.Function):
@@ -69,24 +80,28 @@ class _KeptAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # once: each product would copy its own otherwise
-        out, q, kept, factor = _products(q, k, v, bias, scale, dropout)
-        ctx.save_for_backward(q, k, v, kept, factor)
+        out, q, kept, mask, ctx.factor = _products(q, k, v, bias, scale, dropout)
+        ctx.save_for_backward(q, k, v, kept, mask)
         ctx.scale, ctx.bias_like = scale, None if bias is None else (bias.shape, bias.dtype)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, kept, factor = ctx.saved_tensors
+        q, k, v, kept, mask = ctx.saved_tensors
         batch, heads, tokens, width = grad.shape
         rows = (*q.shape[:3], -1)
         grad = grad.reshape(*q.shape[:3], width)
-        weights = kept if factor is None else kept * factor
-        grad_v = weights.view(rows).transpose(-1, -2) @ grad
         grad_kept = (grad @ v.transpose(-1, -2)).view(kept.shape)
-        if factor is not None:
-            grad_kept.mul_(factor)
+        weights = kept
+        if mask is not None:
+            factors = keep_factors(mask, ctx.factor, kept.dtype)
+            grad_kept.mul_(factors)
+            weights = factors.mul_(kept)
+            del factors
+        grad_v = weights.view(rows).transpose(-1, -2) @ grad
         grad_scores = torch.ops.aten._softmax_backward_data(grad_kept, kept, -1, kept.dtype)
+        del weights, grad_kept
         grad_k = grad_scores.view(rows).transpose(-1, -2) @ q
         grad_q = (grad_scores.view(rows) @ k).view(batch, heads, tokens, -1)
         if ctx.scale != 1.0:

@@ -31,12 +31,9 @@ def keep_mask(shape: Sequence[int], probability: float) -> tuple[Tensor, float]:
     return torch.from_numpy((bits >= dropped).view(np.uint8)).view(tuple(shape)), LEVELS / max(1, LEVELS - dropped)
 
 
-def keep_factors(like: Tensor, probability: float) -> Tensor:
-    """What dropout multiplies by, in the shape and dtype of `like`: 0, or the factor of what is kept."""
-    if like.device.type != "cpu":
-        return torch.empty_like(like).bernoulli_(1.0 - probability).mul_(1.0 / (1.0 - probability))
-    mask, factor = keep_mask(like.shape, probability)
-    return mask.to(like.dtype).mul_(factor)
+def keep_factors(mask: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
+    """What dropout multiplies by: 0, or the factor of what is kept."""
+    return mask.to(dtype).mul_(factor)
 
 
 class _Dropout(torch.autograd.Function):
@@ -47,14 +44,14 @@ class _Dropout(torch.autograd.Function):
         mask, ctx.factor = keep_mask(x.shape, probability)
         ctx.save_for_backward(mask)
         ctx.dtype, ctx.residual = x.dtype, None if residual is None else residual.dtype
-        dropped = mask.to(x.dtype).mul_(ctx.factor).mul_(x)
+        dropped = keep_factors(mask, ctx.factor, x.dtype).mul_(x)
         return dropped if residual is None else residual + dropped
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (mask,) = ctx.saved_tensors
-        through = mask.to(ctx.dtype).mul_(ctx.factor).mul_(grad)
+        through = keep_factors(mask, ctx.factor, ctx.dtype).mul_(grad)
         return through, None if ctx.residual is None else grad.to(ctx.residual), None
 
 

@@ -17,21 +17,21 @@ says where each of them ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate, chain
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import IGNORED, Batch, Collator, Row, Sample, cut_middle
+from sepiola.data.batching import IGNORED, Batch, Collator, Ids, Row, Sample, compact, cut_middle
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
 from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens
 from sepiola.specs.model import SpecialTokens
 from sepiola.text.tokenizer import Tokenizer
 
-Texts = tuple[tuple[int, ...], ...]
+Texts = tuple[Ids, ...]
 
 
 def sequences(example: Example, kind: ClassifierKind) -> list[tuple[str, ...]]:
@@ -133,8 +133,13 @@ class ClassificationSample(Sample):
         if self.positions <= source_tokens:
             return self
         return ClassificationSample.of(
-            self.id, [_fit(texts, source_tokens) for texts in self.sequences], self.target[0]
+            self.id, [_fit(texts, source_tokens) for texts in self.sequences], int(self.target[0])
         )
+
+    def compact(self) -> ClassificationSample:
+        """The sample with its ids, those of its sequences too, as arrays."""
+        sequences = tuple(tuple(map(compact, texts)) for texts in self.sequences)
+        return replace(self, source=compact(self.source), target=compact(self.target), sequences=sequences)
 
 
 def _fit(texts: Texts, tokens: int) -> Texts:
@@ -203,5 +208,5 @@ class ClassificationCollator(Collator):
             "tokens": sum(len(ids) for group in groups for ids in group),
             "labelled": len(samples),
         }
-        answers = torch.tensor([sample.target[0] for sample in examples])
+        answers = torch.tensor([int(sample.target[0]) for sample in examples])
         return ClassificationBatch(**values, ends=ends, answers=answers, counts=self._lay(counts, 0)[0])

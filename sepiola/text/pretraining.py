@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sepiola.data.batching import Ids, Row, Sample, fill_rows
+from sepiola.data.batching import Ids, Row, Sample, compact, fill_rows
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.specs.model import SpecialTokens
@@ -45,7 +45,7 @@ def documents(examples: Sequence[Example], tokenizer: Tokenizer, tokens: Special
     for start in range(0, len(examples), _AT_ONCE):
         some = examples[start : start + _AT_ONCE]
         for example, ids in zip(some, tokenizer.encode_batch([e.target for e in some], plain=True), strict=True):
-            rows.append((example.id, np.array([*ids, tokens.end])))
+            rows.append((example.id, compact([*ids, tokens.end])))
     return rows
 
 

@@ -86,7 +86,7 @@ class SampleBatches:
         if not samples:
             raise TrainingError(f"stage '{stage.name}': there are no samples to train on")
         room = room or (stage.source_tokens, stage.target_tokens)
-        self.samples = [sample.cut(*room) for sample in samples]
+        self.samples = [sample.cut(*room).compact() for sample in samples]
         self.collate = collate
         self.batch = stage.batch
         whole = [part for sample in samples for part in sample.parts]
@@ -147,7 +147,7 @@ def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:
     """Raises TrainingError when a sample has more tokens than the positions, or a token outside the vocabulary."""
     positions = spec.positions.length if spec.positions.kind == "learned" else None
     for sample in samples:
-        largest = max(max(ids) for ids in (sample.source, sample.target) if len(ids))
+        largest = max(int(np.max(ids)) for ids in (sample.source, sample.target) if len(ids))
         if largest >= spec.vocabulary:
             raise TrainingError(
                 f"sample {sample.id}: token {largest} is outside the model's vocabulary of {spec.vocabulary}; the "

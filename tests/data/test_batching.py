@@ -166,6 +166,15 @@ def test_a_long_source_loses_its_middle_and_a_long_target_its_tail() -> None:
     assert (tuple(cut.source), tuple(cut.target)) == ((0, 1, 7, 8, 9), (20, 21, 22, 23))
 
 
+def test_a_compact_sample_is_laid_out_alike() -> None:
+    samples = [Sample("a", (5, 6, 7), (8, 1)), Sample("b", [70_000], [9, 9, 1])]
+    compact = [sample.compact() for sample in samples]
+    assert all(np.asarray(ids).dtype == np.int32 for sample in compact for ids in (sample.source, sample.target))
+    collate = Collator(SpecialTokens(pad=0, end=1, start=2))
+    for name in ("source", "target", "labels", "source_mask"):
+        assert torch.equal(getattr(collate(compact), name), getattr(collate(samples), name))
+
+
 def test_an_empty_target_is_refused() -> None:
     with pytest.raises(DataError, match="sample x: the target is empty"):
         Sample("x", [1], [])

@@ -54,7 +54,7 @@ def test_values_and_gradients_are_those_of_the_mask(dtype):
     torch.manual_seed(1)
     total = layer.add(residual, x)
     torch.manual_seed(1)
-    factors = keep_factors(x, 0.25)
+    factors = keep_factors(*keep_mask(x.shape, 0.25), x.dtype)
     assert total.dtype == torch.float32
     torch.testing.assert_close(total, residual + x * factors, rtol=0, atol=0)
     grad = torch.randn(5, 9)

@@ -65,3 +65,13 @@ def test_dropout_drops_and_keeps_the_mean(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(torch.autograd.grad(weights, q, upstream), wanted)
     monkeypatch.setattr("sepiola.nn.attend.KEPT_KEYS", 8)
     torch.testing.assert_close(attend(q, k, v, None, 0.5, 0.0), whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_dropout_a_byte_an_element_is_kept(dtype: torch.dtype) -> None:
+    q, k, v = (torch.randn(2, 3, 64, 4, dtype=dtype, requires_grad=True) for _ in range(3))
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        attend(q, k, v, None, 0.5, 0.25)
+    large = [x.dtype for x in kept if x.numel() == 2 * 3 * 64 * 64]
+    assert large == [dtype, torch.uint8]
