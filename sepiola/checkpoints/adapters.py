@@ -1,71 +1,35 @@
-"""Adapters of low rank (LoRA, arXiv 2106.09685) in peft's layout: read, merged into a network, and written.
+"""Adapters of low rank (LoRA, arXiv 2106.09685) in peft's layout: found, merged into a network, and written.
 
-An adapter adds `scale * b @ a` to rows of a matrix. A file names the Hub's modules (`q_proj`), and each family knows
-which rows of ours those are, so peft over `transformers`' model and sepiola read each other's adapters. Of a model
-without a layout at the Hub, the names are ours (`attention.qkv.q`).
+An adapter adds `scale * b @ a` to rows of a matrix; one of DoRA (arXiv 2402.09353) then gives each row a length of its
+own. Beside it a file may hold what was trained as a whole: modules, biases, rows of tokens, embeddings of more tokens.
+A file names the Hub's tensors (`q_proj`), and each family knows which rows of ours those are, so peft over
+`transformers`' model and sepiola read each other's adapters. Of a model without a layout at the Hub, the names are ours
+(`attention.qkv.q`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
-from sepiola.checkpoints.config import JSON, Config
-from sepiola.checkpoints.files import read_json
-from sepiola.checkpoints.lazy import LazyTensors
-from sepiola.checkpoints.registry import FAMILIES
-from sepiola.checkpoints.tensors import read_tensors, write_tensors
-from sepiola.checkpoints.weights import read_pickled
+from sepiola.checkpoints.adapter_config import CONFIG, config_to_write
+from sepiola.checkpoints.adapter_reading import PREFIX, WEIGHTS, read
+from sepiola.checkpoints.places import hub_places
+from sepiola.checkpoints.tensors import write_tensors
+from sepiola.checkpoints.updates import LowRank, merge
 from sepiola.data.files import make_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
+from sepiola.models.vocabulary import TOKEN_ROWS
 from sepiola.nn.linear import blocks_of
 from sepiola.specs.model import ModelSpec
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PICKLED = "adapter_model.bin"  # what peft wrote before 0.5
-PREFIX = "base_model.model."  # what peft puts before a network's own names
-_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)(?:\.default)?\.weight")
-# Components of names that versions of `transformers` and bare models add or leave out.
-_WRAPPERS = {"model", "transformer", "bert", "vision_model"}
-# What a config may ask for beside matrices of low rank, by its key; true, or not empty, means that it does.
-_UNSUPPORTED = (
-    "modules_to_save",
-    "use_dora",
-    "lora_bias",
-    "target_parameters",
-    "trainable_token_indices",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "use_qalora",
-    "use_bdlora",
-    "arrow_config",
-    "kasa_config",
-    "velora_config",
-    "monteclora_config",
-)
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """What is added to `rows` of the linear layer that is called `linear`: `scale * b @ a`.
-
-    `a` is `(rank, columns)`, `b` `(rows, rank)`.
-    """
-
-    linear: str
-    rows: slice
-    a: Tensor
-    b: Tensor
-    scale: float
 
 
 @dataclass(frozen=True)
@@ -78,90 +42,57 @@ class HubModule:
 
 
 def hub_modules(spec: ModelSpec) -> dict[str, HubModule]:
-    """The Hub's linear modules that our linear layers are made of, by their names; empty without a layout there.
+    """The Hub's linear modules that our linear layers are made of, by their names; empty without a layout there."""
+    linears = {
+        f"{name}.weight": name for name, module in outline(spec).named_modules() if isinstance(module, nn.Linear)
+    }
+    return {
+        name.removesuffix(".weight"): HubModule(linears[place.tensor], place.rows, place.turned)
+        for name, place in hub_places(spec).items()
+        if place.tensor in linears
+    }
 
-    Nothing is read: tensors on the meta device take the family's way to the Hub, and numbers in their place its way
-    back.
+
+def find(path_or_hub_id: str | Path) -> Path:
+    """The folder of an adapter: one here, or the only one in it that holds one; or a Hub id, with such a folder.
+
+    Raises CheckpointError when there is none, or several.
     """
-    if spec.family not in FAMILIES:
-        return {}
-    family, model = hub.family_of(spec), outline(spec)
-    stored = family.to_hub(model.state_dict(), spec)
-    names = list(stored)
-    numbered = LazyTensors({name: [partial(torch.full, (1, 2), number)] for number, name in enumerate(names)})
-    ours = family.to_ours(numbered, spec)
-    modules: dict[str, HubModule] = {}
-    for linear, layer in model.named_modules():
-        if not isinstance(layer, nn.Linear) or f"{linear}.weight" not in ours:
-            continue
-        pieces = [(names[int(piece.flatten()[0])], piece.shape == (2, 1)) for piece in ours.pieces(f"{linear}.weight")]
-        if not all(name.endswith(".weight") and stored[name].dim() == 2 for name, _ in pieces):
-            continue
-        end = 0
-        for name, turned in pieces:
-            size = stored[name].shape[1 if turned else 0]
-            modules[name.removesuffix(".weight")] = HubModule(linear, slice(end, end + size), turned)
-            end += size
-    return modules
+    folder = Path(path_or_hub_id)
+    if not folder.is_dir():
+        owner, _, inside = str(path_or_hub_id).partition("/")
+        name, _, inside = inside.partition("/")
+        folder = hub.fetch(f"{owner}/{name}" if name else owner) / inside
+    if (folder / CONFIG).is_file():
+        return folder
+    inner = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    if len(inner) > 1:
+        names = ", ".join(path.name for path in inner[:12])
+        raise CheckpointError(f"{folder}: holds several adapters ({names}); name one of these folders")
+    return inner[0] if inner else folder
 
 
-def load(network: nn.Module, folder: Path, spec: ModelSpec) -> nn.Module:
-    """The network with the adapter of a folder merged into it; raises as `read` does."""
-    return merge(network, read(folder, spec))
+def load(network: nn.Module, folder: Path, spec: ModelSpec, source: str = "") -> tuple[nn.Module, ModelSpec]:
+    """The network with the adapter of a folder merged into it, and its spec, as `adapter_reading.read` finds them."""
+    made, updates = read(folder, spec, source)
+    return merge(_fitted(network, spec, made), updates), made
 
 
-def merge(network: nn.Module, updates: Iterable[LowRank]) -> nn.Module:
-    """Adds an adapter to the weights under it, in place."""
-    for update in updates:
-        weight = network.get_parameter(f"{update.linear}.weight")
-        change = update.scale * (update.b.to(weight.device, torch.float32) @ update.a.to(weight.device, torch.float32))
-        with torch.no_grad():
-            weight[update.rows] += change.to(weight.dtype)
-    return network
-
-
-def read(folder: Path, spec: ModelSpec) -> list[LowRank]:
-    """The adapter of a folder, for a model of that spec.
-
-    Raises CheckpointError when there is none, when it was made for another model, and for what it holds beside matrices
-    of low rank (DoRA, biases, whole modules, embeddings), by name.
-    """
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: no adapter here; expected {CONFIG} and {WEIGHTS}, as peft writes them")
-    config = read_json(folder / CONFIG)
-    _check_supported(config, folder)
-    old = not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file()
-    stored = read_pickled(folder / PICKLED) if old else read_tensors(folder / WEIGHTS)
-    matches = {name: _TENSOR.fullmatch(name) for name in stored}
-    strange = [name for name, match in matches.items() if match is None]
-    if strange:
-        raise CheckpointError(
-            f"{folder}: the adapter holds {len(strange)} tensors that are not matrices of low rank on linear layers "
-            f"(embeddings, DoRA's magnitudes, whole modules), as {strange[0]}; they are not supported"
-        )
-    places, modules = _places(spec), sorted({match[1] for match in matches.values() if match is not None})
-    unknown = [module for module in modules if _bare(module) not in places]
-    if unknown:
-        raise CheckpointError(
-            f"{folder}: the adapter was made for another model; {len(unknown)} of its modules have no counterpart in "
-            f"'{spec.name}', as {unknown[0]}"
-        )
-    pairs = {(match[1], match[2]): name for name, match in matches.items() if match is not None}
-    shapes = {name: layer.weight.shape for name, layer in outline(spec).named_modules() if isinstance(layer, nn.Linear)}
-    updates = []
-    for module in modules:
-        place = places[_bare(module)]
-        if (module, "A") not in pairs or (module, "B") not in pairs:
-            raise CheckpointError(f"{folder}: damaged; {module} lacks one of its two matrices, lora_A and lora_B")
-        a, b = stored[pairs[module, "A"]], stored[pairs[module, "B"]]
-        expected = (place.rows.stop - place.rows.start, shapes[place.linear][1])
-        if a.dim() != 2 or b.dim() != 2 or (b.shape[0], a.shape[1]) != expected or a.shape[0] != b.shape[1]:
-            raise CheckpointError(
-                f"{folder}: the adapter does not fit this model: {module} has matrices of {tuple(a.shape)} and "
-                f"{tuple(b.shape)}, and is {expected} here"
-            )
-        updates.append(LowRank(place.linear, place.rows, a, b, _scale(config, module, len(a))))
-    return updates
+def _fitted(network: nn.Module, spec: ModelSpec, made: ModelSpec) -> nn.Module:
+    """The network in the shape of the spec `made`: what the adapter will replace is zero, what it parts a copy."""
+    if made == spec:
+        return network
+    under = "language." if made.classifier is not None and spec.classifier is None else ""
+    state = {f"{under}{name}": tensor for name, tensor in network.state_dict().items()}
+    model = outline(made)
+    fitted = {}
+    for name, empty in model.state_dict().items():
+        tied_to = re.sub(rf"({'|'.join(map(re.escape, TOKEN_ROWS[1:3]))})$", TOKEN_ROWS[0], name)
+        tensor = state[name] if name in state else state[tied_to].clone() if tied_to in state else None
+        like = next(iter(state.values())) if tensor is None else tensor
+        fitted[name] = tensor if tensor is not None and tensor.shape == empty.shape else like.new_zeros(empty.shape)
+    model.load_state_dict(fitted, assign=True)
+    return model.requires_grad_(True).eval()
 
 
 def write(
@@ -185,17 +116,9 @@ def write(
         a, b = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs], dim=1)
         tensors[f"{PREFIX}{module}.lora_A.weight"] = nn.functional.pad(a, (0, 0, 0, rank - len(a)))
         tensors[f"{PREFIX}{module}.lora_B.weight"] = nn.functional.pad(b, (0, rank - len(a)))
-    config: JSON = {
-        "peft_type": "LORA",
-        "base_model_name_or_path": base,
-        "r": rank,
-        "lora_alpha": updates[0].scale * rank,
-        "lora_dropout": dropout,
-        "target_modules": _targets(list(held), list(modules), whole=spec.vision is not None),
-        "fan_in_fan_out": any(modules[name].turned for name in held),
-        "bias": "none",
-        "inference_mode": True,
-    }
+    targets = _targets(list(held), list(modules), whole=spec.vision is not None)
+    turned = any(modules[name].turned for name in held)
+    config = config_to_write(base, rank, updates[0].scale * rank, dropout, targets, turned=turned)
     make_folder(folder)
     write_tensors(folder / WEIGHTS, tensors, metadata={"format": "pt"})
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
@@ -206,7 +129,7 @@ def _written_as(update: LowRank, modules: Mapping[str, HubModule]) -> list[tuple
     result = []
     for name, module in modules.items():
         first, last = max(module.rows.start, update.rows.start), min(module.rows.stop, update.rows.stop)
-        if module.linear != update.linear or first >= last:
+        if module.linear != update.module or first >= last:
             continue
         b = update.b.new_zeros(module.rows.stop - module.rows.start, update.b.shape[1])
         b[first - module.rows.start : last - module.rows.start] = update.b[
@@ -238,32 +161,3 @@ def _our_modules(spec: ModelSpec) -> dict[str, HubModule]:
         for name, layer in linears
         for block, rows in blocks_of(name, layer).items()
     }
-
-
-def _places(spec: ModelSpec) -> dict[tuple[str, ...], HubModule]:
-    """The modules that a file may name: the Hub's, and our own blocks."""
-    return {_bare(name): module for name, module in {**_our_modules(spec), **hub_modules(spec)}.items()}
-
-
-def _bare(name: str) -> tuple[str, ...]:
-    return tuple(part for part in name.split(".") if part not in _WRAPPERS)
-
-
-def _scale(config: Config, module: str, rank: int) -> float:
-    """What the product is multiplied by; a pattern's key is a name's end, or an expression for it, as in peft."""
-    pattern = config.get("alpha_pattern") or {}
-    key = next((key for key in pattern if re.match(rf"(.*\.)?({key})$", module)), None)
-    alpha = float(config["lora_alpha"] if key is None else pattern[key])
-    return alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-
-
-def _check_supported(config: Config, folder: Path) -> None:
-    if config.get("peft_type") != "LORA":
-        raise CheckpointError(f"{folder}: an adapter of type {config.get('peft_type')}; LORA is supported")
-    asked = [key for key in _UNSUPPORTED if config.get(key)]
-    if config.get("bias", "none") != "none":
-        asked.append(f"bias: {config['bias']}")
-    if isinstance(start := config.get("init_lora_weights"), str) and start not in ("gaussian", "orthogonal", "eva"):
-        asked.append(f"init_lora_weights: {start} (which changes the weights under it)")
-    if asked:
-        raise CheckpointError(f"{folder}: the adapter asks for {', '.join(asked)}, which is not supported")

@@ -53,7 +53,7 @@ def load(
     layout = store if ours else assembled if parted else hub
     network, spec = layout.load(folder, dtype=dtype, device=device, vision_only=vision_only)
     if adapter is not None:
-        network = adapters.load(network, Path(adapter), spec)
+        network, spec = adapters.load(network, adapters.find(adapter), spec, str(path_or_hub_id))
     if vision_only:
         return Checkpoint(folder, network, spec, Processor.of(spec))
     texts = assembled.text_folder(folder) if parted else folder

@@ -17,7 +17,8 @@ from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sepiola.checkpoints import adapters
-from sepiola.checkpoints.adapters import HubModule, LowRank
+from sepiola.checkpoints.adapters import HubModule
+from sepiola.checkpoints.updates import LowRank, merge
 from sepiola.errors import SpecError
 from sepiola.models.bridges.shared import AttentionPool
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
@@ -90,7 +91,7 @@ class Adapter:
         updates = self.updates()
         for name, layer in self.layers.items():
             _replace(self.model, name, layer.base_layer)
-        return adapters.merge(self.model, updates).requires_grad_(True)
+        return merge(self.model, updates).requires_grad_(True)
 
 
 def begin_learning(model: nn.Module, stage: StageSpec, seed: int) -> Adapter | None:
