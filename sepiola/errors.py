@@ -53,7 +53,7 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
-def brief(text: str) -> str:
+def brief(text: str, most: int = SHOWN) -> str:
     """A text from outside (a key, a path) as a message names it: on one line, and cut short."""
-    plain = "".join(c if c.isprintable() else "�" for c in " ".join(text[: 2 * SHOWN].split()))
-    return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"
+    plain = "".join(c if c.isprintable() else "�" for c in " ".join(text[: 2 * most].split()))
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"

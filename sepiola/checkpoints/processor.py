@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -252,7 +253,7 @@ def save_qformer_tokenizer(folder: Path, processor: Processor) -> None:
 
 def read_json(path: Path) -> JSON:
     """A JSON object, or nothing where there is no such file. Raises CheckpointError when it is damaged."""
-    return files.read_json(path) if path.exists() else {}
+    return files.read_json(path) if os.path.lexists(path) else {}
 
 
 def _levels(config: Config) -> list[Config]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.files import check_file, read_json
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.checkpoints.tokenizer_kinds import Kind, Vocabulary, class_of, kind_of
-from sepiola.errors import CheckpointError, brief, shown
+from sepiola.errors import CheckpointError, shown
+from sepiola.text.backend import library_errors
 from sepiola.text.chat import CONFIG
 from sepiola.text.tokenizer import Tokenizer
 
@@ -30,6 +32,7 @@ _OTHERS = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "tekken
 # What is tidied in a written text where a config asks for it: the space before a mark, or before an ending.
 _TIDY = [(f" {end}", end) for end in (".", "?", "!", ",")]
 _TIDY += [(" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re")]
+_INDEX = re.compile("[0-9]{1,9}")
 log = logging.getLogger(__name__)
 
 
@@ -85,14 +88,9 @@ def _built(folder: Path, kind: Kind, settings: Config, content: Config | None) -
     options = {**settings, **kind.special, **_texts(_stated(folder, settings, content)[0])}
     for name in names:
         check_file(folder / name)
-    try:
+    with library_errors(f"{folder}: its {' and '.join(names)} cannot be read as {CONFIG} says", CheckpointError):
         vocabulary = Vocabulary.of(content) if content is not None else Vocabulary.read([folder / n for n in names])
         return kind.build(vocabulary, options)
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(
-            f"{folder}: its {' and '.join(names)} cannot be read as {CONFIG} says ({brief(str(error))}); "
-            "fetch them again"
-        ) from None
 
 
 def _report_unread(folder: Path, kind: Kind | None) -> None:
@@ -112,6 +110,13 @@ def _finished(
     backend: tokenizers.Tokenizer, folder: Path, settings: Config, kind: Kind | None, content: Config | None
 ) -> tokenizers.Tokenizer:
     """The tokenizer with its special tokens, what stands around a text, and how a written text is tidied."""
+    with library_errors(f"{folder}: its special tokens cannot be read as {CONFIG} says", CheckpointError):
+        return _with_special_tokens(backend, folder, settings, kind, content)
+
+
+def _with_special_tokens(
+    backend: tokenizers.Tokenizer, folder: Path, settings: Config, kind: Kind | None, content: Config | None
+) -> tokenizers.Tokenizer:
     stated, added = _stated(folder, settings, content)
     named: JSON = {**(kind.special if kind is not None else {}), **stated}
     extra = [*named.pop("extra_special_tokens"), *(kind.extra(settings) if kind is not None else [])]
@@ -177,7 +182,7 @@ def _stated(folder: Path, settings: Config, content: Config | None) -> tuple[JSO
     added: dict[int, AddedToken] = {}
     if "added_tokens_decoder" in settings:
         entries = settings["added_tokens_decoder"]
-        if not isinstance(entries, Mapping) or not all(str(index).isdigit() for index in entries):
+        if not isinstance(entries, Mapping) or not all(_INDEX.fullmatch(str(index)) for index in entries):
             raise CheckpointError(
                 f"{folder / CONFIG}: added_tokens_decoder is {shown(entries)}; expected tokens by their ids"
             )
@@ -191,7 +196,7 @@ def _stated(folder: Path, settings: Config, content: Config | None) -> tuple[JSO
         if (folder / ADDED_TOKENS).exists():
             special = {_text(v) for v in [*named.values(), *_listed(extra)] if v is not None}
             for text, index in read_json(folder / ADDED_TOKENS).items():
-                if not isinstance(index, int):
+                if not isinstance(index, int) or isinstance(index, bool) or index < 0:
                     raise CheckpointError(f"{folder / ADDED_TOKENS}: {shown(text)} is {shown(index)}; expected an id")
                 added[index] = AddedToken(text, normalized=text not in special, special=text in special)
         for entry in (content or {}).get("added_tokens", ()):

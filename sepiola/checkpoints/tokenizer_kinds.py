@@ -18,6 +18,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from sepiola.checkpoints.config import Config
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.errors import CheckpointError, shown
+from sepiola.text.backend import check_ids
 
 _MOST_BLANKS = 10_000
 ENDOFTEXT = "<|endoftext|>"
@@ -48,7 +49,9 @@ class Vocabulary:
         """From `vocab.json` and `merges.txt`, or `vocab.txt`, whose lines may end in any way."""
         if len(paths) == 1:
             return cls(models.WordPiece.read_file(str(paths[0])))
-        return cls(*models.BPE.read_file(*map(str, paths)))
+        words, merges = models.BPE.read_file(*map(str, paths))
+        check_ids(words, str(paths[0]))
+        return cls(words, merges)
 
 
 @dataclass(frozen=True)

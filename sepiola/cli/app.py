@@ -6,6 +6,7 @@ A user's mistake ends in one message and status 2, without a traceback; figures 
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sepiola.cli import asking, curate, data, evaluation, models, tokenizer, training
-from sepiola.errors import SepiolaError
+from sepiola.errors import SepiolaError, brief
 
 app = typer.Typer(
     name="sepiola",
@@ -37,8 +38,19 @@ app.add_typer(tokenizer.tokenizer_app, name="tokenizer")
 
 def main() -> None:
     """Entry point: errors that a person can fix are printed alone, with status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files, and letters, that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except SepiolaError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-        sys.exit(error.status)
+        _fail(str(error), error.status)
+    except OSError as error:  # what the system refuses: a folder without permission, a name too long
+        if error.filename is None:
+            raise
+        _fail(f"{brief(str(error.filename))}: {error.strerror}", SepiolaError.status)
+
+
+def _fail(message: str, status: int) -> None:
+    Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    sys.exit(status)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from sepiola.errors import DataError
+from sepiola.specs.safe_files import parse_json
 
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 PASSAGE = 1000  # characters
@@ -79,10 +79,10 @@ def gathered(parts: Iterable[str], characters: int, between: str = "") -> Iterat
 
 
 def _text_of(line: str, where: str) -> str:
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, TypeError, KeyError):
-        raise DataError(f"{where}: expected one JSON object a line with the field 'text'") from None
+    record = parse_json(line, where, DataError)
+    if not isinstance(record, dict) or "text" not in record:
+        raise DataError(f"{where}: expected one JSON object a line with the field 'text'")
+    text = record["text"]
     if not isinstance(text, str):
         raise DataError(f"{where}: 'text' is {type(text).__name__}, expected a text")
     return text

@@ -11,12 +11,13 @@ published.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
-from sepiola.datasets.records import existing_folder, one_of, read_lines
-from sepiola.errors import DataError
+from sepiola.datasets.records import existing_folder, one_of, read_file, read_lines
+from sepiola.errors import DataError, shown
 
 SPLITS = ["train", "test"]
 
@@ -60,14 +61,11 @@ def read_daquar(root: Path, split: str) -> list[Example]:
 def _rows(source: Path) -> list[tuple[str, str, str]]:
     columns = ("question", "answer", "image_id")
     try:
-        with source.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if not set(columns) <= set(reader.fieldnames or ()):
-                raise DataError(f"{source}: expected the columns {', '.join(columns)}; found {reader.fieldnames}")
-            rows = list(reader)
-    except OSError as error:
-        raise DataError(f"{source}: cannot read the file: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
+        reader = csv.DictReader(io.StringIO(read_file(source), newline=""), strict=True)
+        if not set(columns) <= set(reader.fieldnames or ()):
+            raise DataError(f"{source}: expected the columns {', '.join(columns)}; found {shown(reader.fieldnames)}")
+        rows = list(reader)
+    except csv.Error as error:
         raise DataError(f"{source}: damaged CSV: {error}") from None
     result = []
     for number, row in enumerate(rows, start=2):

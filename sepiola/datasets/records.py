@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
+import io
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +12,22 @@ from typing import Any
 
 from sepiola.errors import DataError, brief, shown
 from sepiola.specs.base import Plain
+from sepiola.specs.safe_files import parse_json, read_bytes, read_text
+
+MOST_UNZIPPED, MOST_RATIO = 1 << 28, 100  # bytes that any gzipped file may hold, and times its own length
 
 
 def existing_folder(root: Path, dataset: str) -> Path:
     """`root` as a Path. Raises DataError when it is no folder."""
     root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder that holds {dataset}")
+    if not os.path.isdir(root):
+        raise DataError(f"{brief(str(root))}: no such folder; give the folder that holds {dataset}")
     return root
 
 
 def read_json(path: Path) -> Any:
     """The data of a JSON file. Raises DataError when it is absent or damaged."""
-    return _json(read_file(path), str(path))
+    return parse_json(read_file(path), str(path), DataError)
 
 
 def json_lines(path: Path, *fields: str) -> list[Plain]:
@@ -32,7 +36,7 @@ def json_lines(path: Path, *fields: str) -> list[Plain]:
     for number, line in enumerate(read_file(path).split("\n"), start=1):
         if not line.strip():
             continue
-        record = _json(line, f"{path}, line {number}")
+        record = parse_json(line, f"{path}, line {number}", DataError)
         if not isinstance(record, dict):
             raise DataError(f"{path}, line {number}: expected an object, got {shown(record)}")
         missing = [name for name in fields if name not in record]
@@ -40,17 +44,6 @@ def json_lines(path: Path, *fields: str) -> list[Plain]:
             raise DataError(f"{path}, line {number}: the field '{missing[0]}' is missing")
         records.append(record)
     return records
-
-
-def _json(text: str, where: str) -> Any:
-    """The data of JSON text. Raises DataError for text that is none, and for nesting or a number without end."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if "\n" in text else f"column {error.colno}"
-        raise DataError(f"{where}: damaged JSON at {place}: {error.msg}; fetch the file anew") from None
-    except (RecursionError, ValueError) as error:  # of thousands of levels, of thousands of digits
-        raise DataError(f"{where}: JSON that no dataset holds ({error})") from None
 
 
 def read_lines(path: Path) -> list[str]:
@@ -78,12 +71,17 @@ def one_of(split: str, known: list[str], dataset: str) -> str:
 
 def read_file(path: Path) -> str:
     """A file of UTF-8 text, plain or gzipped (`.gz`), a byte order mark left out. Raises DataError when it is none."""
+    if path.suffix != ".gz":
+        return read_text(path, DataError)
+    packed = read_bytes(path, DataError)
+    most = max(MOST_UNZIPPED, MOST_RATIO * len(packed))
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path}: no file; expected one of text")
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        with gzip.open(io.BytesIO(packed)) as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise DataError(f"{path}: {len(packed):,} bytes hold more than {most:,}: a decompression bomb, not read")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: cannot read the file: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; fetch it anew") from None

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from sepiola.errors import SpecError, brief, shown
+from sepiola.specs.safe_files import read_text
 from sepiola.specs.safe_yaml import DEEPEST, LONGEST, load_yaml
 
 Kinds = Mapping[str, type["Spec"]]
@@ -156,16 +157,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Plain data of a YAML file. Raises SpecError when the file cannot be read or is not YAML."""
-    try:
-        if path.stat().st_size > 4 * LONGEST:
-            raise SpecError(f"{path}: {path.stat().st_size:,} bytes; expected YAML of at most {LONGEST:,} characters")
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise SpecError(f"{brief(str(path))}: cannot be read ({error.strerror})") from None
+    return parse_yaml(read_text(path, SpecError, most=4 * LONGEST), str(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -52,6 +52,8 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, f"nested more than {DEEPEST} levels deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if isinstance(node, yaml.ScalarNode) and not node.value.isprintable():
+            _refuse_half(node)
         return node
 
     def get_single_node(self) -> yaml.Node | None:
@@ -115,6 +117,14 @@ def _count(node: yaml.Node, counts: dict[int, int | None]) -> int:
         raise _refused(f"aliases make more than {MOST:,} values of it", node)
     counts[id(node)] = total
     return total
+
+
+def _refuse_half(node: yaml.ScalarNode) -> None:
+    """Refuses half a character pair, which an escape can name and no file can hold."""
+    try:
+        node.value.encode()
+    except UnicodeEncodeError:
+        raise _refused(f"{shown(node.value)} holds half a character pair", node) from None
 
 
 def _refuse_repeated(node: yaml.MappingNode) -> None:

@@ -2,17 +2,16 @@
 
 What comes out is what `transformers`' `apply_chat_template` gives: the same environment (blocks trimmed, loop
 controls, `raise_exception`, `strftime_now`, `tojson` that escapes no HTML, `generation` blocks) and the same variables.
-A template is code by whoever uploaded the checkpoint: it runs in Jinja's sandbox, which bars Python's internals and
-ranges over 100,000, and it sees plain data only.
+A template is code by whoever uploaded the checkpoint: it runs in a sandbox (`sepiola.text.template_sandbox`), and it
+sees plain data only.
 """
 
 from __future__ import annotations
 
 import base64
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,14 @@ from urllib.parse import unquote_to_bytes
 import jinja2
 import numpy as np
 from jinja2 import nodes
-from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
+from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
-from sepiola.errors import CheckpointError, DataError
+from sepiola.errors import CheckpointError, DataError, brief
 from sepiola.specs.base import Plain
+from sepiola.specs.safe_files import MOST_JSON, read_json, read_text
+from sepiola.text.template_sandbox import BudgetError, RefusalError, budget, counting, environment
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
 PROCESSOR = "processor_config.json"
@@ -38,6 +35,7 @@ MORE = "additional_chat_templates"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a turn's reasoning; templates read the first
 # Marks where a message that is to be continued ends; the space at its end tells whether the template trims messages.
+REASON = 400  # letters of a template's own message
 OPEN_END = "OPEN-END-OF-THE-LAST-MESSAGE "
 
 
@@ -58,9 +56,10 @@ class ChatTemplate:
         """
         folder = Path(folder)
         config = _read_json(folder / CONFIG)
-        files: Plain = {p.stem: _read(p) for p in sorted((folder / MORE).glob("*.jinja"))}
-        if (folder / TEMPLATE).is_file():
-            files[DEFAULT] = _read(folder / TEMPLATE)
+        found = {p.stem: p for p in sorted((folder / MORE).glob("*.jinja"))}
+        if os.path.lexists(folder / TEMPLATE):
+            found[DEFAULT] = folder / TEMPLATE
+        files = {name: read_text(path, CheckpointError, most=MOST_JSON) for name, path in found.items()}
         processor = [_read_json(folder / name).get("chat_template") for name in (PROCESSOR, LEGACY)]
         tokenizer = config.get("chat_template")
         places = [*processor, files, tokenizer] if sees else [files, tokenizer, *processor]
@@ -200,70 +199,19 @@ def _decoded(url: str) -> bytes:
         raise DataError(f"{head},…: not valid base64") from None
 
 
-class _RefusalError(TemplateError):
-    """Raised by a template's own `raise_exception`."""
-
-
-class _Generation(Extension):
-    """`{% generation %}` marks what the assistant wrote, for training; it changes nothing in the text."""
-
-    tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
-
-
-class _Namespace(Namespace):
-    """Jinja's `namespace` without underscored names, which Jinja itself looks up on objects."""
-
-    def __init__(*arguments: Any, **attributes: object) -> None:
-        self, *rest = arguments  # so that an attribute may be called `self`
-        Namespace.__init__(self)
-        for name, value in dict(*rest, **attributes).items():
-            self[name] = value
-
-    def __setitem__(self, name: str, value: object) -> None:
-        if str(name).startswith("_"):
-            raise SecurityError(f"a namespace takes no underscored name, here {name!r}")
-        super().__setitem__(name, value)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    def refuse(message: str) -> None:
-        raise _RefusalError(message)
-
-    def to_json(
-        value: object,
-        ensure_ascii: bool = False,
-        indent: int | str | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-    environment.globals["namespace"] = _Namespace
-    return environment
-
-
 @lru_cache(maxsize=16)
 def _compile(source: str) -> tuple[jinja2.Template, bool]:
     """The template, and whether it takes content in parts only: it loops over it and never asks if it is a text."""
-    environment = _environment()
     try:
-        tree = environment.parse(source)
-        compiled = environment.from_string(source)
+        tree = environment().parse(source)
+        loops = any(_is_content(loop.iter) for loop in tree.find_all(nodes.For))
+        in_parts = loops and not any(test.name == "string" for test in tree.find_all(nodes.Test))
+        return environment().from_string(counting(tree)), in_parts
     except TemplateSyntaxError as error:
-        raise DataError(f"line {error.lineno} of the chat template cannot be read as Jinja: {error.message}") from None
-    loops = any(_is_content(loop.iter) for loop in tree.find_all(nodes.For))
-    return compiled, loops and not any(test.name == "string" for test in tree.find_all(nodes.Test))
+        reason = f"line {error.lineno} of the chat template cannot be read as Jinja: {brief(error.message or '')}"
+    except Exception as error:  # of nesting without end
+        reason = f"the chat template cannot be read as Jinja ({type(error).__name__}: {brief(str(error))})"
+    raise DataError(reason)
 
 
 def _is_content(node: nodes.Node | None) -> bool:
@@ -277,17 +225,21 @@ def _is_content(node: nodes.Node | None) -> bool:
 
 def _run(source: str, /, **variables: object) -> str:
     try:
-        return _compile(source)[0].render(**variables)
-    except _RefusalError as error:
-        raise DataError(f"the chat template refuses this conversation: {error}") from None
+        with budget():
+            return _compile(source)[0].render(**variables)
+    except RefusalError as error:
+        raise DataError(f"the chat template refuses this conversation: {brief(str(error), REASON)}") from None
     except SecurityError as error:
-        raise DataError(f"the chat template does what the sandbox bars: {error}") from None
+        raise DataError(f"the chat template does what the sandbox bars: {brief(str(error), REASON)}") from None
+    except BudgetError as error:
+        raise DataError(f"the chat template is stopped: {error}, which no conversation needs") from None
     except DataError:
         raise
     except Exception as error:  # a template fails in as many ways as code does
+        reason = f"{type(error).__name__}: {brief(str(error), REASON)}"
         raise DataError(
-            f"the chat template fails on this conversation ({type(error).__name__}: {error}); see in the model's "
-            "description which roles and contents it takes"
+            f"the chat template fails on this conversation ({reason}); see in the model's description which roles and "
+            "contents it takes"
         ) from None
 
 
@@ -354,19 +306,9 @@ def _special_tokens(config: Mapping[str, object]) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> Plain:
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    try:
-        raw = json.loads(_read(path))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+    raw = read_json(path, CheckpointError)
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path}: a JSON object is expected")
     return raw
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again") from None

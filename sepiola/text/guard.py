@@ -19,6 +19,7 @@ from itertools import filterfalse
 import tokenizers
 
 from sepiola.data.example import Message
+from sepiola.text.backend import reading
 from sepiola.text.tokenizer import Tokenizer
 
 PRIVATE = range(0x100000, 0x10FFFE)
@@ -44,7 +45,9 @@ class Letters:
             return self.guard.tokenizer.encode(text + after, framed=framed)
         secret = self.guard.secret
         hidden = self.guard.pattern.sub(lambda name: secret[name.group()], text)
-        ids: list[int] = self.guard.backend.encode(self.restore(hidden) + after, add_special_tokens=framed).ids
+        hidden = self.restore(hidden) + after
+        with reading(hidden):
+            ids: list[int] = self.guard.backend.encode(hidden, add_special_tokens=framed).ids
         return ids
 
 

@@ -16,12 +16,15 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from sepiola.errors import DataError, SpecError
 from sepiola.specs.base import nearest
+from sepiola.specs.safe_files import read_text
+from sepiola.text.backend import library_errors, read_backend, reading
 from sepiola.text.unigram import LONGEST, SEEDS, train_pieces
 
 KINDS = ("bpe", "unigram")
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 SPECIAL = [PAD, END, UNKNOWN]
 AT_ONCE = 1000  # texts that are encoded together
+MOST = 1 << 28  # bytes of a tokenizer.json
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 # The words that no token reaches across, after the patterns of GPT-4 and Qwen2: English contractions; a run of Chinese,
@@ -55,12 +58,8 @@ class Tokenizer:
     def load(cls, path: str | Path) -> Tokenizer:
         """Reads a `tokenizer.json`. Raises DataError when the file is absent or is not one."""
         path = Path(path)
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; expected a tokenizer.json")
-        try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises bare Exception
-            raise DataError(f"{path}: not a tokenizer.json that can be read ({error})") from None
+        text = read_text(path, DataError, most=MOST, absent="; expected a tokenizer.json")
+        return cls(read_backend(text, str(path)))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int, kind: str = "bpe", extra: Sequence[str] = ()) -> Tokenizer:
@@ -125,7 +124,8 @@ class Tokenizer:
 
     def encode(self, text: str, *, framed: bool = False) -> list[int]:
         """Token ids of a text; `framed` adds the special tokens that the file sets around texts."""
-        return self.backend.encode(text, add_special_tokens=framed).ids
+        with reading(text):
+            return self.backend.encode(text, add_special_tokens=framed).ids
 
     def encode_batch(self, texts: Sequence[str], *, plain: bool = False, special: bool = False) -> list[list[int]]:
         """Token ids of several texts; in `plain` ones the names of special tokens are letters like others.
@@ -136,7 +136,8 @@ class Tokenizer:
         rows: list[list[int]] = []
         for start in range(0, len(texts), AT_ONCE):  # an encoding takes many times the memory of its ids
             some = list(texts[start : start + AT_ONCE])
-            rows += [e.ids for e in backend.encode_batch_fast(some, add_special_tokens=special)]
+            with reading(*some):
+                rows += [e.ids for e in backend.encode_batch_fast(some, add_special_tokens=special)]
         return rows
 
     def _plain_backend(self) -> tokenizers.Tokenizer:
@@ -157,7 +158,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens left out."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+        with library_errors("the tokenizer cannot write these token ids"):
+            return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def to_json(self) -> str:
         """The `tokenizer.json` text."""

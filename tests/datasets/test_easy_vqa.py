@@ -24,7 +24,7 @@ def test_easy_vqa(tmp_path: Path) -> None:
     (example,) = read("easy_vqa", easy_vqa(tmp_path, [["is it red?", "yes", 0]]), "test")
     assert example.question is not None and example.question.choices == ("circle", "yes", "no")
     assert example.question.answer == 1 and example.metadata["group"] == "test/0"
-    assert "cannot read" in read_fault("easy_vqa", tmp_path, "train")
+    assert "no such file" in read_fault("easy_vqa", tmp_path, "train")
 
 
 @pytest.mark.parametrize(

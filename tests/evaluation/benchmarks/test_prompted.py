@@ -128,7 +128,7 @@ def test_the_real_rows_and_their_shots_stand_apart(name: str, data_root: Path) -
     ("file", "text", "message"),
     [
         ("gsm8k/test.jsonl", '{"question": "?", "answer": "5"}', "no number after ####"),
-        ("gsm8k/test.jsonl", '{"question": "?"', "line 1: damaged JSON"),
+        ("gsm8k/test.jsonl", '{"question": "?"', "line 1: not valid JSON"),
         ("nq_open/NQ-open.dev.jsonl", '{"question": "?"}', "the field 'answer' is missing"),
         ("cmmlu/test/agronomy.csv", ",Question,A,B,C,D,Answer\n0,水稻,豆,禾,菊,,B\n", "row 0: expected Question, A"),
         ("bbh/cot-prompts/logic.txt", "x\n-----\nDo.\n\nQ: a\nA: b", "shot 1 has no"),
