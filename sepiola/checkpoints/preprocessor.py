@@ -12,23 +12,29 @@ from sepiola.specs.vision import AnyResSpec, GridSpec, PixelSpec
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 _PROCESSORS = {"squash": "ViTImageProcessor", "crop": "CLIPImageProcessor", "fit": "DetrImageProcessor"}
 _FILE = "preprocessor_config.json"
-# What a kind's files mean where they are silent.
+# What the files of each kind of processor mean where they are silent.
 _SIDE, _SHORT = {"height": 224, "width": 224}, {"shortest_edge": 224}
-_SIZES: dict[str, Config] = {
-    "CLIP": {"size": _SHORT, "crop_size": _SIDE},
-    "Llava": {"size": _SHORT, "crop_size": _SIDE},
-    "ViT": {"size": _SIDE},
-    "Siglip": {"size": _SIDE},
-    "Blip": {"size": {"height": 384, "width": 384}},
-    "LlavaOnevision": {"size": {"height": 384, "width": 384}},
-    "ConvNext": {"size": {"shortest_edge": 384}},
-    "Detr": {"size": {"shortest_edge": 800, "longest_edge": 1333}},
+_OPENAI: Config = {"image_mean": (0.48145466, 0.4578275, 0.40821073), "image_std": (0.26862954, 0.26130258, 0.27577711)}
+_IMAGENET: Config = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_HALF: Config = {"image_mean": 0.5, "image_std": 0.5}
+_SILENT: dict[str, Config] = {
+    "CLIP": {**_OPENAI, "resample": 3, "size": _SHORT, "crop_size": _SIDE},
+    "Llava": {**_OPENAI, "resample": 3, "size": _SHORT, "crop_size": _SIDE},
+    "ViT": {**_HALF, "resample": 2, "size": _SIDE},
+    "Siglip": {**_HALF, "resample": 3, "size": _SIDE},
+    "Blip": {**_OPENAI, "resample": 3, "size": {"height": 384, "width": 384}},
+    "LlavaOnevision": {**_OPENAI, "resample": 3, "size": {"height": 384, "width": 384}},
+    "ConvNext": {**_HALF, "resample": 3, "size": {"shortest_edge": 384}},
+    "Detr": {**_IMAGENET, "resample": 2, "size": {"shortest_edge": 800, "longest_edge": 1333}},
+    "Idefics3": {**_HALF, "resample": 1},
+    "SmolVLM": {**_HALF, "resample": 1},
 }
 
 
 def pixels_from_preprocessor(file: Config | None, default: PixelSpec) -> PixelSpec:
-    """The PixelSpec of a file, `default` where there is none; keys that the file lacks are the default's. A step set
-    to null is left out, as `transformers` does, and other nulls are as if absent.
+    """The PixelSpec of a file, `default` where there is none; keys that the file lacks are its processor's own, or the
+    default's where it names none. A step set to null is left out, as `transformers` does, and other nulls are as if
+    absent.
 
     Raises CheckpointError when the file asks for steps that PixelSpec does not know, and for values of a wrong type.
     """
@@ -36,6 +42,7 @@ def pixels_from_preprocessor(file: Config | None, default: PixelSpec) -> PixelSp
         return default
     steps = {key: False for key, value in file.items() if value is None and key.startswith("do_")}
     file = {key: value for key, value in file.items() if value is not None} | steps
+    file = {**_SILENT.get(_kind(file), {}), **file}
     for key in ("do_resize", "do_rescale", "do_image_splitting"):
         if not _switch(file, key, True):
             raise CheckpointError(
@@ -74,7 +81,6 @@ def _geometry(file: Config, default: PixelSpec) -> JSON:
         longest = _edge(file, "size", "longest_edge", 4 * 364)
         tile = _edge(file, "max_image_size", "longest_edge", 364)
         return {"mode": "squash", "size": tile, "tiles": {"kind": "grid", "longest": longest}}
-    file = {**_SIZES.get(kind, {}), **file}
     if "size" not in file:
         return {key: getattr(default, key) for key in ("size", "mode", "resize", "longest")}
     squares = kind in ("ViT", "Blip") if kind else default.mode == "squash"

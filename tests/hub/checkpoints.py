@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,18 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import decoders, models, pre_tokenizers, processors
-from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedModel
+from torch import Tensor
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    DetrConfig,
+    GenerationConfig,
+    PreTrainedModel,
+    ResNetConfig,
+)
 
 from sepiola.checkpoints.registry import model_type_of
 
@@ -93,6 +103,12 @@ def shrink_parts(config: Raw) -> None:
         qformer["encoder_hidden_size"] = config["vision_config"]["hidden_size"]
 
 
+def shrink_detr(config: Raw) -> None:
+    for side in ("encoder", "decoder"):
+        config |= {f"{side}_layers": 1, f"{side}_attention_heads": 8, f"{side}_ffn_dim": 48}
+    config |= {"d_model": 128, "num_hidden_layers": 1, "num_queries": 9}
+
+
 SHRINK: dict[str, Callable[[Raw], None]] = {
     **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma3_text"), shrink_decoder),
     **dict.fromkeys(("gpt2", "openai-gpt"), shrink_gpt),
@@ -106,6 +122,7 @@ SHRINK: dict[str, Callable[[Raw], None]] = {
     "t5": shrink_t5,
     "bart": shrink_bart,
     "opt": shrink_opt,
+    "detr": shrink_detr,
 }
 
 
@@ -211,6 +228,47 @@ def complete_tokenizer(folder: Path, config: Raw) -> None:
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     settings.pop("added_tokens_decoder", None)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def detr_checkpoint(name: str, folder: Path) -> PreTrainedModel:
+    """The same of a published DETR, whose ResNet-50 stays whole under timm's names, and its pictures an eighth."""
+    raw = json.loads((ROOT / name / "config.json").read_text())
+    shrink_detr(raw)
+    backbone = {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
+    config = DetrConfig(
+        **{key: raw[key] for key in raw if key.startswith(("encoder", "decoder", "d_model", "num_q"))},
+        **backbone,
+        backbone_config=ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"]),
+    )
+    torch.manual_seed(0)
+    model: PreTrainedModel = getattr(transformers, raw["architectures"][0])(config).eval()
+    with torch.no_grad():
+        for parameter in (parameter for name, parameter in model.named_parameters() if "backbone" not in name):
+            parameter.normal_(0.02, 0.3)
+    model.save_pretrained(folder)
+    save_file(timm_names(load_file(folder / "model.safetensors")), folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(raw))
+    pixels = json.loads((ROOT / name / "preprocessor_config.json").read_text())
+    pixels["size"] = {edge: side // 8 for edge, side in pixels["size"].items()}
+    (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
+    return model
+
+
+def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A DETR's tensors with its backbone's under the names of timm and torchvision, which published files have."""
+    kinds = {"convolution": ("conv", "downsample.0"), "normalization": ("bn", "downsample.1")}
+
+    def renamed(name: str) -> str:
+        parts = name.split(".")
+        if parts[0] == "embedder":
+            return f"{kinds[parts[2]][0]}1.{parts[3]}"
+        block = f"layer{int(parts[2]) + 1}.{parts[4]}"
+        if parts[5] == "shortcut":
+            return f"{block}.{kinds[parts[6]][1]}.{parts[7]}"
+        return f"{block}.{kinds[parts[7]][0]}{int(parts[6]) + 1}.{parts[8]}"
+
+    split = {name: name.partition("backbone.conv_encoder.model.") for name in state}
+    return {head + found + renamed(tail) if found else name: state[name] for name, (head, found, tail) in split.items()}
 
 
 def names(*kinds: str) -> list[str]:

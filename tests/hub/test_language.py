@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,37 @@ def test_texts_are_read_and_continued(name: str, tmp_path: Path) -> None:
         assert torch.equal(exported, wanted)
     assert isinstance(ours.generate(TEXTS[1], max_tokens=5, sampling=Sampling(temperature=0.8, seed=3)), str)
     assert ours.ask("乌贼是什么颜色的？", choices=("红色", "蓝色")).choice in (0, 1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.7, "top_k": 20, "top_p": 0.8}], ids=["its own", "given"])
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_tokens_are_drawn_from_the_same_distribution(
+    name: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step: by the settings of the checkpoint, and by other ones in their place."""
+    theirs = checkpoint(name, tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    own = ours.processor.generation
+    warped = {key: getattr(own, key) for key in ("temperature", "top_k", "top_p", "min_p")} | settings
+    ids = torch.tensor([tokenizer_of(tmp_path / "hub")(TEXTS[1]).input_ids])
+    drawn = theirs.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=True, num_beams=1, max_new_tokens=6, **settings,
+        output_scores=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    given: list[torch.Tensor] = []
+
+    def draw(self: Sampling, logits: torch.Tensor, *tensors: Any, **keywords: Any) -> torch.Tensor:
+        given.append(self.process(logits, tensors[0], **keywords).softmax(-1))
+        return drawn.sequences[:, len(given) - 1 - len(drawn.scores)]
+
+    monkeypatch.setattr(Sampling, "draw", draw)
+    ours.generate(ids, max_tokens=6, sampling=replace(ours.sampling, **warped))
+    assert len(given) == len(drawn.scores)
+    for step, (mine, scores) in enumerate(zip(given, drawn.scores, strict=True)):
+        wanted = scores.softmax(-1)
+        assert torch.equal(mine > 0, wanted > 0), step
+        torch.testing.assert_close(mine, wanted, atol=1e-5, rtol=0)
+        assert 1 <= int((mine > 0).sum()) <= (warped["top_k"] or mine.shape[-1])
 
 
 @pytest.mark.parametrize("name", WITH_TEXT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,23 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from transformers import AutoImageProcessor, AutoProcessor
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, DetrModel
+from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 
 import sepiola
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError
 from sepiola.generation.sampling import Sampling
+from sepiola.models.vision.pixels import to_pixels
 from sepiola.models.vision.tiles import to_tiles
 from sepiola.text.chat import as_message
-from tests.hub.checkpoints import ROOT, checkpoint, names, needs_configs
+from tests.hub.checkpoints import ROOT, checkpoint, detr_checkpoint, names, needs_configs
+from tests.hub_folders import TEMPLATE, vision_language_folder
 
-CHATTING = [name for name in names("llava", "idefics3") if name != "llava-v1.5-7b"]
+ONEVISION = "llava-onevision"  # of which there is no published folder: a tiny one of ours
+CHATTING = [*(name for name in names("llava", "idefics3") if name != "llava-v1.5-7b"), ONEVISION]
 CAPTIONING = names("blip-2")
 ENCODERS = names("clip", "vit", "siglip_vision_model")
 NO_KIND = "clip-vit-base-patch32-xenova"  # its preprocessor names no kind, and `transformers` refuses it
@@ -46,17 +53,41 @@ def text_config(model: Any) -> Any:
     return getattr(model.config, "text_config", model.config)
 
 
+def processor_of(folder: Path) -> Any:
+    """The processor of a folder as `transformers` reads it; OneVision's without its reader of videos, which needs
+    torchvision.
+    """
+    if json.loads((folder / "config.json").read_text())["model_type"] != "llava_onevision":
+        return AutoProcessor.from_pretrained(folder)
+    processor = LlavaOnevisionProcessor.__new__(LlavaOnevisionProcessor)
+    raw = json.loads((folder / "processor_config.json").read_text())
+    for key in ("num_image_tokens", "vision_feature_select_strategy", "vision_aspect_ratio"):
+        setattr(processor, key, raw[key])
+    processor.tokenizer = AutoTokenizer.from_pretrained(folder)
+    processor.image_processor = LlavaOnevisionImageProcessorPil.from_pretrained(folder)
+    processor.chat_template = processor.tokenizer.chat_template
+    processor.video_processor = None
+    processor.image_token, processor.video_token = "<image>", "<video>"
+    processor.image_token_id, processor.video_token_id = processor.tokenizer.convert_tokens_to_ids("<image>"), None
+    return processor
+
+
+def folder_of(name: str, folder: Path) -> Any:
+    """Writes a model of the suite, and gives `transformers`' own of it."""
+    return vision_language_folder(folder, "onevision", TEMPLATE) if name == ONEVISION else checkpoint(name, folder)
+
+
 @pytest.mark.parametrize("name", CHATTING)
 def test_a_conversation_with_a_picture(name: str, tmp_path: Path) -> None:
-    theirs = checkpoint(name, tmp_path / "hub")
-    processor = AutoProcessor.from_pretrained(tmp_path / "hub")
+    theirs = folder_of(name, tmp_path / "hub")
+    processor = processor_of(tmp_path / "hub")
     file = picture(tmp_path)
     said = [{"type": "image"}, {"type": "text", "text": "What is shown? 是什么？"}]
     ours = sepiola.load(tmp_path / "hub")
     ours.save_hub(tmp_path / "back")
     ours.save(tmp_path / "ours")
     for folder in ("hub", "back"):
-        again = AutoProcessor.from_pretrained(tmp_path / folder)
+        again = processor_of(tmp_path / folder)
         text = again.apply_chat_template([{"role": "user", "content": said}], add_generation_prompt=True)
         inputs = again(text=text, images=[Image.open(file)], return_tensors="pt")
         if folder == "hub":
@@ -97,6 +128,25 @@ def test_a_picture_and_a_text(name: str, tmp_path: Path) -> None:
     assert ours.generate(text, images=[file], max_tokens=6, sampling=Sampling()) == expected
     exported = type(theirs).from_pretrained(tmp_path / "back").eval()
     assert torch.equal(continued(exported, again), continued(theirs, wanted))
+
+
+@pytest.mark.parametrize("name", names("detr"))
+def test_features_of_a_detector(name: str, tmp_path: Path) -> None:
+    theirs = detr_checkpoint(name, tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    ours.save_hub(tmp_path / "back")
+    file = picture(tmp_path)
+    inputs = DetrImageProcessorPil.from_pretrained(tmp_path / "hub")(Image.open(file), return_tensors="pt")
+    pixels = to_pixels(ImageRef.of(file).open(), ours.spec.vision.pixels)[None]
+    torch.testing.assert_close(pixels, inputs["pixel_values"], atol=2 / 255 / 0.22, rtol=0)
+    again = DetrImageProcessorPil.from_pretrained(tmp_path / "back")(Image.open(file), return_tensors="pt")
+    torch.testing.assert_close(again["pixel_values"], inputs["pixel_values"], atol=1 / 255, rtol=0)
+    whole = getattr(theirs, "detr", theirs).model
+    with torch.no_grad():
+        wanted = whole(inputs["pixel_values"]).last_hidden_state
+        torch.testing.assert_close(ours(inputs["pixel_values"]), wanted, atol=1e-3, rtol=1e-3)
+        exported = DetrModel.from_pretrained(tmp_path / "back").eval()
+        torch.testing.assert_close(exported(inputs["pixel_values"]).last_hidden_state, wanted, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -133,7 +133,7 @@ def to_ours(state: Mapping[str, Tensor], spec: ModelSpec) -> LazyTensors:
 def _short(name: str) -> str | None:
     short = name.removeprefix("detr.").removeprefix("model.")
     counts = short.startswith(_BACKBONE) and short.endswith(".num_batches_tracked")
-    return None if name.startswith(IGNORED) or counts else short
+    return None if short.startswith(IGNORED) or counts else short
 
 
 def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:

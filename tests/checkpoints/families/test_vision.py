@@ -39,6 +39,7 @@ from sepiola.errors import CheckpointError
 from sepiola.models.build import build, build_vision_encoder, preset
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import PixelSpec
+from tests.hub.checkpoints import timm_names
 
 FAMILIES: dict[str, ModuleType] = {"vit": vit, "clip": clip, "resnet": resnet, "detr": detr}
 FAMILIES |= {"siglip": siglip, "eva": eva}
@@ -201,10 +202,7 @@ def test_detr_with_the_names_of_the_published_files(backbone: dict[str, Any], tm
     theirs = DetrForObjectDetection(detr_config(backbone)).eval()
     randomise(theirs)
     config, state = saved(theirs, tmp_path)
-    published = {}
-    for name, value in state.items():
-        head, found, tail = name.partition("backbone.conv_encoder.model.")
-        published[head + found + published_name(tail) if found else name] = value
+    published = timm_names(state)
     assert "model.backbone.conv_encoder.model.layer2.0.downsample.0.weight" in published
     assert "model.backbone.conv_encoder.model.bn1.running_var" in published
     published["model.backbone.conv_encoder.model.bn1.num_batches_tracked"] = torch.tensor(5)
@@ -212,17 +210,6 @@ def test_detr_with_the_names_of_the_published_files(backbone: dict[str, Any], tm
     pixels = torch.randn(2, 3, 70, 50)
     with torch.no_grad():
         torch.testing.assert_close(model(pixels), hub_features(theirs, pixels), atol=1e-4, rtol=1e-4)
-
-
-def published_name(name: str) -> str:
-    kinds = {"convolution": ("conv", "downsample.0"), "normalization": ("bn", "downsample.1")}
-    parts = name.split(".")
-    if parts[0] == "embedder":
-        return f"{kinds[parts[2]][0]}1.{parts[3]}"
-    block = f"layer{int(parts[2]) + 1}.{parts[4]}"
-    if parts[5] == "shortcut":
-        return f"{block}.{kinds[parts[6]][1]}.{parts[7]}"
-    return f"{block}.{kinds[parts[7]][0]}{int(parts[6]) + 1}.{parts[8]}"
 
 
 def test_the_config_of_the_published_detr() -> None:
