@@ -33,6 +33,10 @@ class TrainingError(SepiolaError):
     """Training cannot go on: a loss that is not a number, a run that does not fit its recipe."""
 
 
+class ActionError(SepiolaError):
+    """A well-formed call that the phone's state does not allow: an unknown contact, a full bin, a day that is over."""
+
+
 class _Short(reprlib.Repr):
     """`repr` of the first few members, two levels deep."""
 

@@ -1,0 +1,1 @@
+"""Acting: typed functions that a model calls, and what they act on."""
