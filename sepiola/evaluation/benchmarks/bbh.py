@@ -2,7 +2,8 @@
 
 `bbh` shows the shots' chains of thought and asks to think step by step; the answer is what follows the last "the
 answer is", without its full stop. `bbh_direct` shows the same questions with their answers alone, and reads the first
-line. An answer is right when it equals the target.
+line where nothing is announced. Where the question lists its options, the one that is named counts, however it is
+written. An answer is right when it equals the target, in large letters or small.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
 from sepiola.evaluation.prompting.task import Generate
+from sepiola.text.answers import read_choice, read_final
+from sepiola.text.replies import answer_of
 
 CUE = " Let's think step by step."
 _ANSWER = re.compile(r".*[Tt]he answer is\s+(?P<answer>[^\n]+)", re.DOTALL)
+_LETTERED = re.compile(r"^\(([A-Z])\) (.+)$", re.MULTILINE)
+_LISTED = re.compile(r"^(-) (.+)$", re.MULTILINE)
+_SENTENCE = re.compile(r"\w\s+\w+\s+\w.*[.。]?$")
 _SHOT = re.compile(r"(?P<question>.*)\nA:" + re.escape(CUE) + r"(?P<chain>.*)", re.DOTALL)
 
 
@@ -53,20 +59,32 @@ def read(root: Path, *, chain: bool) -> PromptSet:
     return PromptSet(tuple(tested), tuple(shots))
 
 
-def read_chain(text: str, item: PromptItem | None = None) -> str | None:
-    """The answer at the end of a chain of thought; None when it names none."""
+def read_chain(text: str) -> str | None:
+    """The answer at the end of a shot's chain of thought; None when it names none."""
     found = _ANSWER.match(text)
     return found["answer"].strip().removesuffix(".") if found else None
 
 
-def read_line(text: str, item: PromptItem | None = None) -> str | None:
-    """The first line, as the answer that it is."""
-    return text.strip().partition("\n")[0].strip() or None
+def read_reply(text: str, item: PromptItem, *, chain: bool) -> str | None:
+    """The answer of a reply: what it announces, else its first line, of a `chain` of thought its last one.
+
+    Among options one of them; elsewhere a chain that announces nothing and has several lines or sentences is unread.
+    """
+    final, lines = read_final(text), [line for line in answer_of(text).splitlines() if line.strip()]
+    if final is None and lines and (not chain or len(lines) == 1):
+        final = lines[0].strip().strip("*")
+    marks = _LETTERED.findall(item.prompt) or _LISTED.findall(item.prompt)
+    if marks:
+        lettered = marks[0][0] != "-"
+        said = final if final is not None else lines[-1] if lines else ""
+        choice = read_choice(said, [option for _, option in marks], lettered=lettered)
+        return None if choice is None else f"({marks[choice][0]})" if lettered else marks[choice][1]
+    return None if not final or (chain and len(lines) == 1 and _SENTENCE.search(final)) else final
 
 
 def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
-    """Exact match."""
-    return {"exact_match": float(answer in references)}
+    """Exact match, but for the case."""
+    return {"exact_match": float(answer.casefold() in (reference.casefold() for reference in references))}
 
 
 def _prompt(question: str, chain: bool) -> str:
@@ -74,5 +92,7 @@ def _prompt(question: str, chain: bool) -> str:
 
 
 _STOPS = ("\n\n", "Q:")
-CHAIN = Prompted("test", partial(read, chain=True), Generate(_STOPS, 1024, read_chain, compare), True, "task")
-DIRECT = Prompted("test", partial(read, chain=False), Generate(_STOPS, 128, read_line, compare), True, "task")
+_THINK = Generate(_STOPS, 1024, partial(read_reply, chain=True), compare)
+_ANSWER_ALONE = Generate(_STOPS, 128, partial(read_reply, chain=False), compare)
+CHAIN = Prompted("test", partial(read, chain=True), _THINK, True, "task")
+DIRECT = Prompted("test", partial(read, chain=False), _ANSWER_ALONE, True, "task")

@@ -16,6 +16,7 @@ from sepiola.errors import SepiolaError
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
 from sepiola.evaluation.prompting.task import Generate
+from sepiola.text.answers import read_open
 
 _MARKS = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"
 _NO_MARKS = str.maketrans("", "", _MARKS)
@@ -79,5 +80,5 @@ def _items(path: Path) -> tuple[PromptItem, ...]:
 
 HEAD = "阅读短文，用短文中的原话回答问题。\n\n"
 BENCHMARK = Prompted(
-    "dev", read, Generate(stops=("\n",), tokens=64, read=lambda text, item: text.strip() or None, compare=compare)
+    "dev", read, Generate(stops=("\n",), tokens=64, read=lambda text, item: read_open(text) or None, compare=compare)
 )

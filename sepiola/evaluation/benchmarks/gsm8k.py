@@ -1,7 +1,7 @@
 """GSM8K (Cobbe et al., 2021, arXiv 2110.14168): grade-school word problems; the solution is written out in steps.
 
 An answer is the number after ####, without its commas, read as by the official code (openai/grade-school-math,
-`dataset.py`). Shots are solved problems of the training set.
+`dataset.py`); where a reply has none, the number that it ends in. Shots are solved problems of the training set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
 from sepiola.evaluation.prompting.task import Generate
+from sepiola.text.answers import read_number
+from sepiola.text.replies import answer_of
 
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 
@@ -24,10 +26,19 @@ def read(root: Path) -> PromptSet:
     return PromptSet(_items(root / "test.jsonl"), _items(root / "train.jsonl"))
 
 
-def read_answer(text: str, item: PromptItem | None = None) -> str | None:
-    """The number after the first ####, its commas left out; None when there is none."""
+def read_answer(text: str) -> str | None:
+    """The number after ####, its commas left out; None when there is none."""
     found = _ANSWER.search(text)
-    return found[1].replace(",", "") if found else None
+    return found[1].replace(",", "").rstrip(".") if found else None
+
+
+def read_reply(text: str, item: PromptItem) -> str | None:
+    """The number of a reply, up to a further problem that a base model goes on with; None when none can be told."""
+    reply = answer_of(text)
+    solved = reply.partition("\nQuestion:")[0]
+    solved = solved if _ANSWER.search(solved) else reply
+    several = len(set(_ANSWER.findall(solved))) > 1
+    return (None if several else read_answer(solved)) or read_number(solved)
 
 
 def compare(answer: str, references: Sequence[str]) -> dict[str, float]:
@@ -46,4 +57,4 @@ def _items(path: Path) -> tuple[PromptItem, ...]:
     return tuple(items)
 
 
-BENCHMARK = Prompted("test", read, Generate(stops=("\n\n", "Question:"), tokens=512, read=read_answer, compare=compare))
+BENCHMARK = Prompted("test", read, Generate(stops=("\n\n", "Question:"), tokens=512, read=read_reply, compare=compare))

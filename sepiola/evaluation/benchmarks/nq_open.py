@@ -17,6 +17,7 @@ from sepiola.datasets.records import json_lines
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
 from sepiola.evaluation.prompting.task import Generate
+from sepiola.text.answers import read_open
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -52,5 +53,5 @@ def _items(path: Path, split: str) -> tuple[PromptItem, ...]:
 
 
 BENCHMARK = Prompted(
-    "dev", read, Generate(stops=("\n",), tokens=32, read=lambda text, item: text.strip() or None, compare=compare)
+    "dev", read, Generate(stops=("\n",), tokens=32, read=lambda text, item: read_open(text) or None, compare=compare)
 )

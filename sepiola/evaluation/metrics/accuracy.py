@@ -126,9 +126,9 @@ def verdicts(
 
     A question with choices is right when the answer's choice is the question's. An open question is right
     when the output equals `answer_text` after normalisation (width and case, outer spaces, end punctuation, a
-    leading "The answer is" or "答案是"), as it stands or as `read_open` reads it; an empty output is
-    unparsed. With `unparsed="random"` an unparsed choice is drawn among five options, as the reference draws it;
-    the draw depends on the seed and the example's id alone. Raises DataError when ids do not match, when a
+    leading "The answer is" or "答案是"), as it stands or as `read_open` reads it; one that says nothing, or that it is
+    not known, is unparsed. With `unparsed="random"` an unparsed choice is drawn among five options, as the reference
+    draws it; the draw depends on the seed and the example's id alone. Raises DataError when ids do not match, when a
     question has no known answer or a choice does not exist.
     """
     if unparsed not in ("wrong", "random"):
@@ -223,9 +223,9 @@ def _verdict(example: Example, answer: Answer, unparsed: Unparsed, seed: int) ->
             )
         return Verdict(example, answer, answer.choice == question.answer, parsed=True)
     if question is not None and not question.choices and question.answer_text is not None:
-        given, right = normalised(answer.output), normalised(question.answer_text)
-        same = right in (given, normalised(read_open(answer.output)))
-        return Verdict(example, answer, same, parsed=bool(given))
+        said, right = normalised(read_open(answer.output)), normalised(question.answer_text)
+        same = right in (normalised(answer.output), said)
+        return Verdict(example, answer, same, parsed=same or bool(said))
     raise DataError(f"example '{example.id}': its right answer is not known, so no answer to it can be scored")
 
 
