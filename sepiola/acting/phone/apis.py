@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -39,8 +39,9 @@ from sepiola.errors import ActionError, brief
 Result = dict[str, Any]
 
 MOST_IN_CART = 99  # pieces of one product
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_NUMBER = re.compile(r"\+?\d[\d -]{1,18}\d")
+_Time = TypeVar("_Time", datetime.time, datetime.datetime)
+ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+NUMBER = re.compile(r"\+?[0-9][0-9 -]{1,17}[0-9]")
 
 
 def send_email(
@@ -56,7 +57,10 @@ def send_email(
         subject: Subject line.
         body: Text of the e-mail.
     """
-    address = to.lower() if _ADDRESS.fullmatch(to) else _contact(phone, to, "send_email", "an e-mail address").email
+    address = to if ADDRESS.fullmatch(to) else _contact(phone, to, "send_email", "an e-mail address").email
+    if address is None:
+        raise ActionError(f"send_email: '{brief(to)}' has no e-mail address; give one")
+    address = address.lower()
     phone.mails.append(Mail(address, subject, body))
     return {"sent_to": address}
 
@@ -72,10 +76,8 @@ def send_text_message(
         to: Name of a contact, or a phone number, such as the one on a tag.
         message: Text of the message.
     """
-    if _NUMBER.fullmatch(to):
-        number = re.sub(r"[ -]", "", to)
-    else:
-        number = _contact(phone, to, "send_text_message", "a phone number").number
+    function, other = "send_text_message", "a phone number"
+    number = digits(to) if NUMBER.fullmatch(to) else _contact(phone, to, function, other).number
     phone.texts.append(Text(number, message))
     return {"sent_to": number}
 
@@ -212,7 +214,7 @@ def instacart_shopping(
         items: What to buy, such as what a receipt lists or a fridge lacks.
         day: When to deliver; today when left out.
     """
-    day = _coming(phone, day or phone.today, "instacart_shopping", 14)
+    day = coming("instacart_shopping", phone, day or phone.today, 14)
     names = [item.name for item in items]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -236,9 +238,11 @@ def doordash_delivery(
         quantity: How many servings.
         at: When to deliver; as soon as possible when left out.
     """
-    if at is not None and not _clock(phone.kitchen_hours[0]) <= _clock(at) <= _clock(phone.kitchen_hours[1]):
-        hours = " to ".join(map(_clock, phone.kitchen_hours))
-        raise ActionError(f"doordash_delivery: at {_clock(at)} no kitchen delivers; give a time from {hours}")
+    opens, closes = phone.kitchen_hours
+    if at is not None and not opens <= local("doordash_delivery", at) <= closes:
+        raise ActionError(
+            f"doordash_delivery: at {at:%H:%M} no kitchen delivers; give a time from {opens:%H:%M} to {closes:%H:%M}"
+        )
     phone.deliveries.append(Delivery(restaurant, dish, quantity, at))
     return {"ordered": dish, "quantity": quantity, "from": restaurant}
 
@@ -260,8 +264,9 @@ def animal_care(
         name: The pet's name, such as the one on its collar; needed where there are two of an animal.
         at: The time of the appointment; any time of the day when left out.
     """
-    day = _coming(phone, day, "animal_care", 365)
-    pets = [pet for pet in phone.pets if pet.animal == animal and (name is None or _same(name, pet.name))]
+    day = coming("animal_care", phone, day, 365)
+    at = None if at is None else local("animal_care", at)
+    pets = [pet for pet in phone.pets if pet.animal == animal and (name is None or same_name(name, pet.name))]
     if len(pets) != 1:
         known = ", ".join(f"{pet.animal} {brief(pet.name)}" for pet in phone.pets) or "none"
         asked = f"{animal} '{brief(name)}'" if name else animal
@@ -276,7 +281,7 @@ def animal_care(
 
 def _contact(phone: Phone, name: str, function: str, other: str) -> Contact:
     """The one contact of this name. `other` is what may be given instead."""
-    found = [contact for contact in phone.contacts if _same(name, contact.name)]
+    found = [contact for contact in phone.contacts if same_name(name, contact.name)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(brief(contact.name) for contact in phone.contacts) or "none"
@@ -286,12 +291,14 @@ def _contact(phone: Phone, name: str, function: str, other: str) -> Contact:
     raise ActionError(f"{function}: to: {fault}; give {other}, or one of: {known}")
 
 
-def _same(name: str, other: str) -> bool:
+def digits(number: str) -> str:
+    """A phone number without spaces and dashes."""
+    return re.sub(r"[ -]", "", number)
+
+
+def same_name(name: str, other: str) -> bool:
+    """Whether two names are one, whatever their case."""
     return name.strip().casefold() == other.strip().casefold()
-
-
-def _clock(at: datetime.time) -> str:
-    return f"{at:%H:%M}"
 
 
 def _claim(phone: Phone, item: str, tag: str | None) -> Result:
@@ -308,8 +315,15 @@ def _claim(phone: Phone, item: str, tag: str | None) -> Result:
     return {"claimed": found[0].item, "place": found[0].place}
 
 
-def _coming(phone: Phone, day: datetime.date, function: str, most: int) -> datetime.date:
+def coming(function: str, phone: Phone, day: datetime.date, most: int) -> datetime.date:
     """The day itself when it lies within `most` days from today."""
     if not 0 <= (day - phone.today).days <= most:
         raise ActionError(f"{function}: day {day} is out of range; give one from {phone.today} to {most} days later")
     return day
+
+
+def local(function: str, at: _Time) -> _Time:
+    """The time itself when it names no time zone."""
+    if at.tzinfo is not None:
+        raise ActionError(f"{function}: {at} names a time zone; the phone knows local time alone")
+    return at

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sepiola.errors import DataError, brief, shown
 
@@ -26,8 +26,21 @@ Animal = Literal["dog", "cat", "rabbit", "bird", "fish", "turtle"]
 Service = Literal["checkup", "vaccination", "grooming", "walking", "boarding"]
 Camera = Literal["front", "back"]
 Resolution = Literal["720p", "1080p", "4K"]
-Stream = Literal["media", "ringtone", "alarm", "call"]
+Sound = Literal["media", "ringtone", "alarm", "call"]
 TravelMode = Literal["driving", "walking", "cycling", "transit"]
+NewsLanguage = Literal["en", "zh"]
+Region = Literal["US", "UK", "CN", "SG", "AU"]
+
+
+def _local(at: TimeOfDay) -> TimeOfDay:
+    if at.tzinfo is not None:
+        raise ValueError("a time of the phone names no time zone")
+    return at
+
+
+TimeOfDay = TypeVar("TimeOfDay", datetime.time, datetime.datetime)
+Clock = Annotated[datetime.time, AfterValidator(_local)]
+Moment = Annotated[datetime.datetime, AfterValidator(_local)]
 
 
 class _Record:
@@ -41,7 +54,7 @@ class Contact(_Record):
     """A person in the address book."""
 
     name: str
-    email: str
+    email: str | None
     number: str
 
 
@@ -147,7 +160,7 @@ class Delivery(_Record):
     restaurant: str
     dish: str
     quantity: int
-    at: datetime.time | None = None
+    at: Clock | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,7 @@ class Appointment(_Record):
 
     service: Service
     day: datetime.date
-    at: datetime.time | None = None
+    at: Clock | None = None
 
 
 @dataclass
@@ -181,7 +194,7 @@ class Event(_Record):
     """An entry of the calendar."""
 
     title: str
-    start: datetime.datetime
+    start: Moment
     minutes: int
 
 
@@ -189,33 +202,55 @@ class Event(_Record):
 class Alarm(_Record):
     """An alarm that is set."""
 
-    at: datetime.time
+    at: Clock
     label: str | None = None
     daily: bool = False
 
 
 @dataclass(frozen=True)
-class Lookup(_Record):
-    """Something that was looked up: where, and in what words."""
+class News(_Record):
+    """Trending news that were asked for. None is any topic."""
 
-    service: Literal["news", "weather", "videos", "route"]
-    query: str
+    topic: str | None
+    language: NewsLanguage
+    region: Region
+    results: int
+
+
+@dataclass(frozen=True)
+class Forecast(_Record):
+    """A weather forecast that was asked for."""
+
+    location: str
+    days: int
+
+
+@dataclass(frozen=True)
+class Route(_Record):
+    """A route that was asked for. `depart` is None for now."""
+
+    destination: str
+    mode: TravelMode
+    depart: Moment | None = None
 
 
 @dataclass
 class Device(_Record):
-    """What belongs to the device itself. `quiet_until` is the end of "do not disturb"."""
+    """What belongs to the device itself. `quiet_until` is the end of "do not disturb", None when it is off."""
 
     photos: list[Photo] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
-    timers: list[int] = field(default_factory=list)  # seconds
-    lookups: list[Lookup] = field(default_factory=list)
+    timers: list[int] = field(default_factory=list)  # minutes
+    news: list[News] = field(default_factory=list)
+    forecasts: list[Forecast] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)  # queries
+    routes: list[Route] = field(default_factory=list)
     flashlight: bool = False
-    volume: dict[Stream, int] = field(
+    volume: dict[Sound, int] = field(
         default_factory=lambda: {"media": 50, "ringtone": 50, "alarm": 50, "call": 50}  # per cent
     )
-    quiet_until: datetime.datetime | None = None
+    quiet_until: Clock | None = None
 
 
 @dataclass
@@ -233,7 +268,7 @@ class Phone(_Record):
     rooms: list[Room] = field(default_factory=list)
     grocery_orders: list[GroceryOrder] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    kitchen_hours: tuple[datetime.time, datetime.time] = (datetime.time(9), datetime.time(22))
+    kitchen_hours: tuple[Clock, Clock] = (datetime.time(9), datetime.time(22))
     pets: list[Pet] = field(default_factory=list)
     device: Device = field(default_factory=Device)
 

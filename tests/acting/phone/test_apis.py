@@ -175,6 +175,11 @@ REFUSED: list[tuple[Act, dict[str, Any], str]] = [
         {"restaurant": "Roma", "dish": "pizza", "at": datetime.time(3)},
         "at 03:00 no kitchen delivers; give a time from 09:00 to 22:00",
     ),
+    (
+        apis.doordash_delivery,
+        {"restaurant": "Roma", "dish": "pizza", "at": datetime.time(12, tzinfo=datetime.UTC)},
+        "names a time zone",
+    ),
     (apis.animal_care, {"animal": "fish", "service": "checkup", "day": TODAY}, "there is no fish; pets: dog Rex"),
     (apis.animal_care, {"animal": "cat", "service": "checkup", "day": TODAY}, "2 pets that are a cat; give the name"),
     (

@@ -19,7 +19,7 @@ def busy_phone() -> Phone:
     phone.mails.append(Mail("lilei@example.cn", "聚会", "周五见。"))
     phone.deliveries.append(Delivery("海底捞", "鱼片", 2, datetime.time(18, 30)))
     phone.grocery_orders.append(GroceryOrder([GroceryItem("eggs", 6)], datetime.date(2026, 3, 4)))
-    phone.device.quiet_until = datetime.datetime(2026, 3, 2, 22, 0)
+    phone.device.quiet_until = datetime.time(7)
     return phone
 
 
@@ -77,6 +77,7 @@ def test_the_outcome_forgets_the_order_within_an_order() -> None:
         (("contacts", 1, "name"), 7, "contacts.1.name"),
         (("device", "flashlight"), 1, "device.flashlight"),
         (("pets", 0, "colour"), "brown", "pets.0.colour"),
+        (("deliveries", 0, "at"), "18:30:00Z", "deliveries.0.at"),
         (("lights",), [], "lights"),
     ],
 )
