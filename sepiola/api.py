@@ -379,8 +379,10 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Model:
-    """Loads a run, a checkpoint folder or a Hub id; the adapter of a folder is merged into the model that answers.
+    """Loads a run, a checkpoint folder or a Hub id.
 
+    An adapter (a folder or a Hub id, in peft's layout) is merged into the model that answers. An adapter in the model's
+    place is loaded with the base that it names.
     With `vision_only`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read.
     Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
     """

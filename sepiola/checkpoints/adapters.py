@@ -19,13 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
-from sepiola.checkpoints.adapter_config import CONFIG, config_to_write
+from sepiola.checkpoints.adapter_config import CONFIG, AdapterConfig, config_to_write
 from sepiola.checkpoints.adapter_reading import PREFIX, WEIGHTS, read
 from sepiola.checkpoints.places import hub_places
+from sepiola.checkpoints.store import SPEC
+from sepiola.checkpoints.store import WEIGHTS as MODEL
 from sepiola.checkpoints.tensors import write_tensors
-from sepiola.checkpoints.updates import LowRank, merge
+from sepiola.checkpoints.updates import LowRank, Update, merge
+from sepiola.checkpoints.weights import PICKLED as PICKLED_MODEL
 from sepiola.data.files import make_folder, write_text
-from sepiola.errors import CheckpointError
+from sepiola.errors import CheckpointError, brief
 from sepiola.models.build import outline
 from sepiola.models.vocabulary import TOKEN_ROWS
 from sepiola.nn.linear import blocks_of
@@ -72,6 +75,27 @@ def find(path_or_hub_id: str | Path) -> Path:
     return inner[0] if inner else folder
 
 
+def is_alone(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no weights of a model."""
+    whole = (SPEC, MODEL, PICKLED_MODEL, f"{MODEL}.index.json", f"{PICKLED_MODEL}.index.json")
+    return (folder / CONFIG).is_file() and not any((folder / name).exists() for name in whole)
+
+
+def base_of(folder: Path) -> str:
+    """What an adapter alone lies on: a folder, as seen from here or from the adapter's own, or a Hub id.
+
+    Raises CheckpointError when its config names none, or a folder that is not here.
+    """
+    base = AdapterConfig(folder).base
+    give = f"give it: sepiola.load(BASE, adapter='{folder}'), or --model BASE --adapter {folder}"
+    if base is None:
+        raise CheckpointError(f"{folder / CONFIG}: names no base_model_name_or_path; {give}")
+    there = next((path for path in (Path(base), folder / base) if path.is_dir()), None)
+    if there is None and (base.startswith((".", "/", "~")) or base.count("/") > 1):
+        raise CheckpointError(f"{folder / CONFIG}: its base, '{brief(base)}', is no folder here; {give}")
+    return base if there is None else str(there)
+
+
 def load(network: nn.Module, folder: Path, spec: ModelSpec, source: str = "") -> tuple[nn.Module, ModelSpec]:
     """The network with the adapter of a folder merged into it, and its spec, as `adapter_reading.read` finds them."""
     made, updates = read(folder, spec, source)
@@ -95,6 +119,13 @@ def _fitted(network: nn.Module, spec: ModelSpec, made: ModelSpec) -> nn.Module:
     return model.requires_grad_(True).eval()
 
 
+def low_rank_alone(updates: Sequence[Update], spec: ModelSpec) -> list[LowRank] | None:
+    """The changes, if all are what `write` writes: matrices of low rank on linear layers."""
+    linears = {name for name, module in outline(spec).named_modules() if isinstance(module, nn.Linear)}
+    plain = [u for u in updates if isinstance(u, LowRank) and u.magnitude is None and u.module in linears]
+    return plain if len(plain) == len(updates) else None
+
+
 def write(
     folder: Path, updates: Sequence[LowRank], spec: ModelSpec, *, base: str | None = None, dropout: float = 0.0
 ) -> None:
@@ -109,7 +140,7 @@ def write(
     held: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for update in updates:
         for module, rows in _written_as(update, modules):
-            held.setdefault(module, []).append((update.a, update.scale / updates[0].scale * rows))
+            held.setdefault(module, []).append((update.a.cpu(), update.scale / updates[0].scale * rows.cpu()))
     rank = max(sum(len(a) for a, _ in pairs) for pairs in held.values())
     tensors: dict[str, Tensor] = {}
     for module, pairs in held.items():

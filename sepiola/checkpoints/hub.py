@@ -52,6 +52,7 @@ _OWNED = re.compile(  # what a save replaces, or takes away
         ]
     )
 )
+_PICKLED = ["pytorch_model*.bin", "*adapter_model.bin"]
 _BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.txt", "*.model"]  # config, index, tokenizer and chat template
 _COUNT = ".num_batches_tracked"  # which training alone reads
 MAX_SHARD = 5_000_000_000  # bytes of one file, as the Hub has it
@@ -201,7 +202,7 @@ def fetch(name: str) -> Path:
     try:
         folder = Path(snapshot_download(name, allow_patterns=["*.safetensors", *_BESIDE_WEIGHTS]))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin", *_BESIDE_WEIGHTS]))
+            folder = Path(snapshot_download(name, allow_patterns=[*_PICKLED, *_BESIDE_WEIGHTS]))
         return folder
     except Exception as error:  # the hub client's errors share no base
         raise CheckpointError(

@@ -1,9 +1,10 @@
 """A checkpoint in any layout, read whole: a run, a folder of ours, one in the Hub's layout, or a trained part alone
-that names what it stands on.
+that names what it stands on. An adapter alone is a checkpoint too: its base, with the adapter merged into it.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,15 @@ from torch import nn
 
 from sepiola.checkpoints import adapters, assembled, hub, store
 from sepiola.checkpoints import processor as processors
+from sepiola.checkpoints.adapter_config import CONFIG
 from sepiola.data.files import finish_save, interrupted
+from sepiola.errors import CheckpointError
 from sepiola.nn.device import find_device
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.processor import Processor
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
@@ -48,15 +53,26 @@ def load(
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     finish_save(folder)
+    if adapters.is_alone(folder):
+        if adapter is not None:
+            raise CheckpointError(
+                f"{folder}: an adapter, and no model; for an adapter on an adapter merge the first, "
+                "sepiola.load(…).save(FOLDER), and give that folder"
+            )
+        base = adapters.base_of(folder)
+        return load(base, adapter=folder, vision_only=vision_only, dtype=dtype, device=device)
+    over = adapters.find(adapter) if adapter is not None else None
+    if over is None and (folder / CONFIG).is_file():
+        log.warning("%s: holds an adapter beside its weights, which is not merged; give it as the adapter", folder)
     ours = (folder / store.SPEC).is_file()
     parted = not ours and assembled.is_assembled(folder)
     layout = store if ours else assembled if parted else hub
     network, spec = layout.load(folder, dtype=dtype, device=device, vision_only=vision_only)
-    if adapter is not None:
-        network, spec = adapters.load(network, adapters.find(adapter), spec, str(path_or_hub_id))
+    if over is not None:
+        network, spec = adapters.load(network, over, spec, str(path_or_hub_id))
     if vision_only:
         return Checkpoint(folder, network, spec, Processor.of(spec))
     texts = assembled.text_folder(folder) if parted else folder
-    processor = processors.read(texts, spec, None if ours else hub.read_config(texts))
+    processor = processors.read(texts, spec, None if ours else hub.read_config(texts), over)
     processors.report(processor, spec, folder)
     return Checkpoint(folder, network, spec, processor, assembled.answering(folder) if parted else None)

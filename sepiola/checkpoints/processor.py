@@ -58,22 +58,30 @@ _NEUTRAL: Config = {
 }
 
 
-def read(folder: Path, spec: ModelSpec, config: Config | None = None) -> Processor:
+def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: Path | None = None) -> Processor:
     """The processor of a folder: one in the Hub's layout with its `config`, or one of our own without.
 
-    Raises CheckpointError when a file is damaged or says what cannot be.
+    A tokenizer and a chat template that lie beside an `adapter` go before the folder's. Raises CheckpointError when a
+    file is damaged or says what cannot be.
     """
-    tokenizer = tokenizer_files.read(folder, config)
+    sees = spec.vision is not None
+    words, layout, template = folder, config, None
+    if adapter is not None:
+        template = ChatTemplate.load(adapter, sees=sees)
+        if any((adapter / name).is_file() for name in (TOKENIZER, "vocab.json", "vocab.txt")):
+            log.info("%s: read by the tokenizer of the adapter, in %s", folder, adapter)
+            words, layout = adapter, config or {"model_type": spec.family}
+    tokenizer = tokenizer_files.read(words, layout)
     if tokenizer is not None and tokenizer.vocabulary == getattr(spec.bridge, "token", None):
         tokenizer = tokenizer.with_token(IMAGE)  # as the Hub's processors set it behind the other tokens
     qformer_file = folder / QFORMER_TOKENIZER / TOKENIZER
-    tokenizer_config = tokenizer_files.settings_of(folder, config)
+    tokenizer_config = tokenizer_files.settings_of(words, layout)
     generation_config = read_json(folder / GENERATION)
     settings = generation_config or _nested(config or {})
     base = Processor.of(
         spec,
         tokenizer,
-        ChatTemplate.load(folder, sees=spec.vision is not None),
+        template or ChatTemplate.load(folder, sees=sees),
         Tokenizer.load(qformer_file) if qformer_file.is_file() else None,
     )
     processor = dataclasses.replace(

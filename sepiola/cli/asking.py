@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from sepiola.cli.options import AsJson, Device, ModelName, console_of, print_json
+from sepiola.cli.options import Adapter, AsJson, Device, ModelName, console_of, print_json
 from sepiola.errors import SepiolaError, SpecError
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def ask(
         typer.Option("--choices", help="One option of the answer. Repeatable; or several at once, parted by |."),
     ] = None,
     hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
+    adapter: Adapter = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask one question about any picture."""
     from sepiola.api import load
 
     options = [part.strip() for choice in choices or [] for part in choice.split("|")]
-    reply = load(model).ask(question, image=image, choices=options, hint=hint)
+    reply = load(model, adapter=adapter).ask(question, image=image, choices=options, hint=hint)
     probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None
     if as_json:
         print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
@@ -100,6 +101,7 @@ def chat(
         Literal["auto", "float32", "bfloat16"],
         typer.Option("--precision", help="auto: bfloat16 where the machine has it."),
     ] = "auto",
+    adapter: Adapter = None,
     device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One message: print its reply and figures as JSON.")] = False,
 ) -> None:
@@ -129,7 +131,8 @@ def chat(
     }
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     Sampling(**asked)  # what is out of bounds is said before anything is loaded
-    loaded = load(model, dtype=resolve(precision, torch.device(device)), device=device).prepack(release=True)
+    dtype = resolve(precision, torch.device(device))
+    loaded = load(model, adapter=adapter, dtype=dtype, device=device).prepack(release=True)
     sampling = dataclasses.replace(loaded.sampling, **asked)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]

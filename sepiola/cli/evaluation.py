@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from sepiola.cli.options import AsJson, DataFolder, ModelName, ReaderOption, console_of, data_spec, print_json
+from sepiola.cli.options import Adapter, AsJson, DataFolder, ModelName, ReaderOption, console_of, data_spec, print_json
 from sepiola.errors import SpecError
 
 DRAWN = {"tidepool": 3000}  # training examples that baselines learn from, of a dataset that has no end
@@ -57,6 +57,7 @@ def evaluate(
             "--chat-template/--no-chat-template", help="Prompted: ask a chat model in its template, shots as turns."
         ),
     ] = True,
+    adapter: Adapter = None,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +99,7 @@ def evaluate(
         length=length,
         chat_template=chat_template,
     )
-    loaded = load(model)
+    loaded = load(model, adapter=adapter)
     _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)
     figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}
     if out is not None:

@@ -53,12 +53,16 @@ class SepiolaLM(TemplateLM):
         batch_size: int | str | None = None,
         max_length: int | None = None,
         max_batch_size: int | None = None,
+        adapter: str | None = None,
     ) -> None:
-        """`max_batch_size` is what lm-eval's command line gives every model; it says nothing here."""
+        """`adapter` is a folder or a Hub id, as `peft` of lm-eval's `hf`.
+
+        `max_batch_size` is what lm-eval's command line gives every model; it says nothing here.
+        """
         super().__init__()
         if device is None or (device.startswith("cuda") and not torch.cuda.is_available()):
             device = "cpu"  # lm-eval's command line says cuda on any machine
-        model = path if isinstance(path, Model) else load(path, device=device)
+        model = path if isinstance(path, Model) else load(path, adapter=adapter, device=device)
         self.name = model.spec.name
         self.template = model.template
         self.sampling = model.sampling

@@ -20,7 +20,11 @@ def _there(name: str) -> str:
     return str(find_device(name)) if name != "cpu" else name
 
 
-ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder or a Hub id.")]
+ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder, an adapter's or a Hub id.")]
+Adapter = Annotated[
+    str | None,
+    typer.Option("--adapter", help="A LoRA adapter for the model: a folder or a Hub id, in peft's layout."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Set = Annotated[
     list[str] | None,

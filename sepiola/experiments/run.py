@@ -17,7 +17,8 @@ from filelock import Timeout
 from rich.console import Console
 from torch import nn
 
-from sepiola.checkpoints import store
+from sepiola.checkpoints import adapters, store
+from sepiola.checkpoints.updates import LowRank
 from sepiola.data.files import locked, make_folder, write_text
 from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
@@ -25,6 +26,7 @@ from sepiola.experiments.evaluate import evaluate
 from sepiola.experiments.stages import Stages
 from sepiola.models.multimodal.vision_language import VisionLanguageModel, vision_of
 from sepiola.specs.base import read_yaml
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
@@ -121,11 +123,31 @@ class Run(Stages):
             trainer.load_best()
         kept, kept_spec = objective.kept(learner)
         if adapter is not None:
-            base = [source for part, source in self._sources(stage) if part in (None, "language")]
             spec = kept_spec if kept is learner else self.spec
-            adapter.save(folder / "adapter", spec, base[-1] if base else None)
+            base, before = self._under(stage, spec)
+            adapter.save(folder / "adapter", spec, base, before=before)
             adapter.merge()
         store.save(folder / "checkpoint", kept, kept_spec)
+
+    def _under(self, stage: StageSpec, spec: ModelSpec) -> tuple[str | None, list[LowRank]]:
+        """What the stage's adapter lies on, and what it holds beside what the stage taught: the adapter that the stage
+        went on from, if that is matrices of low rank alone.
+        """
+        sources = [(part, source) for part, source in self._sources(stage) if part in (None, "language")]
+        if not sources:
+            return None, []
+        part, source = sources[-1]
+        if part is not None or not adapters.is_alone(Path(source)):
+            return source, []
+        made, updates = adapters.read(Path(source), spec, source)
+        before = adapters.low_rank_alone(updates, spec) if made == spec else None
+        if before is None:
+            self.console.print(
+                f"stage {stage.name}: its adapter lies on {source} merged into its base, as that holds more than low "
+                "rank; export the merged model for it (sepiola.load(…).save_hub(FOLDER))"
+            )
+            return source, []
+        return adapters.base_of(Path(source)), before
 
     def encode_images(self, first: StageSpec) -> None:
         """Computes the features of all pictures of the stages that begin with `first` and leave its encoder frozen."""

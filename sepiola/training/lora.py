@@ -7,6 +7,7 @@ itself, as others have it on layers of their own, or on those blocks alone that 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,9 +83,12 @@ class Adapter:
             for block, rows in layer.rows.items()
         ]
 
-    def save(self, folder: Path, spec: ModelSpec, base: str | None = None) -> None:
-        """Writes the adapter alone, for a model of that spec; as `sepiola.checkpoints.adapters.write`."""
-        adapters.write(folder, self.updates(), spec, base=base, dropout=self.dropout)
+    def save(self, folder: Path, spec: ModelSpec, base: str | None = None, *, before: Sequence[LowRank] = ()) -> None:
+        """Writes the adapter alone, for a model of that spec; as `sepiola.checkpoints.adapters.write`.
+
+        `before` is the adapter that was merged into the weights under it; with that, it lies on what that lay on.
+        """
+        adapters.write(folder, [*before, *self.updates()], spec, base=base, dropout=self.dropout)
 
     def merge(self) -> nn.Module:
         """Adds the adapter to the weights under it: the network as it was built, with new weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
@@ -22,11 +24,12 @@ from sepiola.data.batching import Sample
 from sepiola.data.image import ImageRef
 from sepiola.data.metrics_log import read_metrics
 from sepiola.errors import CheckpointError, SpecError, TrainingError
-from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 from sepiola.training.estimate import estimate
 from sepiola.training.experts import routed
@@ -300,3 +303,48 @@ def test_a_recipes_stage_leaves_a_merged_checkpoint_and_its_adapter(tmp_path: Pa
     assert moved == {"qkv", "out"}
     with pytest.raises(SpecError, match=r"stage 'answer': lora\.targets: 'qvk' names no linear"):
         read_recipe(str(path), ["stages.1.lora.targets=[qvk]"])
+
+
+def test_a_stage_goes_on_from_an_adapter_of_the_hub(tmp_path: Path) -> None:
+    """What it saves is both, on the base of the first; one that holds more than low rank is merged into its base."""
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "en.txt").write_text("\n\n".join(f"the squid hides {n} times in the sand" for n in range(90)))
+    tokenizer = Tokenizer.train([], 259)
+    spec = ModelSpec.parse({"family": "llama", "language": llama(tokenizer.vocabulary)})
+    sepiola.Model(build(spec), spec, tokenizer).save_hub(tmp_path / "base")
+    for name, more in (("plain", {}), ("whole", {"modules_to_save": ["norm"]})):
+        config = peft.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "down_proj"], **more)
+        adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), config)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                nn.init.normal_(parameter, std=0.2)
+        adapted.save_pretrained(tmp_path / name)
+    stage = {"name": "go-on", "learn": ["language"], "steps": 3, "batch": 4, "target_tokens": 32, "packed": True}
+    stage |= {
+        "optimizer": {"learning_rate": 0.05},
+        "precision": "float32",
+        "lora": {"rank": 2, "targets": ["v_proj", "down"]},
+    }
+    stage["data"] = {"reader": "text", "root": str(tmp_path / "text"), "options": {"characters": 100}}
+    raw = {"name": "more", "model": spec.to_dict(), "tokenizer": {"path": str(tmp_path / "base" / "tokenizer.json")}}
+    tokens = torch.arange(2, 26).view(2, 12)
+    for name in ("plain", "whole"):
+        recipe = {**raw, "weights": str(tmp_path / name), "stages": [stage]}
+        console = Console(file=io.StringIO(), width=1000)
+        Run(parse_recipe(recipe), tmp_path / f"run-{name}", console=console).go()
+        (done,) = (tmp_path / f"run-{name}" / "stages").glob("go-on-*")
+        named = json.loads((done / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"]
+        trained = sepiola.load(done / "checkpoint")
+        begun = sepiola.load(tmp_path / name)
+        with torch.no_grad():
+            assert (trained(tokens) - begun(tokens)).abs().max() > 1e-3
+        begun.save_hub(tmp_path / f"merged-{name}")
+        under = tmp_path / ("base" if name == "plain" else "merged-whole")
+        assert Path(named) == (under if name == "plain" else tmp_path / name)
+        both = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(under), done / "adapter").eval()
+        with torch.no_grad():
+            torch.testing.assert_close(both(input_ids=tokens).logits, trained(tokens), atol=1e-4, rtol=1e-4)
+        said = "its adapter lies on" in console.file.getvalue()
+        assert said is (name == "whole")
+        if name == "plain":
+            torch.testing.assert_close(sepiola.load(done / "adapter")(tokens), trained(tokens), atol=1e-4, rtol=1e-4)
