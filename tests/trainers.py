@@ -81,6 +81,7 @@ class ExampleSetting:
     examples: Sequence[Example]
     seed: int = 0
     images: bool = True
+    qformer_tokenizer: Tokenizer | None = None
 
     def read(self, data: DataSpec) -> list[Example]:
         return list(self.examples)

@@ -20,6 +20,7 @@ from sepiola.nn.device import find_device
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.processor import Processor
+from sepiola.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,7 @@ def load(
     Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
     """
     find_device(device)
-    folder = Path(path_or_hub_id)
-    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
-        folder = folder / "checkpoint"
-    if not folder.is_dir():
-        folder = hub.fetch(str(path_or_hub_id))
-    finish_save(folder)
+    folder = folder_of(path_or_hub_id)
     if adapters.is_alone(folder):
         if adapter is not None:
             raise CheckpointError(
@@ -76,3 +72,22 @@ def load(
     processor = processors.read(texts, spec, None if ours else hub.read_config(texts), over)
     processors.report(processor, spec, folder)
     return Checkpoint(folder, network, spec, processor, assembled.answering(folder) if parted else None)
+
+
+def folder_of(path_or_hub_id: str | Path) -> Path:
+    """Where a checkpoint lies: a folder, that of a run's, or the one that a Hub id is fetched to.
+
+    Raises CheckpointError when it is not to be had.
+    """
+    folder = Path(path_or_hub_id)
+    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
+        folder = folder / "checkpoint"
+    if not folder.is_dir():
+        folder = hub.fetch(str(path_or_hub_id))
+    finish_save(folder)
+    return folder
+
+
+def qformer_tokenizer(path_or_hub_id: str | Path) -> Tokenizer | None:
+    """By what a checkpoint's instructed Q-Former reads, if that is no tokenizer of its language model's."""
+    return processors.read_qformer_tokenizer(folder_of(path_or_hub_id))

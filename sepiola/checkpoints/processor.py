@@ -74,7 +74,6 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: P
     tokenizer = tokenizer_files.read(words, layout)
     if tokenizer is not None and tokenizer.vocabulary == getattr(spec.bridge, "token", None):
         tokenizer = tokenizer.with_token(IMAGE)  # as the Hub's processors set it behind the other tokens
-    qformer_file = folder / QFORMER_TOKENIZER / TOKENIZER
     tokenizer_config = tokenizer_files.settings_of(words, layout)
     generation_config = read_json(folder / GENERATION)
     settings = generation_config or _nested(config or {})
@@ -82,7 +81,7 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: P
         spec,
         tokenizer,
         template or ChatTemplate.load(folder, sees=sees),
-        Tokenizer.load(qformer_file) if qformer_file.is_file() else None,
+        read_qformer_tokenizer(folder),
     )
     processor = dataclasses.replace(
         base,
@@ -257,6 +256,12 @@ def save_qformer_tokenizer(folder: Path, processor: Processor) -> None:
     if processor.qformer_tokenizer is not None:
         make_folder(folder / QFORMER_TOKENIZER)
         write_text(folder / QFORMER_TOKENIZER / TOKENIZER, processor.qformer_tokenizer.to_json())
+
+
+def read_qformer_tokenizer(folder: Path) -> Tokenizer | None:
+    """The tokenizer of an instructed Q-Former, where a checkpoint has one."""
+    file = folder / QFORMER_TOKENIZER / TOKENIZER
+    return Tokenizer.load(file) if file.is_file() else None
 
 
 def read_json(path: Path) -> JSON:

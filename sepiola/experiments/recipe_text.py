@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sepiola.checkpoints.loading import qformer_tokenizer
 from sepiola.data.example import Example
 from sepiola.data.files import locked, write_text
 from sepiola.datasets import DataCache
@@ -38,19 +39,27 @@ class RecipeText:
         spec = self.recipe.tokenizer
         if spec.path is not None:
             tokenizer = Tokenizer.load(spec.path)
-            for name in bridge_tokens(self.recipe.model):
+            for name in bridge_tokens(self.recipe.model, self.qformer_tokenizer):
                 tokenizer = tokenizer.with_token(name)
             return tokenizer
         stages = {f"{stage.data.model_dump_json()}{stage.objective.reads()}": stage for stage in self.recipe.stages}
         texts = [text for key in sorted(stages) for text in self._texts(stages[key]) if text]
         extra = list(dict.fromkeys(token for stage in self.recipe.stages for token in stage.objective.tokens()))
-        extra += bridge_tokens(self.recipe.model)
+        extra += bridge_tokens(self.recipe.model, self.qformer_tokenizer)
         key = digest([spec.model_dump(), extra, hashlib.sha256("\0".join(texts).encode()).hexdigest()])
         path = self.shared / "stages" / f"tokenizer-{key}.json"
         with locked(path.parent):
             if not path.is_file():
                 write_text(path, Tokenizer.train(texts, spec.vocabulary or 0, spec.kind, extra).to_json())
         return Tokenizer.load(path)
+
+    @cached_property
+    def qformer_tokenizer(self) -> Tokenizer | None:
+        """By what an instructed Q-Former reads, if the checkpoint that it begins with has a tokenizer for it."""
+        weights = self.recipe.weights
+        source = weights.get("bridge") if isinstance(weights, dict) else weights
+        instructed = getattr(self.recipe.model.bridge, "instructed", False)
+        return qformer_tokenizer(source) if instructed and source is not None else None
 
     def read(self, data: DataSpec) -> list[Example]:
         """The examples of some data, read once."""
@@ -65,7 +74,8 @@ class RecipeText:
     @cached_property
     def spec(self) -> ModelSpec:
         """The recipe's model with the tokenizer's vocabulary when that was trained here."""
-        return fitted(self.recipe.model, self.tokenizer, trained=self.recipe.tokenizer.path is None)
+        trained = self.recipe.tokenizer.path is None
+        return fitted(self.recipe.model, self.tokenizer, trained=trained, qformer=self.qformer_tokenizer)
 
 
 def digest(parts: Sequence[Any]) -> str:

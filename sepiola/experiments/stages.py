@@ -26,6 +26,7 @@ from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training.load_parts import load_parts
 from sepiola.training.objectives import Objective, objective_of
@@ -160,4 +161,5 @@ class Stages(RecipeText):
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
             features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
-        return Model(network.to(self.device), spec, self.tokenizer, answering, first, encode)
+        processor = Processor.of(spec, self.tokenizer, qformer_tokenizer=self.qformer_tokenizer)
+        return Model(network.to(self.device), spec, processor, answering, first, encode)

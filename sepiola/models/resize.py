@@ -13,24 +13,27 @@ READ, WRITE = "[CLS]", "[DEC]"
 """What opens a text that a Q-Former reads, and one that it writes."""
 
 
-def bridge_tokens(model: ModelSpec) -> list[str]:
-    """The names of the tokens that seeing needs in the text, beside a tokenizer's usual ones."""
+def bridge_tokens(model: ModelSpec, qformer: Tokenizer | None = None) -> list[str]:
+    """The names of the tokens that seeing needs in the text, beside a tokenizer's usual ones; a Q-Former with a
+    tokenizer of its own (`qformer`) needs none.
+    """
     if not model.interleaved:
         return []
     special_tokens = tiling(model.vision.pixels).special_tokens if model.vision is not None else ()
-    reads = isinstance(model.bridge, QFormerSpec) and model.bridge.text is not None
+    reads = qformer is None and isinstance(model.bridge, QFormerSpec) and model.bridge.text is not None
     return [IMAGE, *special_tokens, *([READ, WRITE] if reads else [])]
 
 
-def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool) -> ModelSpec:
+def fitted(model: ModelSpec, tokenizer: Tokenizer, *, trained: bool, qformer: Tokenizer | None = None) -> ModelSpec:
     """The model with a tokenizer's vocabulary: of one `trained` for it, or of another with the bridge's tokens added.
 
+    A Q-Former that reads by a tokenizer of its own (`qformer`) keeps its vocabulary.
     Raises SpecError when another tokenizer has more tokens of its own than the model or its Q-Former.
     """
     assert model.language is not None
     bridge, language, known = model.bridge, model.language, tokenizer.vocabulary
-    reads = bridge.text if isinstance(bridge, QFormerSpec) else None
-    added = len(bridge_tokens(model))
+    reads = bridge.text if isinstance(bridge, QFormerSpec) and qformer is None else None
+    added = len(bridge_tokens(model, qformer))
     for part, spec in (("language", language), ("bridge.text", reads)):
         if spec is not None and not trained and known > spec.vocabulary + added:
             raise SpecError(

@@ -19,6 +19,7 @@ from sepiola.models.resize import READ, WRITE
 from sepiola.specs.base import override
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
+from tests.hub_folders import write_tokenizer
 from tests.tiny import QUIET, qformer, recipe, run_recipe, stage_weights, tidepool, vision_language
 
 CAPTIONS = tidepool(24, "objects", task="captions")
@@ -26,6 +27,7 @@ QUESTIONS = tidepool(24, "objects")
 COMMON = {"batch": 8, "steps": 2, "optimizer": {"learning_rate": 1e-2}, "target_tokens": 60, "precision": "float32"}
 ALIGN = {"objective": {"kind": "image-text-alignment"}}
 BRIDGE = qformer(4, text={"length": 64}, heads={"space": 16})
+INSTRUCTED = qformer(4, text={"length": 512, "vocabulary": 300}, instructed=True)
 RECIPE = recipe(
     "blip-2",
     vision_language(BRIDGE, family="blip-2"),
@@ -179,6 +181,31 @@ def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
     assert list(prompt.instruction)[1:-1] == again.qformer_tokenizer.encode(example.prompt)[:62]
     other = again.ask("What?", image=example.images[0], choices=["red", "blue"])
     assert other.probabilities != one.probabilities
+
+
+def test_a_q_formers_own_tokenizer_comes_with_the_weights(tmp_path: Path) -> None:
+    """Training reads instructions by it, between the tokens that it sets, and it stays with what is trained."""
+    write_tokenizer(tmp_path / "bert", "[CLS]", "[SEP]", "[CLS]", "[SEP]", pad_token="<pad>")
+    own = Tokenizer.load(tmp_path / "bert" / "tokenizer.json")
+    begin = sepiola.build(vision_language(INSTRUCTED, family="instructblip"), seed=1)
+    begin.qformer_tokenizer = own
+    begin.save(tmp_path / "begin")
+    stage = {"name": "tune", "data": QUESTIONS, "objective": {"format": "Q-A"}, "learn": ["bridge"], **COMMON}
+    changes = {"weights": {"bridge": str(tmp_path / "begin")}, "strategy": {"answer": "tune"}}
+    raw = recipe("instructblip", vision_language(INSTRUCTED, family="instructblip"), [stage], **changes)
+    run = Run(parse_recipe(raw), tmp_path / "run", console=QUIET)
+    objective = run.objective(run.recipe.stages[0])
+    example = read("tidepool", Path(), "train", count=1, **QUESTIONS["options"])[0]
+    (sample,) = objective.encoded([example])
+    assert list(sample.instruction) == own.encode(example.prompt, framed=True) and sample.instruction[0] == 259
+    assert run.tokenizer.id_of("[CLS]") is None
+    run.go()
+    trained = sepiola.load(tmp_path / "run")
+    assert trained.spec.bridge.text == begin.spec.bridge.text
+    assert trained.qformer_tokenizer.to_json() == own.to_json()
+    (prompt,) = trained.example_generator(4)._prompts([example])
+    assert prompt.instruction == sample.instruction
+    assert trained.tokenizer.id_of("[CLS]") is None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class Setting(Protocol):
     def spec(self) -> ModelSpec: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
+    @property
+    def qformer_tokenizer(self) -> Tokenizer | None: ...
     def read(self, data: DataSpec) -> list[Example]: ...
     def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]: ...
     def rationales_key(self, *, generated: bool) -> str: ...
@@ -60,8 +62,9 @@ class Objective(Protocol):
 
     def identity(self) -> list[object]:
         """What decides the stage's weights beside the stage, the seed and the weights that it begins with."""
-        spec = self.setting.spec.model_dump(mode="json")
-        return [spec, self.setting.tokenizer.to_json(), self.setting.images]
+        spec, qformer = self.setting.spec.model_dump(mode="json"), self.setting.qformer_tokenizer
+        own = [] if qformer is None else [qformer.to_json()]
+        return [spec, self.setting.tokenizer.to_json(), self.setting.images, *own]
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """The module that trains, made of the network as the stage finds it."""

@@ -165,7 +165,8 @@ class LanguageModelling(Objective):
         """Prompts and targets in token ids."""
         close = self.language.kind == "encoder-decoder"
         tokenizer, tokens = self.setting.tokenizer, self.language.tokens
-        return encode(examples, tokenizer, tokens, close=close, **placing(interleaved(self.network)), **options)
+        options |= {**placing(interleaved(self.network)), "qformer_tokenizer": self.setting.qformer_tokenizer}
+        return encode(examples, tokenizer, tokens, close=close, **options)
 
     def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
         """Plain documents, cut."""
