@@ -21,13 +21,18 @@ from torch import Tensor, nn
 import sepiola
 from sepiola.api import Model
 from sepiola.checkpoints.tensors import read_tensors
+from sepiola.curation.describe import CONTINUE
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.datasets import read
 from sepiola.errors import DataError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
+from sepiola.models.build import preset
 from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 
 Raw = dict[str, Any]
@@ -201,6 +206,23 @@ def byte_model(language: Raw, std: float = 0.5) -> Model:
     built = sepiola.build({"name": "bytes", "language": {**language, "vocabulary": tokenizer.vocabulary}}, seed=5)
     randomise(built, std=std, generator=torch.Generator().manual_seed(3))
     return Model(built.network, built.spec, tokenizer)
+
+
+CAPTIONS: Raw = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
+
+
+def captioner(folder: Path) -> Path:
+    """Saves a MiniGPT-4 of random weights, in its prompt form, which describes Tidepool's pictures somehow."""
+    texts = [e.prompt + e.target for e in read("tidepool", None, "train", count=40, **CAPTIONS)]
+    tokenizer = Tokenizer.train([*texts, *CONTINUE.values()], 420, extra=[IMAGE])
+    changes = [f"language.vocabulary={tokenizer.vocabulary}", f"bridge.token={tokenizer.id_of(IMAGE)}"]
+    changes += ["language.layers=1", "vision.layers=1", "bridge.text=null", "bridge.heads=null"]
+    spec = ModelSpec.parse(override(preset("minigpt-4-tiny").to_dict(), changes))
+    network: Any = sepiola.build(spec).network
+    torch.manual_seed(3)  # weights under which a conversation that lost its middle goes on otherwise
+    randomise(network, 0.02, 0.15)
+    Model(network, spec, tokenizer, AnsweringSpec(layout="minigpt-4", source_tokens=60)).save(folder)
+    return folder
 
 
 # Configs of `transformers`.

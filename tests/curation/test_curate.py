@@ -17,7 +17,7 @@ from rich.console import Console
 import sepiola
 from sepiola.api import Model
 from sepiola.curation.curate import Rules, curate
-from sepiola.curation.describe import CONTINUE, describe, items_of
+from sepiola.curation.describe import describe, items_of
 from sepiola.curation.repair import local
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -26,16 +26,9 @@ from sepiola.datasets.captions import REQUEST
 from sepiola.errors import DataError, SepiolaError
 from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
-from sepiola.models.build import preset
-from sepiola.specs.base import override
-from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import AnsweringSpec
-from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
 from tests.curation.endpoint import GOOD, Server, endpoint
-from tests.tiny import wait_until
-
-CAPTIONS = {"task": "captions", "size": 64, "families": ["objects", "counting"]}
+from tests.tiny import CAPTIONS, captioner, wait_until
 
 
 def captions(count: int = 6) -> list[Example]:
@@ -44,20 +37,7 @@ def captions(count: int = 6) -> list[Example]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiniGPT-4 of random weights, in its prompt form."""
-    texts = [e.prompt + e.target for e in captions(40)] + list(CONTINUE.values())
-    tokenizer = Tokenizer.train(texts, 420, extra=[IMAGE])
-    changes = [f"language.vocabulary={tokenizer.vocabulary}", f"bridge.token={tokenizer.id_of(IMAGE)}"]
-    changes += ["language.layers=1", "vision.layers=1", "bridge.text=null", "bridge.heads=null"]
-    spec = ModelSpec.parse(override(preset("minigpt-4-tiny").to_dict(), changes))
-    network: Any = sepiola.build(spec).network
-    torch.manual_seed(3)  # weights under which a conversation that lost its middle goes on otherwise
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0.02, 0.15)
-    place = tmp_path_factory.mktemp("curation") / "model"
-    Model(network, spec, tokenizer, AnsweringSpec(layout="minigpt-4", source_tokens=60)).save(place)
-    return place
+    return captioner(tmp_path_factory.mktemp("curation") / "model")
 
 
 @pytest.fixture
