@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -85,11 +86,13 @@ def evaluate(
     spec = data_spec(benchmark, data, split, count, option)
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
+    loaded = load(model, adapter=adapter)
+    looks = loaded.image_encoder is not None and loaded.asking.images
     settings = Settings(
         spec,
         console_of(as_json),
-        cache.read,
-        training=lambda reader: cache.read(train),
+        partial(cache.read, look=looks),
+        training=lambda reader: cache.read(train, look=False),
         few_shot=FewShotSpec(shots=(shots,), choose="rices" if rices else "random", shuffled=False, data=train)
         if shots
         else None,
@@ -99,7 +102,6 @@ def evaluate(
         length=length,
         chat_template=chat_template,
     )
-    loaded = load(model, adapter=adapter)
     _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)
     figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}
     if out is not None:

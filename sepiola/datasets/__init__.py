@@ -64,16 +64,17 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def read_spec(spec: DataSpec) -> list[Example]:
-    """The Examples that a spec names: the first `count` of its split. Raises DataError as `read` does."""
+def read_spec(spec: DataSpec, *, look: bool = True) -> list[Example]:
+    """The Examples that a spec names: the first `count` of its split; `look` and errors are those of `read`."""
     root = None if spec.root is None else os.path.expandvars(spec.root)
     if root is not None and "$" in root:
         raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
     folder = None if root is None else Path(root).expanduser()
     check_options(spec)
     if spec.count is not None and "count" in dataset(spec.reader).options.model_fields:
-        return read(spec.reader, folder, spec.split, **{**spec.options, "count": spec.count})
-    return read(spec.reader, folder, spec.split, **spec.options)[: spec.count]
+        return read(spec.reader, folder, spec.split, look=look, **{**spec.options, "count": spec.count})
+    examples = read(spec.reader, folder, spec.split, look=False, **spec.options)[: spec.count]
+    return check_pictures(examples) if look else examples
 
 
 def dataset(name: str) -> Dataset:
@@ -83,17 +84,30 @@ def dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
-def read(name: str, root: Path | None, split: str, **options: object) -> list[Example]:
+def read(name: str, root: Path | None, split: str, *, look: bool = True, **options: object) -> list[Example]:
     """The Examples of one split of the dataset `name` that lies in `root`; images are opened only when used.
 
-    `options` are the reader's own keyword arguments. Raises DataError for an unknown dataset, split or option, a
-    dataset on disk without its `root`, and a record that is damaged.
+    `options` are the reader's own keyword arguments. Who does not `look` at the pictures needs none of them. Raises
+    DataError for an unknown dataset, split or option, a dataset on disk without its `root`, a record that is damaged,
+    and a picture that is not there.
     """
     named = dataset(name)
     if root is None and not named.drawn:
         raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
     checked = _options(name, options)
-    return named.read(root if root is None else Path(root), split, **checked)
+    examples = named.read(root if root is None else Path(root), split, **checked)
+    return check_pictures(examples) if look else examples
+
+
+def check_pictures(examples: list[Example]) -> list[Example]:
+    """The examples. Raises DataError for a picture on disk that is not there."""
+    there: set[Path] = set()
+    for example in examples:
+        for path in (image.path for image in example.images):
+            if path is not None and path not in there and not os.path.isfile(path):
+                raise DataError(f"example '{brief(example.id)}': the image {brief(str(path))} is missing")
+            there |= {path} if path is not None else set()
+    return examples
 
 
 def check_options(spec: DataSpec) -> None:
@@ -124,13 +138,13 @@ class DataCache:
     """Examples of each data spec, read once however many arms use them."""
 
     def __init__(self) -> None:
-        self._examples: dict[str, list[Example]] = {}
+        self._examples: dict[tuple[str, bool], list[Example]] = {}
         self._digests: dict[str, str] = {}
 
-    def read(self, spec: DataSpec) -> list[Example]:
-        key = spec.model_dump_json()
+    def read(self, spec: DataSpec, *, look: bool = True) -> list[Example]:
+        key = spec.model_dump_json(), look
         if key not in self._examples:
-            self._examples[key] = read_spec(spec)
+            self._examples[key] = read_spec(spec, look=look)
         return self._examples[key]
 
     def digest(self, spec: DataSpec) -> str:

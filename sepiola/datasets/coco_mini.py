@@ -8,14 +8,13 @@ empty list means that they are not known: such a photograph asks for no caption,
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import Captioned, caption_examples
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
-from sepiola.errors import DataError, brief, shown
+from sepiola.errors import DataError, shown
 from sepiola.specs.base import Plain
 
 SPLITS = ["train", "val"]
@@ -58,8 +57,6 @@ def _records(root: Path) -> list[tuple[Plain, str]]:
 
 def _picture(root: Path, record: Plain, where: str) -> Captioned:
     path = root / field(record, "image", (str,), where)
-    if not os.path.isfile(path):
-        raise DataError(f"{where}: the image {brief(str(path))} is missing")
     boxes = field(record, "objects", (list,), where)
     if not all(isinstance(box, list) and len(box) == 2 and isinstance(box[0], str) for box in boxes):
         raise DataError(f"{where}: 'objects' are {shown(boxes)}; expected a list of [name, [x, y, width, height]]")

@@ -25,8 +25,7 @@ SPLITS = ["train", "test"]
 def read_daquar(root: Path, split: str) -> list[Example]:
     """Reads `<root>/data.csv`, `<root>/<split>_images_list.txt` and `<root>/images/<image id>.<any ending>`.
 
-    Raises DataError for an absent column, an empty cell, an image that is in neither or in both lists, or an
-    image that is not there.
+    Raises DataError for an absent column, an empty cell, and an image that is in neither or in both lists.
     """
     root = existing_folder(root, "DAQUAR (data.csv, *_images_list.txt, images/)")
     one_of(split, SPLITS, "DAQUAR")
@@ -34,8 +33,8 @@ def read_daquar(root: Path, split: str) -> list[Example]:
     shared = sorted(lists["train"] & lists["test"])
     if shared:
         raise DataError(f"{root}: {len(shared)} images are in both image lists, among them {shared[0]}")
-    folder = existing_folder(root / "images", "DAQUAR's images")
-    paths = {path.stem: path for path in sorted(folder.iterdir())}
+    folder = root / "images"
+    paths = {path.stem: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
     source = root / "data.csv"
     examples = []
     for number, (text, answer, image) in enumerate(_rows(source), start=2):
@@ -44,12 +43,10 @@ def read_daquar(root: Path, split: str) -> list[Example]:
             raise DataError(f"{where}: '{image}' is in neither train_images_list.txt nor test_images_list.txt")
         if image not in lists[split]:
             continue
-        if image not in paths:
-            raise DataError(f"{where}: the image {folder / image} is missing")
         examples.append(
             Example(
                 id=f"daquar-{number}",
-                messages=(Message("user", (ImageRef(path=paths[image]), text)),),
+                messages=(Message("user", (ImageRef(path=paths.get(image, folder / image)), text)),),
                 target=answer,
                 question=Question(text, answer_text=answer),
                 metadata={"split": split, "language": "en", "group": image},

@@ -41,8 +41,8 @@ def read_scienceqa(root: Path, split: str, with_image: bool | None = None) -> li
     holds `split`, `language`, `group` (equal for questions with the same words and options), the taxonomy
     (None where unknown), `has_image` (the question has one, at hand or not) and `image_available`.
 
-    Raises DataError, naming file and problem, for a missing field, a wrong type, an answer out of range, a
-    named image that is not there, damaged files, and a split that the folder does not hold.
+    Raises DataError, naming file and problem, for a missing field, a wrong type, an answer out of range, damaged
+    files, and a split that the folder does not hold.
     """
     root = existing_folder(root, "ScienceQA")
     one_of(split, SPLITS, "ScienceQA")
@@ -85,21 +85,17 @@ def _read_problems(root: Path, split: str) -> list[Example]:
         if "image_file" in record:
             images = _flat_images(root, record, where)
         else:
-            images = _official_images(root, home, pid, name, where) if name else ()
+            images = _official_images(root, home, pid, name) if name else ()
         examples.append(_example(pid, record, images, has_image=bool(name or images), split=home, where=where))
     return examples
 
 
 def _flat_images(root: Path, record: Mapping[str, object], where: str) -> tuple[ImageRef, ...]:
     file = field(record, "image_file", (str, type(None)), where)
-    if not file:
-        return ()
-    if not (root / file).is_file():
-        raise DataError(f"{where}: the image {root / file} is missing")
-    return (ImageRef(path=root / file),)
+    return (ImageRef(path=root / file),) if file else ()
 
 
-def _official_images(root: Path, split: str, pid: str, name: str, where: str) -> tuple[ImageRef, ...]:
+def _official_images(root: Path, split: str, pid: str, name: str) -> tuple[ImageRef, ...]:
     """The question's image and its choices' images; none when the split's images were never downloaded."""
     homes = [folder / split for folder in (root / "images", root) if (folder / split).is_dir()]
     if not homes:
@@ -109,7 +105,7 @@ def _official_images(root: Path, split: str, pid: str, name: str, where: str) ->
             choices = [path for path in folder.glob("choice_*.png") if path.name != name]
             choices.sort(key=lambda path: (len(path.name), path.name))  # choice_10 after choice_9
             return tuple(ImageRef(path=path) for path in (folder / name, *choices))
-    raise DataError(f"{where}: the image {homes[0] / pid / name} is missing")
+    return (ImageRef(path=homes[0] / pid / name),)
 
 
 def _hub_files(root: Path, name: str = "*") -> list[Path]:

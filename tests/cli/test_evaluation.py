@@ -14,6 +14,7 @@ from sepiola.cli.app import app
 from sepiola.cli.options import data_spec
 from sepiola.data.example import Example
 from sepiola.datasets import read_spec
+from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.text.answers import is_yes_or_no
 from sepiola.text.tokenizer import Tokenizer
@@ -156,3 +157,39 @@ def test_right_answers_in_ten_phrasings_are_all_right(
         assert figures["prompts_cut"] == 0
         for prompt, example in zip(read, examples, strict=True):
             assert example.question is not None and example.question.text in TOKENIZER.decode(prompt.tokens)
+
+
+@pytest.mark.parametrize("name", ["flan-t5", "qwen"])
+@pytest.mark.parametrize("benchmark", ["scienceqa", "daquar"])
+def test_a_model_of_text_and_the_baselines_need_no_picture(
+    benchmark: str,
+    name: str,
+    folders: dict[str, Path],
+    data: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Records alone, of the training split too: a person who measures a model of text has just that."""
+    folder = tmp_path / "records"
+    shutil.copytree(data[benchmark][0], folder, ignore=shutil.ignore_patterns("images", "*.webp", "*.png", "*.jpg"))
+    assert not list(folder.rglob("*.png"))
+    figures = evaluate(capsys, benchmark, folders[name], "--data", str(folder), "--count", "6")
+    assert figures["count"] == 6 and list(figures["baselines"]) == ["chance", "majority", "nearest_neighbour"]
+    shots = ("--data", str(folder), "--count", "3", "--shots", "1")
+    assert evaluate(capsys, benchmark, folders[name], *shots)["count"] == 3
+    with pytest.raises(DataError, match=r"example .*: the image .* is missing"):
+        evaluate(capsys, benchmark, folders["onevision"], "--data", str(folder), "--count", "20")
+    blind = tmp_path / "blind"
+    shutil.copytree(folders["onevision"], blind)
+    (blind / "strategy.yaml").write_text("{layout: chat, answer_format: chat, images: false}", encoding="utf-8")
+    assert evaluate(capsys, benchmark, blind, "--data", str(folder), "--count", "3")["count"] == 3
+
+
+def test_pictures_of_training_questions_are_needed_by_no_baseline(
+    folders: dict[str, Path], scienceqa: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "records"
+    shutil.copytree(scienceqa, folder)
+    shutil.rmtree(folder / "images" / "train")
+    figures = evaluate(capsys, "scienceqa", folders["onevision"], "--data", str(folder), "--count", "3")
+    assert "nearest_neighbour" in figures["baselines"] and "baselines_left_out" not in figures

@@ -83,7 +83,6 @@ def test_group_ignores_case_spacing_and_the_order_of_options(tmp_path: Path) -> 
         ({"choices": ["a", 2, "c"]}, "expected a list of texts"),
         ({"hint": 5}, "'hint' is 5; expected str or null"),
         ({"image": 5}, "'image' is 5"),
-        ({"image": "image.png", "image_file": "gone.webp"}, "gone.webp is missing"),
     ],
 )
 def test_a_faulty_problem_is_named(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
@@ -179,3 +178,12 @@ def test_real_scienceqa(data_root: Path) -> None:
     absent = [e for e in examples["val"] if e.metadata["has_image"] and not e.metadata["image_available"]]
     assert absent and all(not e.images for e in absent)
     assert read("scienceqa", root, "train", with_image=True)[0].images[0].open().width > 8
+
+
+def test_a_picture_that_is_not_there_is_named_to_who_looks_at_it(tmp_path: Path) -> None:
+    gone = {"1": problem(image="image.png", image_file="gone.webp"), "2": problem()}
+    folder = problems(tmp_path, gone)
+    message = read_fault("scienceqa", folder, "train")
+    assert "example '1'" in message and "gone.webp is missing" in message
+    first, second = read("scienceqa", folder, "train", look=False)
+    assert first.images and first.metadata["has_image"] and not second.images

@@ -10,7 +10,7 @@ from typing import Protocol
 from rich.console import Console
 
 from sepiola.data.example import Example
-from sepiola.datasets import read_spec
+from sepiola.datasets import check_pictures, read_spec
 from sepiola.errors import DataError
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.matcher import Compares
@@ -77,10 +77,14 @@ class Settings:
         """The data's examples, read once."""
         return self.read(self.data)
 
-    def learnable(self, reader: str | None) -> tuple[Sequence[Example], str]:
-        """What baselines learn from, and where it cannot be read, why: a person may have the test set alone."""
+    def learnable(self, reader: str | None, *, look: bool = False) -> tuple[Sequence[Example], str]:
+        """What baselines learn from, and where it cannot be read, why: a person may have the test set alone.
+
+        Those that `look` at the pictures need them there.
+        """
         try:
-            return self.training(reader), ""
+            known = self.training(reader)
+            return check_pictures([*known]) if look else known, ""
         except DataError as error:
             return (), str(error)
 
