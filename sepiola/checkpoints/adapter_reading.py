@@ -27,6 +27,7 @@ from sepiola.specs.model import ModelSpec
 
 WEIGHTS = "adapter_model.safetensors"
 PICKLED = "adapter_model.bin"  # what peft wrote before 0.5
+BESIDE = "non_lora_trainables.bin"  # what LLaVA's own code trains beside an adapter
 PREFIX = "base_model.model."  # what peft puts before a network's own names
 
 _EMBEDDING, _DECODER, _HEAD, _ = TOKEN_ROWS
@@ -68,6 +69,7 @@ class _Reading:
         self.config = AdapterConfig(folder)
         old = not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file()
         stored = read_pickled(folder / PICKLED) if old else read_tensors(folder / WEIGHTS)
+        self._check_values(stored)
         self.roles: dict[str, dict[str, Tensor]] = {}
         self.plain: dict[str, tuple[Tensor, bool]] = {}  # values, and whether they are of whole modules
         for name in stored:
@@ -91,6 +93,25 @@ class _Reading:
         spec, updates = _settle_ties(self.spec, _once(updates, self._refused))
         self._check_rows(spec, updates)
         return spec, updates
+
+    def _check_values(self, stored: Mapping[str, Tensor]) -> None:
+        """Raises CheckpointError for tensors that are no real numbers; warns of values that are none."""
+        if (self.folder / BESIDE).exists():
+            raise self._refused(
+                f"has weights beside it ({BESIDE}), as LLaVA's own code writes them, which are not supported; merge it "
+                "with that code, and convert the model for transformers"
+            )
+        bad = []
+        for name in stored:
+            value = stored[name]
+            if not value.is_floating_point():
+                raise self._refused(f"holds {brief(name)} as {value.dtype}; expected floating-point numbers")
+            if not value.float().sum().isfinite() and not value.float().isfinite().all():
+                bad.append(name)
+        if bad:
+            log.warning(
+                "%s: %d tensors hold values that are no numbers (NaN or infinite): %s", self.folder, len(bad), bad[:3]
+            )
 
     def _sort(self, stored_as: str, stored: Mapping[str, Tensor]) -> None:
         """Puts a tensor to the module that its name says."""
@@ -198,12 +219,12 @@ class _Reading:
 
     def _rows(self, name: str, value: Tensor, whole: bool) -> Rows:
         place = self._place(name)
-        value = value.t() if place.turned and value.dim() == 2 else value
-        if tuple(value.shape) != self.places.shape(place):
+        ours = self.places.as_ours(name, value)
+        if tuple(ours.shape) != self.places.shape(place):
             raise self._refused(
                 f"does not fit: {brief(name)} is {tuple(value.shape)}, and {self.places.shape(place)} here"
             )
-        return Rows(place.tensor, place.rows, value, whole)
+        return Rows(place.tensor, place.rows, ours, whole)
 
     def _token_rows(self, module: str, value: Tensor) -> Rows:
         place, ids = self._place(f"{module}.weight"), self.config.token_rows(module)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -55,9 +55,12 @@ def load(
                 f"{folder}: an adapter, and no model; for an adapter on an adapter merge the first, "
                 "sepiola.load(…).save(FOLDER), and give that folder"
             )
-        base = adapters.base_of(folder)
-        return load(base, adapter=folder, vision_only=vision_only, dtype=dtype, device=device)
+        return _with_base(folder, vision_only=vision_only, dtype=dtype, device=device)
     over = adapters.find(adapter) if adapter is not None else None
+    if over is not None and vision_only:
+        raise CheckpointError(
+            f"{over}: an adapter is for the whole model; save that with it, and take the vision encoder from there"
+        )
     if over is None and (folder / CONFIG).is_file():
         log.warning("%s: holds an adapter beside its weights, which is not merged; give it as the adapter", folder)
     ours = (folder / store.SPEC).is_file()
@@ -72,6 +75,20 @@ def load(
     processor = processors.read(texts, spec, None if ours else hub.read_config(texts), over)
     processors.report(processor, spec, folder)
     return Checkpoint(folder, network, spec, processor, assembled.answering(folder) if parted else None)
+
+
+def _with_base(adapter: Path, **options: Any) -> Checkpoint:
+    """An adapter alone, on the base that it names. An error of the base says whose it is."""
+    base = adapters.base_of(adapter)
+    try:
+        return load(base, adapter=adapter, **options)
+    except CheckpointError as error:
+        if str(error).startswith(str(adapter)):
+            raise
+        raise CheckpointError(
+            f"{error}\nThis is the base that the adapter in {adapter} names; for another: "
+            f"sepiola.load(BASE, adapter='{adapter}'), or --model BASE --adapter {adapter}"
+        ) from None
 
 
 def folder_of(path_or_hub_id: str | Path) -> Path:
@@ -90,4 +107,7 @@ def folder_of(path_or_hub_id: str | Path) -> Path:
 
 def qformer_tokenizer(path_or_hub_id: str | Path) -> Tokenizer | None:
     """By what a checkpoint's instructed Q-Former reads, if that is no tokenizer of its language model's."""
-    return processors.read_qformer_tokenizer(folder_of(path_or_hub_id))
+    folder = folder_of(path_or_hub_id)
+    return processors.read_qformer_tokenizer(
+        folder_of(adapters.base_of(folder)) if adapters.is_alone(folder) else folder
+    )

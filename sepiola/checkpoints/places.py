@@ -14,6 +14,7 @@ from torch import Size, Tensor, nn
 
 from sepiola.checkpoints import hub
 from sepiola.checkpoints.lazy import LazyTensors
+from sepiola.checkpoints.names import as_saved_today
 from sepiola.checkpoints.registry import FAMILIES
 from sepiola.models.build import outline
 from sepiola.nn.linear import blocks_of
@@ -91,6 +92,18 @@ class Places:
         tensor = next((made for made in self._made_of(name) if made in self.shapes), None)
         return None if tensor is None else Place(tensor, slice(0, self.shapes[tensor][0]))
 
+    def as_ours(self, name: str, value: Tensor) -> Tensor:
+        """A tensor of that name as its place holds it."""
+        if (known := self._places.get(_bare(name))) is not None:
+            return value.t() if known.turned and value.dim() == 2 else value
+        place = self.find(name)
+        if place is None or self.spec.family not in FAMILIES:
+            return value
+        try:
+            return hub.family_of(self.spec).to_ours({name: value}, self.spec)[place.tensor]
+        except RuntimeError:  # of a shape that the family cannot read
+            return value
+
     def is_left_out(self, name: str) -> bool:
         """Whether the family knows such a tensor and leaves it out."""
         return not self._made_of(name)
@@ -105,8 +118,8 @@ class Places:
             return [name]
         family = hub.family_of(self.spec)
         always = family.to_ours({}, self.spec)
-        alone = {name: [partial(torch.zeros, (1, 2))]}
-        return [made for made in family.to_ours(LazyTensors(alone), self.spec) if made not in always]
+        alone = as_saved_today(LazyTensors({name: [partial(torch.zeros, (1, 2))]}))
+        return [made for made in family.to_ours(alone, self.spec) if made not in always]
 
 
 def _our_places(model: nn.Module) -> dict[str, Place]:

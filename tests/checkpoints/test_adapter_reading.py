@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,11 @@ BESIDE: list[tuple[str, dict[str, Any], bool | None]] = [
     ("llava", {"target_modules": "all-linear", "modules_to_save": ["multi_modal_projector"]}, None),
     ("llava", {"target_modules": [*QV, "lm_head", "linear_1"], "bias": "all"}, None),
     ("llava", {"target_modules": r".*language_model.*(q|v)_proj", "modules_to_save": EMBEDDINGS}, None),
+    ("llava", {"target_modules": ["o_proj"], "modules_to_save": ["vision_tower"]}, None),
     ("smolvlm", {"target_modules": QV, "modules_to_save": ["connector", *EMBEDDINGS]}, None),
     ("smolvlm", {"target_modules": ["proj", "fc1", "o_proj"], "use_dora": True}, None),
     ("blip-2", {"target_modules": "all-linear", "bias": "lora_only"}, True),
-    ("blip-2", {"target_modules": ["query", "qkv"], "modules_to_save": ["language_projection"]}, True),
+    ("blip-2", {"target_modules": ["query", "qkv"], "modules_to_save": ["language_projection", "query_tokens"]}, True),
 ]
 """A family, what its adapter is, and whether the head is tied then (None where it is not before)."""
 
@@ -310,3 +312,49 @@ def test_a_damaged_file_is_one_message(tmp_path: Path) -> None:
             lambda name: name.replace("layers.1.self_attn.q_proj.lora_A", "layers.0.self_attn.q_proj.lora_A.second"),
         )
         load(tmp_path)
+
+
+def test_values_that_are_no_numbers_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adapter_of(tmp_path)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = min(tensors)
+    save_file({**tensors, name: torch.full_like(tensors[name], torch.nan)}, file)
+    load(tmp_path)
+    assert f"1 tensors hold values that are no numbers (NaN or infinite): ['{name}']" in caplog.text
+    save_file({**tensors, name: tensors[name].to(torch.int8)}, file)
+    with pytest.raises(CheckpointError, match=r"lora_A\.weight as torch\.int8; expected floating-point numbers"):
+        load(tmp_path)
+
+
+def test_what_llavas_own_code_wrote_is_refused(tmp_path: Path) -> None:
+    adapter_of(tmp_path)
+    (tmp_path / "adapter" / "non_lora_trainables.bin").touch()
+    with pytest.raises(CheckpointError, match=r"has weights beside it \(non_lora_trainables\.bin\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_an_adapter_whose_base_was_quantised_goes_on_the_plain_one(quantised: bool, tmp_path: Path) -> None:
+    """As QLoRA's do: the config names the quantised weights, and the plain ones are given."""
+    adapted = adapter_of(tmp_path)
+    shutil.copytree(tmp_path / "base", tmp_path / "4bit")
+    if quantised:
+        file = tmp_path / "4bit" / "model.safetensors"
+        save_file({**load_file(file), "model.layers.0.mlp.up_proj.weight.absmax": torch.ones(4)}, file)
+    rewrite(tmp_path, str, base_model_name_or_path=str(tmp_path / "4bit"))
+    if quantised:
+        with pytest.raises(
+            CheckpointError, match=r"quantised by (.|\n)*base that the adapter in .* names; for another"
+        ):
+            sepiola.load(tmp_path / "adapter")
+    else:
+        compare(sepiola.load(tmp_path / "adapter"), adapted, "llama")
+    compare(load(tmp_path), adapted, "llama")
+
+
+def test_a_vision_encoder_alone_takes_no_adapter(tmp_path: Path) -> None:
+    adapter_of(tmp_path, "llava")
+    for model, adapter in ((tmp_path / "base", tmp_path / "adapter"), (tmp_path / "adapter", None)):
+        with pytest.raises(CheckpointError, match="an adapter is for the whole model"):
+            sepiola.load(model, adapter=adapter, vision_only=True)

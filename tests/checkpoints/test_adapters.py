@@ -15,7 +15,7 @@ from sepiola.checkpoints import adapters
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.training import lora
-from tests.checkpoints.adapted import compare, reference, taught
+from tests.checkpoints.adapted import FAMILIES, compare, reference, taught
 from tests.tiny import llama as llama_spec
 from tests.trainers import stage_of
 
@@ -23,7 +23,7 @@ peft = pytest.importorskip("peft")
 
 THEIRS = {"gpt2": ["c_attn", "c_proj"], "t5": ["q", "v", "wi_0", "wo"], "bart": ["q_proj", "v_proj", "fc2"]}
 """The Hub's names of what an adapter lies on, where they are not LLaMA's."""
-OURS = {"gpt2": ["qkv.q", "qkv.v", "down"], "t5": ["q", "v", "wi_0"]}
+OURS = {"mixtral": ["q_proj", "o_proj"], "gpt2": ["qkv.q", "qkv.v", "down"], "t5": ["q", "v", "wi_0"]}
 
 
 @pytest.fixture(params=["llama", "qwen2", "gpt2", "t5", "bart", "llava", "smolvlm"])
@@ -49,6 +49,7 @@ def test_an_adapter_of_peft_is_merged(family: str, options: dict[str, Any], tmp_
     compare(sepiola.load(tmp_path / "merged"), adapted, family)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_an_adapter_of_ours_loads_in_peft(family: str, tmp_path: Path) -> None:
     theirs = reference(family, tmp_path / "base")
     ours = sepiola.load(tmp_path / "base")
@@ -98,3 +99,19 @@ def test_a_model_without_a_layout_keeps_our_names(tmp_path: Path) -> None:
     tokens = torch.arange(2, 26).view(2, 12)
     again = adapters.load(build(spec), tmp_path, spec)[0].eval()
     torch.testing.assert_close(again(tokens), network.eval()(tokens), atol=1e-5, rtol=0)
+
+
+def test_a_folder_of_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(name: str) -> Path:
+        asked.append(name)
+        return tmp_path
+
+    monkeypatch.setattr(adapters.hub, "fetch", fetch)
+    (tmp_path / "checkpoint-5").mkdir()
+    (tmp_path / "checkpoint-5" / "adapter_config.json").touch()
+    for named in ("user/squid", "user/squid/checkpoint-5"):
+        assert adapters.find(named) == tmp_path / "checkpoint-5"
+    assert adapters.find("user/squid/other") == tmp_path / "other"
+    assert asked == ["user/squid"] * 3
