@@ -88,6 +88,7 @@ class Chat:
         """
         began = time.perf_counter()
         prompt = self.prompt(messages)
+        self.prompts.warn_of_length(len(prompt.tokens))
         give = None if on_text is None else without_indent(on_text)
         strings = (*self.generation.stop_strings, *stops)
         stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give)

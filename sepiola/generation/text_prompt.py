@@ -63,7 +63,6 @@ class TextPrompts:
         layout = self.engine.images
         if layout is None:
             ids = self._ids(text, framed, letters)
-            self._warn(len(ids))
             return Prompt(ids, self._encode_images(images))
         read: tuple[int, ...] = ()
         before: list[int] = []
@@ -79,7 +78,6 @@ class TextPrompts:
             asked = "".join(parts) if letters is None else letters.restore("".join(parts))
             read = instruction(asked, own or self.tokenizer, layout.instructed, framed=own is not None)
         ids = [*before, *self._ids(text, framed, letters)]
-        self._warn(len(ids))
         return Prompt(ids, self._encode_images(images), layout.sizes(images), read)
 
     def _ids(self, text: str, framed: bool, letters: Letters | None) -> list[int]:
@@ -118,7 +116,8 @@ class TextPrompts:
             self._encoded = images, self.image_encoder(images)
         return self._encoded[1]
 
-    def _warn(self, length: int) -> None:
+    def warn_of_length(self, length: int) -> None:
+        """Warns of a prompt of so many tokens, which is read whole, where the model was made to read less."""
         context = self.processor.context
         if context is not None and length > context and self.engine.spec.positions.kind != "learned":
             log.warning("the prompt has %d tokens; the model was made to read %d: it may fail", length, context)
@@ -137,6 +136,7 @@ def generate_text(
     `room` says how many tokens may follow a prompt of so many. Raises DataError as `TextPrompts.prompt` does.
     """
     prompt = prompts.prompt(text, images)
+    prompts.warn_of_length(len(prompt.tokens))
     stop = Stop(prompts.tokenizer, strings=prompts.processor.generation.stop_strings)
     most = room(len(prompt.tokens))
     written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)

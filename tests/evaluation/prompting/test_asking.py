@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
+import sepiola
 from sepiola.api import Model
 from sepiola.errors import DataError
 from sepiola.evaluation.benchmarks import BENCHMARKS
@@ -15,8 +19,10 @@ from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.asking import Asking
 from sepiola.evaluation.prompting.item import PromptItem
 from sepiola.evaluation.prompting.measure import PromptResult, measure
+from sepiola.evaluation.prompting.task import Generate
 from tests.evaluation.benchmarks.test_prompted import write_benchmarks
-from tests.hub_folders import CHAT_TEMPLATE, chat_llama
+from tests.hub_folders import CHAT_TEMPLATE, chat_llama, language_folder, write_tokenizer
+from tests.tiny import HUB_GPT, randomise
 
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + CHAT_TEMPLATE
 SILENT = CHAT_TEMPLATE.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
@@ -202,3 +208,47 @@ def test_pictures_placeholder_in_a_text_is_refused(tmp_path: Path) -> None:
     assert str(asking.lay_out(PromptItem("q", "What?", "b"), ())) == "user: What?<turn>\nassistant:"
     with pytest.raises(DataError, match="names <image>, which stands for pictures"):
         asking.lay_out(PromptItem("q", "What is <image>?", "b"), ())
+
+
+def encoder_decoder(folder: Path) -> None:
+    language_folder(folder, "flan-t5")
+
+
+def gpt2_without_start_token(folder: Path) -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(**{**HUB_GPT, "vocab_size": 300, "n_positions": 512}, bos_token_id=None, eos_token_id=1)
+    randomise(GPT2LMHeadModel(config), 0.05, 0.3).save_pretrained(folder)
+    write_tokenizer(folder, None, None, eos_token="</s>", pad_token="<pad>")
+
+
+@pytest.mark.parametrize("write", [encoder_decoder, gpt2_without_start_token])
+def test_an_encoder_decoder_and_a_model_without_a_start_token_score_and_write_as_under_hf(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    pytest.importorskip("lm_eval")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    write(tmp_path / "model")
+    write_benchmarks(tmp_path)
+    model = sepiola.load(tmp_path / "model")
+    theirs = HFLM(pretrained=str(tmp_path / "model"), batch_size=1, dtype="float32", device="cpu", max_length=512)
+    scorer = model.text_scorer(512)
+    assert scorer.chat is None
+    for name in ("cmmlu", "lambada", "gsm8k", "bbh"):
+        task = BENCHMARKS[name]
+        assert isinstance(task, Prompted)
+        _, found = measure(task, scorer, tmp_path / name, shots=1, count=2)
+        for result in found:
+            options = result.item.options or (result.item.answer,)
+            if result.outcome.scores:
+                pairs = [Instance("loglikelihood", {}, (result.prompt, o), n) for n, o in enumerate(options)]
+                likely = [float(score) for score, _ in theirs.loglikelihood(pairs, disable_tqdm=True)]
+                assert result.outcome.scores == pytest.approx(likely, abs=1e-3)
+            else:
+                assert isinstance(task.scoring, Generate)
+                how = {"until": list(task.scoring.stops), "max_gen_toks": min(task.scoring.tokens, 256)}
+                asked = [Instance("generate_until", {}, (result.prompt, how), 0)]
+                assert theirs.generate_until(asked, disable_tqdm=True) == [result.outcome.output]
+    assert model.ask("Which is big?", choices=("ant", "whale")).choice in (0, 1)
+    assert isinstance(model.ask("哪个大？").answer, str)
