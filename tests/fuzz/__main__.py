@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.fuzz.command_lines import command_line
 from tests.fuzz.kinds import KINDS, whole
 from tests.fuzz.mutations import NASTY
 from tests.fuzz.watch import tried
@@ -47,16 +48,31 @@ def commands(count: int, seed: int) -> list[tuple[str, int, str]]:
     return faults
 
 
+def lines(count: int, seed: int, folder: Path) -> list[tuple[str, int, str]]:
+    """The faults of so many command lines of all commands, run in this process."""
+    whole(folder / "lines")
+    faults = []
+    for number in range(count):
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            action = command_line(random.Random(f"{seed} line {number}"), Path(name), folder / "lines")
+            fault = tried(action, Path(name))
+        if fault is not None:
+            faults.append(("line", number, fault))
+    return faults
+
+
 def main() -> None:
     """Tries the inputs and prints each fault once, with how often and for which input first."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", type=int, default=10)
+    parser.add_argument("--lines", type=int, default=100)
     parser.add_argument("--kind", choices=KINDS, action="append")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         faults = fuzz(given.count, given.seed, given.kind or list(KINDS), Path(folder))
+        faults += lines(given.lines, given.seed, Path(folder))
     faults += commands(given.commands, given.seed)
     counts = Counter((kind, fault) for kind, _, fault in faults)
     first = {(kind, fault): number for kind, number, fault in reversed(faults)}

@@ -24,6 +24,7 @@ from sepiola.specs.base import override, read_yaml
 from sepiola.specs.data import DataSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
+from tests.fuzz import attacks
 from tests.fuzz.mutations import NASTY, damaged_bytes, damaged_data, damaged_text
 from tests.tiny import RECIPE, byte_model, llama
 
@@ -141,11 +142,16 @@ def config(rng: random.Random, folder: Path, source: Path) -> Action:
 def tokenizer(rng: random.Random, folder: Path, source: Path) -> Action:
     """A damaged tokenizer.json."""
     shutil.copyfile(source / "hub" / "tokenizer.json", folder / "tokenizer.json")
-    _damage_file(folder / "tokenizer.json", rng)
+    if rng.random() < 0.4:
+        raw = json.loads((folder / "tokenizer.json").read_bytes())
+        attacks.tokenizer(raw, rng)
+        _dump(folder / "tokenizer.json", raw)
+    else:
+        _damage_file(folder / "tokenizer.json", rng)
 
     def use() -> None:
         loaded = Tokenizer.load(folder / "tokenizer.json")
-        loaded.decode(loaded.encode("Hello 世界 \N{GRINNING FACE}"))
+        loaded.decode(loaded.encode("Hello 世界 \N{GRINNING FACE} aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"))
 
     return use
 
@@ -155,21 +161,7 @@ def template(rng: random.Random, folder: Path, source: Path) -> Action:
     shutil.copyfile(source / "hub" / "tokenizer_config.json", folder / "tokenizer_config.json")
     text = damaged_text(TEMPLATE, rng)
     if rng.random() < 0.3:
-        attack = rng.choice(
-            [
-                "{{ ''.__class__.__mro__ }}",
-                "{% for i in range(10**9) %}{{ i }}{% endfor %}",
-                "{{ 'a' * 10**10 }}",
-                "{{ cycler.__init__.__globals__.os.system('id') }}",
-                "{% include '/etc/passwd' %}",
-                "{{ 9**9**9 }}",
-                "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
-                "{{ messages | tojson(indent=10**9) }}",
-                "{{ '%1000000000d' % 1 }}",
-                "{{ 'a'.ljust(10**10) }}",
-            ]
-        )
-        text = text + attack
+        text = (text if rng.random() < 0.5 else "") + rng.choice(attacks.TEMPLATES)
     (folder / "chat_template.jinja").write_text(text, encoding="utf-8", errors="replace")
 
     def use() -> None:
@@ -184,6 +176,14 @@ def weights(rng: random.Random, folder: Path, source: Path) -> Action:
     """A checkpoint folder, ours or the Hub's, with damaged weights or a damaged spec."""
     home = source / rng.choice(["hub", "ours"])
     shutil.copytree(home, folder, dirs_exist_ok=True)
+    if home.name == "hub" and rng.random() < 0.2:
+        _dump(
+            folder / "model.safetensors.index.json", attacks.shards(folder, _header(folder / "model.safetensors"), rng)
+        )
+        return lambda: _used(folder)
+    if rng.random() < 0.15:
+        attacks.instead(rng.choice(sorted(folder.iterdir())), rng)
+        return lambda: _used(folder)
     name = "spec.yaml" if (folder / "spec.yaml").is_file() and rng.random() < 0.3 else "model.safetensors"
     if name != "spec.yaml" and rng.random() < 0.5:
         _damage_header(folder / name, rng)
@@ -192,11 +192,21 @@ def weights(rng: random.Random, folder: Path, source: Path) -> Action:
     return lambda: _used(folder)
 
 
+def _header(path: Path) -> Any:
+    raw = path.read_bytes()
+    return json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+
+
 def _damage_header(path: Path, rng: random.Random) -> None:
     """Damages what a safetensors file says of its tensors: names, shapes, dtypes, places."""
     raw = path.read_bytes()
     length = int.from_bytes(raw[:8], "little")
-    said = json.dumps(damaged_data(json.loads(raw[8 : 8 + length]), rng, 1)).encode("utf-8", "replace")
+    data = _header(path)
+    if rng.random() < 0.5:
+        attacks.header(data, rng)
+    else:
+        data = damaged_data(data, rng, 1)
+    said = json.dumps(data).encode("utf-8", "replace")
     path.write_bytes(len(said).to_bytes(8, "little") + said + raw[8 + length :])
 
 
@@ -211,7 +221,8 @@ def image(rng: random.Random, folder: Path, source: Path) -> Action:
     except (OSError, ValueError, KeyError):
         picture.convert("RGB").save(file, kind)
     path = folder / "picture"
-    path.write_bytes(damaged_bytes(file.getvalue(), rng))
+    data = attacks.picture(rng) if rng.random() < 0.2 else file.getvalue()
+    path.write_bytes(data if rng.random() < 0.1 else damaged_bytes(data, rng))
 
     def use() -> None:
         ImageRef(path=path).open()
@@ -223,7 +234,11 @@ def image(rng: random.Random, folder: Path, source: Path) -> Action:
 def recipe(rng: random.Random, folder: Path, source: Path) -> Action:
     """A damaged recipe."""
     path = folder / "r.yaml"
-    if rng.random() < 0.5:
+    if rng.random() < 0.2:
+        text = shipped()[rng.choice(sorted(shipped()))].read_text(encoding="utf-8")
+        attack = rng.choice(attacks.YAML)
+        path.write_text(rng.choice([attack, text + attack, attack + text]), encoding="utf-8", errors="surrogatepass")
+    elif rng.random() < 0.5:
         text = shipped()[rng.choice(sorted(shipped()))].read_text(encoding="utf-8")
         path.write_text(damaged_text(text, rng), encoding="utf-8", errors="replace")
     else:
@@ -239,6 +254,10 @@ def assignment(rng: random.Random, folder: Path, source: Path) -> Action:
     value = (
         json.dumps(rng.choice(NASTY)) if rng.random() < 0.6 else damaged_text(rng.choice(["{a: 1}", "[en, zh]"]), rng)
     )
+    if rng.random() < 0.2:
+        key, value = rng.choice(["name", "stages.0.name", "arms"]), json.dumps(rng.choice(attacks.NAMES))
+    elif rng.random() < 0.2:
+        value = rng.choice([*attacks.VALUES, *attacks.YAML])
     text = f"{key}={value}" if rng.random() < 0.9 else damaged_text(f"{key}={value}", rng)
     return lambda: read_recipe(name, [text])
 
@@ -250,7 +269,9 @@ def _key(raw: Any, rng: random.Random) -> str:
         path.append(str(step))
         here = here[step]
     if rng.random() < 0.2:
-        path[rng.randrange(len(path))] = rng.choice(["²", "-1", "9" * 5000, "", "x", "0", "like"])
+        path[rng.randrange(len(path))] = rng.choice(
+            ["²", "-1", "9" * 5000, "", "x", "0", "like", "__class__", "[0]", "\ud800", "a\0b"]
+        )
     return ".".join(path)
 
 
@@ -271,8 +292,7 @@ def data_folder(rng: random.Random, folder: Path, source: Path) -> Action:
         case 0:
             path.unlink()
         case 1:
-            path.unlink()
-            path.mkdir()
+            attacks.instead(path, rng)
         case _:
             _damage_file(path, rng)
     given: dict[str, Any] = {"reader": rng.choice(READERS), "root": str(folder), "options": {}}

@@ -11,7 +11,7 @@ import pytest
 
 from sepiola.errors import DataError
 from tests.fuzz import watch
-from tests.fuzz.__main__ import commands, fuzz
+from tests.fuzz.__main__ import commands, fuzz, lines
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.watch import tried
 
@@ -23,6 +23,11 @@ def test_a_damaged_input_is_one_message_or_right(kind: str, tmp_path: Path) -> N
 
 def test_a_wrong_value_on_the_command_line_is_one_message() -> None:
     assert commands(2, 0) == []
+
+
+def test_a_command_line_of_anything_is_one_message_or_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert lines(20, 0, tmp_path) == []
 
 
 def _fails() -> None:

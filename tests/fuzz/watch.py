@@ -65,7 +65,9 @@ def tried(action: Callable[[], object], folder: Path) -> str | None:
         fault = "an empty message" if not str(error).strip() else fault
     except TooLong:
         fault = f"more than {SECONDS} s"
-    except Exception as error:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        if isinstance(error, KeyboardInterrupt):
+            raise
         where = traceback.extract_tb(error.__traceback__)
         ours = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in where if "/sepiola/" in frame.filename]
         fault = f"{type(error).__name__}: {str(error)[:160]!r} at {' < '.join(reversed(ours[-3:]))}"
