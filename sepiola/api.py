@@ -20,7 +20,7 @@ from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.errors import CheckpointError, SepiolaError, shown
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
@@ -227,6 +227,8 @@ class Model:
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
         first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
+        if isinstance(choices, str):
+            raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
         choices = tuple(choices or self.spec.labels)
         example = question_example(question, ImageRef.each_of(image), choices, hint)
         answer = self.strategy(score=bool(choices)).answer([example])[0]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sepiola.data.batching import Ids
-from sepiola.errors import DataError, SepiolaError
+from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -95,9 +95,9 @@ class Engine:
         Raises DataError, before anything is computed, for a prompt that leaves no room for a reply or names a token
         that the vocabulary does not have.
         """
-        if max_tokens < 1 or samples < 1:
-            name, value = ("max_tokens", max_tokens) if max_tokens < 1 else ("samples", samples)
-            raise SepiolaError(f"{name}: got {value}, expected at least 1")
+        for name, value in (("max_tokens", max_tokens), ("samples", samples)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SepiolaError(f"{name}: got {shown(value)}, expected at least 1, a whole number")
         prompts = self._opened(prompts)
         limits = [self.room(prompt, max_tokens) for prompt in prompts]
         sampling = sampling or Sampling()

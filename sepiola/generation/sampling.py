@@ -7,7 +7,6 @@ top-p (1904.09751) and min-p (2407.01082). Presence and frequency are OpenAI's a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from torch import Tensor
 from sepiola.errors import SepiolaError
 from sepiola.specs.generation import PENALTIES, GenerationSpec
 
+LARGEST = 1e9  # temperature or penalty
 LEAST_TEMPERATURE = 1e-5
 """Below it logits overflow; what is drawn at it is already the likeliest token."""
 
@@ -40,13 +40,13 @@ _SHIFT = _Bound(Real, lambda value: -2 <= value <= 2, "-2 to 2 (0 changes nothin
 _BOUNDS = {
     "temperature": _Bound(
         Real,
-        lambda value: value == 0 or LEAST_TEMPERATURE <= value < math.inf,
+        lambda value: value == 0 or LEAST_TEMPERATURE <= value <= LARGEST,
         f"0 (greedy) or a number of at least {LEAST_TEMPERATURE:.5f}",
     ),
     "top_k": _COUNT._replace(expected="a whole number of at least 0 (0 keeps all tokens)"),
     "top_p": _Bound(Real, lambda value: 0 < value <= 1, "more than 0 and at most 1 (1 keeps all tokens)"),
     "min_p": _Bound(Real, lambda value: 0 <= value <= 1, "0 to 1 (0 keeps all tokens)"),
-    "repetition_penalty": _Bound(Real, lambda value: 0 < value < math.inf, "more than 0 (1 changes nothing)"),
+    "repetition_penalty": _Bound(Real, lambda value: 0 < value <= LARGEST, "more than 0 (1 changes nothing)"),
     "presence_penalty": _SHIFT,
     "frequency_penalty": _SHIFT,
     "no_repeat_ngram_size": _COUNT,

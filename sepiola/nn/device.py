@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from sepiola.errors import SpecError, shown
@@ -13,6 +15,17 @@ COUNTS = {
     "xpu": lambda: torch.xpu.device_count() if hasattr(torch, "xpu") else 0,
 }
 """How many devices of each kind this machine has."""
+
+
+def _compute_alone() -> None:
+    """Has a process that was forked compute in one thread: those that PyTorch began before are not in it, and it would
+    wait for them for ever.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compute_alone)
 
 
 def find_device(name: str | torch.device) -> torch.device:

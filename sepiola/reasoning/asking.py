@@ -9,8 +9,10 @@ from sepiola.checkpoints.store import write_yaml_file
 from sepiola.data.example import Example, Message, Question
 from sepiola.data.image import ImageRef
 from sepiola.data.language import language_of
+from sepiola.errors import DataError, shown
 from sepiola.specs.base import read_yaml
 from sepiola.specs.recipe import AnsweringSpec
+from sepiola.specs.safe_files import check_whole_text
 from sepiola.text.chat_questions import CHAT
 
 STRATEGY = "strategy.yaml"
@@ -23,7 +25,12 @@ def default_asking(*, chats: bool) -> AnsweringSpec:
 
 
 def question_example(question: str, images: Sequence[ImageRef], choices: tuple[str, ...], hint: str) -> Example:
-    """One question as somebody asks it, in the language that it is asked in."""
+    """One question as somebody asks it, in the language that it is asked in. Raises DataError for what is no text."""
+    given = {"question": question, "hint": hint} | {f"choices[{n}]": choice for n, choice in enumerate(choices)}
+    for name, text in given.items():
+        if not isinstance(text, str):
+            raise DataError(f"{name} is {shown(text)}; expected a text")
+        check_whole_text(text, name, DataError)
     language = "zh" if language_of(question) == "zh" else "en"
     asked = Question(question, choices, hint=hint)
     return Example("question", (Message("user", (*images, question)),), "", asked, {"language": language})

@@ -19,6 +19,7 @@ from itertools import filterfalse
 import tokenizers
 
 from sepiola.data.example import Message
+from sepiola.errors import DataError, shown
 from sepiola.text.backend import reading
 from sepiola.text.tokenizer import Tokenizer
 
@@ -86,7 +87,15 @@ class Guard:
         self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
 
     def mark(self, messages: Sequence[Message]) -> tuple[list[Message], Letters]:
-        """The messages with the names in their texts marked, also names that lie across two parts of a message."""
+        """The messages with the names in their texts marked, also names that lie across two parts of a message.
+
+        Raises DataError for a role that names a control token: a template writes it as its own.
+        """
+        for message in messages:
+            if self.pattern.search(message.role):
+                raise DataError(
+                    f"a message's role is {shown(message.role)}, which names a control token; expected a word"
+                )
         texts = [message.text for message in messages]
         letters = sorted({letter for text in texts for name in self.pattern.findall(text) for letter in name})
         used = set(map(ord, "".join(texts)))

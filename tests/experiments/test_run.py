@@ -293,6 +293,33 @@ def test_a_recipe_that_ends_with_its_vision_encoder_leaves_that_alone(tmp_path: 
     assert kept.vision is not None and kept.language is None
 
 
+def test_processes_that_race_for_a_run_end_as_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    command = [sys.executable, "-m", "sepiola", "train", str(path), "--json", "--runs"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def started(runs: str, *options: str) -> subprocess.Popen[str]:
+        line = [*command, str(tmp_path / runs), *options]
+        return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    alone, *resumed = [started("alone"), *(started("raced", "--resume") for _ in range(2))]
+    outputs = [process.communicate() for process in (alone, *resumed)]
+    assert [process.returncode for process in (alone, *resumed)] == [0, 0, 0], outputs
+    assert sum("another process is at it; waiting" in error.replace("\n", " ") for _, error in outputs[1:]) == 1
+    for part in (".", "rationale"):
+        ours, theirs = (
+            read_tensors(tmp_path / name / "small" / "checkpoint" / part / "model.safetensors")
+            for name in ("raced", "alone")
+        )
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    racing = [started("new") for _ in range(2)]
+    ends = sorted((process.communicate()[1], process.returncode) for process in racing)
+    assert sorted(code for _, code in ends) == [0, 2], ends
+    (refusal,) = [error for error, code in ends if code == 2]
+    assert "another process is at this run" in " ".join(refusal.split()) or "holds this run already" in refusal
+
+
 def test_a_second_process_waits_for_the_run_or_is_refused(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from sepiola.data.files import locked\n"

@@ -299,7 +299,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(kind: str, cap
             engine.generate([Prompt([5, token])], max_tokens=2)
         with pytest.raises(DataError, match=f"token {token}, at place 0 .* vocabulary of 60: expected 0 to 59"):
             engine.score([Prompt([5])], [[[token]]])
-    for name, count in (("max_tokens", 0), ("max_tokens", -3), ("samples", 0)):
+    for name, count in (("max_tokens", 0), ("max_tokens", -3), ("samples", 0), ("max_tokens", 1.5), ("samples", True)):
         with pytest.raises(SepiolaError, match=f"{name}: got {count}, expected at least 1"):
             engine.generate([Prompt([5])], **{"max_tokens": 2, name: count})
     assert not caplog.records
