@@ -65,6 +65,15 @@ def _checked(key: str, value: object, kind: type, positive: bool, place: str) ->
     return value
 
 
+def spelled(config: Config, **aliases: str) -> JSON:
+    """The config with keys under the family's own names, where it has them under the names that all families share.
+
+    `aliases` are such names and the family's.
+    """
+    shared = {own: config[alias] for alias, own in aliases.items() if alias in config and own not in config}
+    return {**config, **shared}
+
+
 def part_of(config: Config, key: str, place: str = "config.json") -> JSON | None:
     """The config of a part, `text_config` or another; None where it is left to its defaults."""
     part = config.get(key)

@@ -19,6 +19,7 @@ from sepiola.checkpoints import files, tokenizer_files
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.data.files import make_folder, write_text
+from sepiola.errors import CheckpointError, shown
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
@@ -91,6 +92,8 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: P
     )
     if spec.language is None:
         return processor
+    for place, name in ((generation_config, GENERATION), *((level, "config.json") for level in _levels(config or {}))):
+        _check_ids(place, str(folder / name))
     given = Ids(generation_config, config, spec.language, processor)
     return dataclasses.replace(
         processor,
@@ -219,6 +222,15 @@ def plain_ids(config: Config) -> JSON:
     if isinstance(plain.get("text_config"), Mapping):
         plain["text_config"] = plain_ids(plain["text_config"])
     return plain
+
+
+def _check_ids(config: Config, source: str) -> None:
+    """Raises CheckpointError for a special id that is neither a number, nor a list of them, nor null."""
+    for key in (f"{name}_token_id" for name in _NAMES.values()):
+        value = config.get(key)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+            raise CheckpointError(f"{source}: {key} is {shown(value)}; expected a token's id, or a list of them")
 
 
 def as_ids(value: object) -> tuple[int, ...]:

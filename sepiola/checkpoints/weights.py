@@ -67,7 +67,7 @@ def _shards(index: Path) -> list[str]:
 
 def read_pickled(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a file of PyTorch, mapped. Raises CheckpointError when it is damaged or holds anything else."""
-    return check_tensors(unpickle(path), path)
+    return {name: tensor.detach() for name, tensor in check_tensors(unpickle(path), path).items()}
 
 
 def check_tensors(held: object, path: Path) -> Mapping[str, Tensor]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 import sepiola
 from sepiola.checkpoints.config import filled
 from sepiola.errors import CheckpointError, SepiolaError
 from tests.checkpoints.families.test_published import IDEFICS
-from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT, HUB_T5, HUB_VIT
+from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT, HUB_T5, HUB_VIT, randomise
 
 LLAVA = {
     "text_config": {**HUB_LLAMA, "model_type": "llama"},
@@ -94,3 +94,26 @@ def test_any_key_missing_or_of_any_other_value_is_one_message_or_right(kind: str
                     assert len(str(error)) < 3000
             place[key] = old
     assert refused > 50
+
+
+SHARED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "gpt2": (HUB_GPT, {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads"}),
+    "t5": (HUB_T5, {"d_model": "hidden_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}),
+    "bart": ({"vocab_size": 99, "d_model": 32, "max_position_embeddings": 40}, {"d_model": "hidden_size"}),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_sizes_may_have_the_names_that_all_families_share(kind: str, tmp_path: Path) -> None:
+    shape, names = SHARED[kind]
+    sizes = {f"{side}_{key}": 4 for side in ("encoder", "decoder") for key in ("attention_heads", "ffn_dim")}
+    auto = AutoModelForCausalLM if kind == "gpt2" else AutoModelForSeq2SeqLM
+    more = {**sizes, "encoder_layers": 1, "decoder_layers": 1} if kind == "bart" else {}
+    randomise(auto.from_config(CONFIG_MAPPING[kind](**shape, **more)), 0.1, 0.3).save_pretrained(tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({names.get(key, key): value for key, value in raw.items()}))
+    theirs, ids = auto.from_pretrained(tmp_path).eval(), torch.randint(3, 90, (1, 7))
+    target = () if kind == "gpt2" else (ids[:, :3],)
+    with torch.no_grad():
+        wanted = theirs(input_ids=ids, **({"decoder_input_ids": target[0]} if target else {})).logits
+        torch.testing.assert_close(sepiola.load(tmp_path)(ids, *target), wanted, atol=1e-4, rtol=0)

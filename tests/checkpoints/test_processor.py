@@ -151,6 +151,15 @@ def test_damaged_files_are_one_message(tmp_path: Path, file: str, text: str, mes
         sepiola.load(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("value", ["</s>", [1, "2"], 1.5, True, {"id": 1}], ids=str)
+def test_an_id_that_is_none_is_one_message(file: str, value: object, tmp_path: Path) -> None:
+    chain(tmp_path, 10, 11)
+    edit(tmp_path, file, eos_token_id=value)
+    with pytest.raises(CheckpointError, match=f"{file}: eos_token_id is .*; expected a token's id, or a list of them"):
+        sepiola.load(tmp_path)
+
+
 def test_ids_are_numbers_or_none() -> None:
     assert [as_ids(v) for v in (None, -1, 3, [3, -1, 2], True, "3")] == [(), (), (3,), (3, 2), (), ()]
     config = {"eos_token_id": [4, 2], "text_config": {"bos_token_id": None, "pad_token_id": 0}, "hidden_size": 8}

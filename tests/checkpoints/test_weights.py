@@ -63,6 +63,14 @@ def test_pickled_shards_with_an_index(tmp_path: Path) -> None:
     assert same(sepiola.load(tmp_path), model)
 
 
+def test_pickled_parameters_are_tensors(tmp_path: Path) -> None:
+    model = tiny(tmp_path)
+    state = {name: torch.nn.Parameter(value) for name, value in load_file(tmp_path / WEIGHTS).items()}
+    (tmp_path / WEIGHTS).unlink()
+    torch.save(state, tmp_path / PICKLED)
+    assert same(sepiola.load(tmp_path), model)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
 @pytest.mark.parametrize("pickled", [False, True])
 def test_weights_of_any_plain_type_are_cast(dtype: str, pickled: bool, tmp_path: Path) -> None:

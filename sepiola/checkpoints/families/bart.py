@@ -14,6 +14,7 @@ from sepiola.checkpoints.config import (
     activation_to,
     filled,
     language_of,
+    spelled,
     token_id,
     where_other,
 )
@@ -51,7 +52,7 @@ _DEFAULTS: JSON = {
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for a head that the config promises and the file lacks."""
-    config, state = filled(config, _DEFAULTS), _named(state)
+    config, state = filled(spelled(config, hidden_size="d_model"), _DEFAULTS), _named(state)
     embeddings = _embeddings(state)
     head = head_of(config, state, embeddings.encoder)
     language = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, filled, part_of, where_other
+from sepiola.checkpoints.config import JSON, Config, filled, part_of, spelled, where_other
 from sepiola.checkpoints.families.resnet import backbone_from_config, backbone_names, backbone_to_config, rename
 from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.lazy import LazyTensors, renamed
@@ -59,7 +59,7 @@ def spec_from_config(
 
     Raises CheckpointError for another kind of DETR: dilated (DC5), learned positions, another backbone or activation.
     """
-    config = filled(config, _DEFAULTS)
+    config = filled(spelled(config, hidden_size="d_model"), _DEFAULTS)
     if config["dilation"] or config["position_embedding_type"] != "sine":
         raise CheckpointError("config.json: only DETR without dilation and with sine positions is supported")
     activation = config["activation_function"]

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
+from sepiola.checkpoints.config import (
+    JSON,
+    Config,
+    activation_from,
+    activation_to,
+    filled,
+    language_of,
+    spelled,
+    token_id,
+)
 from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.heads import HEAD, head_of, one_head, vocabulary
 from sepiola.checkpoints.lazy import LazyTensors
@@ -30,6 +39,8 @@ _DEFAULTS: dict[str, JSON] = {
     "gpt2": {"vocab_size": 50257, "n_positions": 1024, "activation_function": "gelu_new", "n_inner": int},
     "openai-gpt": {"vocab_size": 40478, "n_positions": 512, "afn": "gelu", "n_inner": int},
 }
+_ALIASES = {"hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
+_ALIASES |= {"max_position_embeddings": "n_positions"}
 _SHARED: JSON = {
     "n_embd": 768,
     "n_layer": 12,
@@ -45,7 +56,7 @@ _SHARED: JSON = {
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for an unknown activation or attention."""
     family = config["model_type"]
-    config, state = filled(config, {**_DEFAULTS[family], **_SHARED}), _named(state)
+    config, state = filled(spelled(config, **_ALIASES), {**_DEFAULTS[family], **_SHARED}), _named(state)
     if family == "gpt2":
         activation = config["activation_function"]
     else:

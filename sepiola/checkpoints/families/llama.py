@@ -158,8 +158,12 @@ def _windows(config: Config) -> JSON:
     """The window, and which layers have none. Raises CheckpointError when those are not evenly spaced."""
     if config["sliding_window"] is None or config["model_type"] not in ("mistral", "mixtral", GEMMA):
         return {}
+    if config["model_type"] == "mixtral":  # all of its layers are alike, whatever else its config says
+        return {"window": config["sliding_window"]}
     layers = config["layer_types"]
-    every = config["sliding_window_pattern"] or config["_sliding_window_pattern"]
+    every = None
+    if config["model_type"] == GEMMA:
+        every = config["sliding_window_pattern"] or config["_sliding_window_pattern"]
     if layers:
         every = next((n for n, layer in enumerate(layers, start=1) if layer == "full_attention"), None)
         if layers != _layer_types(len(layers), every):
@@ -222,6 +226,8 @@ def config_from_spec(spec: ModelSpec) -> JSON:
             "num_experts_per_tok": ff.chosen,
             "router_aux_loss_coef": ff.balance_loss,
         }
+    if spec.family == "mistral" and attention.full_every is not None:
+        config["layer_types"] = _layer_types(language.layers, attention.full_every)
     if spec.family == GEMMA:
         config |= {
             "hidden_activation": activation,

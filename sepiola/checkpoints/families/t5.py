@@ -12,7 +12,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sepiola.checkpoints.config import JSON, Config, activation_from, activation_to, filled, language_of, token_id
+from sepiola.checkpoints.config import (
+    JSON,
+    Config,
+    activation_from,
+    activation_to,
+    filled,
+    language_of,
+    spelled,
+    token_id,
+)
 from sepiola.checkpoints.family import no_processor
 from sepiola.checkpoints.heads import HEAD, embeddings_of, head_of, one_each, one_head, vocabulary
 from sepiola.checkpoints.lazy import LazyTensors, changed, later
@@ -28,6 +37,8 @@ processor_from_spec = no_processor
 _LEFTOVERS = r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
 # The embedding, by the names that files have for it.
 _EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_ALIASES = {"hidden_size": "d_model", "num_hidden_layers": "num_layers", "num_attention_heads": "num_heads"}
+_ALIASES |= {"head_dim": "d_kv"}
 _DEFAULTS: JSON = {
     "vocab_size": 32128,
     "d_model": 512,
@@ -48,7 +59,7 @@ _DEFAULTS: JSON = {
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
-    config, state = filled(config, _DEFAULTS), without(state, _LEFTOVERS)
+    config, state = filled(spelled(config, **_ALIASES), _DEFAULTS), without(state, _LEFTOVERS)
     embeddings = embeddings_of(state, *_EMBEDDING, first=_EMBEDDING[1])
     embedding = embeddings.encoder
     projection = config["feed_forward_proj"]

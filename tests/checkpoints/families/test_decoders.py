@@ -188,6 +188,23 @@ def test_saved_for_the_hub_gives_the_same_logits_in_transformers(name: str, tmp_
         torch.testing.assert_close(value, ours.state_dict()[key], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("layers", [["sliding", "full"], ["full", "full"], ["sliding", "sliding"]], ids=" ".join)
+def test_a_mistral_may_name_the_layers_with_a_window(layers: list[str], tmp_path: Path) -> None:
+    """And a Mixtral may not: all of its layers have one."""
+    for name in ("mistral", "mixtral"):
+        reference(name, sliding_window=4).save_pretrained(tmp_path / name)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        config["layer_types"] = [f"{layer}_attention" for layer in layers]
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        theirs = AutoModelForCausalLM.from_pretrained(tmp_path / name, attn_implementation="eager").eval()
+        ours, source = sepiola.load(tmp_path / name), torch.randint(3, 97, (2, 17))
+        ours.save_hub(tmp_path / f"{name} back")
+        again = AutoModelForCausalLM.from_pretrained(tmp_path / f"{name} back", attn_implementation="eager").eval()
+        with torch.no_grad():
+            torch.testing.assert_close(ours(source), expected(theirs, source), atol=1e-4, rtol=0)
+            torch.testing.assert_close(expected(again, source), ours(source), atol=1e-4, rtol=0)
+
+
 def test_gemmas_norms_keep_what_bfloat16_would_round_away(tmp_path: Path) -> None:
     theirs = reference("gemma3").to(torch.bfloat16)
     with torch.no_grad():
