@@ -163,7 +163,8 @@ class _Reading:
         log.warning(
             "%s: has embeddings of %d tokens, where the model has %d", self.folder, size, spec.language.vocabulary
         )
-        return spec.model_copy(update={"language": spec.language.model_copy(update={"vocabulary": size})})
+        resized = spec.model_copy(update={"language": spec.language.model_copy(update={"vocabulary": size})})
+        return ModelSpec.parse(resized.to_dict(), f"{self.folder}: embeddings of {size} tokens")
 
     def _check_known(self) -> None:
         modules = [*self.roles, *(name.rpartition(".")[0] for name in self.plain if self._unknown(name))]

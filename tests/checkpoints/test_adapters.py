@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
 import sepiola
 from sepiola.checkpoints import adapters
@@ -16,7 +17,9 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.training import lora
 from tests.checkpoints.adapted import FAMILIES, compare, reference, taught
+from tests.hub_folders import TEMPLATE, language_folder, vision_language_folder
 from tests.tiny import llama as llama_spec
+from tests.tiny import noise_picture
 from tests.trainers import stage_of
 
 peft = pytest.importorskip("peft")
@@ -115,3 +118,47 @@ def test_a_folder_of_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert adapters.find(named) == tmp_path / "checkpoint-5"
     assert adapters.find("user/squid/other") == tmp_path / "other"
     assert asked == ["user/squid"] * 3
+
+
+def test_the_tokens_that_an_adapter_adds_are_read_by_its_tokenizer(tmp_path: Path) -> None:
+    """As trainers leave it: more embeddings, a tokenizer with more tokens and a template in the adapter's folder."""
+    base = tmp_path / "base"
+    language_folder(base, "qwen")
+    theirs, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["<turn>", "<鱿鱼>"], special_tokens=True)
+    tokenizer.chat_template = "{% for m in messages %}<turn>{{ m.content }}{% endfor %}<鱿鱼>"
+    theirs.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["embed_tokens", "lm_head"])
+    adapted = taught(peft.get_peft_model(theirs, config)).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    ours = sepiola.load(tmp_path / "adapter")
+    messages = [{"role": "user", "content": "What? 什么"}]
+    ids = tokenizer.apply_chat_template(messages, return_dict=True, return_tensors="pt")["input_ids"]
+    assert ours.template is not None and ours.tokenizer is not None
+    text = ours.template.render(messages, add_generation_prompt=True)
+    assert ours.tokenizer.encode(text) == ids[0].tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids), adapted(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    ours.save_hub(tmp_path / "hub")
+    back = AutoTokenizer.from_pretrained(tmp_path / "hub")
+    assert back.apply_chat_template(messages, return_dict=True)["input_ids"] == ids[0].tolist()
+    assert ours.chat(messages, max_tokens=3).tokens > 0
+
+
+@pytest.mark.parametrize("shape", ["llava", "smolvlm"])
+def test_a_vision_language_model_with_an_adapter_and_its_processor_chats(shape: str, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    theirs = vision_language_folder(base, shape, TEMPLATE)
+    adapted = taught(peft.get_peft_model(theirs, peft.LoraConfig(r=2, target_modules="all-linear")))
+    adapted.save_pretrained(tmp_path / "adapter")
+    plain = sepiola.load(base, adapter=tmp_path / "adapter")
+    AutoProcessor.from_pretrained(base).save_pretrained(tmp_path / "adapter")
+    ours = sepiola.load(base, adapter=tmp_path / "adapter")
+    picture = noise_picture(1)
+    messages = [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": "鱿鱼?"}]}]
+    said = [model.chat(messages, max_tokens=6) for model in (ours, plain)]
+    assert said[0].prompt_tokens == said[1].prompt_tokens and said[0].text == said[1].text
+    ours.save_hub(tmp_path / "hub")
+    again = sepiola.load(tmp_path / "hub").chat(messages, max_tokens=6)
+    assert (again.prompt_tokens, again.text) == (said[0].prompt_tokens, said[0].text)

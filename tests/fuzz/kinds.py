@@ -50,7 +50,37 @@ def whole(folder: Path) -> None:
     model.save_hub(folder / "hub")
     model.save(folder / "ours")
     (folder / "hub" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    _adapter(folder / "adapter", made.spec.language.vocabulary, made.spec.language.width)
     _datasets(folder / "data")
+
+
+def _adapter(folder: Path, tokens: int, width: int) -> None:
+    """One of every kind of tensor that peft writes."""
+    folder.mkdir()
+    layers, embedding = "base_model.model.model.layers", "base_model.model.model.embed_tokens"
+    tensors = {
+        f"{layers}.{layer}.self_attn.q_proj.{name}": torch.ones(shape)
+        for layer in range(2)
+        for name, shape in (
+            ("lora_A.weight", (2, width)),
+            ("lora_B.weight", (width, 2)),
+            ("lora_magnitude_vector", (width,)),
+        )
+    }
+    tensors |= {f"{embedding}.token_adapter.trainable_tokens_delta": torch.ones(2, width)}
+    tensors |= {
+        "base_model.model.lm_head.weight": torch.ones(tokens, width),
+        f"{layers}.0.input_layernorm.weight": torch.ones(width),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_dora": True, "bias": "none", "use_rslora": False}
+    config |= {"modules_to_save": ["lm_head", "input_layernorm"], "trainable_token_indices": {"embed_tokens": [3, 5]}}
+    config |= {
+        "rank_pattern": {"q_proj": 2},
+        "alpha_pattern": {r"layers\.1\..*q_proj": 3},
+        "target_modules": ["q_proj"],
+    }
+    _dump(folder / "adapter_config.json", config)
 
 
 def _datasets(folder: Path) -> None:
@@ -192,6 +222,20 @@ def weights(rng: random.Random, folder: Path, source: Path) -> Action:
     return lambda: _used(folder)
 
 
+def adapter(rng: random.Random, folder: Path, source: Path) -> Action:
+    """An adapter with a damaged config, or damaged tensors."""
+    shutil.copytree(source / "adapter", folder, dirs_exist_ok=True)
+    if rng.random() < 0.5:
+        _damage_file(folder / "adapter_config.json", rng)
+    else:
+        (_damage_header if rng.random() < 0.7 else _damage_file)(folder / "adapter_model.safetensors", rng)
+
+    def use() -> None:
+        sepiola.load(source / "hub", adapter=folder)(torch.tensor([[5, 9]]))
+
+    return use
+
+
 def _header(path: Path) -> Any:
     raw = path.read_bytes()
     return json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
@@ -308,6 +352,7 @@ KINDS: dict[str, Kind] = {
     "tokenizer": tokenizer,
     "template": template,
     "weights": weights,
+    "adapter": adapter,
     "image": image,
     "recipe": recipe,
     "set": assignment,
