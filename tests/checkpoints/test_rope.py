@@ -18,7 +18,7 @@ from sepiola.checkpoints.families.llama import config_from_spec
 from sepiola.errors import SepiolaError
 from sepiola.generation.engine import Prompt
 from sepiola.specs.model import ModelSpec
-from tests.checkpoints.families.test_decoders import GEMMA, LLAMA
+from tests.checkpoints.families.test_llama import GEMMA, LLAMA
 from tests.tiny import llama
 
 LENGTH, ORIGINAL = 32, 16
