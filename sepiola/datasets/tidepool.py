@@ -1,4 +1,4 @@
-"""Tidepool as a dataset: questions, pictures with their captions, or episodes of made-up words, made on the spot."""
+"""Tidepool as a dataset: questions, captions, episodes of made-up words, or phone requests, made on the spot."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from sepiola.errors import DataError
 from sepiola.specs.values import Drawn, Names, Seed
 from sepiola.tidepool import captions, episodes, generate
 from sepiola.tidepool.canvas import UNITS
+from sepiola.tidepool.phone import requests
 from sepiola.tidepool.words import LANGUAGES
 
-TASKS: dict[str, Callable[..., list[Example]]] = {"questions": generate, "captions": captions, "episodes": episodes}
+TASKS: dict[str, Callable[..., list[Example]]] = {
+    "questions": generate,
+    "captions": captions,
+    "episodes": episodes,
+    "phone": requests,
+}
 
 Pixels = Annotated[int, Field(ge=UNITS, le=2048)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -36,15 +42,22 @@ def read_tidepool(
     described: Share | None = None,
     named: Share | None = None,
     aspects: Names | None = None,
+    kinds: Annotated[Sequence[str], Field(min_length=1)] | None = None,
 ) -> list[Example]:
-    """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions` or `episodes`, of which
-    there are `count`; a family that is named twice has two turns. The last five options are of episodes
-    (`sepiola.tidepool.binding`).
+    """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions`, `phone` or `episodes`,
+    of which there are `count`; a family that is named twice has two turns. `length` to `aspects` are options of
+    episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are kinds of requests
+    (`sepiola.tidepool.phone`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
-    given = {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects}
-    given_options = {name: value for name, value in given.items() if value is not None}
-    if given_options and task != "episodes":
-        raise DataError(f"{', '.join(given_options)}: options of the task 'episodes'; the task is '{task}'")
-    return TASKS[task](split, count, seed=seed, languages=languages, families=families, size=size, **given_options)
+    of_task: dict[str, dict[str, object]] = {
+        "episodes": {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects},
+        "phone": {"kinds": kinds},
+    }
+    for other, options in of_task.items():
+        given = [name for name, value in options.items() if value is not None]
+        if given and task != other:
+            raise DataError(f"{', '.join(given)}: options of the task '{other}'; the task is '{task}'")
+    chosen = {name: value for name, value in of_task.get(task, {}).items() if value is not None}
+    return TASKS[task](split, count, seed=seed, languages=languages, families=families, size=size, **chosen)

@@ -85,6 +85,33 @@ def group_of(family: str, scene: Scene) -> str:
     return hashlib.sha256(truth.encode()).hexdigest()[:16]
 
 
+def checked_arguments(
+    split: str,
+    count: int,
+    languages: Sequence[str],
+    families: Sequence[str] | None,
+    size: int,
+    known: Sequence[str],
+    family: str,
+) -> tuple[list[str], list[str]]:
+    """The languages, and the families among those that are `known`: all of them unless given. `family` is what one is.
+
+    Raises DataError for an unknown split, language or family, a negative count, or a size that is too small.
+    """
+    if split not in SPLITS:
+        raise DataError(f"unknown Tidepool split '{split}'; known: {', '.join(SPLITS)}")
+    if count < 0:
+        raise DataError(f"cannot make {count} examples; give a count of 0 or more")
+    if size < UNITS:
+        raise DataError(f"size {size} is too small to be seen; give {UNITS} pixels or more")
+    spoken = [language_named(name) for name in _names("languages", languages)]
+    names = _names("families", list(known) if families is None else families)
+    for name in names:
+        if name not in known:
+            raise DataError(f"unknown {family} '{name}'; known: {', '.join(known)}")
+    return spoken, names
+
+
 def family_named(name: str) -> Family:
     """The family of this name. Raises DataError when there is none."""
     if name not in FAMILIES:
@@ -108,16 +135,10 @@ def _make(
     families: Sequence[str] | None,
     size: int,
 ) -> list[Example]:
-    if split not in SPLITS:
-        raise DataError(f"unknown Tidepool split '{split}'; known: {', '.join(SPLITS)}")
-    if count < 0:
-        raise DataError(f"cannot make {count} examples; give a count of 0 or more")
-    if size < UNITS:
-        raise DataError(f"size {size} is too small to be seen; give {UNITS} pixels or more")
-    known_languages = [language_named(name) for name in _names("languages", languages)]
-    known_families = [
-        family_named(name) for name in _names("families", list(FAMILIES) if families is None else families)
-    ]
+    known_languages, names = checked_arguments(
+        split, count, languages, families, size, tuple(FAMILIES), "Tidepool family"
+    )
+    known_families = [FAMILIES[name] for name in names]
     made = []
     for index in range(count):
         turn, place = divmod(index, len(known_families))

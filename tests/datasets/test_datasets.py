@@ -26,6 +26,7 @@ from tests.tiny import read_fault
         ("tidepool", {"count": True}, "'count' is True; expected a number"),
         ("tidepool", {"seed": -1}, "seed: input should be greater than or equal to 0"),
         ("tidepool", {"described": 2}, "described: input should be less than or equal to 1"),
+        ("tidepool", {"kinds": []}, "kinds: value should have at least 1 item"),
         ("tidepool", {"root": 1}, "no option 'root'; known: count, seed"),
         ("tidepool", {"split": 1}, "no option 'split'; known: count, seed"),
         ("pope", {"most": -1}, "most: input should be greater than or equal to 1"),
@@ -49,3 +50,17 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     for name in DATASETS:
         message = read_fault(name, tmp_path, "third")
         assert "split 'third'; known: train" in message
+
+
+def test_phone_requests_are_a_task_of_tidepool() -> None:
+    spec = DataSpec(
+        reader="tidepool", count=3, options={"task": "phone", "kinds": ["text"], "families": ["send_email"]}
+    )
+    assert [e.metadata["calls"][0]["name"] for e in read_spec(spec)] == ["send_email"] * 3
+    for options, message in (
+        ({"kinds": ["text"]}, "kinds: options of the task 'phone'; the task is 'questions'"),
+        ({"task": "phone", "length": 3}, "length: options of the task 'episodes'; the task is 'phone'"),
+        ({"task": "phone", "kinds": ["chat"]}, "unknown kind of phone request 'chat'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_spec(DataSpec(reader="tidepool", count=3, options=options))

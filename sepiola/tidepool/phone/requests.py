@@ -1,0 +1,317 @@
+"""Phone requests in English and Chinese, with and without pictures, whose calls are known.
+
+A request is a template of its function, filled with values, in a frame of openers and politeness; some have a typing
+error. Its splits are disjoint in three ways at once: by template, by the scene of its picture, and by every open value
+(names, goods, dishes, messages, days, prices …). Closed values (a `Literal`, a small count, a time) and what a picture
+can show are the same in all splits: those are combined anew, not new.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.errors import DataError
+from sepiola.tidepool.canvas import Canvas
+from sepiola.tidepool.family import Scene
+from sepiola.tidepool.phone import dates, distractors_en, distractors_zh, phrases_en, phrases_zh
+from sepiola.tidepool.phone.fills import Context, NoSuchDayError, fill
+from sepiola.tidepool.phone.forms import FORMS, FUNCTIONS, Form, Seen
+from sepiola.tidepool.phone.grammar import Template, expand, mistyped, of_split, share_of, templates
+from sepiola.tidepool.phone.pictures import PICTURES
+from sepiola.tidepool.words import LANGUAGES
+from sepiola.tidepool.world import checked_arguments, group_of, split_of
+
+KINDS = ("text", "picture", "distracted", "several", "irrelevant", "near miss")
+TURNS = (*("text", "picture") * 3, "several", "irrelevant", "near miss", "distracted", "irrelevant", "near miss")
+_PHRASES: dict[str, ModuleType] = {"en": phrases_en, "zh": phrases_zh}
+_DISTRACTORS: dict[str, ModuleType] = {"en": distractors_en, "zh": distractors_zh}
+_TYPOS, _DATED, _SEEN = (
+    0.08,
+    0.5,
+    0.25,
+)  # shares: with a typing error; with the date where no call needs it; with a picture
+
+Segments = list[tuple[str, bool]]  # text, and whether it is a value
+Call = dict[str, Any]
+
+
+@dataclass
+class _Request:
+    """One request: what is said and shown, and the calls that it asks for."""
+
+    segments: Segments
+    calls: list[Call]
+    templates: list[str]
+    picture: str | None = None
+    scene: Scene | None = None
+    needed: bool = False
+
+
+def requests(
+    split: str,
+    count: int,
+    *,
+    seed: int = 0,
+    languages: Sequence[str] = LANGUAGES,
+    families: Sequence[str] | None = None,
+    size: int = 64,
+    kinds: Sequence[str] | None = None,
+) -> list[Example]:
+    """`count` requests; languages, functions (`families`) and kinds take turns, and one that is named twice has two.
+
+    Kinds: `text` (one call, from the text alone), `picture` (an argument is in the picture), `distracted` (one call,
+    and a picture that has nothing to do with it), `several` (two or three calls), `irrelevant` and `near miss` (none).
+    `metadata` holds the `calls` (`{"name", "arguments"}`; the target is their JSON), `today`, `kind`, `function`,
+    `picture` ("needed", "irrelevant" or "none"), the `templates` and the open `values`; with a picture its `scene`,
+    `caption` and `objects`. Pictures are `size` × `size` pixels. Raises DataError as `generate` does.
+    """
+    languages, functions = checked_arguments(split, count, languages, families, size, FUNCTIONS, "phone function")
+    turns = list(TURNS if kinds is None else kinds)
+    for kind in turns:
+        if kind not in KINDS:
+            raise DataError(f"unknown kind of phone request '{kind}'; known: {', '.join(KINDS)}")
+    if not turns:
+        raise DataError(f"kinds: expected a list of one or more of {', '.join(KINDS)}")
+    made = []
+    for index in range(count):
+        turn, place = divmod(index // len(languages), len(functions))
+        language = languages[index % len(languages)]
+        made.append(_example(split, index, seed, functions[place], turns[(turn + place) % len(turns)], language, size))
+    return made
+
+
+def _example(split: str, index: int, seed: int, function: str, kind: str, language: str, size: int) -> Example:
+    rng = random.Random(f"tidepool phone {seed} {split} {index} {function} {kind}")
+    while True:
+        context = Context(rng, language, split)
+        try:
+            request = _make(function, kind, context)
+        except NoSuchDayError:
+            continue
+        break
+    needs_date = context.today is not None
+    today = context.today or dates.some_day(rng)
+    text = _written(request.segments, language, rng)
+    if needs_date or rng.random() < _DATED:
+        text = f"{dates.date_line(language, today)}\n{text}"
+    metadata: dict[str, object] = {
+        "split": split,
+        "language": language,
+        "kind": kind,
+        "function": "" if kind == "irrelevant" else function,
+        "calls": request.calls,
+        "today": today.isoformat(),
+        "picture": "none" if request.scene is None else "needed" if request.needed else "irrelevant",
+        "irrelevant": not request.calls,
+        "near_miss": kind == "near miss",
+        "templates": request.templates,
+        "values": context.opened,
+        "group": share_group(request.templates, context.opened),
+    }
+    content: tuple[str | ImageRef, ...] = (text,)
+    if request.scene is not None and request.picture is not None:
+        picture = PICTURES[request.picture]
+        canvas = Canvas(size, rng)
+        picture.draw(canvas, request.scene)
+        content = (ImageRef(data=canvas.png()), text)
+        metadata |= {
+            "family": picture.name,
+            "scene": request.scene,
+            "group": group_of(picture.name, request.scene),
+            "caption": picture.caption(request.scene, language),
+            "objects": picture.objects(request.scene),
+        }
+    target = json.dumps(request.calls, ensure_ascii=False)
+    name = f"tidepool-phone-{split}-{index:06d}-{language}"
+    return Example(name, (Message("user", content),), target, metadata=metadata)
+
+
+def share_group(used: Sequence[str], values: Sequence[str]) -> str:
+    """The identity of a request without a picture: its templates and values."""
+    return group_of("phone", {"templates": list(used), "values": list(values)})
+
+
+def _make(function: str, kind: str, context: Context) -> _Request:
+    if kind == "irrelevant":
+        return _uncalled(_distractors(context.language, "", context.split), context)
+    if kind == "near miss":
+        return _near_miss(function, context)
+    if kind == "several":
+        return _several(function, context)
+    if kind == "picture":
+        return _pictured(function, context)
+    request = _called(context.rng.choice(_forms(function, seen=False)), None, context)
+    if kind == "distracted":
+        request.picture, request.scene = _scene(context.rng.choice(list(PICTURES)), context)
+    return request
+
+
+def _called(form: Form, scene: Scene | None, context: Context) -> _Request:
+    template = context.rng.choice(_templates(context.language, form.name, context.split))
+    segments, arguments = _filled(template, context)
+    return _Request(_framed(segments, template, context), [_call(form, scene, arguments, context)], [template.text])
+
+
+def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: Context) -> Call:
+    read: dict[str, Any] = {}
+    if form.read is not None and scene is not None and form.picture is not None:
+        words = PICTURES[form.picture].words(scene, context.language)
+        read = form.read(Seen(words, scene, context.language, context.today or dates.FIRST))
+    return {"name": form.function, "arguments": {**form.fixed, **arguments, **read}}
+
+
+def _pictured(function: str, context: Context) -> _Request:
+    form = context.rng.choice(_forms(function, seen=True))
+    assert form.picture is not None
+    picture, scene = _scene(form.picture, context)
+    if form.name == "pet.poster":
+        scene = _dated_scene(scene, context)
+    request = _called(form, scene, context)
+    request.picture, request.scene, request.needed = picture, scene, True
+    return request
+
+
+def _dated_scene(scene: Scene, context: Context) -> Scene:
+    """A poster whose day, the next of its date from today on, belongs to the split, as the poster itself does."""
+    while True:
+        today = dates.some_day(context.rng)
+        day = dates.next_occurrence(today, scene["month"], scene["day"])
+        if share_of("value", day.isoformat()) == context.split:
+            context.today = today
+            context.opened.append(day.isoformat())
+            return scene
+        _, scene = _scene("poster", context)
+
+
+def _scene(name: str, context: Context) -> tuple[str, Scene]:
+    while True:
+        scene = PICTURES[name].sample(context.rng)
+        if split_of(group_of(name, scene)) == context.split:
+            return name, scene
+
+
+def _several(function: str, context: Context) -> _Request:
+    """Two or three orders in a row, the first of them of `function`."""
+    rng, language = context.rng, context.language
+    others = [other for other in FUNCTIONS if other != function]
+    chosen = [function, *rng.sample(others, rng.choice((1, 1, 2)))]
+    joined: Segments = []
+    calls, used = [], []
+    first = Template("")
+    for place, name in enumerate(chosen):
+        form = rng.choice(_forms(name, seen=False))
+        template = rng.choice([found for found in _templates(language, form.name, context.split) if not found.sentence])
+        segments, arguments = _filled(template, context)
+        if place:
+            joined.append((rng.choice(_joints(language)), False))
+        else:
+            first = template
+        joined += segments
+        calls.append(_call(form, None, arguments, context))
+        used.append(template.text)
+    return _Request(_framed(joined, first, context), calls, used)
+
+
+def _near_miss(function: str, context: Context) -> _Request:
+    if context.rng.random() < _SEEN:
+        asked, template = context.rng.choice(_about(context.language, context.split))
+        request = _uncalled([template], context)
+        request.picture, request.scene = _scene(asked, context)
+        return request
+    return _uncalled(_distractors(context.language, function, context.split), context)
+
+
+def _uncalled(found: Sequence[Template], context: Context) -> _Request:
+    template = context.rng.choice(found)
+    segments, _ = _filled(template, context)
+    request = _Request(_framed(segments, template, context), [], [template.text])
+    if context.rng.random() < _SEEN:
+        request.picture, request.scene = _scene(context.rng.choice(list(PICTURES)), context)
+    return request
+
+
+def _filled(template: Template, context: Context) -> tuple[Segments, dict[str, Any]]:
+    arguments: dict[str, Any] = {}
+    segments: Segments = []
+    for place, part in enumerate(template.parts):
+        if place % 2 == 0:
+            segments.append((part, False))
+        else:
+            said, given = fill(part, context)
+            segments.append((said, True))
+            arguments |= given
+    return segments, arguments
+
+
+def _framed(segments: Segments, template: Template, context: Context) -> Segments:
+    frame = context.rng.choice(_frames(context.language, template.sentence))
+    begin, end = frame.split("{core}")
+    last = segments[-1][0] or (segments[-2][0] if len(segments) > 1 else "")
+    if last and last[-1] in "?？":
+        end = ""
+    opening = segments[0][0]
+    if begin and template.sentence and opening and not re.match(r"I\b", opening):
+        segments = [(opening[0].lower() + opening[1:], False), *segments[1:]]
+    return [(begin, False), *segments, (end, False)]
+
+
+def _written(segments: Segments, language: str, rng: random.Random) -> str:
+    if rng.random() < _TYPOS:
+        places = [place for place, (text, value) in enumerate(segments) if not value and len(text) > 3]
+        if places:
+            place = rng.choice(places)
+            segments = [*segments[:place], (mistyped(segments[place][0], language, rng), False), *segments[place + 1 :]]
+    first = next(place for place, (text, _) in enumerate(segments) if text)
+    text, value = segments[first]
+    if language == "en" and not value and rng.random() < 0.7:
+        segments = [*segments[:first], (text[0].upper() + text[1:], False), *segments[first + 1 :]]
+    return "".join(text for text, _ in segments)
+
+
+@lru_cache
+def _forms(function: str, *, seen: bool) -> tuple[Form, ...]:
+    return tuple(f for f in FORMS.values() if f.function == function and (f.picture is not None) == seen)
+
+
+@lru_cache
+def _templates(language: str, form: str, split: str) -> tuple[Template, ...]:
+    return tuple(of_split(templates(_PHRASES[language].PHRASES[form]), split))
+
+
+@lru_cache
+def _distractors(language: str, function: str, split: str) -> tuple[Template, ...]:
+    module = _DISTRACTORS[language]
+    return tuple(of_split(templates(module.NEAR_MISSES[function] if function else module.IRRELEVANT), split))
+
+
+@lru_cache
+def _about(language: str, split: str) -> tuple[tuple[str, Template], ...]:
+    """Questions about pictures, each with the picture that it asks about."""
+    asked = {
+        t.text: name for name, patterns in _DISTRACTORS[language].ABOUT_PICTURES.items() for t in templates(patterns)
+    }
+    return tuple((asked[t.text], t) for t in of_split([Template(text, sentence=True) for text in asked], split))
+
+
+@lru_cache
+def _frames(language: str, sentence: bool) -> tuple[str, ...]:
+    module = _PHRASES[language]
+    return tuple(text for pattern in (module.GREETINGS if sentence else module.FRAMES) for text in expand(pattern))
+
+
+@lru_cache
+def _joints(language: str) -> tuple[str, ...]:
+    return tuple(
+        text.removeprefix("{first}").removesuffix("{second}")
+        for pattern in _PHRASES[language].JOINS
+        for text in expand(pattern)
+    )
