@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sepiola.acting.functions import function
     from sepiola.api import Model, Reply, build, load
 
-__all__ = ["Model", "Reply", "build", "load"]
+_HOMES = {
+    "Model": "sepiola.api",
+    "Reply": "sepiola.api",
+    "build": "sepiola.api",
+    "function": "sepiola.acting.functions",
+    "load": "sepiola.api",
+}
+__all__ = ["Model", "Reply", "build", "function", "load"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `sepiola.api`, and torch with it, when it is first used: `import sepiola` itself is cheap."""
-    if name in __all__:
-        from sepiola import api
-
-        return getattr(api, name)
+    """Loads what is first used, and torch with it: `import sepiola` itself is cheap."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'sepiola' has no attribute '{name}'")

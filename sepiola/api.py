@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sepiola.acting.constraint import Constraint, grammar_of
 from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.errors import CheckpointError, SepiolaError, shown
 from sepiola.generation.chat import Chat, ChatReply
+from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.image_features import ImageEncoder, encode_tiles
@@ -56,7 +58,6 @@ class Model:
     """A network with its spec, its processor (tokenizer, chat template, end tokens …) and its way of answering.
 
     A tokenizer in the processor's place stands for that of the spec with this tokenizer.
-
     Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
     """
 
@@ -98,7 +99,6 @@ class Model:
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The processor's tokenizer."""
         return self._processor.tokenizer
 
     @tokenizer.setter
@@ -107,21 +107,11 @@ class Model:
 
     @property
     def template(self) -> ChatTemplate | None:
-        """The processor's chat template."""
         return self._processor.template
 
     @template.setter
     def template(self, template: ChatTemplate | None) -> None:
         self.processor = dataclasses.replace(self._processor, template=template)
-
-    @property
-    def qformer_tokenizer(self) -> Tokenizer | None:
-        """The processor's tokenizer of an instructed Q-Former."""
-        return self._processor.qformer_tokenizer
-
-    @qformer_tokenizer.setter
-    def qformer_tokenizer(self, tokenizer: Tokenizer | None) -> None:
-        self.processor = dataclasses.replace(self._processor, qformer_tokenizer=tokenizer)
 
     @property
     def network(self) -> nn.Module:
@@ -158,7 +148,7 @@ class Model:
 
     def _run_by(self, executor: Executor | None) -> Model:
         self._executor = executor
-        for built in ("engine", "_chat", "_prompts"):
+        for built in ("engine", "_chat", "_prompts", "_words"):
             self.__dict__.pop(built, None)
         return self
 
@@ -181,24 +171,34 @@ class Model:
         images: AnyImage | Sequence[AnyImage] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
+        constraint: Constraint | None = None,
     ) -> str | Tensor:
         """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
 
         A text is read whole, with the special tokens that the tokenizer adds, and what comes back is what was written,
         spaces and all. `images` are pictures for a text, and a tensor of pixels or features, one for each row, for ids.
         Of the ids, `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too.
-        `max_tokens` is by default what the checkpoint says, or 128.
+        `max_tokens` is by default what the checkpoint says, or 128. Under a `constraint`, a JSON Schema or a list of
+        functions, nothing is written but JSON that fits, or calls (`sepiola.acting.calls`), within `max_tokens`.
         """
         room, sampling = partial(self._room, asked=max_tokens), sampling or self.sampling
+        grammar = None if constraint is None else self.grammar(constraint)
         if not isinstance(prompt, str):
-            return generate_ids(
-                self.engine, prompt, attention_mask, images, processor=self._processor, room=room, sampling=sampling
-            )
+            write = partial(generate_ids, processor=self._processor, room=room, sampling=sampling, grammar=grammar)
+            return write(self.engine, prompt, attention_mask, images)
         pictures = ImageRef.each_of(images)
-        if self.answering is not None and self.answering.layout is not None:  # a recipe's own words around the text
-            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")
+        if grammar is None and self.answering is not None and self.answering.layout is not None:
+            example = Example("prompt", (Message("user", (*pictures, prompt)),), "")  # in a recipe's own words
             return self.example_generator(room(0)).write([example], sampling=sampling)[0][0]
-        return generate_text(self._prompts, prompt, pictures, room=room, sampling=sampling)
+        return generate_text(self._prompts, prompt, pictures, room=room, sampling=sampling, grammar=grammar)
+
+    def grammar(self, constraint: Constraint) -> Grammar:
+        """The constraint, compiled for this model. Raises SpecError for one that is not supported."""
+        return grammar_of(constraint, self._words)
+
+    @cached_property
+    def _words(self) -> ConstraintVocabulary:
+        return ConstraintVocabulary(self.require_tokenizer(), self.engine.spec.vocabulary, [*self.engine.ends])
 
     @property
     def sampling(self) -> Sampling:
@@ -324,7 +324,7 @@ class Model:
         )
 
     def matcher(self) -> Matcher:
-        """Pictures and texts in the space that a dual encoder's towers share. Raises SepiolaError for another model."""
+        """Compares pictures and texts by a dual encoder's towers. Raises SepiolaError for another model."""
         return Matcher(dual_encoder(self.network), self.require_tokenizer(), self._pixels())
 
     def retriever(self) -> Compares:
@@ -346,10 +346,8 @@ class Model:
         return self.tokenizer
 
     def encode_images(self, images: Sequence[ImageRef]) -> Tensor:
-        """The vision encoder's features of the images, one after the other, `(patches, width)`; each is seen at its own
-        size.
-
-        Where the text places them, features `(tiles, patches, width)`.
+        """The vision encoder's features of the images, one after the other, `(patches, width)`, each at its own size;
+        where the text places them, `(tiles, patches, width)`.
         """
         pixels, whole = self._pixels(), self.spec.interleaved
         if (made := self._executor) is not None:

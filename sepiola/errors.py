@@ -33,6 +33,10 @@ class TrainingError(SepiolaError):
     """Training cannot go on: a loss that is not a number, a run that does not fit its recipe."""
 
 
+class CallError(SepiolaError):
+    """A call that does not fit its function: an unknown name, a missing argument, a value of another type."""
+
+
 class ActionError(SepiolaError):
     """A well-formed call that the phone's state does not allow: an unknown contact, a full bin, a day that is over."""
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sepiola.data.batching import Ids
 from sepiola.errors import DataError, SepiolaError, shown
+from sepiola.generation.constraints import ConstrainedDecoding, Grammar
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -84,13 +85,15 @@ class Engine:
         sampling: Sampling | None = None,
         samples: int = 1,
         stop: Callable[[], RowEnd] | None = None,
+        grammar: Grammar | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
         A row is done at an end token, or when its own `stop` (one is made for each) says so of the token that it has
-        just written, which is then its last; and at the model's last position. `on_done` is given how many prompts each
-        finished batch held. Prompts of like length share a batch.
+        just written, which is then its last; and at the model's last position. Under a `grammar` a row is done where
+        that is, and `stop` does not count. `on_done` is given how many prompts each finished batch held. Prompts of
+        like length share a batch.
 
         Raises DataError, before anything is computed, for a prompt that leaves no room for a reply or names a token
         that the vocabulary does not have.
@@ -111,15 +114,34 @@ class Engine:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
                 first, read = first[fan], read[fan]
-            written = self._decode(state, first, read, most, sampling, generator, stop)
+            if grammar is None:
+                written = self._decode(state, first, read, most, sampling, generator, stop)
+            else:
+                written = self._constrained(grammar, state, first, read, most, sampling, generator)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:
                 on_done(len(rows))
-        cut = sum(len(o) == limit < max_tokens for row, limit in zip(results, limits, strict=True) for o in row)
+        ended = zip(results, limits, strict=True)
+        cut = sum(len(o) == limit < max_tokens for row, limit in ended for o in row) if grammar is None else 0
         if cut:
             log.warning("%d replies ended at the last of the model's %s positions", cut, self.length)
         return results
+
+    def _constrained(
+        self,
+        grammar: Grammar,
+        state: Decoding,
+        first: Tensor,
+        read: Tensor,
+        limits: Sequence[int],
+        sampling: Sampling,
+        generator: torch.Generator,
+    ) -> list[list[int]]:
+        """Continues every row by what the grammar allows."""
+        rows = [grammar.begin(limit) for limit in limits]
+        ends = torch.tensor(grammar.vocabulary.ends, dtype=torch.long, device=self.device)
+        return ConstrainedDecoding(self.executor, rows, sampling, read, ends).run(state, first, generator)
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
         """How many of `max_tokens` may follow a prompt. Raises DataError where none may."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
+from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
@@ -130,8 +131,11 @@ def generate_text(
     *,
     room: Callable[[int], int],
     sampling: Sampling | None,
+    grammar: Grammar | None = None,
 ) -> str:
     """What the model writes after a text, spaces and all, up to an end token or a stop string of the checkpoint's.
+
+    Under a grammar, what it allows, special tokens and all.
 
     `room` says how many tokens may follow a prompt of so many. Raises DataError as `TextPrompts.prompt` does.
     """
@@ -139,5 +143,5 @@ def generate_text(
     prompts.warn_of_length(len(prompt.tokens))
     stop = Stop(prompts.tokenizer, strings=prompts.processor.generation.stop_strings)
     most = room(len(prompt.tokens))
-    written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop)
-    return stop.text(written[0][0])
+    written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop, grammar=grammar)[0][0]
+    return stop.text(written) if grammar is None else grammar.text(written)

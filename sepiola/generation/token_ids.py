@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.errors import DataError
+from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
@@ -29,6 +30,7 @@ def generate_ids(
     processor: Processor,
     room: Callable[[int], int],
     sampling: Sampling | None,
+    grammar: Grammar | None = None,
 ) -> Tensor:
     """New ids `(batch, new tokens)`, padded after the end, for ids `(batch, tokens)`; `images` has one for each row.
 
@@ -37,14 +39,15 @@ def generate_ids(
 
     Raises DataError as `unpadded` and the engine do, and for images of another number.
     """
-    rows = unpadded(ids, attention_mask, pad=processor.pad, ends=engine.ends, causal=engine.causal)
-    if images is not None and not (isinstance(images, Tensor) and len(images) == len(rows)):
-        raise DataError(f"for {len(rows)} rows of ids, images are a tensor of as many; pictures go with a text")
-    prompts = [Prompt(row, _one_row(images[i]) if isinstance(images, Tensor) else None) for i, row in enumerate(rows)]
-    max_tokens = room(max(map(len, rows), default=0))
+    given = unpadded(ids, attention_mask, pad=processor.pad, ends=engine.ends, causal=engine.causal)
+    if images is not None and not (isinstance(images, Tensor) and len(images) == len(given)):
+        raise DataError(f"for {len(given)} rows of ids, images are a tensor of as many; pictures go with a text")
+    prompts = [Prompt(row, _one_row(images[i]) if isinstance(images, Tensor) else None) for i, row in enumerate(given)]
+    max_tokens = room(max(map(len, given), default=0))
     strings, tokenizer = processor.generation.stop_strings, processor.tokenizer
     stop = Stop(tokenizer, strings=strings) if strings and tokenizer is not None else None
-    written = [row for (row,) in engine.generate(prompts, max_tokens=max_tokens, sampling=sampling, stop=stop)]
+    rows = engine.generate(prompts, max_tokens=max_tokens, sampling=sampling, stop=stop, grammar=grammar)
+    written = [row for (row,) in rows]
     if not written:
         return torch.zeros(0, 0, dtype=torch.long)
     tensors = [torch.tensor(row, dtype=torch.long) for row in written]

@@ -89,8 +89,12 @@ class Head(nn.Module):
         ones = states.new_ones((*states.shape[:-1], 1))
         return torch.cat((states, ones), dim=-1), torch.cat((self.weight, self.bias[:, None]), dim=1)
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Logits `(…, vocabulary)`, or of some `tokens` `(…, tokens)`, whose rows alone are read."""
         states = self.scaled(states)
+        if tokens is not None:
+            bias = None if self.bias is None else self.bias[tokens]
+            return nn.functional.linear(states, self.weight[tokens], bias)
         if self.projection is not None and self.bias is None:
             logits: Tensor = self.projection(states)
             return logits

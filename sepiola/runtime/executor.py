@@ -46,8 +46,8 @@ class Executor(Protocol):
         `(batch,)`: how many tokens are known to follow each prompt.
         """
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Logits `(…, vocabulary)` of states `(…, width)`."""
+    def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Logits `(…, vocabulary)` of states `(…, width)`, or those of some `tokens` alone `(…, tokens)`."""
 
     def features(self, pixels: Tensor) -> Tensor:
         """The vision encoder's features `(images, patches, width)` of pixels `(images, 3, height, width)`."""

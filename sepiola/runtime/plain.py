@@ -66,8 +66,8 @@ class TorchExecutor:
         state = self.network.begin(tokens, capacity, attention_mask=attention_mask, **images)
         return TorchDecoding(self.network, state)
 
-    def logits(self, states: Tensor) -> Tensor:
-        logits: Tensor = self.network.head(states)
+    def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.network.head(states) if tokens is None else self.network.head(states, tokens)
         return logits
 
     def features(self, pixels: Tensor) -> Tensor:

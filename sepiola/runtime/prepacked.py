@@ -98,9 +98,10 @@ class PrepackedHead(nn.Module):
         self.transform, self.scale = head.transform, head.scale
         self.product = PrepackedLinear(head.weight, head.bias, rows=1)
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
         states = self.transform(states)
-        return self.product(states if self.scale is None else states * self.scale)
+        logits: Tensor = self.product(states if self.scale is None else states * self.scale)
+        return logits if tokens is None else logits[..., tokens]  # the packed matrix has no rows to choose from
 
 
 class PrepackedLayer(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -174,11 +175,11 @@ def test_instructed_queries_read_the_question(tmp_path: Path) -> None:
     text = model.spec.bridge.text
     assert list(prompt.instruction) == [text.start, *model.tokenizer.encode(example.prompt)[:62], text.end]
     one = model.ask("What?", image=example.images[0], choices=["red", "blue"])
-    model.qformer_tokenizer = Tokenizer.train(["What? 什么"], 300)
+    model.processor = dataclasses.replace(model.processor, qformer_tokenizer=Tokenizer.train(["What? 什么"], 300))
     model.save(tmp_path / "kept")
     again = sepiola.load(tmp_path / "kept")
     (prompt,) = again.example_generator(4)._prompts([example])
-    assert list(prompt.instruction)[1:-1] == again.qformer_tokenizer.encode(example.prompt)[:62]
+    assert list(prompt.instruction)[1:-1] == again.processor.qformer_tokenizer.encode(example.prompt)[:62]
     other = again.ask("What?", image=example.images[0], choices=["red", "blue"])
     assert other.probabilities != one.probabilities
 
@@ -188,7 +189,7 @@ def test_a_q_formers_own_tokenizer_comes_with_the_weights(tmp_path: Path) -> Non
     write_tokenizer(tmp_path / "bert", "[CLS]", "[SEP]", "[CLS]", "[SEP]", pad_token="<pad>")
     own = Tokenizer.load(tmp_path / "bert" / "tokenizer.json")
     begin = sepiola.build(vision_language(INSTRUCTED, family="instructblip"), seed=1)
-    begin.qformer_tokenizer = own
+    begin.processor = dataclasses.replace(begin.processor, qformer_tokenizer=own)
     begin.save(tmp_path / "begin")
     stage = {"name": "tune", "data": QUESTIONS, "objective": {"format": "Q-A"}, "learn": ["bridge"], **COMMON}
     changes = {"weights": {"bridge": str(tmp_path / "begin")}, "strategy": {"answer": "tune"}}
@@ -202,7 +203,7 @@ def test_a_q_formers_own_tokenizer_comes_with_the_weights(tmp_path: Path) -> Non
     run.go()
     trained = sepiola.load(tmp_path / "run")
     assert trained.spec.bridge.text == begin.spec.bridge.text
-    assert trained.qformer_tokenizer.to_json() == own.to_json()
+    assert trained.processor.qformer_tokenizer.to_json() == own.to_json()
     (prompt,) = trained.example_generator(4)._prompts([example])
     assert prompt.instruction == sample.instruction
     assert trained.tokenizer.id_of("[CLS]") is None

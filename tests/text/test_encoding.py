@@ -25,7 +25,7 @@ def test_an_instruction_stands_in_the_frame_of_its_own_tokenizer(tmp_path: Path,
     wanted = AutoProcessor.from_pretrained(tmp_path, use_fast=False)(images=Image.fromarray(PIXELS), text=text)
     model = sepiola.load(tmp_path)
     example = Example("a", (Message("user", (ImageRef.of(PIXELS), text)),), "2")
-    own, read = model.qformer_tokenizer, placing(model.engine.images)
+    own, read = model.processor.qformer_tokenizer, placing(model.engine.images)
     assert own is not None and model.tokenizer is not None
 
     def instruction(**changes: object) -> list[int]:

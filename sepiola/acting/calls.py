@@ -1,0 +1,209 @@
+"""Calls as text, both ways, and the grammars that allow nothing else.
+
+The *functional* form is Octopus's (arXiv 2404.01744) in neutral names: a token a function, its arguments in the order
+of the signature between `<fn_sep>`, and `<fn_end>` after the last call:
+
+    <fn_1>Anna<fn_sep>I will be late<fn_end>        <fn_none><fn_end> calls nothing
+
+Strings, dates and the members of a Literal stand as they are: the separators are special tokens, which no text holds.
+All else is JSON. `<fn_none>` stands for an argument that is left out. The *declared* form, for functions that a request
+describes, is a JSON list of `{"name": …, "arguments": {…}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sepiola.acting.bounds import FORMATS
+from sepiola.acting.functions import Call, Function, Parameter
+from sepiola.errors import CallError, brief, shown
+
+NONE, SEPARATOR, END = "<fn_none>", "<fn_sep>", "<fn_end>"
+CALLS = 8
+"""Calls of one reply at most."""
+LETTER = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+UNMARKED = "~/(?s:.*)<fn_(?s:.*)/"
+"""No text spells out a mark: what is read back is what was written."""
+_PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()}
+_TOKEN = re.compile(r"<fn_(?:\d+|none|sep|end)>")
+
+
+def tokens_of(functions: int) -> list[str]:
+    """The special tokens of so many functions: one each, and those that they share."""
+    return [*(f"<fn_{number}>" for number in range(functions)), NONE, SEPARATOR, END]
+
+
+def write(calls: Sequence[Call], functions: Sequence[Function]) -> str:
+    """Calls in the functional form. Raises CallError for one that does not fit its function."""
+    if not calls:
+        return NONE + END
+    numbers = {function.name: number for number, function in enumerate(functions)}
+    text = ""
+    for call in calls:
+        if call.name not in numbers:
+            raise CallError(f"no function is named '{brief(call.name)}'")
+        function = functions[numbers[call.name]]
+        function.check(call.arguments)
+        values = [_written(parameter, call.arguments) for parameter in function.parameters]
+        text += f"<fn_{numbers[call.name]}>{SEPARATOR.join(values)}"
+    return text + END
+
+
+def read(text: str, functions: Sequence[Function]) -> list[Call]:
+    """The calls of a text in the functional form, whose values are read as literals and checked.
+
+    Raises CallError for a text that is not whole, or says more than calls.
+    """
+    marks = [*_TOKEN.finditer(text)]
+    if not marks or marks[0].start() or marks[-1].group() != END or marks[-1].end() != len(text):
+        raise CallError(f"expected calls from <fn_…> to {END}, got {shown(text)}")
+    if text == NONE + END:
+        return []
+    pieces: list[tuple[str, list[str]]] = []
+    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        said = text[mark.end() : following.start() if following else len(text)]
+        if mark.group() == END:
+            if following is not None or said:
+                raise CallError(f"something follows {END}: {shown(text)}")
+        elif mark.group() == SEPARATOR and pieces:
+            pieces[-1][1].append(said)
+        elif mark.group() == NONE and pieces and not pieces[-1][1][-1]:
+            pieces[-1][1][-1] = NONE + said
+        elif mark.group() not in (SEPARATOR, NONE):
+            pieces.append((mark.group(), [said]))
+        else:
+            raise CallError(f"{mark.group()} stands where no argument is: {shown(text)}")
+    if not pieces:
+        raise CallError(f"no call stands before {END}; {NONE}{END} calls nothing")
+    return [_read(name, values, functions) for name, values in pieces]
+
+
+def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+    """The grammar of the functional form, for llguidance; only functions that are `allowed` (all, by default) may be
+    called.
+    """
+    chosen = [(n, f) for n, f in enumerate(functions) if allowed is None or f.name in allowed]
+    lines = [f"start: {NONE} {END} | call{{1,{CALLS}}} {END}" if chosen else f"start: {NONE} {END}"]
+    if chosen:
+        lines.append("call: " + " | ".join(f"f{number}" for number, _ in chosen))
+    for number, function in chosen:
+        names = [f"f{number}_{place}" for place in range(len(function.parameters))]
+        lines.append(f"f{number}: <fn_{number}> " + f" {SEPARATOR} ".join(names))
+        for name, parameter in zip(names, function.parameters, strict=True):
+            lines += _rules(name, parameter)
+    return "\n".join(lines)
+
+
+def json_form(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> dict[str, Any]:
+    """The JSON Schema of the declared form."""
+    chosen = [f for f in functions if allowed is None or f.name in allowed]
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": f.name}, "arguments": f.schema},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for f in chosen
+    ]
+    return {"type": "array", "items": {"anyOf": calls}, "maxItems": CALLS} if calls else {"const": []}
+
+
+def read_json(text: str, functions: Sequence[Function]) -> list[Call]:
+    """The calls of a text in the declared form. Raises CallError for another text, and for calls that do not fit."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CallError(f"expected a JSON list of calls, got {shown(text)} ({error})") from None
+    known = {function.name: function for function in functions}
+    calls = []
+    for item in said if isinstance(said, list) else [said]:
+        if not isinstance(item, dict) or set(item) != {"name", "arguments"} or not isinstance(item["arguments"], dict):
+            raise CallError(f'expected {{"name": …, "arguments": {{…}}}}, got {shown(item)}')
+        if not isinstance(item["name"], str) or item["name"] not in known:
+            raise CallError(f"no function is named {shown(item['name'])}")
+        known[item["name"]].check(item["arguments"])
+        calls.append(Call(item["name"], item["arguments"]))
+    return calls
+
+
+def _plain(schema: Mapping[str, Any]) -> bool:
+    """Whether values stand as they are: strings and dates, and names of a Literal."""
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return all(isinstance(value, str) and value and value.isprintable() for value in values)
+    return schema.get("type") == "string" and ("pattern" not in schema or schema["pattern"] in _PATTERNS)
+
+
+def _inner(parameter: Parameter) -> tuple[Mapping[str, Any], bool]:
+    """The schema of what is written, and whether it may be left out."""
+    schema, optional = parameter.schema, not parameter.required
+    parts = schema.get("anyOf", [schema])
+    kept = [part for part in parts if part.get("type") != "null"]
+    if len(kept) < len(parts):
+        optional = True
+        schema = kept[0] if len(kept) == 1 else {**schema, "anyOf": kept}
+    return schema, optional
+
+
+def _rules(name: str, parameter: Parameter) -> Iterator[str]:
+    schema, optional = _inner(parameter)
+    none = f" | {NONE}" if optional else ""
+    if not _plain(schema):
+        whole = {**schema, "x-guidance": {"whitespace_flexible": False}}
+        inner = f"{name}_json" if none else name
+        yield f"{inner}: %json {json.dumps(whole, ensure_ascii=False)}"
+        if none:
+            yield f"{name}: {inner}{none}"
+    elif "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        yield f"{name}: " + " | ".join(json.dumps(value, ensure_ascii=False) for value in values) + none
+    else:
+        pattern = _PATTERNS.get(schema.get("pattern", ""))
+        least, most = schema.get("minLength", 0), schema.get("maxLength", "")
+        terminal = f"T{name.upper()}"
+        yield f"{name}: {terminal}{none}"
+        yield f"{terminal}: /{pattern}/" if pattern else f"{terminal}: /{LETTER}{{{least},{most}}}/ & {UNMARKED}"
+
+
+def _written(parameter: Parameter, arguments: Mapping[str, Any]) -> str:
+    schema, optional = _inner(parameter)
+    value = arguments.get(parameter.name, parameter.default)
+    if optional and (value is None or (not parameter.required and value == parameter.default)):
+        return NONE
+    if not _plain(schema):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not re.fullmatch(f"{LETTER}*", value) or "<fn_" in value:
+        raise CallError(f"{parameter.name}: {shown(value)} holds what no call can say (control characters, <fn_…>)")
+    return str(value)
+
+
+def _read(token: str, values: Sequence[str], functions: Sequence[Function]) -> Call:
+    number = int(token[4:-1])
+    if number >= len(functions):
+        raise CallError(f"{token}: there are {len(functions)} functions")
+    function = functions[number]
+    if len(values) != max(1, len(function.parameters)) or (not function.parameters and values != [""]):
+        raise CallError(f"{function.name} takes {len(function.parameters)} arguments, got {len(values)}")
+    arguments: dict[str, Any] = {}
+    for parameter, said in zip(function.parameters, values, strict=False):
+        schema, optional = _inner(parameter)
+        if said == NONE:
+            if not optional:
+                raise CallError(f"{function.name}: the argument '{parameter.name}' is missing")
+            if parameter.required:
+                arguments[parameter.name] = None
+        elif _plain(schema):
+            arguments[parameter.name] = said
+        else:
+            try:
+                arguments[parameter.name] = json.loads(said)
+            except (ValueError, RecursionError) as error:
+                raise CallError(
+                    f"{function.name}: {parameter.name}: expected JSON, got {shown(said)} ({error})"
+                ) from None
+    function.check(arguments)
+    return Call(function.name, arguments)

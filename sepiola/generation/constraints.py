@@ -1,0 +1,350 @@
+"""Constrained decoding: what may be written next is what a grammar allows, so that what is not allowed has probability
+exactly zero.
+
+A `Grammar` (llguidance's Lark, or a JSON Schema) is compiled once for a tokenizer and begun anew for each row. A row
+says which tokens may follow, takes in the one that was drawn with those that are then forced, and keeps enough of its
+budget for a legal ending. llguidance was chosen because it needs nothing beside it, compiles in milliseconds and knows
+special tokens.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from torch import Tensor
+
+from sepiola.errors import SepiolaError, brief
+from sepiola.generation.sampling import Sampling
+from sepiola.generation.schemas import check_schema
+from sepiola.runtime.executor import Decoding, Executor
+from sepiola.text.tokenizer import Tokenizer
+
+QUICK = '"}],:0123456789.-etfna '
+"""Characters that endings are made of, the likeliest first."""
+FEW = 64
+"""So many tokens are each tried for an ending; of more only those of QUICK, and the special ones."""
+TRIED = 200
+"""States that are looked at for the shortest text of a grammar before the first one that is found counts."""
+LONGEST = 4096
+"""Tokens of the shortest text at most."""
+KEPT = 64
+"""Compiled grammars that a vocabulary keeps."""
+TRIES = 8
+"""Tokens that are drawn, and left no room for an ending, before the shortest ending is taken."""
+SPARSE = 8
+"""Of fewer than one token in so many the head's rows are computed alone."""
+GROWTH = 16
+"""Tokens that one token adds to the shortest ending where it opens nothing new."""
+
+
+class ConstraintVocabulary:
+    """A tokenizer as constraints see it: `size` logits, of which `ends` end a text.
+
+    Raises SepiolaError for a tokenizer whose tokens have no bytes that a grammar could read.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int, ends: Sequence[int]) -> None:
+        self.tokenizer = tokenizer
+        self.size = size
+        self._compiled: dict[tuple[str, str], Grammar] = {}
+        self.ends = sorted(end for end in ends if 0 <= end < size)
+        given = self.ends or [size]  # one more than there are: a text ends where the grammar does
+        try:
+            self.tokens = LLTokenizer(tokenizer.to_json(), n_vocab=max(size, max(given) + 1), eos_token=given)
+        except Exception as error:  # the library raises ValueError, and panics of its own
+            raise SepiolaError(f"a constraint cannot be laid on this tokenizer: {brief(str(error))}") from None
+
+    def compiled(self, kind: Literal["lark", "json"], source: str | Mapping[str, Any]) -> Grammar:
+        """The grammar of a text in Lark, or of a JSON Schema; the last ones are kept."""
+        key = source if isinstance(source, str) else json.dumps(source)
+        if (kind, key) not in self._compiled:
+            if len(self._compiled) >= KEPT:
+                self._compiled.pop(next(iter(self._compiled)))
+            made = Grammar.lark(self, source) if isinstance(source, str) else Grammar.json_schema(self, source)
+            self._compiled[kind, key] = made
+        return self._compiled[kind, key]
+
+    @cached_property
+    def quick(self) -> list[int]:
+        """Tokens that endings are made of, the likeliest first."""
+        special = sorted(self.tokenizer.special_ids() - set(self.ends))
+        singles = [self.tokens.greedy_tokenize(character) for character in QUICK]
+        return [*special[::-1], *(ids[0] for ids in singles if len(ids) == 1)]
+
+
+class Grammar:
+    """A compiled grammar. Raises SepiolaError for one that does not compile, and never begins one that did not.
+
+    `growth` is how many tokens one more token may add to the shortest ending: by default what the longest ending after
+    a first token has.
+    """
+
+    def __init__(self, vocabulary: ConstraintVocabulary, source: str, growth: int | None = None) -> None:
+        self.vocabulary = vocabulary
+        self._matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
+        if self._matcher.is_error():
+            raise SepiolaError(f"the constraint does not compile: {brief(self._matcher.get_error())}")
+        shortest = _shortest(self._matcher, vocabulary)
+        if shortest is None:
+            raise SepiolaError("the constraint allows no text at all")
+        self.shortest = shortest
+        self._growth = growth or self._longest_opening() + GROWTH
+
+    def _longest_opening(self) -> int:
+        """Tokens of the longest ending after any first token."""
+        endings = []
+        for token in _likely(self._matcher, self.vocabulary):
+            state = self._matcher.deep_copy()
+            if state.consume_token(token):
+                endings.append(_ending(state, self.vocabulary, LONGEST) or [])
+        return max(map(len, endings), default=0)
+
+    @classmethod
+    def lark(cls, vocabulary: ConstraintVocabulary, text: str) -> Grammar:
+        """A grammar in llguidance's Lark, in which `<name>` is a special token."""
+        return cls(vocabulary, LLMatcher.grammar_from_lark(text))
+
+    @classmethod
+    def json_schema(cls, vocabulary: ConstraintVocabulary, schema: Mapping[str, Any]) -> Grammar:
+        """JSON that fits the schema, written without spaces. Raises SepiolaError for a keyword that is not supported,
+        with its path.
+        """
+        check_schema(schema)
+        compact: Any = {"whitespace_flexible": False}
+        source = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=compact)
+        return cls(vocabulary, source, GROWTH + len(source) // 2)  # what is required is written out in the schema
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What was written under the grammar, special tokens and all."""
+        text: str = self.vocabulary.tokenizer.backend.decode(list(tokens), skip_special_tokens=False)
+        return text
+
+    def begin(self, budget: int) -> ConstrainedRow:
+        """A row of `budget` tokens at most. Raises SepiolaError where the shortest legal text is longer."""
+        if len(self.shortest) > budget:
+            raise SepiolaError(
+                f"the shortest text that the constraint allows has {len(self.shortest)} tokens, and {budget} may be "
+                "written: raise max_tokens"
+            )
+        return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth)
+
+
+class ConstrainedRow:
+    """One text under way. `written` are its tokens, without an end token."""
+
+    def __init__(
+        self,
+        matcher: LLMatcher,
+        vocabulary: ConstraintVocabulary,
+        budget: int,
+        ending: Sequence[int],
+        growth: int,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.budget = budget
+        self.written: list[int] = []
+        self._matcher = matcher
+        self._growth = growth
+        self._ending = list(ending)  # a legal ending from here, where one is known
+        self._known = len(ending)  # there is one of at most so many tokens
+        self._bits = np.zeros((vocabulary.tokens.vocab_size + 31) // 32, dtype=np.int32)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing may follow any more."""
+        return len(self.written) >= self.budget or self._matcher.is_stopped()
+
+    def mask(self) -> Tensor:
+        """Which tokens may follow, `(vocabulary,)` of booleans."""
+        return torch.from_numpy(self._allowed()[: self.vocabulary.size].view(np.bool_))
+
+    def _allowed(self) -> np.ndarray[Any, Any]:
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        return np.unpackbits(self._bits.view(np.uint8), bitorder="little")
+
+    def accept(self, token: int) -> bool:
+        """Takes in the next token, unless what remains of the budget then holds no legal ending; says whether it did.
+
+        An end token ends the row.
+        """
+        if token in self.vocabulary.ends and self._matcher.is_accepting():
+            self._matcher.consume_token(token)
+            return True
+        left = self.budget - len(self.written) - 1
+        if not self._matcher.consume_token(token):
+            raise SepiolaError(f"token {token} does not follow by the constraint")  # the mask forbids it
+        if self._ending and token == self._ending[0]:
+            self._ending, self._known = self._ending[1:], self._known - 1
+        else:
+            self._known += self._growth
+            if self._known > left:
+                ending = _ending(self._matcher, self.vocabulary, left)
+                if ending is None:
+                    self._matcher.rollback(1)
+                    self._known = self.budget - len(self.written)
+                    return False
+                self._ending, self._known = ending, len(ending)
+            else:
+                self._ending = []
+        self.written.append(token)
+        return True
+
+    def forced(self) -> list[int]:
+        """Takes in the tokens that must come next, if any, and gives them: they need no forward pass of their own."""
+        taken: list[int] = []
+        while not self.done and len(self.written) < self.budget:
+            following = self._matcher.compute_ff_tokens() or self._single()
+            if not following:
+                break
+            for token in following[: self.budget - len(self.written)]:
+                if not self._matcher.consume_token(token):
+                    raise SepiolaError(f"token {token} does not follow by the constraint")
+                self._ending = self._ending[1:] if self._ending[:1] == [token] else []
+                self._known -= 1  # every ending began with it
+                self.written.append(token)
+                taken.append(token)
+        return taken
+
+    def _single(self) -> list[int]:
+        """The one token that may follow, where it is one."""
+        allowed = np.flatnonzero(self._allowed())
+        return [int(allowed[0])] if len(allowed) == 1 and int(allowed[0]) not in self.vocabulary.ends else []
+
+    def shortest(self) -> int:
+        """The next token of a legal ending. Raises SepiolaError where none fits what is left of the budget."""
+        if not self._ending:
+            left = self.budget - len(self.written)
+            ending = _ending(self._matcher, self.vocabulary, left) or _shortest(self._matcher, self.vocabulary)
+            if not ending or len(ending) > left:
+                raise SepiolaError(f"no legal ending of {left} tokens was found; raise max_tokens above {self.budget}")
+            self._ending, self._known = ending, len(ending)
+        return self._ending[0]
+
+
+class ConstrainedDecoding:
+    """Continues rows under way by what their constraints allow; tokens that are forced go in with the one before them.
+
+    `read` `(batch, tokens)` is what `sampling` reads of the prompts.
+    """
+
+    def __init__(
+        self, executor: Executor, rows: Sequence[ConstrainedRow], sampling: Sampling, read: Tensor, ends: Tensor
+    ) -> None:
+        self.executor = executor
+        self.rows = list(rows)
+        self.sampling = sampling
+        self.read = read
+        self.ends = ends
+        self.passes = 0
+
+    def run(self, state: Decoding, first: Tensor, generator: torch.Generator) -> list[list[int]]:
+        """The tokens of every row, end tokens left out.
+
+        All rows read the same number of tokens at a time, so that the cache has no holes: as many as wait for each.
+        """
+        waiting = [[int(token), *row.forced()] for token, row in zip(first[:, 0], self.rows, strict=True)]
+        alive = [*range(len(self.rows))]
+        while True:
+            keep = [place for place, i in enumerate(alive) if not self.rows[i].done]
+            if len(keep) < len(alive):
+                alive = [alive[place] for place in keep]
+                if alive:
+                    state.select(torch.tensor(keep, device=first.device))
+            if not alive:
+                return [row.written for row in self.rows]
+            count = min(len(waiting[i]) for i in alive)
+            tokens = torch.tensor([waiting[i][:count] for i in alive], device=first.device)
+            states = state.extend(tokens)[:, -1]
+            self.passes += 1
+            for i in alive:
+                del waiting[i][:count]
+            ready = [place for place, i in enumerate(alive) if not waiting[i]]
+            drawing = [alive[place] for place in ready]
+            if len(ready) < len(alive):
+                states = states[torch.tensor(ready, device=first.device)]
+            for i, logits in zip(drawing, self._logits(states, drawing), strict=True):
+                waiting[i] = [self._draw(i, logits, generator), *self.rows[i].forced()]
+
+    def _logits(self, states: Tensor, alive: Sequence[int]) -> Tensor:
+        """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""
+        allowed = torch.stack([self.rows[i].mask() for i in alive]).to(states.device)
+        some = allowed.any(0).nonzero().flatten()
+        if len(some) * SPARSE > allowed.shape[1]:
+            return self.executor.logits(states).float().masked_fill_(~allowed, -torch.inf)
+        logits = torch.full(allowed.shape, -torch.inf, device=states.device)
+        logits[:, some] = self.executor.logits(states, some).float()
+        return logits.masked_fill_(~allowed, -torch.inf)
+
+    def _draw(self, i: int, logits: Tensor, generator: torch.Generator) -> int:
+        """The row's next token, which it has taken in. Penalties that leave none of what is allowed do not count."""
+        row, logits = self.rows[i], logits[None]
+        for _ in range(TRIES):
+            chosen = logits
+            if not self.sampling.plain:
+                written = torch.tensor([row.written], dtype=torch.long, device=logits.device)
+                tokens = torch.cat((self.read[i : i + 1], written), dim=1)
+                processed = self.sampling.process(logits, tokens, prompt=self.read.shape[1], ends=self.ends)
+                processed = processed.masked_fill(logits == -torch.inf, -torch.inf)
+                chosen = processed if bool((processed > -torch.inf).any()) else logits
+            if not bool((chosen > -torch.inf).any()):
+                break
+            drawn = chosen.argmax(-1) if self.sampling.temperature == 0 else _drawn(chosen, generator)
+            if row.accept(token := int(drawn)):
+                return token
+            logits = logits.index_fill(1, drawn.flatten(), -torch.inf)
+        token = row.shortest()
+        row.accept(token)
+        return token
+
+
+def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten()
+
+
+def _shortest(matcher: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int] | None:
+    """A short legal text from here, end token left out, by best-first search, then as `_ending`; None for none."""
+    count = 0
+    queue: list[tuple[int, int, list[int], LLMatcher]] = [(0, count, [], matcher.deep_copy())]
+    for _ in range(TRIED):
+        if not queue:
+            return None
+        _, _, taken, state = heapq.heappop(queue)
+        if state.is_accepting() or state.is_stopped():
+            return taken
+        forced = state.compute_ff_tokens()
+        for tokens in [forced] if forced else [[token] for token in _likely(state, vocabulary)]:
+            following = state.deep_copy()
+            if following.consume_tokens(tokens):
+                count += 1
+                heapq.heappush(queue, (len(taken) + len(tokens), count, [*taken, *tokens], following))
+    return _ending(matcher, vocabulary, LONGEST)
+
+
+def _ending(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> list[int] | None:
+    """A legal ending of at most `most` tokens, end token left out, the likeliest one at every step; None for none."""
+    state, taken = matcher.deep_copy(), list[int]()
+    while not (state.is_accepting() or state.is_stopped()):
+        following = state.compute_ff_tokens() or _likely(state, vocabulary)[:1]
+        taken += following
+        if len(taken) > most or not following or not state.consume_tokens(following):
+            return None
+    return None if state.is_error() else taken
+
+
+def _likely(state: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int]:
+    """Tokens of the state's mask, those first that endings are made of, then the longest."""
+    bits = np.frombuffer(state.compute_bitmask(), dtype=np.uint8)
+    allowed = np.unpackbits(bits, bitorder="little")
+    quick = [token for token in vocabulary.quick if allowed[token]]
+    ids = np.flatnonzero(allowed)
+    if len(ids) > FEW:
+        return quick or [int(token) for token in ids[:8]]
+    rest = [int(token) for token in ids if int(token) not in quick and int(token) not in vocabulary.ends]
+    return [*quick, *sorted(rest, key=lambda token: -len(vocabulary.tokens.decode_bytes([token])))]

@@ -1,0 +1,77 @@
+"""Which JSON Schemas a constraint understands (draft 2020-12): a keyword that it does not is refused with its path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sepiola.errors import SpecError, brief, shown
+
+TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
+FORMATS = ("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+NOTES = ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$schema", "$id",
+         "$comment", "x-guidance")  # fmt: skip
+"""Keywords that say nothing of what is valid."""
+SCHEMA = ("items", "additionalProperties")
+SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
+NAMED = ("properties", "$defs", "definitions", "patternProperties")
+NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
+VALUES = ("type", "enum", "const", "format", "pattern", "required", "$ref")
+KNOWN = {*NOTES, *SCHEMA, *SCHEMAS, *NAMED, *NUMBERS, *COUNTS, *VALUES}
+DEEPEST = 64
+
+
+def check_schema(schema: object) -> None:
+    """Raises SpecError, which names the path, for what is no schema, or one that a constraint would not keep whole."""
+    for path, part in _parts(schema, "#", 0):
+        if isinstance(part, bool):
+            continue
+        if not isinstance(part, Mapping):
+            raise SpecError(f"{path}: expected a JSON Schema (an object or true), got {shown(part)}")
+        _check(path, part)
+
+
+def _check(path: str, part: Mapping[str, Any]) -> None:
+    for key in part:
+        if key not in KNOWN:
+            raise SpecError(f"{path}/{brief(str(key))}: a keyword that constraints do not support; leave it out")
+    types = part.get("type", [])
+    for name in [types] if isinstance(types, str) else types if isinstance(types, list) else [types]:
+        if name not in TYPES:
+            raise SpecError(f"{path}/type: got {shown(name)}, expected one of {', '.join(TYPES)}")
+    if (kind := part.get("format")) is not None and kind not in FORMATS:
+        raise SpecError(f"{path}/format: got {shown(kind)}; constraints support {', '.join(FORMATS)}")
+    reference = part.get("$ref")
+    if reference is not None and not (isinstance(reference, str) and reference.startswith("#")):
+        raise SpecError(f"{path}/$ref: got {shown(reference)}; expected one inside the schema (#/$defs/…)")
+    for key in COUNTS:
+        if key in part and not (type(part[key]) is int and part[key] >= 0):
+            raise SpecError(f"{path}/{key}: got {shown(part[key])}, expected a whole number of at least 0")
+    for key in NUMBERS:
+        if key in part and (isinstance(part[key], bool) or not isinstance(part[key], int | float)):
+            raise SpecError(f"{path}/{key}: got {shown(part[key])}, expected a number")
+    if "enum" in part and not (isinstance(part["enum"], list) and part["enum"]):
+        raise SpecError(f"{path}/enum: got {shown(part['enum'])}, expected a list of at least one value")
+
+
+def _parts(schema: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
+    """Every schema inside the schema, with its path."""
+    yield path, schema
+    if not isinstance(schema, Mapping):
+        return
+    if depth > DEEPEST:
+        raise SpecError(f"{brief(path)}: nested deeper than {DEEPEST} levels")
+    for key, value in schema.items():
+        if key in SCHEMA:
+            yield from _parts(value, f"{path}/{key}", depth + 1)
+        elif key in SCHEMAS:
+            if not isinstance(value, list) or not value:
+                raise SpecError(f"{path}/{key}: got {shown(value)}, expected a list of schemas")
+            for number, part in enumerate(value):
+                yield from _parts(part, f"{path}/{key}/{number}", depth + 1)
+        elif key in NAMED:
+            if not isinstance(value, Mapping):
+                raise SpecError(f"{path}/{key}: got {shown(value)}, expected an object of schemas")
+            for name, part in value.items():
+                yield from _parts(part, f"{path}/{key}/{brief(str(name))}", depth + 1)
