@@ -379,12 +379,11 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> Model:
-    """Loads a run, a checkpoint folder or a Hub id.
+    """Loads a run, a checkpoint folder, or a Hub id; an adapter there comes with the base that it names.
 
-    An adapter (a folder or a Hub id, in peft's layout) is merged into the model that answers. An adapter in the model's
-    place is loaded with the base that it names.
-    With `vision_only`, the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read.
-    Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
+    The `adapter` of a folder or a Hub id, in peft's layout, is merged into the model that answers. With `vision_only`,
+    the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises CheckpointError
+    when it does not fit or is not there, SpecError for a device that is not.
     """
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
