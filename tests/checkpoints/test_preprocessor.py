@@ -136,3 +136,21 @@ def test_refused_by_name(kind: str, keys: dict[str, Any], named: str) -> None:
 def test_a_std_of_zero_is_one_message() -> None:
     with pytest.raises(SepiolaError, match="std"):
         pixels_from_preprocessor(file_of("ViT", {"image_std": [0, 1, 1]}), SQUASH)
+
+
+def test_preprocessor_files_old_and_new() -> None:
+    crop = PixelSpec(size=224, mode="crop")
+    assert pixels_from_preprocessor({"size": 256, "crop_size": 224, "resample": 3}, crop) == PixelSpec(
+        size=224, mode="crop", resize=256, filter="bicubic"
+    )
+    assert pixels_from_preprocessor({"size": 384, "resample": 2}, PixelSpec(size=224)) == PixelSpec(size=384)
+    assert pixels_from_preprocessor({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, crop).resize == 256
+    assert pixels_from_preprocessor({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, crop).mode == "squash"
+    fit = PixelSpec(size=800, mode="fit", longest=1333)
+    assert pixels_from_preprocessor({"size": 600, "max_size": 1000}, fit) == PixelSpec(
+        size=600, mode="fit", longest=1000
+    )
+    plain = pixels_from_preprocessor({"do_normalize": False}, crop)
+    assert plain.mean == (0, 0, 0) and plain.std == (1, 1, 1)
+    with pytest.raises(CheckpointError, match="rescale_factor"):
+        pixels_from_preprocessor({"rescale_factor": 1 / 127.5}, crop)

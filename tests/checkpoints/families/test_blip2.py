@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from transformers import (
 import sepiola
 from sepiola.errors import DataError
 from sepiola.generation.engine import Prompt
+from tests.checkpoints.families.vision_language import CHECKS, CLIP, IMAGE, Shape
+from tests.checkpoints.families.vision_language import LLAMA as TEXT
 from tests.tiny import HUB_LLAMA, HUB_QFORMER, HUB_VIT
 
-IMAGE, QUERIES = 5, 7
+QUERIES = 7
 VISION = HUB_VIT
 QFORMER = HUB_QFORMER
 T5 = {
@@ -162,3 +165,32 @@ def test_the_first_stage_compares_and_matches(tmp_path: Path) -> None:
     ours.save(tmp_path / "kept")
     with torch.no_grad():
         torch.testing.assert_close(sepiola.load(tmp_path / "kept")(pixels, text), ours(pixels, text))
+
+
+OPT = {
+    "model_type": "opt",
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "word_embed_proj_dim": 24,
+    "ffn_dim": 50,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 96,
+}
+SYSTEM: dict[str, Any] = {
+    "text_config": OPT,
+    "vision_config": {**CLIP, "model_type": "blip_2_vision_model"},
+    "qformer_config": HUB_QFORMER,
+    "num_query_tokens": 7,
+    "image_token_index": IMAGE,
+}
+SHAPES: dict[str, Shape] = {
+    "opt": ("blip-2", SYSTEM),
+    "llama": ("blip-2", {**SYSTEM, "text_config": TEXT}),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_as_in_transformers(name: str, check: Callable[[Shape, Path], None], tmp_path: Path) -> None:
+    check(SHAPES[name], tmp_path)
