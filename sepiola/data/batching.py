@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sepiola.data.cutting import Ids, compact, cut_text
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.specs.base import Plain
@@ -25,7 +25,6 @@ from sepiola.specs.model import SpecialTokens
 
 IGNORED = -100
 
-Ids = Sequence[int] | NDArray[np.integer]
 
 # The images of each sample to its features, `(patches, width)`; `(0, width)` where there is no image.
 FeatureRows = Callable[[Sequence[Sequence[ImageRef]]], list[Tensor]]
@@ -39,8 +38,8 @@ Noise = Callable[["Sample", np.random.Generator], "Sample"]
 class Sample:
     """Token ids of one example: `source` is read, `target` (which ends with the end token) is written.
 
-    `placeholder` is the token that stands for images in the source, where the model places them there, and
-    `instruction` what its bridge reads beside each of them.
+    `placeholder` is the token that stands for images in the source, where the model places them there, `image_tokens`
+    all that are theirs (around tiles, too), and `instruction` what its bridge reads beside each of them.
     """
 
     id: str
@@ -49,6 +48,7 @@ class Sample:
     images: tuple[ImageRef, ...] = ()
     placeholder: int | None = None
     instruction: Ids = ()
+    image_tokens: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if len(self.target) == 0:
@@ -78,7 +78,12 @@ class Sample:
         """
         source, target = self.source, self.target
         if len(source) > source_tokens:
-            source = self._cut_source(source_tokens)
+            pictures = self.image_tokens | ({self.placeholder} if self.placeholder is not None else set())
+            source, taken = cut_text(source, source_tokens, pictures)
+            if taken > source_tokens:
+                raise DataError(
+                    f"sample {self.id}: its images take {taken} tokens; source_tokens is {source_tokens}: raise it"
+                )
         if len(target) > target_tokens:
             if self.placeholder in target:
                 raise DataError(
@@ -92,27 +97,6 @@ class Sample:
     def compact(self) -> Sample:
         """The sample with its ids as arrays."""
         return replace(self, source=compact(self.source), target=compact(self.target))
-
-    def _cut_source(self, length: int) -> tuple[int, ...]:
-        if self.placeholder is None:
-            return cut_middle(self.source, length)
-        text = [place for place, token in enumerate(self.source) if token != self.placeholder]
-        taken = len(self.source) - len(text)
-        if taken > length:
-            raise DataError(f"sample {self.id}: its images take {taken} tokens; source_tokens is {length}: raise it")
-        dropped = set(text) - set(cut_middle(text, length - taken))
-        return tuple(token for place, token in enumerate(self.source) if place not in dropped)
-
-
-def compact(ids: Ids) -> NDArray[np.integer]:
-    """Ids as an array: 4 bytes each, where a tuple's take 36."""
-    return ids if isinstance(ids, np.ndarray) else np.asarray(ids, dtype=np.int32)
-
-
-def cut_middle(tokens: Ids, length: int) -> tuple[int, ...]:
-    """`length` of the tokens: their head and their tail, as long as each other."""
-    head = length // 2
-    return (*tokens[:head], *tokens[len(tokens) - (length - head) :])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import IGNORED, Batch, Collator, FeatureRows, Ids, Pixels, Sample
+from sepiola.data.batching import IGNORED, Batch, Collator, FeatureRows, Pixels, Sample
+from sepiola.data.cutting import Ids
 from sepiola.data.image import ImageRef
 from sepiola.specs.model import SpecialTokens
 

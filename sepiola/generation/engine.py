@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import Ids
+from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.constraints import ConstrainedDecoding, Grammar
 from sepiola.generation.sampling import Sampling

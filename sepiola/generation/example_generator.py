@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from sepiola.data.batching import Sample, cut_middle
+from sepiola.data.batching import Sample
+from sepiola.data.cutting import cut_middle
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError
 from sepiola.generation.chat import Chat

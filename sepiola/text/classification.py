@@ -24,7 +24,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import IGNORED, Batch, Collator, Ids, Row, Sample, compact, cut_middle
+from sepiola.data.batching import IGNORED, Batch, Collator, Row, Sample
+from sepiola.data.cutting import Ids, compact, cut_middle
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
 from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens

@@ -8,7 +8,8 @@ from typing import Protocol, TypedDict
 
 from torch import Tensor
 
-from sepiola.data.batching import Ids, Sample
+from sepiola.data.batching import Sample
+from sepiola.data.cutting import Ids
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.pairs import Pair
@@ -61,7 +62,7 @@ def encode(
     """The examples as samples. Targets end with the end token; `close` ends sources with it too (encoders).
 
     Without `images` the images are left out. With `image_tokens` each image has its tokens where it stands among the
-    text, of which `placeholder` is never cut. Where the bridge is `instructed` it reads the messages too, as
+    text, `placeholder` among them, which are never cut. Where the bridge is `instructed` it reads the messages too, as
     `qformer_tokenizer` (by default the tokenizer) encodes them. A `layout` lays messages out anew.
     """
     ending = (tokens.end,) if close else ()
@@ -74,13 +75,20 @@ def encode(
         examples = [layout.apply(example) for example in examples]
         beginning = () if close else (tokens.start,)
     if image_tokens is not None and images:
-        sources, kept = _interleaved(examples, tokenizer, image_tokens), placeholder
+        sources, uncut = _interleaved(examples, tokenizer, image_tokens)
+        kept, uncut = placeholder, uncut | ({placeholder} if placeholder is not None else set())
     else:
-        sources, kept = tokenizer.encode_batch([e.prompt for e in examples]), None
+        sources, kept, uncut = tokenizer.encode_batch([e.prompt for e in examples]), None, frozenset()
     targets = tokenizer.encode_batch([e.target for e in examples])
     return [
         Sample(
-            e.id, (*beginning, *source, *ending), (*target, tokens.end), e.images if images else (), kept, instruction
+            e.id,
+            (*beginning, *source, *ending),
+            (*target, tokens.end),
+            e.images if images else (),
+            kept,
+            instruction,
+            uncut,
         )
         for e, source, target, instruction in zip(examples, sources, targets, instructions, strict=True)
     ]
@@ -172,16 +180,20 @@ def _closed(bare: list[int], framed: list[int], spec: QueryTextSpec) -> tuple[in
     return tuple(ids) if len(ids) <= spec.length else (*ids[: spec.length - 1], ids[-1])
 
 
-def _interleaved(examples: Sequence[Example], tokenizer: Tokenizer, image_tokens: ImageTokens) -> list[list[int]]:
-    """Text and images in their order; a placeholder's name that a user writes is text."""
+def _interleaved(
+    examples: Sequence[Example], tokenizer: Tokenizer, image_tokens: ImageTokens
+) -> tuple[list[list[int]], frozenset[int]]:
+    """Text and images in their order, and the special tokens of the images; what a user writes is text."""
     parts = [_parts(example) for example in examples]
     encoded = iter(tokenizer.encode_batch([p for row in parts for p in row if isinstance(p, str)], plain=True))
-    rows = []
+    rows, theirs, special = [], set[int](), tokenizer.special_ids()
     for example, row in zip(examples, parts, strict=True):
-        runs = iter(image_tokens(example.images)) if example.images else iter(())
-        pieces = (ids_of(next(runs), tokenizer) if isinstance(part, ImageRef) else next(encoded) for part in row)
+        runs = [ids_of(run, tokenizer) for run in image_tokens(example.images)] if example.images else []
+        theirs.update(token for run in runs for token in run if token in special)
+        left = iter(runs)
+        pieces = (next(left) if isinstance(part, ImageRef) else next(encoded) for part in row)
         rows.append([token for piece in pieces for token in piece])
-    return rows
+    return rows, frozenset(theirs)
 
 
 def ids_of(run: Sequence[int | str], tokenizer: Tokenizer) -> list[int]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sepiola.data.batching import Ids, Row, Sample, compact, fill_rows
+from sepiola.data.batching import Row, Sample, fill_rows
+from sepiola.data.cutting import Ids, compact
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.specs.model import SpecialTokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -14,12 +15,14 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 import sepiola
 from sepiola.api import Model
 from sepiola.data.example import Example, Message, Question
+from sepiola.errors import DataError
 from sepiola.reasoning.few_shot import after
 from sepiola.reasoning.strategies import Direct
 from sepiola.specs.recipe import AnsweringSpec
 from tests.hub_folders import CHAT_TEMPLATE as TEMPLATE
+from tests.hub_folders import NAMES, vision_language_folder
 from tests.hub_folders import chat_llama as llama
-from tests.tiny import question_example
+from tests.tiny import noise_picture, question_example
 
 
 def asked(model: Model, example: Example) -> str:
@@ -173,3 +176,24 @@ def test_a_rigged_chat_model_that_answers_right_in_ten_phrasings_gets_all(
     written = [[model.tokenizer.encode(text)] for text in said]
     monkeypatch.setattr(type(model.engine), "generate", lambda engine, prompts, **_: written)
     assert [a.choice for a in model.answer(examples)] == [n % 2 for n in range(10)]
+
+
+def test_a_cut_prompt_keeps_every_token_of_its_pictures(tmp_path: Path) -> None:
+    """Of a base model too, whose tiles have tokens around them, and between texts that are cut."""
+    vision_language_folder(tmp_path, "smolvlm")
+    model = sepiola.load(tmp_path)
+    assert model.tokenizer is not None
+    names = [model.tokenizer.id_of(name) for name in NAMES if name not in ("<s>", "<turn>")]
+
+    def pictured(context: int | None) -> list[int]:
+        model.processor = dataclasses.replace(model.processor, context=context)
+        first, second = (noise_picture(seed, 64) for seed in (1, 2))
+        example = Example("e", (Message("user", ("x" * 300, first, "y" * 300, second, "z" * 300)),), "")
+        (prompt,) = model.example_generator(8)._prompts([example])
+        assert context is None or len(prompt.tokens) <= context - 8
+        return [token for token in prompt.tokens if token in names]
+
+    whole = pictured(None)
+    assert len(whole) > 20 and pictured(90) == whole
+    with pytest.raises(DataError, match=r"its images take \d+ tokens"):
+        pictured(30)
