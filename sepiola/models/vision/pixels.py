@@ -7,7 +7,6 @@ DETR), so that published weights see what they were trained on. No step depends 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -55,20 +54,6 @@ def normalised(image: Image.Image, spec: PixelSpec) -> Tensor:
     values -= mean
     values /= std
     return torch.from_numpy(values)
-
-
-def pad_pixels(pixels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """One batch `(batch, 3, height, width)` of pictures of several sizes, and its `pixel_mask` for DETR.
-
-    Pictures stand at the top left, zeros fill the rest; the mask `(batch, height, width)` is 1 on pictures.
-    """
-    height, width = (max(p.shape[axis] for p in pixels) for axis in (1, 2))
-    batch = pixels[0].new_zeros((len(pixels), 3, height, width))
-    mask = torch.zeros((len(pixels), height, width), dtype=torch.long)
-    for index, one in enumerate(pixels):
-        batch[index, :, : one.shape[1], : one.shape[2]] = one
-        mask[index, : one.shape[1], : one.shape[2]] = 1
-    return batch, mask
 
 
 def _resize(image: Image.Image, spec: PixelSpec) -> Image.Image:

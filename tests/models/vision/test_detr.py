@@ -6,7 +6,6 @@ import torch
 
 from sepiola.models.build import build
 from sepiola.models.vision.detr import DETR, sine_positions
-from sepiola.models.vision.pixels import pad_pixels
 from sepiola.models.vision.resnet import FrozenNorm
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.vision import DETRSpec
@@ -21,7 +20,9 @@ def test_detr_pads_without_a_trace() -> None:
     """Pictures of several sizes in one batch have the features they have alone, whatever fills the rest."""
     model = build(tiny_detr()).eval()
     pictures = [torch.randn(3, 64, 90), torch.randn(3, 75, 41), torch.randn(3, 33, 96)]
-    batch, mask = pad_pixels(pictures)
+    batch, mask = torch.zeros(3, 3, 75, 96), torch.zeros(3, 75, 96, dtype=torch.long)
+    for row, one in enumerate(pictures):
+        batch[row, :, : one.shape[1], : one.shape[2]], mask[row, : one.shape[1], : one.shape[2]] = one, 1
     filled = torch.where(mask[:, None] > 0, batch, torch.full_like(batch, 3.0))
     with torch.no_grad():
         alone = torch.cat([model(one[None]) for one in pictures])

@@ -19,7 +19,7 @@ from sepiola.checkpoints.preprocessor import pixels_from_preprocessor, preproces
 from sepiola.data.image import ImageRef
 from sepiola.errors import SpecError
 from sepiola.models.build import preset
-from sepiola.models.vision.pixels import pad_pixels, to_pixels
+from sepiola.models.vision.pixels import to_pixels
 from sepiola.specs.vision import PixelSpec
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -152,16 +152,6 @@ def test_pictures_stand_upright(orientation: int, kind: str) -> None:
 def test_a_very_thin_picture_costs_no_memory() -> None:
     assert to_pixels(noise(1, 30_000), preset("clip-vit-base-32").vision.pixels).shape == (3, 224, 224)
     assert to_pixels(noise(30_000, 1), preset("detr-resnet-50").vision.pixels).shape == (3, 1, 1333)
-
-
-def test_padding_and_its_mask() -> None:
-    spec = preset("detr-resnet-50").vision.pixels.model_copy(update={"size": 32, "longest": 64})
-    wide, tall = to_pixels(noise(60, 40), spec), to_pixels(noise(40, 60), spec)
-    batch, mask = pad_pixels([wide, tall])
-    assert wide.shape == (3, 32, 48) and tall.shape == (3, 48, 32)
-    assert batch.shape == (2, 3, 48, 48) and mask.shape == (2, 48, 48)
-    assert torch.equal(batch[0, :, :32, :48], wide) and not batch[0, :, 32:].any()
-    assert mask[0].sum() == 32 * 48 and mask[1, :, :32].all() and not mask[1, :, 32:].any()
 
 
 @pytest.mark.parametrize(
