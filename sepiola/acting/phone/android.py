@@ -7,10 +7,12 @@ up: what was asked for stands in the phone's state.
 from __future__ import annotations
 
 import datetime
+from functools import cache
 from typing import Annotated
 
 from pydantic import Field
 
+from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone.apis import ADDRESS, NUMBER, Result, coming, digits, local, same_name
 from sepiola.acting.phone.state import (
     Alarm,
@@ -212,3 +214,27 @@ def set_do_not_disturb(phone: Phone, until: datetime.time) -> Result:
     """
     phone.device.quiet_until = local("set_do_not_disturb", until)
     return {"quiet_until": f"{until:%H:%M}"}
+
+
+def functions() -> list[Function]:
+    """The twelve functions, in the order in which they are learned."""
+    return list(_functions())
+
+
+@cache
+def _functions() -> tuple[Function, ...]:
+    calls = (
+        take_a_photo,
+        get_trending_news,
+        get_weather_forecast,
+        search_youtube_videos,
+        find_route,
+        create_contact,
+        create_calendar_event,
+        set_alarm,
+        start_timer,
+        toggle_flashlight,
+        set_volume,
+        set_do_not_disturb,
+    )
+    return tuple(functions_of(calls))

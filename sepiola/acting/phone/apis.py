@@ -1,6 +1,6 @@
 """The ten functions of the phone, after Octopus v3 (Chen and Li, 2024): each acts on a `Phone` and returns JSON data.
 
-Every function takes at least one argument that a picture can show: an address on a poster, a number on a tag, a
+Every function takes at least one argument that a picture can show: a place on a poster, a number on a tag, a
 receipt's total, a recycling mark, a room, a dish on a menu, a pet. Texts stay in the user's language; the members of a
 `Literal` are English in both. A call that the phone's state does not allow raises ActionError and changes nothing.
 """
@@ -53,9 +53,9 @@ def send_email(
     """Sends an e-mail to a contact or to an address.
 
     Args:
-        to: Name of a contact, or an e-mail address, such as the one on a poster.
+        to: Name of a contact, or an e-mail address.
         subject: Subject line.
-        body: Text of the e-mail.
+        body: Text of the e-mail, such as the place on a poster.
     """
     address = to if ADDRESS.fullmatch(to) else _contact(phone, to, "send_email", "an e-mail address").email
     if address is None:
@@ -91,7 +91,7 @@ def google_search(
     """Searches the web.
 
     Args:
-        query: What to search for, such as the title on a poster.
+        query: What to search for, such as the place on a poster.
         kind: What to search among.
         results: How many results to show.
     """
@@ -211,7 +211,7 @@ def instacart_shopping(
     """Orders groceries.
 
     Args:
-        items: What to buy, such as what a receipt lists or a fridge lacks.
+        items: What to buy, such as what a fridge holds.
         day: When to deliver; today when left out.
     """
     day = coming("instacart_shopping", phone, day or phone.today, 14)
@@ -260,8 +260,8 @@ def animal_care(
     Args:
         animal: What animal the pet is, such as the one in a picture.
         service: What to book.
-        day: The day of the appointment.
-        name: The pet's name, such as the one on its collar; needed where there are two of an animal.
+        day: The day of the appointment, such as the date on a poster.
+        name: The pet's name; needed where there are two of an animal.
         at: The time of the appointment; any time of the day when left out.
     """
     day = coming("animal_care", phone, day, 365)

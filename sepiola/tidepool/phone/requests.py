@@ -69,7 +69,7 @@ def requests(
     """`count` requests; languages, functions (`families`) and kinds take turns, and one that is named twice has two.
 
     Kinds: `text` (one call, from the text alone), `picture` (an argument is in the picture), `distracted` (one call,
-    and a picture that has nothing to do with it), `several` (two or three calls), `irrelevant` and `near miss` (none).
+    and a picture that has nothing to do with it), `several` (two to four calls), `irrelevant` and `near miss` (none).
     `metadata` holds the `calls` (`{"name", "arguments"}`; the target is their JSON), `today`, `kind`, `function`,
     `picture` ("needed", "irrelevant" or "none"), the `templates` and the open `values`; with a picture its `scene`,
     `caption` and `objects`. Pictures are `size` × `size` pixels. Raises DataError as `generate` does.
@@ -200,10 +200,10 @@ def _scene(name: str, context: Context) -> tuple[str, Scene]:
 
 
 def _several(function: str, context: Context) -> _Request:
-    """Two or three orders in a row, the first of them of `function`."""
+    """Two to four orders in a row, the first of them of `function`."""
     rng, language = context.rng, context.language
     others = [other for other in FUNCTIONS if other != function]
-    chosen = [function, *rng.sample(others, rng.choice((1, 1, 2)))]
+    chosen = [function, *rng.sample(others, rng.choice((1, 1, 1, 2, 2, 3)))]
     joined: Segments = []
     calls, used = [], []
     first = Template("")
