@@ -8,41 +8,76 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 
 from sepiola.data.example import Example
+from sepiola.data.image import ImageRef
 from sepiola.datasets import DataCache
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run
 from sepiola.models.build import count, outline, parameter_counts
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.vision.tiles import tiling
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.estimate import estimate
+from sepiola.training.memory import resident_memory
 from sepiola.training.preparation import learning_parts
 
 
 def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> dict[str, Any]:
     """What a recipe would do. Its data is read and its tokenizer trained; no weight is made and nothing is kept."""
+    process = resident_memory()
     data = DataCache()
     if isinstance(spec, RecipeSpec):
-        return {"name": spec.name, "runs": [_explain(spec, data, console)]}
+        return {"name": spec.name, "runs": [_explain(spec, data, console, process)]}
     first = {arm: recipe for (arm, _), recipe in reversed(spec.recipes().items())}
     return {
         "name": spec.name,
         "seeds": list(spec.seeds),
-        "runs": [_explain(first[arm], data, console) for arm in spec.arms],
+        "jobs": spec.jobs,
+        "runs": [_explain(first[arm], data, console, process) for arm in spec.arms],
     }
 
 
 class _Untrained(Run):
-    """A run that trains nothing: the dataset's rationales stand for those that a model would write."""
+    """A run that trains nothing: the dataset's rationales stand for those that a model would write, and zeros for
+    pictures.
+    """
 
     def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]:
         return super().rationales(examples, generated=False)
 
+    def image_shapes(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
+        """Zeros in the shapes in which the stage's images would reach the model; a picture of each size is opened."""
+        if not self.images or not isinstance(learner, VisionLanguageModel) or learner.vision is None:
+            return ImageInputs()
+        assert self.spec.vision is not None
+        cut, patches, width = tiling(self.spec.vision.pixels), learner.vision.patches, learner.vision.width
+        known: dict[tuple[object, ...], torch.Size] = {}
 
-def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str, Any]:
+        def tiles(image: ImageRef, alone: bool) -> torch.Size:
+            key = (image.size, alone)
+            if key not in known:
+                known[key] = cut.tiles(image.open(), alone=alone).shape
+            return known[key]
+
+        def pixels(images: Sequence[ImageRef]) -> list[Tensor]:
+            shapes = [tiles(image, len(images) == 1) for image in images]
+            return [torch.zeros(()).expand(shape if learner.interleaved else shape[1:]) for shape in shapes]
+
+        def features(samples: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
+            counts = [sum(patches * tiles(image, len(images) == 1)[0] for image in images) for images in samples]
+            return [torch.zeros(()).expand(rows, width) for rows in counts]
+
+        return ImageInputs(pixels=pixels) if "vision" in stage.learn else ImageInputs(features=features)
+
+
+def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: float | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = _Untrained(recipe, Path(folder), console=console, data=data)
         stages = []
@@ -50,8 +85,9 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
             objective = run.objective(stage)
             counts = parameter_counts(objective.model())
             network = outline(objective.model())
-            batches = objective.batches(stage.data, ImageInputs())
-            cost = estimate(network, stage, batches)
+            learner = objective.prepare(outline(run.spec))
+            batches = objective.batches(stage.data, run.image_shapes(stage, learner))
+            cost = estimate(network, stage, batches, objective.loss, learner=learner, process=process)
             stages.append(
                 {
                     "name": stage.name,
@@ -61,6 +97,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console) -> dict[str,
                     "frozen": {part: n for part, n in counts.items() if part not in (*stage.learn, "total")},
                     **asdict(cost),
                     "memory_gb": cost.memory,
+                    "memory_parts": cost.parts,
                     "seconds": cost.seconds,
                 }
             )
@@ -97,6 +134,11 @@ def print_explanation(explanation: Mapping[str, Any], console: Console) -> None:
                 f"{stage['seconds'] / 60:.1f} min",
             )
         console.print(table)
+        if run["stages"]:
+            most = max(run["stages"], key=lambda stage: stage["memory_gb"])
+            console.print(f"memory of {most['name']}, in GB: {most['memory_parts']}")
+    if (jobs := explanation.get("jobs", 1)) > 1:
+        console.print(f"{jobs} runs at a time, each in a process with this memory")
     if len(explanation.get("seeds", ())) > 1:
         console.print(
             f"each with the seeds {', '.join(map(str, explanation['seeds']))}; what arms share is trained once"

@@ -19,6 +19,8 @@ from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.stage import StageSpec
 
+LONGEST = 4  # batches that are laid out to find the largest
+
 Collate = Callable[[Sequence[Sample | Row]], Batch]
 """Lays some samples out as a batch."""
 
@@ -55,6 +57,9 @@ class Batches(Protocol):
 
     def peek(self, steps: int) -> list[list[Batch]]:
         """The batches of some steps, spread over an epoch, without moving on."""
+
+    def largest(self) -> Batch:
+        """The batch of an epoch that takes the most memory, without moving on."""
 
     def state(self) -> dict[str, int]:
         """Where the order stands, as plain data."""
@@ -121,6 +126,14 @@ class SampleBatches:
         """The batches of some steps of the first epoch."""
         spread = max(1, self.steps_per_epoch // steps)
         return [self._laid_out(step) for step in self.sampler.steps(0)[::spread]]
+
+    def largest(self) -> Batch:
+        """The batch of the first epoch with the most places, padding included, of the longest few."""
+        batches = [numbers for step in self.sampler.steps(0) for numbers in step]
+        lengths = self.sampler.lengths
+        longest = sorted(batches, key=lambda numbers: len(numbers) * int(lengths[numbers].max()))[-LONGEST:]
+        laid_out = [self.collate([self.samples[i] for i in numbers]) for numbers in reversed(longest)]
+        return max(laid_out, key=lambda b: b.target.numel() + (0 if b.source is None else b.source.numel()))
 
     def state(self) -> dict[str, int]:
         """Where the order stands."""

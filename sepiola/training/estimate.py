@@ -1,14 +1,16 @@
 """Before a long run: how many steps, how much memory, how much time, from the shapes and one short
 measurement.
 
-Time is arithmetic over speed: a weight takes 6 operations for each token that passes it in training (2
-forward, 4 backward; Kaplan et al., arXiv 2001.08361), and 4 where it is frozen, divided by the rate at which
-this machine multiplies matrices.
+Memory is that of the process. What it holds already, with the data read, is measured; what a step holds is counted in
+the step of the largest batch, run over shapes (`sepiola.training.shapes`). Time is arithmetic over speed: a weight
+takes 6 operations for each token that passes it in training (2 forward, 4 backward; Kaplan et al., arXiv 2001.08361),
+and 4 where it is frozen, divided by the rate at which this machine multiplies matrices.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,35 +20,48 @@ from torch import nn
 from sepiola.data.batching import Batch
 from sepiola.models.build import count
 from sepiola.nn.precision import resolve
-from sepiola.specs.model import TransformerSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import Batches
-from sepiola.training.lora import adapter_size
-from sepiola.training.preparation import learning_parts, parts_of
+from sepiola.training.lora import begin_learning
+from sepiola.training.loss import Loss
+from sepiola.training.memory import resident_memory
+from sepiola.training.optimizers import optimizer_for
+from sepiola.training.preparation import parts_of
 from sepiola.training.schedules import total_steps
+from sepiola.training.shapes import Memory, outlined
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
 EFFICIENCY = 0.6
-CHUNK_GB = 0.2  # the loss's logits, once
+# What a process holds beside, as a share of a step's activations: pages that the C library keeps between batches of
+# several lengths. Measured with Multimodal-CoT on ScienceQA.
+SPARE = 0.25
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage will take. Memory in GB, time in seconds; both rough."""
+    """What a stage will take. Memory in GB, time in seconds; both rough.
+
+    `process` is Python, torch and this package, `data` what is read before training, `spare` the pages that the C
+    library keeps.
+    """
 
     steps: int
     tokens_per_step: int
+    process: float
+    data: float
     weights: float
     gradients: float
     optimizer: float
     activations: float
+    spare: float
     seconds_per_step: float
     matmul_rate: float
 
     @property
     def memory(self) -> float:
-        """All memory of the training step."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        """All memory of the process."""
+        step = self.weights + self.gradients + self.optimizer + self.activations
+        return self.process + self.data + step + self.spare
 
     @property
     def seconds(self) -> float:
@@ -57,44 +72,90 @@ class Estimate:
         hours, minutes = divmod(round(self.seconds / 60), 60)
         return (
             f"{self.steps} steps of about {self.tokens_per_step} tokens; about {self.memory:.1f} GB of "
-            f"memory (weights {self.weights:.1f}, gradients {self.gradients:.1f}, optimizer "
-            f"{self.optimizer:.1f}, activations {self.activations:.1f}); about {hours} h {minutes} min at "
+            f"memory ({self.parts}); about {hours} h {minutes} min at "
             f"{self.seconds_per_step:.2f} s a step ({self.matmul_rate / 1e9:.0f} GFLOP/s measured)"
         )
+
+    @property
+    def parts(self) -> str:
+        """What the memory is made of."""
+        names = ("process", "data", "weights", "gradients", "optimizer", "activations", "spare")
+        return ", ".join(f"{name} {getattr(self, name):.2f}" for name in names)
 
 
 def estimate(
     model: nn.Module,
     stage: StageSpec,
     batches: Batches,
+    loss: Callable[[nn.Module, Batch], Loss],
     *,
+    learner: nn.Module | None = None,
     device: torch.device | str = "cpu",
     rate: float | None = None,
+    process: float | None = None,
 ) -> Estimate:
-    """The cost of a stage. `model` may be on the meta device, and `batches` without images; nothing is trained.
+    """The cost of a stage. `model` may be on the meta device; nothing is trained, and nothing of the model allocated.
 
-    `rate` is the machine's matrix products in operations a second, measured when absent.
+    `learner` is what trains, with what an objective puts on the model; by default the model as it is.
+    `rate` is the machine's matrix products in operations a second, measured when absent. `process` is what the process
+    held, in GB, before the data were read; by default, what it holds now.
     """
     device = torch.device(device)
     dtype = resolve(stage.precision, device)
+    held = resident_memory() or 0.0
+    process = held if process is None else process
     rate = rate or measure_rate(device, dtype)
     steps = batches.peek(8)
-    learning = sum(map(count, learning_parts(model, stage).values()))
-    if stage.lora is not None:
-        learning = adapter_size(model, stage)
     operations = sum(_operations(model, stage, batch) for step in steps for batch in step) / len(steps)
-    largest = max(_activations(model, batch) for step in steps for batch in step)
-    half = 2 if dtype == torch.bfloat16 else 0  # autocast's copies of the weights
+    step = _step_memory(learner or model, stage, batches.largest(), loss, device, dtype)
     return Estimate(
         steps=total_steps(stage, batches.steps_per_epoch),
         tokens_per_step=round(sum(b.tokens for step in steps for b in step) / len(steps)),
-        weights=(4 + half) * count(model) / 1e9,
-        gradients=4 * learning / 1e9,
-        optimizer=8 * learning / 1e9,
-        activations=largest * (2 if half else 4) / 1e9 + CHUNK_GB,
+        process=process,
+        data=max(0.0, held - process),
+        **{name: size / 1e9 for name, size in step.items()},
+        spare=SPARE * step["activations"] / 1e9 if device.type == "cpu" else 0.0,
         seconds_per_step=operations / (rate * EFFICIENCY),
         matmul_rate=rate,
     )
+
+
+def _step_memory(
+    model: nn.Module,
+    stage: StageSpec,
+    batch: Batch,
+    loss: Callable[[nn.Module, Batch], Loss],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> dict[str, int]:
+    """Bytes that a step holds at most, by what they are. Activations are all that is neither weight, gradient nor
+    optimizer: the batch, what the backward pass needs, autocast's copies of weights.
+    """
+    network = outlined(model)
+    begin_learning(network, stage, seed=0)
+    memory = Memory(device)
+    memory.take(network)
+    weights = memory.held
+    batch = memory.taken(batch)
+    before = memory.held
+    with memory:
+        optimizer = optimizer_for(network, stage)
+        begun = memory.held - before
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            (loss(network, batch).total / max(batch.labelled, 1)).backward()
+        passes = memory.peak
+        gradients = memory.held - before - begun
+        memory.peak = 0
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    kept = memory.held - before
+    most = max(passes + kept - begun, memory.peak)  # from the second step on, the passes meet the optimizer's tensors
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": kept,
+        "activations": max(0, most - weights - gradients - kept),
+    }
 
 
 def _places(batch: Batch) -> tuple[int, int]:
@@ -115,26 +176,6 @@ def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
     if "vision" in parts and "vision" in stage.learn:
         total += learns * count(parts["vision"]) * len(batch.ids) * getattr(parts["vision"], "patches", 256)
     return total
-
-
-def _activations(model: nn.Module, batch: Batch) -> float:
-    """Numbers kept for the backward pass: some widths for each layer and token, and the attention's
-    weights.
-    """
-    spec = model.spec
-    assert isinstance(spec, TransformerSpec)
-    source, target = _places(batch)
-    if batch.source is None:
-        return target * spec.layers * (_kept(spec) + 2 * spec.attention.heads * batch.target.shape[1])
-    encoder, columns = spec.encoder, batch.source.shape[1]
-    read = encoder.layers * source * (_kept(encoder) + 2 * encoder.attention.heads * columns)
-    both = 2 * spec.attention.heads * (batch.target.shape[1] + columns)
-    return read + spec.layers * target * (1.4 * _kept(spec) + both)
-
-
-def _kept(spec: TransformerSpec) -> int:
-    """Numbers kept for a token in one layer, the attention's weights apart."""
-    return 14 * spec.width + 3 * spec.feed_forward.width * (2 if spec.feed_forward.gated else 1)
 
 
 def measure_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> float:

@@ -224,16 +224,6 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(owner), last, module)
 
 
-def adapter_size(model: nn.Module, stage: StageSpec) -> int:
-    """The number of the adapter's parameters; the model may be on the meta device."""
-    rows = sum(
-        model.get_parameter(f"{name}.weight").shape[1] + part.stop - part.start
-        for name, blocks in linears(model, stage).items()
-        for part in blocks.values()
-    )
-    return _spec(stage).rank * rows
-
-
 def _spec(stage: StageSpec) -> LoraSpec:
     assert stage.lora is not None
     return stage.lora

@@ -1,4 +1,4 @@
-"""Memory on a CPU: pages that are kept between steps, and how much was used at most."""
+"""Memory on a CPU: pages that are kept between steps, how much is used now, and how much was used at most."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import platform
 import sys
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -29,6 +30,11 @@ def keep_pages() -> bool:
     return all([mallopt(option, value) == 1 for option, value in settings])
 
 
+def resident_memory() -> float | None:
+    """The memory that this process holds now, in GB; None where the system does not tell (it is not Linux)."""
+    return _told("VmRSS")
+
+
 def peak_memory(device: torch.device) -> float | None:
     """The most memory in use so far, in GB: of the process on a CPU, of torch's tensors on an accelerator.
 
@@ -36,9 +42,21 @@ def peak_memory(device: torch.device) -> float | None:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
+    told = _told("VmHWM")
+    if told is not None:
+        return told
     try:
         import resource
     except ImportError:  # Windows
         return None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def _told(name: str) -> float | None:
+    """A figure of Linux's about this process, in GB. Unlike `getrusage`'s it holds nothing of the parent's."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith(f"{name}:")), None)
