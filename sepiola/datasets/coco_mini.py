@@ -8,13 +8,14 @@ empty list means that they are not known: such a photograph asks for no caption,
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets.captions import Captioned, caption_examples
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
-from sepiola.errors import DataError, shown
+from sepiola.errors import DataError, brief, shown
 from sepiola.specs.base import Plain
 
 SPLITS = ["train", "val"]
@@ -56,12 +57,23 @@ def _records(root: Path) -> list[tuple[Plain, str]]:
 
 
 def _picture(root: Path, record: Plain, where: str) -> Captioned:
-    path = root / field(record, "image", (str,), where)
+    name = Path(field(record, "image", (str,), where))
+    if name.is_absolute() or ".." in name.parts:
+        raise DataError(f"{where}: the image {brief(str(name))} is not in the folder; expected a path from {root}")
+    path = root / name
     boxes = field(record, "objects", (list,), where)
-    if not all(isinstance(box, list) and len(box) == 2 and isinstance(box[0], str) for box in boxes):
+    if not all(map(_is_object, boxes)):
         raise DataError(f"{where}: 'objects' are {shown(boxes)}; expected a list of [name, [x, y, width, height]]")
     objects = {"objects": [{"kind": name} for name, _ in boxes]} if boxes else {}
     return Captioned(f"coco-{record['id']}", record["split"], ImageRef(path=path), {"en": record["captions"]}, objects)
+
+
+def _is_object(entry: object) -> bool:
+    """Whether it is a name and a box of four finite numbers."""
+    match entry:
+        case [str(), [*box]] if len(box) == 4:
+            return all(isinstance(side, int | float) and math.isfinite(side) for side in box)
+    return False
 
 
 def _texts(root: Path) -> list[Captioned]:

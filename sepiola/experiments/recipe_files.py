@@ -19,7 +19,7 @@ from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.models.build import outline, resolve_model
 from sepiola.specs.base import Spec, assign, nearest, override, read_assignment, read_yaml
 from sepiola.specs.recipe import RecipeSpec
-from sepiola.specs.values import Name, Seed
+from sepiola.specs.values import Name, Seed, folded
 from sepiola.training.lora import linears
 from sepiola.training.objectives import objective_specs
 
@@ -53,9 +53,10 @@ class ComparisonSpec(Spec):
                 raise ValueError(
                     f"arms: '{arm}' may be what the comparison's own folder holds; give the arm another name"
                 )
-        folded = {arm.casefold() for arm in self.arms}
-        if len(folded) != len(self.arms):
-            raise ValueError("arms: two names differ in case alone, which some file systems do not tell apart")
+        if len({folded(arm) for arm in self.arms}) != len(self.arms):
+            raise ValueError(
+                "arms: two names differ in case or in composed letters alone, which some file systems do not tell apart"
+            )
         return self
 
     def recipes(self) -> dict[tuple[str, int], RecipeSpec]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from sepiola.errors import shown
 
 NAME_BYTES = 100
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10))}
 _SEPARATORS = '/\\:*?"<>|'
 
 
@@ -23,6 +24,8 @@ def check_name(name: str) -> str:
         fault = f"holds a control character or one of {' '.join(_SEPARATORS)}"
     elif name[0] in ".-~ " or name[-1] in ". ":
         fault = "begins with one of . - ~ or a space, or ends with a dot or a space"
+    elif name.partition(".")[0].rstrip().upper() in _DEVICES:
+        fault = "is that of a device on Windows"
     elif len(name.encode()) > NAME_BYTES:
         fault = f"takes {len(name.encode()):,} bytes, more than {NAME_BYTES}"
     if fault is not None:
@@ -32,6 +35,11 @@ def check_name(name: str) -> str:
 
 Name: TypeAlias = Annotated[str, AfterValidator(check_name)]
 """The name of a run, an arm, a stage, a dataset or a split: part of a file's or a folder's name, and never a path."""
+
+
+def folded(name: str) -> str:
+    """What two names have in common that some file systems take for one: in capitals or not, composed or not."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _each_once(names: Sequence[str]) -> Sequence[str]:

@@ -30,6 +30,10 @@ def test_coco_mini_tells_unknown_from_empty(tmp_path: Path) -> None:
     [
         ({"id": 2}, "record 2: the id 2 stands in the file before"),
         ({"image": "images/9.jpg"}, "9.jpg is missing"),
+        ({"image": "../images/1.jpg"}, "images/1.jpg is not in the folder"),
+        ({"image": "/etc/passwd"}, "/etc/passwd is not in the folder"),
+        ({"objects": [["cat", [0, 0, float("nan"), 1]]]}, "record 1: 'objects' are"),
+        ({"objects": [["cat", None]]}, "record 1: 'objects' are"),
         ({"captions": [""]}, r"record 1: 'captions' are \[''\]"),
         ({"objects": ["cat"]}, "record 1: 'objects' are"),
         ({"split": "test"}, "record 1 has no split 'test'"),

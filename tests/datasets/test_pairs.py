@@ -39,6 +39,10 @@ def test_what_cannot_be_read_is_named(folder: Path) -> None:
         "pairs", folder, "train", languages="en"
     )
     assert "no pair is in these languages: fr" in read_fault("pairs", folder, "train", languages=["fr"])
+    lines = (folder / "pairs.jsonl").read_text(encoding="utf-8")
+    (folder / "pairs.jsonl").write_text(lines + "\n" + lines, encoding="utf-8")
+    with pytest.raises(DataError, match=r"pairs\.jsonl, pair 3: the id '1' stands in the file before"):
+        read("pairs", folder, "train")
     (folder / "pairs.jsonl").write_text('{"id": "1", "image": 3}\n')
     with pytest.raises(DataError, match=r"pairs\.jsonl, pair 1: 'image' is 3"):
         read("pairs", folder, "train")
