@@ -54,11 +54,12 @@ def expand(pattern: str) -> list[str]:
 
 
 def templates(patterns: Iterable[str]) -> list[Template]:
-    """All templates of some patterns, each once."""
+    """All templates of some patterns, each once, with single spaces."""
     found: dict[str, Template] = {}
     for pattern in patterns:
         sentence = pattern.startswith(SENTENCE)
-        for text in expand(pattern.removeprefix(SENTENCE)):
+        for expanded in expand(pattern.removeprefix(SENTENCE)):
+            text = re.sub(" +", " ", expanded)
             found.setdefault(text, Template(text, sentence))
     return list(found.values())
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -45,8 +45,8 @@ Call = dict[str, Any]
 
 
 @dataclass
-class _Request:
-    """One request: what is said and shown, and the calls that it asks for."""
+class Request:
+    """One request: what is said and shown, and the calls that it asks for; a picture may be `needed` for them."""
 
     segments: Segments
     calls: list[Call]
@@ -100,7 +100,7 @@ def _example(split: str, index: int, seed: int, function: str, kind: str, langua
         break
     needs_date = context.today is not None
     today = context.today or dates.some_day(rng)
-    text = _written(request.segments, language, rng)
+    text = written(request.segments, language, rng)
     if needs_date or rng.random() < _DATED:
         text = f"{dates.date_line(language, today)}\n{text}"
     metadata: dict[str, object] = {
@@ -140,7 +140,7 @@ def share_group(used: Sequence[str], values: Sequence[str]) -> str:
     return group_of("phone", {"templates": list(used), "values": list(values)})
 
 
-def _make(function: str, kind: str, context: Context) -> _Request:
+def _make(function: str, kind: str, context: Context) -> Request:
     if kind == "irrelevant":
         return _uncalled(_distractors(context.language, "", context.split), context)
     if kind == "near miss":
@@ -155,10 +155,10 @@ def _make(function: str, kind: str, context: Context) -> _Request:
     return request
 
 
-def _called(form: Form, scene: Scene | None, context: Context) -> _Request:
+def _called(form: Form, scene: Scene | None, context: Context) -> Request:
     template = context.rng.choice(_templates(context.language, form.name, context.split))
-    segments, arguments = _filled(template, context)
-    return _Request(_framed(segments, template, context), [_call(form, scene, arguments, context)], [template.text])
+    segments, arguments = filled(template, context)
+    return Request(framed(segments, template, context), [_call(form, scene, arguments, context)], [template.text])
 
 
 def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: Context) -> Call:
@@ -169,7 +169,7 @@ def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: C
     return {"name": form.function, "arguments": {**form.fixed, **arguments, **read}}
 
 
-def _pictured(function: str, context: Context) -> _Request:
+def _pictured(function: str, context: Context) -> Request:
     form = context.rng.choice(_forms(function, seen=True))
     assert form.picture is not None
     picture, scene = _scene(form.picture, context)
@@ -199,7 +199,7 @@ def _scene(name: str, context: Context) -> tuple[str, Scene]:
             return name, scene
 
 
-def _several(function: str, context: Context) -> _Request:
+def _several(function: str, context: Context) -> Request:
     """Two to four orders in a row, the first of them of `function`."""
     rng, language = context.rng, context.language
     others = [other for other in FUNCTIONS if other != function]
@@ -210,7 +210,7 @@ def _several(function: str, context: Context) -> _Request:
     for place, name in enumerate(chosen):
         form = rng.choice(_forms(name, seen=False))
         template = rng.choice([found for found in _templates(language, form.name, context.split) if not found.sentence])
-        segments, arguments = _filled(template, context)
+        segments, arguments = filled(template, context)
         if place:
             joined.append((rng.choice(_joints(language)), False))
         else:
@@ -218,10 +218,10 @@ def _several(function: str, context: Context) -> _Request:
         joined += segments
         calls.append(_call(form, None, arguments, context))
         used.append(template.text)
-    return _Request(_framed(joined, first, context), calls, used)
+    return Request(framed(joined, first, context), calls, used)
 
 
-def _near_miss(function: str, context: Context) -> _Request:
+def _near_miss(function: str, context: Context) -> Request:
     if context.rng.random() < _SEEN:
         asked, template = context.rng.choice(_about(context.language, context.split))
         request = _uncalled([template], context)
@@ -230,16 +230,33 @@ def _near_miss(function: str, context: Context) -> _Request:
     return _uncalled(_distractors(context.language, function, context.split), context)
 
 
-def _uncalled(found: Sequence[Template], context: Context) -> _Request:
+def unrelated(context: Context, excluded: Collection[str]) -> Request:
+    """A request for what some functions do not do.
+
+    `excluded` are the topics that they serve (of `distractors_en.TOPICS`).
+    """
+    rng, language, split = context.rng, context.language, context.split
+    found = [topic for topic in (*_DISTRACTORS[language].IRRELEVANT, *FUNCTIONS) if topic not in excluded]
+    topic = rng.choice(found)
+    if topic not in FUNCTIONS:
+        return _uncalled(
+            of_split(templates([_DISTRACTORS[language].IRRELEVANT[topic]]), split), context, pictured=False
+        )
+    request = _called(rng.choice(_forms(topic, seen=False)), None, context)
+    request.calls = []
+    return request
+
+
+def _uncalled(found: Sequence[Template], context: Context, *, pictured: bool = True) -> Request:
     template = context.rng.choice(found)
-    segments, _ = _filled(template, context)
-    request = _Request(_framed(segments, template, context), [], [template.text])
-    if context.rng.random() < _SEEN:
+    segments, _ = filled(template, context)
+    request = Request(framed(segments, template, context), [], [template.text])
+    if pictured and context.rng.random() < _SEEN:
         request.picture, request.scene = _scene(context.rng.choice(list(PICTURES)), context)
     return request
 
 
-def _filled(template: Template, context: Context) -> tuple[Segments, dict[str, Any]]:
+def filled(template: Template, context: Context) -> tuple[Segments, dict[str, Any]]:
     arguments: dict[str, Any] = {}
     segments: Segments = []
     for place, part in enumerate(template.parts):
@@ -252,7 +269,8 @@ def _filled(template: Template, context: Context) -> tuple[Segments, dict[str, A
     return segments, arguments
 
 
-def _framed(segments: Segments, template: Template, context: Context) -> Segments:
+def framed(segments: Segments, template: Template, context: Context) -> Segments:
+    """The words in a frame: an opener, politeness, an end."""
     frame = context.rng.choice(_frames(context.language, template.sentence))
     begin, end = frame.split("{core}")
     last = segments[-1][0] or (segments[-2][0] if len(segments) > 1 else "")
@@ -264,7 +282,8 @@ def _framed(segments: Segments, template: Template, context: Context) -> Segment
     return [(begin, False), *segments, (end, False)]
 
 
-def _written(segments: Segments, language: str, rng: random.Random) -> str:
+def written(segments: Segments, language: str, rng: random.Random) -> str:
+    """The text of a request, a few with a typing error outside the values."""
     if rng.random() < _TYPOS:
         places = [place for place, (text, value) in enumerate(segments) if not value and len(text) > 3]
         if places:
@@ -290,7 +309,7 @@ def _templates(language: str, form: str, split: str) -> tuple[Template, ...]:
 @lru_cache
 def _distractors(language: str, function: str, split: str) -> tuple[Template, ...]:
     module = _DISTRACTORS[language]
-    return tuple(of_split(templates(module.NEAR_MISSES[function] if function else module.IRRELEVANT), split))
+    return tuple(of_split(templates(module.NEAR_MISSES[function] if function else module.IRRELEVANT.values()), split))
 
 
 @lru_cache

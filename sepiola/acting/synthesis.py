@@ -1,0 +1,272 @@
+"""Training requests for any set of functions, made from their names, descriptions and JSON Schemas, without a teacher.
+
+A function is plain data: `name`, `description`, `parameters` (the JSON Schema of its arguments) and, if the user gives
+some, `examples`: phrasings such as "wake me at {time}" or "[定|设]一个{time}的闹钟", in the notation of
+`sepiola.tidepool.phone.grammar`. Those phrase better than names can, and are used in two of three requests.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sepiola.acting import wording
+from sepiola.acting.sampling import sample
+from sepiola.data.example import Example, Message
+from sepiola.errors import SpecError
+from sepiola.tidepool.phone import dates, phrases_en, phrases_zh
+from sepiola.tidepool.phone.distractors_en import TOPICS
+from sepiola.tidepool.phone.fills import Context, NoSuchDayError
+from sepiola.tidepool.phone.grammar import Template, expand, share_of, templates
+from sepiola.tidepool.phone.requests import Segments, share_group, unrelated, written
+from sepiola.tidepool.words import LANGUAGES
+from sepiola.tidepool.world import checked_arguments
+
+KINDS = ("text", "several", "irrelevant", "near miss")
+TURNS = (*("text",) * 4, "several", "irrelevant", "near miss", "irrelevant")
+_COMPOSED = 240  # templates of a function and language that are composed of its names
+_BY_EXAMPLE = 0.67
+_DATED = 0.5
+_TRIES = 400
+_LABELLED = re.compile(r"(:|\bis|\bfor|\bat|\bwith \w[\w ]*|, \w[\w ]*) $")  # ends so, and needs no "on"
+_NEAR = {
+    "en": (
+        "[|hm, |wait, |oh, ][don't|do not|never|no need to] {core}",
+        "[|hm, |wait, |and ][how do I|should I|why would I|when did you|did you] {core}?",
+        "[|no, |sorry, ][I don't want|I never asked you] to {core}",
+        "[|and |hm, ]what happens if [I|you] {core}?",
+    ),
+    "zh": (
+        "[|嗯，|等等，|哦，][不要|别|先别|不用]{core}",
+        "[|嗯，|等等，|请问][怎么|我该不该|为什么要|你刚才有没有]{core}？",
+        "[|不，|算了，]我不[想|打算|需要]{core}",
+        "[|那|请问]如果{core}会怎么样？",
+    ),
+}
+_JOINS = {"en": (", then ", ". Then ", "; also ", " and then "), "zh": ("，然后", "，再", "。另外", "。接着")}
+
+
+@dataclass(frozen=True)
+class Phrasing:
+    """A way to ask for a function. `switched` are the arguments that its words themselves decide."""
+
+    template: Template
+    switched: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A function with its phrasings in one language: of its names, and those that were given."""
+
+    name: str
+    schema: Mapping[str, Any]
+    made_up: tuple[Phrasing, ...]
+    given: tuple[Phrasing, ...]
+
+    def phrasing(self, rng: random.Random, *, order: bool) -> Phrasing:
+        """Any phrasing; `order`: one that is no whole sentence."""
+        given = [p for p in self.given if not (order and p.template.sentence)]
+        return rng.choice(given if given and rng.random() < _BY_EXAMPLE else self.made_up)
+
+
+Piece = str | tuple[_Asked, Phrasing]  # of a request: words, or what asks for a function
+
+
+def phrasings_of(docstring: str) -> list[str]:
+    """The phrasings of a docstring's `Examples:` section, one a line."""
+    found = re.search(r"^Examples:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
+    lines = (line.strip().removeprefix("- ") for line in found[1].splitlines()) if found else ()
+    return [line for line in lines if line]
+
+
+def synthesize(
+    functions: Sequence[Mapping[str, Any]],
+    split: str,
+    count: int,
+    *,
+    seed: int = 0,
+    languages: Sequence[str] = LANGUAGES,
+    kinds: Sequence[str] | None = None,
+) -> list[Example]:
+    """`count` requests for the functions; functions, languages and kinds take turns.
+
+    Kinds: `text` (one call), `several` (two or three), `irrelevant` (for what none of the functions does) and
+    `near miss` (an order of one of them that is denied, doubted or asked about). `metadata` is as that of Tidepool's
+    phone requests. Splits are disjoint by template and by open value. Raises SpecError for a function whose requests
+    cannot be made, naming it, and DataError for wrong arguments.
+    """
+    names = [str(function["name"]) for function in functions]
+    if not names or len(set(names)) < len(names):
+        raise SpecError(
+            f"expected one or more functions, each with a name of its own; got {', '.join(names) or 'none'}"
+        )
+    languages, _ = checked_arguments(split, count, languages, None, 64, names, "function")
+    turns = list(TURNS if kinds is None else kinds)
+    if not turns or set(turns) - set(KINDS):
+        raise SpecError(f"kinds: expected one or more of {', '.join(KINDS)}; got {', '.join(turns) or 'none'}")
+    asked = {language: [_asked(function, language) for function in functions] for language in languages}
+    excluded = _served_topics(functions)
+    made = []
+    for index in range(count):
+        turn, place = divmod(index // len(languages), len(names))
+        language = languages[index % len(languages)]
+        kind = turns[(turn + place) % len(turns)]
+        made.append(_example(asked[language], place, kind, excluded, split, index, seed, language))
+    return made
+
+
+def _example(
+    asked: list[_Asked], place: int, kind: str, excluded: set[str], split: str, index: int, seed: int, language: str
+) -> Example:
+    rng = random.Random(f"synthesis {seed} {split} {index} {asked[place].name} {kind}")
+    while True:
+        context = Context(rng, language, split)
+        try:
+            segments, calls, used = _request(asked, place, kind, excluded, context)
+        except NoSuchDayError:
+            continue
+        break
+    text = written(segments, language, rng)
+    today = context.today or dates.some_day(rng)
+    if context.today is not None or rng.random() < _DATED:
+        text = f"{dates.date_line(language, today)}\n{text}"
+    metadata = {
+        "split": split,
+        "language": language,
+        "kind": kind,
+        "function": "" if kind == "irrelevant" else asked[place].name,
+        "calls": calls,
+        "today": today.isoformat(),
+        "picture": "none",
+        "irrelevant": not calls,
+        "near_miss": kind == "near miss",
+        "templates": used,
+        "values": context.opened,
+        "group": share_group(used, context.opened),
+    }
+    name = f"synthesis-{split}-{index:06d}-{language}"
+    return Example(name, (Message("user", (text,)),), json.dumps(calls, ensure_ascii=False), metadata=metadata)
+
+
+def _request(
+    asked: list[_Asked], place: int, kind: str, excluded: set[str], context: Context
+) -> tuple[Segments, list[dict[str, Any]], list[str]]:
+    if kind == "irrelevant":
+        request = unrelated(context, excluded)
+        return request.segments, [], request.templates
+    for _ in range(_TRIES):
+        pieces = _composed(asked, place, kind, context)
+        whole = "".join(piece if isinstance(piece, str) else piece[1].template.text for piece in pieces)
+        if share_of("template", whole) == context.split:
+            break
+    else:
+        raise SpecError(
+            f"{asked[place].name}: too few phrasings for the split '{context.split}'; give some as its 'examples'"
+        )
+    segments: Segments = []
+    calls = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            segments.append((piece, False))
+        else:
+            said, call = _called(*piece, context)
+            segments += said
+            calls.append(call)
+    return segments, [] if kind == "near miss" else calls, [whole]
+
+
+def _composed(asked: list[_Asked], place: int, kind: str, context: Context) -> list[Piece]:
+    """The parts of a request; all of them together are its template."""
+    rng, language = context.rng, context.language
+    if kind == "several":
+        pieces: list[Piece] = []
+        for number in (place, *rng.choices(range(len(asked)), k=rng.choice((1, 1, 2)))):
+            pieces += [rng.choice(_JOINS[language])] * bool(pieces)
+            pieces.append((asked[number], asked[number].phrasing(rng, order=True)))
+        return pieces
+    phrasing = asked[place].phrasing(rng, order=kind == "near miss")
+    begin, end = rng.choice(_frames(language, "near" if kind == "near miss" else phrasing.template.sentence))
+    return [begin, (asked[place], phrasing), "" if phrasing.template.text[-1] in "?？" else end]
+
+
+@lru_cache
+def _frames(language: str, kind: str | bool) -> tuple[tuple[str, str], ...]:
+    """What may stand before and after: an order, a sentence (True), or an order that is not meant ("near")."""
+    module = {"en": phrases_en, "zh": phrases_zh}[language]
+    patterns = _NEAR[language] if kind == "near" else module.GREETINGS if kind else module.FRAMES
+    frames = (text.partition("{core}") for pattern in patterns for text in expand(pattern))
+    return tuple((begin, end) for begin, _, end in frames)
+
+
+def _called(asked: _Asked, phrasing: Phrasing, context: Context) -> tuple[Segments, dict[str, Any]]:
+    arguments: dict[str, Any] = dict(phrasing.switched)
+    segments: Segments = []
+    for place, part in enumerate(phrasing.template.parts):
+        if place % 2 == 0:
+            segments.append((part, False))
+            continue
+        try:
+            said, arguments[part] = sample(part, asked.schema["properties"][part], context)
+        except SpecError as error:
+            raise SpecError(f"{asked.name}: {error}") from None
+        if _LABELLED.search(segments[-1][0]):
+            said = said.removeprefix("on ")
+        segments.append((said, True))
+    return segments, {"name": asked.name, "arguments": arguments}
+
+
+def _asked(function: Mapping[str, Any], language: str) -> _Asked:
+    name, schema = str(function["name"]), function.get("parameters") or {"type": "object", "properties": {}}
+    made_up = _made_up(name, str(function.get("description", "")), schema, language)
+    given = [_checked(name, template, schema) for template in templates(function.get("examples", ()))]
+    own = tuple(Phrasing(t) for t in given if wording.is_chinese(t.text) == (language == "zh"))
+    return _Asked(name, schema, made_up, own)
+
+
+def _checked(name: str, template: Template, schema: Mapping[str, Any]) -> Template:
+    known, required = schema.get("properties", {}), schema.get("required", ())
+    for slot in template.slots:
+        if slot not in known or template.slots.count(slot) > 1:
+            raise SpecError(
+                f"{name}: the phrasing '{template.text}' has the slot {{{slot}}}, twice or for no argument; arguments: "
+                f"{', '.join(known) or 'none'}"
+            )
+    missing = [argument for argument in required if argument not in template.slots]
+    if missing:
+        raise SpecError(f"{name}: the phrasing '{template.text}' lacks {{{missing[0]}}}, which a call needs")
+    return template
+
+
+def _made_up(name: str, description: str, schema: Mapping[str, Any], language: str) -> tuple[Phrasing, ...]:
+    """Phrasings composed of the function's names: an order, then its arguments in any order, optional ones at will."""
+    properties, required = schema.get("properties", {}), schema.get("required", ())
+    said = wording.orders(name, description, language)
+    found: dict[str, Phrasing] = {}
+    for number in range(_COMPOSED):
+        rng = random.Random(f"{name} {language} {number}")
+        chosen = [key for key in properties if key in required or rng.random() < 0.4]
+        rng.shuffle(chosen)
+        text, switched = rng.choice(said), []
+        for key in chosen:
+            part = properties[key]
+            described = str(part.get("description", ""))
+            if part.get("type") == "boolean":
+                value = rng.random() < 0.6
+                text += rng.choice(wording.switches(key, described, language)[value])
+                switched.append((key, value))
+            else:
+                free = part.get("type") == "string" and "enum" not in part
+                text += rng.choice(wording.mentions(key, described, language, text=free))
+        found.setdefault(text, Phrasing(Template(text), tuple(switched)))
+    return tuple(found.values())
+
+
+def _served_topics(functions: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Topics of Tidepool's other requests that one of the functions may well serve."""
+    texts = [f"{function['name']} {function.get('description', '')}" for function in functions]
+    return {topic for topic, words in TOPICS.items() if wording.served(words.split(), texts)}
