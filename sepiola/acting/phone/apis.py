@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
@@ -39,6 +40,7 @@ from sepiola.errors import ActionError, brief
 Result = dict[str, Any]
 
 MOST_IN_CART = 99  # pieces of one product
+LISTED = 10  # names that a message lists
 _Time = TypeVar("_Time", datetime.time, datetime.datetime)
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NUMBER = re.compile(r"\+?[0-9][0-9 -]{1,17}[0-9]")
@@ -143,8 +145,7 @@ def smart_recycling(
     """
     found = [bin_ for bin_ in phone.bins if bin_.material == material]
     if not found:
-        known = ", ".join(bin_.material for bin_ in phone.bins) or "none"
-        raise ActionError(f"smart_recycling: there is no bin for {material}; bins here: {known}")
+        raise ActionError(f"smart_recycling: no bin is for {material}; bins: {_listed(b.material for b in phone.bins)}")
     bin_ = found[0]
     if pieces > bin_.free:
         raise ActionError(f"smart_recycling: the bin for {material} has room for {bin_.free} pieces, got {pieces}")
@@ -197,8 +198,7 @@ def interior_design(
     """
     found = [own for own in phone.rooms if own.name == room]
     if not found:
-        known = ", ".join(own.name for own in phone.rooms) or "none"
-        raise ActionError(f"interior_design: this home has no {room}; rooms: {known}")
+        raise ActionError(f"interior_design: this home has no {room}; rooms: {_listed(r.name for r in phone.rooms)}")
     found[0].designs.append(Design(style, colour, budget))
     return {"room": room, "designs": len(found[0].designs)}
 
@@ -268,14 +268,11 @@ def animal_care(
     at = None if at is None else local("animal_care", at)
     pets = [pet for pet in phone.pets if pet.animal == animal and (name is None or same_name(name, pet.name))]
     if len(pets) != 1:
-        known = ", ".join(f"{pet.animal} {brief(pet.name)}" for pet in phone.pets) or "none"
+        known = _listed(f"{pet.animal} {pet.name}" for pet in phone.pets)
         asked = f"{animal} '{brief(name)}'" if name else animal
         fault = f"there is no {asked}" if not pets else f"there are {len(pets)} pets that are a {animal}; give the name"
         raise ActionError(f"animal_care: {fault}; pets: {known}")
-    booked = Appointment(service, day, at)
-    if booked in pets[0].appointments:
-        raise ActionError(f"animal_care: {service} on {day} is booked for {brief(pets[0].name)} already")
-    pets[0].appointments.append(booked)
+    pets[0].appointments.append(Appointment(service, day, at))
     return {"pet": pets[0].name, "service": service, "day": day.isoformat()}
 
 
@@ -284,7 +281,7 @@ def _contact(phone: Phone, name: str, function: str, other: str) -> Contact:
     found = [contact for contact in phone.contacts if same_name(name, contact.name)]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(brief(contact.name) for contact in phone.contacts) or "none"
+    known = _listed(contact.name for contact in phone.contacts)
     fault = (
         f"no contact is called '{brief(name)}'" if not found else f"{len(found)} contacts are called '{brief(name)}'"
     )
@@ -294,6 +291,12 @@ def _contact(phone: Phone, name: str, function: str, other: str) -> Contact:
 def digits(number: str) -> str:
     """A phone number without spaces and dashes."""
     return re.sub(r"[ -]", "", number)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first names, for a message."""
+    listed = [brief(name) for name in names]
+    return ", ".join(listed[:LISTED]) + (f" and {len(listed) - LISTED} more" if len(listed) > LISTED else "") or "none"
 
 
 def same_name(name: str, other: str) -> bool:

@@ -288,7 +288,7 @@ class Phone(_Record):
                 Contact("王芳", "wangfang@example.cn", "13800000102"),
                 Contact("妈妈", "mama@example.cn", "13800000103"),
             ],
-            bins=[Bin(material, capacity=30) for material in materials],
+            bins=[Bin(material, capacity=50) for material in materials],
             notices=[
                 Notice("found", "umbrella", "bus 12", datetime.date(2026, 2, 27), "L-204"),
                 Notice("found", "钥匙", "图书馆", datetime.date(2026, 2, 28), "L-317"),

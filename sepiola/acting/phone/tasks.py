@@ -18,7 +18,7 @@ from sepiola.acting.phone.state import Contact, Notice, Pet, Phone, Room
 from sepiola.data.example import Example
 from sepiola.errors import CallError, brief
 from sepiola.specs.base import nearest
-from sepiola.tidepool.phone import requests
+from sepiola.tidepool.phone import date_line, requests
 from sepiola.tidepool.words import LANGUAGES
 
 
@@ -30,6 +30,16 @@ class Task:
     calls: tuple[Call, ...]
     start: dict[str, Any]
     end: dict[str, Any]
+
+    @property
+    def today(self) -> datetime.date:
+        """The day of the request."""
+        return datetime.date.fromisoformat(self.start["today"])
+
+    @property
+    def request(self) -> str:
+        """What is asked, without the line that says the day."""
+        return self.example.prompt.removeprefix(date_line(self.example.metadata["language"], self.today) + "\n")
 
     def phone(self) -> Phone:
         """A phone in the start state."""
@@ -50,11 +60,11 @@ def task_of(example: Example) -> Task:
     calls = tuple(Call(call["name"], call["arguments"]) for call in example.metadata["calls"])
     start = phone_for(calls, datetime.date.fromisoformat(example.metadata["today"]))
     end = start.copy()
-    replay(end, calls)
+    perform(end, calls)
     return Task(example, calls, start.snapshot(), end.snapshot())
 
 
-def replay(phone: Phone, calls: Iterable[Call], known: Sequence[Function] | None = None) -> list[Result]:
+def perform(phone: Phone, calls: Iterable[Call], known: Sequence[Function] | None = None) -> list[Result]:
     """Executes calls on the phone one after another, of its ten functions or of those that are `known`.
 
     Gives what each returned. Raises CallError for a call that fits no function, ActionError for one that the state does
@@ -79,17 +89,16 @@ def phone_for(calls: Iterable[Call], today: datetime.date) -> Phone:
         for days, notice in enumerate(phone.notices, start=1)
     ]
     phone.today = today
+    calls = list(calls)
+    _keep(phone, [call for call in calls if call.name == "animal_care"])
     for call in calls:
         arguments = call.arguments
         if call.name in ("send_email", "send_text_message"):
             _know(phone, arguments["to"])
         elif call.name == "lost_and_found":
             _post(phone, arguments)
-        elif call.name == "interior_design":
-            if all(room.name != arguments["room"] for room in phone.rooms):
-                phone.rooms.append(Room(arguments["room"]))
-        elif call.name == "animal_care":
-            _keep(phone, arguments)
+        elif call.name == "interior_design" and all(room.name != arguments["room"] for room in phone.rooms):
+            phone.rooms.append(Room(arguments["room"]))
     return phone
 
 
@@ -109,11 +118,17 @@ def _post(phone: Phone, arguments: Mapping[str, Any]) -> None:
         phone.notices.append(Notice("found", item, arguments.get("place"), phone.today, tag))
 
 
-def _keep(phone: Phone, arguments: Mapping[str, Any]) -> None:
-    """Makes the pet the only one that the call can mean."""
-    animal, name = arguments["animal"], arguments.get("name")
-    pets = [pet for pet in phone.pets if pet.animal == animal]
-    if name is None:
-        phone.pets = [pet for pet in phone.pets if pet.animal != animal] + (pets[:1] or [Pet("Pip", animal)])
-    elif not any(same_name(name, pet.name) for pet in pets):
-        phone.pets.append(Pet(name, animal))
+def _keep(phone: Phone, calls: Sequence[Call]) -> None:
+    """Makes sure of the pets that are named, and of one alone of an animal that is called for without a name."""
+    for call in calls:
+        animal, name = call.arguments["animal"], call.arguments.get("name")
+        pets = [pet for pet in phone.pets if pet.animal == animal]
+        if name is not None and not any(same_name(name, pet.name) for pet in pets):
+            phone.pets.append(Pet(name, animal))
+    for animal in {call.arguments["animal"] for call in calls if "name" not in call.arguments}:
+        named = [
+            call.arguments["name"] for call in calls if call.arguments["animal"] == animal and "name" in call.arguments
+        ]
+        pets = [pet for pet in phone.pets if pet.animal == animal]
+        kept = [pet for pet in pets if any(same_name(name, pet.name) for name in named)] or pets[:1]
+        phone.pets = [pet for pet in phone.pets if pet.animal != animal] + (kept or [Pet("Pip", animal)])

@@ -43,8 +43,10 @@ class Context:
     opened: list[str] = field(default_factory=list)
 
     def open(self, kind: str) -> str:
-        """A new open value."""
+        """An open value that this request has not."""
         value = open_value(kind, self.language, self.split, self.rng)
+        while value in self.opened:
+            value = open_value(kind, self.language, self.split, self.rng)
         self.opened.append(value)
         return value
 

@@ -34,11 +34,10 @@ KINDS = ("text", "picture", "distracted", "several", "irrelevant", "near miss")
 TURNS = (*("text", "picture") * 3, "several", "irrelevant", "near miss", "distracted", "irrelevant", "near miss")
 _PHRASES: dict[str, ModuleType] = {"en": phrases_en, "zh": phrases_zh}
 _DISTRACTORS: dict[str, ModuleType] = {"en": distractors_en, "zh": distractors_zh}
-_TYPOS, _DATED, _SEEN = (
-    0.08,
-    0.5,
-    0.25,
-)  # shares: with a typing error; with the date where no call needs it; with a picture
+_TYPOS = 0.08  # share with a typing error
+_DATED = 0.5  # share with the date, where no call needs it
+_SEEN = 0.25  # share of uncalled requests with a picture
+_TWICE = 0.25  # share of several calls with two of one function
 
 Segments = list[tuple[str, bool]]  # text, and whether it is a value
 Call = dict[str, Any]
@@ -200,10 +199,12 @@ def _scene(name: str, context: Context) -> tuple[str, Scene]:
 
 
 def _several(function: str, context: Context) -> Request:
-    """Two to four orders in a row, the first of them of `function`."""
+    """Two to four orders in a row, the first of them of `function`; the last may be of one that was called before."""
     rng, language = context.rng, context.language
     others = [other for other in FUNCTIONS if other != function]
     chosen = [function, *rng.sample(others, rng.choice((1, 1, 1, 2, 2, 3)))]
+    if rng.random() < _TWICE:
+        chosen[-1] = rng.choice(chosen[:-1])
     joined: Segments = []
     calls, used = [], []
     first = Template("")

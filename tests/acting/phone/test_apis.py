@@ -15,6 +15,7 @@ from sepiola.acting.phone import Phone, apis
 from sepiola.acting.phone.state import (
     Appointment,
     CartLine,
+    Contact,
     Delivery,
     Design,
     GroceryItem,
@@ -154,7 +155,7 @@ REFUSED: list[tuple[Act, dict[str, Any], str]] = [
         {"to": "赵六", "message": "好"},
         "no contact is called '赵六'; give a phone number, .*李雷",
     ),
-    (apis.smart_recycling, {"item": "can", "material": "metal", "pieces": 31}, "has room for 30 pieces, got 31"),
+    (apis.smart_recycling, {"item": "can", "material": "metal", "pieces": 51}, "has room for 50 pieces, got 51"),
     (
         apis.lost_and_found,
         {"action": "report_lost", "item": "hat", "day": datetime.date(2026, 3, 3)},
@@ -231,14 +232,21 @@ def test_a_cart_adds_up_one_product_and_has_an_end() -> None:
         apis.amazon_shopping(phone, "battery")
 
 
-def test_a_thing_is_claimed_once_and_a_service_booked_once() -> None:
+def test_a_thing_is_claimed_once() -> None:
     phone = Phone.start()
     apis.lost_and_found(phone, "claim", "umbrella")
     with pytest.raises(ActionError, match="no unclaimed notice"):
         apis.lost_and_found(phone, "claim", "umbrella")
-    apis.animal_care(phone, "rabbit", "checkup", TODAY)
-    with pytest.raises(ActionError, match="is booked for 小白 already"):
-        apis.animal_care(phone, "rabbit", "checkup", TODAY)
+
+
+def test_a_message_lists_a_few_names() -> None:
+    phone = Phone.start()
+    phone.contacts += [Contact(f"Person {n}", None, "555") for n in range(5000)]
+    with pytest.raises(ActionError, match="Person 3 and 4996 more") as caught:
+        apis.send_text_message(phone, "Nobody", "hello")
+    assert len(str(caught.value)) < 400
+    with pytest.raises(ActionError, match="bins: none"):
+        apis.smart_recycling(Phone(today=TODAY), "can", "metal")
 
 
 def test_names_that_two_contacts_share_are_asked_about() -> None:

@@ -7,7 +7,7 @@ import pytest
 from sepiola.acting.calls import lark, read, write
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import Phone, android, functions
-from sepiola.acting.phone.tasks import replay, tasks
+from sepiola.acting.phone.tasks import perform, tasks
 from sepiola.errors import CallError
 from sepiola.tidepool.phone import FUNCTIONS
 
@@ -45,7 +45,7 @@ def test_the_calls_of_tasks_are_written_and_read_back() -> None:
         calls = read(write(task.calls, functions()), functions())
         assert [call.name for call in calls] == [call.name for call in task.calls]
         phone = task.phone()
-        replay(phone, calls)
+        perform(phone, calls)
         assert task.reached(phone), "a default that was said and one that was left out are one"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sepiola.acting.functions import Call
 from sepiola.acting.phone import Phone, android, functions
-from sepiola.acting.phone.tasks import Task, phone_for, replay, task_of, tasks
+from sepiola.acting.phone.tasks import Task, perform, phone_for, task_of, tasks
 from sepiola.errors import ActionError, CallError, DataError
 from sepiola.tidepool import SPLITS
 from sepiola.tidepool.phone import FUNCTIONS, requests
@@ -26,16 +26,32 @@ def held_out() -> list[Task]:
 def test_the_right_calls_lead_to_the_end_and_nothing_done_does_not(held_out: list[Task]) -> None:
     for task in held_out:
         phone = task.phone()
-        assert len(replay(phone, task.calls)) == len(task.calls)
+        assert len(perform(phone, task.calls)) == len(task.calls)
         assert phone.snapshot() == task.end and task.reached(phone)
         assert not task.reached(task.phone())
+
+
+def test_the_request_is_what_was_said_on_the_day(held_out: list[Task]) -> None:
+    """An agent is told the day by itself."""
+    shorter = 0
+    for task in held_out:
+        assert task.phone().today == task.today
+        assert task.example.prompt.endswith(task.request) and "20" not in task.request.split("\n")[0][:12]
+        shorter += task.request != task.example.prompt
+    assert 100 < shorter < 300
+
+
+def test_one_function_may_be_called_twice(held_out: list[Task]) -> None:
+    twice = [task for task in held_out if len({call.name for call in task.calls}) < len(task.calls)]
+    assert len(twice) > 30
+    assert {task.example.metadata["language"] for task in twice} == {"en", "zh"}
 
 
 def test_a_log_that_went_through_json_leads_to_the_same_state(held_out: list[Task]) -> None:
     for task in held_out[:60]:
         log = json.dumps([call.to_json() for call in task.calls], ensure_ascii=False)
         phone = Phone.from_snapshot(json.loads(json.dumps(task.start)))
-        replay(phone, [Call(**call) for call in json.loads(log)])
+        perform(phone, [Call(**call) for call in json.loads(log)])
         assert phone.snapshot() == task.end
 
 
@@ -44,7 +60,7 @@ def test_the_order_of_the_calls_does_not_matter(held_out: list[Task]) -> None:
     for task in held_out[:100]:
         for order in itertools.permutations(task.calls):
             phone = task.phone()
-            replay(phone, order)
+            perform(phone, order)
             assert task.reached(phone)
             orders += 1
     assert orders > 300
@@ -54,10 +70,10 @@ def test_a_call_too_few_or_too_many_misses_the_end(held_out: list[Task]) -> None
     for task in held_out[:150]:
         for left_out in range(len(task.calls)):
             phone = task.phone()
-            replay(phone, task.calls[:left_out] + task.calls[left_out + 1 :])
+            perform(phone, task.calls[:left_out] + task.calls[left_out + 1 :])
             assert not task.reached(phone)
         phone = task.phone()
-        replay(phone, [*task.calls, Call("google_search", {"query": "weather", "results": 1})])
+        perform(phone, [*task.calls, Call("google_search", {"query": "weather", "results": 1})])
         assert not task.reached(phone)
 
 
@@ -66,9 +82,9 @@ def test_a_changed_text_misses_the_end(held_out: list[Task]) -> None:
     for task in held_out:
         for place, call in enumerate(task.calls):
             for slot in {"message", "body", "query", "product", "dish"} & set(call.arguments):
-                wrong = Call(call.name, {**call.arguments, slot: call.arguments[slot][:-1] + "x"})
+                wrong = Call(call.name, {**call.arguments, slot: "x" + call.arguments[slot]})
                 phone = task.phone()
-                replay(phone, [*task.calls[:place], wrong, *task.calls[place + 1 :]])
+                perform(phone, [*task.calls[:place], wrong, *task.calls[place + 1 :]])
                 assert not task.reached(phone)
                 changed += 1
     assert changed > 100
@@ -107,6 +123,15 @@ def test_every_request_sets_a_task(kind: str) -> None:
         assert task.reached(Phone.from_snapshot(task.end))
 
 
+def test_a_pet_that_is_named_and_one_that_is_not_may_be_one() -> None:
+    for first, second in ({"name": "Kit"}, {}), ({}, {"name": "Kit"}), ({}, {}):
+        booked = {"animal": "cat", "service": "checkup", "day": TODAY.isoformat()}
+        calls = [Call("animal_care", booked | first), Call("animal_care", booked | second | {"service": "walking"})]
+        phone = phone_for(calls, TODAY)
+        perform(phone, calls)
+        assert [len(pet.appointments) for pet in phone.pets if pet.animal == "cat"] == [2]
+
+
 def test_a_phone_has_what_its_calls_speak_of() -> None:
     calls = [
         Call("animal_care", {"animal": "cat", "service": "checkup", "day": TODAY.isoformat()}),
@@ -119,7 +144,7 @@ def test_a_phone_has_what_its_calls_speak_of() -> None:
         Call("send_text_message", {"to": "204", "message": "Hello"}),
     ]
     phone = phone_for(calls, TODAY)
-    assert len(replay(phone, calls)) == len(calls)
+    assert len(perform(phone, calls)) == len(calls)
     assert len(phone.contacts) == len(Phone.start().contacts) + 1
 
 
@@ -127,11 +152,11 @@ def test_a_replay_stops_at_the_call_that_is_wrong() -> None:
     phone = Phone.start()
     right = Call("google_search", {"query": "squid"})
     with pytest.raises(CallError, match="no function is named 'google_serch'; did you mean 'google_search'"):
-        replay(phone, [right, Call("google_serch", {"query": "x"})])
+        perform(phone, [right, Call("google_serch", {"query": "x"})])
     with pytest.raises(CallError, match="results"):
-        replay(phone, [right, Call("google_search", {"query": "x", "results": 21})])
+        perform(phone, [right, Call("google_search", {"query": "x", "results": 21})])
     with pytest.raises(ActionError, match="no contact"):
-        replay(phone, [right, Call("send_text_message", {"to": "Nobody", "message": "x"}), right])
+        perform(phone, [right, Call("send_text_message", {"to": "Nobody", "message": "x"}), right])
     assert len(phone.searches) == 3
 
 
@@ -143,7 +168,7 @@ def test_a_replay_knows_the_functions_that_it_is_given() -> None:
         Call("create_calendar_event", {"title": "会议", "start": "2026-03-04T12:00"}),
         Call("send_text_message", {"to": "赵六", "message": "欢迎"}),
     ]
-    replay(phone, calls, [*functions(), *android.functions()])
+    perform(phone, calls, [*functions(), *android.functions()])
     again = Phone.start()
-    replay(again, calls, [*functions(), *android.functions()])
+    perform(again, calls, [*functions(), *android.functions()])
     assert phone == again and phone.texts[0].number == "5550199" and len(phone.device.events) == 1
