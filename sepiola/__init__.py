@@ -6,17 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sepiola.acting.agent import Agent, Policy
     from sepiola.acting.functions import function
     from sepiola.api import Model, Reply, build, load
 
 _HOMES = {
+    "Agent": "sepiola.acting.agent",
     "Model": "sepiola.api",
+    "Policy": "sepiola.acting.agent",
     "Reply": "sepiola.api",
     "build": "sepiola.api",
     "function": "sepiola.acting.functions",
     "load": "sepiola.api",
 }
-__all__ = ["Model", "Reply", "build", "function", "load"]
+__all__ = ["Agent", "Model", "Policy", "Reply", "build", "function", "load"]
 __version__ = "0.1.0"
 
 

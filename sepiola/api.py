@@ -148,7 +148,7 @@ class Model:
 
     def _run_by(self, executor: Executor | None) -> Model:
         self._executor = executor
-        for built in ("engine", "_chat", "_prompts", "_words"):
+        for built in ("engine", "_chat", "_prompts", "vocabulary"):
             self.__dict__.pop(built, None)
         return self
 
@@ -194,10 +194,10 @@ class Model:
 
     def grammar(self, constraint: Constraint) -> Grammar:
         """The constraint, compiled for this model. Raises SpecError for one that is not supported."""
-        return grammar_of(constraint, self._words)
+        return grammar_of(constraint, self.vocabulary)
 
     @cached_property
-    def _words(self) -> ConstraintVocabulary:
+    def vocabulary(self) -> ConstraintVocabulary:
         return ConstraintVocabulary(self.require_tokenizer(), self.engine.spec.vocabulary, [*self.engine.ends])
 
     @property

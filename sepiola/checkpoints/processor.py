@@ -20,6 +20,7 @@ from sepiola.checkpoints.config import JSON, Config
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.data.files import make_folder, write_text
 from sepiola.errors import CheckpointError, shown
+from sepiola.specs import safe_files
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
@@ -29,6 +30,7 @@ from sepiola.text.processor import Processor, special_token
 from sepiola.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"
+FUNCTIONS = "functions.json"  # what the model was taught to call, by the order of its tokens
 QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: P
         generation=_generation(settings, str(folder / (GENERATION if generation_config else "config.json"))),
         tokenizer_config={key: value for key, value in tokenizer_config.items() if key != "chat_template"},
         generation_config=generation_config or {key: settings[key] for key in _settings(settings)},
+        functions=read_functions(folder),
     )
     if spec.language is None:
         return processor
@@ -249,6 +252,24 @@ def save(folder: Path, processor: Processor, *, writes: bool) -> None:
     if writes:
         write_text(folder / GENERATION, json.dumps(generation_file(processor), indent=2) + "\n")
     save_qformer_tokenizer(folder, processor)
+    save_functions(folder, processor)
+
+
+def save_functions(folder: Path, processor: Processor) -> None:
+    """Writes what the model was taught to call, if it was."""
+    if processor.functions is not None:
+        write_text(folder / FUNCTIONS, json.dumps(list(processor.functions), ensure_ascii=False, indent=1) + "\n")
+
+
+def read_functions(folder: Path) -> tuple[Mapping[str, object], ...] | None:
+    """What the model was taught to call; None where it was taught nothing. Raises CheckpointError for another file."""
+    path = folder / FUNCTIONS
+    if not os.path.lexists(path):
+        return None
+    said = safe_files.read_json(path, CheckpointError)
+    if not isinstance(said, list) or not all(isinstance(f, dict) and {"name", "signature"} <= set(f) for f in said):
+        raise CheckpointError(f"{path}: expected a list of functions, each with its name and signature")
+    return tuple(said)
 
 
 def generation_file(processor: Processor) -> JSON:

@@ -162,4 +162,5 @@ class Stages(RecipeText):
             features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
         processor = Processor.of(spec, self.tokenizer, qformer_tokenizer=self.qformer_tokenizer)
+        processor = self.objective(stage).processor(processor)
         return Model(network.to(self.device), spec, processor, answering, first, encode)

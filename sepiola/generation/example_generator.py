@@ -14,6 +14,7 @@ from sepiola.data.cutting import cut_middle
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError
 from sepiola.generation.chat import Chat
+from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
@@ -84,9 +85,10 @@ class ExampleGenerator:
         *,
         sampling: Sampling | None = None,
         samples: int = 1,
+        grammar: Grammar | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
-        """For each example, `samples` texts that answer its messages."""
+        """For each example, `samples` texts that answer its messages; under a `grammar`, with their special tokens."""
         prompts = self._prompts(examples)
         outputs = self.engine.generate(
             prompts,
@@ -94,8 +96,11 @@ class ExampleGenerator:
             sampling=sampling or self.sampling,
             samples=samples,
             stop=self.stop,
+            grammar=grammar,
             on_done=on_done,
         )
+        if grammar is not None:
+            return [[grammar.text(ids) for ids in texts] for texts in outputs]
         return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
 
     def write_or_cut(

@@ -78,7 +78,8 @@ def encode(
         sources, uncut = _interleaved(examples, tokenizer, image_tokens)
         kept, uncut = placeholder, uncut | ({placeholder} if placeholder is not None else set())
     else:
-        sources, kept, uncut = tokenizer.encode_batch([e.prompt for e in examples]), None, frozenset()
+        texts = tokenizer.encode_batch([e.prompt for e in examples], plain=True)  # what users write stays text
+        sources, kept, uncut = texts, None, frozenset()
     targets = tokenizer.encode_batch([e.target for e in examples])
     return [
         Sample(

@@ -23,7 +23,8 @@ class Processor:
 
     `context` is how many tokens the model was made to read in a row; None where that is not said. `qformer_tokenizer`
     is what an instructed Q-Former reads by. `tokenizer_config` and `generation_config` are the checkpoint's files of
-    that name as they were, the template left out: what we do not honour leaves with the model as it came.
+    that name as they were, the template left out: what we do not honour leaves with the model as it came. `functions`
+    are what the model was taught to call by tokens, in their order, as name, signature and tool; None for other models.
     """
 
     tokenizer: Tokenizer | None = None
@@ -36,6 +37,7 @@ class Processor:
     qformer_tokenizer: Tokenizer | None = None
     tokenizer_config: Mapping[str, object] = field(default_factory=dict)
     generation_config: Mapping[str, object] = field(default_factory=dict)
+    functions: tuple[Mapping[str, object], ...] | None = None
 
     @classmethod
     def of(

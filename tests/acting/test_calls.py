@@ -142,13 +142,13 @@ def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model
     from sepiola.acting.calls import lark
 
     model = models["functional"]
-    grammar = model._words.compiled("lark", lark(FUNCTIONS, ["stop", "feed"]))
+    grammar = model.vocabulary.compiled("lark", lark(FUNCTIONS, ["stop", "feed"]))
     prompt = [model._prompts.prompt("send")]
     ((*rows,),) = model.engine.generate(
         prompt, max_tokens=24, grammar=grammar, samples=40, sampling=Sampling(temperature=1.0)
     )
     names = {call.name for row in rows for call in read(grammar.text(row), FUNCTIONS)}
     assert names <= {"stop", "feed"} and names
-    nothing = model._words.compiled("lark", lark(FUNCTIONS, []))
+    nothing = model.vocabulary.compiled("lark", lark(FUNCTIONS, []))
     assert nothing.text(model.engine.generate(prompt, max_tokens=9, grammar=nothing)[0][0]) == NONE + END
     assert json_form(FUNCTIONS, []) == {"const": []}

@@ -9,6 +9,7 @@ from sepiola.training.objectives.contract import Objective, Setting
 from sepiola.training.objectives.contrastive import Contrastive
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
+from sepiola.training.objectives.function_calling import FunctionCalling
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.span_corruption import SpanCorruption
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "entailment": Classification,
     "similarity": Classification,
     "multiple-choice": Classification,
+    "function-calling": FunctionCalling,
 }
 
 

@@ -18,6 +18,7 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import Batches, ImageInputs
@@ -73,6 +74,10 @@ class Objective(Protocol):
     def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
         """What is saved of the module that `prepare` made."""
         return trained, self.model()
+
+    def processor(self, processor: Processor) -> Processor:
+        """What stands around the weights that the stage leaves."""
+        return processor
 
     def answering(self) -> AnsweringSpec:
         """How the stage's model answers questions. Raises SpecError where it does not."""

@@ -1,0 +1,240 @@
+"""An agent: a model, the functions that it may call, and the policy of what may run.
+
+The model writes nothing but calls of functions that the policy allows: the others are not in the grammar. What is
+called runs in order on a phone of the agent's; results and exceptions are kept, and fed back where the policy gives the
+model more than one step. Nothing in a request, a picture or a result can call anything: they are only ever read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sepiola.acting import calls
+from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.phone import Phone
+from sepiola.acting.sets import check_taught
+from sepiola.data.example import Example, Message
+from sepiola.data.image import AnyImage, ImageRef
+from sepiola.data.language import language_of
+from sepiola.errors import CallError, DataError, SepiolaError, SpecError, brief
+from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+from sepiola.generation.example_generator import ExampleGenerator
+from sepiola.specs.base import nearest
+from sepiola.text.processor import Processor
+from sepiola.tidepool.phone.dates import date_line
+
+TOKENS = 160
+"""Tokens of a reply at most."""
+
+
+class ActingModel(Protocol):
+    """What an agent asks of its model."""
+
+    @property
+    def processor(self) -> Processor: ...
+    @property
+    def vocabulary(self) -> ConstraintVocabulary: ...
+    def example_generator(self, target_tokens: int) -> ExampleGenerator: ...
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may run. Functions outside `allow` (all, by default) or in `deny` cannot even be written; those in `confirm`
+    run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most `calls` run in at most `seconds`, in `steps`
+    replies of the model.
+    """
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    dry_run: bool = False
+    calls: int = 8
+    seconds: float | None = None
+    steps: int = 1
+
+    def allowed(self, functions: Sequence[Function]) -> list[str]:
+        """The names that may be called. Raises SpecError for a name that is no function's."""
+        names = [function.name for function in functions]
+        for name in (*(self.allow or ()), *self.deny, *self.confirm):
+            if name not in names:
+                raise SpecError(f"policy: no function is named '{brief(name)}'; {nearest(name, names)}")
+        return [name for name in names if (self.allow is None or name in self.allow) and name not in self.deny]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a call: `status` is `done`, `failed`, `refused` (by the policy or the user) or `planned`."""
+
+    call: Call
+    status: str
+    value: Any = None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the log."""
+        said = {"value": self.value} if self.status == "done" else {"error": self.error} if self.error else {}
+        return {**self.call.to_json(), "status": self.status, **said}
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What the agent did for one request. `log` has a line a reply and a line a call, as JSON data."""
+
+    calls: list[Call]
+    results: list[Result]
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Agent:
+    """`model` calls `functions`, on `phone` where they ask for one.
+
+    A model that was taught the functions calls them by their tokens; any other has them described in its prompt and
+    writes JSON. Raises SpecError for functions whose signatures are not those that the model was taught, and for a
+    policy that names others.
+    """
+
+    def __init__(
+        self,
+        model: ActingModel,
+        functions: Sequence[Callable[..., Any]],
+        policy: Policy | None = None,
+        phone: Phone | None = None,
+        *,
+        confirm: Callable[[Call], bool] | None = None,
+        log: str | Path | None = None,
+    ) -> None:
+        self.model = model
+        given = functions_of(functions)
+        known = model.processor.functions
+        self.functional = known is not None
+        self.functions = given if known is None else check_taught(known, given)
+        self.policy = policy or Policy()
+        self.phone = phone if phone is not None else Phone.start()
+        self.confirm = confirm or (lambda call: False)
+        self.log = Path(log) if log is not None else None
+        self._named = {function.name: function for function in self.functions}
+        self._allowed = self.policy.allowed(self.functions)
+
+    def run(
+        self,
+        text: str,
+        image: AnyImage | Sequence[AnyImage] | None = None,
+        today: datetime.date | str | None = None,
+    ) -> Acted:
+        """Acts on a request, in English or Chinese, with a picture or without.
+
+        `today` is the day that «tomorrow» comes after; by default the phone's. Raises DataError for a request that is
+        empty, for a day that is none, and as the model does for pictures.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise DataError("the request is empty; say what is to be done")
+        day = _day(today) if today is not None else self.phone.today
+        pictures = ImageRef.each_of(image)
+        acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
+        began = time.monotonic()
+        for _ in range(self.policy.steps):
+            written = self.write(self.prompt(text, pictures, day, acted.results))
+            made = self.read(written)
+            acted.log.append({"written": written})
+            if not made:
+                break
+            for call in made:
+                result = self._run(call, len(acted.results), time.monotonic() - began)
+                acted.calls.append(call)
+                acted.results.append(result)
+                acted.log.append(result.to_json())
+        self._note(acted.log)
+        return acted
+
+    # ------------------------------------------------------------------------------------------------ the model
+
+    def prompt(
+        self, text: str, pictures: Sequence[ImageRef], today: datetime.date, results: Sequence[Result] = ()
+    ) -> Example:
+        """The request as the model reads it: the day, the request, what was done so far."""
+        said = f"{date_line('zh' if language_of(text) == 'zh' else 'en', today)}\n{text}"
+        if not self.functional:
+            tools = json.dumps(
+                [f.tool["function"] for f in self.functions if f.name in self._allowed], ensure_ascii=False
+            )
+            said = f"{tools}\n{said}"
+        done = "".join(f"\n{json.dumps(result.to_json(), ensure_ascii=False)}" for result in results)
+        return Example("request", (Message("user", (*pictures, said + done)),), "")
+
+    @property
+    def grammar(self) -> Grammar:
+        """All that the model may write."""
+        if self.functional:
+            return self.model.vocabulary.compiled("lark", calls.lark(self.functions, self._allowed))
+        return self.model.vocabulary.compiled("json", calls.json_form(self.functions, self._allowed))
+
+    def write(self, example: Example) -> str:
+        """The model's reply."""
+        return self.model.example_generator(TOKENS).write([example], grammar=self.grammar)[0][0]
+
+    def read(self, written: str) -> list[Call]:
+        """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
+        made = calls.read(written, self.functions) if self.functional else calls.read_json(written, self.functions)
+        for call in made:
+            if call.name not in self._allowed:
+                raise CallError(f"{call.name} is not allowed by the policy")
+        return made
+
+    # ------------------------------------------------------------------------------------------------ the phone
+
+    def _run(self, call: Call, before: int, seconds: float) -> Result:
+        policy, function = self.policy, self._named[call.name]
+        if before >= policy.calls:
+            return Result(call, "refused", error=f"the policy allows {policy.calls} calls a request")
+        if policy.seconds is not None and seconds > policy.seconds:
+            return Result(call, "refused", error=f"the policy allows {policy.seconds:g} seconds a request")
+        if policy.dry_run:
+            return Result(call, "planned")
+        if call.name in policy.confirm and not self.confirm(call):
+            return Result(call, "refused", error="not confirmed")
+        return execute(call, function, self.phone)
+
+    def _note(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def execute(call: Call, function: Function, phone: Phone) -> Result:
+    """Runs a call; an exception of the function's is its result."""
+    try:
+        values = function.check(call.arguments)
+        value = function(phone, **values) if function.takes_state else function(**values)
+        return Result(call, "done", json.loads(json.dumps(value, ensure_ascii=False, default=str)))
+    except SepiolaError as error:
+        return Result(call, "failed", error=str(error))
+    except Exception as error:  # of a user's own function: the model is told, and the agent goes on
+        return Result(call, "failed", error=f"{type(error).__name__}: {error}")
+
+
+def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., Any]], phone: Phone) -> Phone:
+    """The phone after all calls of a log that were done. Raises DataError for a line that is no entry of a log."""
+    named = {function.name: function for function in functions_of(functions)}
+    for number, line in enumerate(log, start=1):
+        try:
+            entry = json.loads(line)
+            if entry.get("status") in ("done", "failed"):
+                execute(Call(entry["name"], entry["arguments"]), named[entry["name"]], phone)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise DataError(f"line {number} of the log is no entry of an agent's log") from None
+    return phone
+
+
+def _day(today: datetime.date | str) -> datetime.date:
+    if isinstance(today, datetime.date):
+        return today.date() if isinstance(today, datetime.datetime) else today
+    try:
+        return datetime.date.fromisoformat(today)
+    except (TypeError, ValueError):
+        raise DataError(f"today: got {today!r}, expected a day such as 2024-05-01") from None

@@ -1,0 +1,83 @@
+"""Sets of functions: those that come with sepiola, by name, and those of a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sepiola.acting import phone
+from sepiola.acting.functions import Function, functions_of
+from sepiola.errors import SpecError, brief
+from sepiola.specs.base import nearest
+
+SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions}
+
+
+def functions_named(name: str | Path) -> list[Function]:
+    """The functions of a set, or of a Python file: what stands in it under `@sepiola.function`, in its order.
+
+    The file is run. Raises SpecError for another name, a file that cannot be run, and one without functions.
+    """
+    if str(name) in SETS:
+        return SETS[str(name)]()
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise SpecError(
+            f"functions: '{brief(str(name))}' is no Python file that is there, and no set; {nearest(str(name), SETS)}"
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever the user's own file raises
+        raise SpecError(f"{path}: running it raised {type(error).__name__}: {brief(str(error))}") from None
+    found = functions_of([value for value in vars(module).values() if isinstance(value, Function)])
+    if not found:
+        raise SpecError(f"{path}: no function; write @sepiola.function above each that the model may call")
+    return found
+
+
+def set_of(known: Sequence[Mapping[str, object]] | None) -> list[Function]:
+    """The set that a model was taught. Raises SpecError where it was taught none, or functions of a file."""
+    if known is None:
+        raise SpecError("the model was taught no functions; name some: --functions FUNCTIONS.py, or --functions phone")
+    names = {str(entry["name"]) for entry in known}
+    for made in SETS.values():
+        functions = made()
+        if names == {function.name for function in functions}:
+            return check_taught(known, functions)
+    raise SpecError(
+        f"the model was taught {', '.join(sorted(names))[:80]} …, which are no set of sepiola's: "
+        "name the file that they stand in: --functions FUNCTIONS.py"
+    )
+
+
+def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
+    """What is kept of the functions beside a model that calls them by their tokens, in this order."""
+    return tuple({"name": f.name, "signature": f.signature, "tool": f.tool} for f in functions)
+
+
+def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Function]) -> list[Function]:
+    """The given functions in the order of the model's tokens.
+
+    Raises SpecError for one that the model was not taught, that is missing, or whose signature is another by now.
+    """
+    given = {function.name: function for function in functions}
+    ordered = []
+    for entry in known:
+        name = str(entry["name"])
+        if name not in given:
+            raise SpecError(f"the model was taught '{brief(name)}', which is not among the functions given")
+        if given[name].signature != entry["signature"]:
+            raise SpecError(
+                f"{name}: its signature is {given[name].signature}, and the model was taught {entry['signature']}: "
+                "a call would not fit; teach it anew (sepiola act train), or give the function as it was"
+            )
+        ordered.append(given.pop(name))
+    if given:
+        raise SpecError(f"the model was not taught '{next(iter(given))}'; add it (sepiola act add)")
+    return ordered

@@ -1,0 +1,96 @@
+"""The commands of an agent: `sepiola act TEXT`, which acts on a request, and `sepiola act train`, which teaches one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from sepiola.cli.options import AsJson, Device, ModelName, console_of, print_json
+from sepiola.errors import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sepiola.acting.agent import Acted
+
+
+class RequestGroup(TyperGroup):
+    """What is no command's name is a request: `sepiola act "Text Anna …"` is `sepiola act run "Text Anna …"`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args and args[0].startswith("-") and args[0] not in ("--help", "-h")
+        return super().parse_args(ctx, ["run", *args] if options else args)
+
+
+act_app = typer.Typer(
+    cls=RequestGroup,
+    no_args_is_help=True,
+    help='Act on a request by calling functions: sepiola act "Text Anna that I am late" --model RUN.',
+)
+
+
+@act_app.command("run")
+def run(
+    text: Annotated[str, typer.Argument(help="What is to be done, in English or Chinese.")],
+    model: ModelName,
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A picture with the request. Repeatable.")] = None,
+    functions: Annotated[
+        str | None,
+        typer.Option(help="A Python file or a set (phone): what may be called; by default what the model was taught."),
+    ] = None,
+    today: Annotated[str | None, typer.Option(help="The day that «tomorrow» comes after; else the phone's.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="Only this function may be called. Repeatable.")] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="This function may not be called. Repeatable.")] = None,
+    confirm: Annotated[list[str] | None, typer.Option(help="Ask before this function runs. Repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the calls and run none.")] = False,
+    phone: Annotated[Path | None, typer.Option(help="The phone's state, a JSON file; it is read and written.")] = None,
+    log: Annotated[Path | None, typer.Option(help="A JSONL file that what happens is added to.")] = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Act on one request."""
+    from sepiola.acting.agent import Agent, Policy
+    from sepiola.acting.functions import Call
+    from sepiola.acting.phone import Phone
+    from sepiola.acting.sets import functions_named, set_of
+    from sepiola.api import load
+    from sepiola.data.files import write_text
+    from sepiola.errors import DataError
+    from sepiola.specs.safe_files import read_json
+
+    console = console_of(as_json)
+
+    def asked(call: Call) -> bool:
+        return typer.confirm(f"{call}: run it?", err=as_json)
+
+    loaded = load(model, device=device)
+    given = functions_named(functions) if functions is not None else set_of(loaded.processor.functions)
+    policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
+    state = Phone.from_snapshot(read_json(phone, DataError)) if phone is not None and phone.exists() else Phone.start()
+    agent = Agent(loaded, given, policy, state, confirm=asked, log=log)
+    acted = agent.run(text, image, today)
+    if phone is not None and not dry_run:
+        write_text(phone, json.dumps(agent.phone.snapshot(), ensure_ascii=False, indent=1) + "\n")
+    if as_json:
+        print_json({"calls": [c.to_json() for c in acted.calls], "results": [r.to_json() for r in acted.results]})
+        return
+    _show(acted, console)
+
+
+def _show(acted: Acted, console: Console) -> None:
+    """A line a call, and what became of it."""
+    if not acted.calls:
+        console.print("[dim]nothing to call[/dim]")
+    for result in acted.results:
+        console.print(f"[bold]{escape(str(result.call))}[/bold]")
+        said: Any = result.value if result.status == "done" else result.error
+        colour = {"done": "green", "failed": "red", "refused": "yellow"}.get(result.status, "dim")
+        console.print(f"  [{colour}]{result.status}[/{colour}] {escape(shown(said)) if said else ''}".rstrip())

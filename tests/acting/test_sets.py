@@ -1,0 +1,59 @@
+"""Functions of a set, and of a person's own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sepiola.acting.phone import functions
+from sepiola.acting.sets import functions_named, set_of, taught
+from sepiola.errors import SpecError
+
+FILE = '''
+import sepiola
+
+@sepiola.function
+def feed(pet: str) -> str:
+    """Feeds a pet."""
+    return pet
+
+def helper() -> None:
+    """No function of the agent's."""
+
+@sepiola.function
+def walk(pet: str, minutes: int = 10) -> str:
+    """Walks a pet."""
+    return pet
+'''
+
+
+def test_a_file_gives_its_functions_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "pets.py").write_text(FILE)
+    assert [f.name for f in functions_named(tmp_path / "pets.py")] == ["feed", "walk"]
+    assert functions_named("phone") == functions()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("1 / 0", "running it raised ZeroDivisionError"), ("x = 1", "no function"), ("def (", "raised SyntaxError")],
+)
+def test_files_that_give_none(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(SpecError, match=said):
+        functions_named(tmp_path / "bad.py")
+
+
+def test_what_is_no_set(tmp_path: Path) -> None:
+    for name in ("phon", "missing.py", str(tmp_path)):
+        with pytest.raises(SpecError, match="no Python file that is there, and no set"):
+            functions_named(name)
+
+
+def test_a_model_knows_which_set_it_was_taught(tmp_path: Path) -> None:
+    assert set_of(taught(functions())) == functions()
+    with pytest.raises(SpecError, match="no functions"):
+        set_of(None)
+    (tmp_path / "pets.py").write_text(FILE)
+    with pytest.raises(SpecError, match="feed, walk"):
+        set_of(taught(functions_named(tmp_path / "pets.py")))

@@ -1,0 +1,57 @@
+"""`sepiola act`: a request on the command line, in both languages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sepiola.acting.phone import functions
+from sepiola.cli.app import app
+from tests.acting.test_agent import acting_model
+from tests.tiny import encoder_decoder
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("agent") / "model"
+    acting_model(encoder_decoder()).save(folder)
+    return folder
+
+
+def run(*arguments: str) -> dict[str, list[dict[str, object]]]:
+    done = CliRunner().invoke(app, ["act", *arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("text", ["Search for squid", "给王芳发短信"])
+def test_a_request_acts_on_a_phone_that_is_kept(agent: Path, tmp_path: Path, text: str) -> None:
+    phone, log = tmp_path / "phone.json", tmp_path / "log.jsonl"
+    arguments = (text, "--model", str(agent), "--phone", str(phone), "--log", str(log), "--today", "2024-05-01")
+    said = run(*arguments)
+    names = {function.name for function in functions()}
+    assert len(said["calls"]) == len(said["results"]) and all(call["name"] in names for call in said["calls"])
+    assert json.loads(log.read_text(encoding="utf-8").splitlines()[0])["request"] == text
+    first = json.loads(phone.read_text(encoding="utf-8"))
+    assert run(*arguments)["calls"] == said["calls"] and set(json.loads(phone.read_text())) == set(first)
+
+
+def test_the_policy_of_the_command_line(agent: Path) -> None:
+    said = run("Search", "--model", str(agent), "--allow", "google_search", "--dry-run")
+    assert all(call["name"] == "google_search" for call in said["calls"])
+    assert all(result["status"] == "planned" for result in said["results"])
+    assert run("--model", str(agent), "Search", "--dry-run")["calls"] is not None
+
+
+def test_mistakes_are_one_message(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["x", "--model", str(agent), "--deny", "nothing"],
+        ["x", "--model", str(agent), "--functions", "missing.py"],
+        ["x", "--model", str(agent), "--today", "soon"],
+        ["  ", "--model", str(agent)],
+    ):
+        done = CliRunner().invoke(app, ["act", *arguments])
+        assert done.exception is not None and getattr(done.exception, "status", None) == 2, done.output
