@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sepiola.acting import wording
 from sepiola.acting.bounds import FORMATS
 from sepiola.acting.wording import label, words_of
 from sepiola.errors import SpecError, shown
@@ -39,6 +40,7 @@ _FORMAT_OF = {f"^{pattern}$": name for name, pattern in FORMATS.items()}
 _ANY = ("product", "subject", "place", "person")
 _WEAK = {"name", "title", "text", "to", "from", "description"}  # less telling than the words beside them
 _SHORT = ("pet_name", "grocery", "tag")  # where others are too long
+_ALIASED = 0.8  # share of values that are said by another word, where there is one
 _CLOSED_RANGE = 60  # an integer of fewer values than these is in all splits
 _TRIES = 500
 _WIDEST = 1000  # numbers without a bound are up to this
@@ -55,6 +57,9 @@ def sample(name: str, schema: Schema, context: Context) -> Said:
         return _word(schema["const"], context), schema["const"]
     if "enum" in schema:
         value = context.rng.choice([value for value in schema["enum"] if value is not None])
+        others = wording.aliases(str(value), str(schema.get("description", "")), context.language)
+        if others and context.rng.random() < _ALIASED:
+            return context.rng.choice(others), value
         return _word(value, context), value
     if "examples" in schema:
         value = context.rng.choice(list(schema["examples"]))

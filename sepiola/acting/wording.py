@@ -40,6 +40,10 @@ _NOUNS = {
     "seats": "座位数", "max": "最高", "min": "最低", "start": "开始", "end": "结束", "genre": "风格",
     "artist": "歌手", "restaurant": "餐厅", "dish": "菜", "book": "书", "plant": "植物", "plants": "植物",
     "pet": "宠物", "report": "报告", "list": "清单", "task": "任务", "appointment": "预约", "repeat": "重复",
+    "red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "white": "白色", "black": "黑色", "small": "小",
+    "medium": "中", "large": "大", "low": "低", "high": "高", "on": "开", "off": "关", "cat": "猫", "dog": "狗",
+    "monday": "周一", "tuesday": "周二", "wednesday": "周三", "thursday": "周四", "friday": "周五", "saturday": "周六",
+    "sunday": "周日", "daily": "每天", "weekly": "每周", "monthly": "每月",
     "at": "时间", "flashlight": "手电筒", "channel": "频道", "station": "车站", "seat": "座位", "cabin": "舱位",
    
     "speed": "速度", "style": "风格", "comment": "备注",
@@ -117,6 +121,16 @@ def switches(name: str, description: str, language: str) -> dict[bool, list[str]
     if language == "zh":
         return {True: [f"，要{called}", f"，{called}"], False: [f"，不要{called}", f"，不用{called}"]}
     return {True: [f" with {called}", f", {called}: yes"], False: [f" without {called}", f", {called}: no"]}
+
+
+def aliases(value: str, description: str, language: str) -> list[str]:
+    """Other words for a value of an enum: those in brackets behind it in the description, "cat (猫, kitty)"."""
+    found = re.search(rf"(?<!\w){re.escape(value)}(?!\w)\s*[(（]([^)）]+)[)）]", description)
+    words = [word.strip() for word in re.split("[,，、/;]", found[1])] if found else []
+    own = [word for word in words if word and is_chinese(word) == (language == "zh")]
+    if language == "zh" and not own and (translated := _translated(words_of(value))):
+        return [translated]
+    return own
 
 
 def served(words: Sequence[str], texts: Sequence[str]) -> bool:

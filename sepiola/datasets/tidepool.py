@@ -1,4 +1,4 @@
-"""Tidepool as a dataset: questions, captions, episodes of made-up words, or phone requests, made on the spot."""
+"""Tidepool as a dataset: questions, captions, episodes, phone requests and their pictures, made on the spot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sepiola.errors import DataError
 from sepiola.specs.values import Drawn, Names, Seed
 from sepiola.tidepool import captions, episodes, generate
 from sepiola.tidepool.canvas import UNITS
-from sepiola.tidepool.phone import requests
+from sepiola.tidepool.phone import album, requests
 from sepiola.tidepool.words import LANGUAGES
 
 TASKS: dict[str, Callable[..., list[Example]]] = {
@@ -21,6 +21,7 @@ TASKS: dict[str, Callable[..., list[Example]]] = {
     "captions": captions,
     "episodes": episodes,
     "phone": requests,
+    "album": album,
 }
 
 Pixels = Annotated[int, Field(ge=UNITS, le=2048)]
@@ -44,9 +45,11 @@ def read_tidepool(
     aspects: Names | None = None,
     kinds: Annotated[Sequence[str], Field(min_length=1)] | None = None,
 ) -> list[Example]:
-    """`count` Tidepool examples; nothing is read from `root`. `task` is `questions`, `captions`, `phone` or `episodes`,
-    of which there are `count`; a family that is named twice has two turns. `length` to `aspects` are options of
-    episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are kinds of requests
+    """`count` Tidepool examples; nothing is read from `root`.
+
+    `task` is `questions`, `captions`, `phone`, `album` or `episodes`, of which there are `count`. A family that is
+    named twice has two turns. `length` to `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`,
+    families are functions, and `kinds` are kinds of requests; in `album`, families are kinds of the phone's pictures
     (`sepiola.tidepool.phone`).
     """
     if task not in TASKS:

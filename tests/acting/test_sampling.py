@@ -52,6 +52,7 @@ def test_texts_are_what_their_name_speaks_of(language: str) -> None:
 def test_values_that_a_schema_lists_are_taken() -> None:
     assert {v for _, v in samples("c", {"enum": ["a_b", None, 3]})} == {"a_b", 3}
     assert {s for s, v in samples("c", {"enum": ["a_b"]})} == {"a b", "a_b"}
+    assert {s for s, _ in samples("c", {"enum": ["cat"], "description": "cat (猫, kitty)"})} == {"cat", "kitty"}
     assert {v for _, v in samples("c", {"const": "x"})} == {"x"}
     assert {v for _, v in samples("c", {"type": "string", "pattern": "^x", "examples": ["x1", "x2"]})} == {"x1", "x2"}
     assert {type(v) for _, v in samples("c", {"anyOf": [{"type": "boolean"}, {"type": "null"}]})} == {bool}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sepiola.acting.wording import label, mentions, orders, served, switches, words_of
+from sepiola.acting.wording import aliases, label, mentions, orders, served, switches, words_of
 
 
 def test_names_are_words() -> None:
@@ -46,3 +46,10 @@ def test_arguments_are_mentioned_by_what_they_are() -> None:
 def test_what_is_served_is_found_in_names_and_descriptions() -> None:
     assert served(["alarm"], ["set_alarms"]) and served(["闹钟"], ["设置一个闹钟"])
     assert not served(["eat", "闹钟"], ["weather_forecast Tells the weather"])
+
+
+def test_values_have_the_words_that_the_description_brackets() -> None:
+    said = "Which pet: cat (猫, kitty), guinea_pig（豚鼠、天竺鼠） or fish"
+    assert aliases("cat", said, "en") == ["kitty"] and aliases("cat", said, "zh") == ["猫"]
+    assert aliases("guinea_pig", said, "zh") == ["豚鼠", "天竺鼠"] and aliases("fish", said, "zh") == []
+    assert aliases("monday", "", "zh") == ["周一"] and aliases("monday", "", "en") == []

@@ -118,7 +118,7 @@ IRRELEVANT: dict[str, str] = {
     "travel": "[订|找|取消]一[张|趟]去{any_place}的[机票|火车票|出租车]",
     "payment": "[转|付|借]给{any_person}{number}块钱",
     "volume": "[把|将][音量|亮度][调大|调小|调到{number}]",
-    "opinion": "= 我[觉得|猜|希望]{any_message}",
+    "opinion": "= 我[觉得|猜|认为]{any_subject}是个[好|坏]主意",
     "taste": "= 你喜欢[{any_dish}|{any_person}|{any_product}]吗？",
     "lock": "[锁上|解锁|重启|充电][手机|车|前门|平板]",
     "favourite": "= 我最[喜欢|讨厌]的[菜|东西]是{any_dish}",
