@@ -9,8 +9,9 @@ from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.tidepool.canvas import Canvas
 from sepiola.tidepool.phone.pictures import PICTURES
+from sepiola.tidepool.phone.requests import scene_of
 from sepiola.tidepool.words import LANGUAGES
-from sepiola.tidepool.world import CAPTION_REQUEST, checked_arguments, group_of, split_of
+from sepiola.tidepool.world import CAPTION_REQUEST, checked_arguments, group_of
 
 
 def album(
@@ -33,9 +34,7 @@ def album(
         turn, place = divmod(index, len(names))
         language, picture = languages[(turn + place) % len(languages)], PICTURES[names[place]]
         rng = random.Random(f"tidepool phone album {seed} {split} {index} {picture.name}")
-        scene = picture.sample(rng)
-        while split_of(group_of(picture.name, scene)) != split:
-            scene = picture.sample(rng)
+        scene = scene_of(picture.name, split, rng)
         canvas = Canvas(size, rng)
         picture.draw(canvas, scene)
         caption = picture.caption(scene, language)

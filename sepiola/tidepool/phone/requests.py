@@ -53,6 +53,7 @@ class Request:
     picture: str | None = None
     scene: Scene | None = None
     needed: bool = False
+    form: str = ""
 
 
 def requests(
@@ -107,6 +108,7 @@ def _example(split: str, index: int, seed: int, function: str, kind: str, langua
         "language": language,
         "kind": kind,
         "function": "" if kind == "irrelevant" else function,
+        "form": request.form,
         "calls": request.calls,
         "today": today.isoformat(),
         "picture": "none" if request.scene is None else "needed" if request.needed else "irrelevant",
@@ -149,15 +151,14 @@ def _make(function: str, kind: str, context: Context) -> Request:
     if kind == "picture":
         return _pictured(function, context)
     request = _called(context.rng.choice(_forms(function, seen=False)), None, context)
-    if kind == "distracted":
-        request.picture, request.scene = _scene(context.rng.choice(list(PICTURES)), context)
-    return request
+    return _any_picture(request, context) if kind == "distracted" else request
 
 
 def _called(form: Form, scene: Scene | None, context: Context) -> Request:
     template = context.rng.choice(_templates(context.language, form.name, context.split))
     segments, arguments = filled(template, context)
-    return Request(framed(segments, template, context), [_call(form, scene, arguments, context)], [template.text])
+    calls = [_call(form, scene, arguments, context)]
+    return Request(framed(segments, template, context), calls, [template.text], form=form.name)
 
 
 def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: Context) -> Call:
@@ -171,7 +172,7 @@ def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: C
 def _pictured(function: str, context: Context) -> Request:
     form = context.rng.choice(_forms(function, seen=True))
     assert form.picture is not None
-    picture, scene = _scene(form.picture, context)
+    picture, scene = form.picture, scene_of(form.picture, context.split, context.rng)
     if form.name == "pet.poster":
         scene = _dated_scene(scene, context)
     request = _called(form, scene, context)
@@ -188,14 +189,22 @@ def _dated_scene(scene: Scene, context: Context) -> Scene:
             context.today = today
             context.opened.append(day.isoformat())
             return scene
-        _, scene = _scene("poster", context)
+        scene = scene_of("poster", context.split, context.rng)
 
 
-def _scene(name: str, context: Context) -> tuple[str, Scene]:
+def scene_of(name: str, split: str, rng: random.Random) -> Scene:
+    """A scene of the split for a kind of picture."""
     while True:
-        scene = PICTURES[name].sample(context.rng)
-        if split_of(group_of(name, scene)) == context.split:
-            return name, scene
+        scene = PICTURES[name].sample(rng)
+        if split_of(group_of(name, scene)) == split:
+            return scene
+
+
+def _any_picture(request: Request, context: Context, name: str | None = None) -> Request:
+    """The request with a picture that its calls do not need."""
+    request.picture = context.rng.choice(list(PICTURES)) if name is None else name
+    request.scene = scene_of(request.picture, context.split, context.rng)
+    return request
 
 
 def _several(function: str, context: Context) -> Request:
@@ -225,9 +234,7 @@ def _several(function: str, context: Context) -> Request:
 def _near_miss(function: str, context: Context) -> Request:
     if context.rng.random() < _SEEN:
         asked, template = context.rng.choice(_about(context.language, context.split))
-        request = _uncalled([template], context)
-        request.picture, request.scene = _scene(asked, context)
-        return request
+        return _any_picture(_uncalled([template], context), context, asked)
     return _uncalled(_distractors(context.language, function, context.split), context)
 
 
@@ -252,9 +259,7 @@ def _uncalled(found: Sequence[Template], context: Context, *, pictured: bool = T
     template = context.rng.choice(found)
     segments, _ = filled(template, context)
     request = Request(framed(segments, template, context), [], [template.text])
-    if pictured and context.rng.random() < _SEEN:
-        request.picture, request.scene = _scene(context.rng.choice(list(PICTURES)), context)
-    return request
+    return _any_picture(request, context) if pictured and context.rng.random() < _SEEN else request
 
 
 def filled(template: Template, context: Context) -> tuple[Segments, dict[str, Any]]:
