@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from sepiola.cli.options import AsJson, Device, ModelName, console_of, print_json
+from sepiola.cli.options import AsJson, Device, ModelName, Set, console_of, print_json
 from sepiola.errors import shown
 
 if TYPE_CHECKING:
@@ -83,6 +83,33 @@ def run(
         print_json({"calls": [c.to_json() for c in acted.calls], "results": [r.to_json() for r in acted.results]})
         return
     _show(acted, console)
+
+
+@act_app.command("train")
+def train(
+    functions: Annotated[str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that the agent lands in.")],
+    count: Annotated[int, typer.Option(min=100, help="Requests that are made to train on.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Of the requests and the weights.")] = 0,
+    assignments: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Teach a small model to call your functions, from requests that are made for them, in English and Chinese."""
+    from sepiola.evaluation.report.tables import terminal_tables
+    from sepiola.experiments.agent import train_agent
+
+    console = console_of(as_json)
+    report = train_agent(
+        functions, out, console=console, count=count, changes=assignments or [], seed=seed, device=device, resume=resume
+    )
+    if as_json:
+        print_json(report)
+        return
+    for table in terminal_tables(report):
+        console.print(table)
+    console.print(f'Try it: sepiola act "…" --model {out} --functions {functions}', markup=False)
 
 
 def _show(acted: Acted, console: Console) -> None:

@@ -19,6 +19,7 @@ from sepiola.datasets.easy_vqa import read_easy_vqa
 from sepiola.datasets.flickr8k import read_flickr8k
 from sepiola.datasets.pairs import read_pairs
 from sepiola.datasets.pope import read_pope
+from sepiola.datasets.requests import read_requests
 from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
@@ -61,6 +62,7 @@ DATASETS: dict[str, Dataset] = {
     "coco_mini": Dataset(read_coco_mini),
     "pope": Dataset(read_pope, drawn=True),
     "pairs": Dataset(read_pairs),
+    "requests": Dataset(read_requests),
 }
 
 

@@ -1,0 +1,67 @@
+"""From a file of functions to a saved agent: requests are made for them, and a small model learns to call them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sepiola.acting.functions import Function
+from sepiola.acting.sets import functions_named
+from sepiola.acting.synthesis import phrasings_of, synthesize
+from sepiola.data.example import Example
+from sepiola.data.files import make_folder, write_text
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
+from sepiola.specs.recipe import RecipeSpec
+
+RECIPE = "octopus-v3/functions"
+REQUESTS = "requests"
+COUNTS = {"val": 1000, "test": 2000}
+
+
+def train_agent(
+    functions: str,
+    out: Path,
+    *,
+    console: Console,
+    count: int = 40_000,
+    changes: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Makes `count` requests for the functions of a file or a set, trains on them in `out`, and returns the report.
+
+    Raises SpecError for functions that are none, or whose requests cannot be made; as runs do for a folder that holds
+    another run.
+    """
+    made = functions_named(functions)
+    source = functions if not functions.endswith(".py") else str(Path(functions).resolve())
+    data = out.resolve() / REQUESTS
+    fixed = [f"name={out.name}", f"seed={seed}", f"stages.0.objective.functions={source}", f"stages.0.data.root={data}"]
+    recipe = read_recipe(RECIPE, [*fixed, *changes])
+    assert isinstance(recipe, RecipeSpec)
+    if not (resume and (data / "test.jsonl").is_file()):
+        make_folder(data)
+        for split, some in {"train": count, **COUNTS}.items():
+            console.print(f"requests: {some} for {split}")
+            write_requests(data / f"{split}.jsonl", synthesize(described(made), split, some, seed=seed))
+    return Run(recipe, out, console=console, device=device, resume=resume).go()
+
+
+def described(functions: Sequence[Function]) -> list[dict[str, Any]]:
+    """The functions as what requests are made of."""
+    return [{**f.tool["function"], "examples": phrasings_of(f.call.__doc__ or "")} for f in functions]
+
+
+def write_requests(path: Path, examples: Sequence[Example]) -> None:
+    """Writes requests of text alone as the reader `requests` reads them."""
+    kept = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "group")
+    lines = (
+        {"id": e.id, "text": e.prompt, **{key: e.metadata[key] for key in kept if key in e.metadata}} for e in examples
+    )
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,0 +1,54 @@
+"""`sepiola act train`: from a file of functions to an agent that is asked on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from sepiola.cli.app import app
+
+FILE = '''
+from typing import Annotated, Literal
+
+import sepiola
+from pydantic import Field
+
+
+@sepiola.function
+def feed_pet(pet: Literal["cat", "dog"], grams: Annotated[int, Field(ge=10, le=500)] = 100) -> str:
+    """Feeds a pet.
+
+    Args:
+        pet: Which pet.
+        grams: How much.
+
+    Examples:
+        feed the {pet} [with {grams} grams]
+        给{pet}喂[{grams}克]饭
+    """
+    return f"{pet}: {grams}"
+
+
+@sepiola.function
+def play_song(title: Annotated[str, Field(min_length=1, max_length=40)]) -> str:
+    """Plays a song."""
+    return title
+'''
+
+
+def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
+    (tmp_path / "pets.py").write_text(FILE, encoding="utf-8")
+    out = tmp_path / "agent"
+    small = ("stages.0.steps=2", "stages.0.batch=4", "tokenizer.vocabulary=400", "model.language.layers=1")
+    arguments = ["act", "train", str(tmp_path / "pets.py"), "--out", str(out), "--count", "100", "--json"]
+    done = CliRunner().invoke(
+        app, [*arguments, *(part for one in small for part in ("--set", one))], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert len((out / "requests" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 2000
+    asked = ["act", "Feed the cat", "--model", str(out), "--functions", str(tmp_path / "pets.py"), "--json"]
+    said = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert said.exit_code == 0, said.output
+    assert all(call["name"] in ("feed_pet", "play_song") for call in json.loads(said.stdout)["calls"])
