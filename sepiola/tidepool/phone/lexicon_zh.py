@@ -8,7 +8,7 @@ from __future__ import annotations
 WORDS: dict[str, tuple[str, ...]] = {
     name: tuple(words.split())
     for name, words in {
-        "syllable": "云 山 海 月 星 林 江 石 青 白 金 玉 春 秋 安 和 长 永 新 东 南 华 天 福 明 清 雅 文 思 宁 远 景 "
+        "syllable": "云 山 海 月 星 林 江 石 青 白 金 玉 春 秋 安 和 长 永 新 东 南 华 川 福 明 清 雅 文 思 宁 远 景 "
         "兰 竹 梅 松 鹤 龙 凤 泰 康 瑞 祥 嘉 乐 源 成 达",
         "surname": "王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 高 林 罗 郑 梁 谢 宋 唐 许 韩 冯 邓 曹 彭 "
         "曾 肖 田 董 袁 潘 蒋",

@@ -6,7 +6,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     "email": (
         "[send|write|shoot] {mailbox} an [email|e-mail] [with the subject|titled|under the subject] {subject} "
         "[saying|that says|with the text] {body}",
-        "[send|write] an [email|e-mail|mail] to {mailbox}[, subject|: subject|, titled] {subject}, "
+        "[send|write] [an email|an e-mail|a mail] to {mailbox}[, subject|: subject|, titled] {subject}, "
         "[body|text|message] {body}",
         "[email|mail] {mailbox} about {subject} and [say|write|tell them] {body}",
         "= {mailbox} [should|needs to|ought to] get an email from me"

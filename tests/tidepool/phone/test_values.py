@@ -33,3 +33,11 @@ def test_plurals_and_quotation_marks() -> None:
     rng = random.Random(0)
     assert {quoted("好", "zh", rng) for _ in range(60)} == {"好", "“好”", "「好」", '"好"'}
     assert {quoted("Ann's mug", "en", rng) for _ in range(30)} == {"Ann's mug"}
+
+
+def test_no_made_up_word_is_a_day() -> None:
+    syllables = lexicon_zh.WORDS["syllable"]
+    made = {first + second for first in syllables for second in syllables}
+    assert not made & {"今天", "明天", "后天", "昨天", "前天", "上周", "下周"} and not set(syllables) & set(
+        "一二三四五六七八九十日周"
+    )
