@@ -1,7 +1,7 @@
 """What a trainer draws from: the batches of each step, and where they stand.
 
-`SampleBatches` are made of samples that are known beforehand. Batches that are sampled from the model itself fit the
-same contract.
+`SampleBatches` are made of samples that are known beforehand; those of `sepiola.training.rollouts` are sampled from the
+model itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -61,10 +61,10 @@ class Batches(Protocol):
     def largest(self) -> Batch:
         """The batch of an epoch that takes the most memory, without moving on."""
 
-    def state(self) -> dict[str, int]:
-        """Where the order stands, as plain data."""
+    def state(self) -> dict[str, Any]:
+        """Where the order stands, and what was drawn and is still of use: plain data and tensors."""
 
-    def restore(self, state: Mapping[str, int]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` stood."""
 
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ from sepiola.training.objectives.contrastive import Contrastive
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
 from sepiola.training.objectives.function_calling import FunctionCalling
+from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.span_corruption import SpanCorruption
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "similarity": Classification,
     "multiple-choice": Classification,
     "function-calling": FunctionCalling,
+    "grpo": GRPO,
 }
 
 

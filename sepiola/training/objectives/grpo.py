@@ -1,0 +1,140 @@
+"""Group relative policy optimisation (GRPO, DeepSeekMath, arXiv 2402.03300): no value model, for the completions of one
+prompt are each other's baseline.
+
+A completion's advantage is its reward less the mean of its group, over the group's standard deviation (unbiased, plus
+1e-4). Each token's ratio to the policy that drew it is clipped as in PPO, and k3 to the reference stands in the loss.
+`loss` says how tokens are averaged: `grpo` within each completion first; `bnpo` over a batch's tokens; `dr_grpo` (arXiv
+2503.20783) by the longest that a completion may be, so that long wrong ones are not spared; `dapo` (2503.14476) over
+all tokens of a step. Names, defaults and figures are trl's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor, nn
+
+from sepiola.data.batching import Batch
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.reinforcement import (
+    Reinforcement,
+    ReinforcementSpec,
+    described,
+    k3,
+    only_rollout,
+    validation_loss,
+)
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.rollouts import Step
+
+LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+Scale = Literal["group", "batch", "none"]
+DEVIATION = 1e-4
+"""Is added to the standard deviation of rewards."""
+
+
+class GRPOSpec(ReinforcementSpec):
+    """`scale` divides advantages by the rewards' standard deviation in the `group`, in the rollout (`batch`), or not at
+    all. `beta` weighs the KL; at 0 no reference is kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
+    """
+
+    kind: Literal["grpo"]  # type: ignore[assignment]
+    loss: LossKind = "dapo"
+    scale: Scale = "group"
+    beta: NonNegativeFloat = 0.0
+    epsilon_low: PositiveFloat = 0.2
+    epsilon_high: PositiveFloat = 0.2
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError also for groups of one."""
+        super().check(model, stage)
+        if self.samples < 2:
+            raise ValueError(f"'{stage.name}': grpo compares the completions of one prompt; give samples: 2 or more")
+
+
+class GRPO(Reinforcement):
+    """The clipped policy loss over groups."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = GRPOSpec
+
+    @property
+    def keeps_reference(self) -> bool:
+        return bool(self.rl.beta)
+
+    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
+        """Each label has its completion's advantage; its old log-probability where the policy will have moved."""
+        worth = iter(advantages(rewards, self.rl.scale).flatten())
+        moves = self.rl.iterations * self.rl.minibatches > 1
+        assert self.policy is not None
+        credited = []
+        for step in steps:
+            weights = token_weights(step, self.rl.loss, self.stage.target_tokens)
+            batches = []
+            for batch, weight in zip(step, weights, strict=True):
+                rows = torch.stack([next(worth) for _ in batch.lengths])
+                old = self.log_probabilities_of(self.policy, batch) if moves else None
+                reference = self.log_probabilities_of(self.reference, batch) if self.reference is not None else None
+                batch = replace(batch, old=old, reference=reference)
+                batches.append(replace(batch, advantages=rows[batch.rows], weights=weight))
+            credited.append(batches)
+        return credited
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `grpo`."""
+        return grpo(model, only_rollout(batch), self.rl)
+
+
+def advantages(rewards: Tensor, scale: Scale) -> Tensor:
+    """Of rewards `(prompts, samples)`, as many."""
+    centred = rewards - rewards.mean(1, keepdim=True)
+    if scale == "none":
+        return centred
+    deviation = rewards.std(1, keepdim=True) if scale == "group" else rewards.std()
+    return centred / (deviation + DEVIATION)
+
+
+def token_weights(step: Sequence[RolloutBatch], loss: LossKind, longest: int) -> list[Tensor]:
+    """What each label counts, so that the mean over all labels of the step is the loss of that kind."""
+    labels, rows = sum(batch.labelled for batch in step), sum(len(batch.lengths) for batch in step)
+    each: list[Tensor] = []
+    for batch in step:
+        if loss == "grpo":
+            lengths = torch.tensor(batch.lengths)
+            each.append(labels / (rows * lengths[batch.rows].float()))
+        else:
+            counted = {"bnpo": len(step) * batch.labelled, "dr_grpo": rows * longest, "dapo": labels}[loss]
+            each.append(torch.full((batch.labelled,), labels / max(counted, 1)))
+    return each
+
+
+def grpo(model: Any, batch: RolloutBatch, spec: GRPOSpec) -> Loss:
+    """The loss of a batch, by its weights."""
+    if batch.advantages is None:
+        return validation_loss(batch)
+    log_probs, entropies = log_probabilities(model, chosen_states(model, batch), batch, spec.temperature)
+    losses, parts = token_losses(log_probs, batch, spec)
+    assert batch.weights is not None
+    shown = described(batch, entropy=entropies.sum(), **parts)
+    return Loss((losses * batch.weights).sum(), batch.labelled, parts=shown)
+
+
+def token_losses(log_probs: Tensor, batch: RolloutBatch, spec: GRPOSpec) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of each label, unweighted, and what is reported of all labels, summed."""
+    worth = batch.advantages
+    assert worth is not None
+    ratio = (log_probs - (log_probs.detach() if batch.old is None else batch.old)).exp()
+    clipped = ratio.clamp(1 - spec.epsilon_low, 1 + spec.epsilon_high)
+    losses = -torch.minimum(ratio * worth, clipped * worth)
+    outside = ((ratio < 1 - spec.epsilon_low) & (worth < 0)) | ((ratio > 1 + spec.epsilon_high) & (worth > 0))
+    parts = {"clip_fraction": outside.sum()}
+    if batch.reference is not None:
+        divergence = k3(log_probs, batch.reference)
+        losses = losses + spec.beta * divergence
+        parts["kl"] = divergence.sum()
+    return losses, parts

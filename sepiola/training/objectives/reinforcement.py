@@ -1,0 +1,189 @@
+"""What GRPO and PPO have in common: prompts, a policy that answers them, a reward, and a reference to stay near to.
+
+The reference is the stage's beginning: its weights as they are before the first step. `kl` is estimated token by token
+(Schulman, "Approximating KL divergence", 2020): k1 is log π − log π_ref, k3 is π_ref / π − 1 − log(π_ref / π).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, PositiveInt, SerializeAsAny, field_validator
+from torch import Tensor, nn
+
+from sepiola.acting.constraint import grammar_of
+from sepiola.data.batching import Batch, Collator
+from sepiola.data.features import encoder_key
+from sepiola.errors import TrainingError
+from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+from sepiola.generation.sampling import LEAST_TEMPERATURE
+from sepiola.nn.precision import resolve
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.stage import StageSpec
+from sepiola.text.pretraining import is_plain
+from sepiola.training.batches import ImageInputs
+from sepiola.training.collate import text_collator
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
+from sepiola.training.rollouts import Rollouts, Step
+from sepiola.training.sampler import PolicySampler
+
+
+class ReinforcementSpec(LanguageModellingSpec):
+    """A rollout has `samples` completions of each prompt, drawn at `temperature`; it serves `minibatches` steps, all of
+    them `iterations` times. `constrained`: under the grammar of the reward's functions.
+    """
+
+    reward: SerializeAsAny[RewardSpec]
+    samples: Annotated[int, Field(ge=1, le=1 << 16)] = 8
+    temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, le=1e9)] = 1.0
+    iterations: PositiveInt = 1
+    minibatches: PositiveInt = 1
+    constrained: bool = False
+
+    @field_validator("reward", mode="before")
+    @classmethod
+    def _reward(cls, raw: object) -> RewardSpec:
+        return reward_spec(raw)
+
+    def tokens(self) -> list[str]:
+        """Those of the reward."""
+        return self.reward.tokens()
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError for what has no completions of its own: shots, packed rows, other rationales; for a rollout
+        that is not whole prompts; and for a grammar that no function gives.
+        """
+        super().check(model, stage)
+        where = f"'{stage.name}': {self.kind}"
+        if self.shots or stage.packed or self.rationales == "generated":
+            raise ValueError(f"{where} asks one prompt a row; unset shots, packed and rationales: generated")
+        completions = stage.batch * stage.accumulate * self.minibatches
+        if completions % self.samples:
+            raise ValueError(
+                f"{where}: batch × accumulate × minibatches ({completions}) are the completions of a rollout, and must "
+                f"be whole prompts of samples ({self.samples}) each"
+            )
+        if self.constrained and not self.reward.callables():
+            raise ValueError(f"{where}: constrained needs a reward of calls; '{self.reward.kind}' names no functions")
+
+
+class Reinforcement(LanguageModelling):
+    """Learns from what the policy writes. A kind says what completions are worth (`credited`) and its `loss`."""
+
+    policy: nn.Module | None = None
+    reference: nn.Module | None = None
+
+    @property
+    def rl(self) -> Any:
+        """The spec of this objective's fields."""
+        return self.stage.objective
+
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether the stage's first weights are needed later."""
+        return False
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """The network, which is the policy from now on; where one is needed, a copy is the reference."""
+        self.policy = network
+        if self.keeps_reference:
+            self.reference = copy.deepcopy(network).requires_grad_(False).eval()
+        return network
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> Rollouts:  # type: ignore[override]
+        """Rollouts over the data's prompts. Raises TrainingError for data without."""
+        examples = self.laid_out(data)
+        if examples and is_plain(examples):
+            raise TrainingError(f"stage '{self.stage.name}': {data.reader} is plain text; {self.rl.kind} needs prompts")
+        samples = [part for sample in self.samples(data) for part in sample.parts]
+        collate = text_collator(self.network, self.language, self.stage, images)
+        return Rollouts(
+            samples,
+            examples,
+            self.stage,
+            self.setting.tokenizer,
+            reward_of(self.rl.reward),
+            collate,
+            fan=self.rl.samples,
+            iterations=self.rl.iterations,
+            minibatches=self.rl.minibatches,
+            sampler=lambda: self.sampler(collate, images),
+            credit=self.credited,
+            seed=self.setting.seed,
+            marks=self.marks,
+        )
+
+    def marks(self) -> str:
+        """What tells this objective, and its reference, from others."""
+        return encoder_key(self.rl, self.reference.state_dict() if self.reference is not None else {})
+
+    def sampler(self, collate: Collator, images: ImageInputs) -> PolicySampler:
+        """What writes, with the policy's weights of the moment."""
+        assert self.policy is not None, "prepare comes before the first rollout"
+        return PolicySampler(
+            self.written_by(self.policy),
+            collate,
+            images,
+            max_tokens=self.stage.target_tokens,
+            temperature=self.rl.temperature,
+            grammar=self.grammar() if self.rl.constrained else None,
+        )
+
+    def written_by(self, policy: nn.Module) -> nn.Module:
+        """The language network of a policy."""
+        return policy
+
+    def grammar(self) -> Grammar:
+        """What the reward's functions allow to be written."""
+        ends = [self.language.tokens.end]
+        vocabulary = ConstraintVocabulary(self.setting.tokenizer, self.language.vocabulary, ends)
+        return grammar_of(self.rl.reward.callables(), vocabulary)
+
+    @torch.no_grad()
+    def log_probabilities_of(self, network: nn.Module, batch: RolloutBatch) -> Tensor:
+        """The log-probability of each label under a network, in the stage's precision."""
+        device = next(network.parameters()).device
+        dtype = resolve(self.stage.precision, device)
+        on_device = batch.to(device)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            states = chosen_states(network, on_device)
+            return log_probabilities(network, states, on_device, self.rl.temperature)[0].cpu()
+
+    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
+        """The steps of a rollout with what each token is worth; rewards `(prompts, samples)`."""
+        raise NotImplementedError
+
+
+def validation_loss(batch: RolloutBatch) -> Loss:
+    """The mean reward, negated: the best weights are those that are paid most."""
+    return Loss(-batch.rewards.sum(), len(batch.rewards))
+
+
+def described(batch: RolloutBatch, **summed: Tensor) -> Mapping[str, Tensor]:
+    """Parts of a loss: sums over labels, and the rollout's figures, so that their means come out."""
+    figures = {name: torch.tensor(value * batch.labelled) for name, value in (batch.figures or {}).items()}
+    return {**figures, **{name: value.detach() for name, value in summed.items()}}
+
+
+def k1(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """log π − log π_ref: unbiased, and below 0 half of the time."""
+    return log_probs - reference
+
+
+def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """π_ref / π − 1 − log(π_ref / π): unbiased too, and never below 0."""
+    log_ratio = reference - log_probs
+    return log_ratio.exp() - 1 - log_ratio
+
+
+def only_rollout(batch: Batch) -> RolloutBatch:
+    """The batch, which rollouts have made."""
+    assert isinstance(batch, RolloutBatch)
+    return batch

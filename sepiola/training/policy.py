@@ -1,0 +1,97 @@
+"""A policy's log-probabilities, as training, the sampler and a reference model all compute them.
+
+What counts is the distribution that tokens were drawn from: logits divided by the temperature, then softmax over what
+could be drawn. Under a grammar that is what it allows; a token that it forces was not chosen, and is no label. Dropout
+is off: a policy that forgets at random is not the one that was sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepiola.data.batching import IGNORED, Batch
+from sepiola.training.objectives.language_modelling import target_states
+
+
+@dataclass(frozen=True)
+class RolloutBatch(Batch):
+    """Completions that the policy wrote, laid out after their prompts; what it chose is labelled.
+
+    `rewards` `(rows,)`. All else has a number a label, row after row: `allowed` bits of the vocabulary, packed
+    `(labels, bytes)`, None where all but the tokens `forbidden` could be drawn; log-probabilities under the policy that
+    drew (`old`, None: the one that learns) and under the reference (`reference`); `advantages`, None where nothing is
+    to be learned (validation), `weights` by which tokens count, and of PPO `values` and `returns`. `figures` describe
+    the rollout.
+    """
+
+    rewards: Tensor
+    forbidden: Tensor
+    allowed: Tensor | None = None
+    old: Tensor | None = None
+    reference: Tensor | None = None
+    values: Tensor | None = None
+    advantages: Tensor | None = None
+    returns: Tensor | None = None
+    weights: Tensor | None = None
+    figures: Mapping[str, float] | None = None
+
+    @property
+    def chosen(self) -> Tensor:
+        """Which places hold a label `(rows, target tokens)`."""
+        return self.labels != IGNORED
+
+    @property
+    def places(self) -> Tensor:
+        """Where each label stands in the flattened rows."""
+        return self.chosen.flatten().nonzero()[:, 0]
+
+    @property
+    def rows(self) -> Tensor:
+        """The row of each label."""
+        return self.chosen.nonzero()[:, 0]
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many labels each row has."""
+        counts: list[int] = self.chosen.sum(1).tolist()
+        return counts
+
+
+def chosen_states(model: Any, batch: RolloutBatch) -> Tensor:
+    """The states `(labels, width)` that predict the labels, without dropout."""
+    model.eval()
+    return target_states(model, batch).flatten(0, 1)[batch.places]
+
+
+def log_probabilities(model: Any, states: Tensor, batch: RolloutBatch, temperature: float) -> tuple[Tensor, Tensor]:
+    """The log-probability of each label, and the entropy where it was drawn (without gradient), in float32.
+
+    `states` are `chosen_states` of the same batch.
+    """
+    logits = model.head(states).float() / temperature
+    if batch.forbidden.numel():
+        logits = logits.index_fill(1, batch.forbidden, -torch.inf)
+    if batch.allowed is not None:
+        logits = logits.masked_fill(~unpacked(batch.allowed, logits.shape[1]), -torch.inf)
+    every = logits.log_softmax(-1)
+    held = every.detach()
+    entropies = -(held.exp() * held.masked_fill(held == -torch.inf, 0.0)).sum(-1)
+    return every.gather(1, batch.labels.flatten()[batch.places][:, None])[:, 0], entropies.clamp(min=0.0)
+
+
+def packed(allowed: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Booleans `(…, vocabulary)`, eight in a byte."""
+    return np.packbits(allowed, axis=-1)
+
+
+def unpacked(allowed: Tensor, vocabulary: int) -> Tensor:
+    """What `packed` has packed, as booleans."""
+    shifts = torch.arange(7, -1, -1, device=allowed.device, dtype=torch.uint8)
+    bits = (allowed[..., None] >> shifts) & 1
+    return bits.flatten(-2)[..., :vocabulary].bool()

@@ -1,0 +1,48 @@
+"""What a reward is: one file, with the spec of its own fields, and one line in `REWARDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from sepiola.data.example import Example
+from sepiola.specs.base import Spec
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the policy wrote after a prompt: its text, and the same with the names of special tokens (`marked`).
+
+    `ended` says that it wrote the end token, and was not cut.
+    """
+
+    text: str
+    marked: str
+    ended: bool
+
+
+class RewardSpec(Spec):
+    """The base of every reward's own spec, which `kind` names."""
+
+    kind: str
+
+    def tokens(self) -> list[str]:
+        """The special tokens that a tokenizer must have for it, beside the usual ones."""
+        return []
+
+    def callables(self) -> Sequence[Callable[..., Any]]:
+        """The functions whose calls it rewards: what `constrained` lets the policy write."""
+        return ()
+
+
+class Reward(Protocol):
+    """How good completions are."""
+
+    spec: ClassVar[type[RewardSpec]]
+
+    def __init__(self, spec: Any) -> None: ...
+
+    def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
+        """A number for each completion; the example is the one that was asked, its target the right answer."""
+        ...

@@ -1,0 +1,210 @@
+"""Batches that are sampled from the policy itself: prompts, completions, rewards, advantages.
+
+A rollout asks some prompts several times each. It serves `minibatches` steps, and all of them `iterations` times; then
+the next one is sampled, by the weights of that moment. Which prompts it asks depends on its number alone, and what is
+drawn on torch's generator, so that a run that goes on from a state meets the same completions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepiola.data.batching import Batch, Collator, Sample
+from sepiola.data.example import Example, digest
+from sepiola.errors import TrainingError
+from sepiola.specs.stage import StageSpec
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.policy import RolloutBatch
+from sepiola.training.rewards import Reward, Written
+from sepiola.training.sampler import Completion, PolicySampler
+
+Step = list[RolloutBatch]
+Credit = Callable[[list[Step], Tensor], list[Step]]
+"""Given a rollout's steps and its rewards `(prompts, samples)`, says what each token is worth."""
+
+
+class Rollouts:
+    """Rollouts over prompts: `samples` are what is read, `examples` what rewards know of them.
+
+    A step is `accumulate` batches of `batch` completions. Without a sampler nothing can be drawn (a dry run), and
+    without `credit` completions are worth their rewards (validation).
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        examples: Sequence[Example],
+        stage: StageSpec,
+        tokenizer: Tokenizer,
+        reward: Reward,
+        collate: Collator,
+        *,
+        fan: int,
+        iterations: int = 1,
+        minibatches: int = 1,
+        sampler: Callable[[], PolicySampler],
+        credit: Credit | None = None,
+        seed: int = 0,
+        marks: Callable[[], str] = str,
+    ) -> None:
+        if not samples:
+            raise TrainingError(f"stage '{stage.name}': there are no prompts to train on")
+        room = (stage.source_tokens, stage.target_tokens)
+        self.samples = [sample.cut(*room).compact() for sample in samples]
+        self.examples = examples
+        self.tokenizer = tokenizer
+        self.reward = reward
+        self.collate = collate
+        self.fan = fan
+        self.batch = stage.batch
+        self.minibatches = minibatches
+        self.uses = iterations * minibatches
+        self.prompts = stage.batch * stage.accumulate * minibatches // fan
+        self.longest = stage.target_tokens
+        self.seed = seed
+        self.marks = marks
+        self._make_sampler = sampler
+        self._sampler: PolicySampler | None = None
+        self._credit = credit
+        self.rollouts = 0
+        self.used = self.uses
+        self.held: list[Step] = []
+        self.steps_per_epoch = -(-len(samples) // self.prompts) * self.uses
+        cut = sum(len(after.source) < len(whole.source) for after, whole in zip(self.samples, samples, strict=True))
+        self.counts = {"samples": len(samples), "truncated_sources": cut, "truncated_targets": 0}
+
+    @property
+    def sampler(self) -> PolicySampler:
+        """What writes; made when it is first needed."""
+        if self._sampler is None:
+            self._sampler = self._make_sampler()
+        return self._sampler
+
+    @property
+    def epoch(self) -> float:
+        """Epochs so far: every prompt asked once."""
+        return ((self.rollouts - 1) * self.uses + self.used) / self.steps_per_epoch
+
+    def next(self) -> list[Batch]:
+        """The batches of the next step; samples a rollout where the last one is used up."""
+        if self.used == self.uses:
+            self.held = self._rollout(self.asked(self.rollouts))
+            self.rollouts, self.used = self.rollouts + 1, 0
+        step = self.held[self.used % self.minibatches]
+        self.used += 1
+        if self.used == self.uses:
+            self.held = []
+        return [*step]
+
+    def asked(self, rollout: int) -> list[int]:
+        """The numbers of the prompts of a rollout: those of one epoch after another, each in an order of its own."""
+        places = range(rollout * self.prompts, (rollout + 1) * self.prompts)
+        orders = {
+            epoch: np.random.default_rng([self.seed, epoch]).permutation(len(self.samples))
+            for epoch in {place // len(self.samples) for place in places}
+        }
+        return [int(orders[place // len(self.samples)][place % len(self.samples)]) for place in places]
+
+    def once(self) -> Iterator[Batch]:
+        """A completion of each prompt, with its reward and nothing to learn."""
+        for start in range(0, len(self.samples), self.batch):
+            numbers = [*range(start, min(start + self.batch, len(self.samples)))]
+            completions = [row[0] for row in self.sampler.write([self.samples[i] for i in numbers], 1)]
+            rewards = torch.tensor(self._rewards(numbers, completions))
+            yield self.sampler.lay_out([self.samples[i] for i in numbers], completions, rewards)
+
+    def peek(self, steps: int) -> list[list[Batch]]:
+        """The prompts of some steps with completions as long as may be; nothing is drawn."""
+        collate = self.collate
+        numbers = [i for rollout in range(steps) for i in self.asked(rollout) for _ in range(self.fan)]
+        rows = [self._filled(self.samples[i]) for i in numbers]
+        size = len(rows) // (steps * self.minibatches)
+        whole = [rows[at : at + size] for at in range(0, len(rows), size)][:steps]
+        return [[collate(step[at : at + self.batch]) for at in range(0, len(step), self.batch)] for step in whole]
+
+    def largest(self) -> RolloutBatch:
+        """The longest prompts with completions as long as may be; nothing is drawn, and what is known is 0."""
+        longest = sorted(self.samples, key=lambda sample: len(sample.source))[-1:] * self.batch
+        batch = self.collate([self._filled(sample) for sample in longest])
+        zeros = torch.zeros(batch.labelled)
+        known: dict[str, Any] = dict.fromkeys(("old", "reference", "values", "advantages", "returns", "weights"), zeros)
+        known |= {"rewards": torch.zeros(self.batch), "forbidden": torch.zeros(0, dtype=torch.long)}
+        return RolloutBatch(**vars(batch), **known)
+
+    def _filled(self, sample: Sample) -> Sample:
+        return replace(sample, target=(self.collate.special.end,) * self.longest)
+
+    def state(self) -> dict[str, Any]:
+        """Which rollout, how often it was used, and, while it is still of use, all of it."""
+        held = [[dict(vars(batch)) for batch in step] for step in self.held]
+        return {"rollouts": self.rollouts, "used": self.used, "held": held}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state` stood. Raises ValueError for a place that is none."""
+        held = [[RolloutBatch(**batch) for batch in step] for step in state["held"]]
+        if not 0 <= state["used"] <= self.uses or (state["used"] < self.uses and len(held) != self.minibatches):
+            raise ValueError(f"use {state['used']} of a rollout is not among the stage's")
+        self.rollouts, self.used, self.held = state["rollouts"], state["used"], held
+
+    def fingerprint(self) -> str:
+        """A digest of all that is asked, of what rewards know of it, and of the reference."""
+        hashed = hashlib.sha256(digest(self.examples).encode() + self.marks().encode())
+        for sample in self.samples:
+            hashed.update(np.asarray(sample.source, dtype=np.int64).tobytes())
+        return hashed.hexdigest()[:16]
+
+    def _rollout(self, numbers: Sequence[int]) -> list[Step]:
+        asked = [self.samples[i] for i in numbers]
+        completions = [one for row in self.sampler.write(asked, self.fan) for one in row]
+        every = [i for i in numbers for _ in range(self.fan)]
+        rewards = torch.tensor(self._rewards(every, completions))
+        steps: list[Step] = []
+        for part in np.array_split(np.arange(len(every)), self.minibatches):
+            places = [part[at : at + self.batch].tolist() for at in range(0, len(part), self.batch)]
+            steps.append(
+                [
+                    self.sampler.lay_out(
+                        [self.samples[every[i]] for i in some], [completions[i] for i in some], rewards[some]
+                    )
+                    for some in places
+                ]
+            )
+        assert self._credit is not None
+        groups = rewards.view(-1, self.fan)
+        figures = {**self._figures(completions), **figures_of(groups)}
+        return [[replace(batch, figures=figures) for batch in step] for step in self._credit(steps, groups)]
+
+    def _rewards(self, numbers: Sequence[int], completions: Sequence[Completion]) -> list[float]:
+        written = [self._written(completion) for completion in completions]
+        rewards = self.reward.score([self.examples[i] for i in numbers], written)
+        for number, value in zip(numbers, rewards, strict=True):
+            if not abs(value) < float("inf"):
+                raise TrainingError(f"{self.examples[number].id}: its reward is {value}; expected a finite number")
+        return [float(value) for value in rewards]
+
+    def _written(self, completion: Completion) -> Written:
+        ids = list(completion.ids)
+        marked = self.tokenizer.backend.decode(ids, skip_special_tokens=False)
+        return Written(self.tokenizer.decode(ids), marked, completion.ended)
+
+    def _figures(self, completions: Sequence[Completion]) -> dict[str, float]:
+        lengths = [len(completion.ids) + completion.ended for completion in completions]
+        return {"completion_tokens": fmean(lengths), "ended": fmean(completion.ended for completion in completions)}
+
+
+def figures_of(rewards: Tensor) -> dict[str, float]:
+    """What rewards `(prompts, samples)` are like. Groups whose rewards are all alike teach GRPO nothing."""
+    spread = rewards.std(1) if rewards.shape[1] > 1 else torch.zeros(len(rewards))
+    return {
+        "reward": float(rewards.mean()),
+        "reward_std": float(rewards.std()) if rewards.numel() > 1 else 0.0,
+        "equal_groups": float((spread < 1e-8).float().mean()),
+    }

@@ -1,0 +1,192 @@
+"""GRPO: its losses and gradients are trl's, its policy is the one that was sampled, and it learns."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sepiola.experiments.dry_run import explain
+from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
+from sepiola.training.policy import RolloutBatch
+from tests import policies, tiny
+
+LENGTHS = ([3, 5, 1, 4], [2, 2, 5, 1])
+KINDS = {"decoder": tiny.llama(width=32, hidden=64), "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64)}
+
+
+def batch_of(lengths: list[int], **more: Any) -> RolloutBatch:
+    """Completions of these lengths; nothing else of them counts."""
+    labels = torch.full((len(lengths), max(lengths)), -100)
+    for row, length in enumerate(lengths):
+        labels[row, :length] = 1
+    empty = {"source": None, "source_mask": None, "target_mask": None, "images": None, "image_mask": None}
+    sizes = {"image_sizes": None, "instructions": None, "tokens": 0, "labelled": sum(lengths)}
+    none = torch.tensor([])
+    return RolloutBatch(
+        ids=(),
+        **empty,
+        **sizes,
+        target=labels,
+        labels=labels,
+        rewards=none,
+        forbidden=none,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def spec_of(**changes: Any) -> GRPOSpec:
+    return GRPOSpec.model_validate({"kind": "grpo", "reward": "exact", **changes})
+
+
+def padded(values: Tensor, lengths: list[int]) -> Tensor:
+    """Numbers of labels as trl has them: a row a completion, padded on the right."""
+    rows = torch.zeros(len(lengths), max(lengths))
+    rows[torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]] = values
+    return rows
+
+
+def trl_loss(
+    log_probs: Tensor,
+    lengths: list[int],
+    inputs: dict[str, Tensor],
+    beta: float,
+    loss: str,
+    epsilon: tuple[float, float],
+    accumulated: int,
+) -> tuple[Tensor, dict[str, list[float]]]:
+    """trl's loss of a batch on log-probabilities that are given: those of its model are not computed."""
+    from trl import GRPOTrainer
+
+    mask = padded(torch.ones(sum(lengths)), lengths)
+    trainer: Any = SimpleNamespace(
+        _get_per_token_logps_and_entropies=lambda *_, **__: (log_probs, torch.ones_like(log_probs), None),
+        aux_loss_enabled=False,
+        top_entropy_quantile=1.0,
+        off_policy_mask_threshold=None,
+        importance_sampling_level="token",
+        beta=beta,
+        loss_type=loss,
+        epsilon_low=epsilon[0],
+        epsilon_high=epsilon[1],
+        args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=accumulated),
+        use_vllm=False,
+        model=SimpleNamespace(training=True),
+        current_gradient_accumulation_steps=accumulated,
+        max_completion_length=6,
+        accelerator=SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x),
+        _entropy_bonus_enabled=False,
+        _metrics={"train": defaultdict(list)},
+    )
+    given = {"prompt_ids": mask.long(), "prompt_mask": mask, "completion_ids": mask.long(), "completion_mask": mask}
+    result: Tensor = GRPOTrainer._compute_loss(trainer, None, {**given, **inputs})
+    return result, dict(trainer._metrics["train"])
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo"])
+def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: Any) -> None:
+    """Of a step of two batches, whose ratios lie on both sides of what is clipped."""
+    pytest.importorskip("trl", reason="compared with trl, from the dev extra")
+    torch.manual_seed(0)
+    spec = spec_of(loss=loss, beta=beta, epsilon_low=0.2, epsilon_high=0.28)
+    worth = advantages(torch.randn(4, 2), scale).flatten().split(4)
+    total, ours, theirs, clipped = torch.tensor(sum(map(sum, LENGTHS))), [], [], 0.0
+    step = [batch_of(lengths) for lengths in LENGTHS]
+    weights = token_weights(step, loss, 6)
+    for lengths, batch, rows, weight in zip(LENGTHS, step, worth, weights, strict=True):
+        old, reference = -torch.rand(sum(lengths)) * 3, -torch.rand(sum(lengths)) * 3
+        drawn = old + 0.5 * torch.randn(len(old))
+        mine, other = drawn.clone().requires_grad_(), padded(drawn, lengths).requires_grad_()
+        kept = reference if beta else None
+        batch = batch_of(lengths, old=old, reference=kept, advantages=rows[batch.rows], weights=weight)
+        losses, parts = token_losses(mine, batch, spec)
+        our = (losses * weight).sum() / total
+        inputs = {"advantages": rows, "old_per_token_logps": padded(old, lengths), "num_items_in_batch": total}
+        inputs["ref_per_token_logps"] = padded(reference, lengths)
+        their, metrics = trl_loss(other, lengths, inputs, beta, loss, (0.2, 0.28), 2)
+        our.backward()
+        their.backward()
+        assert mine.grad is not None and other.grad is not None
+        torch.testing.assert_close(padded(mine.grad, lengths), other.grad, atol=1e-5, rtol=1e-5)
+        assert float(parts["clip_fraction"]) / sum(lengths) == pytest.approx(metrics["clip_ratio/region_mean"][0])
+        if beta:
+            assert parts["kl"].item() / sum(lengths) == pytest.approx(metrics["kl"][0], rel=1e-5)
+        clipped += float(parts["clip_fraction"])
+        ours.append(our.item())
+        theirs.append(their.item())
+    assert clipped > 0
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_advantages_follow_their_formulas() -> None:
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 4.0]])
+    deviation = torch.tensor([(4 * 0.25 / 3) ** 0.5, 0.0, 2.0])[:, None]
+    centred = rewards - torch.tensor([0.5, 1.0, 1.0])[:, None]
+    torch.testing.assert_close(advantages(rewards, "group"), centred / (deviation + 1e-4))
+    spread = ((rewards - rewards.mean()).square().sum() / 11).sqrt()
+    torch.testing.assert_close(advantages(rewards, "batch"), centred / (spread + 1e-4))
+    assert advantages(rewards, "none").equal(centred)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_half_trained_policy_earns_more(kind: str, tmp_path: Path) -> None:
+    made = policies.tokenizer()
+    network, spec = policies.half_trained(KINDS[kind], made, tmp_path / "first", 50)
+    raw = {"kind": "grpo", "samples": 8, "temperature": 1.0}
+    stage = {"steps": 30, "batch": 80, "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.0}
+    learned = policies.objective(raw, spec, made, **stage)
+    before = policies.mean_reward(learned, network)
+    trained = policies.trainer(learned, network, tmp_path / "second", log_every=1)
+    trained.run()
+    after = policies.mean_reward(learned, network)
+    assert 0.2 < before < 0.6
+    assert after > before + 0.2
+    lines = [json.loads(line) for line in (tmp_path / "second" / "metrics.jsonl").read_text().splitlines()][1:]
+    assert len(lines) == 30
+    assert {"reward", "reward_std", "equal_groups", "completion_tokens", "ended", "clip_fraction"} <= set(lines[0])
+    assert all(line["entropy"] >= 0 and 0 <= line["equal_groups"] <= 1 for line in lines)
+    assert fmean(line["reward"] for line in lines[-5:]) > fmean(line["reward"] for line in lines[:5]) + 0.15
+
+
+QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["magnets"]}}
+STAGES = [
+    {"name": "answer", "data": QUESTIONS, "objective": {"format": "QCM-A"}, "steps": 2, "batch": 8},
+    {
+        "name": "reinforced",
+        "start": "answer",
+        "data": QUESTIONS,
+        "validation": {**QUESTIONS, "split": "val", "count": 4},
+        "objective": {"kind": "grpo", "format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1},
+        "steps": 2,
+        "batch": 8,
+        "target_tokens": 8,
+    },
+]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "lora"])
+def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> None:
+    """From the stage before on; a checkpoint that is loaded answers."""
+    stages = [STAGES[0], STAGES[1] | ({"lora": {"rank": 2}} if kind == "lora" else {})]
+    language = {**KINDS.get(kind, KINDS["decoder"]), "vocabulary": 400}
+    raw = tiny.recipe("reinforced", {"language": language}, stages, strategy={"answer": "reinforced"})
+    folder = tiny.run_recipe(raw, tmp_path)
+    before, after = tiny.stage_weights(folder, "answer"), tiny.stage_weights(folder, "reinforced")
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["stage"] == "reinforced"][-1]
+    assert 0 <= -last["validation_loss"] <= 1
+    assert last["kl"] >= 0
+    explained = explain(parse_recipe(raw), tiny.QUIET)
+    assert [stage["samples"] for run in explained["runs"] for stage in run["stages"]] == [24, 24]
