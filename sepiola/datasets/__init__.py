@@ -13,17 +13,22 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from sepiola.data.example import Example, digest
+from sepiola.datasets.bfcl import read_bfcl
+from sepiola.datasets.clinc_oos import read_clinc_oos
 from sepiola.datasets.coco_mini import read_coco_mini
 from sepiola.datasets.daquar import read_daquar
 from sepiola.datasets.easy_vqa import read_easy_vqa
 from sepiola.datasets.flickr8k import read_flickr8k
+from sepiola.datasets.glaive import read_glaive
 from sepiola.datasets.pairs import read_pairs
 from sepiola.datasets.pope import read_pope
 from sepiola.datasets.requests import read_requests
 from sepiola.datasets.scienceqa import read_scienceqa
+from sepiola.datasets.screenagent import read_screenagent
 from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.datasets.tidepool import read_tidepool
+from sepiola.datasets.toolalpaca import read_toolalpaca
 from sepiola.errors import DataError, SpecError, brief
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.data import DataSpec
@@ -63,6 +68,11 @@ DATASETS: dict[str, Dataset] = {
     "pope": Dataset(read_pope, drawn=True),
     "pairs": Dataset(read_pairs),
     "requests": Dataset(read_requests),
+    "bfcl": Dataset(read_bfcl),
+    "clinc_oos": Dataset(read_clinc_oos),
+    "toolalpaca": Dataset(read_toolalpaca),
+    "glaive": Dataset(read_glaive),
+    "screenagent": Dataset(read_screenagent),
 }
 
 
