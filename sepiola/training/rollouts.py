@@ -193,11 +193,11 @@ class Rollouts:
     def _written(self, completion: Completion) -> Written:
         ids = list(completion.ids)
         marked = self.tokenizer.backend.decode(ids, skip_special_tokens=False)
-        return Written(self.tokenizer.decode(ids), marked, completion.ended)
+        return Written(self.tokenizer.decode(ids), marked, completion.whole)
 
     def _figures(self, completions: Sequence[Completion]) -> dict[str, float]:
         lengths = [len(completion.ids) + completion.ended for completion in completions]
-        return {"completion_tokens": fmean(lengths), "ended": fmean(completion.ended for completion in completions)}
+        return {"completion_tokens": fmean(lengths), "ended": fmean(completion.whole for completion in completions)}
 
 
 def figures_of(rewards: Tensor) -> dict[str, float]:

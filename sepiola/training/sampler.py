@@ -37,6 +37,11 @@ class Completion:
     free: tuple[bool, ...] | None = None
     allowed: tuple[np.ndarray[Any, Any], ...] = ()
 
+    @property
+    def whole(self) -> bool:
+        """Whether it ended before the limit did: under a grammar all do."""
+        return self.ended or self.free is not None
+
 
 class PolicySampler:
     """Writes with the network as it is at the moment, `batch` rows at a time, at most `max_tokens` a completion."""

@@ -7,6 +7,7 @@ The reference is the stage's beginning: its weights as they are before the first
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from pydantic import Field, PositiveInt, SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from sepiola.acting.constraint import grammar_of
+from sepiola.acting.functions import functions_of
+from sepiola.acting.sets import taught
 from sepiola.data.batching import Batch, Collator
 from sepiola.data.features import encoder_key
 from sepiola.errors import TrainingError
@@ -25,6 +28,7 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.pretraining import is_plain
+from sepiola.text.processor import Processor
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
 from sepiola.training.loss import Loss
@@ -119,6 +123,12 @@ class Reinforcement(LanguageModelling):
             seed=self.setting.seed,
             marks=self.marks,
         )
+
+    def processor(self, processor: Processor) -> Processor:
+        """With the functions that the reward is for, where the tokenizer has a token for each."""
+        functions = functions_of(self.rl.reward.callables())
+        known = all(self.setting.tokenizer.id_of(token) is not None for token in self.rl.tokens())
+        return dataclasses.replace(processor, functions=taught(functions)) if functions and known else processor
 
     def marks(self) -> str:
         """What tells this objective, and its reference, from others."""

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 
 from sepiola.errors import shown
 from sepiola.specs.base import nearest
+from sepiola.training.rewards.calls import Calls
 from sepiola.training.rewards.contract import Reward, RewardSpec, Written
+from sepiola.training.rewards.end_state import EndState
 from sepiola.training.rewards.exact import Exact
+from sepiola.training.rewards.judge import Judge
 
 __all__ = ["REWARDS", "Reward", "RewardSpec", "Written", "reward_of", "reward_spec"]
 
 REWARDS: dict[str, type[Reward]] = {
     "exact": Exact,
+    "calls": Calls,
+    "end-state": EndState,
+    "judge": Judge,
 }
 
 

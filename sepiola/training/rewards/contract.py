@@ -14,7 +14,7 @@ from sepiola.specs.base import Spec
 class Written:
     """What the policy wrote after a prompt: its text, and the same with the names of special tokens (`marked`).
 
-    `ended` says that it wrote the end token, and was not cut.
+    `ended` says that it came to its end, and was not cut.
     """
 
     text: str

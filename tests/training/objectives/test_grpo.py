@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import sepiola
+from sepiola.acting.phone import functions
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
@@ -190,3 +192,36 @@ def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> Non
     assert last["kl"] >= 0
     explained = explain(parse_recipe(raw), tiny.QUIET)
     assert [stage["samples"] for run in explained["runs"] for stage in run["stages"]] == [24, 24]
+
+
+REQUESTS = {"reader": "tidepool", "count": 24, "options": {"task": "phone", "size": 64, "kinds": ["text"]}}
+CALLING = [
+    {"name": "taught", "data": REQUESTS, "objective": "function-calling", "steps": 2, "batch": 8},
+    {
+        "name": "reinforced",
+        "start": "taught",
+        "data": REQUESTS,
+        "objective": {"kind": "grpo", "samples": 4, "constrained": True, "iterations": 2},
+        "steps": 4,
+        "batch": 8,
+        "target_tokens": 96,
+    },
+]
+
+
+@pytest.mark.parametrize("reward", [{"kind": "calls", "partial": True}, "end-state"])
+def test_calls_are_reinforced_under_their_grammar(reward: Any, tmp_path: Path) -> None:
+    """Even a policy that can do nothing writes calls; what it leaves is an agent that knows its functions."""
+    objective = {**CALLING[1]["objective"], "reward": reward}  # type: ignore[dict-item]
+    model = {"language": tiny.llama(640, width=32, hidden=64)}
+    raw = tiny.recipe("calling", model, [CALLING[0], {**CALLING[1], "objective": objective}])
+    folder = tiny.run_recipe(raw, tmp_path)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["stage"] == "reinforced"][-1]
+    assert last["ended"] == 1, "the grammar ends them all"
+    assert 0 <= last["reward"] <= 1
+    if reward != "end-state":
+        assert last["reward"] > 0
+    agent = sepiola.Agent(sepiola.load(folder), functions())
+    assert agent.functional
+    assert all(call.name in {f.name for f in functions()} for call in agent.run("给 Anna 发短信").calls)
