@@ -15,8 +15,10 @@ from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs
 from sepiola.training.objectives import objective_of
 from sepiola.training.objectives.reinforcement import Reinforcement
+from sepiola.training.policy import RolloutBatch
 from sepiola.training.rollouts import Rollouts
 from sepiola.training.trainer import Trainer
+from tests import tiny
 from tests.trainers import ExampleSetting, stage_of, text_trainer
 
 EN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -26,6 +28,7 @@ DIGITS = [
     for n, pair in enumerate(zip(EN, ZH, strict=True))
     for name in pair
 ]
+KINDS = {"decoder": tiny.llama(width=32, hidden=64), "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64)}
 BASE: dict[str, Any] = {"steps": 2, "batch": 8, "source_tokens": 16, "target_tokens": 4, "precision": "float32"}
 
 
@@ -38,6 +41,26 @@ def policy(language: dict[str, Any], made: Tokenizer, seed: int = 0, **more: Any
     """A model of random weights for the tokenizer, and its spec."""
     spec = ModelSpec.parse({"language": {**language, "vocabulary": made.vocabulary}, **more})
     return sepiola.build(spec, seed=seed).network, spec
+
+
+def batch_of(lengths: list[int], **more: Any) -> RolloutBatch:
+    """Completions of these lengths; nothing else of them counts."""
+    labels = torch.full((len(lengths), max(lengths)), -100)
+    for row, length in enumerate(lengths):
+        labels[row, :length] = 1
+    empty = {"source": None, "source_mask": None, "target_mask": None, "images": None, "image_mask": None}
+    sizes = {"image_sizes": None, "instructions": None, "tokens": 0, "labelled": sum(lengths)}
+    none = torch.tensor([])
+    return RolloutBatch(
+        ids=(),
+        **empty,
+        **sizes,
+        target=labels,
+        labels=labels,
+        rewards=none,
+        forbidden=none,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 def objective(

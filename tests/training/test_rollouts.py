@@ -194,6 +194,7 @@ def test_groups_without_spread_are_counted() -> None:
 OBJECTIVES = {
     "grpo": {"kind": "grpo", "samples": 4, "beta": 0.1, "iterations": 2, "minibatches": 2},
     "grpo without a reference": {"kind": "grpo", "samples": 4},
+    "ppo": {"kind": "ppo", "iterations": 2, "minibatches": 2, "whiten_rewards": True},
 }
 
 
@@ -227,6 +228,18 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(name: str, language: str, af
     assert resumed.at.step == 9
     for name_, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name_]), name_
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_in_bfloat16_the_first_ratio_is_one_too(name: str) -> None:
+    """Old and new log-probabilities are products of one kind, whatever the engine's are."""
+    made = policies.tokenizer()
+    network, spec = policies.policy(TEXT["decoder"], made)
+    learned = policies.objective(OBJECTIVES[name], spec, made, batch=8, precision="bfloat16")
+    batch: Any = policies.rollouts(learned, network).next()[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        log_probs, _ = log_probabilities(network, chosen_states(network, batch), batch, 1.0)
+    torch.testing.assert_close(log_probs.detach(), batch.old, atol=1e-6, rtol=0)
 
 
 def test_a_rollout_that_serves_several_steps_keeps_the_policy_that_drew_it() -> None:
@@ -294,6 +307,8 @@ def test_plain_text_is_refused() -> None:
         ({"samples": 1}, {}, "grpo compares the completions of one prompt; give samples: 2 or more"),
         ({"shots": 2}, {}, "asks one prompt a row"),
         ({}, {"packed": True}, "asks one prompt a row"),
+        ({"kind": "ppo"}, {"lora": {}}, "ppo lays a value head on the model, which no adapter can hold"),
+        ({"kind": "ppo"}, {"learn": ["bridge"]}, "learn must name language"),
         ({"constrained": True}, {}, "constrained needs a reward of calls; 'exact' names no functions"),
     ],
 )

@@ -13,6 +13,7 @@ from sepiola.training.objectives.function_calling import FunctionCalling
 from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
+from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.span_corruption import SpanCorruption
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "multiple-choice": Classification,
     "function-calling": FunctionCalling,
     "grpo": GRPO,
+    "ppo": PPO,
 }
 
 

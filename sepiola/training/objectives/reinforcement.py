@@ -138,17 +138,13 @@ class Reinforcement(LanguageModelling):
         """What writes, with the policy's weights of the moment."""
         assert self.policy is not None, "prepare comes before the first rollout"
         return PolicySampler(
-            self.written_by(self.policy),
+            self.policy,
             collate,
             images,
             max_tokens=self.stage.target_tokens,
             temperature=self.rl.temperature,
             grammar=self.grammar() if self.rl.constrained else None,
         )
-
-    def written_by(self, policy: nn.Module) -> nn.Module:
-        """The language network of a policy."""
-        return policy
 
     def grammar(self) -> Grammar:
         """What the reward's functions allow to be written."""

@@ -18,31 +18,10 @@ from sepiola.acting.phone import functions
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
-from sepiola.training.policy import RolloutBatch
 from tests import policies, tiny
+from tests.policies import KINDS, batch_of
 
 LENGTHS = ([3, 5, 1, 4], [2, 2, 5, 1])
-KINDS = {"decoder": tiny.llama(width=32, hidden=64), "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64)}
-
-
-def batch_of(lengths: list[int], **more: Any) -> RolloutBatch:
-    """Completions of these lengths; nothing else of them counts."""
-    labels = torch.full((len(lengths), max(lengths)), -100)
-    for row, length in enumerate(lengths):
-        labels[row, :length] = 1
-    empty = {"source": None, "source_mask": None, "target_mask": None, "images": None, "image_mask": None}
-    sizes = {"image_sizes": None, "instructions": None, "tokens": 0, "labelled": sum(lengths)}
-    none = torch.tensor([])
-    return RolloutBatch(
-        ids=(),
-        **empty,
-        **sizes,
-        target=labels,
-        labels=labels,
-        rewards=none,
-        forbidden=none,
-        **more,  # type: ignore[arg-type]
-    )
 
 
 def spec_of(**changes: Any) -> GRPOSpec:
@@ -176,10 +155,12 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "lora"])
+@pytest.mark.parametrize("kind", [*KINDS, "lora", "ppo"])
 def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> None:
     """From the stage before on; a checkpoint that is loaded answers."""
     stages = [STAGES[0], STAGES[1] | ({"lora": {"rank": 2}} if kind == "lora" else {})]
+    if kind == "ppo":
+        stages[1] = {**STAGES[1], "objective": {"kind": "ppo", "format": "QCM-A", "reward": "exact"}}
     language = {**KINDS.get(kind, KINDS["decoder"]), "vocabulary": 400}
     raw = tiny.recipe("reinforced", {"language": language}, stages, strategy={"answer": "reinforced"})
     folder = tiny.run_recipe(raw, tmp_path)
@@ -192,6 +173,24 @@ def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> Non
     assert last["kl"] >= 0
     explained = explain(parse_recipe(raw), tiny.QUIET)
     assert [stage["samples"] for run in explained["runs"] for stage in run["stages"]] == [24, 24]
+
+
+@pytest.mark.parametrize("learn", [["language", "bridge"], ["language", "bridge", "vision"]])
+@pytest.mark.parametrize("kind", ["grpo", "ppo"])
+@pytest.mark.parametrize("bridge", ["projection", "gated-fusion"])
+def test_policies_that_see_are_reinforced(bridge: str, kind: str, learn: list[str], tmp_path: Path) -> None:
+    """By features of a frozen vision encoder, and by pixels for one that learns."""
+    model = tiny.vision_language({"kind": bridge})
+    if bridge == "gated-fusion":
+        model["language"] = tiny.encoder_decoder(400, 32)
+    objective = {"kind": kind, "format": "QCM-A", "reward": "exact", "samples": 2}
+    stage = {"name": "answer", "data": QUESTIONS, "objective": objective, "learn": learn, "steps": 2, "batch": 4}
+    stage |= {"target_tokens": 6, "precision": "float32"}
+    folder = tiny.run_recipe(tiny.recipe("seeing", model, [stage], strategy={"answer": "answer"}), tmp_path)
+    assert "reward" in (folder / "metrics.jsonl").read_text()
+    fresh = dict(sepiola.build(sepiola.load(folder).spec, seed=0).network.named_parameters())
+    changed = tiny.changed_parts(fresh, tiny.stage_weights(folder, "answer"))
+    assert changed <= {*learn}, "what the stage does not teach stays"
 
 
 REQUESTS = {"reader": "tidepool", "count": 24, "options": {"task": "phone", "size": 64, "kinds": ["text"]}}

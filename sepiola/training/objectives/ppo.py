@@ -1,0 +1,209 @@
+"""Proximal policy optimisation (PPO, arXiv 1707.06347), as language models are aligned by it (2203.02155).
+
+A linear layer on the policy's states, the value head, foretells what is still to be earned; it lies on the model while
+the stage lasts, and is not kept. A token earns −β times its KL to the reference, and a completion's last token, the end
+token where there is one, the reward too. Advantages are generalised (GAE, 1506.02438) and whitened over the rollout;
+policy and value losses are both clipped, and are means over the tokens of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from sepiola.data.batching import Batch
+from sepiola.nn.precision import resolve
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.reinforcement import (
+    Reinforcement,
+    ReinforcementSpec,
+    described,
+    k1,
+    k3,
+    only_rollout,
+    validation_loss,
+)
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.rollouts import Step
+
+VALUE_HEAD = "value_head"
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+KLS = {"k1": k1, "k3": k3}
+TINY = 1e-8
+"""Is added to a variance before its root is divided by."""
+
+
+class PPOSpec(ReinforcementSpec):
+    """`beta` weighs the KL by the estimate `kl`; at 0 no reference is kept. Rewards count `gamma` per token that they
+    are away, and `gae_lambda` weighs what the value head foretells against what was earned. A ratio counts within
+    1 ± `epsilon`, a new value within ± `value_epsilon` of the old one; `value_weight` is the value loss's.
+    `whiten_rewards` divides a rollout's rewards by their standard deviation; their mean stays.
+    """
+
+    kind: Literal["ppo"]  # type: ignore[assignment]
+    samples: Annotated[int, Field(ge=1, le=1 << 16)] = 1
+    iterations: PositiveInt = 4
+    beta: NonNegativeFloat = 0.05
+    kl: Literal["k1", "k3"] = "k1"
+    gamma: Share = 1.0
+    gae_lambda: Share = 0.95
+    epsilon: PositiveFloat = 0.2
+    value_epsilon: PositiveFloat = 0.2
+    value_weight: NonNegativeFloat = 0.1
+    whiten_rewards: bool = False
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError also for an adapter: the value head would have to be one too."""
+        super().check(model, stage)
+        if stage.lora is not None:
+            raise ValueError(
+                f"'{stage.name}': ppo lays a value head on the model, which no adapter can hold; use grpo, or no lora"
+            )
+        if "language" not in stage.learn:
+            raise ValueError(f"'{stage.name}': ppo teaches the policy and its value head; learn must name language")
+
+
+class PPO(Reinforcement):
+    """The clipped losses of policy and value head."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = PPOSpec
+
+    @property
+    def keeps_reference(self) -> bool:
+        return bool(self.rl.beta)
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """The network under a value head, which is initialised from the run's seed as reward heads are."""
+        network = super().prepare(network)
+        width, device = self.language.width, next(network.parameters()).device
+        generator = torch.Generator().manual_seed(self.setting.seed)
+        head = nn.Linear(width, 1)
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(1, width, generator=generator) / (width + 1))
+            head.bias.zero_()
+        network.add_module(VALUE_HEAD, head.to(device))
+        return network
+
+    def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
+        """The policy alone."""
+        delattr(trained, VALUE_HEAD)
+        return super().kept(trained)
+
+    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
+        """Each label has the log-probability and the value of the moment, its advantage and its return."""
+        measured = [[self._measured(batch) for batch in step] for step in steps]
+        batches = [batch for step in measured for batch in step]
+        lengths = [length for batch in batches for length in batch.lengths]
+        values = torch.cat([known(batch.values) for batch in batches])
+        earned = torch.zeros(len(values))
+        if self.reference is not None:
+            old = torch.cat([known(batch.old) for batch in batches])
+            reference = torch.cat([known(batch.reference) for batch in batches])
+            earned = -self.rl.beta * KLS[self.rl.kl](old, reference)
+        worth, returns = returns_of(paid_at_the_end(earned, rewards.flatten(), lengths), values, lengths, self.rl)
+        labels = [batch.labelled for batch in batches]
+        parts = iter(zip(worth.split(labels), returns.split(labels), strict=True))
+        credited = []
+        for step in measured:
+            shares = [(batch, *next(parts)) for batch in step]
+            credited.append([replace(batch, advantages=a, returns=r) for batch, a, r in shares])
+        return credited
+
+    @torch.no_grad()
+    def _measured(self, batch: RolloutBatch) -> RolloutBatch:
+        policy: Any = self.policy
+        device = next(policy.parameters()).device
+        dtype = resolve(self.stage.precision, device)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            here = batch.to(device)
+            states = chosen_states(policy, here)
+            old, _ = log_probabilities(policy, states, here, self.rl.temperature)
+            values = values_of(policy, states)
+        reference = self.log_probabilities_of(self.reference, batch) if self.reference is not None else None
+        return replace(batch, old=old.cpu(), values=values.cpu(), reference=reference)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `ppo`."""
+        return ppo(model, only_rollout(batch), self.rl)
+
+
+def values_of(model: Any, states: Tensor) -> Tensor:
+    """What the value head foretells at each of the states `(labels, width)`, in float32."""
+    values: Tensor = model.get_submodule(VALUE_HEAD)(states).float()[:, 0]
+    return values
+
+
+def paid_at_the_end(earned: Tensor, rewards: Tensor, lengths: Sequence[int]) -> Tensor:
+    """What each label earns, with each row's reward at its last label; a row without labels is paid nothing."""
+    last = torch.tensor(lengths).cumsum(0) - 1
+    chosen = torch.tensor(lengths) > 0
+    return earned.index_add(0, last[chosen], rewards[chosen].to(earned))
+
+
+def returns_of(earned: Tensor, values: Tensor, lengths: Sequence[int], spec: PPOSpec) -> tuple[Tensor, Tensor]:
+    """Whitened advantages and returns of all labels, rows of `lengths` one after the other."""
+    if spec.whiten_rewards:
+        earned = whitened(earned, shift_mean=False)
+    rows = zip(earned.split([*lengths]), values.split([*lengths]), strict=True)
+    advantages = torch.cat([gae(row, foretold, spec.gamma, spec.gae_lambda) for row, foretold in rows])
+    return whitened(advantages), advantages + values
+
+
+def gae(earned: Tensor, values: Tensor, gamma: float, gae_lambda: float) -> Tensor:
+    """A row's advantages: what each token and those after it brought, less what was foretold."""
+    advantages = torch.zeros_like(earned)
+    following, after = torch.zeros(()), torch.zeros(())
+    for place in reversed(range(len(earned))):
+        surprise = earned[place] + gamma * after - values[place]
+        following = surprise + gamma * gae_lambda * following
+        advantages[place], after = following, values[place]
+    return advantages
+
+
+def whitened(values: Tensor, *, shift_mean: bool = True) -> Tensor:
+    """Values with the variance 1 (unbiased) and the mean 0, or with the mean that they had."""
+    if len(values) < 2:
+        return values - values if shift_mean else values
+    mean = values.mean()
+    white = (values - mean) * (values.var() + TINY).rsqrt()
+    return white if shift_mean else white + mean
+
+
+def known(tensor: Tensor | None) -> Tensor:
+    """A tensor that is there by now."""
+    assert tensor is not None
+    return tensor
+
+
+def ppo(model: Any, batch: RolloutBatch, spec: PPOSpec) -> Loss:
+    """Both losses of a batch, the value loss by its weight."""
+    if batch.advantages is None:
+        return validation_loss(batch)
+    states = chosen_states(model, batch)
+    log_probs, entropies = log_probabilities(model, states, batch, spec.temperature)
+    losses, parts = clipped_losses(log_probs, values_of(model, states), batch, spec)
+    return Loss(losses.sum(), batch.labelled, parts=described(batch, entropy=entropies.sum(), **parts))
+
+
+def clipped_losses(
+    log_probs: Tensor, values: Tensor, batch: RolloutBatch, spec: PPOSpec
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of each label, and what is reported of all labels, summed."""
+    worth, returns, before = known(batch.advantages), known(batch.returns), known(batch.values)
+    ratio = (log_probs - known(batch.old)).exp()
+    clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.epsilon)
+    policy = torch.maximum(-worth * ratio, -worth * clipped)
+    near = before + (values - before).clamp(-spec.value_epsilon, spec.value_epsilon)
+    value = 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
+    parts = {"policy_loss": policy.sum(), "value_loss": value.sum()}
+    parts["clip_fraction"] = (-worth * clipped > -worth * ratio).sum()
+    if batch.reference is not None:
+        parts["kl"] = KLS[spec.kl](log_probs, batch.reference).sum()
+    return policy + spec.value_weight * value, parts
