@@ -21,6 +21,12 @@ PAGES = [*READMES, "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((REPOSI
 # Import names of the optional packages, where they differ from the package's name.
 IMPORT_NAMES = {"scikit-learn": "sklearn", "rouge-score": "rouge_score", "lm-eval": "lm_eval"}
 LONGEST_FILE = 400
+# What the package may hold at most of what is easily too much: the pattern, how often, what to do instead.
+SPARING = {
+    "Any": (r"\bAny\b", 250, "name the type: object, Mapping[str, object], Plain, a TypedDict, a Protocol"),
+    "hasattr": (r"\bhasattr\(", 3, "let the object's own contract say what it is"),
+    "private words": (r"\b(Look|StandIn|stand_in|ByHead|told|weigh)\b", 5, "use the field's own terms"),
+}
 
 
 def run_python(code: str) -> str:
@@ -126,6 +132,18 @@ def test_files_stay_short(folder: str) -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
     }
     assert not long, f"files over {LONGEST_FILE} lines ask to be two: {long}"
+
+
+@pytest.mark.parametrize("name", SPARING)
+def test_the_package_is_sparing(name: str) -> None:
+    pattern, most, instead = SPARING[name]
+    files = {
+        str(path.relative_to(REPOSITORY)): count
+        for path in (REPOSITORY / "sepiola").rglob("*.py")
+        if (count := len(re.findall(pattern, path.read_text(encoding="utf-8"))))
+    }
+    total = sum(files.values())
+    assert total <= most, f"{name}: {total} in the package, at most {most}; {instead}: {Counter(files).most_common(8)}"
 
 
 def test_the_lock_pins_every_direct_dependency_and_no_cuda() -> None:

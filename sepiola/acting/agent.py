@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sepiola.acting import calls
 from sepiola.acting.functions import Call, Function, functions_of
@@ -25,7 +25,7 @@ from sepiola.data.language import language_of
 from sepiola.errors import CallError, DataError, SepiolaError, SpecError, brief
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.example_generator import ExampleGenerator
-from sepiola.specs.base import nearest
+from sepiola.specs.base import Plain, nearest
 from sepiola.text.processor import Processor
 from sepiola.tidepool.phone.dates import date_line
 
@@ -73,10 +73,10 @@ class Result:
 
     call: Call
     status: str
-    value: Any = None
+    value: object = None
     error: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Plain:
         """As it stands in the log."""
         said = {"value": self.value} if self.status == "done" else {"error": self.error} if self.error else {}
         return {**self.call.to_json(), "status": self.status, **said}
@@ -88,7 +88,7 @@ class Acted:
 
     calls: list[Call]
     results: list[Result]
-    log: list[dict[str, Any]] = field(default_factory=list)
+    log: list[Plain] = field(default_factory=list)
 
 
 class Agent:
@@ -102,7 +102,7 @@ class Agent:
     def __init__(
         self,
         model: ActingModel,
-        functions: Sequence[Callable[..., Any]],
+        functions: Sequence[Callable[..., object]],
         policy: Policy | None = None,
         phone: Phone | None = None,
         *,
@@ -200,7 +200,7 @@ class Agent:
             return Result(call, "refused", error="not confirmed")
         return execute(call, function, self.phone)
 
-    def _note(self, lines: Sequence[Mapping[str, Any]]) -> None:
+    def _note(self, lines: Sequence[Mapping[str, object]]) -> None:
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -214,11 +214,11 @@ def execute(call: Call, function: Function, phone: Phone) -> Result:
         return Result(call, "done", json.loads(json.dumps(value, ensure_ascii=False, default=str)))
     except SepiolaError as error:
         return Result(call, "failed", error=str(error))
-    except Exception as error:  # of a user's own function: the model is told, and the agent goes on
+    except Exception as error:  # of a user's own function: the model reads it, and the agent goes on
         return Result(call, "failed", error=f"{type(error).__name__}: {error}")
 
 
-def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., Any]], phone: Phone) -> Phone:
+def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., object]], phone: Phone) -> Phone:
     """The phone after all calls of a log that were done. Raises DataError for a line that is no entry of a log."""
     named = {function.name: function for function in functions_of(functions)}
     for number, line in enumerate(log, start=1):

@@ -6,9 +6,9 @@ What a model with random weights may write under such a schema is finite, and Py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sepiola.errors import SpecError, shown
+from sepiola.generation.schemas import Schema
 
 TEXT = 200
 """Characters of a string that names no bound."""
@@ -28,7 +28,7 @@ TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
 FORMATS = {"date": DATE, "time": TIME, "date-time": f"{DATE}T{TIME}"}
 
 
-def bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
+def bounded(schema: Schema) -> dict[str, object]:
     """The schema with a bound wherever it names none.
 
     Raises SpecError for a part that may be anything, an object of unknown keys, and for a format without a pattern.
@@ -36,7 +36,7 @@ def bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
     return _bounded(schema, "", schema.get("$defs", {}), ())
 
 
-def _bounded(schema: Any, path: str, defined: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
+def _bounded(schema: object, path: str, defined: Schema, inside: tuple[str, ...]) -> dict[str, object]:
     """`defined` are the schemas that references name, which are written out in their place; `inside` those around."""
     if not isinstance(schema, Mapping):
         raise SpecError(f"{path or 'its type'}: got {shown(schema)}, expected a schema")
@@ -77,7 +77,7 @@ def _bounded(schema: Any, path: str, defined: Mapping[str, Any], inside: tuple[s
     raise SpecError(f"{path or 'its type'}: may be anything ({shown(dict(schema))}); name its type")
 
 
-def _string(part: dict[str, Any], path: str) -> dict[str, Any]:
+def _string(part: dict[str, object], path: str) -> dict[str, object]:
     kind = part.pop("format", None)
     if kind is None:
         return part if "pattern" in part else part | {"maxLength": part.get("maxLength", TEXT)}

@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from sepiola.acting.bounds import FORMATS
 from sepiola.acting.functions import Call, Function, Parameter
 from sepiola.errors import CallError, brief, shown
+from sepiola.generation.schemas import Schema
 
 NONE, SEPARATOR, END = "<fn_none>", "<fn_sep>", "<fn_end>"
 CALLS = 8
@@ -97,7 +97,7 @@ def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None) ->
     return "\n".join(lines)
 
 
-def json_form(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> dict[str, Any]:
+def json_form(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> dict[str, object]:
     """The JSON Schema of the declared form."""
     chosen = [f for f in functions if allowed is None or f.name in allowed]
     calls = [
@@ -130,7 +130,7 @@ def read_json(text: str, functions: Sequence[Function]) -> list[Call]:
     return calls
 
 
-def _plain(schema: Mapping[str, Any]) -> bool:
+def _plain(schema: Schema) -> bool:
     """Whether values stand as they are: strings and dates, and names of a Literal."""
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])
@@ -138,7 +138,7 @@ def _plain(schema: Mapping[str, Any]) -> bool:
     return schema.get("type") == "string" and ("pattern" not in schema or schema["pattern"] in _PATTERNS)
 
 
-def _inner(parameter: Parameter) -> tuple[Mapping[str, Any], bool]:
+def _inner(parameter: Parameter) -> tuple[Schema, bool]:
     """The schema of what is written, and whether it may be left out."""
     schema, optional = parameter.schema, not parameter.required
     parts = schema.get("anyOf", [schema])
@@ -169,16 +169,17 @@ def _rules(name: str, parameter: Parameter) -> Iterator[str]:
         yield f"{terminal}: /{pattern}/" if pattern else f"{terminal}: /{LETTER}{{{least},{most}}}/ & {UNMARKED}"
 
 
-def _written(parameter: Parameter, arguments: Mapping[str, Any]) -> str:
+def _written(parameter: Parameter, arguments: Mapping[str, object]) -> str:
     schema, optional = _inner(parameter)
     value = arguments.get(parameter.name, parameter.default)
     if optional and (value is None or (not parameter.required and value == parameter.default)):
         return NONE
     if not _plain(schema):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if not re.fullmatch(f"{LETTER}*", value) or "<fn_" in value:
+    text = str(value)
+    if not re.fullmatch(f"{LETTER}*", text) or "<fn_" in text:
         raise CallError(f"{parameter.name}: {shown(value)} holds what no call can say (control characters, <fn_…>)")
-    return str(value)
+    return text
 
 
 def _read(token: str, values: Sequence[str], functions: Sequence[Function]) -> Call:
@@ -188,7 +189,7 @@ def _read(token: str, values: Sequence[str], functions: Sequence[Function]) -> C
     function = functions[number]
     if len(values) != max(1, len(function.parameters)) or (not function.parameters and values != [""]):
         raise CallError(f"{function.name} takes {len(function.parameters)} arguments, got {len(values)}")
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     for parameter, said in zip(function.parameters, values, strict=False):
         schema, optional = _inner(parameter)
         if said == NONE:

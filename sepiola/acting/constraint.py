@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from sepiola.acting.calls import json_form, lark, tokens_of
 from sepiola.acting.functions import Function, functions_of
 from sepiola.errors import SpecError, shown
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 
-Constraint = Mapping[str, Any] | bool | Sequence[Callable[..., Any]]
+Constraint = Mapping[str, object] | bool | Sequence[Callable[..., object]]
 
 
 def grammar_of(constraint: Constraint, vocabulary: ConstraintVocabulary) -> Grammar:

@@ -21,8 +21,8 @@ from pydantic.errors import PydanticUserError
 
 from sepiola.acting.bounds import bounded
 from sepiola.errors import CallError, SpecError, brief, shown
-from sepiola.generation.schemas import check_schema
-from sepiola.specs.base import nearest
+from sepiola.generation.schemas import Schema, check_schema
+from sepiola.specs.base import Plain, nearest
 
 STATE = "phone"
 """The name of a first parameter that the agent supplies: it is no argument of the call."""
@@ -34,10 +34,10 @@ class Parameter:
     """One argument of a call. `schema` is bounded: every string, list and number of it ends."""
 
     name: str
-    schema: Mapping[str, Any]
+    schema: Schema
     adapter: TypeAdapter[Any] = field(repr=False, compare=False)
     required: bool = True
-    default: Any = None
+    default: object = None
 
     @property
     def description(self) -> str:
@@ -55,7 +55,7 @@ class Call:
         given = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.arguments.items())
         return f"{self.name}({given})"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Plain:
         """`{"name": …, "arguments": {…}}`."""
         return {"name": self.name, "arguments": dict(self.arguments)}
 
@@ -67,10 +67,10 @@ class Function:
     name: str
     description: str
     parameters: tuple[Parameter, ...]
-    call: Callable[..., Any] = field(repr=False, compare=False)
+    call: Callable[..., object] = field(repr=False, compare=False)
     takes_state: bool = False
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+    def __call__(self, *arguments: object, **keywords: object) -> Any:
         return self.call(*arguments, **keywords)
 
     def parameter(self, name: str) -> Parameter:
@@ -82,14 +82,14 @@ class Function:
         raise CallError(f"{self.name} has no argument '{brief(name)}'; {nearest(name, known)}")
 
     @cached_property
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Plain:
         """The JSON Schema of the arguments."""
         properties = {parameter.name: dict(parameter.schema) for parameter in self.parameters}
         required = [parameter.name for parameter in self.parameters if parameter.required]
         return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
     @property
-    def tool(self) -> dict[str, Any]:
+    def tool(self) -> Plain:
         """As OpenAI's `tools` list it."""
         described = {"name": self.name, "description": self.description, "parameters": self.schema}
         return {"type": "function", "function": described}
@@ -99,7 +99,7 @@ class Function:
         """A hash of the name, the parameters and their types: descriptions may change, what is called may not."""
         return signature_of(self.name, self.schema)
 
-    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """The Python values of a call's arguments, defaults left out.
 
         Raises CallError for an argument that is unknown, missing, or not what its type says.
@@ -117,13 +117,13 @@ class Function:
         return values
 
 
-def signature_of(name: str, schema: Mapping[str, Any]) -> str:
+def signature_of(name: str, schema: Mapping[str, object]) -> str:
     """A hash of a function's name and of what its arguments may be."""
     said = json.dumps([name, _bare(schema)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _bare(schema: Any, named: bool = False) -> Any:
+def _bare(schema: object, named: bool = False) -> object:
     """A schema without the words that describe it; the keys of `named` objects are names."""
     if isinstance(schema, Mapping):
         return {
@@ -134,7 +134,7 @@ def _bare(schema: Any, named: bool = False) -> Any:
     return [_bare(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def function(call: Callable[..., Any]) -> Function:
+def function(call: Callable[..., object]) -> Function:
     """The function of a typed callable.
 
     The docstring's first paragraph describes it, its `Args:` the parameters. Types are str, int, float, bool, dates and
@@ -162,7 +162,7 @@ def function(call: Callable[..., Any]) -> Function:
     return Function(name, " ".join(text.split("\n\n")[0].split()), made, call, takes_state)
 
 
-def functions_of(calls: Sequence[Callable[..., Any]]) -> list[Function]:
+def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
     """The functions of callables. Raises SpecError as `function` does, and for two of one name."""
     made = [function(call) for call in calls]
     names = [each.name for each in made]
@@ -197,7 +197,7 @@ def _parameter(name: str, given: inspect.Parameter, hints: Mapping[str, Any], de
     return Parameter(given.name, schema, adapter, required, default)
 
 
-def _default(where: str, adapter: TypeAdapter[Any], value: Any) -> Any:
+def _default(where: str, adapter: TypeAdapter[Any], value: object) -> object:
     """The default as a JSON value."""
     try:
         adapter.validate_python(value, strict=True)
@@ -206,7 +206,7 @@ def _default(where: str, adapter: TypeAdapter[Any], value: Any) -> Any:
         raise SpecError(f"{where}: the default {shown(value)} is not of its own type; {_reason(error)}") from None
 
 
-def _may_be_null(schema: Mapping[str, Any]) -> bool:
+def _may_be_null(schema: Schema) -> bool:
     return any(part.get("type") == "null" for part in schema.get("anyOf", ()))
 
 

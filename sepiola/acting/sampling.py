@@ -7,19 +7,18 @@ Free text is made of Tidepool's names, goods, places and messages, by what an ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sepiola.acting import wording
 from sepiola.acting.bounds import FORMATS
 from sepiola.acting.wording import label, words_of
 from sepiola.errors import SpecError, shown
+from sepiola.generation.schemas import Schema
 from sepiola.tidepool.phone import dates
 from sepiola.tidepool.phone.fills import Context
 from sepiola.tidepool.phone.grammar import share_of
 from sepiola.tidepool.phone.values import quoted
 
-Schema = Mapping[str, Any]
-Said = tuple[str, Any]
+Said = tuple[str, object]
 
 _KINDS = {
     "person": "name person to contact recipient who artist author owner user guest attendee",
@@ -82,7 +81,7 @@ def sample(name: str, schema: Schema, context: Context) -> Said:
     raise SpecError(f"{name}: got {shown(dict(schema))}; expected a schema with a type, an enum or anyOf")
 
 
-def _word(value: Any, context: Context) -> str:
+def _word(value: object, context: Context) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value).replace("_", " ") if isinstance(value, str) and context.rng.random() < 0.8 else str(value)
@@ -154,7 +153,7 @@ def _array(name: str, schema: Schema, context: Context) -> Said:
     least, most = int(schema.get("minItems", 1)), int(schema.get("maxItems", 3))
     count = context.rng.randint(max(least, min(1, most)), max(least, min(most, 3)))
     said: list[str] = []
-    values: list[Any] = []
+    values: list[object] = []
     for _ in range(_TRIES):
         if len(values) >= count:
             break
@@ -173,7 +172,7 @@ def _object(name: str, schema: Schema, context: Context) -> Said:
         raise SpecError(f"{name}: an object without 'properties' may be anything; name them")
     required: Sequence[str] = schema.get("required", ())
     said: list[str] = []
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for key, part in properties.items():
         if key in required or context.rng.random() < 0.4:
             text, values[key] = sample(f"{name}_{key}", part, context)

@@ -19,6 +19,7 @@ from sepiola.acting import wording
 from sepiola.acting.sampling import sample
 from sepiola.data.example import Example, Message
 from sepiola.errors import SpecError
+from sepiola.generation.schemas import Schema
 from sepiola.tidepool.phone import dates, phrases_en, phrases_zh
 from sepiola.tidepool.phone.distractors_en import TOPICS
 from sepiola.tidepool.phone.fills import Context, NoSuchDayError
@@ -64,7 +65,7 @@ class _Asked:
     """A function with its phrasings in one language: of its names, and those that were given."""
 
     name: str
-    schema: Mapping[str, Any]
+    schema: Schema
     made_up: tuple[Phrasing, ...]
     given: tuple[Phrasing, ...]
 
@@ -155,7 +156,7 @@ def _example(
 
 def _request(
     asked: list[_Asked], place: int, kind: str, excluded: set[str], context: Context
-) -> tuple[Segments, list[dict[str, Any]], list[str]]:
+) -> tuple[Segments, list[dict[str, object]], list[str]]:
     if kind == "irrelevant":
         request = unrelated(context, excluded)
         return request.segments, [], request.templates
@@ -203,8 +204,8 @@ def _frames(language: str, kind: str | bool) -> tuple[tuple[str, str], ...]:
     return tuple((begin, end) for begin, _, end in frames)
 
 
-def _called(asked: _Asked, phrasing: Phrasing, context: Context) -> tuple[Segments, dict[str, Any]]:
-    arguments: dict[str, Any] = dict(phrasing.switched)
+def _called(asked: _Asked, phrasing: Phrasing, context: Context) -> tuple[Segments, dict[str, object]]:
+    arguments: dict[str, object] = dict(phrasing.switched)
     segments: Segments = []
     for place, part in enumerate(phrasing.template.parts):
         if place % 2 == 0:
@@ -228,7 +229,7 @@ def _asked(function: Mapping[str, Any], language: str) -> _Asked:
     return _Asked(name, schema, made_up, own)
 
 
-def _checked(name: str, template: Template, schema: Mapping[str, Any]) -> Template:
+def _checked(name: str, template: Template, schema: Schema) -> Template:
     known, required = schema.get("properties", {}), schema.get("required", ())
     for slot in template.slots:
         if slot not in known or template.slots.count(slot) > 1:
@@ -242,7 +243,7 @@ def _checked(name: str, template: Template, schema: Mapping[str, Any]) -> Templa
     return template
 
 
-def _made_up(name: str, description: str, schema: Mapping[str, Any], language: str) -> tuple[Phrasing, ...]:
+def _made_up(name: str, description: str, schema: Schema, language: str) -> tuple[Phrasing, ...]:
     """Phrasings composed of the function's names: an order, then its arguments in any order, optional ones at will."""
     properties, required = schema.get("properties", {}), schema.get("required", ())
     said = wording.orders(name, description, language)
@@ -266,7 +267,7 @@ def _made_up(name: str, description: str, schema: Mapping[str, Any], language: s
     return tuple(found.values())
 
 
-def _served_topics(functions: Sequence[Mapping[str, Any]]) -> set[str]:
+def _served_topics(functions: Sequence[Mapping[str, object]]) -> set[str]:
     """Topics of Tidepool's other requests that one of the functions may well serve."""
     texts = [f"{function['name']} {function.get('description', '')}" for function in functions]
     return {topic for topic, words in TOPICS.items() if wording.served(words.split(), texts)}

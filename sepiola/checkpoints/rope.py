@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from sepiola.checkpoints.config import JSON, Config
 from sepiola.errors import CheckpointError
@@ -85,7 +84,7 @@ def positions_by_layer_to(positions: PositionSpec) -> JSON:
     return {**positions_to(positions), "rope_local_base_freq": near, "rope_parameters": nested}
 
 
-def _scaling(key: str, rope: Config, config: Config, length: Any) -> JSON:
+def _scaling(key: str, rope: Config, config: Config, length: object) -> JSON:
     """What stretches the positions under `key`, or nothing."""
     kind = _kind(rope)
     share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor"))
@@ -134,7 +133,7 @@ def _dict(config: Config, key: str) -> Config:
     return value
 
 
-def _length(config: Config, *ropes: Config) -> Any:
+def _length(config: Config, *ropes: Config) -> object:
     """The number of positions; where none is stated, and it matters, the family's."""
     stated = config.get("max_position_embeddings")
     if stated is not None or all(_kind(rope) == "default" for rope in ropes):
@@ -142,7 +141,7 @@ def _length(config: Config, *ropes: Config) -> Any:
     return _LENGTHS.get(config["model_type"], 131_072)
 
 
-def _first(*values: Any) -> Any:
+def _first(*values: object) -> object:
     """The first that is there."""
     return next(value for value in values if value is not None)
 

@@ -109,7 +109,7 @@ def _bytewise(content: Config) -> bool:
     return any(step["type"] == "ByteLevel" for step in steps.get("pretokenizers", [steps]) if step)
 
 
-def _bpe(vocabulary: Vocabulary, **options: Any) -> tokenizers.Tokenizer:
+def _bpe(vocabulary: Vocabulary, **options: object) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer(models.BPE(vocabulary.words, vocabulary.merges, **options))
 
 

@@ -118,6 +118,6 @@ def _show(acted: Acted, console: Console) -> None:
         console.print("[dim]nothing to call[/dim]")
     for result in acted.results:
         console.print(f"[bold]{escape(str(result.call))}[/bold]")
-        said: Any = result.value if result.status == "done" else result.error
+        said: object = result.value if result.status == "done" else result.error
         colour = {"done": "green", "failed": "red", "refused": "yellow"}.get(result.status, "dim")
         console.print(f"  [{colour}]{result.status}[/{colour}] {escape(shown(said)) if said else ''}".rstrip())

@@ -9,12 +9,12 @@ import typer
 
 from sepiola.cli.options import AsJson, DataFolder, ReaderOption, console_of, data_spec, print_json
 
-data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+data_app = typer.Typer(help="Show data before training on it.", no_args_is_help=True)
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at data before training on it."""
+    """Show data before training on it."""
 
 
 @data_app.command("show")

@@ -112,7 +112,7 @@ def _line(values: Mapping[str, Value]) -> str:
     return json.dumps(dict(values), ensure_ascii=False) + "\n"
 
 
-def _board(folder: Path, step: int | None) -> Any:
+def _board(folder: Path, step: int | None) -> object:
     """TensorBoard's writer, or None where it is not installed (the extra `train`); the JSON lines hold the
     same.
     """

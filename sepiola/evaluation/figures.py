@@ -6,9 +6,11 @@ values of its cells.
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-Figures = dict[str, Any]
+from sepiola.specs.base import Plain
+
+Figures = Plain
 """Plain JSON data by name; each benchmark's `run` says its keys."""
 
 

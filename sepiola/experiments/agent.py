@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,8 +13,10 @@ from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import phrasings_of, synthesize
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder, write_text
+from sepiola.evaluation.figures import Figures
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
+from sepiola.specs.base import Plain
 from sepiola.specs.recipe import RecipeSpec
 
 RECIPE = "octopus-v3/functions"
@@ -33,7 +34,7 @@ def train_agent(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
-) -> dict[str, Any]:
+) -> Figures:
     """Makes `count` requests for the functions of a file or a set, trains on them in `out`, and returns the report.
 
     Raises SpecError for functions that are none, or whose requests cannot be made; as runs do for a folder that holds
@@ -53,7 +54,7 @@ def train_agent(
     return Run(recipe, out, console=console, device=device, resume=resume).go()
 
 
-def described(functions: Sequence[Function]) -> list[dict[str, Any]]:
+def described(functions: Sequence[Function]) -> list[Plain]:
     """The functions as what requests are made of."""
     return [{**f.tool["function"], "examples": phrasings_of(f.call.__doc__ or "")} for f in functions]
 

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,6 +20,7 @@ from sepiola.experiments.run import Run
 from sepiola.models.build import count, outline, parameter_counts
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.tiles import tiling
+from sepiola.specs.base import Plain
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
@@ -29,7 +29,7 @@ from sepiola.training.memory import resident_memory
 from sepiola.training.preparation import learning_parts
 
 
-def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> dict[str, Any]:
+def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> Plain:
     """What a recipe would do. Its data is read and its tokenizer trained; no weight is made and nothing is kept."""
     process = resident_memory()
     data = DataCache()
@@ -77,7 +77,7 @@ class _Untrained(Run):
         return ImageInputs(pixels=pixels) if "vision" in stage.learn else ImageInputs(features=features)
 
 
-def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: float | None) -> dict[str, Any]:
+def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: float | None) -> Plain:
     with tempfile.TemporaryDirectory() as folder:
         run = _Untrained(recipe, Path(folder), console=console, data=data)
         stages = []
@@ -111,7 +111,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: flo
         }
 
 
-def print_explanation(explanation: Mapping[str, Any], console: Console) -> None:
+def print_explanation(explanation: Plain, console: Console) -> None:
     """The explanation as tables."""
     for run in explanation["runs"]:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())

@@ -37,8 +37,8 @@ class ComparisonSpec(Spec):
 
     name: Name
     description: str = ""
-    base: dict[str, Any]
-    arms: dict[Name, dict[str, Any]] = Field(min_length=1)
+    base: dict[str, object]
+    arms: dict[Name, dict[str, object]] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     jobs: int = Field(default=1, ge=1, le=256)
 
@@ -155,7 +155,7 @@ def _check_data(recipe: RecipeSpec, source: str) -> None:
             raise SpecError(f"{source}: {place}.options: {error}") from None
 
 
-def _change(base: Mapping[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _change(base: Mapping[str, Any], changes: Mapping[str, Any], source: str) -> dict[str, object]:
     """`base` with an arm's changes laid over it."""
     changed = copy.deepcopy(dict(base))
     for key, value in changes.items():

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from sepiola.checkpoints.loading import qformer_tokenizer
 from sepiola.data.example import Example
@@ -78,6 +77,6 @@ class RecipeText:
         return fitted(self.recipe.model, self.tokenizer, trained=trained, qformer=self.qformer_tokenizer)
 
 
-def digest(parts: Sequence[Any]) -> str:
+def digest(parts: Sequence[object]) -> str:
     """What tells plain data from other data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import Timeout
 from rich.console import Console
@@ -22,6 +21,7 @@ from sepiola.checkpoints.updates import LowRank
 from sepiola.data.files import locked, make_folder, write_text
 from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
+from sepiola.evaluation.figures import Figures
 from sepiola.experiments.evaluate import evaluate
 from sepiola.experiments.stages import Stages
 from sepiola.models.multimodal.vision_language import VisionLanguageModel, vision_of
@@ -56,7 +56,7 @@ class Run(Stages):
         self.console = console
         self.resume = resume
 
-    def go(self) -> dict[str, Any]:
+    def go(self) -> Figures:
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
         with claimed(self.folder, self.recipe.to_dict(), self.resume, self.console):
             self.check_data()
@@ -167,7 +167,7 @@ class Run(Stages):
 
 
 @contextmanager
-def claimed(folder: Path, recipe: Any, resume: bool, console: Console) -> Iterator[None]:
+def claimed(folder: Path, recipe: object, resume: bool, console: Console) -> Iterator[None]:
     """Takes a folder for a recipe, and for this process alone.
 
     Raises TrainingError when it holds another run, or this one without `resume`, or another process is at it; with
@@ -180,7 +180,7 @@ def claimed(folder: Path, recipe: Any, resume: bool, console: Console) -> Iterat
         yield
 
 
-def _check(folder: Path, recipe: Any, resume: bool) -> None:
+def _check(folder: Path, recipe: object, resume: bool) -> None:
     """Raises TrainingError when the folder holds another run, or this one without `resume`."""
     path = folder / "recipe.yaml"
     if path.is_file():

@@ -24,6 +24,7 @@ from sepiola.data.batching import Row, Sample
 from sepiola.data.metrics_log import read_metrics
 from sepiola.data.sampler import BatchSampler
 from sepiola.errors import SpecError, TrainingError, brief, shown
+from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.scaling import checked, forecast, load_scipy
 from sepiola.experiments.recipe_files import ComparisonSpec
@@ -44,7 +45,6 @@ PREDICTION = "prediction.json"
 WIDEST = 1 << 16
 MOST_TOKENS = 1_000_000  # for each parameter
 
-Figures = dict[str, Any]
 Texts = Sequence[Sample | Row]
 
 
@@ -57,7 +57,7 @@ def ladder(
     console: Console,
     device: str = "cpu",
     resume: bool = False,
-) -> dict[str, Any]:
+) -> Figures:
     """Trains the recipe at each width but the last, predicts the last one's loss, trains it, and returns the report.
 
     `folder` then holds `prediction.json`, `scaling.json`, `scaling.svg`, `report.html` and a run for each width; the
@@ -74,9 +74,7 @@ def ladder(
         return _climb(whole, stage, sizes, tokens_per_parameter, plan)
 
 
-def _climb(
-    whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parameter: float, plan: dict[str, Any]
-) -> dict[str, Any]:
+def _climb(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parameter: float, plan: Figures) -> Figures:
     """Trains the rungs in their order, the forecast before the last one, and returns the report."""
     recipe, folder, console = whole.recipe, whole.folder, whole.console
     rungs = _rungs(whole, stage, sizes, tokens_per_parameter)
@@ -186,7 +184,7 @@ class _Rung(Run):
         last = [line for line in self.curve() if "validation_loss" in line][-1]
         return {**f, "loss": last["validation_loss"], "seconds": last["seconds"]}
 
-    def curve(self) -> list[dict[str, Any]]:
+    def curve(self) -> list[Figures]:
         """The lines of its metrics, under its own name."""
         return [{**line, "stage": self.recipe.name} for line in read_metrics(self.folder / "metrics.jsonl")]
 

@@ -61,7 +61,7 @@ class ConstraintVocabulary:
         except Exception as error:  # the library raises ValueError, and panics of its own
             raise SepiolaError(f"a constraint cannot be laid on this tokenizer: {brief(str(error))}") from None
 
-    def compiled(self, kind: Literal["lark", "json"], source: str | Mapping[str, Any]) -> Grammar:
+    def compiled(self, kind: Literal["lark", "json"], source: str | Mapping[str, object]) -> Grammar:
         """The grammar of a text in Lark, or of a JSON Schema; the last ones are kept."""
         key = source if isinstance(source, str) else json.dumps(source)
         if (kind, key) not in self._compiled:
@@ -112,7 +112,7 @@ class Grammar:
         return cls(vocabulary, LLMatcher.grammar_from_lark(text))
 
     @classmethod
-    def json_schema(cls, vocabulary: ConstraintVocabulary, schema: Mapping[str, Any]) -> Grammar:
+    def json_schema(cls, vocabulary: ConstraintVocabulary, schema: Mapping[str, object]) -> Grammar:
         """JSON that fits the schema, written without spaces. Raises SepiolaError for a keyword that is not supported,
         with its path.
         """

@@ -21,6 +21,9 @@ VALUES = ("type", "enum", "const", "format", "pattern", "required", "$ref")
 KNOWN = {*NOTES, *SCHEMA, *SCHEMAS, *NAMED, *NUMBERS, *COUNTS, *VALUES}
 DEEPEST = 64
 
+Schema = Mapping[str, Any]
+"""A JSON Schema as it is read. Its values may be anything until `check_schema` has checked it."""
+
 
 def check_schema(schema: object) -> None:
     """Raises SpecError, which names the path, for what is no schema, or one that a constraint would not keep whole."""
@@ -32,7 +35,7 @@ def check_schema(schema: object) -> None:
         _check(path, part)
 
 
-def _check(path: str, part: Mapping[str, Any]) -> None:
+def _check(path: str, part: Schema) -> None:
     for key in part:
         if key not in KNOWN:
             raise SpecError(f"{path}/{brief(str(key))}: a keyword that constraints do not support; leave it out")

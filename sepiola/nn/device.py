@@ -12,7 +12,7 @@ COUNTS = {
     "cpu": lambda: 1,
     "cuda": torch.cuda.device_count,
     "mps": lambda: int(torch.backends.mps.is_available()),
-    "xpu": lambda: torch.xpu.device_count() if hasattr(torch, "xpu") else 0,
+    "xpu": torch.xpu.device_count,
 }
 """How many devices of each kind this machine has."""
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from sepiola.errors import SepiolaError, brief
 
@@ -54,12 +53,12 @@ def read_text(path: Path, kind: Kind, *, most: int | None = None, absent: str = 
         raise kind(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
 
 
-def read_json(path: Path, kind: Kind, *, most: int | None = MOST_JSON, absent: str = "") -> Any:
+def read_json(path: Path, kind: Kind, *, most: int | None = MOST_JSON, absent: str = "") -> object:
     """The data of a JSON file. Raises `kind` as `read_text` and `parse_json`."""
     return parse_json(read_text(path, kind, most=most, absent=absent), str(path), kind)
 
 
-def parse_json(text: str, where: str, kind: Kind) -> Any:
+def parse_json(text: str, where: str, kind: Kind) -> object:
     """The data of JSON text.
 
     Raises `kind` for text that is none, nested without end, with a number of thousands of digits, or with half a

@@ -23,7 +23,7 @@ _TEXTS = ("timestamp", "value")  # what else plain text may be in YAML 1.1: a da
 _FOREIGN = ("binary", "omap", "pairs", "set")
 
 
-def load_yaml(text: str, source: str) -> Any:
+def load_yaml(text: str, source: str) -> object:
     """Plain data of YAML text. Raises SpecError that names `source` and, where it is known, the line."""
     if len(text) > LONGEST:
         raise SpecError(f"{source}: {len(text):,} characters; expected YAML of at most {LONGEST:,}")

@@ -11,7 +11,6 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import tokenizers
 
@@ -71,7 +70,7 @@ def check_ids(ids: Mapping[str, object], where: str) -> None:
             raise DataError(f"{where}: {shown(name)} has the id {shown(index)}; expected ids below {LARGEST:,}")
 
 
-def _check_words(content: Mapping[str, Any], where: str) -> None:
+def _check_words(content: Mapping[str, object], where: str) -> None:
     model, added = content.get("model"), content.get("added_tokens")
     words = model.get("vocab") if isinstance(model, Mapping) else None
     ids: dict[str, object] = dict(words) if isinstance(words, Mapping) else {}
@@ -109,7 +108,7 @@ def _replaced(texts: set[str], pattern: object, content: str) -> set[str]:
     return set(sorted(made, key=len)[-VARIANTS:])
 
 
-def _flat(part: object) -> list[Mapping[str, Any]]:
+def _flat(part: object) -> list[Mapping[str, object]]:
     """The steps of a normalizer or a decoder, those of sequences in their order."""
     left, steps = [part], []
     while left:

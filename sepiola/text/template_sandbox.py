@@ -32,7 +32,7 @@ BIGGEST = 1 << 26  # letters of one text, with all that a list or an object hold
 LONGEST = 1 << 20  # members of one list
 LARGEST = 100_000  # of a number that says how long or how wide
 BITS = 1 << 16  # of a number
-_WIDE = re.compile(r"\d{6,}|\*|\{[^{}]*\{")  # a field of a format that says, or is told, so great a width
+_WIDE = re.compile(r"\d{6,}|\*|\{[^{}]*\{")  # a field of a format that states, or is given, so great a width
 _SPREADS = {
     *("batch", "center", "expandtabs", "format", "format_map", "indent", "ljust", "pprint", "rjust", "slice", "string"),
     *("tojson", "translate", "truncate", "wordwrap", "zfill"),
@@ -149,7 +149,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             if operator in ("*", "**") and bits > BITS:
                 raise BudgetError(f"it makes a number of {bits:,} bits")
         elif operator in ("+", "*"):
-            many = [len(x) if hasattr(x, "__len__") else x for x in (left, right) if not isinstance(x, float)]
+            many = [len(x) if isinstance(x, Sized) else x for x in (left, right) if not isinstance(x, float)]
             size = sum(many) if operator == "+" else many[0] * many[-1]
             text = isinstance(left, str) or isinstance(right, str)
             if not text and size > LONGEST:

@@ -12,13 +12,14 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sepiola.data.example import Question
+from sepiola.specs.base import Plain
 from sepiola.tidepool.canvas import Canvas
 from sepiola.tidepool.words import Key, word
 
-Scene = dict[str, Any]
+Scene = Plain
 Texts = dict[str, dict[str, str]]
 Statements = dict[str, list[tuple[str, str]]]
 Traits = dict[str, str]

@@ -31,20 +31,20 @@ def keep_pages() -> bool:
 
 
 def resident_memory() -> float | None:
-    """The memory that this process holds now, in GB; None where the system does not tell (it is not Linux)."""
-    return _told("VmRSS")
+    """The memory that this process holds now, in GB; None where the system does not say (it is not Linux)."""
+    return _process_status("VmRSS")
 
 
 def peak_memory(device: torch.device) -> float | None:
     """The most memory in use so far, in GB: of the process on a CPU, of torch's tensors on an accelerator.
 
-    None where the system does not tell.
+    None where the system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    told = _told("VmHWM")
-    if told is not None:
-        return told
+    peak = _process_status("VmHWM")
+    if peak is not None:
+        return peak
     try:
         import resource
     except ImportError:  # Windows
@@ -53,7 +53,7 @@ def peak_memory(device: torch.device) -> float | None:
     return used * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def _told(name: str) -> float | None:
+def _process_status(name: str) -> float | None:
     """A figure of Linux's about this process, in GB. Unlike `getrusage`'s it holds nothing of the parent's."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -21,12 +21,12 @@ from sepiola.specs.stage import StageSpec
 class Optimizer(Protocol):
     """What a step needs of an optimizer: all of torch's have it."""
 
-    param_groups: list[dict[str, Any]]
+    param_groups: list[dict[str, object]]
 
     def step(self) -> object: ...
     def zero_grad(self, set_to_none: bool = True) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, object]: ...
+    def load_state_dict(self, state_dict: dict[str, object]) -> None: ...
 
 
 class BlockMuon:
@@ -73,7 +73,7 @@ class BlockMuon:
             elif whole.grad is not None:
                 whole.grad.zero_()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"averages": self._averages, "lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class Optimizers:
         self.optimizers = list(optimizers)
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:
+    def param_groups(self) -> list[dict[str, object]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def step(self) -> None:
@@ -110,10 +110,10 @@ class Optimizers:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=set_to_none)
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> list[dict[str, object]]:
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
-    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
+    def load_state_dict(self, states: Sequence[dict[str, object]]) -> None:
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
 

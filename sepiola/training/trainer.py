@@ -251,7 +251,7 @@ class Trainer:
         raise TrainingError(
             f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where}; "
             f"samples {shown}. The step was not applied; the weights before it are in {self.state_file}. "
-            f"Look at these samples, or lower learning_rate ({self.stage.optimizer.learning_rate:g}), lengthen warmup "
+            f"Check these samples, or lower learning_rate ({self.stage.optimizer.learning_rate:g}), lengthen warmup "
             f"({self.stage.optimizer.warmup}) or use precision: float32"
         )
 

@@ -24,7 +24,7 @@ def test_pages_are_kept_where_the_library_is_glibc(monkeypatch: pytest.MonkeyPat
 def test_the_peak_is_in_the_units_of_the_system(system: str, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux tells it in KiB, macOS in bytes."""
     assert (peak_memory(torch.device("cpu")) or 0) > 0.05  # torch alone is larger
-    monkeypatch.setattr(memory, "_told", lambda _: None)  # no /proc
+    monkeypatch.setattr(memory, "_process_status", lambda _: None)  # no /proc
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=2_000_000))
     monkeypatch.setattr("sys.platform", system)
     assert peak_memory(torch.device("cpu")) == pytest.approx(gigabytes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -37,7 +37,7 @@ from sepiola.acting.phone.state import (
 )
 from sepiola.errors import ActionError, brief
 
-Result = dict[str, Any]
+Result = dict[str, object]
 
 MOST_IN_CART = 99  # pieces of one product
 LISTED = 10  # names that a message lists

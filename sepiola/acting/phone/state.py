@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sepiola.errors import DataError, brief, shown
+from sepiola.specs.base import Plain
 
 SearchKind = Literal["web", "images", "news", "maps"]
 Material = Literal["paper", "plastic", "glass", "metal", "organic", "battery"]
@@ -297,14 +298,14 @@ class Phone(_Record):
             pets=[Pet("Rex", "dog"), Pet("Momo", "cat"), Pet("小白", "rabbit"), Pet("豆豆", "cat")],
         )
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Plain:
         """The whole state as plain JSON data; equal phones give equal data."""
-        data: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        data: Plain = _ADAPTER.dump_python(self, mode="json")
         return data
 
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self) -> Plain:
         """The snapshot with all lists sorted: two runs that differ in the order of their calls alone agree."""
-        data: dict[str, Any] = _sorted(self.snapshot())
+        data: Plain = _sorted(self.snapshot())
         return data
 
     @classmethod
@@ -325,7 +326,7 @@ class Phone(_Record):
         return Phone.from_snapshot(self.snapshot())
 
 
-def _sorted(value: Any) -> Any:
+def _sorted(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(member) for key, member in value.items()}
     if isinstance(value, list):

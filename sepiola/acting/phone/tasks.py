@@ -17,7 +17,7 @@ from sepiola.acting.phone.apis import ADDRESS, NUMBER, Result, same_name
 from sepiola.acting.phone.state import Contact, Notice, Pet, Phone, Room
 from sepiola.data.example import Example
 from sepiola.errors import CallError, brief
-from sepiola.specs.base import nearest
+from sepiola.specs.base import Plain, nearest
 from sepiola.tidepool.phone import date_line, requests
 from sepiola.tidepool.words import LANGUAGES
 
@@ -28,8 +28,8 @@ class Task:
 
     example: Example
     calls: tuple[Call, ...]
-    start: dict[str, Any]
-    end: dict[str, Any]
+    start: Plain
+    end: Plain
 
     @property
     def today(self) -> datetime.date:

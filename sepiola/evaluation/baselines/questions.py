@@ -149,7 +149,7 @@ class _PairVotes:
         first = np.cumsum([0] + [len(q.choices) for q in questions])
         return [self._choice(asked[i], offered[first[i] : first[i + 1]]) for i in range(len(questions))]
 
-    def _choice(self, asked: Any, offered: Any) -> int:
+    def _choice(self, asked: object, offered: object) -> int:
         nearness = (asked @ self.questions).toarray()[0]
         # Pairs of far questions count for next to nothing; leaving them out saves nearly all the time.
         near = np.argpartition(-nearness, _CANDIDATES)[:_CANDIDATES] if len(nearness) > _CANDIDATES else None

@@ -33,7 +33,7 @@ def read_answer(text: str) -> str | None:
 
 
 def read_reply(text: str, item: PromptItem) -> str | None:
-    """The number of a reply, up to a further problem that a base model goes on with; None when none can be told."""
+    """The number of a reply, up to a further problem that a base model goes on with; None when none can be found."""
     reply = answer_of(text)
     solved = reply.partition("\nQuestion:")[0]
     solved = solved if _ANSWER.search(solved) else reply

@@ -9,13 +9,14 @@ from statistics import median
 from typing import Any
 
 from sepiola.evaluation.report.plots import Point, loss_curve
+from sepiola.specs.base import Plain
 
 
-def stage_curves(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def stage_curves(records: Sequence[Mapping[str, object]]) -> list[Plain]:
     """Per stage, in the order of their first line: `name`, `steps`, `first` and `last` loss, `best`
     validation loss, `speed` (median tokens per second) and `plot` (inline SVG). A figure that no line has is
     None."""
-    stages: dict[str, list[Mapping[str, Any]]] = {}
+    stages: dict[str, list[Mapping[str, object]]] = {}
     for record in records:
         stages.setdefault(str(record.get("stage") or ""), []).append(record)
     result = []
@@ -42,5 +43,5 @@ def _series(lines: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
     return [(float(line["step"]), float(line[key])) for line in usable]
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 from PIL import Image
 
@@ -24,7 +23,7 @@ MOST_IMAGES = 4
 """Thumbnails shown for one sample; a sheet stays small also for examples with a whole film."""
 
 
-def sample_card(example: Example, answer: Answer) -> dict[str, Any]:
+def sample_card(example: Example, answer: Answer) -> dict[str, object]:
     """What the page shows of one sample; its texts are plain and still to be escaped.
 
     `verdict` is "right", "wrong" or "" (the right answer is not known). Raises DataError when the answer
@@ -64,7 +63,7 @@ def thumbnail(picture: Image.Image, side: int = THUMBNAIL) -> tuple[str, int, in
     return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}", small.width, small.height
 
 
-def _thumbnail(image: ImageRef) -> dict[str, Any]:
+def _thumbnail(image: ImageRef) -> dict[str, object]:
     try:
         uri, width, height = thumbnail(image.open())
     except DataError:
@@ -83,7 +82,7 @@ def _verdict(example: Example, answer: Answer) -> tuple[str, str]:
     return "wrong", "✗ wrong" if verdict.parsed else "✗ unparsed"
 
 
-def _options(example: Example, answer: Answer) -> list[dict[str, Any]]:
+def _options(example: Example, answer: Answer) -> list[dict[str, object]]:
     question = example.question
     if question is None:
         return []

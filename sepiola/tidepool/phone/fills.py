@@ -6,14 +6,13 @@ import datetime
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from sepiola.tidepool.phone import dates
 from sepiola.tidepool.phone.grammar import share_of
 from sepiola.tidepool.phone.names import SAID
 from sepiola.tidepool.phone.values import number_value, open_value, plural, quoted
 
-Filled = tuple[str, dict[str, Any]]
+Filled = tuple[str, dict[str, object]]
 DELIVERY_DAYS = 14
 _TRIES = 400
 _COUNTS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 8, 10, 12)
@@ -118,7 +117,7 @@ def _portions(context: Context) -> Filled:
 def _groceries(context: Context) -> Filled:
     rng, language = context.rng, context.language
     said: list[str] = []
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, object]] = []
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
         if rng.random() < 0.5:
             text, item = _counted(context, "grocery", "name", "quantity", "个份", 10)

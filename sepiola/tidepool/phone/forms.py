@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sepiola.tidepool.family import Scene
 from sepiola.tidepool.phone.dates import next_occurrence
@@ -28,7 +27,7 @@ FUNCTIONS = (
     "animal_care",
 )
 
-Arguments = dict[str, Any]
+Arguments = dict[str, object]
 
 
 @dataclass(frozen=True)

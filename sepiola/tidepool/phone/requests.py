@@ -15,7 +15,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
 
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -40,7 +39,7 @@ _SEEN = 0.25  # share of uncalled requests with a picture
 _TWICE = 0.25  # share of several calls with two of one function
 
 Segments = list[tuple[str, bool]]  # text, and whether it is a value
-Call = dict[str, Any]
+Call = dict[str, object]
 
 
 @dataclass
@@ -161,8 +160,8 @@ def _called(form: Form, scene: Scene | None, context: Context) -> Request:
     return Request(framed(segments, template, context), calls, [template.text], form=form.name)
 
 
-def _call(form: Form, scene: Scene | None, arguments: dict[str, Any], context: Context) -> Call:
-    read: dict[str, Any] = {}
+def _call(form: Form, scene: Scene | None, arguments: dict[str, object], context: Context) -> Call:
+    read: dict[str, object] = {}
     if form.read is not None and scene is not None and form.picture is not None:
         words = PICTURES[form.picture].words(scene, context.language)
         read = form.read(Seen(words, scene, context.language, context.today or dates.FIRST))
@@ -262,8 +261,8 @@ def _uncalled(found: Sequence[Template], context: Context, *, pictured: bool = T
     return _any_picture(request, context) if pictured and context.rng.random() < _SEEN else request
 
 
-def filled(template: Template, context: Context) -> tuple[Segments, dict[str, Any]]:
-    arguments: dict[str, Any] = {}
+def filled(template: Template, context: Context) -> tuple[Segments, dict[str, object]]:
+    arguments: dict[str, object] = {}
     segments: Segments = []
     for place, part in enumerate(template.parts):
         if place % 2 == 0:
