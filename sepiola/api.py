@@ -78,7 +78,7 @@ class Model:
         self.rationale = rationale
         self._image_encoder = image_encoder
 
-    def __call__(self, *tensors: Tensor, **keywords: Any) -> Tensor:
+    def __call__(self, *tensors: Tensor, **keywords: object) -> Tensor:
         """The network's forward pass: logits of a language model, features of a vision encoder."""
         return self.network(*tensors, **keywords)
 
@@ -237,7 +237,7 @@ class Model:
 
     def chat(
         self,
-        messages: Sequence[Message | Mapping[str, Any]],
+        messages: Sequence[Message | Mapping[str, object]],
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
@@ -393,7 +393,7 @@ def load(
     return Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
 
 
-def build(preset_or_spec: str | ModelSpec | Mapping[str, Any], *, seed: int = 0) -> Model:
+def build(preset_or_spec: str | ModelSpec | Mapping[str, object], *, seed: int = 0) -> Model:
     """A model with fresh weights. Raises SpecError for an unknown preset or a wrong spec."""
     spec = preset(preset_or_spec) if isinstance(preset_or_spec, str) else ModelSpec.parse(preset_or_spec)
     return Model(build_network(spec, seed=seed), spec)

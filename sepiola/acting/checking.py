@@ -26,7 +26,7 @@ _UNSEEN = re.compile(r"[ ,./\-_*^]")
 
 
 def fault_of(
-    calls: Sequence[Call] | None, allowed: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    calls: Sequence[Call] | None, allowed: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, Any]]
 ) -> str:
     """What is wrong with the calls, empty where nothing is; None are calls that could not be read.
 
@@ -66,7 +66,7 @@ def fault_of_call(call: Call, right: Mapping[str, Any], schema: Mapping[str, Any
     return ""
 
 
-def _right(value: Any, allowed: Sequence[Any], schema: Mapping[str, Any]) -> bool:
+def _right(value: Any, allowed: Sequence[object], schema: Mapping[str, object]) -> bool:
     kind = TYPES.get(_kind(schema), str)
     items = schema.get("items") if kind is list else None
     inner = TYPES.get(_kind(items), str) if isinstance(items, Mapping) else None
@@ -85,7 +85,7 @@ def _right(value: Any, allowed: Sequence[Any], schema: Mapping[str, Any]) -> boo
     return value in allowed
 
 
-def _variable(value: Any, allowed: Sequence[Any], kind: type, inner: type | None) -> bool | None:
+def _variable(value: object, allowed: Sequence[object], kind: type, inner: type | None) -> bool | None:
     """Whether a value stands for a variable, as the answer's own type says; None for a value of a wrong type."""
     answer: type | None = next((type(one) for one in allowed if one != LEFT_OUT), None)
     variable = answer is not None and answer is not kind
@@ -99,7 +99,7 @@ def _variable(value: Any, allowed: Sequence[Any], kind: type, inner: type | None
     return True if answer is not None and type(value) is answer else None
 
 
-def _right_object(value: Any, allowed: Any) -> bool:
+def _right_object(value: object, allowed: object) -> bool:
     """An object is right by its keys, each with the list of its values; one that may be left out has "" among them."""
     if not isinstance(value, Mapping) or not isinstance(allowed, Mapping):
         return False
@@ -109,23 +109,23 @@ def _right_object(value: Any, allowed: Any) -> bool:
     return all(key in value or LEFT_OUT in some for key, some in allowed.items())
 
 
-def _right_objects(value: Sequence[Any], allowed: Any) -> bool:
+def _right_objects(value: Sequence[object], allowed: object) -> bool:
     if not isinstance(allowed, list) or len(value) != len(allowed):
         return False
     return all(_right_object(part, one) for part, one in zip(value, allowed, strict=True))
 
 
-def _alike(value: Any, kind: type = object) -> Any:
+def _alike(value: object, kind: type = object) -> object:
     """A string, or a list of strings, as it is compared; a text among lists is the list of its letters."""
     if isinstance(value, str):
         return [_plain(letter) for letter in value] if kind is list else _plain(value)
     return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return _UNSEEN.sub("", value).lower().replace("'", '"') if isinstance(value, str) else value
 
 
-def _kind(schema: Mapping[str, Any]) -> object:
+def _kind(schema: Mapping[str, object]) -> object:
     kind = schema.get("type")
     return kind if isinstance(kind, str) else None

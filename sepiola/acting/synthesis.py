@@ -86,7 +86,7 @@ def phrasings_of(docstring: str) -> list[str]:
 
 
 def synthesize(
-    functions: Sequence[Mapping[str, Any]],
+    functions: Sequence[Mapping[str, object]],
     split: str,
     count: int,
     *,

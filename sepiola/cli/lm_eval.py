@@ -131,7 +131,7 @@ class SepiolaLM(TemplateLM):
         """What lm-eval's cache of requests calls the tokenizer."""
         return self.name.replace("/", "__")
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **keywords: Any) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **keywords: object) -> list[int]:
         plain = add_special_tokens is False
         return self.text_scorer.tokenizer.encode(string) if plain else self.text_scorer.encode(string)
 
@@ -139,7 +139,7 @@ class SepiolaLM(TemplateLM):
         self,
         requests: list[tuple[tuple[str, str], list[int], list[int]]],
         disable_tqdm: bool = False,
-        **keywords: Any,
+        **keywords: object,
     ) -> list[tuple[float, bool]]:
         def score(part: Sequence[tuple[tuple[str, str], list[int], list[int]]]) -> list[tuple[float, bool]]:
             scores = self.text_scorer.score_tokens([(context, rest) for _, context, rest in part])
@@ -176,14 +176,14 @@ class SepiolaLM(TemplateLM):
     def _in_parts(
         self,
         kind: str,
-        requests: Sequence[Any],
+        requests: Sequence[object],
         asked: Sequence[tuple[Any, ...]],
         keys: Sequence[Any],
         work: Callable[[Any], Sequence[Any]],
         quiet: bool,
     ) -> list[Any]:
         """The work done in parts of like `keys`, the longest first; lm-eval's cache gets each part's results."""
-        results: list[Any] = [None] * len(requests)
+        results: list[object] = [None] * len(requests)
         order = sorted(range(len(requests)), key=keys.__getitem__, reverse=True)
         before = self.text_scorer.cut
         with tqdm(total=len(order), desc=f"Running {kind} requests", disable=quiet) as bar:
@@ -200,7 +200,7 @@ class SepiolaLM(TemplateLM):
         return results
 
 
-def generation(keywords: dict[str, Any], sampling: Sampling | None = None) -> dict[str, Any]:
+def generation(keywords: dict[str, Any], sampling: Sampling | None = None) -> dict[str, object]:
     """A task's `generation_kwargs` as `TextScorer.generate` takes them; what they leave out is as the checkpoint's own
     `sampling` has it, as under `hf`. Raises SepiolaError for an unknown one.
     """

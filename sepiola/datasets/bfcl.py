@@ -40,7 +40,7 @@ def read_bfcl(root: Path, split: str, *, categories: Names = (*ANSWERED, *IRRELE
         if category not in CATEGORIES:
             raise DataError(f"BFCL has no category {shown(category)} that is read; known: {', '.join(CATEGORIES)}")
         path = root / f"BFCL_v4_{category}.json"
-        answers: dict[str, Any] = {}
+        answers: dict[str, object] = {}
         if category not in IRRELEVANT:
             listed = json_lines(root / "possible_answer" / path.name, "id", "ground_truth")
             answers = {str(record["id"]): record["ground_truth"] for record in listed}
@@ -52,7 +52,7 @@ def read_bfcl(root: Path, split: str, *, categories: Names = (*ANSWERED, *IRRELE
     return examples
 
 
-def _example(record: Mapping[str, Any], answers: object, category: str, where: str) -> Example:
+def _example(record: Mapping[str, object], answers: object, category: str, where: str) -> Example:
     turns = field(record, "question", (list,), where)
     if len(turns) != 1 or not isinstance(turns[0], list) or not turns[0]:
         raise DataError(f"{where}: 'question' is {shown(turns)}; expected one turn")
@@ -71,14 +71,14 @@ def _example(record: Mapping[str, Any], answers: object, category: str, where: s
     return calling(str(record["id"]), messages, calls, tools, metadata)
 
 
-def _message(turn: Mapping[str, Any], where: str) -> Message:
+def _message(turn: Mapping[str, object], where: str) -> Message:
     role = field(turn, "role", (str,), where)
     if role not in ("system", "user", "assistant"):
         raise DataError(f"{where}: the role is {shown(role)}; expected system, user or assistant")
     return Message(role, (field(turn, "content", (str,), where),))
 
 
-def _allowed(answers: object, schemas: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _allowed(answers: object, schemas: Mapping[str, object], where: str) -> list[dict[str, object]]:
     """The right calls, each argument with the list of its values."""
     allowed = []
     for answer in answers if isinstance(answers, list) else [answers]:
@@ -94,7 +94,7 @@ def _allowed(answers: object, schemas: Mapping[str, Any], where: str) -> list[di
     return allowed
 
 
-def _first(allowed: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+def _first(allowed: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, object]:
     """The arguments with the first of their values; those that may be left out are."""
     required = schema.get("required", ())
     given = {}
@@ -104,7 +104,7 @@ def _first(allowed: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
     return given
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value without the lists of alternatives that stand inside objects."""
     if isinstance(value, Mapping):
         inner = {key: part if isinstance(part, list) else [part] for key, part in value.items()}

@@ -60,7 +60,7 @@ def read_glaive(root: Path, split: str, *, languages: Names = LANGUAGES) -> list
 
 
 def _requests(
-    record: Mapping[str, Any], identity: str, tools: list[dict[str, Any]], metadata: Mapping[str, Any], where: str
+    record: Mapping[str, Any], identity: str, tools: list[dict[str, object]], metadata: Mapping[str, object], where: str
 ) -> list[Example]:
     """An example for each request of a conversation."""
     turns = [_turn(turn, where) for turn in field(record, "conversations", (list,), where)]
@@ -84,14 +84,14 @@ def _turn(turn: object, where: str) -> tuple[str, str]:
     )
 
 
-def _call(text: str, where: str) -> dict[str, Any]:
+def _call(text: str, where: str) -> dict[str, object]:
     said = parse_json(text, f"{where}: function_call", DataError)
     if not isinstance(said, dict):
         raise DataError(f"{where}: expected a call, got {shown(said)}")
     return {"name": field(said, "name", (str,), where), "arguments": field(said, "arguments", (dict,), where)}
 
 
-def _tools(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _tools(record: Mapping[str, object], where: str) -> list[dict[str, Any]]:
     text = field(record, "tools", (str,), where)
     declared = parse_json(text, f"{where}: tools", DataError) if text.strip() else []
     if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):

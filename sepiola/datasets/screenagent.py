@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -53,9 +52,9 @@ def read_screenagent(root: Path, split: str, *, languages: Names = LANGUAGES) ->
     return examples
 
 
-def _actions(record: Mapping[str, Any], language: str, where: str) -> list[Any]:
+def _actions(record: Mapping[str, object], language: str, where: str) -> list[object]:
     """The actions in a language; as the session has them where the translation is damaged, or has not as many."""
-    actions: list[Any] = field(record, "actions", (list,), where)
+    actions: list[object] = field(record, "actions", (list,), where)
     block = _BLOCK.search(str(record.get(f"LLM_response_editer_{language}", "")))
     try:
         translated = json.loads(block[1]) if block else None
@@ -67,7 +66,7 @@ def _actions(record: Mapping[str, Any], language: str, where: str) -> list[Any]:
     return found if same else actions
 
 
-def _call(action: object, where: str) -> dict[str, Any]:
+def _call(action: object, where: str) -> dict[str, object]:
     if not isinstance(action, dict):
         raise DataError(f"{where}: expected an action, got {shown(action)}")
     name = field(action, "action_type", (str,), where)

@@ -25,7 +25,7 @@ DROPPED = ("optional", "example", "nullable", "xml")
 """Keywords that are no JSON Schema's: what is optional is not `required`."""
 
 
-def schema_of(raw: object, where: str) -> dict[str, Any]:
+def schema_of(raw: object, where: str) -> dict[str, object]:
     """The JSON Schema of a declared type. A type that is `any`, or none, allows every value.
 
     A list whose `enum` names no lists means its members. Raises DataError for a type that is no object.
@@ -61,9 +61,9 @@ def tool_of(name: str, description: str, parameters: object, where: str) -> dict
 def calling(
     identity: str,
     messages: Sequence[Message],
-    calls: Sequence[Mapping[str, Any]],
-    tools: Sequence[Mapping[str, Any]] | None,
-    metadata: Mapping[str, Any],
+    calls: Sequence[Mapping[str, object]],
+    tools: Sequence[Mapping[str, object]] | None,
+    metadata: Mapping[str, object],
 ) -> Example:
     """A request with the calls that answer it."""
     data: dict[str, Any] = {**metadata, "calls": list(calls), "irrelevant": not calls}

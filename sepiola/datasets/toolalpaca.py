@@ -74,7 +74,7 @@ def _requests(record: Mapping[str, Any], identity: str, where: str) -> list[Exam
     return examples
 
 
-def _call(step: object, where: str) -> dict[str, Any]:
+def _call(step: object, where: str) -> dict[str, object]:
     if not isinstance(step, dict):
         raise DataError(f"{where}: expected a call, got {shown(step)}")
     name, said = (field(step, key, (str,), where) for key in ("Action", "Action_Input"))
@@ -85,8 +85,10 @@ def _call(step: object, where: str) -> dict[str, Any]:
     return {"name": name, "arguments": arguments if isinstance(arguments, dict) else None}
 
 
-def _tools(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _tools(record: Mapping[str, object], where: str) -> list[dict[str, Any]]:
     document = parse_json(field(record, "Documentation", (str,), where), f"{where}: Documentation", DataError)
+    if not isinstance(document, dict):
+        raise DataError(f"{where}: Documentation: got {shown(document)}; expected an object")
     places = field(record, "Function_Projection", (dict,), where)
     tools = []
     for name, place in places.items():
@@ -94,7 +96,9 @@ def _tools(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
             path, method = place
             operation = document["paths"][path][method]
         except (KeyError, TypeError, ValueError):
-            raise DataError(f"{where}: {brief(name)}: {shown(place)} is no operation of its Documentation") from None
+            operation = None
+        if not isinstance(operation, dict):
+            raise DataError(f"{where}: {brief(name)}: {shown(place)} is no operation of its Documentation")
         described = str(operation.get("summary") or operation.get("description") or "")
         tools.append(tool_of(name, described, _parameters(operation, document), where))
     return tools
@@ -117,7 +121,7 @@ def _parameters(operation: Mapping[str, Any], document: Mapping[str, Any]) -> di
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _resolved(part: Any, document: Mapping[str, Any], depth: int = 0) -> Any:
+def _resolved(part: object, document: Mapping[str, Any], depth: int = 0) -> Any:
     """A part of a document with its references replaced by what they refer to; too deep ones allow every value."""
     if isinstance(part, Sequence) and not isinstance(part, str):
         return [_resolved(each, document, depth) for each in part]

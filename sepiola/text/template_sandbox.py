@@ -104,7 +104,7 @@ def _counted(items: Iterator[object]) -> Iterator[object]:
         yield item
 
 
-def _checked(name: str, arguments: list[Any]) -> list[Any]:
+def _checked(name: str, arguments: list[object]) -> list[object]:
     """The arguments of a filter or a method of text, itself first. Raises BudgetError when its result is too long."""
     first, *others = arguments = [_counted(a) if isinstance(a, Iterator) else a for a in arguments]
     for number in others:
@@ -127,11 +127,11 @@ def _checked(name: str, arguments: list[Any]) -> list[Any]:
     return arguments
 
 
-def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(name: str, function: Callable[..., object]) -> Callable[..., object]:
     passed = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def guarded(*arguments: Any, **named: Any) -> Any:
+    def guarded(*arguments: object, **named: object) -> object:
         checked = _checked(name, [*arguments[passed:], *named.values()])
         return function(*arguments[:passed], *checked[: len(arguments) - passed], **named)
 
@@ -141,7 +141,7 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> object:
         if operator == "%" and isinstance(left, str):
             _checked("format", [left, right])
         elif isinstance(left, int) and isinstance(right, int):
@@ -157,7 +157,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             _spend(max(0, size))
         return super().call_binop(context, operator, left, right)
 
-    def call(self, context: Context, function: Any, *arguments: Any, **named: Any) -> Any:
+    def call(self, context: Context, function: Any, *arguments: Any, **named: object) -> object:
         method = getattr(function, "__wrapped__", function)
         text = getattr(method, "__self__", None)
         if isinstance(text, str):
@@ -178,7 +178,7 @@ class _Counting(NodeTransformer):
     def __init__(self, ticks: Extension) -> None:
         self.ticks = ticks
 
-    def _body(self, node: Any) -> Any:
+    def _body(self, node: Any) -> object:
         letters = 1 + sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         call = self.ticks.call_method("tick", [nodes.Const(letters)], lineno=node.lineno)
         node = self.generic_visit(node)
