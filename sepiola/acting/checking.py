@@ -15,6 +15,8 @@ from typing import Any
 
 from sepiola.acting.functions import Call
 from sepiola.errors import shown
+from sepiola.generation.schemas import Schema
+from sepiola.specs.base import Plain
 
 TYPES: dict[object, type] = {
     "string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict, None: str,
@@ -25,9 +27,7 @@ LEFT_OUT = ""
 _UNSEEN = re.compile(r"[ ,./\-_*^]")
 
 
-def fault_of(
-    calls: Sequence[Call] | None, allowed: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, Any]]
-) -> str:
+def fault_of(calls: Sequence[Call] | None, allowed: Sequence[Plain], tools: Sequence[Plain]) -> str:
     """What is wrong with the calls, empty where nothing is; None are calls that could not be read.
 
     `allowed` are the right ones, `{"name", "arguments"}` with the list of values of each argument; `tools` are
@@ -47,7 +47,7 @@ def fault_of(
     return ""
 
 
-def fault_of_call(call: Call, right: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def fault_of_call(call: Call, right: Plain, schema: Schema) -> str:
     """What is wrong with one call; empty where nothing is."""
     if call.name != right["name"]:
         return f"expected a call of {right['name']}, got {call.name}"

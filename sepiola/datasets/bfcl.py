@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example, Message
 from sepiola.data.language import language_of
 from sepiola.datasets.records import existing_folder, field, json_lines, one_of
 from sepiola.datasets.tool_calls import calling, tool_of
 from sepiola.errors import DataError, shown
+from sepiola.specs.base import Plain
 from sepiola.specs.values import Names
 
 ANSWERED = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "live_multiple",
@@ -78,7 +78,7 @@ def _message(turn: Mapping[str, object], where: str) -> Message:
     return Message(role, (field(turn, "content", (str,), where),))
 
 
-def _allowed(answers: object, schemas: Mapping[str, object], where: str) -> list[dict[str, object]]:
+def _allowed(answers: object, schemas: Mapping[str, object], where: str) -> list[Plain]:
     """The right calls, each argument with the list of its values."""
     allowed = []
     for answer in answers if isinstance(answers, list) else [answers]:
@@ -94,7 +94,7 @@ def _allowed(answers: object, schemas: Mapping[str, object], where: str) -> list
     return allowed
 
 
-def _first(allowed: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, object]:
+def _first(allowed: Plain, schema: Plain) -> dict[str, object]:
     """The arguments with the first of their values; those that may be left out are."""
     required = schema.get("required", ())
     given = {}

@@ -12,12 +12,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sepiola.data.example import Example, Message
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
 from sepiola.datasets.tool_calls import calling, tool_of
 from sepiola.errors import DataError, shown
+from sepiola.specs.base import Plain
 from sepiola.specs.safe_files import parse_json
 from sepiola.specs.values import Names
 from sepiola.tidepool.words import LANGUAGES
@@ -60,7 +60,7 @@ def read_glaive(root: Path, split: str, *, languages: Names = LANGUAGES) -> list
 
 
 def _requests(
-    record: Mapping[str, Any], identity: str, tools: list[dict[str, object]], metadata: Mapping[str, object], where: str
+    record: Mapping[str, object], identity: str, tools: list[Plain], metadata: Mapping[str, object], where: str
 ) -> list[Example]:
     """An example for each request of a conversation."""
     turns = [_turn(turn, where) for turn in field(record, "conversations", (list,), where)]
@@ -91,7 +91,7 @@ def _call(text: str, where: str) -> dict[str, object]:
     return {"name": field(said, "name", (str,), where), "arguments": field(said, "arguments", (dict,), where)}
 
 
-def _tools(record: Mapping[str, object], where: str) -> list[dict[str, Any]]:
+def _tools(record: Mapping[str, object], where: str) -> list[Plain]:
     text = field(record, "tools", (str,), where)
     declared = parse_json(text, f"{where}: tools", DataError) if text.strip() else []
     if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, shown
+from sepiola.specs.base import Plain
 
 TYPES = {
     "dict": "object", "hashmap": "object", "hashtable": "object", "float": "number", "double": "number",
@@ -51,7 +51,7 @@ def schema_of(raw: object, where: str) -> dict[str, object]:
     return schema
 
 
-def tool_of(name: str, description: str, parameters: object, where: str) -> dict[str, Any]:
+def tool_of(name: str, description: str, parameters: object, where: str) -> Plain:
     """A function as OpenAI's `tools` list it. One without parameters takes an empty object."""
     schema = schema_of(parameters or {}, f"{where}: {name}")
     whole = {"type": "object", "properties": {}, **schema}
@@ -66,7 +66,7 @@ def calling(
     metadata: Mapping[str, object],
 ) -> Example:
     """A request with the calls that answer it."""
-    data: dict[str, Any] = {**metadata, "calls": list(calls), "irrelevant": not calls}
+    data: dict[str, object] = {**metadata, "calls": list(calls), "irrelevant": not calls}
     if tools is not None:
         data["tools"] = list(tools)
     return Example(identity, tuple(messages), json.dumps(list(calls), ensure_ascii=False), metadata=data)

@@ -18,6 +18,7 @@ from sepiola.data.example import Example, Message
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
 from sepiola.datasets.tool_calls import calling, tool_of
 from sepiola.errors import DataError, brief, shown
+from sepiola.specs.base import Plain
 from sepiola.specs.safe_files import parse_json
 from sepiola.specs.values import Names
 
@@ -52,7 +53,7 @@ def read_toolalpaca(root: Path, split: str, *, sets: Names = SETS) -> list[Examp
     return examples
 
 
-def _requests(record: Mapping[str, Any], identity: str, where: str) -> list[Example | None]:
+def _requests(record: Mapping[str, object], identity: str, where: str) -> list[Example | None]:
     """The requests to one API; None for one whose calls are of no operation."""
     tools = _tools(record, where)
     known = {tool["function"]["name"] for tool in tools}
@@ -85,7 +86,7 @@ def _call(step: object, where: str) -> dict[str, object]:
     return {"name": name, "arguments": arguments if isinstance(arguments, dict) else None}
 
 
-def _tools(record: Mapping[str, object], where: str) -> list[dict[str, Any]]:
+def _tools(record: Mapping[str, object], where: str) -> list[Plain]:
     document = parse_json(field(record, "Documentation", (str,), where), f"{where}: Documentation", DataError)
     if not isinstance(document, dict):
         raise DataError(f"{where}: Documentation: got {shown(document)}; expected an object")
@@ -104,9 +105,9 @@ def _tools(record: Mapping[str, object], where: str) -> list[dict[str, Any]]:
     return tools
 
 
-def _parameters(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(operation: Plain, document: Plain) -> Plain:
     """The JSON Schema of an operation's arguments."""
-    properties, required = dict[str, Any](), list[str]()
+    properties, required = Plain(), list[str]()
     for raw in operation.get("parameters", ()):
         parameter = _resolved(raw, document)
         schema = parameter.get("schema") or {}
@@ -121,7 +122,7 @@ def _parameters(operation: Mapping[str, Any], document: Mapping[str, Any]) -> di
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _resolved(part: object, document: Mapping[str, Any], depth: int = 0) -> Any:
+def _resolved(part: object, document: Plain, depth: int = 0) -> Any:
     """A part of a document with its references replaced by what they refer to; too deep ones allow every value."""
     if isinstance(part, Sequence) and not isinstance(part, str):
         return [_resolved(each, document, depth) for each in part]

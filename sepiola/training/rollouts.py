@@ -142,7 +142,7 @@ class Rollouts:
     def _filled(self, sample: Sample) -> Sample:
         return replace(sample, target=(self.collate.special.end,) * self.longest)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Which rollout, how often it was used, and, while it is still of use, all of it."""
         held = [[dict(vars(batch)) for batch in step] for step in self.held]
         return {"rollouts": self.rollouts, "used": self.used, "held": held}

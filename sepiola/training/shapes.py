@@ -42,7 +42,7 @@ class ShapeTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __torch_dispatch__(cls, func: object, types: object, args: object = (), kwargs: object = None) -> object:  # type: ignore[override]
         raise RuntimeError(f"{func}: a tensor without memory is of use inside Memory alone")
 
 
@@ -53,7 +53,7 @@ def _evenly(counted: Tensor, weights: Tensor | None = None, minlength: int = 0) 
     return counts
 
 
-_ASSUMED: Mapping[Any, Callable[..., Any]] = {
+_ASSUMED: Mapping[Any, Callable[..., object]] = {
     _aten._local_scalar_dense.default: lambda x: 1.0 if x.is_floating_point() else 1,
     _aten.nonzero.default: lambda x: torch.ones(x.shape, dtype=torch.bool).nonzero(),
     _aten.bincount.default: _evenly,
@@ -164,7 +164,7 @@ def _meta(value: Any) -> Any:
     return torch.device("meta") if isinstance(value, torch.device) else value
 
 
-def _written(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+def _written(func: Any, args: Any, kwargs: Mapping[str, object]) -> Any:
     """What an operation returns that writes into its arguments: them."""
     given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | dict(kwargs)
     written = [

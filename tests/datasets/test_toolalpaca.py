@@ -72,6 +72,8 @@ def test_operations_are_functions(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     ("changes", "message"),
     [
         ({"Documentation": "{"}, "pets: Documentation"),
+        ({"Documentation": "[]"}, "pets: Documentation: got []; expected an object"),
+        ({"Documentation": '{"paths": {"/pets/{id}": {"put": 1}}}'}, "is no operation of its Documentation"),
         ({"Function_Projection": {"putPet": ["/pets", "put"]}}, "is no operation of its Documentation"),
         ({"Instructions": []}, "0 instructions, but 1 golden answers"),
         ({"Golden_Answers": [["x"]]}, "expected a call, got 'x'"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -113,7 +113,7 @@ def token_weights(step: Sequence[RolloutBatch], loss: LossKind, longest: int) ->
     return each
 
 
-def grpo(model: Any, batch: RolloutBatch, spec: GRPOSpec) -> Loss:
+def grpo(model: object, batch: RolloutBatch, spec: GRPOSpec) -> Loss:
     """The loss of a batch, by its weights."""
     if batch.advantages is None:
         return validation_loss(batch)

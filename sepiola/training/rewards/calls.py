@@ -35,7 +35,7 @@ class CallsSpec(RewardSpec):
         """One a function, and those that they share."""
         return tokens_of(len(self.callables()))
 
-    def callables(self) -> Sequence[Callable[..., Any]]:
+    def callables(self) -> Sequence[Callable[..., object]]:
         """The set."""
         return functions_named(self.functions)
 
@@ -45,7 +45,8 @@ class Calls:
 
     spec: ClassVar[type[RewardSpec]] = CallsSpec
 
-    def __init__(self, spec: Any) -> None:
+    def __init__(self, spec: RewardSpec) -> None:
+        assert isinstance(spec, CallsSpec)
         self.asked = spec
 
     @cached_property
@@ -65,7 +66,7 @@ class Calls:
         worth = matched([self._whole(call) for call in right], [self._whole(call) for call in said])
         return worth if self.asked.partial else float(worth == 1.0)
 
-    def _whole(self, call: Call) -> tuple[str, Mapping[str, Any]]:
+    def _whole(self, call: Call) -> tuple[str, Mapping[str, object]]:
         """A call with the arguments that it leaves out. Raises DataError for one of no function."""
         function = next((f for f in self.functions if f.name == call.name), None)
         if function is None:
@@ -89,7 +90,9 @@ def calls_in(one: Written, functions: Sequence[Function]) -> list[Call] | None:
         return None
 
 
-def matched(right: Sequence[tuple[str, Mapping[str, Any]]], said: Sequence[tuple[str, Mapping[str, Any]]]) -> float:
+def matched(
+    right: Sequence[tuple[str, Mapping[str, object]]], said: Sequence[tuple[str, Mapping[str, object]]]
+) -> float:
     """The mean likeness of calls paired with each other, best pairs first; a call without a pair is like none."""
     pairs = sorted(
         ((_likeness(a, b), i, j) for i, a in enumerate(right) for j, b in enumerate(said)),
@@ -104,7 +107,7 @@ def matched(right: Sequence[tuple[str, Mapping[str, Any]]], said: Sequence[tuple
     return total / max(len(right), len(said))
 
 
-def _likeness(one: tuple[str, Mapping[str, Any]], other: tuple[str, Mapping[str, Any]]) -> float:
+def _likeness(one: tuple[str, Mapping[str, object]], other: tuple[str, Mapping[str, object]]) -> float:
     (name, arguments), (called, given) = one, other
     if name != called:
         return 0.0
@@ -112,6 +115,6 @@ def _likeness(one: tuple[str, Mapping[str, Any]], other: tuple[str, Mapping[str,
     return 0.5 + 0.5 * (same / len(arguments) if arguments else 1.0)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: object) -> bool:
     """Whether two JSON values are one: 1 is 1.0, and is not true."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from sepiola.data.example import Example
 from sepiola.specs.base import Spec
@@ -31,7 +31,7 @@ class RewardSpec(Spec):
         """The special tokens that a tokenizer must have for it, beside the usual ones."""
         return []
 
-    def callables(self) -> Sequence[Callable[..., Any]]:
+    def callables(self) -> Sequence[Callable[..., object]]:
         """The functions whose calls it rewards: what `constrained` lets the policy write."""
         return ()
 
@@ -41,7 +41,7 @@ class Reward(Protocol):
 
     spec: ClassVar[type[RewardSpec]]
 
-    def __init__(self, spec: Any) -> None: ...
+    def __init__(self, spec: RewardSpec) -> None: ...
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
         """A number for each completion; the example is the one that was asked, its target the right answer."""

@@ -7,7 +7,7 @@ done is worth 0, and so is a reply that is none, even where nothing was to happe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sepiola.acting.calls import tokens_of
 from sepiola.acting.phone import functions
@@ -27,7 +27,7 @@ class EndStateSpec(RewardSpec):
         """Those of the phone's ten functions."""
         return tokens_of(len(functions()))
 
-    def callables(self) -> Sequence[Callable[..., Any]]:
+    def callables(self) -> Sequence[Callable[..., object]]:
         """The phone's ten."""
         return functions()
 
@@ -37,7 +37,7 @@ class EndState:
 
     spec: ClassVar[type[RewardSpec]] = EndStateSpec
 
-    def __init__(self, spec: Any) -> None:
+    def __init__(self, spec: RewardSpec) -> None:
         self._tasks: dict[str, Task] = {}
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:

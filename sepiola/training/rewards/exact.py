@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sepiola.data.example import Example
 from sepiola.text.answers import read_choice, read_final, read_number, read_open
@@ -32,7 +32,8 @@ class Exact:
 
     spec: ClassVar[type[RewardSpec]] = ExactSpec
 
-    def __init__(self, spec: Any) -> None:
+    def __init__(self, spec: RewardSpec) -> None:
+        assert isinstance(spec, ExactSpec)
         self.read = READERS[spec.read]
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:

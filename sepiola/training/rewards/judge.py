@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sepiola.checkpoints.loading import load
 from sepiola.data.example import Example, Message
@@ -29,8 +29,9 @@ class Judge:
 
     spec: ClassVar[type[RewardSpec]] = JudgeSpec
 
-    def __init__(self, spec: Any) -> None:
-        self.path: str = spec.model
+    def __init__(self, spec: RewardSpec) -> None:
+        assert isinstance(spec, JudgeSpec)
+        self.path = spec.model
 
     @cached_property
     def model(self) -> RewardModel:
