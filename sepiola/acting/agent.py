@@ -129,12 +129,14 @@ class Agent:
     ) -> Acted:
         """Acts on a request, in English or Chinese, with a picture or without.
 
-        `today` is the day that «tomorrow» comes after; by default the phone's. Raises DataError for a request that is
-        empty, for a day that is none, and as the model does for pictures.
+        `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's. Raises
+        DataError for a request that is empty, for a day that is none, and as the model does for pictures.
         """
         if not isinstance(text, str) or not text.strip():
             raise DataError("the request is empty; say what is to be done")
-        day = _day(today) if today is not None else self.phone.today
+        if today is not None:
+            self.phone.today = _day(today)
+        day = self.phone.today
         pictures = ImageRef.each_of(image)
         acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
         began = time.monotonic()
@@ -209,8 +211,7 @@ class Agent:
 def execute(call: Call, function: Function, phone: Phone) -> Result:
     """Runs a call; an exception of the function's is its result."""
     try:
-        values = function.check(call.arguments)
-        value = function(phone, **values) if function.takes_state else function(**values)
+        value = function.act(phone, call.arguments)
         return Result(call, "done", json.loads(json.dumps(value, ensure_ascii=False, default=str)))
     except SepiolaError as error:
         return Result(call, "failed", error=str(error))
@@ -224,9 +225,11 @@ def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[...,
     for number, line in enumerate(log, start=1):
         try:
             entry = json.loads(line)
-            if entry.get("status") in ("done", "failed"):
+            if "request" in entry:
+                phone.today = _day(entry["today"])
+            elif entry.get("status") in ("done", "failed"):
                 execute(Call(entry["name"], entry["arguments"]), named[entry["name"]], phone)
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, DataError):
             raise DataError(f"line {number} of the log is no entry of an agent's log") from None
     return phone
 

@@ -116,6 +116,11 @@ class Function:
                 raise CallError(f"{self.name}: the argument '{parameter.name}' is missing")
         return values
 
+    def act(self, state: object, arguments: Mapping[str, Any]) -> Any:
+        """Runs a call, on the state that an agent holds where the function takes one. Raises CallError as `check`."""
+        values = self.check(arguments)
+        return self.call(state, **values) if self.takes_state else self.call(**values)
+
 
 def signature_of(name: str, schema: Mapping[str, object]) -> str:
     """A hash of a function's name and of what its arguments may be."""

@@ -63,6 +63,7 @@ def test_calls_act_on_the_phone(model: Model, tmp_path: Path) -> None:
     acted = agent.run("发短信给王芳，然后搜 squid", today="2024-05-01")
     assert acted.calls == [TEXT, SEARCH] and [r.status for r in acted.results] == ["done", "done"]
     assert agent.phone.texts[-1].message == "我会晚到" and agent.phone.searches
+    assert agent.phone.today == datetime.date(2024, 5, 1)
     assert agent.read_by_model == ["今天是2024-05-01，星期三。\n发短信给王芳，然后搜 squid"]
     lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4 and json.loads(lines[0])["request"].startswith("发短信")

@@ -75,9 +75,7 @@ def perform(phone: Phone, calls: Iterable[Call], known: Sequence[Function] | Non
     for call in calls:
         if call.name not in by_name:
             raise CallError(f"no function is named '{brief(call.name)}'; {nearest(call.name, list(by_name))}")
-        function = by_name[call.name]
-        values = function.check(call.arguments)
-        results.append(function(phone, **values) if function.takes_state else function(**values))
+        results.append(by_name[call.name].act(phone, call.arguments))
     return results
 
 
