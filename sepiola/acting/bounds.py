@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sepiola.errors import SpecError, shown
-from sepiola.generation.schemas import Schema
+from sepiola.generation.schemas import DATE, Schema
 
 TEXT = 200
 """Characters of a string that names no bound."""
@@ -17,13 +17,6 @@ ITEMS = 20
 LARGEST = 10**15
 """Size of a number that names no bound: floating-point numbers hold all whole ones up to it."""
 
-_YEAR = "[1-9][0-9]{3}"
-_LEAP = "(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)"
-DATE = (
-    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
-)
-"""Dates of the years 1000 to 9999 that the calendar has."""
 TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
 FORMATS = {"date": DATE, "time": TIME, "date-time": f"{DATE}T{TIME}"}
 

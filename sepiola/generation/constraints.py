@@ -9,7 +9,6 @@ special tokens.
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,19 +20,14 @@ from llguidance import LLMatcher, LLTokenizer
 from torch import Tensor
 
 from sepiola.errors import SepiolaError, brief
+from sepiola.generation.endings import ending, likely, shortest_text
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.schemas import check_schema
+from sepiola.generation.schemas import Schema, check_schema, dated, parts_of
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.text.tokenizer import Tokenizer
 
 QUICK = '"}],:0123456789.-etfna '
 """Characters that endings are made of, the likeliest first."""
-FEW = 64
-"""So many tokens are each tried for an ending; of more only those of QUICK, and the special ones."""
-TRIED = 200
-"""States that are looked at for the shortest text of a grammar before the first one that is found counts."""
-LONGEST = 4096
-"""Tokens of the shortest text at most."""
 KEPT = 64
 """Compiled grammars that a vocabulary keeps."""
 TRIES = 8
@@ -72,6 +66,12 @@ class ConstraintVocabulary:
         return self._compiled[kind, key]
 
     @cached_property
+    def letters(self) -> list[int]:
+        """Tokens of one printable ASCII character."""
+        singles = [self.tokens.greedy_tokenize(chr(code)) for code in range(32, 127)]
+        return [ids[0] for ids in singles if len(ids) == 1]
+
+    @cached_property
     def quick(self) -> list[int]:
         """Tokens that endings are made of, the likeliest first."""
         special = sorted(self.tokenizer.special_ids() - set(self.ends))
@@ -91,7 +91,7 @@ class Grammar:
         self._matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
         if self._matcher.is_error():
             raise SepiolaError(f"the constraint does not compile: {brief(self._matcher.get_error())}")
-        shortest = _shortest(self._matcher, vocabulary)
+        shortest = shortest_text(self._matcher, vocabulary)
         if shortest is None:
             raise SepiolaError("the constraint allows no text at all")
         self.shortest = shortest
@@ -100,10 +100,10 @@ class Grammar:
     def _longest_opening(self) -> int:
         """Tokens of the longest ending after any first token."""
         endings = []
-        for token in _likely(self._matcher, self.vocabulary):
+        for token in likely(self._matcher, self.vocabulary):
             state = self._matcher.deep_copy()
             if state.consume_token(token):
-                endings.append(_ending(state, self.vocabulary, LONGEST) or [])
+                endings.append(ending(state, self.vocabulary) or [])
         return max(map(len, endings), default=0)
 
     @classmethod
@@ -112,14 +112,19 @@ class Grammar:
         return cls(vocabulary, LLMatcher.grammar_from_lark(text))
 
     @classmethod
-    def json_schema(cls, vocabulary: ConstraintVocabulary, schema: Mapping[str, object]) -> Grammar:
-        """JSON that fits the schema, written without spaces. Raises SepiolaError for a keyword that is not supported,
-        with its path.
+    def json_schema(cls, vocabulary: ConstraintVocabulary, schema: Schema) -> Grammar:
+        """JSON that fits the schema, written without spaces.
+
+        Raises SepiolaError, with the path, for a keyword that is not supported, and for a part that nothing fits.
         """
         check_schema(schema)
-        compact: Any = {"whitespace_flexible": False}
-        source = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=compact)
-        return cls(vocabulary, source, GROWTH + len(source) // 2)  # what is required is written out in the schema
+        source = _json_grammar(schema)
+        try:
+            return cls(vocabulary, source, GROWTH + len(source) // 2)  # what is required is written out in the schema
+        except SepiolaError:
+            if fault := _fault(source, vocabulary):
+                raise SepiolaError(f"the constraint does not compile: {_placed(schema, fault, vocabulary)}") from None
+            raise
 
     def text(self, tokens: Sequence[int]) -> str:
         """What was written under the grammar, special tokens and all."""
@@ -144,7 +149,7 @@ class ConstrainedRow:
         matcher: LLMatcher,
         vocabulary: ConstraintVocabulary,
         budget: int,
-        ending: Sequence[int],
+        closing: Sequence[int],
         growth: int,
     ) -> None:
         self.vocabulary = vocabulary
@@ -152,8 +157,8 @@ class ConstrainedRow:
         self.written: list[int] = []
         self._matcher = matcher
         self._growth = growth
-        self._ending = list(ending)  # a legal ending from here, where one is known
-        self._known = len(ending)  # there is one of at most so many tokens
+        self._ending = list(closing)  # a legal ending from here, where one is known
+        self._known = len(closing)  # there is one of at most so many tokens
         self._bits = np.zeros((vocabulary.tokens.vocab_size + 31) // 32, dtype=np.int32)
 
     @property
@@ -185,12 +190,12 @@ class ConstrainedRow:
         else:
             self._known += self._growth
             if self._known > left:
-                ending = _ending(self._matcher, self.vocabulary, left)
-                if ending is None:
+                found = ending(self._matcher, self.vocabulary, left)
+                if found is None:
                     self._matcher.rollback(1)
                     self._known = self.budget - len(self.written)
                     return False
-                self._ending, self._known = ending, len(ending)
+                self._ending, self._known = found, len(found)
             else:
                 self._ending = []
         self.written.append(token)
@@ -221,10 +226,10 @@ class ConstrainedRow:
         """The next token of a legal ending. Raises SepiolaError where none fits what is left of the budget."""
         if not self._ending:
             left = self.budget - len(self.written)
-            ending = _ending(self._matcher, self.vocabulary, left) or _shortest(self._matcher, self.vocabulary)
-            if not ending or len(ending) > left:
+            found = ending(self._matcher, self.vocabulary, left) or shortest_text(self._matcher, self.vocabulary)
+            if not found or len(found) > left:
                 raise SepiolaError(f"no legal ending of {left} tokens was found; raise max_tokens above {self.budget}")
-            self._ending, self._known = ending, len(ending)
+            self._ending, self._known = found, len(found)
         return self._ending[0]
 
 
@@ -308,43 +313,22 @@ def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
     return torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten()
 
 
-def _shortest(matcher: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int] | None:
-    """A short legal text from here, end token left out, by best-first search, then as `_ending`; None for none."""
-    count = 0
-    queue: list[tuple[int, int, list[int], LLMatcher]] = [(0, count, [], matcher.deep_copy())]
-    for _ in range(TRIED):
-        if not queue:
-            return None
-        _, _, taken, state = heapq.heappop(queue)
-        if state.is_accepting() or state.is_stopped():
-            return taken
-        forced = state.compute_ff_tokens()
-        for tokens in [forced] if forced else [[token] for token in _likely(state, vocabulary)]:
-            following = state.deep_copy()
-            if following.consume_tokens(tokens):
-                count += 1
-                heapq.heappush(queue, (len(taken) + len(tokens), count, [*taken, *tokens], following))
-    return _ending(matcher, vocabulary, LONGEST)
+def _json_grammar(schema: Schema | bool) -> str:
+    compact: Any = {"whitespace_flexible": False}
+    return LLMatcher.grammar_from_json_schema(json.dumps(dated(schema)), overrides=compact)
 
 
-def _ending(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> list[int] | None:
-    """A legal ending of at most `most` tokens, end token left out, the likeliest one at every step; None for none."""
-    state, taken = matcher.deep_copy(), list[int]()
-    while not (state.is_accepting() or state.is_stopped()):
-        following = state.compute_ff_tokens() or _likely(state, vocabulary)[:1]
-        taken += following
-        if len(taken) > most or not following or not state.consume_tokens(following):
-            return None
-    return None if state.is_error() else taken
+def _fault(source: str, vocabulary: ConstraintVocabulary) -> str:
+    """Why a grammar does not compile; empty where it does."""
+    matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
+    return str(matcher.get_error()) if matcher.is_error() else ""
 
 
-def _likely(state: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int]:
-    """Tokens of the state's mask, those first that endings are made of, then the longest."""
-    bits = np.frombuffer(state.compute_bitmask(), dtype=np.uint8)
-    allowed = np.unpackbits(bits, bitorder="little")
-    quick = [token for token in vocabulary.quick if allowed[token]]
-    ids = np.flatnonzero(allowed)
-    if len(ids) > FEW:
-        return quick or [int(token) for token in ids[:8]]
-    rest = [int(token) for token in ids if int(token) not in quick and int(token) not in vocabulary.ends]
-    return [*quick, *sorted(rest, key=lambda token: -len(vocabulary.tokens.decode_bytes([token])))]
+def _placed(schema: Schema, fault: str, vocabulary: ConstraintVocabulary) -> str:
+    """The fault of the innermost part that does not compile on its own, with its path."""
+    path, named = "#", {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    for place, part in parts_of(schema):
+        own = isinstance(part, Mapping) and _fault(_json_grammar({**named, **part}), vocabulary)
+        if own and place.startswith(path):
+            path, fault = place, own
+    return f"{path}: {brief(fault)}"

@@ -23,16 +23,45 @@ DEEPEST = 64
 
 Schema = Mapping[str, Any]
 """A JSON Schema as it is read. Its values may be anything until `check_schema` has checked it."""
+_YEAR = "[1-9][0-9]{3}"
+_LEAP = "(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)"
+DATE = (
+    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
+)
+"""Dates of the years 1000 to 9999 that the calendar has."""
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+DATES = {"date": DATE, "time": _TIME, "date-time": f"{DATE}T{_TIME}"}
+"""What is written for these formats: a part of RFC 3339 that has an end and that every reader reads."""
 
 
 def check_schema(schema: object) -> None:
     """Raises SpecError, which names the path, for what is no schema, or one that a constraint would not keep whole."""
-    for path, part in _parts(schema, "#", 0):
+    for path, part in parts_of(schema):
         if isinstance(part, bool):
             continue
         if not isinstance(part, Mapping):
             raise SpecError(f"{path}: expected a JSON Schema (an object or true), got {shown(part)}")
         _check(path, part)
+
+
+def dated(schema: object) -> object:
+    """The schema with a pattern in the place of each format of `DATES`."""
+    if isinstance(schema, list):
+        return [dated(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made: dict[str, object] = {
+        key: {name: dated(part) for name, part in value.items()}
+        if key in NAMED and isinstance(value, Mapping)
+        else dated(value)
+        if key in SCHEMA or key in SCHEMAS
+        else value
+        for key, value in schema.items()
+    }
+    if made.get("format") in DATES and "pattern" not in made:
+        made["pattern"] = f"^{DATES[str(made.pop('format'))]}$"
+    return made
 
 
 def _check(path: str, part: Schema) -> None:
@@ -58,8 +87,8 @@ def _check(path: str, part: Schema) -> None:
         raise SpecError(f"{path}/enum: got {shown(part['enum'])}, expected a list of at least one value")
 
 
-def _parts(schema: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
-    """Every schema inside the schema, with its path."""
+def parts_of(schema: object, path: str = "#", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Every schema inside the schema with its path, the outer ones first."""
     yield path, schema
     if not isinstance(schema, Mapping):
         return
@@ -67,14 +96,14 @@ def _parts(schema: object, path: str, depth: int) -> Iterator[tuple[str, object]
         raise SpecError(f"{brief(path)}: nested deeper than {DEEPEST} levels")
     for key, value in schema.items():
         if key in SCHEMA:
-            yield from _parts(value, f"{path}/{key}", depth + 1)
+            yield from parts_of(value, f"{path}/{key}", depth + 1)
         elif key in SCHEMAS:
             if not isinstance(value, list) or not value:
                 raise SpecError(f"{path}/{key}: got {shown(value)}, expected a list of schemas")
             for number, part in enumerate(value):
-                yield from _parts(part, f"{path}/{key}/{number}", depth + 1)
+                yield from parts_of(part, f"{path}/{key}/{number}", depth + 1)
         elif key in NAMED:
             if not isinstance(value, Mapping):
                 raise SpecError(f"{path}/{key}: got {shown(value)}, expected an object of schemas")
             for name, part in value.items():
-                yield from _parts(part, f"{path}/{key}/{brief(str(name))}", depth + 1)
+                yield from parts_of(part, f"{path}/{key}/{brief(str(name))}", depth + 1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sepiola.errors import SpecError
+from sepiola.errors import SepiolaError, SpecError
 from sepiola.generation.schemas import check_schema
+from tests.tiny import byte_model, llama
 
 
 def test_schemas_of_every_kind_pass() -> None:
@@ -54,3 +55,28 @@ def test_a_schema_deeper_than_any_is_refused() -> None:
         schema = {"items": schema}
     with pytest.raises(SpecError, match="nested deeper than 64"):
         check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"properties": {"a": {"type": "string", "pattern": "(?=a)b"}}}, "#/properties/a: regex parse error"),
+        (
+            {"anyOf": [{"const": 1}, {"items": {"oneOf": [{"type": "string"}, {"maxLength": 3}]}}]},
+            "#/anyOf/1/items: oneOf",
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"天": {"type": "integer", "minimum": 9, "maximum": 3}},
+                "required": ["天"],
+            },
+            "#/properties/天: Unsatisfiable",
+        ),
+        ({"$defs": {"x": {"enum": [True], "type": "integer"}}, "$ref": "#/$defs/x"}, "#/$defs/x: Unsatisfiable"),
+        ({"$ref": "#/$defs/none"}, "#: Pointer"),
+    ],
+)
+def test_what_does_not_compile_is_refused_with_its_path(schema: dict[str, object], message: str) -> None:
+    with pytest.raises(SepiolaError, match=message.replace("$", r"\$")):
+        byte_model(llama()).grammar(schema)
