@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -12,15 +15,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import sepiola
 from sepiola.acting.phone import functions
+from sepiola.data.example import Example, Message
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
 from tests import policies, tiny
 from tests.policies import KINDS, batch_of
 
+LONGEST = 6
 LENGTHS = ([3, 5, 1, 4], [2, 2, 5, 1])
 
 
@@ -36,40 +42,40 @@ def padded(values: Tensor, lengths: list[int]) -> Tensor:
 
 
 def trl_loss(
-    log_probs: Tensor,
-    lengths: list[int],
-    inputs: dict[str, Tensor],
-    beta: float,
-    loss: str,
-    epsilon: tuple[float, float],
-    accumulated: int,
+    model: Any, spec: GRPOSpec, inputs: dict[str, Tensor], accumulated: int, log_probs: Any = None
 ) -> tuple[Tensor, dict[str, list[float]]]:
-    """trl's loss of a batch on log-probabilities that are given: those of its model are not computed."""
+    """trl's loss of a batch and its metrics; with `log_probs` those of its model are not computed."""
     from trl import GRPOTrainer
 
-    mask = padded(torch.ones(sum(lengths)), lengths)
     trainer: Any = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *_, **__: (log_probs, torch.ones_like(log_probs), None),
+        _get_per_token_logps_and_entropies=log_probs,
         aux_loss_enabled=False,
         top_entropy_quantile=1.0,
         off_policy_mask_threshold=None,
         importance_sampling_level="token",
-        beta=beta,
-        loss_type=loss,
-        epsilon_low=epsilon[0],
-        epsilon_high=epsilon[1],
+        beta=spec.beta,
+        loss_type=spec.loss,
+        epsilon_low=spec.epsilon_low,
+        epsilon_high=spec.epsilon_high,
         args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=accumulated),
         use_vllm=False,
         model=SimpleNamespace(training=True),
         current_gradient_accumulation_steps=accumulated,
-        max_completion_length=6,
-        accelerator=SimpleNamespace(num_processes=1, gather=lambda x: x, reduce=lambda x, **_: x),
+        max_completion_length=LONGEST,
+        accelerator=SimpleNamespace(
+            num_processes=1,
+            is_main_process=False,
+            gather=lambda x: x,
+            reduce=lambda x, **_: x,
+            autocast=contextlib.nullcontext,
+        ),
         _entropy_bonus_enabled=False,
         _metrics={"train": defaultdict(list)},
     )
-    given = {"prompt_ids": mask.long(), "prompt_mask": mask, "completion_ids": mask.long(), "completion_mask": mask}
-    result: Tensor = GRPOTrainer._compute_loss(trainer, None, {**given, **inputs})
-    return result, dict(trainer._metrics["train"])
+    if log_probs is None:
+        trainer._get_per_token_logps_and_entropies = partial(GRPOTrainer._get_per_token_logps_and_entropies, trainer)
+    loss: Tensor = GRPOTrainer._compute_loss(trainer, model, inputs)
+    return loss, dict(trainer._metrics["train"])
 
 
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
@@ -83,7 +89,7 @@ def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: An
     worth = advantages(torch.randn(4, 2), scale).flatten().split(4)
     total, ours, theirs, clipped = torch.tensor(sum(map(sum, LENGTHS))), [], [], 0.0
     step = [batch_of(lengths) for lengths in LENGTHS]
-    weights = token_weights(step, loss, 6)
+    weights = token_weights(step, loss, LONGEST)
     for lengths, batch, rows, weight in zip(LENGTHS, step, worth, weights, strict=True):
         old, reference = -torch.rand(sum(lengths)) * 3, -torch.rand(sum(lengths)) * 3
         drawn = old + 0.5 * torch.randn(len(old))
@@ -92,9 +98,17 @@ def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: An
         batch = batch_of(lengths, old=old, reference=kept, advantages=rows[batch.rows], weights=weight)
         losses, parts = token_losses(mine, batch, spec)
         our = (losses * weight).sum() / total
-        inputs = {"advantages": rows, "old_per_token_logps": padded(old, lengths), "num_items_in_batch": total}
+        mask = padded(torch.ones(sum(lengths)), lengths)
+        inputs = {
+            "prompt_ids": mask.long(),
+            "prompt_mask": mask,
+            "completion_ids": mask.long(),
+            "completion_mask": mask,
+        }
+        inputs |= {"advantages": rows, "old_per_token_logps": padded(old, lengths), "num_items_in_batch": total}
         inputs["ref_per_token_logps"] = padded(reference, lengths)
-        their, metrics = trl_loss(other, lengths, inputs, beta, loss, (0.2, 0.28), 2)
+        given = other, torch.ones_like(other), None
+        their, metrics = trl_loss(None, spec, inputs, 2, lambda *_, given=given, **__: given)
         our.backward()
         their.backward()
         assert mine.grad is not None and other.grad is not None
@@ -107,6 +121,53 @@ def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: An
         theirs.append(their.item())
     assert clipped > 0
     assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo"])
+def test_a_models_loss_and_gradients_are_those_of_trl(loss: Any, beta: float, tmp_path: Path) -> None:
+    """From weights that transformers wrote; prompts are padded on the left there, and the temperature is not 1."""
+    utils = pytest.importorskip("trl.trainer.utils", reason="compared with trl, from the dev extra")
+    made = policies.tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(**{**tiny.HUB_LLAMA, "vocab_size": made.vocabulary, "initializer_range": 0.3})
+    reference = LlamaForCausalLM(config)
+    reference.save_pretrained(tmp_path)
+    utils.add_fused_lm_head(reference, temperature=0.7, outputs=("log_probs", "entropy"))
+    model = sepiola.load(tmp_path)
+    raw = {"kind": "grpo", "samples": 4, "temperature": 0.7, "loss": loss, "beta": beta, "iterations": 2}
+    asked = [Example(text, (Message("user", (text,)),), "") for text in ("seven eight 九八七 nine", "一")]
+    learned = policies.objective(raw, model.spec, made, asked, target_tokens=LONGEST)
+    batch: Any = policies.rollouts(learned, model.network).next()[0]
+    moved = {"old": batch.old + 0.3 * torch.randn(batch.labelled), "advantages": torch.randn(8)[batch.rows]}
+    batch = replace(batch, **moved, reference=torch.randn(batch.labelled) - 5 if beta else None)
+    first = batch.chosen.int().argmax(1).tolist()
+    prompts = [row[: place + 1] for row, place in zip(batch.target, first, strict=True)]
+    width = max(map(len, prompts))
+    inputs = {
+        "prompt_ids": torch.stack([torch.nn.functional.pad(ids, (width - len(ids), 0)) for ids in prompts]),
+        "prompt_mask": torch.stack([(torch.arange(width) >= width - len(ids)).long() for ids in prompts]),
+        "completion_ids": padded(batch.labels[batch.chosen].float(), batch.lengths).long(),
+        "completion_mask": padded(torch.ones(batch.labelled), batch.lengths).long(),
+        "old_per_token_logps": padded(batch.old, batch.lengths),
+        "advantages": torch.stack([part[0] for part in batch.advantages.split(batch.lengths)]),
+        "num_items_in_batch": torch.tensor(batch.labelled),
+    }
+    if beta:
+        inputs["ref_per_token_logps"] = padded(batch.reference, batch.lengths)
+    their, metrics = trl_loss(reference, learned.rl, inputs, 1)
+    their.backward()
+    our = learned.loss(model.network, batch)
+    (our.total / our.tokens).backward()
+    assert len({*map(len, prompts)}) > 1
+    assert (our.total / our.tokens).item() == pytest.approx(their.item(), abs=1e-5)
+    assert our.parts["entropy"].item() / our.tokens == pytest.approx(metrics["entropy"][0], abs=1e-5)
+    for mine, other in (
+        (model.network.embedding.weight, reference.model.embed_tokens.weight),
+        (model.network.head.weight, reference.lm_head.weight),
+    ):
+        assert other.grad is not None
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-4)
 
 
 def test_advantages_follow_their_formulas() -> None:
