@@ -22,6 +22,7 @@ from sepiola.acting.phone import functions
 from sepiola.data.example import Example, Message
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
 from tests import policies, tiny
 from tests.policies import KINDS, batch_of
@@ -198,6 +199,24 @@ def test_a_half_trained_policy_earns_more(kind: str, tmp_path: Path) -> None:
     assert {"reward", "reward_std", "equal_groups", "completion_tokens", "ended", "clip_fraction"} <= set(lines[0])
     assert all(line["entropy"] >= 0 and 0 <= line["equal_groups"] <= 1 for line in lines)
     assert fmean(line["reward"] for line in lines[-5:]) > fmean(line["reward"] for line in lines[:5]) + 0.15
+
+
+def test_under_a_grammar_a_policy_earns_more_too(tmp_path: Path) -> None:
+    """A digit in brackets, of which the brackets are forced."""
+    made = policies.tokenizer()
+    network, spec = policies.half_trained(KINDS["decoder"], made, tmp_path / "first", 30)
+    stage = {"steps": 30, "batch": 80, "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.0}
+    learned: Any = policies.objective(
+        {"kind": "grpo", "reward": {"kind": "exact", "read": "number"}}, spec, made, **stage
+    )
+    changed = learned.rl.model_copy(update={"constrained": True})
+    learned.stage = learned.stage.model_copy(update={"objective": changed})
+    vocabulary = ConstraintVocabulary(made, made.vocabulary, [spec.language.tokens.end])
+    learned.grammar = lambda: vocabulary.compiled("lark", 'start: "(" /[0-9]/ ")"')
+    before = policies.mean_reward(learned, network)
+    policies.trainer(learned, network, tmp_path / "second").run()
+    assert 0.05 < before < 0.5
+    assert policies.mean_reward(learned, network) > before + 0.2
 
 
 QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["magnets"]}}
