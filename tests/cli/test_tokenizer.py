@@ -63,7 +63,7 @@ def test_train_then_measure(
         (("train", "{texts}", "--kind", "bep"), "did you mean 'bpe'?"),
         (("train", "{texts}", "--vocabulary", "100"), "a vocabulary of 100 tokens"),
         (("train", "{texts}/empty.txt"), "no text to train on"),
-        (("measure", "{texts}/en.txt", "{texts}"), "not a tokenizer.json"),
+        (("measure", "{texts}/en.txt", "{texts}"), "en.txt: not valid JSON at line 1"),
         (("measure", "{tokenizer}", "{texts}", "--against", "gpt2"), "--against gpt2: expected NAME=tokenizer.json"),
     ],
 )
