@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks import (
+    acting,
     bbh,
     captions,
     cmmlu,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "coco_mini": captions.BENCHMARK,
     "captions": captions.BENCHMARK,
     "retrieval": retrieval.BENCHMARK,
+    "acting": acting.BENCHMARK,
     "text": text.BENCHMARK,
     "lambada": lambada.PLAIN,
     "lambada_cloze": lambada.CLOZE,
@@ -50,7 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cmrc2018": cmrc2018.BENCHMARK,
 }
 
-GENERAL = ("retrieval", "captions")
+GENERAL = ("retrieval", "acting", "captions")
 """Benchmarks of any dataset."""
 
 

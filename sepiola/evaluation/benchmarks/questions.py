@@ -16,7 +16,6 @@ from sepiola.evaluation.benchmarks.retrieval import compares
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import accuracy, verdicts
-from sepiola.evaluation.metrics.caption_figures import asks_for_captions
 from sepiola.evaluation.metrics.rationales import rationale_metrics
 from sepiola.evaluation.metrics.scienceqa import buckets_by, members_by
 from sepiola.evaluation.metrics.seeds import accuracy_rows
@@ -37,7 +36,7 @@ class Questions:
         self.buckets = buckets
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
-        return not compares(model, settings) and not asks_for_captions(settings.examples)
+        return not compares(model, settings) and any(e.question is not None for e in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
         curve: Figures = {}

@@ -12,6 +12,7 @@ from rich.console import Console
 from sepiola.data.example import Example
 from sepiola.datasets import check_pictures, read_spec
 from sepiola.errors import DataError
+from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.matcher import Compares
 from sepiola.generation.text_scorer import TextScorer
@@ -19,6 +20,7 @@ from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.strategies import OnDone, Strategy
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import DataSpec, FewShotSpec
+from sepiola.text.processor import Processor
 
 
 class MeasuredModel(Protocol):
@@ -29,6 +31,12 @@ class MeasuredModel(Protocol):
 
     @property
     def rationale(self) -> object | None: ...
+
+    @property
+    def processor(self) -> Processor: ...
+
+    @property
+    def vocabulary(self) -> ConstraintVocabulary: ...
 
     def answer(self, examples: Sequence[Example], *, on_done: OnDone = None) -> list[Answer]: ...
 

@@ -1,0 +1,161 @@
+"""Acting: requests whose calls are known, asked under a constraint, so that nothing but calls can be written.
+
+A model that was taught functions writes their tokens (functional mode); any other reads the functions that the example
+declares and writes JSON (declared mode). Latency is measured on the first requests, asked one by one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+
+from sepiola.acting.calls import lark, read
+from sepiola.acting.functions import Call, Function
+from sepiola.acting.sets import set_of
+from sepiola.data.example import Example, Message
+from sepiola.errors import CallError
+from sepiola.evaluation.benchmarks.contract import Measurement
+from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
+from sepiola.evaluation.figures import Figures, Headline, Table
+from sepiola.evaluation.metrics.accuracy import wilson_interval
+from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged
+from sepiola.evaluation.metrics.seeds import accuracy_rows
+from sepiola.generation.constraints import Grammar
+from sepiola.reasoning.answer import Answer
+
+TOKENS = 160
+TIMED = 30
+"""Requests that are asked one by one."""
+TOGETHER = 64
+CALLS = 8
+
+
+class Acting:
+    """Any set whose examples hold `calls`."""
+
+    split = "test"
+    takes: Sequence[str] = ("option",)
+
+    def measures(self, model: MeasuredModel, settings: Settings) -> bool:
+        if not asks_for_calls(settings.examples):
+            return False
+        return model.processor.functions is not None or all("tools" in e.metadata for e in settings.examples)
+
+    def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
+        functions = set_of(model.processor.functions) if model.processor.functions is not None else []
+        examples = list(settings.examples)
+        asked = examples if functions else [declaring(example) for example in examples]
+        grammars = [_grammar(model, example, functions) for example in examples]
+        generator = model.example_generator(TOKENS)
+        times, written = list[float](), list[str]()
+        for example, grammar in list(zip(asked, grammars, strict=True))[:TIMED]:
+            began = time.perf_counter()
+            written.append(generator.write([example], grammar=grammar)[0][0])
+            times.append(1000 * (time.perf_counter() - began))
+        place = len(written)
+        while place < len(asked):
+            end = place + 1
+            while end < min(place + TOGETHER, len(asked)) and grammars[end] is grammars[place]:
+                end += 1
+            written += [texts[0] for texts in generator.write(asked[place:end], grammar=grammars[place])]
+            place = end
+        rows = [judged(e, calls_of(text, functions), functions) for e, text in zip(examples, written, strict=True)]
+        tokenizer = generator.tokenizer
+        read_in = [len(tokenizer.encode(example.prompt)) for example in asked]
+        cost = {
+            "tokens_in": statistics.fmean(read_in),
+            "tokens_out": statistics.fmean(len(tokenizer.encode(text)) for text in written),
+            "median_ms": statistics.median(times),
+            "p95_ms": sorted(times)[int(0.95 * (len(times) - 1))],
+            "timed": len(times),
+        }
+        right = [bool(r.exact) if not r.irrelevant else r.calls is not None and not r.calls for r in rows]
+        figures = call_figures(rows)
+        languages: dict[str, list[bool]] = {}
+        for row, one in zip(rows, right, strict=True):
+            languages.setdefault(str(row.example.metadata.get("language", "other")), []).append(one)
+        return Measurement(
+            {
+                **_accuracy(right),
+                "unparsed": figures["unparsed"],
+                "prompts_cut": len(generator.cut),
+                "buckets": {"language": {name: _accuracy(some) for name, some in sorted(languages.items())}},
+                "baselines": {},
+                "acting": {**figures, "mode": "functional" if functions else "declared", "cost": cost},
+            }
+        )
+
+    def tables(self, figures: Figures) -> list[Table]:
+        return call_tables(figures)
+
+    def headlines(self, figures: Figures) -> list[Headline]:
+        exact = figures["acting"]["exact"]
+        if exact["value"] is None:
+            return []
+        return [
+            {"name": "Exact calls", "value": f"{100 * exact['value']:.1f}%", "note": f"of {exact['count']:,} requests"}
+        ]
+
+    def merge(self, arms: Mapping[str, Sequence[Figures]]) -> Figures:
+        """Each arm's accuracy over its seeds, and the calls of the first."""
+        return {"rows": accuracy_rows(arms), "acting": next(iter(arms.values()))[0]["acting"]}
+
+    def reward(self, example: Example, answer: Answer) -> float | None:
+        """1 for the right calls as JSON; None where they are not known."""
+        exact = judged(example, calls_of(answer.output, ())).exact if "calls" in example.metadata else None
+        return None if exact is None else float(exact)
+
+
+def asks_for_calls(examples: Sequence[Example]) -> bool:
+    """Whether the examples are requests whose calls are known."""
+    return bool(examples) and all(e.question is None and "calls" in e.metadata for e in examples)
+
+
+def declaring(example: Example) -> Example:
+    """The example with its functions before its messages."""
+    declared = json.dumps([tool["function"] for tool in example.metadata["tools"]], ensure_ascii=False)
+    first, *others = example.messages
+    told = Message(first.role, (f"{declared}\n", *first.content))
+    return dataclasses.replace(example, messages=(told, *others))
+
+
+def calls_of(text: str, functions: Sequence[Function]) -> list[Call] | None:
+    """The calls of a reply, by the tokens of the functions or as JSON; None for what is none."""
+    if functions:
+        try:
+            return read(text, functions)
+        except CallError:
+            return None
+    try:
+        said = json.loads(text)
+        calls = [Call(str(call["name"]), dict(call["arguments"])) for call in said]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return calls if isinstance(said, list) else None
+
+
+def _grammar(model: MeasuredModel, example: Example, functions: Sequence[Function]) -> Grammar:
+    if functions:
+        return model.vocabulary.compiled("lark", lark(functions))
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool["function"]["name"]}, "arguments": tool["function"]["parameters"]},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool in example.metadata["tools"]
+    ]
+    form = {"type": "array", "items": {"anyOf": calls}, "maxItems": CALLS} if calls else {"const": []}
+    return model.vocabulary.compiled("json", form)
+
+
+def _accuracy(right: Sequence[bool]) -> Figures:
+    return {"accuracy": sum(right) / len(right), "interval": list(wilson_interval(sum(right), len(right))),
+            "count": len(right)}  # fmt: skip
+
+
+BENCHMARK = Acting()
