@@ -74,6 +74,7 @@ def test_an_adapter_alone_is_loaded_with_its_base(tmp_path: Path, monkeypatch: p
     assert wanted.processor.tokenizer is not None and wanted.processor.template is None
     with pytest.raises(CheckpointError, match=r"names no base_model_name_or_path; give it: .* --model BASE --adapter"):
         load(folder)
+    monkeypatch.chdir(folder)
     for base in ("../base", "base", str(tmp_path / "nothing")):
         named(base)
         with pytest.raises(CheckpointError, match=r"'.*', is no folder here; give it" if "/" in base else "Hub id"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sepiola.errors import TrainingError
+from sepiola.errors import DataError, TrainingError
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run
@@ -140,5 +140,5 @@ def test_a_picture_of_the_same_length_in_anothers_place_is_refused_on_resume(tmp
     picture_file(picture, "red")
     Run(spec, tmp_path / "t", console=QUIET, resume=True).check_data()
     picture.unlink()
-    with pytest.raises(TrainingError, match="stage text: data"):
+    with pytest.raises(DataError, match=r"example '一': the image .* is missing"):
         Run(spec, tmp_path / "t", console=QUIET, resume=True).check_data()
