@@ -194,7 +194,7 @@ class Model:
 
     def grammar(self, constraint: Constraint) -> Grammar:
         """The constraint, compiled for this model. Raises SpecError for one that is not supported."""
-        return grammar_of(constraint, self.vocabulary)
+        return grammar_of(constraint, self.vocabulary, self._processor.functions)
 
     @cached_property
     def vocabulary(self) -> ConstraintVocabulary:

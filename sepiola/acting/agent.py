@@ -142,8 +142,11 @@ class Agent:
         began = time.monotonic()
         for _ in range(self.policy.steps):
             written = self.write(self.prompt(text, pictures, day, acted.results))
-            made = self.read(written)
-            acted.log.append({"written": written})
+            try:
+                made, fault = self.read(written), {}
+            except CallError as error:  # what cannot be read calls nothing
+                made, fault = [], {"error": str(error)}
+            acted.log.append({"written": written, **fault})
             if not made:
                 break
             for call in made:

@@ -27,6 +27,11 @@ LEFT_OUT = ""
 _UNSEEN = re.compile(r"[ ,./\-_*^]")
 
 
+def same_value(one: object, other: object) -> bool:
+    """Whether two JSON values are one: 1 is 1.0, and is not true."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def fault_of(calls: Sequence[Call] | None, allowed: Sequence[Plain], tools: Sequence[Plain]) -> str:
     """What is wrong with the calls, empty where nothing is; None are calls that could not be read.
 

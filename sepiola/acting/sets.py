@@ -8,10 +8,11 @@ from pathlib import Path
 
 from sepiola.acting import phone
 from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.phone import android
 from sepiola.errors import SpecError, brief
 from sepiola.specs.base import nearest
 
-SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions}
+SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions, "android": android.functions}
 
 
 def functions_named(name: str | Path) -> list[Function]:
@@ -79,5 +80,5 @@ def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Func
             )
         ordered.append(given.pop(name))
     if given:
-        raise SpecError(f"the model was not taught '{next(iter(given))}'; add it (sepiola act add)")
+        raise SpecError(f"the model was not taught '{next(iter(given))}'; teach all of them (sepiola act train)")
     return ordered

@@ -44,7 +44,9 @@ def run(
     image: Annotated[list[Path] | None, typer.Option("--image", help="A picture with the request. Repeatable.")] = None,
     functions: Annotated[
         str | None,
-        typer.Option(help="A Python file or a set (phone): what may be called; by default what the model was taught."),
+        typer.Option(
+            help="A Python file or a set (phone, android): what may be called; by default what the model was taught."
+        ),
     ] = None,
     today: Annotated[str | None, typer.Option(help="The day that «tomorrow» comes after; else the phone's.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="Only this function may be called. Repeatable.")] = None,
@@ -87,7 +89,9 @@ def run(
 
 @act_app.command("train")
 def train(
-    functions: Annotated[str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set.")],
+    functions: Annotated[
+        str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set (phone, android).")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The folder that the agent lands in.")],
     count: Annotated[int, typer.Option(min=100, help="Requests that are made to train on.")] = 40_000,
     seed: Annotated[int, typer.Option(help="Of the requests and the weights.")] = 0,

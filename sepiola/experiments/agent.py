@@ -36,6 +36,7 @@ def train_agent(
     resume: bool = False,
 ) -> Figures:
     """Makes `count` requests for the functions of a file or a set, trains on them in `out`, and returns the report.
+    Requests that lie there already are used as they are.
 
     Raises SpecError for functions that are none, or whose requests cannot be made; as runs do for a folder that holds
     another run.
@@ -46,11 +47,14 @@ def train_agent(
     fixed = [f"name={out.name}", f"seed={seed}", f"stages.0.objective.functions={source}", f"stages.0.data.root={data}"]
     recipe = read_recipe(RECIPE, [*fixed, *changes])
     assert isinstance(recipe, RecipeSpec)
-    if not (resume and (data / "test.jsonl").is_file()):
-        make_folder(data)
-        for split, some in {"train": count, **COUNTS}.items():
-            console.print(f"requests: {some} for {split}")
-            write_requests(data / f"{split}.jsonl", synthesize(described(made), split, some, seed=seed))
+    make_folder(data)
+    for split, some in {"train": count, **COUNTS}.items():
+        path = data / f"{split}.jsonl"
+        if path.is_file():  # made before, and perhaps edited
+            console.print(f"requests for {split}: those of {path}")
+            continue
+        console.print(f"requests for {split}: {some}")
+        write_requests(path, synthesize(described(made), split, some, seed=seed))
     return Run(recipe, out, console=console, device=device, resume=resume).go()
 
 

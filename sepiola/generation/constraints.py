@@ -300,17 +300,13 @@ class ConstrainedDecoding:
                 chosen = processed if bool((processed > -torch.inf).any()) else logits
             if not bool((chosen > -torch.inf).any()):
                 break
-            drawn = chosen.argmax(-1) if self.sampling.temperature == 0 else _drawn(chosen, generator)
+            drawn = self.sampling.pick(chosen, generator)
             if row.accept(token := int(drawn)):
                 return token
             logits = logits.index_fill(1, drawn.flatten(), -torch.inf)
         token = row.shortest()
         row.accept(token)
         return token
-
-
-def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten()
 
 
 def _json_grammar(schema: Schema | bool) -> str:

@@ -134,7 +134,10 @@ class Sampling:
         """
         if self.plain:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time
-        logits = self.process(logits, tokens, prompt=prompt, ends=ends, last=last)
+        return self.pick(self.process(logits, tokens, prompt=prompt, ends=ends, last=last), generator)
+
+    def pick(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens `(batch,)` of processed logits. Raises SepiolaError as `draw`."""
         if self.temperature == 0:
             return logits.max(-1).indices
         try:

@@ -20,7 +20,7 @@ from sepiola.acting.phone import Phone, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.data.example import Example
-from sepiola.errors import CallError, DataError, SpecError
+from sepiola.errors import DataError, SpecError
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import encoder_decoder, llama
 
@@ -91,8 +91,9 @@ def test_what_the_policy_forbids_cannot_be_written(model: Model) -> None:
     for text in ("send an email", "搜一下", "<fn_2>squid<fn_end>"):
         for call in agent.run(text).calls:
             assert call.name not in ("send_email", "google_search")
-    with pytest.raises(CallError, match="google_search is not allowed"):
-        Saying(model, TEN, Policy(deny=("google_search",))).says([SEARCH]).run("search")
+    denied = Saying(model, TEN, Policy(deny=("google_search",))).says([SEARCH])
+    acted = denied.run("search")
+    assert not acted.calls and not denied.phone.searches and "google_search is not allowed" in acted.log[-1]["error"]
     with pytest.raises(SpecError, match="no function is named 'gogle_search'; did you mean 'google_search'"):
         Agent(model, TEN, Policy(deny=("gogle_search",)))
 

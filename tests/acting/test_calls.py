@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from pydantic import BaseModel, Field
 import sepiola
 from sepiola.acting.calls import END, NONE, json_form, read, read_json, tokens_of, write
 from sepiola.acting.functions import Call, functions_of
+from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.errors import CallError
 from sepiola.generation.sampling import Sampling
@@ -122,6 +124,8 @@ def models() -> dict[str, Model]:
         tokenizer = Tokenizer.train(["send buy feed 牛奶 2024-01-01 name count"] * 3, 290, extra=extra)
         built = sepiola.build({"name": name, "language": {**llama(), "vocabulary": tokenizer.vocabulary}}, seed=2)
         made[name] = Model(built.network, built.spec, tokenizer)
+    functional = made["functional"]
+    functional.processor = dataclasses.replace(functional.processor, functions=taught(FUNCTIONS))
     return made
 
 
@@ -136,6 +140,19 @@ def test_random_weights_write_calls_alone(models: dict[str, Model], budget: int)
         said = models["declared"].generate("x", constraint=functions, max_tokens=budget, sampling=sampling)
         read_json(str(said), FUNCTIONS)
     assert len(names) >= (4 if budget == 128 else 2)
+
+
+def test_a_token_never_stands_for_another_function(models: dict[str, Model]) -> None:
+    """Functions that a model was not taught, or not all of them, are called as JSON, though tokens are there."""
+
+    def other(word: Annotated[str, Field(max_length=9)]) -> None:
+        """Another."""
+
+    for functions in ([other], [send, buy], [send, buy, feed, other]):
+        said = models["functional"].generate("x", constraint=functions, max_tokens=200)
+        read_json(str(said), functions_of(functions))
+    said = models["functional"].generate("x", constraint=[stop, feed, buy, send], max_tokens=200)
+    read(str(said), FUNCTIONS)
 
 
 def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model]) -> None:

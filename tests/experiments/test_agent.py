@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sepiola.cli.app import app
+from sepiola.errors import TrainingError
+from sepiola.experiments.agent import train_agent
 
 FILE = '''
 from typing import Annotated, Literal
@@ -52,3 +56,19 @@ def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
     said = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert said.exit_code == 0, said.output
     assert all(call["name"] in ("feed_pet", "play_song") for call in json.loads(said.stdout)["calls"])
+
+
+def test_requests_that_lie_there_are_used_and_a_changed_function_is_learnt_anew(tmp_path: Path) -> None:
+    source, out = tmp_path / "pets.py", tmp_path / "agent"
+    source.write_text(FILE, encoding="utf-8")
+    small = ["stages.0.steps=1", "stages.0.batch=4", "tokenizer.vocabulary=400", "model.language.layers=1"]
+    console = Console(quiet=True)
+    train_agent(str(source), out, console=console, count=100, changes=small)
+    edited = (out / "requests" / "train.jsonl").read_text(encoding="utf-8")
+    stages = set((out / "stages").glob("calls-*"))
+    with pytest.raises(TrainingError, match="--resume"):
+        train_agent(str(source), out, console=console, count=200, changes=small)
+    assert (out / "requests" / "train.jsonl").read_text(encoding="utf-8") == edited
+    source.write_text(FILE.replace("le=500", "le=900"), encoding="utf-8")
+    train_agent(str(source), out, console=console, count=100, changes=small, resume=True)
+    assert len(set((out / "stages").glob("calls-*")) - stages) == 1, "the token has another meaning"

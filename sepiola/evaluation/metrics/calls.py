@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sepiola.acting.checking import fault_of
+from sepiola.acting.checking import fault_of, same_value
 from sepiola.acting.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
@@ -151,8 +151,5 @@ def _of(right: int, count: int) -> Figures:
 
 
 def _alike(wanted: Mapping[str, object], given: Mapping[str, object]) -> int:
-    """How many arguments are the same; 1 is 1.0, and is not true."""
-    return sum(
-        name in given and value == given[name] and isinstance(value, bool) == isinstance(given[name], bool)
-        for name, value in wanted.items()
-    )
+    """How many arguments are the same."""
+    return sum(name in given and same_value(value, given[name]) for name, value in wanted.items())

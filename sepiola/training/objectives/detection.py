@@ -58,12 +58,12 @@ def pictures(examples: Sequence[Example]) -> list[Example]:
         if _question(example) in traits:
             by_picture[example.images[0].digest].append(example)
     return [
-        replace(same[0], metadata={**same[0].metadata, "objects": [{KIND: "picture"} | _told(same)]})
+        replace(same[0], metadata={**same[0].metadata, "objects": [{KIND: "picture"} | _answered(same)]})
         for same in by_picture.values()
     ]
 
 
-def _told(examples: Sequence[Example]) -> dict[str, str]:
+def _answered(examples: Sequence[Example]) -> dict[str, str]:
     return {_question(e): _answer(e) for e in examples}
 
 

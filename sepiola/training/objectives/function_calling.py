@@ -24,7 +24,7 @@ from sepiola.training.objectives.language_modelling import LanguageModelling, La
 
 
 class FunctionCallingSpec(LanguageModellingSpec):
-    """`functions` is a set's name (`phone`) or a Python file."""
+    """`functions` is a set's name (`phone`, `android`) or a Python file."""
 
     kind: Literal["function-calling"]  # type: ignore[assignment]
     functions: str = "phone"
@@ -55,6 +55,10 @@ class FunctionCalling(LanguageModelling):
         """What is taught, by the order of the tokens."""
         assert isinstance(self.stage.objective, FunctionCallingSpec)
         return functions_named(self.stage.objective.functions)
+
+    def identity(self) -> list[object]:
+        """With the functions: one whose signature has changed is another token's meaning."""
+        return [*super().identity(), [function.signature for function in self.functions]]
 
     def processor(self, processor: Processor) -> Processor:
         """With the functions, so that an agent knows what each token calls."""

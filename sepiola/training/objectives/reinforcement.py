@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -126,9 +127,14 @@ class Reinforcement(LanguageModelling):
 
     def processor(self, processor: Processor) -> Processor:
         """With the functions that the reward is for, where the tokenizer has a token for each."""
+        return dataclasses.replace(processor, functions=self.known) if self.known else processor
+
+    @property
+    def known(self) -> tuple[Mapping[str, object], ...] | None:
+        """The functions that the reward is for, where the tokenizer has a token for each."""
         functions = functions_of(self.rl.reward.callables())
-        known = all(self.setting.tokenizer.id_of(token) is not None for token in self.rl.tokens())
-        return dataclasses.replace(processor, functions=taught(functions)) if functions and known else processor
+        with_tokens = all(self.setting.tokenizer.id_of(token) is not None for token in self.rl.tokens())
+        return taught(functions) if functions and with_tokens else None
 
     def marks(self) -> str:
         """What tells this objective, and its reference, from others."""
@@ -150,7 +156,7 @@ class Reinforcement(LanguageModelling):
         """What the reward's functions allow to be written."""
         ends = [self.language.tokens.end]
         vocabulary = ConstraintVocabulary(self.setting.tokenizer, self.language.vocabulary, ends)
-        return grammar_of(self.rl.reward.callables(), vocabulary)
+        return grammar_of(self.rl.reward.callables(), vocabulary, self.known)
 
     @torch.no_grad()
     def log_probabilities_of(self, network: nn.Module, batch: RolloutBatch) -> Tensor:
@@ -162,9 +168,9 @@ class Reinforcement(LanguageModelling):
             states = chosen_states(network, on_device)
             return log_probabilities(network, states, on_device, self.rl.temperature)[0].cpu()
 
+    @abstractmethod
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
         """The steps of a rollout with what each token is worth; rewards `(prompts, samples)`."""
-        raise NotImplementedError
 
 
 def validation_loss(batch: RolloutBatch) -> Loss:

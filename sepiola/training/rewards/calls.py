@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from sepiola.acting.calls import read, read_json, tokens_of
+from sepiola.acting.checking import same_value
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.sets import functions_named
 from sepiola.data.example import Example
@@ -111,10 +112,5 @@ def _likeness(one: tuple[str, Mapping[str, object]], other: tuple[str, Mapping[s
     (name, arguments), (called, given) = one, other
     if name != called:
         return 0.0
-    same = sum(_equal(given[key], value) for key, value in arguments.items())
+    same = sum(same_value(given[key], value) for key, value in arguments.items())
     return 0.5 + 0.5 * (same / len(arguments) if arguments else 1.0)
-
-
-def _equal(one: Any, other: object) -> bool:
-    """Whether two JSON values are one: 1 is 1.0, and is not true."""
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
