@@ -84,7 +84,9 @@ class Function:
     @cached_property
     def schema(self) -> Plain:
         """The JSON Schema of the arguments."""
-        properties = {parameter.name: dict(parameter.schema) for parameter in self.parameters}
+        properties = {
+            p.name: {**p.schema, **({} if p.default is None else {"default": p.default})} for p in self.parameters
+        }
         required = [parameter.name for parameter in self.parameters if parameter.required]
         return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from sepiola.acting import phone
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import Function, Parameter, functions_of
 from sepiola.acting.phone import android
 from sepiola.errors import SpecError, brief
 from sepiola.specs.base import nearest
@@ -60,6 +63,24 @@ def set_of(known: Sequence[Mapping[str, object]] | None) -> list[Function]:
 def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
     """What is kept of the functions beside a model that calls them by their tokens, in this order."""
     return tuple({"name": f.name, "signature": f.signature, "tool": f.tool} for f in functions)
+
+
+def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
+    """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
+    made = []
+    for entry in known:
+        tool = entry["tool"]["function"]
+        required = tool["parameters"]["required"]
+        parameters = tuple(
+            Parameter(name, schema, TypeAdapter(Any), name in required, schema.get("default"))
+            for name, schema in tool["parameters"]["properties"].items()
+        )
+        made.append(Function(str(entry["name"]), tool["description"], parameters, _not_here))
+    return made
+
+
+def _not_here(*arguments: object, **keywords: object) -> object:
+    raise SpecError("the function itself is not here: name the file that it stands in")
 
 
 def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Function]) -> list[Function]:

@@ -21,7 +21,7 @@ from sepiola.specs.recipe import RecipeSpec
 
 RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
-COUNTS = {"val": 1000, "test": 2000}
+MEASURED = 2000
 
 
 def train_agent(
@@ -44,11 +44,18 @@ def train_agent(
     made = functions_named(functions)
     source = functions if not functions.endswith(".py") else str(Path(functions).resolve())
     data = out.resolve() / REQUESTS
-    fixed = [f"name={out.name}", f"seed={seed}", f"stages.0.objective.functions={source}", f"stages.0.data.root={data}"]
-    recipe = read_recipe(RECIPE, [*fixed, *changes])
+    fixed = {
+        "name": out.name,
+        "seed": seed,
+        "stages.0.objective.functions": source,
+        "stages.0.data.root": str(data),
+        "evaluation.0.root": str(data),
+    }
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fixed.items()]
+    recipe = read_recipe(RECIPE, [*given, *changes])
     assert isinstance(recipe, RecipeSpec)
     make_folder(data)
-    for split, some in {"train": count, **COUNTS}.items():
+    for split, some in {"train": count, "test": MEASURED}.items():
         path = data / f"{split}.jsonl"
         if path.is_file():  # made before, and perhaps edited
             console.print(f"requests for {split}: those of {path}")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sepiola.acting.calls import read, write
+from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
-from sepiola.acting.sets import functions_named, set_of, taught
+from sepiola.acting.sets import as_taught, functions_named, set_of, taught
 from sepiola.errors import SpecError
 
 FILE = '''
@@ -57,3 +59,13 @@ def test_a_model_knows_which_set_it_was_taught(tmp_path: Path) -> None:
     (tmp_path / "pets.py").write_text(FILE)
     with pytest.raises(SpecError, match="feed, walk"):
         set_of(taught(functions_named(tmp_path / "pets.py")))
+
+
+def test_what_was_taught_is_enough_to_write_and_read_calls() -> None:
+    known = as_taught(taught(functions()))
+    assert [f.signature for f in known] == [f.signature for f in functions()]
+    call = Call("amazon_shopping", {"product": "灯", "quantity": 3})
+    assert write([call], known) == write([call], functions())
+    assert read(write([call], known), known) == [call]
+    with pytest.raises(SpecError, match="is not here"):
+        known[0]()

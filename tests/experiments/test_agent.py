@@ -45,12 +45,20 @@ def play_song(title: Annotated[str, Field(min_length=1, max_length=40)]) -> str:
 def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
     (tmp_path / "pets.py").write_text(FILE, encoding="utf-8")
     out = tmp_path / "agent"
-    small = ("stages.0.steps=2", "stages.0.batch=4", "tokenizer.vocabulary=400", "model.language.layers=1")
+    small = (
+        "stages.0.steps=2",
+        "stages.0.batch=4",
+        "tokenizer.vocabulary=400",
+        "model.language.layers=1",
+        "evaluation.0.count=20",
+    )
     arguments = ["act", "train", str(tmp_path / "pets.py"), "--out", str(out), "--count", "100", "--json"]
     done = CliRunner().invoke(
         app, [*arguments, *(part for one in small for part in ("--set", one))], catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
+    measured = json.loads(done.stdout)["acting"]
+    assert measured["mode"] == "functional" and set(measured["by"]) >= {"en", "zh"}
     assert len((out / "requests" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 2000
     asked = ["act", "Feed the cat", "--model", str(out), "--functions", str(tmp_path / "pets.py"), "--json"]
     said = CliRunner().invoke(app, asked, catch_exceptions=False)
@@ -61,7 +69,13 @@ def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
 def test_requests_that_lie_there_are_used_and_a_changed_function_is_learnt_anew(tmp_path: Path) -> None:
     source, out = tmp_path / "pets.py", tmp_path / "agent"
     source.write_text(FILE, encoding="utf-8")
-    small = ["stages.0.steps=1", "stages.0.batch=4", "tokenizer.vocabulary=400", "model.language.layers=1"]
+    small = [
+        "stages.0.steps=1",
+        "stages.0.batch=4",
+        "tokenizer.vocabulary=400",
+        "model.language.layers=1",
+        "evaluation.0.count=8",
+    ]
     console = Console(quiet=True)
     train_agent(str(source), out, console=console, count=100, changes=small)
     edited = (out / "requests" / "train.jsonl").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from sepiola.acting.calls import lark, read
 from sepiola.acting.functions import Call, Function
-from sepiola.acting.sets import set_of
+from sepiola.acting.sets import as_taught
 from sepiola.data.example import Example, Message
 from sepiola.errors import CallError
 from sepiola.evaluation.benchmarks.contract import Measurement
@@ -45,7 +45,7 @@ class Acting:
         return model.processor.functions is not None or all("tools" in e.metadata for e in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
-        functions = set_of(model.processor.functions) if model.processor.functions is not None else []
+        functions = as_taught(model.processor.functions or ())
         examples = list(settings.examples)
         asked = examples if functions else [declaring(example) for example in examples]
         grammars = [_grammar(model, example, functions) for example in examples]
