@@ -28,6 +28,10 @@ from sepiola.text.tokenizer import Tokenizer
 
 QUICK = '"}],:0123456789.-etfna '
 """Characters that endings are made of, the likeliest first."""
+LETTERS = r'[^"\\<\x00-\x1f\x7f-\x9f\u2028\u2029]'
+"""Characters that no text has to quote or to guard: tokens of these alone are allowed or forbidden together."""
+SLICES = [LETTERS + count for count in ("{1,10}", "{1,30}", "+")]
+"""By which llguidance groups tokens: a mask of free text then takes a tenth of the time."""
 KEPT = 64
 """Compiled grammars that a vocabulary keeps."""
 TRIES = 8
@@ -51,7 +55,8 @@ class ConstraintVocabulary:
         self.ends = sorted(end for end in ends if 0 <= end < size)
         given = self.ends or [size]  # one more than there are: a text ends where the grammar does
         try:
-            self.tokens = LLTokenizer(tokenizer.to_json(), n_vocab=max(size, max(given) + 1), eos_token=given)
+            count = max(size, max(given) + 1)
+            self.tokens = LLTokenizer(tokenizer.to_json(), n_vocab=count, eos_token=given, slices=SLICES)
         except Exception as error:  # the library raises ValueError, and panics of its own
             raise SepiolaError(f"a constraint cannot be laid on this tokenizer: {brief(str(error))}") from None
 
