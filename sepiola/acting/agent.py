@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sepiola.acting import calls
 from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.modes import mode_of
 from sepiola.acting.phone import Phone
 from sepiola.acting.sets import check_taught
 from sepiola.data.example import Example, Message
@@ -94,9 +94,9 @@ class Acted:
 class Agent:
     """`model` calls `functions`, on `phone` where they ask for one.
 
-    A model that was taught the functions calls them by their tokens; any other has them described in its prompt and
-    writes JSON. Raises SpecError for functions whose signatures are not those that the model was taught, and for a
-    policy that names others.
+    A model that was taught the functions calls them by their tokens; any other has them described in its prompt, and
+    calls them by number if it was taught to, or writes JSON. Raises SpecError for functions whose signatures are not
+    those that the model was taught, and for a policy that names others.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Agent:
         self.model = model
         given = functions_of(functions)
         known = model.processor.functions
-        self.functional = known is not None
-        self.functions = given if known is None else check_taught(known, given)
+        self.mode = mode_of(known)
+        self.functions = check_taught(known, given) if known else given
         self.policy = policy or Policy()
         self.phone = phone if phone is not None else Phone.start()
         self.confirm = confirm or (lambda call: False)
@@ -164,20 +164,14 @@ class Agent:
     ) -> Example:
         """The request as the model reads it: the day, the request, what was done so far."""
         said = f"{date_line('zh' if language_of(text) == 'zh' else 'en', today)}\n{text}"
-        if not self.functional:
-            tools = json.dumps(
-                [f.tool["function"] for f in self.functions if f.name in self._allowed], ensure_ascii=False
-            )
-            said = f"{tools}\n{said}"
+        said = self.mode.declaration(self.functions, self._allowed) + said
         done = "".join(f"\n{json.dumps(result.to_json(), ensure_ascii=False)}" for result in results)
         return Example("request", (Message("user", (*pictures, said + done)),), "")
 
     @property
     def grammar(self) -> Grammar:
         """All that the model may write."""
-        if self.functional:
-            return self.model.vocabulary.compiled("lark", calls.lark(self.functions, self._allowed))
-        return self.model.vocabulary.compiled("json", calls.json_form(self.functions, self._allowed))
+        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed)
 
     def write(self, example: Example) -> str:
         """The model's reply."""
@@ -185,7 +179,7 @@ class Agent:
 
     def read(self, written: str) -> list[Call]:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
-        made = calls.read(written, self.functions) if self.functional else calls.read_json(written, self.functions)
+        made = self.mode.read(written, self.functions, self._allowed)
         for call in made:
             if call.name not in self._allowed:
                 raise CallError(f"{call.name} is not allowed by the policy")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from sepiola.acting import phone
-from sepiola.acting.functions import Function, Parameter, functions_of
+from sepiola.acting.declaring import declared
+from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone import android
 from sepiola.errors import SpecError, brief
-from sepiola.specs.base import nearest
+from sepiola.specs.base import Plain, nearest
 
 SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions, "android": android.functions}
 
@@ -47,7 +45,7 @@ def functions_named(name: str | Path) -> list[Function]:
 
 def set_of(known: Sequence[Mapping[str, object]] | None) -> list[Function]:
     """The set that a model was taught. Raises SpecError where it was taught none, or functions of a file."""
-    if known is None:
+    if not known:
         raise SpecError("the model was taught no functions; name some: --functions FUNCTIONS.py, or --functions phone")
     names = {str(entry["name"]) for entry in known}
     for made in SETS.values():
@@ -65,22 +63,9 @@ def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
     return tuple({"name": f.name, "signature": f.signature, "tool": f.tool} for f in functions)
 
 
-def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
+def as_taught(known: Sequence[Plain]) -> list[Function]:
     """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
-    made = []
-    for entry in known:
-        tool = entry["tool"]["function"]
-        required = tool["parameters"]["required"]
-        parameters = tuple(
-            Parameter(name, schema, TypeAdapter(Any), name in required, schema.get("default"))
-            for name, schema in tool["parameters"]["properties"].items()
-        )
-        made.append(Function(str(entry["name"]), tool["description"], parameters, _not_here))
-    return made
-
-
-def _not_here(*arguments: object, **keywords: object) -> object:
-    raise SpecError("the function itself is not here: name the file that it stands in")
+    return declared([entry["tool"] for entry in known])
 
 
 def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Function]) -> list[Function]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,10 +90,14 @@ def run(
 
 @act_app.command("train")
 def train(
-    functions: Annotated[
-        str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set (phone, android).")
-    ],
     out: Annotated[Path, typer.Option("--out", help="The folder that the agent lands in.")],
+    functions: Annotated[
+        str | None,
+        typer.Argument(
+            help="A Python file with functions under @sepiola.function, or a set (phone, android). Absent: the agent "
+            "learns to read whatever functions a request declares."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=100, help="Requests that are made to train on.")] = 40_000,
     seed: Annotated[int, typer.Option(help="Of the requests and the weights.")] = 0,
     assignments: Set = None,
@@ -100,20 +105,25 @@ def train(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Teach a small model to call your functions, from requests that are made for them, in English and Chinese."""
+    """Teach a small model to call your functions, from requests that are made for them, in English and Chinese.
+
+    Without functions it learns to read those that a request declares, from made-up ones.
+    """
     from sepiola.evaluation.report.tables import terminal_tables
     from sepiola.experiments.agent import train_agent
+    from sepiola.experiments.declared import train_declared
 
     console = console_of(as_json)
-    report = train_agent(
-        functions, out, console=console, count=count, changes=assignments or [], seed=seed, device=device, resume=resume
+    teach = train_declared if functions is None else partial(train_agent, functions)
+    report = teach(
+        out, console=console, count=count, changes=assignments or [], seed=seed, device=device, resume=resume
     )
     if as_json:
         print_json(report)
         return
     for table in terminal_tables(report):
         console.print(table)
-    console.print(f'Try it: sepiola act "…" --model {out} --functions {functions}', markup=False)
+    console.print(f'Try it: sepiola act "…" --model {out} --functions {functions or "FUNCTIONS.py"}', markup=False)
 
 
 def _show(acted: Acted, console: Console) -> None:

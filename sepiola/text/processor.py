@@ -24,7 +24,8 @@ class Processor:
     `context` is how many tokens the model was made to read in a row; None where that is not said. `qformer_tokenizer`
     is what an instructed Q-Former reads by. `tokenizer_config` and `generation_config` are the checkpoint's files of
     that name as they were, the template left out: what we do not honour leaves with the model as it came. `functions`
-    are what the model was taught to call by tokens, in their order, as name, signature and tool; None for other models.
+    are what the model was taught to call by tokens, in their order, as name, signature and tool: an empty list where
+    the tokens are numbers of what a request declares. None for other models.
     """
 
     tokenizer: Tokenizer | None = None

@@ -1,7 +1,8 @@
 """Acting: requests whose calls are known, asked under a constraint, so that nothing but calls can be written.
 
 A model that was taught functions writes their tokens (functional mode); any other reads the functions that the example
-declares and writes JSON (declared mode). Latency is measured on the first requests, asked one by one.
+declares, and calls them by number or writes JSON (declared mode). Latency is measured on the first requests, asked one
+by one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
-from sepiola.acting.calls import lark, read
+from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Call, Function
+from sepiola.acting.modes import Mode, mode_of
 from sepiola.acting.sets import as_taught
 from sepiola.data.example import Example, Message
 from sepiola.errors import CallError
@@ -23,14 +25,12 @@ from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged
 from sepiola.evaluation.metrics.seeds import accuracy_rows
-from sepiola.generation.constraints import Grammar
 from sepiola.reasoning.answer import Answer
 
 TOKENS = 160
 TIMED = 30
 """Requests that are asked one by one."""
 TOGETHER = 64
-CALLS = 8
 
 
 class Acting:
@@ -42,13 +42,14 @@ class Acting:
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         if not asks_for_calls(settings.examples):
             return False
-        return model.processor.functions is not None or all("tools" in e.metadata for e in settings.examples)
+        return bool(model.processor.functions) or all("tools" in e.metadata for e in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
-        functions = as_taught(model.processor.functions or ())
+        mode, known = mode_of(model.processor.functions), as_taught(model.processor.functions or ())
         examples = list(settings.examples)
-        asked = examples if functions else [declaring(example) for example in examples]
-        grammars = [_grammar(model, example, functions) for example in examples]
+        functions = [known or declared(example.metadata["tools"]) for example in examples]
+        asked = [declaring(example, some, mode) for example, some in zip(examples, functions, strict=True)]
+        grammars = [mode.grammar(model.vocabulary, some) for some in functions]
         generator = model.example_generator(TOKENS)
         times, written = list[float](), list[str]()
         for example, grammar in list(zip(asked, grammars, strict=True))[:TIMED]:
@@ -62,7 +63,10 @@ class Acting:
                 end += 1
             written += [texts[0] for texts in generator.write(asked[place:end], grammar=grammars[place])]
             place = end
-        rows = [judged(e, calls_of(text, functions), functions) for e, text in zip(examples, written, strict=True)]
+        rows = [
+            judged(example, _read(text, some, mode), some if "allowed" not in example.metadata else ())
+            for example, text, some in zip(examples, written, functions, strict=True)
+        ]
         tokenizer = generator.tokenizer
         read_in = [len(tokenizer.encode(example.prompt)) for example in asked]
         cost = {
@@ -84,7 +88,7 @@ class Acting:
                 "prompts_cut": len(generator.cut),
                 "buckets": {"language": {name: _accuracy(some) for name, some in sorted(languages.items())}},
                 "baselines": {},
-                "acting": {**figures, "mode": "functional" if functions else "declared", "cost": cost},
+                "acting": {**figures, "mode": mode.name, "cost": cost},
             }
         )
 
@@ -105,7 +109,7 @@ class Acting:
 
     def reward(self, example: Example, answer: Answer) -> float | None:
         """1 for the right calls as JSON; None where they are not known."""
-        exact = judged(example, calls_of(answer.output, ())).exact if "calls" in example.metadata else None
+        exact = judged(example, calls_of(answer.output)).exact if "calls" in example.metadata else None
         return None if exact is None else float(exact)
 
 
@@ -114,43 +118,31 @@ def asks_for_calls(examples: Sequence[Example]) -> bool:
     return bool(examples) and all(e.question is None and "calls" in e.metadata for e in examples)
 
 
-def declaring(example: Example) -> Example:
-    """The example with its functions before its messages."""
-    declared = json.dumps([tool["function"] for tool in example.metadata["tools"]], ensure_ascii=False)
+def declaring(example: Example, functions: Sequence[Function], mode: Mode) -> Example:
+    """The example with what the mode declares before its messages."""
+    if not (said := mode.declaration(functions)):
+        return example
     first, *others = example.messages
-    told = Message(first.role, (f"{declared}\n", *first.content))
-    return dataclasses.replace(example, messages=(told, *others))
+    opening = Message(first.role, (said, *first.content))
+    return dataclasses.replace(example, messages=(opening, *others))
 
 
-def calls_of(text: str, functions: Sequence[Function]) -> list[Call] | None:
-    """The calls of a reply, by the tokens of the functions or as JSON; None for what is none."""
-    if functions:
-        try:
-            return read(text, functions)
-        except CallError:
-            return None
+def _read(text: str, functions: Sequence[Function], mode: Mode) -> list[Call] | None:
+    """The calls of a reply; None for what is none."""
+    try:
+        return mode.read(text, functions)
+    except CallError:
+        return None
+
+
+def calls_of(text: str) -> list[Call] | None:
+    """The calls of a reply as JSON; None for what is none."""
     try:
         said = json.loads(text)
         calls = [Call(str(call["name"]), dict(call["arguments"])) for call in said]
     except (ValueError, RecursionError, KeyError, TypeError):
         return None
     return calls if isinstance(said, list) else None
-
-
-def _grammar(model: MeasuredModel, example: Example, functions: Sequence[Function]) -> Grammar:
-    if functions:
-        return model.vocabulary.compiled("lark", lark(functions))
-    calls = [
-        {
-            "type": "object",
-            "properties": {"name": {"const": tool["function"]["name"]}, "arguments": tool["function"]["parameters"]},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for tool in example.metadata["tools"]
-    ]
-    form = {"type": "array", "items": {"anyOf": calls}, "maxItems": CALLS} if calls else {"const": []}
-    return model.vocabulary.compiled("json", form)
 
 
 def _accuracy(right: Sequence[bool]) -> Figures:

@@ -7,6 +7,7 @@ from sepiola.training.objectives.alignment import Alignment
 from sepiola.training.objectives.classification import Classification
 from sepiola.training.objectives.contract import Objective, Setting
 from sepiola.training.objectives.contrastive import Contrastive
+from sepiola.training.objectives.declared_calling import DeclaredCalling
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
 from sepiola.training.objectives.function_calling import FunctionCalling
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "similarity": Classification,
     "multiple-choice": Classification,
     "function-calling": FunctionCalling,
+    "declared-calling": DeclaredCalling,
     "grpo": GRPO,
     "ppo": PPO,
 }

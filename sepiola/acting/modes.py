@@ -1,0 +1,109 @@
+"""The ways in which a model calls functions, by what it was taught (`Processor.functions`).
+
+*Functional*: tokens of functions that it knows, nothing declared. *Declared*: functions that stand in the prompt,
+called by number where the model was taught to (`sepiola.acting.declaring`), and else written as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from sepiola.acting import calls
+from sepiola.acting.declaring import NUMBERS, declaration
+from sepiola.acting.functions import Call, Function
+from sepiola.errors import SpecError
+from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+
+
+class Mode(Protocol):
+    """A way of calling. `functions` are all that a model knows, or that a prompt declares; `allowed` are names, all by
+    default.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+        """What stands before a request."""
+
+    def grammar(
+        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+    ) -> Grammar:
+        """All that may be written."""
+
+    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+        """The calls of a text. Raises CallError for one that is none."""
+
+
+class Functional:
+    """By the functions' own tokens."""
+
+    name = "functional"
+
+    def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+        return ""
+
+    def grammar(
+        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+    ) -> Grammar:
+        return vocabulary.compiled("lark", calls.lark(functions, allowed))
+
+    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+        return calls.read(text, functions)
+
+
+class Numbered:
+    """By the numbers of the lines that declare them."""
+
+    name = "declared, by number"
+
+    def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+        return declaration(self._lines(functions, allowed)) + "\n"
+
+    def grammar(
+        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+    ) -> Grammar:
+        return vocabulary.compiled("lark", calls.lark(self._lines(functions, allowed)))
+
+    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+        return calls.read(text, self._lines(functions, allowed))
+
+    def _lines(self, functions: Sequence[Function], allowed: Sequence[str] | None) -> list[Function]:
+        lines = _among(functions, allowed)
+        if len(lines) > NUMBERS:
+            raise SpecError(
+                f"{len(lines)} functions may be called, and this model tells {NUMBERS} apart: allow fewer, or let a "
+                "retriever choose some"
+            )
+        return lines
+
+
+class AsJson:
+    """By name, as a JSON list."""
+
+    name = "declared"
+
+    def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+        tools = [function.tool["function"] for function in _among(functions, allowed)]
+        return json.dumps(tools, ensure_ascii=False) + "\n"
+
+    def grammar(
+        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+    ) -> Grammar:
+        return vocabulary.compiled("json", calls.json_form(functions, allowed))
+
+    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+        return calls.read_json(text, functions)
+
+
+def mode_of(known: Sequence[Mapping[str, object]] | None) -> Mode:
+    """How a model calls, by the functions that it was taught: none of its own (an empty list) are called by number."""
+    if known is None:
+        return AsJson()
+    return Functional() if known else Numbered()
+
+
+def _among(functions: Sequence[Function], allowed: Sequence[str] | None) -> list[Function]:
+    return [function for function in functions if allowed is None or function.name in allowed]
