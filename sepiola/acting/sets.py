@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sepiola.acting import phone
 from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone import android
 from sepiola.errors import SpecError, brief
-from sepiola.specs.base import Plain, nearest
+from sepiola.specs.base import nearest
 
 SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions, "android": android.functions}
 
@@ -63,7 +64,7 @@ def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
     return tuple({"name": f.name, "signature": f.signature, "tool": f.tool} for f in functions)
 
 
-def as_taught(known: Sequence[Plain]) -> list[Function]:
+def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
     """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
     return declared([entry["tool"] for entry in known])
 
