@@ -25,6 +25,7 @@ from sepiola.datasets.pope import read_pope
 from sepiola.datasets.requests import read_requests
 from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.screenagent import read_screenagent
+from sepiola.datasets.tasks import read_tasks
 from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.datasets.tidepool import read_tidepool
@@ -68,6 +69,7 @@ DATASETS: dict[str, Dataset] = {
     "pope": Dataset(read_pope, drawn=True),
     "pairs": Dataset(read_pairs),
     "requests": Dataset(read_requests),
+    "tasks": Dataset(read_tasks, drawn=True),
     "bfcl": Dataset(read_bfcl),
     "clinc_oos": Dataset(read_clinc_oos),
     "toolalpaca": Dataset(read_toolalpaca),
