@@ -98,7 +98,7 @@ class Tasks:
                 "prompts_cut": cut,
                 "baselines": baselines,
                 "tasks": {
-                    "mode": "functional" if agent.functional else "declared",
+                    "mode": agent.mode.name,
                     "names": _accuracy([one.judged.name for one in done]),
                     "exact": _accuracy([bool(one.judged.exact) for one in done]),
                     "failed": sum(result.status == "failed" for one in done for result in one.acted.results),
@@ -138,7 +138,7 @@ class Tasks:
         """1 where calls as JSON lead to the right end; None where the right ones are not known."""
         if "calls" not in example.metadata:
             return None
-        task, calls = task_of(example), calls_of(answer.output, ())
+        task, calls = task_of(example), calls_of(answer.output)
         phone, named = task.phone(), {function.name: function for function in functions()}
         for call in calls or ():
             if call.name in named:
@@ -149,7 +149,7 @@ class Tasks:
 def functions_for(known: Sequence[Mapping[str, object]] | None) -> list[Function]:
     """The phone's ten, among the others that a model was taught. Raises SpecError where it was not taught them all."""
     own = {function.name: function for function in functions()}
-    if known is None:
+    if not known:
         return list(own.values())
     missing = own.keys() - {str(entry["name"]) for entry in known}
     if missing:

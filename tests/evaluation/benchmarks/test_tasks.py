@@ -13,7 +13,7 @@ from sepiola.acting.calls import write
 from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import task_of
-from sepiola.acting.sets import taught
+from sepiola.acting.sets import check_taught, taught
 from sepiola.cli.app import app
 from sepiola.data.example import Example
 from sepiola.errors import SpecError
@@ -84,7 +84,8 @@ def test_random_weights_are_measured(known: bool) -> None:
 def test_a_model_may_know_more_functions_and_not_fewer() -> None:
     ten = functions()
     grown = [*taught(ten), {**taught(ten)[0], "name": "water"}]
-    assert [f.name for f in functions_for(grown)][-1] == "water" and functions_for(None) == ten
+    assert [f.name for f in functions_for(grown)][-1] == "water" and functions_for(None) == functions_for(()) == ten
+    assert check_taught(taught(functions_for(taught(ten))), ten) == ten
     with pytest.raises(SpecError, match="was not taught animal_care; measure one that was"):
         functions_for(taught(ten)[:-1])
 
