@@ -69,6 +69,8 @@ class Function:
     parameters: tuple[Parameter, ...]
     call: Callable[..., object] = field(repr=False, compare=False)
     takes_state: bool = False
+    examples: tuple[str, ...] = field(default=(), compare=False)
+    """How people ask for it, a phrasing each (`sepiola.acting.synthesis`)."""
 
     def __call__(self, *arguments: object, **keywords: object) -> Any:
         return self.call(*arguments, **keywords)
@@ -166,7 +168,8 @@ def function(call: Callable[..., object]) -> Function:
     made = tuple(_parameter(name, parameter, hints, said.get(parameter.name)) for parameter in stated)
     if unknown := set(said) - {parameter.name for parameter in parameters}:
         raise SpecError(f"{name}: its docstring describes '{sorted(unknown)[0]}', which is no parameter")
-    return Function(name, " ".join(text.split("\n\n")[0].split()), made, call, takes_state)
+    examples = tuple(phrasings_of(text))
+    return Function(name, " ".join(text.split("\n\n")[0].split()), made, call, takes_state, examples)
 
 
 def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
@@ -223,6 +226,13 @@ def _reason(error: Exception) -> str:
     first = error.errors(include_url=False)[0]
     at = ".".join(str(part) for part in first["loc"])
     return f"{at}: {first['msg']}" if at else first["msg"]
+
+
+def phrasings_of(docstring: str) -> list[str]:
+    """The phrasings of a docstring's `Examples:` section, one a line."""
+    found = re.search(r"^Examples:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
+    lines = (line.strip().removeprefix("- ") for line in found[1].splitlines()) if found else ()
+    return [line for line in lines if line]
 
 
 def _arguments(docstring: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sepiola.acting import phone
 from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone import android
+from sepiola.checkpoints.processor import FUNCTIONS, read_functions
 from sepiola.errors import SpecError, brief
 from sepiola.specs.base import nearest
 
@@ -18,13 +20,16 @@ SETS: dict[str, Callable[[], list[Function]]] = {"phone": phone.functions, "andr
 
 
 def functions_named(name: str | Path) -> list[Function]:
-    """The functions of a set, or of a Python file: what stands in it under `@sepiola.function`, in its order.
+    """The functions of a set, or of a Python file: what stands in it under `@sepiola.function`, in its order; or those
+    that a model was taught, of its `functions.json` (`as_taught`).
 
-    The file is run. Raises SpecError for another name, a file that cannot be run, and one without functions.
+    A Python file is run. Raises SpecError for another name, a file that cannot be run, and one without functions.
     """
     if str(name) in SETS:
         return SETS[str(name)]()
     path = Path(name)
+    if path.name == FUNCTIONS and (known := read_functions(path.parent)) is not None:
+        return as_taught(known)
     if path.suffix != ".py" or not path.is_file():
         raise SpecError(
             f"functions: '{brief(str(name))}' is no Python file that is there, and no set; {nearest(str(name), SETS)}"
@@ -44,29 +49,35 @@ def functions_named(name: str | Path) -> list[Function]:
     return found
 
 
-def set_of(known: Sequence[Mapping[str, object]] | None) -> list[Function]:
-    """The set that a model was taught. Raises SpecError where it was taught none, or functions of a file."""
+def set_of(known: Sequence[Mapping[str, object]] | None, given: Sequence[Callable[..., object]] = ()) -> list[Function]:
+    """The functions that a model was taught: those `given`, and of sepiola's sets what it was taught besides.
+
+    Raises SpecError where it was taught none, or others; and as `check_taught`.
+    """
     if not known:
         raise SpecError("the model was taught no functions; name some: --functions FUNCTIONS.py, or --functions phone")
-    names = {str(entry["name"]) for entry in known}
-    for made in SETS.values():
-        functions = made()
-        if names == {function.name for function in functions}:
-            return check_taught(known, functions)
-    raise SpecError(
-        f"the model was taught {', '.join(sorted(names))[:80]} …, which are no set of sepiola's: "
-        "name the file that they stand in: --functions FUNCTIONS.py"
-    )
+    named = {function.name: function for function in functions_of(given)}
+    ours = {function.name: function for made in SETS.values() for function in made()}
+    names = [str(entry["name"]) for entry in known if entry["name"] not in named]
+    if missing := sorted(name for name in names if name not in ours):
+        raise SpecError(
+            f"the model was taught {', '.join(missing)[:80]} …, which are no functions of sepiola's: "
+            "name the file that they stand in: --functions FUNCTIONS.py"
+        )
+    return check_taught(known, [*named.values(), *(ours[name] for name in names)])
 
 
 def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
     """What is kept of the functions beside a model that calls them by their tokens, in this order."""
-    return tuple({"name": f.name, "signature": f.signature, "tool": f.tool} for f in functions)
+    return tuple(
+        {"name": f.name, "signature": f.signature, "tool": f.tool, "examples": list(f.examples)} for f in functions
+    )
 
 
 def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
     """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
-    return declared([entry["tool"] for entry in known])
+    made = declared([entry["tool"] for entry in known])
+    return [replace(f, examples=tuple(e.get("examples", ()))) for f, e in zip(made, known, strict=True)]
 
 
 def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Function]) -> list[Function]:
@@ -87,5 +98,5 @@ def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Func
             )
         ordered.append(given.pop(name))
     if given:
-        raise SpecError(f"the model was not taught '{next(iter(given))}'; teach all of them (sepiola act train)")
+        raise SpecError(f"the model was not taught '{next(iter(given))}'; teach it (sepiola act add)")
     return ordered

@@ -78,13 +78,6 @@ class _Asked:
 Piece = str | tuple[_Asked, Phrasing]  # of a request: words, or what asks for a function
 
 
-def phrasings_of(docstring: str) -> list[str]:
-    """The phrasings of a docstring's `Examples:` section, one a line."""
-    found = re.search(r"^Examples:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
-    lines = (line.strip().removeprefix("- ") for line in found[1].splitlines()) if found else ()
-    return [line for line in lines if line]
-
-
 def synthesize(
     functions: Sequence[Mapping[str, object]],
     split: str,

@@ -12,6 +12,7 @@ from sepiola.checkpoints.files import read_json
 from sepiola.errors import CheckpointError, brief, shown
 
 CONFIG = "adapter_config.json"
+TOKEN_ROWS_KEY = "trainable_token_indices"
 MAX_QUANTIFIERS = 3  # of an expression for modules' names: the time to match one is exponential in them
 
 # What a config may ask for beside what is honoured, by its key; true, or not empty, means that it does.
@@ -40,7 +41,7 @@ _KNOWN = {
     ),
     *("r", "rank_pattern", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora", "lora_dropout", "bias"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out", "enable_lora"),
-    *("modules_to_save", "trainable_token_indices", "ensure_weight_tying", "init_lora_weights", "merge_weights"),
+    *("modules_to_save", TOKEN_ROWS_KEY, "ensure_weight_tying", "init_lora_weights", "merge_weights"),
     *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "runtime_config", "qalora_group_size"),
     *("megatron_config", "megatron_core"),
 }
@@ -85,11 +86,11 @@ class AdapterConfig:
 
     def token_rows(self, module: str) -> list[int]:
         """The tokens whose rows of a module were trained; a list is the embedding's."""
-        given = self.raw.get("trainable_token_indices") or []
+        given = self.raw.get(TOKEN_ROWS_KEY) or []
         by_name = given if isinstance(given, Mapping) else {"": given}
         ids = next((ids for name, ids in by_name.items() if module.endswith(str(name))), [])
         if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
-            raise self._wrong("trainable_token_indices", given, "ids of tokens, or such by the names of modules")
+            raise self._wrong(TOKEN_ROWS_KEY, given, "ids of tokens, or such by the names of modules")
         return ids
 
     def _check_kind(self) -> None:

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.checkpoints import hub
-from sepiola.checkpoints.adapter_config import CONFIG, AdapterConfig, config_to_write
+from sepiola.checkpoints.adapter_config import CONFIG, TOKEN_ROWS_KEY, AdapterConfig, config_to_write
 from sepiola.checkpoints.adapter_reading import PREFIX, WEIGHTS, read
 from sepiola.checkpoints.places import hub_places
 from sepiola.checkpoints.store import SPEC
 from sepiola.checkpoints.store import WEIGHTS as MODEL
 from sepiola.checkpoints.tensors import write_tensors
-from sepiola.checkpoints.updates import LowRank, Update, merge
+from sepiola.checkpoints.updates import LowRank, Rows, Update, merge
 from sepiola.checkpoints.weights import PICKLED as PICKLED_MODEL
 from sepiola.data.files import make_folder, write_text
 from sepiola.errors import CheckpointError, brief
@@ -120,21 +120,23 @@ def _fitted(network: nn.Module, spec: ModelSpec, made: ModelSpec) -> nn.Module:
 
 
 def low_rank_alone(updates: Sequence[Update], spec: ModelSpec) -> list[LowRank] | None:
-    """The changes, if all are what `write` writes: matrices of low rank on linear layers."""
+    """The changes, if all are matrices of low rank on linear layers, so that more may be added to them."""
     linears = {name for name, module in outline(spec).named_modules() if isinstance(module, nn.Linear)}
     plain = [u for u in updates if isinstance(u, LowRank) and u.magnitude is None and u.module in linears]
     return plain if len(plain) == len(updates) else None
 
 
 def write(
-    folder: Path, updates: Sequence[LowRank], spec: ModelSpec, *, base: str | None = None, dropout: float = 0.0
+    folder: Path, changes: Sequence[Update], spec: ModelSpec, *, base: str | None = None, dropout: float = 0.0
 ) -> None:
     """Writes an adapter alone, in peft's layout and under the Hub's names of the spec's family.
 
     `base` tells whoever finds it which weights lie under it. Updates of one module are one of their ranks' sum, and all
-    modules have the rank of the largest, filled up with zeros. Raises CheckpointError when it cannot be written.
+    modules have the rank of the largest, filled up with zeros. Rows that are replaced are those of tokens. Raises
+    CheckpointError when it cannot be written.
     """
     modules = hub_modules(spec)
+    updates = [change for change in changes if isinstance(change, LowRank)]
     mapped = {module.linear for module in modules.values()}
     modules |= {name: module for name, module in _our_modules(spec).items() if module.linear not in mapped}
     held: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -150,9 +152,23 @@ def write(
     targets = _targets(list(held), list(modules), whole=spec.vision is not None)
     turned = any(modules[name].turned for name in held)
     config = config_to_write(base, rank, updates[0].scale * rank, dropout, targets, turned=turned)
+    for module, change in _token_rows(changes, spec).items():
+        tensors[f"{PREFIX}{module}.token_adapter.trainable_tokens_delta"] = change.value.cpu()
+        ids = list(change.rows if isinstance(change.rows, tuple) else range(change.rows.start, change.rows.stop))
+        config = {**config, TOKEN_ROWS_KEY: {**config.get(TOKEN_ROWS_KEY, {}), module: ids}}
     make_folder(folder)
     write_tensors(folder / WEIGHTS, tensors, metadata={"format": "pt"})
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
+
+
+def _token_rows(changes: Sequence[Update], spec: ModelSpec) -> dict[str, Rows]:
+    """The rows of tokens that are replaced, by the Hub's names of the embeddings and heads that they lie in."""
+    named = {place.tensor: name.removesuffix(".weight") for name, place in reversed(hub_places(spec).items())}
+    return {
+        named.get(change.tensor, change.tensor.removesuffix(".weight")): change
+        for change in changes
+        if isinstance(change, Rows)
+    }
 
 
 def _written_as(update: LowRank, modules: Mapping[str, HubModule]) -> list[tuple[str, Tensor]]:

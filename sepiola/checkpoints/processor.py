@@ -12,7 +12,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sepiola.checkpoints import files, tokenizer_files
@@ -258,7 +258,12 @@ def save(folder: Path, processor: Processor, *, writes: bool) -> None:
 def save_functions(folder: Path, processor: Processor) -> None:
     """Writes what the model was taught to call, if it was."""
     if processor.functions is not None:
-        write_text(folder / FUNCTIONS, json.dumps(list(processor.functions), ensure_ascii=False, indent=1) + "\n")
+        write_text(folder / FUNCTIONS, functions_file(processor.functions))
+
+
+def functions_file(functions: Sequence[Mapping[str, object]]) -> str:
+    """The `functions.json` of what a model was taught to call."""
+    return json.dumps(list(functions), ensure_ascii=False, indent=1) + "\n"
 
 
 def read_functions(folder: Path) -> tuple[Mapping[str, object], ...] | None:

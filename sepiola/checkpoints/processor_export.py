@@ -11,7 +11,7 @@ import json
 import tokenizers
 
 from sepiola.checkpoints.config import JSON
-from sepiola.checkpoints.processor import GENERATION, QFORMER_TOKENIZER, generation_file
+from sepiola.checkpoints.processor import FUNCTIONS, GENERATION, QFORMER_TOKENIZER, functions_file, generation_file
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
@@ -19,7 +19,7 @@ from sepiola.text.chat import DEFAULT, MORE, TEMPLATE, ChatTemplate
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
-FILES = (GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
+FILES = (GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE, FUNCTIONS)
 """What an export writes beside the weights; those that a new one has not must not stay from an older one."""
 OUTDATED = ("chat_template.json", "special_tokens_map.json", "added_tokens.json")
 """What would contradict those files."""
@@ -49,6 +49,8 @@ def texts(processor: Processor, spec: ModelSpec) -> dict[str, str]:
             **_PLAIN,
             "pad_token": processor.qformer_tokenizer.name_of(0),
         }
+    if processor.functions is not None:
+        files[FUNCTIONS] = functions_file(processor.functions)
     return {
         path: content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
         for path, content in files.items()

@@ -27,7 +27,7 @@ from sepiola.specs.model import ModelSpec
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
 OWNED = re.compile(  # what a checkpoint folder of ours holds
     r"(rationale|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
-    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config)\.json"
+    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config|functions)\.json"
 )
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,6 @@
-"""The commands of an agent: `sepiola act TEXT`, which acts on a request, and `sepiola act train`, which teaches one."""
+"""The commands of an agent: `sepiola act TEXT`, which acts on a request, `sepiola act train`, which teaches one, and
+`sepiola act add` and `remove`, which teach one more function and take it away.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sepiola.acting.agent import Acted
+    from sepiola.evaluation.figures import Figures
 
 
 class RequestGroup(TyperGroup):
@@ -44,9 +47,10 @@ def run(
     model: ModelName,
     image: Annotated[list[Path] | None, typer.Option("--image", help="A picture with the request. Repeatable.")] = None,
     functions: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="A Python file or a set (phone, android): what may be called; by default what the model was taught."
+            help="A Python file or a set (phone, android): what may be called; by default what the model was taught. "
+            "Repeatable."
         ),
     ] = None,
     today: Annotated[str | None, typer.Option(help="The day that «tomorrow» comes after; else the phone's.")] = None,
@@ -75,7 +79,9 @@ def run(
         return typer.confirm(f"{call}: run it?", err=as_json)
 
     loaded = load(model, device=device)
-    given = functions_named(functions) if functions is not None else set_of(loaded.processor.functions)
+    given = [each for source in functions or () for each in functions_named(source)]
+    if not given or loaded.processor.functions:
+        given = set_of(loaded.processor.functions, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
     state = Phone.from_snapshot(read_json(phone, DataError)) if phone is not None and phone.exists() else Phone.start()
     agent = Agent(loaded, given, policy, state, confirm=asked, log=log)
@@ -124,6 +130,81 @@ def train(
     for table in terminal_tables(report):
         console.print(table)
     console.print(f'Try it: sepiola act "…" --model {out} --functions {functions or "FUNCTIONS.py"}', markup=False)
+
+
+@act_app.command("add")
+def add(
+    run: Annotated[str, typer.Argument(help="The agent: a run of `act train`, or of `act add`.")],
+    functions: Annotated[
+        str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set (phone, android).")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder that the agent with more functions lands in.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Add this function of the file alone. Repeatable; by default all new ones.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=10, help="Requests that are made for each new function.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the requests and the adapter.")] = 0,
+    assignments: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Teach an agent one more function, and no other thing: `sepiola act add RUN more.py --out RUN2`.
+
+    All that the agent knows is frozen. What learns is the new function's token and an adapter beside the weights, from
+    requests that are made for it, among requests of the old functions. Several functions are added one after the other.
+    The agent before each is kept whole in RUN2/earlier, and `sepiola act remove` gives it back.
+    """
+    from sepiola.experiments.grow import add_functions
+
+    console = console_of(as_json)
+    added = add_functions(
+        run,
+        functions,
+        out,
+        console=console,
+        only=only or (),
+        count=count,
+        changes=assignments or [],
+        seed=seed,
+        device=device,
+        resume=resume,
+    )
+    if as_json:
+        print_json({"added": added})
+        return
+    for one in added:
+        console.print(f"[bold]{one['function']}[/bold] was learned: {_percent(one['new'])} of its calls are exact")
+        console.print(f"  the old functions: {_percent(one['before'])} before, {_percent(one['old'])} now")
+    console.print(
+        f'Try it: sepiola act "…" --model {out} (--functions FILE for each file of its functions)', markup=False
+    )
+
+
+@act_app.command("remove")
+def remove(
+    run: Annotated[str, typer.Argument(help="The agent: a run of `act add`.")],
+    name: Annotated[str, typer.Argument(help="The function that was added last.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that the earlier agent lands in.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take the last function that was added away again: the agent before it, bit for bit.
+
+    Those that were added after a function learned with it there, so they go first.
+    """
+    from sepiola.experiments.grow import remove_function
+
+    left = remove_function(run, name, out)
+    if as_json:
+        print_json({"removed": name, "functions": left, "folder": str(out)})
+        return
+    console_of(as_json).print(f"{out}: the agent without {name}; it knows {', '.join(left)}", markup=False)
+
+
+def _percent(figures: Figures) -> str:
+    exact = figures["exact"]
+    low, high = exact["interval"]
+    return f"{100 * exact['value']:.1f}% ({100 * low:.1f} to {100 * high:.1f}, of {exact['count']})"
 
 
 def _show(acted: Acted, console: Console) -> None:

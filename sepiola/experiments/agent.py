@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sepiola.acting.functions import Function
 from sepiola.acting.sets import functions_named
-from sepiola.acting.synthesis import phrasings_of, synthesize
+from sepiola.acting.synthesis import synthesize
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder, write_text
 from sepiola.evaluation.figures import Figures
@@ -67,7 +67,7 @@ def train_agent(
 
 def described(functions: Sequence[Function]) -> list[Plain]:
     """The functions as what requests are made of."""
-    return [{**f.tool["function"], "examples": phrasings_of(f.call.__doc__ or "")} for f in functions]
+    return [{**f.tool["function"], "examples": f.examples} for f in functions]
 
 
 def write_requests(path: Path, examples: Sequence[Example]) -> None:

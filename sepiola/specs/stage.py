@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import (
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SerializeAsAny,
@@ -37,13 +38,15 @@ class LoraSpec(Spec):
     """An adapter of low rank (LoRA, arXiv 2106.09685): each linear `W` becomes `W + alpha / rank · B A`; A and B learn.
 
     `targets` name linears, or blocks of their rows, as they end: ours (`qkv`, `attention.qkv.q`) or the Hub's
-    (`q_proj`). Absent, every linear that can bear an adapter does.
+    (`q_proj`). Absent, every linear that can bear an adapter does. The rows of some `tokens`, by their ids, learn
+    beside it in the language model's embeddings and head (peft's `trainable_token_indices`).
     """
 
     rank: int = Field(default=8, ge=1, le=4096)
     alpha: PositiveFloat = 16.0
     dropout: Probability = 0.0
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+    tokens: tuple[NonNegativeInt, ...] = ()
 
 
 class OptimizerSpec(Spec):
@@ -174,6 +177,8 @@ class StageSpec(Spec):
             raise ValueError("give either 'steps' or 'epochs'")
         if not self.learn:
             raise ValueError("learn: no part would learn; name language, vision or bridge")
+        if self.lora is not None and self.lora.tokens and "language" not in self.learn:
+            raise ValueError("lora.tokens: rows of the language model, which is not in 'learn'; name it there")
         return self
 
     def check(self, model: ModelSpec) -> None:

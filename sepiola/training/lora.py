@@ -1,14 +1,15 @@
 """Adapters of low rank (LoRA, arXiv 2106.09685): small matrices learn beside linear layers that are frozen.
 
 Queries, keys and values are one linear layer here, and so are gate and up; an adapter learns on each of these blocks by
-itself, as others have it on layers of their own, or on those blocks alone that `targets` names.
+itself, as others have it on layers of their own, or on those blocks alone that `targets` names. Rows of single tokens
+may learn beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,15 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from sepiola.checkpoints import adapters
 from sepiola.checkpoints.adapters import HubModule
-from sepiola.checkpoints.updates import LowRank, merge
+from sepiola.checkpoints.updates import LowRank, Rows, Update, merge
 from sepiola.errors import SpecError
 from sepiola.models.bridges.shared import AttentionPool
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.models.vision.vit import ViT
-from sepiola.models.vocabulary import Head
+from sepiola.models.vocabulary import TOKEN_ROWS, Head
 from sepiola.nn.feedforward import MixtureOfExperts
 from sepiola.nn.linear import blocks_of
 from sepiola.specs.model import ModelSpec
@@ -67,23 +69,39 @@ class AdaptedLinear(nn.Module):
         return torch.cat((*parts, base[..., end:]), dim=-1)
 
 
+class TokenRows(nn.Module):
+    """The rows of some tokens in a matrix that is frozen: they learn, and the others stay to the last bit."""
+
+    def __init__(self, weight: Tensor, tokens: Sequence[int]) -> None:
+        super().__init__()
+        self.tokens = tuple(tokens)
+        self.register_buffer("places", torch.tensor(self.tokens, device=weight.device), persistent=False)
+        self.rows = nn.Parameter(weight.detach()[list(self.tokens)].clone())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        places = self.get_buffer("places")
+        return weight.index_copy(0, places, self.rows.to(weight.dtype))
+
+
 @dataclass(frozen=True)
 class Adapter:
-    """The adapted layers of a model, by their names."""
+    """The adapted layers of a model, and the rows of tokens that learn in its other modules, by their names."""
 
     model: nn.Module
     layers: dict[str, AdaptedLinear]
     dropout: float = 0.0
+    tokens: Mapping[str, TokenRows] = field(default_factory=dict)
 
-    def updates(self) -> list[LowRank]:
-        """What the adapter adds to the weights under it."""
-        return [
+    def updates(self) -> list[Update]:
+        """What the adapter changes in the weights under it."""
+        low = [
             LowRank(name, rows, layer.lora_A[block].detach(), layer.lora_B[block].detach(), layer.scale)
             for name, layer in self.layers.items()
             for block, rows in layer.rows.items()
         ]
+        return [*low, *(Rows(f"{name}.weight", t.tokens, t.rows.detach()) for name, t in self.tokens.items())]
 
-    def save(self, folder: Path, spec: ModelSpec, base: str | None = None, *, before: Sequence[LowRank] = ()) -> None:
+    def save(self, folder: Path, spec: ModelSpec, base: str | None = None, *, before: Sequence[Update] = ()) -> None:
         """Writes the adapter alone, for a model of that spec; as `sepiola.checkpoints.adapters.write`.
 
         `before` is the adapter that was merged into the weights under it; with that, it lies on what that lay on.
@@ -95,6 +113,8 @@ class Adapter:
         updates = self.updates()
         for name, layer in self.layers.items():
             _replace(self.model, name, layer.base_layer)
+        for name in self.tokens:
+            parametrize.remove_parametrizations(self.model.get_submodule(name), "weight")
         return merge(self.model, updates).requires_grad_(True)
 
 
@@ -126,7 +146,28 @@ def attach(model: nn.Module, stage: StageSpec, seed: int) -> Adapter:
             assert isinstance(base, nn.Linear)
             layers[name] = AdaptedLinear(base, blocks, _spec(stage)).train(base.training)
             _replace(model, name, layers[name])
-    return Adapter(model, layers, _spec(stage).dropout)
+    return Adapter(model, layers, _spec(stage).dropout, _token_rows(model, stage))
+
+
+def _token_rows(model: nn.Module, stage: StageSpec) -> dict[str, TokenRows]:
+    """Lets the rows of the stage's tokens learn, in every matrix of the language model that has a row a token.
+
+    What reads such a matrix, a tied head too, finds the rows in it. Raises SpecError for a token that has no row.
+    """
+    tokens, learning = _spec(stage).tokens, dict[str, TokenRows]()
+    if not tokens:
+        return learning
+    language = parts_of(model)["language"]
+    prefix = "" if language is model else "language."
+    for name, weight in language.state_dict().items():
+        if name not in TOKEN_ROWS or weight.dim() < 2:  # a bias stays
+            continue
+        if max(tokens) >= len(weight):
+            raise SpecError(f"stage '{stage.name}': lora.tokens: {max(tokens)}; the model has {len(weight)} tokens")
+        module = model.get_submodule(name := f"{prefix}{name.removesuffix('.weight')}")
+        learning[name] = TokenRows(weight, tokens)
+        parametrize.register_parametrization(module, "weight", learning[name])
+    return learning
 
 
 def linears(model: nn.Module, stage: StageSpec) -> dict[str, Blocks]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from sepiola.acting.calls import read, write
 from sepiola.acting.functions import Call
-from sepiola.acting.phone import functions
+from sepiola.acting.phone import android, functions
 from sepiola.acting.sets import as_taught, functions_named, set_of, taught
 from sepiola.errors import SpecError
 
@@ -57,8 +58,25 @@ def test_a_model_knows_which_set_it_was_taught(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no functions"):
         set_of(None)
     (tmp_path / "pets.py").write_text(FILE)
+    pets = functions_named(tmp_path / "pets.py")
     with pytest.raises(SpecError, match="feed, walk"):
-        set_of(taught(functions_named(tmp_path / "pets.py")))
+        set_of(taught(pets))
+    mixed = [*functions(), pets[0], android.functions()[2]]
+    assert set_of(taught(mixed), [pets[0]]) == mixed
+    with pytest.raises(SpecError, match="not taught 'walk'"):
+        set_of(taught(mixed), pets)
+
+
+def test_what_a_model_was_taught_can_be_named(tmp_path: Path) -> None:
+    """With the phrasings by which more requests are made."""
+    (tmp_path / "pets.py").write_text(
+        FILE.replace("Feeds a pet.", "Feeds a pet.\n\n    Examples:\n        feed {pet}\n    ")
+    )
+    pets = functions_named(tmp_path / "pets.py")
+    (tmp_path / "functions.json").write_text(json.dumps(taught(pets)))
+    named = functions_named(tmp_path / "functions.json")
+    assert [(f.name, f.signature, f.examples) for f in named] == [(f.name, f.signature, f.examples) for f in pets]
+    assert named[0].examples == ("feed {pet}",)
 
 
 def test_what_was_taught_is_enough_to_write_and_read_calls() -> None:

@@ -128,6 +128,42 @@ def test_trained_saved_loaded_and_merged_it_is_one_model(family: str, tmp_path: 
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
+def test_rows_of_tokens_learn_beside_it(family: str, tmp_path: Path) -> None:
+    """In tied matrices and apart; the other rows stay to the last bit, whatever the optimizer, and peft reads them."""
+    base = build(SPECS[family])
+    sepiola.Model(base, SPECS[family]).save(tmp_path / "base")
+    decay = {"optimizer": {"learning_rate": 1e-2, "weight_decay": 0.1}}
+    run = trainer(tmp_path / "run", family, lora={"rank": 2, "tokens": [3, 28]}, steps=8, **decay)
+    run.run()
+    unmerged = logits(run.model, family)
+    adapters.write(tmp_path / "adapter", run.adapter.updates(), SPECS[family], base="base")
+    loaded = sepiola.load(tmp_path / "base", adapter=tmp_path / "adapter")
+    torch.testing.assert_close(logits(loaded.network, family), unmerged, atol=1e-5, rtol=0)
+    assert loaded.spec.language is not None and SPECS[family].language is not None
+    assert loaded.spec.language.tied == SPECS[family].language.tied
+    sepiola.Model(base, SPECS[family]).save_hub(tmp_path / "hub")
+    loader = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    theirs = peft.PeftModel.from_pretrained(loader.from_pretrained(tmp_path / "hub"), tmp_path / "adapter").eval()
+    tokens = torch.arange(2, 26).view(2, 12)
+    more = {"decoder_input_ids": tokens[:, :5]} if family == "t5" else {}
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(input_ids=tokens, **more).logits, unmerged, atol=1e-4, rtol=0)
+    before, after = base.state_dict(), run.adapter.merge().state_dict()
+    torch.testing.assert_close(logits(run.model, family), unmerged, atol=1e-5, rtol=0)
+    assert after.keys() == before.keys()
+    for name in [name for name in before if name.startswith(("embedding", "head"))]:
+        moved = (before[name] != after[name]).any(1).nonzero().flatten().tolist()
+        assert moved == [3, 28], name
+
+
+def test_rows_of_tokens_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"lora\.tokens: 30; the model has 30 tokens"):
+        lora.attach(build(SPECS["t5"]), stage(lora={"tokens": [30]}), seed=0)
+    with pytest.raises(SpecError, match=r"lora\.tokens: rows of the language model"):
+        stage(lora={"tokens": [3]}, learn=["bridge"])
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
 def test_merged_it_goes_to_the_hub(family: str, tmp_path: Path) -> None:
     run = trainer(tmp_path / "run", family)
     run.run()

@@ -1,0 +1,326 @@
+"""An agent learns one more function, or forgets the last one: `sepiola act add` and `sepiola act remove`.
+
+The earlier agent is frozen: what learns are an adapter of low rank and the rows of the new function's token, which
+begins as the mean of its description's tokens. Training requests call the new function, replay what the earlier agent
+was taught, or call nothing; none of them are a user's. Functions are added one at a time, and the agent before each
+addition lies whole in `earlier`, so that taking the last function away gives that agent back bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from sepiola.acting.calls import tokens_of
+from sepiola.acting.functions import Function
+from sepiola.acting.sets import as_taught, functions_named, taught
+from sepiola.acting.synthesis import synthesize
+from sepiola.api import Model, load
+from sepiola.checkpoints import adapters
+from sepiola.checkpoints.loading import folder_of
+from sepiola.checkpoints.processor import FUNCTIONS, read_functions
+from sepiola.checkpoints.store import TOKENIZER
+from sepiola.data.example import Example
+from sepiola.data.files import make_folder
+from sepiola.datasets.requests import read_requests
+from sepiola.errors import SpecError, brief
+from sepiola.evaluation.benchmarks import measure
+from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.evaluation.figures import Figures
+from sepiola.experiments.agent import REQUESTS, described, write_requests
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
+from sepiola.models.build import build
+from sepiola.models.vocabulary import TOKEN_ROWS
+from sepiola.specs.base import Plain, nearest
+from sepiola.specs.data import DataSpec
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.load_parts import load_parts
+from sepiola.training.preparation import parts_of
+
+RECIPE = "octopus-v3/add"
+EARLIER = "earlier"
+"""The agent before the last addition, in the folder of the one after it."""
+BEGUN = "begun"
+"""The earlier agent with a row for the new token, before the first step."""
+KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.html")
+"""What of a run is the agent, and not the way to it."""
+REPLAYED = 3000
+"""Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
+MEASURED_NEW, MEASURED_OLD = 400, 1000
+
+
+def add_functions(
+    run: str | Path,
+    functions: str,
+    out: Path,
+    *,
+    console: Console,
+    only: Sequence[str] = (),
+    count: int = 100,
+    changes: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    resume: bool = False,
+) -> list[Figures]:
+    """Teaches an agent the functions of a file or a set that it does not know (or `only` some), one after the other,
+    from `count` requests for each. Returns what each addition did to the new function and to the old ones.
+
+    Raises SpecError for an agent that knows no functions, or all of these, or one of these by another signature; and as
+    `sepiola.experiments.agent.train_agent`.
+    """
+    known = _known(run)
+    new = unknown(known, functions_named(functions), only)
+    where = [out.joinpath(*[EARLIER] * steps) for steps in range(len(new))][::-1]
+    if not resume or not (where[0] / EARLIER).is_dir():
+        copy_agent(folder_of_run(run), where[0] / EARLIER)
+    return [
+        _add(folder, function, console, count, changes, seed, device, resume)
+        for function, folder in zip(new, where, strict=True)
+    ]
+
+
+def remove_function(run: str | Path, name: str, out: Path) -> list[str]:
+    """Writes the agent before its last addition, `name`, into `out`, bit for bit; returns the names that it knows.
+
+    Raises SpecError for a function that the agent does not know, and for one that was not the last to be added.
+    """
+    folder, known = folder_of_run(run), [str(entry["name"]) for entry in _known(run)]
+    if name not in known:
+        raise SpecError(f"the agent knows no function '{brief(name)}'; {nearest(name, known)}")
+    added = additions(folder)
+    if not added:
+        raise SpecError(f"{folder}: nothing was added to this agent, so nothing can be removed (sepiola act add)")
+    if name != added[0]:
+        later = added[: added.index(name)] if name in added else added
+        after = f"others were learned after it: remove them first, {', '.join(later)}"
+        began = f"it was taught from the beginning; what can be removed is {added[0]}, then what was added before it"
+        raise SpecError(f"{name} cannot be removed bit for bit: {after if name in added else began}")
+    copy_agent(folder / EARLIER, out)
+    return [str(entry["name"]) for entry in _known(out)]
+
+
+def additions(folder: Path) -> list[str]:
+    """The functions that were added to an agent, the last first."""
+    names: list[str] = []
+    while (folder / EARLIER).is_dir():
+        before = {str(entry["name"]) for entry in _known(folder / EARLIER)}
+        names += [str(entry["name"]) for entry in _known(folder) if entry["name"] not in before]
+        folder /= EARLIER
+    return names
+
+
+def unknown(
+    known: Sequence[Mapping[str, object]], given: Sequence[Function], only: Sequence[str] = ()
+) -> list[Function]:
+    """The given functions that an agent does not know, or `only` some of them. Raises SpecError as `add_functions`."""
+    signatures = {entry["name"]: entry["signature"] for entry in known}
+    names = [function.name for function in given]
+    for name in only:
+        if name not in names:
+            raise SpecError(f"--only: no function is named '{brief(name)}'; {nearest(name, names)}")
+    chosen = [function for function in given if not only or function.name in only]
+    for function in chosen:
+        if function.name in signatures and (only or signatures[function.name] != function.signature):
+            same = signatures[function.name] == function.signature
+            reason = "already" if same else "by another signature; give the new one another name, or train anew"
+            raise SpecError(f"{function.name}: the agent knows it {reason}")
+    new = [function for function in chosen if function.name not in signatures]
+    if not new:
+        raise SpecError(f"the agent knows these functions already: {', '.join(names)[:200]}")
+    return new
+
+
+def folder_of_run(run: str | Path) -> Path:
+    """The folder of an agent: a run, or a checkpoint alone. Raises CheckpointError when there is none."""
+    found = folder_of(run)
+    return found.parent if found.name == "checkpoint" else found
+
+
+def copy_agent(source: Path, target: Path) -> None:
+    """Copies an agent, file by file, with the agents that it was before. Raises SpecError when `target` has files."""
+    if target.exists() and any(target.iterdir()):
+        raise SpecError(f"{target}: holds files already; choose another folder (--out), or remove this one")
+    make_folder(target)
+    if not (source / "checkpoint").is_dir():
+        shutil.copytree(source, target / "checkpoint")
+        return
+    for name in KEPT:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name)
+        elif (source / name).is_file():
+            shutil.copy2(source / name, target / name)
+
+
+def begin(model: Model, function: Function) -> Model:
+    """The model with a token for the function, behind all others: its rows are the mean of the description's tokens,
+    and everything else is as it was.
+    """
+    earlier, tokenizer, spec = model.processor.functions, model.require_tokenizer(), model.spec
+    assert earlier is not None and spec.language is not None
+    tokenizer = Tokenizer(type(tokenizer.backend).from_str(tokenizer.to_json()))
+    name = _token(len(earlier))
+    token = tokenizer.with_token(name).id_of(name)
+    assert token is not None
+    size = max(spec.language.vocabulary, tokenizer.vocabulary)
+    spec = spec.model_copy(update={"language": spec.language.model_copy(update={"vocabulary": size})})
+    network = build(spec)
+    load_parts(network, model.network, model.spec, "the earlier agent")
+    said = tokenizer.encode(f"{function.name.replace('_', ' ')} {function.description}")
+    state = parts_of(network)["language"].state_dict()
+    with torch.no_grad():
+        for name in TOKEN_ROWS:
+            if name in state:
+                state[name][token] = state[name][said].mean(0)
+    processor = dataclasses.replace(model.processor, tokenizer=tokenizer, functions=(*earlier, *taught([function])))
+    return Model(network, spec, processor, model.answering)
+
+
+def requests_to_add(
+    functions: Sequence[Function], folder: Path, count: int, seed: int, replayed: int = REPLAYED
+) -> dict[str, list[Example]]:
+    """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
+
+    Replayed are the requests that lie with the earlier agent in `folder`, each function as often as any other; where
+    none lie there, they are made. Requests of another kind than its own are made anew for all: what no function did may
+    be what the new one does.
+    """
+    name, made = functions[-1].name, described(functions)
+    new, rest = _parted(made, name, "train", count, replayed, seed)
+    quiet = [e for e in rest if not e.metadata["calls"] and (e.metadata["kind"] == "irrelevant" or _about(e) == name)]
+    known = [e for place in _chain(folder) for e in _own(place) if e.metadata.get("kind") != "irrelevant"]
+    old = known or [example for example in rest if example not in quiet]
+    rng = random.Random(f"grow {seed} {name}")
+    train = [*_balanced(quiet, replayed // 4, rng), *_balanced(old, replayed - replayed // 4, rng)]
+    train += new * max(1, round(len(train) / 3 / len(new)))
+    test_new, test_old = _parted(made, name, "test", MEASURED_NEW, MEASURED_OLD, seed)
+    return {
+        "train": [dataclasses.replace(e, id=f"{number:06d}-{e.id}") for number, e in enumerate(train)],
+        "new": test_new,
+        "old": test_old,
+    }
+
+
+def _add(
+    out: Path,
+    function: Function,
+    console: Console,
+    count: int,
+    changes: Sequence[str],
+    seed: int,
+    device: str,
+    resume: bool,
+) -> Figures:
+    """One addition, to the agent in `earlier`."""
+    console.print(f"[bold]{function.name}[/bold]: {out}")
+    out = out.resolve()
+    model = load(out / EARLIER)
+    begun = begin(model, function)
+    functions = as_taught(begun.processor.functions or ())
+    data = out / REQUESTS
+    if not (data / "train.jsonl").is_file():
+        for name, examples in requests_to_add([*functions[:-1], function], out / EARLIER, count, seed).items():
+            folder = data if name == "train" else data / name
+            make_folder(folder)
+            write_requests(folder / f"{'train' if name == 'train' else 'test'}.jsonl", examples)
+    begun.save(out / BEGUN)
+    recipe = _recipe(out, begun, function.name, seed, changes)
+    report = Run(recipe, out, console=console, device=device, resume=resume).go()
+    before = _measured(model, recipe.evaluation[1])
+    new, old = (one["acting"] for one in report["evaluations"])
+    return {"function": function.name, "new": new, "old": old, "before": before, "folder": str(out)}
+
+
+def _recipe(out: Path, begun: Model, name: str, seed: int, changes: Sequence[str]) -> RecipeSpec:
+    tokenizer = begun.require_tokenizer()
+    known = begun.processor.functions or ()
+    fixed: dict[str, object] = {
+        "name": out.name,
+        "description": f"An agent that has learned {name}.",
+        "seed": seed,
+        "model": begun.spec.to_dict(),
+        "weights": str(out / BEGUN),
+        "tokenizer": {"path": str(out / BEGUN / TOKENIZER)},
+        "images": begun.asking.images if begun.spec.bridge is not None else False,
+        "stages.0.objective.functions": str(out / BEGUN / FUNCTIONS),
+        "stages.0.data.root": str(out / REQUESTS),
+        "stages.0.lora.tokens": [tokenizer.id_of(_token(len(known) - 1))],
+        "evaluation.0.root": str(out / REQUESTS / "new"),
+        "evaluation.1.root": str(out / REQUESTS / "old"),
+    }
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fixed.items()]
+    recipe = read_recipe(RECIPE, [*given, *changes])
+    assert isinstance(recipe, RecipeSpec)
+    return recipe
+
+
+def _measured(model: Model, data: DataSpec) -> Figures:
+    figures: Figures = measure(model, Settings(data)).figures["acting"]
+    return figures
+
+
+def _token(number: int) -> str:
+    """The name of a function's token."""
+    return tokens_of(number + 1)[number]
+
+
+def _known(run: str | Path) -> Sequence[Mapping[str, object]]:
+    """What an agent was taught. Raises SpecError where it was taught nothing."""
+    folder = folder_of(run)
+    if adapters.is_alone(folder):
+        raise SpecError(f"{folder}: an adapter alone; merge it first: sepiola.load(…).save(FOLDER)")
+    known = read_functions(folder)
+    if not known:
+        raise SpecError(f"{folder}: was taught no functions; begin with sepiola act train FUNCTIONS.py --out RUN")
+    return known
+
+
+def _parted(
+    functions: Sequence[Plain], name: str, split: str, new: int, old: int, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Made requests that call the function `name`, and others, as many as asked."""
+    count = new + old
+    while True:
+        made = synthesize(functions, split, count, seed=seed)
+        calling = [e for e in made if any(call["name"] == name for call in e.metadata["calls"])]
+        if len(calling) >= new and len(made) - len(calling) >= old:
+            chosen = {e.id for e in calling}
+            return calling[:new], [e for e in made if e.id not in chosen][:old]
+        count *= 2
+
+
+def _chain(folder: Path) -> list[Path]:
+    """An agent's folder, and those of what it was before."""
+    return [folder, *(_chain(folder / EARLIER) if (folder / EARLIER).is_dir() else ())]
+
+
+def _own(folder: Path) -> list[Example]:
+    """The requests that an agent was trained on, as they lie with it."""
+    data = folder / REQUESTS
+    return read_requests(data, "train") if (data / "train.jsonl").is_file() else []
+
+
+def _about(example: Example) -> str:
+    """The function that a request is about, or the first that it calls."""
+    called = [str(call["name"]) for call in example.metadata["calls"]]
+    return str(example.metadata.get("function") or next(iter(called), ""))
+
+
+def _balanced(examples: Sequence[Example], count: int, rng: random.Random) -> list[Example]:
+    """So many of the examples, each once before any comes again, functions in turns."""
+    groups: dict[str, list[Example]] = {}
+    for example in {e.prompt: e for e in examples}.values():
+        groups.setdefault(_about(example), []).append(example)
+    for some in groups.values():
+        rng.shuffle(some)
+    turns = sorted(groups)
+    chosen = [groups[turns[n % len(turns)]] for n in range(count)] if turns else []
+    return [some[n // len(turns) % len(some)] for n, some in enumerate(chosen)]
