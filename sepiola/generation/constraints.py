@@ -20,6 +20,7 @@ from llguidance import LLMatcher, LLTokenizer
 from torch import Tensor
 
 from sepiola.errors import SepiolaError, brief
+from sepiola.generation.drafts import DRAFT, Allowed, Draft, PromptLookup, draft
 from sepiola.generation.endings import ending, likely, shortest_text
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.schemas import Schema, check_schema, dated, parts_of
@@ -36,7 +37,7 @@ KEPT = 64
 """Compiled grammars that a vocabulary keeps."""
 TRIES = 8
 """Tokens that are drawn, and left no room for an ending, before the shortest ending is taken."""
-SPARSE = 8
+SPARSE = 64
 """Of fewer than one token in so many the head's rows are computed alone."""
 GROWTH = 16
 """Tokens that one token adds to the shortest ending where it opens nothing new."""
@@ -69,6 +70,19 @@ class ConstraintVocabulary:
             made = Grammar.lark(self, source) if isinstance(source, str) else Grammar.json_schema(self, source)
             self._compiled[kind, key] = made
         return self._compiled[kind, key]
+
+    def allowed(self, matcher: LLMatcher) -> Allowed:
+        """Which tokens may follow by a grammar."""
+        matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        return np.unpackbits(self._bits.view(np.uint8), bitorder="little").view(np.bool_)
+
+    def closing(self, allowed: Allowed) -> list[int]:
+        """The special token, or the sign, by which what is open likeliest ends, if any may follow."""
+        return next(([token] for token in self.quick if allowed[token]), [])
+
+    @cached_property
+    def _bits(self) -> np.ndarray[Any, Any]:
+        return np.zeros((self.tokens.vocab_size + 31) // 32, dtype=np.int32)
 
     @cached_property
     def letters(self) -> list[int]:
@@ -136,14 +150,16 @@ class Grammar:
         text: str = self.vocabulary.tokenizer.backend.decode(list(tokens), skip_special_tokens=False)
         return text
 
-    def begin(self, budget: int) -> ConstrainedRow:
-        """A row of `budget` tokens at most. Raises SepiolaError where the shortest legal text is longer."""
+    def begin(self, budget: int, prompt: Sequence[int] = ()) -> ConstrainedRow:
+        """A row of `budget` tokens at most after a `prompt`. Raises SepiolaError where the shortest legal text is
+        longer.
+        """
         if len(self.shortest) > budget:
             raise SepiolaError(
                 f"the shortest text that the constraint allows has {len(self.shortest)} tokens, and {budget} may be "
                 "written: raise max_tokens"
             )
-        return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth)
+        return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth, prompt)
 
 
 class ConstrainedRow:
@@ -156,6 +172,7 @@ class ConstrainedRow:
         budget: int,
         closing: Sequence[int],
         growth: int,
+        prompt: Sequence[int] = (),
     ) -> None:
         self.vocabulary = vocabulary
         self.budget = budget
@@ -164,7 +181,8 @@ class ConstrainedRow:
         self._growth = growth
         self._ending = list(closing)  # a legal ending from here, where one is known
         self._known = len(closing)  # there is one of at most so many tokens
-        self._bits = np.zeros((vocabulary.tokens.vocab_size + 31) // 32, dtype=np.int32)
+        self._prompt = prompt
+        self._following: Allowed | None = None  # which tokens may follow, where that is known
 
     @property
     def done(self) -> bool:
@@ -173,17 +191,29 @@ class ConstrainedRow:
 
     def mask(self) -> Tensor:
         """Which tokens may follow, `(vocabulary,)` of booleans."""
-        return torch.from_numpy(self._allowed()[: self.vocabulary.size].view(np.bool_))
+        return torch.from_numpy(self.allowed()[: self.vocabulary.size])
 
-    def _allowed(self) -> np.ndarray[Any, Any]:
-        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        return np.unpackbits(self._bits.view(np.uint8), bitorder="little")
+    def allowed(self) -> Allowed:
+        """Which tokens may follow; there may be more of them than the model has."""
+        if self._following is None:
+            self._following = self.vocabulary.allowed(self._matcher)
+        return self._following
+
+    def draft(self) -> Draft:
+        """What may well follow."""
+        most = min(DRAFT, self.budget - len(self.written) - 1)
+        return draft(self._matcher, self.vocabulary, self._lookup, self.written, self.allowed(), most)
+
+    @cached_property
+    def _lookup(self) -> PromptLookup:
+        return PromptLookup(self._prompt, self.vocabulary)
 
     def accept(self, token: int) -> bool:
         """Takes in the next token, unless what remains of the budget then holds no legal ending; says whether it did.
 
         An end token ends the row.
         """
+        self._following = None
         if token in self.vocabulary.ends and self._matcher.is_accepting():
             self._matcher.consume_token(token)
             return True
@@ -213,6 +243,7 @@ class ConstrainedRow:
             following = self._matcher.compute_ff_tokens() or self._single()
             if not following:
                 break
+            self._following = None
             for token in following[: self.budget - len(self.written)]:
                 if not self._matcher.consume_token(token):
                     raise SepiolaError(f"token {token} does not follow by the constraint")
@@ -224,7 +255,7 @@ class ConstrainedRow:
 
     def _single(self) -> list[int]:
         """The one token that may follow, where it is one."""
-        allowed = np.flatnonzero(self._allowed())
+        allowed = np.flatnonzero(self.allowed())
         return [int(allowed[0])] if len(allowed) == 1 and int(allowed[0]) not in self.vocabulary.ends else []
 
     def shortest(self) -> int:
@@ -239,7 +270,8 @@ class ConstrainedRow:
 
 
 class ConstrainedDecoding:
-    """Continues rows under way by what their constraints allow; tokens that are forced go in with the one before them.
+    """Continues rows under way by what their constraints allow; tokens that are forced go in with the one before them,
+    and where there is one row, those that are guessed to follow.
 
     `read` `(batch, tokens)` is what `sampling` reads of the prompts.
     """
@@ -269,6 +301,9 @@ class ConstrainedDecoding:
                     state.select(torch.tensor(keep, device=first.device))
             if not alive:
                 return [row.written for row in self.rows]
+            if len(alive) == 1:
+                self._alone(alive[0], waiting[alive[0]], state, generator)
+                continue
             count = min(len(waiting[i]) for i in alive)
             tokens = torch.tensor([waiting[i][:count] for i in alive], device=first.device)
             states = state.extend(tokens)[:, -1]
@@ -279,18 +314,43 @@ class ConstrainedDecoding:
             drawing = [alive[place] for place in ready]
             if len(ready) < len(alive):
                 states = states[torch.tensor(ready, device=first.device)]
-            for i, logits in zip(drawing, self._logits(states, drawing), strict=True):
-                waiting[i] = [self._draw(i, logits, generator), *self.rows[i].forced()]
+            logits = self._logits(states, [self.rows[i].allowed() for i in drawing])
+            for i, some in zip(drawing, logits, strict=True):
+                waiting[i] = [self._draw(i, some, generator), *self.rows[i].forced()]
 
-    def _logits(self, states: Tensor, alive: Sequence[int]) -> Tensor:
+    def _alone(self, i: int, waiting: list[int], state: Decoding, generator: torch.Generator) -> None:
+        """Writes a row to its end. A pass reads the tokens that wait and those that are guessed; the row then draws
+        every token as it would have without the guess, and what was not drawn is forgotten.
+        """
+        row = self.rows[i]
+        while not row.done:
+            guess = row.draft()
+            tokens = torch.tensor([[*waiting, *guess.tokens]], device=self.executor.device)
+            places = torch.tensor([len(waiting) - 1 + place for place in guess.allowed], device=tokens.device)
+            states = state.extend(tokens)[0, places]
+            self.passes += 1
+            logits = dict(zip(guess.allowed, self._logits(states, [*guess.allowed.values()]), strict=True))
+            taken, waiting = 0, []
+            while not waiting and not row.done:
+                waiting = [self._draw(i, logits[taken], generator), *row.forced()]
+                while waiting and guess.tokens[taken : taken + 1] == waiting[:1]:
+                    del waiting[0]
+                    taken += 1
+            state.rewind(len(guess.tokens) - taken)
+
+    def _logits(self, states: Tensor, allowed: Sequence[Allowed]) -> Tensor:
         """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""
-        allowed = torch.stack([self.rows[i].mask() for i in alive]).to(states.device)
-        some = allowed.any(0).nonzero().flatten()
-        if len(some) * SPARSE > allowed.shape[1]:
-            return self.executor.logits(states).float().masked_fill_(~allowed, -torch.inf)
-        logits = torch.full(allowed.shape, -torch.inf, device=states.device)
-        logits[:, some] = self.executor.logits(states, some).float()
-        return logits.masked_fill_(~allowed, -torch.inf)
+        size = self.executor.spec.vocabulary
+        if sum(int(np.count_nonzero(one)) for one in allowed) * SPARSE > size:
+            forbidden = torch.from_numpy(~np.stack(allowed)[:, :size]).to(states.device)
+            return self.executor.logits(states).float().masked_fill_(forbidden, -torch.inf)
+        each = [np.flatnonzero(one[:size]) for one in allowed]
+        some = np.unique(np.concatenate(each))
+        few = self.executor.logits(states, torch.from_numpy(some).to(states.device)).float()
+        logits = torch.full((len(states), size), -torch.inf, device=states.device)
+        for row, (values, ids) in enumerate(zip(few, each, strict=True)):
+            logits[row, torch.from_numpy(ids)] = values[torch.from_numpy(np.searchsorted(some, ids))]
+        return logits
 
     def _draw(self, i: int, logits: Tensor, generator: torch.Generator) -> int:
         """The row's next token, which it has taken in. Penalties that leave none of what is allowed do not count."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
-from sepiola.generation.constraints import ConstrainedDecoding, Grammar
+from sepiola.generation.constraints import ConstrainedDecoding, ConstrainedRow, Grammar
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -117,7 +117,8 @@ class Engine:
             if grammar is None:
                 written = self._decode(state, first, read, most, sampling, generator, stop)
             else:
-                written = self._constrained(grammar, state, first, read, most, sampling, generator)
+                begun = [grammar.begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
+                written = self._constrained(begun, state, first, read, sampling, generator)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:
@@ -130,17 +131,15 @@ class Engine:
 
     def _constrained(
         self,
-        grammar: Grammar,
+        rows: Sequence[ConstrainedRow],
         state: Decoding,
         first: Tensor,
         read: Tensor,
-        limits: Sequence[int],
         sampling: Sampling,
         generator: torch.Generator,
     ) -> list[list[int]]:
-        """Continues every row by what the grammar allows."""
-        rows = [grammar.begin(limit) for limit in limits]
-        ends = torch.tensor(grammar.vocabulary.ends, dtype=torch.long, device=self.device)
+        """Continues every row by what its grammar allows."""
+        ends = torch.tensor(rows[0].vocabulary.ends, dtype=torch.long, device=self.device)
         return ConstrainedDecoding(self.executor, rows, sampling, read, ends).run(state, first, generator)
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:

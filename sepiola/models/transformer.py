@@ -67,6 +67,11 @@ class DecodingState:
         if self.media is not None:
             self.media.select(rows)
 
+    def rewind(self, tokens: int) -> None:
+        """Forgets so many of the positions decoded last. Images that they brought with them stay."""
+        for cache in self.caches:
+            cache.length -= tokens
+
 
 class Stack(nn.Module):
     """A run of layers with its position encoding and, for pre-norm, the final norm."""

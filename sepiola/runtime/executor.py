@@ -26,6 +26,9 @@ class Decoding(Protocol):
     def select(self, rows: Tensor) -> None:
         """Keeps these rows, in this order; a row may be named more than once."""
 
+    def rewind(self, tokens: int) -> None:
+        """Forgets so many of the tokens that went in last."""
+
 
 class Executor(Protocol):
     """A model that reads and writes text. `images` says where pictures stand in prompts; None where no prompt does."""

@@ -30,6 +30,9 @@ class TorchDecoding:
     def select(self, rows: Tensor) -> None:
         self.state.select(rows)
 
+    def rewind(self, tokens: int) -> None:
+        self.state.rewind(tokens)
+
 
 class TorchExecutor:
     """Runs `network` itself, so that what it learns counts at once; there is nothing to `release`.

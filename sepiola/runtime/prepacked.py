@@ -96,12 +96,18 @@ class PrepackedHead(nn.Module):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.transform, self.scale = head.transform, head.scale
+        # The embedding's own matrix stays, and has rows to choose from; in a tuple: it belongs to the model.
+        self._tied = (head.weight, head.bias) if head.projection is None else None
         self.product = PrepackedLinear(head.weight, head.bias, rows=1)
 
     def forward(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
         states = self.transform(states)
-        logits: Tensor = self.product(states if self.scale is None else states * self.scale)
-        return logits if tokens is None else logits[..., tokens]  # the packed matrix has no rows to choose from
+        states = states if self.scale is None else states * self.scale
+        if tokens is not None and self._tied is not None:
+            weight, bias = self._tied
+            return nn.functional.linear(states, weight[tokens], None if bias is None else bias[tokens])
+        logits: Tensor = self.product(states)
+        return logits if tokens is None else logits[..., tokens]  # a packed matrix has no rows to choose from
 
 
 class PrepackedLayer(nn.Module):

@@ -39,6 +39,8 @@ def test_every_executor_keeps_the_contract(name: str, kind: str) -> None:
             fed = torch.cat((torch.full((2, 1), spec.tokens.start), after), dim=1)
             expected = model(prompt, fed)
         first = executor.logits(rows.extend(fed[:, :1]))
+        rows.extend(torch.randint(5, 50, (2, 2)))
+        rows.rewind(2)
         rows.select(torch.tensor([1, 0, 1]))
         rest = executor.logits(rows.extend(fed[[1, 0, 1], 1:]))
     torch.testing.assert_close(first, expected[:, :1], atol=1e-4, rtol=1e-4)

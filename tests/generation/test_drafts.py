@@ -1,0 +1,124 @@
+"""Guessed tokens change how many passes a text takes, and nothing of the text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sepiola.acting.calls import lark, tokens_of, write
+from sepiola.acting.functions import Call
+from sepiola.acting.phone import functions
+from sepiola.api import Model
+from sepiola.generation import constraints
+from sepiola.generation.constraints import ConstrainedDecoding, ConstraintVocabulary
+from sepiola.generation.drafts import PromptLookup, draft
+from sepiola.generation.sampling import Sampling
+from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import byte_model, decoder, encoder_decoder, llama
+
+ASKED = "Text Shiira that I left your hearing aid at the gym. 给王芳发短信说我会晚到"
+CALLS = (
+    Call("send_text_message", {"to": "Shiira", "message": "I left your hearing aid at the gym"}),
+    Call("send_text_message", {"to": "王芳", "message": "我会晚到"}),
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """English words, and of Chinese the bytes."""
+    words = [ASKED[:50], *(function.description for function in functions())] * 4
+    return Tokenizer.train(words, 700, extra=tokens_of(10))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tokenizer: Tokenizer) -> ConstraintVocabulary:
+    return ConstraintVocabulary(tokenizer, tokenizer.vocabulary, [1])
+
+
+class Scripted:
+    """An executor and its batch, whose likeliest next token is a script's."""
+
+    def __init__(self, script: list[int], vocabulary: int) -> None:
+        self.script, self.place, self.read = script, 0, 0
+        self.device, self.spec = torch.device("cpu"), type("Spec", (), {"vocabulary": vocabulary})
+
+    def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        begin, self.place = self.place, self.place + tokens.shape[1]
+        self.read += tokens.shape[1]
+        ahead = [*self.script, *[1] * tokens.shape[1]]
+        return torch.tensor(ahead[begin : self.place])[None, :, None]
+
+    def rewind(self, tokens: int) -> None:
+        self.place -= tokens
+
+    def select(self, rows: Tensor) -> None:
+        raise AssertionError("there is one row")
+
+    def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        logits = torch.zeros(len(states), self.spec.vocabulary).scatter_(1, states, 1.0)
+        return logits if tokens is None else logits[:, tokens]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=["en", "zh"])
+def test_a_call_whose_words_stand_in_the_request_takes_few_passes(
+    call: Call, tokenizer: Tokenizer, vocabulary: ConstraintVocabulary
+) -> None:
+    written = tokenizer.backend.encode(write([call], functions()), add_special_tokens=False).ids
+    row = vocabulary.compiled("lark", lark(functions())).begin(80, tokenizer.encode(ASKED))
+    model = Scripted(written, vocabulary.size)
+    decoding = ConstrainedDecoding(
+        model,  # type: ignore[arg-type]
+        [row],
+        Sampling(),
+        torch.empty(1, 0, dtype=torch.long),
+        torch.tensor([1]),
+    )
+    assert decoding.run(model, torch.tensor([[0]]), torch.Generator()) == [written]
+    assert decoding.passes <= 0.6 * len(written)
+
+
+def test_nothing_that_is_written_depends_on_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string", "maxLength": 9}, "b": {"enum": ["晴", "雨"]}, "c": {"type": "integer"}},
+        "required": ["a", "b", "c"],
+    }
+
+    def texts(model: Model) -> list[object]:
+        prompt = [model._prompts.prompt('天气 "a" in Paris? {"a":"Paris","b":"雨"')]
+        grammar = model.grammar(schema)
+        drawn = [Sampling(), Sampling(no_repeat_ngram_size=3), *(Sampling(temperature=t, seed=5) for t in (0.3, 1.0))]
+        return [
+            model.engine.generate(prompt, max_tokens=most, sampling=sampling, grammar=grammar)
+            for most in (40, 90)
+            for sampling in drawn
+        ]
+
+    models = [byte_model(spec) for spec in (decoder(), llama(), encoder_decoder())]
+    guessed = [texts(model) for model in models]
+    monkeypatch.setattr(constraints, "DRAFT", 0)
+    assert [texts(model) for model in models] == guessed
+
+
+def test_a_guess_follows_the_request_and_the_grammar(tokenizer: Tokenizer, vocabulary: ConstraintVocabulary) -> None:
+    row = vocabulary.compiled("lark", lark(functions())).begin(80, tokenizer.encode(ASKED))
+    for token in tokenizer.backend.encode("<fn_1>I left your", add_special_tokens=False).ids:
+        assert row.accept(token)
+    guess = row.draft()
+    assert tokenizer.decode(guess.tokens).startswith(" hearing aid")
+    for place, token in enumerate(guess.tokens):
+        assert (row.allowed() == guess.allowed[place]).all()
+        assert row.accept(token)
+    assert len(draft(row._matcher, vocabulary, row._lookup, row.written, row.allowed(), 2).tokens) <= 2
+
+
+def test_words_are_found_as_text_and_only_where_a_token_ends(
+    tokenizer: Tokenizer, vocabulary: ConstraintVocabulary
+) -> None:
+    read = tokenizer.encode(ASKED)
+    lookup = PromptLookup(read, vocabulary)
+    place = lookup.place(tokenizer.encode("left your hearing"))
+    assert place is not None and tokenizer.decode(read[place:]).startswith(" aid at the gym")
+    assert lookup.place(tokenizer.encode("zebra"[:1])) is None
+    assert lookup.place([]) is None
