@@ -1,5 +1,6 @@
 """A classifier: a linear layer on a language model reads the state at each sequence's last token (GPT-1, Radford
-et al., "Improving Language Understanding by Generative Pre-Training", 2018, sections 3.2 and 3.3).
+et al., "Improving Language Understanding by Generative Pre-Training", 2018, sections 3.2 and 3.3), or the mean of a
+sequence's states (Sentence-BERT, arXiv 1908.10084).
 
 Classification and entailment read one sequence. Similarity has no order, so both orders of its texts are read and their
 states added. Multiple choice reads a sequence an option, and the layer gives each one number. A reward model reads
@@ -17,7 +18,7 @@ from sepiola.data.example import Example
 from sepiola.models.transformer import LanguageModel
 from sepiola.models.vocabulary import grow
 from sepiola.nn.dropout import Dropout
-from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens
+from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens, Pooling
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.classification import labels_of
 
@@ -48,7 +49,7 @@ class Classifier(nn.Module):
 
         `tokens` `(batch, sequences, tokens)`, or `(batch, tokens)` where a sequence each is read. `attention_mask`, of
         the same shape, is 0 where padding stands, on either side; an option that a question lacks is all padding, and
-        its logit is -inf. Each sequence's last token must be the one that the layer reads.
+        its logit is -inf. Where the layer reads a sequence's last state, its last token must be the one.
         """
         batch, width = tokens.shape[0], tokens.shape[-1]
         rows = tokens.reshape(-1, width)
@@ -56,31 +57,53 @@ class Classifier(nn.Module):
         states = self.language.states(rows, attention_mask=mask)
         real = torch.ones_like(rows) if mask is None else mask
         places = torch.arange(rows.numel(), device=rows.device).view(rows.shape)
-        return self.read(states, torch.where(real != 0, places, -1).amax(dim=1).view(batch, -1))
+        ends = torch.where(real != 0, places, -1).amax(dim=1).view(batch, -1)
+        return self.read(states, ends, (real != 0).sum(dim=1).view(batch, -1))
 
-    def read(self, states: Tensor, ends: Tensor) -> Tensor:
+    def read(self, states: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
         """Logits, as `forward` gives them, of the language model's states `(rows, tokens, width)`.
 
         `ends` `(batch, sequences)` says where each sequence's last token stands in the flattened rows, -1 where a
-        question has fewer options than others.
+        question has fewer options than others; `lengths` how many tokens it has, 0 there.
         """
-        chosen = states.flatten(0, 1)[ends.clamp(min=0)]
+        pool = mean_states if self.classifier_spec.pooling == "mean" else last_states
+        chosen = pool(states.flatten(0, 1), ends, lengths)
         if self.classifier_spec.kind == "multiple-choice":
             return self.classifier(self.dropout(chosen))[..., 0].masked_fill(ends < 0, -torch.inf)
         return self.classifier(self.dropout(chosen.sum(dim=1)))
 
 
-def with_classifier(spec: ModelSpec, kind: ClassifierKind, examples: Sequence[Example]) -> ModelSpec:
+def last_states(states: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
+    """The state at each sequence's last token `(batch, sequences, width)`, of states `(tokens, width)`."""
+    return states[ends.clamp(min=0)]
+
+
+def mean_states(states: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
+    """The mean of each sequence's states `(batch, sequences, width)`, of states `(tokens, width)`."""
+    back = torch.arange(int(lengths.max()), device=states.device)
+    inside = (back < lengths[..., None])[..., None]
+    gathered = states[(ends[..., None] - back).clamp(min=0)].float() * inside
+    return gathered.sum(dim=-2) / lengths.clamp(min=1)[..., None]
+
+
+def with_classifier(
+    spec: ModelSpec,
+    kind: ClassifierKind,
+    examples: Sequence[Example],
+    *,
+    tokens: ClassifierTokens | None = None,
+    pooling: Pooling = "last",
+) -> ModelSpec:
     """The spec of the language model `spec` under a classifier: its labels are the examples' own, and its three tokens
-    come after the vocabulary.
+    come after the vocabulary unless they are given.
 
     Raises DataError when no one set of labels belongs to all examples.
     """
     assert spec.language is not None
     first = spec.language.vocabulary
-    tokens = ClassifierTokens(start=first, delimiter=first + 1, extract=first + 2)
-    classifier = ClassifierSpec(kind=kind, labels=labels_of(examples, kind), tokens=tokens)
-    language = spec.language.model_copy(update={"vocabulary": first + 3})
+    language = spec.language if tokens else spec.language.model_copy(update={"vocabulary": first + 3})
+    tokens = tokens or ClassifierTokens(start=first, delimiter=first + 1, extract=first + 2)
+    classifier = ClassifierSpec(kind=kind, labels=labels_of(examples, kind), tokens=tokens, pooling=pooling)
     return spec.model_copy(update={"language": language, "classifier": classifier})
 
 

@@ -170,7 +170,7 @@ class ClassifierStrategy:
             chosen = order[start : start + CLASSIFIER_ROWS]
             batch = self.collate([samples[i] for i in chosen]).to(device)
             states = self.network.language.states(batch.target, attention_mask=batch.target_mask)
-            shares = self.network.read(states, batch.ends).float().softmax(dim=-1).tolist()
+            shares = self.network.read(states, batch.ends, batch.lengths).float().softmax(dim=-1).tolist()
             for i, row in zip(chosen, shares, strict=True):
                 question = examples[i].question
                 options = classifier.labels or (question.choices if question else ())

@@ -14,10 +14,13 @@ from sepiola.specs.base import Spec
 from sepiola.specs.values import TokenId
 
 ClassifierKind = Literal["classification", "entailment", "similarity", "multiple-choice"]
+Pooling = Literal["last", "mean"]
 
 
 class ClassifierTokens(Spec):
-    """Ids of the tokens that a classifier adds to the vocabulary: before a sequence, between its texts, after it."""
+    """Ids of a classifier's tokens: before a sequence, between its texts, after it. They come after the vocabulary, or
+    are tokens that the vocabulary has (BERT's `[CLS]` and `[SEP]`).
+    """
 
     start: TokenId
     delimiter: TokenId
@@ -29,18 +32,22 @@ class ClassifierSpec(Spec):
 
     `labels` are the answers. Multiple choice has none, for each question brings its own options. Without `tokens` a
     sequence is one text as it is (the Hub's `…ForSequenceClassification`). A `reward` model has neither: the layer
-    gives one score to a text or a conversation as it is.
+    gives one score to a text or a conversation as it is. `pooling` is what the layer reads of a sequence: the state at
+    its last token, or the mean of its states (Sentence-BERT, arXiv 1908.10084).
     """
 
     kind: ClassifierKind | Literal["reward"]
     labels: tuple[str, ...] = ()
     tokens: ClassifierTokens | None = None
+    pooling: Pooling = "last"
 
     @model_validator(mode="after")
     def _fits(self) -> ClassifierSpec:
         if self.kind == "reward":
             if self.labels or self.tokens is not None:
                 raise ValueError("reward: a score has no labels, and reads the text as it is, without tokens")
+            if self.pooling != "last":
+                raise ValueError(f"pooling: a score is read at the last token; got '{self.pooling}'")
             return self
         if self.kind == "multiple-choice" and self.labels:
             raise ValueError("labels: multiple choice has none; each question brings its own options")

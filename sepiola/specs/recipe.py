@@ -136,8 +136,12 @@ class RecipeSpec(Spec):
                 )
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
-        if self.model.language.head.kind == "none" and not isinstance(self.model.bridge, DualSpec):
-            raise ValueError("model.language.head: a model without a head predicts no tokens; set kind: token")
+        for stage in self.stages:
+            if self.model.language.head.kind == "none" and stage.objective.predicts:
+                raise ValueError(
+                    f"model.language.head: a model without a head predicts no tokens, and stage '{stage.name}' "
+                    f"({stage.objective.kind}) does; set kind: token"
+                )
         if self.model.classifier is not None:
             raise ValueError("model.classifier: a stage makes it of its data; name its kind as the stage's objective")
         heads = {stage.name for stage in self.stages if stage.objective.ends}

@@ -99,6 +99,11 @@ class ObjectiveSpec(Spec):
         """Whether what it leaves answers questions, so that a strategy may ask it."""
         return False
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it predicts tokens, so that the language model needs its head."""
+        return True
+
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
         """Raises ValueError when the objective does not fit the model or the stage.
 

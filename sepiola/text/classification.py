@@ -21,10 +21,11 @@ from dataclasses import dataclass, fields, replace
 from itertools import accumulate, chain
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import IGNORED, Batch, Collator, Row, Sample
+from sepiola.data.batching import IGNORED, Batch, Collator, Noise, Row, Sample
 from sepiola.data.cutting import Ids, compact, cut_middle
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError
@@ -159,21 +160,42 @@ def with_special(texts: Texts, tokens: ClassifierTokens | None) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Hiding:
+    """Hides a `share` of the tokens of a sample's texts, each by itself, behind the mask, anew each time."""
+
+    mask: int
+    share: float
+
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
+        assert isinstance(sample, ClassificationSample)
+        hidden = [tuple(self._text(text, generator) for text in texts) for texts in sample.sequences]
+        return ClassificationSample.of(sample.id, hidden, int(sample.target[0]))
+
+    def _text(self, text: Ids, generator: np.random.Generator) -> Ids:
+        ids = np.asarray(text, dtype=np.int64)
+        return tuple(np.where(generator.random(len(ids)) < self.share, self.mask, ids).tolist())
+
+
+@dataclass(frozen=True)
 class ClassificationBatch(Batch):
     """A batch of a classifier: its rows are sequences, and `labels` the token that follows each (language modelling).
 
     `ends` `(examples, sequences)` is where each sequence's last token stands in the flattened rows, -1 where an
-    example has fewer. `answers` `(examples,)`, -100 where not known. `counts`, of the shape of `labels`, is at each
-    token how many labelled ones its example has. `labelled` counts examples.
+    example has fewer, and `lengths` how many tokens each has. `answers` `(examples,)`, -100 where not known. `counts`,
+    of the shape of `labels`, is at each token how many labelled ones its example has. `labelled` counts examples.
     """
 
     ends: Tensor
+    lengths: Tensor
     answers: Tensor
     counts: Tensor
 
 
 class ClassificationCollator(Collator):
-    """Lays a classifier's samples out as a batch; packed rows have room for `source_tokens`."""
+    """Lays a classifier's samples out as a batch; packed rows have room for `source_tokens`.
+
+    `noise` changes each sample before.
+    """
 
     def __init__(
         self,
@@ -183,15 +205,22 @@ class ClassificationCollator(Collator):
         causal: bool = True,
         packed: bool = False,
         source_tokens: int = 512,
+        noise: Noise | None = None,
     ) -> None:
         super().__init__(
-            special, kind="decoder", causal=causal, packed=packed, source_tokens=source_tokens, target_tokens=0
+            special,
+            kind="decoder",
+            causal=causal,
+            packed=packed,
+            source_tokens=source_tokens,
+            target_tokens=0,
+            noise=noise,
         )
         self.tokens = tokens
 
     def __call__(self, samples: Sequence[Sample | Row]) -> ClassificationBatch:
         """The batch of some `ClassificationSample`s."""
-        examples = cast(Sequence[ClassificationSample], samples)
+        examples = cast(Sequence[ClassificationSample], [s for sample in samples for s in self._noised(sample.parts)])
         groups = [[with_special(texts, self.tokens) for texts in sample.sequences] for sample in examples]
         owners = [(example, place) for example, group in enumerate(groups) for place in range(len(group))]
         # Nothing is predicted after a sequence's last token, so a sequence of n tokens is a sample of length n + 1.
@@ -201,13 +230,16 @@ class ClassificationCollator(Collator):
         predicted = [sum(len(ids) - 1 for ids in group) for group in groups]
         counts = [[[predicted[owners[int(s.id)][0]]] * (s.length - 1) for s in row] for row in rows]
         ends = torch.full((len(groups), max(map(len, groups))), -1)
+        lengths = torch.zeros_like(ends)
         for number, row in enumerate(rows):
             for part, end in zip(row, accumulate(part.length - 1 for part in row), strict=True):
                 ends[owners[int(part.id)]] = number * batch.target.shape[1] + end - 1
+                lengths[owners[int(part.id)]] = part.length - 1
         values = {f.name: getattr(batch, f.name) for f in fields(batch)} | {
             "ids": tuple(sample.id for sample in examples),
             "tokens": sum(len(ids) for group in groups for ids in group),
             "labelled": len(samples),
         }
         answers = torch.tensor([int(sample.target[0]) for sample in examples])
-        return ClassificationBatch(**values, ends=ends, answers=answers, counts=self._lay(counts, 0)[0])
+        counted = self._lay(counts, 0)[0]
+        return ClassificationBatch(**values, ends=ends, lengths=lengths, answers=answers, counts=counted)

@@ -156,6 +156,9 @@ def test_a_run_is_explained(headlines: Path) -> None:
             ["model.language.kind=encoder", "stages.0.objective=masked"],
             "an encoder sees the tokens to come; set objective.lm_weight: 0",
         ),
+        (["stages.1.objective.pooling=first"], "stages[1].objective.pooling: "),
+        (["stages.1.objective.hidden=1"], "stages[1].objective.hidden: "),
+        (["model.language.head={kind: none}"], "stage 'pretrain' (language-modelling) does; set kind: token"),
     ],
 )
 def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, headlines: Path) -> None:
@@ -169,6 +172,8 @@ def test_a_wrong_recipe_names_the_key(changes: list[str], message: str, headline
     [
         ["model.language.kind=encoder", "stages.0.objective=masked", "stages.1.objective.lm_weight=0"],
         ["stages.1.packed=true"],
+        ["stages.1.objective={kind: classification, pooling: mean, hidden: 0.1, label_smoothing: 0.1}"],
+        ["stages.1.objective={kind: classification, frame: {start: </s>, delimiter: </s>, extract: </s>}}"],
     ],
 )
 def test_an_encoder_and_packed_rows_learn_too(changes: list[str], headlines: Path, tmp_path: Path) -> None:
@@ -180,6 +185,32 @@ def test_an_encoder_and_packed_rows_learn_too(changes: list[str], headlines: Pat
         a.choice == e.question.answer for a, e in zip(run.model().answer(examples), examples, strict=True) if e.question
     ]
     assert sum(right) / len(right) > 0.9
+
+
+def test_an_encoder_without_a_head_is_framed_by_its_own_tokens(headlines: Path, tmp_path: Path) -> None:
+    """As published sentence encoders come: no head, and `[CLS]` and `[SEP]` (here `</s>`) around a text."""
+    objective = {
+        "kind": "classification",
+        "lm_weight": 0,
+        "pooling": "mean",
+        "frame": {"start": "</s>", "delimiter": "</s>", "extract": "</s>"},
+    }
+    changes = ["model.language.kind=encoder", "stages.0.objective=masked", "stages.1.objective.lm_weight=0"]
+    raw = recipe(headlines, *changes, "stages.1.start=null").to_dict()
+    raw["model"]["language"]["head"] = {"kind": "none"}
+    raw["stages"] = [{**raw["stages"][1], "objective": objective}]
+    run = Run(parse_recipe(raw), tmp_path / "run", console=QUIET)
+    run.train(run.recipe.stages[0])
+    model = run.model()
+    assert model.spec.language is not None and model.spec.classifier is not None
+    assert model.spec.language.vocabulary == 300 and model.spec.classifier.tokens is not None
+    assert (model.spec.classifier.tokens.start, model.spec.classifier.pooling) == (1, "mean")
+    examples = read("thucnews", headlines, "test")
+    right = [a.choice == e.question.answer for a, e in zip(model.answer(examples), examples, strict=True) if e.question]
+    assert sum(right) / len(right) > 0.9
+    raw["stages"][0]["objective"] = {**objective, "frame": {**objective["frame"], "start": "[CLS]"}}
+    with pytest.raises(SpecError, match=r"'finetune': objective.frame.start: the tokenizer has no token '\[CLS\]'"):
+        Run(parse_recipe(raw), tmp_path / "other", console=QUIET).train(parse_recipe(raw).stages[0])
 
 
 def test_multiple_choice_on_real_questions(data_root: Path, tmp_path: Path) -> None:

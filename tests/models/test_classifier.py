@@ -12,7 +12,7 @@ from sepiola.models.build import build
 from sepiola.models.classifier import Classifier
 from sepiola.specs.classifier import ClassifierTokens
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.text.classification import ClassificationBatch, ClassificationCollator, ClassificationSample
+from sepiola.text.classification import ClassificationBatch, ClassificationCollator, ClassificationSample, Hiding
 from sepiola.training.objectives.classification import classification
 from tests import tiny
 
@@ -25,9 +25,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def model(family: str = "gpt-1", kind: str = "classification", labels: tuple[str, ...] = ("a", "b", "c")) -> Classifier:
+def model(
+    family: str = "gpt-1",
+    kind: str = "classification",
+    labels: tuple[str, ...] = ("a", "b", "c"),
+    pooling: str = "last",
+) -> Classifier:
     language = tiny.decoder(33, layers=2, **FAMILIES[family])
-    head = {"kind": kind, "labels": () if kind == "multiple-choice" else labels, "tokens": TOKENS}
+    head = {"kind": kind, "labels": () if kind == "multiple-choice" else labels, "tokens": TOKENS, "pooling": pooling}
     network = build(ModelSpec.parse({"language": language, "classifier": head}), seed=3)
     assert isinstance(network, Classifier)
     torch.nn.init.normal_(network.classifier.weight)
@@ -55,13 +60,15 @@ def collate(network: Classifier, samples: list[ClassificationSample], *, packed:
 
 def logits(network: Classifier, batch: ClassificationBatch) -> Tensor:
     with torch.no_grad():
-        return network.read(network.language.states(batch.target, attention_mask=batch.target_mask), batch.ends)
+        states = network.language.states(batch.target, attention_mask=batch.target_mask)
+        return network.read(states, batch.ends, batch.lengths)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_batched_and_packed_are_as_one_alone(family: str, kind: str) -> None:
-    network, samples = model(family, kind), KINDS[kind]
+def test_batched_and_packed_are_as_one_alone(family: str, kind: str, pooling: str) -> None:
+    network, samples = model(family, kind, pooling=pooling), KINDS[kind]
     whole = logits(network, collate(network, samples))
     alone = [logits(network, collate(network, [sample]))[0] for sample in samples]
     packed = collate(network, samples, packed=True)
@@ -105,8 +112,54 @@ def test_similarity_does_not_know_which_text_is_first() -> None:
     assert not torch.allclose(logits(entailment, collate(entailment, backwards)), ahead)
 
 
-def test_called_it_reads_each_rows_last_token() -> None:
+def test_the_mean_is_that_of_a_sequences_own_states() -> None:
+    network, samples = model("bert", pooling="mean"), SINGLE
+    batch = collate(network, samples, packed=True)
+    for sample, row in zip(samples, logits(network, batch), strict=True):
+        tokens = torch.tensor([[30, *sample.sequences[0][0], 32]])
+        with torch.no_grad():
+            mean = network.language.states(tokens)[0].mean(dim=0)
+            torch.testing.assert_close(row, network.classifier(mean))
+
+
+def test_smoothed_answers_are_torchs_where_all_questions_have_the_same_labels() -> None:
+    network = model("bert", pooling="mean")
+    batch = collate(network, [*SINGLE, ClassificationSample.of("unknown", [((5, 6),)])])
+    with torch.no_grad():
+        loss = classification(network, batch, lm_weight=0.0, smoothing=0.2).loss_sum
+    given = logits(network, batch)
+    wanted = torch.nn.functional.cross_entropy(given, batch.answers, label_smoothing=0.2, reduction="sum")
+    torch.testing.assert_close(loss, wanted)
+
+
+def test_smoothed_answers_spread_over_the_options_that_a_question_has() -> None:
     network = model(kind="multiple-choice")
+    together = classification(network, collate(network, OPTIONS), lm_weight=0.0, smoothing=0.2).loss_sum
+    alone = [classification(network, collate(network, [s]), lm_weight=0.0, smoothing=0.2).loss_sum for s in OPTIONS]
+    torch.testing.assert_close(together, torch.stack(alone).sum())
+    together.backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_hidden_tokens_are_those_of_texts_alone_and_drawn_anew() -> None:
+    network = model("bert")
+    lay_out = ClassificationCollator(
+        SpecialTokens(), ClassifierTokens.parse(TOKENS), causal=False, noise=Hiding(mask=29, share=0.5)
+    )
+    samples = [ClassificationSample.of("a", [((5,) * 200, (6,) * 200)], 1)]
+    torch.manual_seed(0)
+    first, second = lay_out(samples), lay_out(samples)
+    assert first.target.shape == second.target.shape == (1, 403) and first.answers.tolist() == [1]
+    assert [first.target[0, place].item() for place in (0, 201, 402)] == [30, 31, 32]
+    hidden = (first.target == 29).float().mean().item()
+    assert 0.4 < hidden < 0.6 and set(first.target[0].tolist()) == {5, 6, 29, 30, 31, 32}
+    assert not torch.equal(first.target, second.target)
+    assert torch.equal(collate(network, samples).target[0, 1:201], torch.full((200,), 5))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_called_it_reads_rows_that_are_padded_on_either_side(pooling: str) -> None:
+    network = model(kind="multiple-choice", pooling=pooling)
     batch = collate(network, OPTIONS)
     width, most = batch.target.shape[1], batch.ends.shape[1]
     tokens, mask = torch.zeros(2, len(OPTIONS), most, width, dtype=torch.long)

@@ -68,6 +68,11 @@ class ClassifierFamily:
                 f"{classifier.kind if classifier else 'none'}, on '{spec.family}': "
                 "save it with save(), in our own layout"
             )
+        if classifier.pooling != "last":
+            raise CheckpointError(
+                "the Hub's layout holds classifiers of the last token's state; this one reads the "
+                f"{classifier.pooling} of all: save it with save(), in our own layout"
+            )
         config = self.family.config_from_spec(spec)
         (language,) = config["architectures"]
         text = language.replace("Gemma3For", "Gemma3TextFor")  # the bare name is the model with vision

@@ -18,31 +18,68 @@ from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch
 from sepiola.data.example import Example
+from sepiola.errors import SpecError, shown
 from sepiola.models.classifier import add_classifier, with_classifier
 from sepiola.nn.loss import linear_cross_entropy
-from sepiola.specs.classifier import ClassifierKind
+from sepiola.specs.base import Spec
+from sepiola.specs.bricks import Probability
+from sepiola.specs.classifier import ClassifierKind, ClassifierTokens, Pooling
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
-from sepiola.text.classification import ClassificationBatch, ClassificationCollator, classification_samples, sequences
+from sepiola.text.classification import (
+    ClassificationBatch,
+    ClassificationCollator,
+    Hiding,
+    classification_samples,
+    sequences,
+)
+from sepiola.text.pretraining import MASKS, mask_token
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
 
 
+class TokenNames(Spec):
+    """Names of the tokens around a sequence's texts: before, between and after them; the tokenizer has them."""
+
+    start: str
+    delimiter: str
+    extract: str
+
+
 class ClassificationSpec(ObjectiveSpec):
-    """Puts a classifier on the language model; `lm_weight` is the weight of language modelling beside it (λ)."""
+    """Puts a classifier on the language model; `lm_weight` is the weight of language modelling beside it (λ).
+
+    `pooling` is what the classifier reads of a sequence (`sepiola.specs.classifier`). `frame` names tokens of the
+    tokenizer that stand around its texts; without it three new ones do. Against overfitting, a share `hidden` of each
+    text's tokens reads as the mask, and a share `label_smoothing` of each answer is spread over all labels (arXiv
+    1512.00567); validation hides nothing.
+    """
 
     ends: ClassVar[bool] = True
 
     kind: ClassifierKind
     lm_weight: NonNegativeFloat = 0.5
+    pooling: Pooling = "last"
+    frame: TokenNames | None = None
+    hidden: Probability = 0.0
+    label_smoothing: Probability = 0.0
 
     @property
     def answers(self) -> bool:
         """By its classifier."""
         return True
+
+    @property
+    def predicts(self) -> bool:
+        """Where language modelling stands beside the answer."""
+        return self.lm_weight > 0
+
+    def tokens(self) -> list[str]:
+        """The mask, where something is hidden."""
+        return [MASKS[0]] if self.hidden else []
 
     def reads(self) -> str:
         """Sequences of its kind."""
@@ -81,7 +118,23 @@ class Classification(Objective):
 
     @cached_property
     def _model(self) -> ModelSpec:
-        return with_classifier(self.setting.spec, self.own.kind, self.setting.read(self.stage.data))
+        examples = self.setting.read(self.stage.data)
+        return with_classifier(
+            self.setting.spec, self.own.kind, examples, tokens=self._frame(), pooling=self.own.pooling
+        )
+
+    def _frame(self) -> ClassifierTokens | None:
+        """The tokenizer's tokens that `frame` names. Raises SpecError for one that it lacks."""
+        if self.own.frame is None:
+            return None
+        ids = {place: self.setting.tokenizer.id_of(name) for place, name in self.own.frame.to_dict().items()}
+        for place, name in self.own.frame.to_dict().items():
+            if ids[place] is None:
+                raise SpecError(
+                    f"stages: '{self.stage.name}': objective.frame.{place}: the tokenizer has no token {shown(name)}; "
+                    "name one that it has, or leave 'frame' out for new ones"
+                )
+        return ClassifierTokens.parse(ids)
 
     def model(self) -> ModelSpec:
         """The language model under the classifier; labels are those of the stage's training data."""
@@ -108,24 +161,41 @@ class Classification(Objective):
             causal=model.language.kind == "decoder",
             packed=self.stage.packed,
             source_tokens=self.stage.source_tokens,
+            noise=None if data == self.stage.validation else self._noise(),
         )
         return SampleBatches(samples, self.stage, model.language, collate, seed=self.setting.seed)
 
+    def _noise(self) -> Hiding | None:
+        """Raises DataError when the tokenizer has no mask."""
+        return Hiding(mask_token(self.setting.tokenizer, self.own.kind), self.own.hidden) if self.own.hidden else None
+
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `classification`."""
-        return classification(model, batch, lm_weight=self.own.lm_weight)
+        return classification(model, batch, lm_weight=self.own.lm_weight, smoothing=self.own.label_smoothing)
 
 
-def classification(model: nn.Module, batch: Batch, *, lm_weight: float) -> Loss:
-    """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `Classifier`."""
+def classification(model: nn.Module, batch: Batch, *, lm_weight: float, smoothing: float = 0.0) -> Loss:
+    """L3 summed over the batch's examples (nats), λ being `lm_weight`; the model is a `Classifier`.
+
+    A share `smoothing` of each answer is spread over all labels, or all options that its question has.
+    """
     assert isinstance(batch, ClassificationBatch)
     network: Any = model
     states = network.language.states(batch.target, attention_mask=batch.target_mask)
-    logits = network.read(states, batch.ends)
+    logits = network.read(states, batch.ends, batch.lengths)
     loss = F.cross_entropy(logits.float(), batch.answers, ignore_index=IGNORED, reduction="sum")
+    if smoothing:
+        loss = (1 - smoothing) * loss + smoothing * _spread(logits.float(), batch)
     if lm_weight:
         loss = loss + lm_weight * _language_modelling(network.language.head, states, batch)
     return Loss(loss, batch.labelled)
+
+
+def _spread(logits: Tensor, batch: ClassificationBatch) -> Tensor:
+    """The cross-entropy of an answer that is every option alike, summed over the examples whose answer is known."""
+    there, known = logits > -torch.inf, batch.answers != IGNORED
+    means = -logits.log_softmax(dim=-1).where(there, 0.0).sum(dim=-1) / there.sum(dim=-1)
+    return means[known].sum()
 
 
 def _language_modelling(head: Any, states: Tensor, batch: ClassificationBatch) -> Tensor:

@@ -32,6 +32,11 @@ class ContrastiveSpec(ObjectiveSpec):
 
     kind: Literal["contrastive"]
 
+    @property
+    def predicts(self) -> bool:
+        """It compares, and predicts no tokens."""
+        return False
+
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
         """Raises ValueError for another model, and for packed rows."""
         if not isinstance(model.bridge, DualSpec):
