@@ -12,8 +12,10 @@ class Answer:
     `choice` is an index into the question's choices, None when the output names no choice (counted as unparsed) or
     the question is open. `output` is the model's text for the answer as it came; `rationale` is the reasoning before
     it, None when the strategy asks for none. `probabilities` are over the choices, in their order, when they were
-    scored. `cut` says that the limit on tokens ended a text without a question, such as a caption; `prompt_cut`
-    that the model could not read the whole prompt.
+    scored. A classifier's `evidence` is the log of the sum of its logits' exponentials, which probabilities do not
+    tell: it is small where nothing that the model knows is near (minus the energy of arXiv 2010.03759). `cut` says that
+    the limit on tokens ended a text without a question, such as a caption; `prompt_cut` that the model could not read
+    the whole prompt.
     """
 
     id: str
@@ -21,6 +23,7 @@ class Answer:
     choice: int | None = None
     rationale: str | None = None
     probabilities: tuple[float, ...] | None = None
+    evidence: float | None = None
     cut: bool = False
     prompt_cut: bool = False
 

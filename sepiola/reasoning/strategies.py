@@ -170,14 +170,17 @@ class ClassifierStrategy:
             chosen = order[start : start + CLASSIFIER_ROWS]
             batch = self.collate([samples[i] for i in chosen]).to(device)
             states = self.network.language.states(batch.target, attention_mask=batch.target_mask)
-            shares = self.network.read(states, batch.ends, batch.lengths).float().softmax(dim=-1).tolist()
-            for i, row in zip(chosen, shares, strict=True):
+            logits = self.network.read(states, batch.ends, batch.lengths).float()
+            shares, evidence = logits.softmax(dim=-1).tolist(), logits.logsumexp(dim=-1).tolist()
+            for i, row, sure in zip(chosen, shares, evidence, strict=True):
                 question = examples[i].question
                 options = classifier.labels or (question.choices if question else ())
                 best = max(range(len(options)), key=row.__getitem__)
                 probabilities = tuple(row[: len(options)])
                 cut = samples[i] is not whole[i]
-                answers[i] = Answer(examples[i].id, options[best], best, probabilities=probabilities, prompt_cut=cut)
+                answers[i] = Answer(
+                    examples[i].id, options[best], best, probabilities=probabilities, evidence=sure, prompt_cut=cut
+                )
             if on_done is not None:
                 on_done(len(chosen))
         return [answers[i] for i in range(len(examples))]

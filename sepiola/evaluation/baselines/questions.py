@@ -113,7 +113,7 @@ def linear_answers(train: Sequence[Example], examples: Sequence[Example]) -> lis
     questions = [q for q in _train_questions(train) if q.answer is not None]
     if len({q.answer for q in questions}) < 2:
         return majority_answers(train, examples)
-    vectors = _fitted([_asked(q) for q in questions], analyzer="char", ngram_range=(1, 2))
+    vectors = tfidf([_asked(q) for q in questions], analyzer="char", ngram_range=(1, 2))
     from sklearn.svm import LinearSVC
 
     machine = LinearSVC(C=0.5, random_state=0)
@@ -127,10 +127,10 @@ class _PairVotes:
 
     def __init__(self, train: Sequence[Question], neighbours: int) -> None:
         self.neighbours = neighbours
-        self.question_vectors = _fitted([_text(q) for q in train], analyzer="word", ngram_range=(1, 3))
+        self.question_vectors = tfidf([_text(q) for q in train], analyzer="word", ngram_range=(1, 3))
         # Character n-grams: options are short, and "lions" must be like "lion".
         options = [c for q in train for c in q.choices]
-        self.option_vectors = _fitted(options, analyzer="char_wb", ngram_range=(1, 5))
+        self.option_vectors = tfidf(options, analyzer="char_wb", ngram_range=(1, 5))
         self.questions = self.question_vectors.transform([_text(q) for q in train]).T.tocsr()
         self.options = self.option_vectors.transform(options)
         self.first = np.cumsum([0] + [len(q.choices) for q in train])
@@ -171,7 +171,7 @@ class _TextVotes:
 
     def __init__(self, train: Sequence[Question], neighbours: int) -> None:
         self.neighbours = neighbours
-        self.vectors = _fitted([_text(q) for q in train], analyzer="word", ngram_range=(1, 3))
+        self.vectors = tfidf([_text(q) for q in train], analyzer="word", ngram_range=(1, 3))
         self.questions = self.vectors.transform([_text(q) for q in train]).T.tocsr()
         self.answers = [q.answer_text or "" for q in train]
 
@@ -193,7 +193,8 @@ def _asked(question: Question) -> str:
     return f"{question.text}\n{question.hint or ''}"
 
 
-def _fitted(texts: list[str], analyzer: str, ngram_range: tuple[int, int]) -> Any:
+def tfidf(texts: list[str], analyzer: str, ngram_range: tuple[int, int]) -> Any:
+    """scikit-learn's vectors of texts, fitted to these, by our own words or by characters. Needs the `eval` extra."""
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError:

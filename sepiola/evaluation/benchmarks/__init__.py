@@ -16,6 +16,7 @@ from sepiola.evaluation.benchmarks import (
     daquar,
     easy_vqa,
     gsm8k,
+    intents,
     lambada,
     nq_open,
     pope,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "coco_mini": captions.BENCHMARK,
     "captions": captions.BENCHMARK,
     "retrieval": retrieval.BENCHMARK,
+    "intents": intents.BENCHMARK,
     "acting": acting.BENCHMARK,
     "tasks": tasks.BENCHMARK,
     "text": text.BENCHMARK,
@@ -54,7 +56,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cmrc2018": cmrc2018.BENCHMARK,
 }
 
-GENERAL = ("retrieval", "acting", "captions")
+GENERAL = ("retrieval", "intents", "acting", "captions")
 """Benchmarks of any dataset."""
 
 

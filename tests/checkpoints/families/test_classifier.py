@@ -155,3 +155,14 @@ def test_what_the_hub_has_no_place_for_is_said(tmp_path: Path) -> None:
     spec = ModelSpec.parse({"family": "gpt2", "language": tiny.decoder(33), "classifier": head})
     with pytest.raises(CheckpointError, match=r"this one is of similarity, on 'gpt2': save it with save\(\)"):
         sepiola.Model(build(spec), spec).save_hub(tmp_path)
+
+
+def test_the_hub_has_no_place_for_the_mean_of_states(tmp_path: Path) -> None:
+    tokens = {"start": 30, "delimiter": 31, "extract": 32}
+    head = {"kind": "classification", "labels": ("a", "b"), "tokens": tokens, "pooling": "mean"}
+    spec = ModelSpec.parse({"family": "gpt2", "language": tiny.decoder(33), "classifier": head})
+    model = sepiola.Model(build(spec), spec)
+    with pytest.raises(CheckpointError, match=r"this one reads the mean of all: save it with save\(\)"):
+        model.save_hub(tmp_path / "hub")
+    model.save(tmp_path / "own")
+    assert sepiola.load(tmp_path / "own").spec.classifier == spec.classifier
