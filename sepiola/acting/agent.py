@@ -7,6 +7,7 @@ model more than one step. Nothing in a request, a picture or a result can call a
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import time
@@ -18,6 +19,7 @@ from typing import Protocol
 from sepiola.acting.functions import Call, Function, functions_of
 from sepiola.acting.modes import mode_of
 from sepiola.acting.phone import Phone
+from sepiola.acting.retrieval import Retrieves
 from sepiola.acting.sets import check_taught
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
@@ -96,7 +98,8 @@ class Agent:
 
     A model that was taught the functions calls them by their tokens; any other has them described in its prompt, and
     calls them by number if it was taught to, or writes JSON. Raises SpecError for functions whose signatures are not
-    those that the model was taught, and for a policy that names others.
+    those that the model was taught, and for a policy that names others. A `retriever` chooses the functions that each
+    request may call, among those that the policy allows.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Agent:
         *,
         confirm: Callable[[Call], bool] | None = None,
         log: str | Path | None = None,
+        retriever: Retrieves | None = None,
     ) -> None:
         self.model = model
         given = functions_of(functions)
@@ -118,6 +122,7 @@ class Agent:
         self.phone = phone if phone is not None else Phone.start()
         self.confirm = confirm or (lambda call: False)
         self.log = Path(log) if log is not None else None
+        self.retriever = retriever
         self._named = {function.name: function for function in self.functions}
         self._allowed = self.policy.allowed(self.functions)
 
@@ -140,10 +145,13 @@ class Agent:
         pictures = ImageRef.each_of(image)
         acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
         began = time.monotonic()
+        offering = self.offering(text)
+        if offering is not self:
+            acted.log[0]["offered"] = offering.offered
         for _ in range(self.policy.steps):
-            written = self.write(self.prompt(text, pictures, day, acted.results))
+            written = offering.write(offering.prompt(text, pictures, day, acted.results))
             try:
-                made, fault = self.read(written), {}
+                made, fault = offering.read(written), {}
             except CallError as error:  # what cannot be read calls nothing
                 made, fault = [], {"error": str(error)}
             acted.log.append({"written": written, **fault})
@@ -156,6 +164,19 @@ class Agent:
                 acted.log.append(result.to_json())
         self._note(acted.log)
         return acted
+
+    @property
+    def offered(self) -> list[str]:
+        """The names of what may be called."""
+        return self._allowed
+
+    def offering(self, text: str) -> Agent:
+        """The agent as it is for one request: with the functions that its retriever chooses alone."""
+        if self.retriever is None:
+            return self
+        narrowed = copy.copy(self)
+        narrowed._allowed = self.retriever.choose(text, [self._named[name] for name in self._allowed])
+        return narrowed
 
     # ------------------------------------------------------------------------------------------------ the model
 

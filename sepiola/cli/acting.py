@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from sepiola.cli.options import AsJson, Device, ModelName, Set, console_of, print_json
+from sepiola.cli.options import AsJson, Device, ModelName, Retriever, Set, Top, console_of, load_retriever, print_json
 from sepiola.errors import shown
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the calls and run none.")] = False,
     phone: Annotated[Path | None, typer.Option(help="The phone's state, a JSON file; it is read and written.")] = None,
     log: Annotated[Path | None, typer.Option(help="A JSONL file that what happens is added to.")] = None,
+    retriever: Retriever = None,
+    top: Top = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +86,7 @@ def run(
         given = set_of(loaded.processor.functions, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
     state = Phone.from_snapshot(read_json(phone, DataError)) if phone is not None and phone.exists() else Phone.start()
-    agent = Agent(loaded, given, policy, state, confirm=asked, log=log)
+    agent = Agent(loaded, given, policy, state, confirm=asked, log=log, retriever=load_retriever(retriever, top))
     acted = agent.run(text, image, today)
     if phone is not None and not dry_run:
         write_text(phone, json.dumps(agent.phone.snapshot(), ensure_ascii=False, indent=1) + "\n")

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from sepiola.cli.options import Adapter, AsJson, DataFolder, ModelName, ReaderOption, console_of, data_spec, print_json
+from sepiola.cli.options import (
+    Adapter,
+    AsJson,
+    DataFolder,
+    ModelName,
+    ReaderOption,
+    Retriever,
+    Top,
+    console_of,
+    data_spec,
+    load_retriever,
+    print_json,
+)
 from sepiola.errors import SpecError
 
 DRAWN = {"tidepool": 3000}  # training examples that baselines learn from, of a dataset that has no end
@@ -59,6 +71,8 @@ def evaluate(
         ),
     ] = True,
     adapter: Adapter = None,
+    retriever: Retriever = None,
+    top: Top = None,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,8 +89,15 @@ def evaluate(
     known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name not in GENERAL]
     if benchmark not in known:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
-    given = {"shots": shots, "rices": rices, "seed": seed, "show": show, "length": length, "only": only}
-    given["no-chat-template"] = not chat_template
+    given: dict[str, object] = {
+        "shots": shots,
+        "rices": rices,
+        "seed": seed,
+        "show": show,
+        "length": length,
+        "only": only,
+    }
+    given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -96,6 +117,7 @@ def evaluate(
         few_shot=FewShotSpec(shots=(shots,), choose="rices" if rices else "random", shuffled=False, data=train)
         if shots
         else None,
+        retriever=load_retriever(retriever, top),
         seed=seed,
         show=show,
         only=tuple(only or ()),

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from sepiola.acting.retrieval import FunctionRetriever
     from sepiola.specs.data import DataSpec
 
 
@@ -46,6 +47,28 @@ ReaderOption = Annotated[
         help="An option of the reader, for example --option with_image=true. Repeatable.",
     ),
 ]
+
+Retriever = Annotated[
+    str | None,
+    typer.Option(
+        "--retriever",
+        help="A sentence encoder (all-MiniLM-L6-v2 …) that chooses the functions which a request may call.",
+    ),
+]
+Top = Annotated[int | None, typer.Option("--top", min=1, help="Functions that the retriever chooses (default: 4).")]
+
+
+def load_retriever(name: str | None, top: int | None) -> FunctionRetriever | None:
+    """The retriever that a command names. Raises SpecError for --top without one."""
+    from sepiola.acting.retrieval import TOP, FunctionRetriever
+    from sepiola.api import load
+    from sepiola.errors import SpecError
+
+    if name is None:
+        if top is not None:
+            raise SpecError("--top says how many functions a retriever chooses: add --retriever MODEL")
+        return None
+    return FunctionRetriever(load(name), top or TOP)
 
 
 def data_spec(reader: str, root: str | None, split: str, count: int | None, assignments: list[str] | None) -> DataSpec:

@@ -51,6 +51,8 @@ def test_mistakes_are_one_message(agent: Path, capsys: pytest.CaptureFixture[str
         ["x", "--model", str(agent), "--deny", "nothing"],
         ["x", "--model", str(agent), "--functions", "missing.py"],
         ["x", "--model", str(agent), "--today", "soon"],
+        ["x", "--model", str(agent), "--top", "3"],
+        ["x", "--model", str(agent), "--retriever", str(agent)],
         ["  ", "--model", str(agent)],
     ):
         done = CliRunner().invoke(app, ["act", *arguments])

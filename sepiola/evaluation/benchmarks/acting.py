@@ -1,8 +1,8 @@
 """Acting: requests whose calls are known, asked under a constraint, so that nothing but calls can be written.
 
 A model that was taught functions writes their tokens (functional mode); any other reads the functions that the example
-declares, and calls them by number or writes JSON (declared mode). Latency is measured on the first requests, asked one
-by one.
+declares, and calls them by number or writes JSON (declared mode), where a retriever may choose some of them before.
+Latency is measured on the first requests, asked one by one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from collections.abc import Mapping, Sequence
 from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.modes import Mode, mode_of
+from sepiola.acting.retrieval import Retrieves
 from sepiola.acting.sets import as_taught
 from sepiola.data.example import Example, Message
-from sepiola.errors import CallError
+from sepiola.errors import CallError, SepiolaError
+from sepiola.evaluation.baselines.functions import nearest_functions
 from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
-from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged
+from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged, share
 from sepiola.evaluation.metrics.seeds import accuracy_rows
 from sepiola.reasoning.answer import Answer
 
@@ -32,12 +34,14 @@ TIMED = 30
 """Requests that are asked one by one."""
 TOGETHER = 64
 
+Offered = tuple[Sequence[Function], Sequence[str] | None]  # functions, and the names of those that may be called
+
 
 class Acting:
     """Any set whose examples hold `calls`."""
 
     split = "test"
-    takes: Sequence[str] = ("option",)
+    takes: Sequence[str] = ("option", "retriever", "top")
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         if not asks_for_calls(settings.examples):
@@ -48,8 +52,11 @@ class Acting:
         mode, known = mode_of(model.processor.functions), as_taught(model.processor.functions or ())
         examples = list(settings.examples)
         functions = [known or declared(example.metadata["tools"]) for example in examples]
-        asked = [declaring(example, some, mode) for example, some in zip(examples, functions, strict=True)]
-        grammars = [mode.grammar(model.vocabulary, some) for some in functions]
+        offered = [
+            _offered(example, some, settings.retriever) for example, some in zip(examples, functions, strict=True)
+        ]
+        asked = [declaring(example, mode.declaration(*some)) for example, some in zip(examples, offered, strict=True)]
+        grammars = [mode.grammar(model.vocabulary, *some) for some in offered]
         generator = model.example_generator(TOKENS)
         times, written = list[float](), list[str]()
         for example, grammar in list(zip(asked, grammars, strict=True))[:TIMED]:
@@ -64,8 +71,8 @@ class Acting:
             written += [texts[0] for texts in generator.write(asked[place:end], grammar=grammars[place])]
             place = end
         rows = [
-            judged(example, _read(text, some, mode), some if "allowed" not in example.metadata else ())
-            for example, text, some in zip(examples, written, functions, strict=True)
+            judged(example, _read(text, some, mode), some[0] if "allowed" not in example.metadata else ())
+            for example, text, some in zip(examples, written, offered, strict=True)
         ]
         tokenizer = generator.tokenizer
         read_in = [len(tokenizer.encode(example.prompt)) for example in asked]
@@ -88,7 +95,7 @@ class Acting:
                 "prompts_cut": len(generator.cut),
                 "buckets": {"language": {name: _accuracy(some) for name, some in sorted(languages.items())}},
                 "baselines": {},
-                "acting": {**figures, "mode": mode.name, "cost": cost},
+                "acting": {**figures, "mode": mode.name, "cost": cost, **_chosen(examples, offered, settings)},
             }
         )
 
@@ -118,19 +125,46 @@ def asks_for_calls(examples: Sequence[Example]) -> bool:
     return bool(examples) and all(e.question is None and "calls" in e.metadata for e in examples)
 
 
-def declaring(example: Example, functions: Sequence[Function], mode: Mode) -> Example:
-    """The example with what the mode declares before its messages."""
-    if not (said := mode.declaration(functions)):
+def declaring(example: Example, declaration: str) -> Example:
+    """The example with what is declared before its messages."""
+    if not declaration:
         return example
     first, *others = example.messages
-    opening = Message(first.role, (said, *first.content))
+    opening = Message(first.role, (declaration, *first.content))
     return dataclasses.replace(example, messages=(opening, *others))
 
 
-def _read(text: str, functions: Sequence[Function], mode: Mode) -> list[Call] | None:
+def _offered(example: Example, functions: Sequence[Function], retriever: Retrieves | None) -> Offered:
+    """The functions, and the names of those that the retriever chooses for the request; all without one."""
+    return functions, None if retriever is None else retriever.choose(example.messages[-1].text, functions)
+
+
+def _chosen(examples: Sequence[Example], offered: Sequence[Offered], settings: Settings) -> Figures:
+    """How often the right functions are among those that the retriever offers, and how often the one that is nearest by
+    TF-IDF is the right one.
+    """
+    found: Figures = {}
+    relevant = [(e, {call["name"] for call in e.metadata["calls"]}, names)
+                for e, (_, names) in zip(examples, offered, strict=True) if e.metadata["calls"]]  # fmt: skip
+    if settings.retriever is not None:
+        found["offered"] = share([names is not None and called <= set(names) for _, called, names in relevant])
+    choices = [(e, called) for e, called, _ in relevant if len(e.metadata.get("tools", ())) > 1]
+    if choices:
+        try:
+            nearest = nearest_functions([example for example, _ in choices])
+        except SepiolaError as error:
+            return {**found, "nearest_left_out": str(error)}
+        right = [
+            len(e.metadata["calls"]) == 1 and called == {n} for (e, called), n in zip(choices, nearest, strict=True)
+        ]
+        found["nearest"] = share(right)
+    return found
+
+
+def _read(text: str, offered: Offered, mode: Mode) -> list[Call] | None:
     """The calls of a reply; None for what is none."""
     try:
-        return mode.read(text, functions)
+        return mode.read(text, *offered)
     except CallError:
         return None
 

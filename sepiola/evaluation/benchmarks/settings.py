@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rich.console import Console
 
+from sepiola.acting.retrieval import Retrieves
 from sepiola.data.example import Example
 from sepiola.datasets import check_pictures, read_spec
 from sepiola.errors import DataError
@@ -62,9 +63,9 @@ class Settings:
 
     `training(reader)` gives the examples of a dataset (of any: None) that baselines learn from; text baselines of
     questions learn from `baseline_questions` at most. `compares`: the model was taught to compare pictures with texts,
-    and not yet to write. The last five are for prompted texts: the seed of shots and items, how many results are shown
-    whole, the groups to test, the tokens that the model reads at most, and whether a chat model is asked in its
-    template.
+    and not yet to write. A `retriever` chooses the functions that a request may call. The last five are for prompted
+    texts: the seed of shots and items, how many results are shown whole, the groups to test, the tokens that the model
+    reads at most, and whether a chat model is asked in its template.
     """
 
     data: DataSpec
@@ -74,6 +75,7 @@ class Settings:
     baseline_questions: int | None = None
     few_shot: FewShotSpec | None = None
     compares: bool = False
+    retriever: Retrieves | None = None
     seed: int = 0
     show: int = 0
     only: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ def call_figures(rows: Sequence[Judged]) -> Figures:
         groups[f"{language}, {picture}"].append(row)
         for name in {call["name"] for call in about["calls"]}:
             functions[name].append(row)
-    by_function = {name: _share([row.exact for row in some]) for name, some in sorted(functions.items())}
+    by_function = {name: share([row.exact for row in some]) for name, some in sorted(functions.items())}
     known = {name: figure for name, figure in by_function.items() if figure["value"] is not None}
     worst = min(known, key=lambda name: known[name]["value"], default=None)
     return {
@@ -94,14 +94,14 @@ def _figures(rows: Sequence[Judged]) -> Figures:
     return {
         "count": len(rows),
         "unparsed": sum(row.calls is None for row in rows),
-        "name": _share([row.name for row in relevant]),
+        "name": share([row.name for row in relevant]),
         "arguments": _of(sum(found for found, _ in known), sum(count for _, count in known)),
-        "exact": _share([row.exact for row in relevant]),
+        "exact": share([row.exact for row in relevant]),
         "irrelevant": {
-            "precision": _share([row.irrelevant for row, none in zip(rows, nothing, strict=True) if none]),
-            "recall": _share([none for row, none in zip(rows, nothing, strict=True) if row.irrelevant]),
+            "precision": share([row.irrelevant for row, none in zip(rows, nothing, strict=True) if none]),
+            "recall": share([none for row, none in zip(rows, nothing, strict=True) if row.irrelevant]),
         },
-        "near_miss": _share([n for r, n in zip(rows, nothing, strict=True) if r.example.metadata.get("near_miss")]),
+        "near_miss": share([n for r, n in zip(rows, nothing, strict=True) if r.example.metadata.get("near_miss")]),
     }
 
 
@@ -120,6 +120,13 @@ def call_tables(figures: Figures) -> list[Table]:
     ]
     if worst is not None:
         notes.append(f"The worst function is {worst['function']}: {100 * worst['value']:.1f} exact.")
+    if (offered := acting.get("offered")) is not None and offered["count"]:
+        notes.append(f"The retriever offers the right functions for {100 * offered['value']:.1f}%.")
+    if (nearest := acting.get("nearest")) is not None:
+        notes.append(
+            f"The function that is nearest by TF-IDF is right for {100 * nearest['value']:.1f}% of the "
+            f"{nearest['count']:,} requests with a choice."
+        )
     if cost:
         notes.append(f"{cost['tokens_in']:.0f} tokens of text in, {cost['tokens_out']:.0f} out.")
         notes.append(f"{cost['median_ms']:.0f} ms at the median, {cost['p95_ms']:.0f} at the 95th percentile.")
@@ -140,7 +147,8 @@ def _cell(figure: Figures) -> Cell | None:
     return {"value": f"{100 * figure['value']:.1f}", "note": f"{100 * low:.1f} to {100 * high:.1f}"}
 
 
-def _share(values: Sequence[bool | None]) -> Figures:
+def share(values: Sequence[bool | None]) -> Figures:
+    """How many of the values that are known are true, with the interval."""
     known = [value for value in values if value is not None]
     return _of(sum(known), len(known))
 
