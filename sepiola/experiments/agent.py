@@ -13,6 +13,8 @@ from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import synthesize
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder, write_text
+from sepiola.datasets.requests import IMAGE
+from sepiola.errors import DataError
 from sepiola.evaluation.figures import Figures
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
@@ -22,6 +24,9 @@ from sepiola.specs.recipe import RecipeSpec
 RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
 MEASURED = 2000
+PICTURES = "pictures"
+KEPT = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "group")
+"""What is written of a request's metadata."""
 
 
 def train_agent(
@@ -71,9 +76,24 @@ def described(functions: Sequence[Function]) -> list[Plain]:
 
 
 def write_requests(path: Path, examples: Sequence[Example]) -> None:
-    """Writes requests of text alone as the reader `requests` reads them."""
-    kept = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "group")
-    lines = (
-        {"id": e.id, "text": e.prompt, **{key: e.metadata[key] for key in kept if key in e.metadata}} for e in examples
-    )
+    """Writes requests as the reader `requests` reads them, pictures beside them. Raises DataError for several pictures
+    in one.
+    """
+    lines = []
+    for example in examples:
+        line = {"id": example.id, "text": example.prompt, **_pictured(path.parent, example)}
+        lines.append({**line, **{key: example.metadata[key] for key in KEPT if key in example.metadata}})
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _pictured(folder: Path, example: Example) -> dict[str, str]:
+    """The place of the request's picture, written there unless it is there."""
+    if len(example.images) > 1:
+        raise DataError(f"{example.id}: {len(example.images)} pictures; a request that is written has one at most")
+    for image in example.images:
+        place = folder / PICTURES / image.digest
+        make_folder(place.parent)
+        if not place.exists():
+            place.write_bytes(image.encoded)
+        return {IMAGE: f"{PICTURES}/{image.digest}"}
+    return {}

@@ -29,21 +29,23 @@ from sepiola.checkpoints.processor import FUNCTIONS, read_functions
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder
+from sepiola.datasets import read_spec
 from sepiola.datasets.requests import read_requests
 from sepiola.errors import SpecError, brief
 from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.figures import Figures
 from sepiola.experiments.agent import REQUESTS, described, write_requests
-from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.models.vocabulary import TOKEN_ROWS
-from sepiola.specs.base import Plain, nearest
+from sepiola.specs.base import nearest, read_yaml
 from sepiola.specs.data import DataSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.load_parts import load_parts
+from sepiola.training.objectives.function_calling import FunctionCallingSpec
 from sepiola.training.preparation import parts_of
 
 RECIPE = "octopus-v3/add"
@@ -53,6 +55,8 @@ BEGUN = "begun"
 """The earlier agent with a row for the new token, before the first step."""
 KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.html")
 """What of a run is the agent, and not the way to it."""
+MOST = 20_000
+"""Requests that are read of an earlier recipe's data."""
 REPLAYED = 3000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
@@ -189,24 +193,15 @@ def requests_to_add(
 ) -> dict[str, list[Example]]:
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
-    Replayed are the requests that lie with the earlier agent in `folder`, each function as often as any other; where
-    none lie there, they are made. Requests of another kind than its own are made anew for all: what no function did may
-    be what the new one does.
+    The old ones are those of the earlier agent in `folder`, each function as often as any other: what lies in its
+    `requests`, or what its recipe reads; where it has neither, they are made. Irrelevant ones are made anew for all
+    functions: what none of the old ones did may be what the new one does.
     """
-    name, made = functions[-1].name, described(functions)
-    new, rest = _parted(made, name, "train", count, replayed, seed)
-    quiet = [e for e in rest if not e.metadata["calls"] and (e.metadata["kind"] == "irrelevant" or _about(e) == name)]
-    known = [e for place in _chain(folder) for e in _own(place) if e.metadata.get("kind") != "irrelevant"]
-    old = known or [example for example in rest if example not in quiet]
-    rng = random.Random(f"grow {seed} {name}")
-    train = [*_balanced(quiet, replayed // 4, rng), *_balanced(old, replayed - replayed // 4, rng)]
-    train += new * max(1, round(len(train) / 3 / len(new)))
-    test_new, test_old = _parted(made, name, "test", MEASURED_NEW, MEASURED_OLD, seed)
-    return {
-        "train": [dataclasses.replace(e, id=f"{number:06d}-{e.id}") for number, e in enumerate(train)],
-        "new": test_new,
-        "old": test_old,
-    }
+    rng = random.Random(f"grow {seed} {functions[-1].name}")
+    new, old = _requests(functions, folder, "train", count, replayed, seed, rng)
+    train = [*_repeated(old, replayed), *_repeated(new, max(len(new), replayed // 3))]
+    test_new, test_old = _requests(functions, folder, "test", MEASURED_NEW, MEASURED_OLD, seed, rng)
+    return {"train": _numbered(train), "new": _numbered(test_new), "old": _numbered(test_old)}
 
 
 def _add(
@@ -283,18 +278,21 @@ def _known(run: str | Path) -> Sequence[Mapping[str, object]]:
     return known
 
 
-def _parted(
-    functions: Sequence[Plain], name: str, split: str, new: int, old: int, seed: int
+def _requests(
+    functions: Sequence[Function], folder: Path, split: str, new: int, old: int, seed: int, rng: random.Random
 ) -> tuple[list[Example], list[Example]]:
-    """Made requests that call the function `name`, and others, as many as asked."""
-    count = new + old
-    while True:
-        made = synthesize(functions, split, count, seed=seed)
+    """Requests that call the last function, and others: as many as asked of those, and at most so many of these."""
+    name, made = functions[-1].name, list[Example]()
+    calling: list[Example] = []
+    while len(calling) < new or len(made) - len(calling) < old:
+        made = synthesize(described(functions), split, 2 * len(made) or new + old, seed=seed)
         calling = [e for e in made if any(call["name"] == name for call in e.metadata["calls"])]
-        if len(calling) >= new and len(made) - len(calling) >= old:
-            chosen = {e.id for e in calling}
-            return calling[:new], [e for e in made if e.id not in chosen][:old]
-        count *= 2
+    chosen = {e.id for e in calling}
+    others = [e for e in made if e.id not in chosen]
+    quiet = [e for e in others if e.metadata["kind"] == "irrelevant" or (_about(e) == name and not e.metadata["calls"])]
+    known = [e for place in _chain(folder) for e in _own(place, split) if e.metadata.get("kind") != "irrelevant"]
+    known = known or [e for e in others if e.metadata["kind"] != "irrelevant"]
+    return calling[:new], [*_balanced(quiet, old // 4, rng), *_balanced(known, old - old // 4, rng)]
 
 
 def _chain(folder: Path) -> list[Path]:
@@ -302,10 +300,19 @@ def _chain(folder: Path) -> list[Path]:
     return [folder, *(_chain(folder / EARLIER) if (folder / EARLIER).is_dir() else ())]
 
 
-def _own(folder: Path) -> list[Example]:
-    """The requests that an agent was trained on, as they lie with it."""
+def _own(folder: Path, split: str) -> list[Example]:
+    """The requests of an agent's own: those of its last addition, those that lie with it, or what its recipe reads."""
     data = folder / REQUESTS
-    return read_requests(data, "train") if (data / "train.jsonl").is_file() else []
+    for place in (data / "new", data):
+        if (place / f"{split}.jsonl").is_file():
+            return read_requests(place, split)
+    recipe = read_yaml(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None
+    if not isinstance(recipe, dict) or data.is_dir():
+        return []
+    stage = parse_recipe(recipe, str(folder / "recipe.yaml")).stages[-1]
+    if not isinstance(stage.objective, FunctionCallingSpec):
+        return []
+    return read_spec(stage.data.model_copy(update={"split": split, "count": min(stage.data.count or MOST, MOST)}))
 
 
 def _about(example: Example) -> str:
@@ -315,12 +322,22 @@ def _about(example: Example) -> str:
 
 
 def _balanced(examples: Sequence[Example], count: int, rng: random.Random) -> list[Example]:
-    """So many of the examples, each once before any comes again, functions in turns."""
+    """So many of the examples at most, each once, functions in turns."""
     groups: dict[str, list[Example]] = {}
-    for example in {e.prompt: e for e in examples}.values():
+    for example in {(e.prompt, e.images): e for e in examples}.values():
         groups.setdefault(_about(example), []).append(example)
     for some in groups.values():
         rng.shuffle(some)
-    turns = sorted(groups)
-    chosen = [groups[turns[n % len(turns)]] for n in range(count)] if turns else []
-    return [some[n // len(turns) % len(some)] for n, some in enumerate(chosen)]
+    longest = max(map(len, groups.values()), default=0)
+    turns = [some[place] for place in range(longest) for _, some in sorted(groups.items()) if place < len(some)]
+    return turns[:count]
+
+
+def _numbered(examples: Sequence[Example]) -> list[Example]:
+    """With ids of their own: one may come several times, and some of one id come from several places."""
+    return [dataclasses.replace(e, id=f"{number:06d}-{e.id}") for number, e in enumerate(examples)]
+
+
+def _repeated(examples: Sequence[Example], count: int) -> list[Example]:
+    """So many: each once before any comes again."""
+    return [examples[number % len(examples)] for number in range(count)]
