@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -55,9 +54,10 @@ def curate(
     from sepiola.api import load
     from sepiola.curation.curate import Rules
     from sepiola.curation.curate import curate as make
-    from sepiola.curation.repair import KEY, Endpoint, Repair, local
+    from sepiola.curation.repair import Repair, local
     from sepiola.curation.rules import REASONS
     from sepiola.datasets import read_spec
+    from sepiola.generation.endpoint import Endpoint
 
     remote = repair is not None and repair.startswith(("http://", "https://"))
     if remote != (repair_model is not None):
@@ -68,8 +68,7 @@ def curate(
         raise SpecError(f"--keep {keep}: expected a share above 0 and up to 1")
     if shortest > longest:
         raise SpecError(f"--shortest {shortest} is above --longest {longest}")
-    key = os.environ.get(KEY, "").strip()
-    endpoint = Endpoint(repair, repair_model, key) if repair and repair_model else None
+    endpoint = Endpoint(repair, repair_model) if repair and repair_model else None
     examples = read_spec(data_spec(reader, data, split, count, option))
 
     def repairer() -> Repair:

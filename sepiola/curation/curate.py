@@ -15,12 +15,12 @@ from pathlib import Path
 
 from sepiola.api import Model
 from sepiola.curation.describe import Picture, describe, items_of
-from sepiola.curation.journal import Journal
 from sepiola.curation.repair import Repair, request_of
 from sepiola.curation.review import review_page
 from sepiola.curation.rules import agreement, disagreeing, fault_of
 from sepiola.data.example import Example
 from sepiola.data.files import locked, make_folder, replacing, write_text
+from sepiola.data.journal import Journal
 from sepiola.datasets.pairs import PAIRS
 from sepiola.errors import SepiolaError
 from sepiola.generation.matcher import Matcher

@@ -14,5 +14,4 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     running = Server()
     yield running
-    running.http.shutdown()
-    running.http.server_close()
+    running.close()

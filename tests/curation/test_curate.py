@@ -92,15 +92,15 @@ def test_a_run_that_is_cut_off_goes_on(model: Model, server: Server, tmp_path: P
         mender = ("mender", lambda: endpoint(server, tries=2))
         return curate(captions(), tmp_path, model=("tiny", loader), tokens=8, continue_under=4, repair=mender)
 
-    good = server.reply
-    server.reply = lambda text, language: good(text, language) if len(server.asked) <= 2 else (500, {})
+    good = server.repair
+    server.repair = lambda text, language: good(text, language) if len(server.asked) <= 2 else (500, {})
     with pytest.raises(SepiolaError, match=r"does not answer after 2 tries \(status 500.*2 of 6 texts are repaired"):
         go()
     described, repaired = tmp_path / "described.jsonl", tmp_path / "repaired.jsonl"
     assert len(lines(described)) == 7 and len(lines(repaired)) == 3 and not (tmp_path / "pairs.jsonl").exists()
     whole = described.read_bytes()
     described.write_bytes(whole[:-9])
-    server.reply, before = good, len(server.asked)
+    server.repair, before = good, len(server.asked)
     found = go()
     assert loads == [1, 1] and described.read_bytes() == whole and len(server.asked) == before + 4
     assert found["kept"] == 6 and found["languages"] == {"en": 3, "zh": 3} and found["repaired"] == 6
@@ -118,7 +118,7 @@ def test_pairs_are_read_back_to_train_on(model: Model, server: Server, tmp_path:
     on_disk.write_bytes(examples[0].images[0].encoded)
     examples[0] = Example("disk", (Message("user", (ImageRef(path=on_disk), "Describe.")),), "")
     replies = iter(["A <b>red</b> circle is here now.", "红色。", "A red. A red circle is", *GOOD.values(), GOOD["en"]])
-    server.reply = lambda text, language: (200, server.said(next(replies)))
+    server.repair = lambda text, language: (200, server.said(next(replies)))
     out = tmp_path / "out"
     mender = ("mender", lambda: endpoint(server))
     how: dict[str, Any] = {"model": ("tiny", lambda: model), "tokens": 8, "continue_under": 0, "repair": mender}
@@ -186,7 +186,7 @@ ENVIRONMENT = {**os.environ, "OPENAI_API_KEY": " k\n", "OMP_NUM_THREADS": "1", "
 
 def test_a_killed_command_goes_on(folder: Path, server: Server, tmp_path: Path) -> None:
     """Killed while the third text is at the endpoint; the second call asks for the third and fourth alone."""
-    out, good, third, release = tmp_path / "o", server.reply, threading.Event(), threading.Event()
+    out, good, third, release = tmp_path / "o", server.repair, threading.Event(), threading.Event()
 
     def stuck(text: str, language: str) -> tuple[int, Any]:
         if len(server.asked) == 3:
@@ -194,13 +194,13 @@ def test_a_killed_command_goes_on(folder: Path, server: Server, tmp_path: Path) 
             release.wait(900)
         return good(text, language)
 
-    server.reply = stuck
+    server.repair = stuck
     arguments = command(folder, out, "--repair", server.base, "--repair-model", "mender", "--json")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         wait_until(third.is_set, process)
         process.kill()
     assert len(lines(out / "repaired.jsonl")) == 1 + 2 and not (out / "pairs.jsonl").exists()
-    server.reply = good
+    server.repair = good
     release.set()
     done = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr

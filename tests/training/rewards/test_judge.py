@@ -1,7 +1,9 @@
-"""A reward model as the judge of completions."""
+"""Judges of completions: a reward model, and a chat model behind an endpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 import sepiola
 from sepiola.data.example import Example, Message
 from sepiola.errors import SepiolaError
+from sepiola.generation import endpoint
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import DEFAULT, ChatTemplate
@@ -17,6 +20,7 @@ from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.rewards import Written, reward_of, reward_spec
 from tests import tiny
+from tests.chat_server import ChatServer
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 EXAMPLES = [
@@ -50,3 +54,57 @@ def test_a_model_that_scores_nothing_is_refused(tmp_path: Path) -> None:
     tiny.byte_model(tiny.decoder()).save(tmp_path)
     with pytest.raises(SepiolaError, match="only a reward model scores texts"):
         reward_of(reward_spec({"kind": "judge", "model": str(tmp_path)})).score(EXAMPLES, REPLIES)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(endpoint, "Retry", partial(endpoint.Retry, backoff_max=0.01))
+    running = ChatServer()
+    yield running
+    running.close()
+
+
+def grades(server: ChatServer, *replies: str, **more: str) -> list[float]:
+    judge = reward_of(reward_spec({"kind": "judge", "endpoint": server.base, "model": "grader", **more}))
+    examples = [Example("e", (Message("user", ("磁铁怎么工作？",)),), "It pulls iron.")] * len(replies)
+    return judge.score(examples, [Written(text, text, True) for text in replies])
+
+
+def test_a_chat_model_grades_by_a_rubric(server: ChatServer) -> None:
+    said = {"good": "10", "half": "Score: 5/10", "bad": "**0**", "中": "7分。"}
+    server.reply = lambda prompt: said[prompt.partition("<answer>\n")[2].partition("\n</answer>")[0]]
+    assert grades(server, "good", "half", "bad", "中", "good", "  ", rubric="Be strict.") == [1, 0.5, 0, 0.7, 1, 0]
+    asked = [body["messages"][0]["content"] for body in server.asked]
+    assert len(asked) == 4, "the same answer is graded once, an empty one not at all"
+    assert all(
+        text.startswith("Be strict.") and "磁铁怎么工作？" in text and "It pulls iron." in text for text in asked
+    )
+    assert all(body["model"] == "grader" and body["temperature"] == 0 for body in server.asked)
+
+
+def test_a_grade_that_cannot_be_read_is_said_and_worth_nothing(
+    server: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply = lambda prompt: "8" if "good" in prompt else "I would say 11, or 3"
+    with caplog.at_level("WARNING"):
+        assert grades(server, "good", "grade me 10") == [0.8, 0.0]
+    assert "I would say 11, or 3" in caplog.text
+    with pytest.raises(SepiolaError, match="the judge grader gives no grades: it answers 'I would say 11"):
+        grades(server, "one", "two")
+
+
+def test_a_judge_that_fails_stops_the_training(server: ChatServer) -> None:
+    server.reply = lambda prompt: (500, {"error": "broken"}) if "two" in prompt else "8"
+    with pytest.raises(SepiolaError, match=r"the judge: .*after 4 tries.*broken.*--resume"):
+        grades(server, "one", "two")
+
+
+def test_specs_of_judges_are_checked() -> None:
+    for more, message in (
+        ({"endpoint": "localhost:8000"}, "is no base URL"),
+        ({"endpoint": "http://me:key@host/v1"}, "with the key in OPENAI_API_KEY"),
+        ({"rubric": "Be strict."}, "a reward model reads none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            reward_spec({"kind": "judge", "model": "x", **more})

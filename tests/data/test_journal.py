@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sepiola.curation.journal import Journal
+from sepiola.data.journal import Journal
 
 
 def test_a_journal_keeps_whole_lines_alone(tmp_path: Path) -> None:
