@@ -151,7 +151,7 @@ class Agent:
         for _ in range(self.policy.steps):
             written = offering.write(offering.prompt(text, pictures, day, acted.results))
             try:
-                made, fault = offering.read(written), {}
+                made, fault = offering.read(written, day), {}
             except CallError as error:  # what cannot be read calls nothing
                 made, fault = [], {"error": str(error)}
             acted.log.append({"written": written, **fault})
@@ -189,18 +189,18 @@ class Agent:
         done = "".join(f"\n{json.dumps(result.to_json(), ensure_ascii=False)}" for result in results)
         return Example("request", (Message("user", (*pictures, said + done)),), "")
 
-    @property
-    def grammar(self) -> Grammar:
-        """All that the model may write."""
-        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed)
+    def grammar(self, example: Example) -> Grammar:
+        """All that the model may write: what is copied is copied from the example's text, unless it has pictures."""
+        said = None if example.images else example.prompt
+        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed, said)
 
     def write(self, example: Example) -> str:
         """The model's reply."""
-        return self.model.example_generator(TOKENS).write([example], grammar=self.grammar)[0][0]
+        return self.model.example_generator(TOKENS).write([example], grammar=self.grammar(example))[0][0]
 
-    def read(self, written: str) -> list[Call]:
+    def read(self, written: str, today: datetime.date) -> list[Call]:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
-        made = self.mode.read(written, self.functions, self._allowed)
+        made = self.mode.read(written, self.functions, self._allowed, today)
         for call in made:
             if call.name not in self._allowed:
                 raise CallError(f"{call.name} is not allowed by the policy")

@@ -6,16 +6,18 @@ of the signature between `<fn_sep>`, and `<fn_end>` after the last call:
     <fn_1>Anna<fn_sep>I will be late<fn_end>        <fn_none><fn_end> calls nothing
 
 Strings, dates and the members of a Literal stand as they are: the separators are special tokens, which no text holds.
-All else is JSON. `<fn_none>` stands for an argument that is left out. The *declared* form, for functions that a request
-describes, is a JSON list of `{"name": …, "arguments": {…}}`.
+Days may count from today (`sepiola.acting.days`). All else is JSON. `<fn_none>` stands for an argument that is left
+out. The *declared* form, for functions that a request describes, is a JSON list of `{"name": …, "arguments": {…}}`.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from sepiola.acting import days, spans
 from sepiola.acting.bounds import FORMATS
 from sepiola.acting.functions import Call, Function, Parameter
 from sepiola.errors import CallError, brief, shown
@@ -25,11 +27,18 @@ NONE, SEPARATOR, END = "<fn_none>", "<fn_sep>", "<fn_end>"
 CALLS = 8
 """Calls of one reply at most."""
 LETTER = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
-UNMARKED = "~/(?s:.*)<fn_(?s:.*)/"
-"""No text spells out a mark: what is read back is what was written."""
-PLAIN = LETTER.replace("[^", "[^<")
-"""Texts of these alone spell out none. They stand apart in grammars, for masks of them take an eighth of the time."""
-_PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()}
+MARK = "<fn_"
+
+
+def _but(characters: str) -> str:
+    return LETTER.replace("[^", f"[^{characters}")
+
+
+UNMARKED = f"({_but('<')}|<+({_but('f<')}|f({_but('n<')}|n{_but('_<')})))*(<+(fn?)?)?"
+"""No text spells out a mark: what is read back is what was written. (A complement would say it shorter; llguidance runs
+out of room for the states of one.)"""
+_PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()} | days.PATTERNS
+"""How strings of these patterns are written."""
 _TOKEN = re.compile(r"<fn_(?:\d+|none|sep|end)>")
 
 
@@ -38,8 +47,11 @@ def tokens_of(functions: int) -> list[str]:
     return [*(f"<fn_{number}>" for number in range(functions)), NONE, SEPARATOR, END]
 
 
-def write(calls: Sequence[Call], functions: Sequence[Function]) -> str:
-    """Calls in the functional form. Raises CallError for one that does not fit its function."""
+def write(calls: Sequence[Call], functions: Sequence[Function], today: datetime.date | None = None) -> str:
+    """Calls in the functional form; days count from `today`, where it is given.
+
+    Raises CallError for a call that does not fit its function.
+    """
     if not calls:
         return NONE + END
     numbers = {function.name: number for number, function in enumerate(functions)}
@@ -49,15 +61,16 @@ def write(calls: Sequence[Call], functions: Sequence[Function]) -> str:
             raise CallError(f"no function is named '{brief(call.name)}'")
         function = functions[numbers[call.name]]
         function.check(call.arguments)
-        values = [_written(parameter, call.arguments) for parameter in function.parameters]
+        values = [_written(parameter, call.arguments, today) for parameter in function.parameters]
         text += f"<fn_{numbers[call.name]}>{SEPARATOR.join(values)}"
     return text + END
 
 
-def read(text: str, functions: Sequence[Function]) -> list[Call]:
+def read(text: str, functions: Sequence[Function], today: datetime.date | None = None) -> list[Call]:
     """The calls of a text in the functional form, whose values are read as literals and checked.
 
-    Raises CallError for a text that is not whole, or says more than calls.
+    Raises CallError for a text that is not whole, or says more than calls, and for a day that counts from `today` where
+    none is given.
     """
     marks = [*_TOKEN.finditer(text)]
     if not marks or marks[0].start() or marks[-1].group() != END or marks[-1].end() != len(text):
@@ -80,12 +93,12 @@ def read(text: str, functions: Sequence[Function]) -> list[Call]:
             raise CallError(f"{mark.group()} stands where no argument is: {shown(text)}")
     if not pieces:
         raise CallError(f"no call stands before {END}; {NONE}{END} calls nothing")
-    return [_read(name, values, functions) for name, values in pieces]
+    return [_read(name, values, functions, today) for name, values in pieces]
 
 
-def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
+def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None, said: str | None = None) -> str:
     """The grammar of the functional form, for llguidance; only functions that are `allowed` (all, by default) may be
-    called.
+    called. Where it is given what is `said`, copied arguments are spans of it.
     """
     chosen = [(n, f) for n, f in enumerate(functions) if allowed is None or f.name in allowed]
     lines = [f"start: {NONE} {END} | call{{1,{CALLS}}} {END}" if chosen else f"start: {NONE} {END}"]
@@ -95,7 +108,7 @@ def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None) ->
         names = [f"f{number}_{place}" for place in range(len(function.parameters))]
         lines.append(f"f{number}: <fn_{number}> " + f" {SEPARATOR} ".join(names))
         for name, parameter in zip(names, function.parameters, strict=True):
-            lines += _rules(name, parameter)
+            lines += _rules(name, parameter, said if parameter.copied else None)
     return "\n".join(lines)
 
 
@@ -151,11 +164,14 @@ def _inner(parameter: Parameter) -> tuple[Schema, bool]:
     return schema, optional
 
 
-def _rules(name: str, parameter: Parameter) -> Iterator[str]:
+def _rules(name: str, parameter: Parameter, said: str | None) -> Iterator[str]:
     schema, optional = _inner(parameter)
     none = f" | {NONE}" if optional else ""
     if not _plain(schema):
-        whole = {**schema, "x-guidance": {"whitespace_flexible": False}}
+        whole = {
+            **spans.with_strings(schema, lambda least, most: _strings(said, least, most)),
+            "x-guidance": {"whitespace_flexible": False},
+        }
         inner = f"{name}_json" if none else name
         yield f"{inner}: %json {json.dumps(whole, ensure_ascii=False)}"
         if none:
@@ -164,31 +180,40 @@ def _rules(name: str, parameter: Parameter) -> Iterator[str]:
         values = schema.get("enum", [schema.get("const")])
         yield f"{name}: " + " | ".join(json.dumps(value, ensure_ascii=False) for value in values) + none
     else:
-        pattern = _PATTERNS.get(schema.get("pattern", ""))
-        least, most = schema.get("minLength", 0), schema.get("maxLength", "")
         terminal = f"T{name.upper()}"
         yield f"{name}: {terminal}{none}"
-        yield f"{terminal}: " + (f"/{pattern}/" if pattern else _text(f"{{{least},{most}}}"))
+        yield f"{terminal}: {_open(schema, said)}"
 
 
-def _text(length: str) -> str:
-    return f"/{PLAIN}{length}/ | (/{LETTER}{length}/ & {UNMARKED})"
+def _open(schema: Schema, said: str | None) -> str:
+    """A string, as a terminal of Lark."""
+    if "pattern" in schema:
+        return f"/{_PATTERNS[schema['pattern']]}/"
+    least, most = schema.get("minLength", 0), schema["maxLength"]
+    return f"/{LETTER}{{{least},{most}}}/ & /{_strings(said, least, most)}/"
 
 
-def _written(parameter: Parameter, arguments: Mapping[str, object]) -> str:
+def _strings(said: str | None, least: int, most: int) -> str:
+    """A regular expression of texts without a mark: of spans of what is said, where there are any."""
+    span = "" if said is None else spans.regex(said.replace(MARK, "\n"), least, most)
+    return span.replace("/", r"\/") or UNMARKED
+
+
+def _written(parameter: Parameter, arguments: Mapping[str, object], today: datetime.date | None) -> str:
     schema, optional = _inner(parameter)
     value = arguments.get(parameter.name, parameter.default)
     if optional and (value is None or (not parameter.required and value == parameter.default)):
         return NONE
-    if not _plain(schema):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    text = str(value)
-    if not re.fullmatch(f"{LETTER}*", text) or "<fn_" in text:
+    plain = _plain(schema)
+    text = str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if plain and today is not None and schema.get("pattern") in days.PATTERNS:
+        text = days.relative(text, today)
+    if not re.fullmatch(UNMARKED, text):
         raise CallError(f"{parameter.name}: {shown(value)} holds what no call can say (control characters, <fn_…>)")
     return text
 
 
-def _read(token: str, values: Sequence[str], functions: Sequence[Function]) -> Call:
+def _read(token: str, values: Sequence[str], functions: Sequence[Function], today: datetime.date | None) -> Call:
     number = int(token[4:-1])
     if number >= len(functions):
         raise CallError(f"{token}: there are {len(functions)} functions")
@@ -204,7 +229,8 @@ def _read(token: str, values: Sequence[str], functions: Sequence[Function]) -> C
             if parameter.required:
                 arguments[parameter.name] = None
         elif _plain(schema):
-            arguments[parameter.name] = said
+            day = schema.get("pattern") in days.PATTERNS
+            arguments[parameter.name] = days.absolute(said, today) if day else said
         else:
             try:
                 arguments[parameter.name] = json.loads(said)

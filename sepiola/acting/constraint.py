@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sepiola.acting.calls import json_form, lark
-from sepiola.acting.functions import functions_of
+from sepiola.acting.functions import Function, functions_of
 from sepiola.errors import SpecError, shown
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 
@@ -27,5 +27,17 @@ def grammar_of(
     functions = {function.name: function for function in functions_of(constraint)}
     given = {name: function.signature for name, function in functions.items()}
     if known is not None and given == {str(entry["name"]): entry["signature"] for entry in known}:
-        return vocabulary.compiled("lark", lark([functions[str(entry["name"])] for entry in known]))
+        return functional([functions[str(entry["name"])] for entry in known], vocabulary)
     return vocabulary.compiled("json", json_form([*functions.values()]))
+
+
+def functional(
+    functions: Sequence[Function],
+    vocabulary: ConstraintVocabulary,
+    allowed: Sequence[str] | None = None,
+    said: str | None = None,
+) -> Grammar:
+    """The grammar of calls in functional tokens; see `sepiola.acting.calls.lark`."""
+    whole = vocabulary.compiled("lark", lark(functions, allowed))
+    copies = said is not None and any(parameter.copied for f in functions for parameter in f.parameters)
+    return whole.narrowed(lark(functions, allowed, said)) if copies else whole

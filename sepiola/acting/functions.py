@@ -31,13 +31,17 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a call. `schema` is bounded: every string, list and number of it ends."""
+    """One argument of a call. `schema` is bounded: every string, list and number of it ends.
+
+    `copied`: a model was taught that its open strings are the request's own words (`sepiola.acting.spans`).
+    """
 
     name: str
     schema: Schema
     adapter: TypeAdapter[Any] = field(repr=False, compare=False)
     required: bool = True
     default: object = None
+    copied: bool = False
 
     @property
     def description(self) -> str:

@@ -6,11 +6,13 @@ called by number where the model was taught to (`sepiola.acting.declaring`), and
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sepiola.acting import calls
+from sepiola.acting.constraint import functional
 from sepiola.acting.declaring import NUMBERS, declaration
 from sepiola.acting.functions import Call, Function
 from sepiola.errors import SpecError
@@ -29,12 +31,22 @@ class Mode(Protocol):
         """What stands before a request."""
 
     def grammar(
-        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+        self,
+        vocabulary: ConstraintVocabulary,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        said: str | None = None,
     ) -> Grammar:
-        """All that may be written."""
+        """All that may be written. Where it is given what is `said`, copied arguments are spans of it."""
 
-    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
-        """The calls of a text. Raises CallError for one that is none."""
+    def read(
+        self,
+        text: str,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        today: datetime.date | None = None,
+    ) -> list[Call]:
+        """The calls of a text, whose days may count from `today`. Raises CallError for one that is none."""
 
 
 class Functional:
@@ -46,12 +58,22 @@ class Functional:
         return ""
 
     def grammar(
-        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+        self,
+        vocabulary: ConstraintVocabulary,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        said: str | None = None,
     ) -> Grammar:
-        return vocabulary.compiled("lark", calls.lark(functions, allowed))
+        return functional(functions, vocabulary, allowed, said)
 
-    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
-        return calls.read(text, functions)
+    def read(
+        self,
+        text: str,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        today: datetime.date | None = None,
+    ) -> list[Call]:
+        return calls.read(text, functions, today)
 
 
 class Numbered:
@@ -63,12 +85,22 @@ class Numbered:
         return declaration(self._lines(functions, allowed)) + "\n"
 
     def grammar(
-        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+        self,
+        vocabulary: ConstraintVocabulary,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        said: str | None = None,
     ) -> Grammar:
-        return vocabulary.compiled("lark", calls.lark(self._lines(functions, allowed)))
+        return functional(self._lines(functions, allowed), vocabulary, said=said)
 
-    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
-        return calls.read(text, self._lines(functions, allowed))
+    def read(
+        self,
+        text: str,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        today: datetime.date | None = None,
+    ) -> list[Call]:
+        return calls.read(text, self._lines(functions, allowed), today)
 
     def _lines(self, functions: Sequence[Function], allowed: Sequence[str] | None) -> list[Function]:
         lines = _among(functions, allowed)
@@ -90,11 +122,21 @@ class AsJson:
         return json.dumps(tools, ensure_ascii=False) + "\n"
 
     def grammar(
-        self, vocabulary: ConstraintVocabulary, functions: Sequence[Function], allowed: Sequence[str] | None = None
+        self,
+        vocabulary: ConstraintVocabulary,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        said: str | None = None,
     ) -> Grammar:
         return vocabulary.compiled("json", calls.json_form(functions, allowed))
 
-    def read(self, text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+    def read(
+        self,
+        text: str,
+        functions: Sequence[Function],
+        allowed: Sequence[str] | None = None,
+        today: datetime.date | None = None,
+    ) -> list[Call]:
         return calls.read_json(text, functions)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from sepiola.acting import phone
 from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone import android
+from sepiola.acting.spans import is_span, strings
 from sepiola.checkpoints.processor import FUNCTIONS, read_functions
+from sepiola.data.example import Example
 from sepiola.errors import SpecError, brief
 from sepiola.specs.base import nearest
 
@@ -49,7 +51,7 @@ def functions_named(name: str | Path) -> list[Function]:
     return found
 
 
-def set_of(known: Sequence[Mapping[str, object]] | None, given: Sequence[Callable[..., object]] = ()) -> list[Function]:
+def set_of(known: Sequence[Mapping[str, Any]] | None, given: Sequence[Callable[..., object]] = ()) -> list[Function]:
     """The functions that a model was taught: those `given`, and of sepiola's sets what it was taught besides.
 
     Raises SpecError where it was taught none, or others; and as `check_taught`.
@@ -67,20 +69,54 @@ def set_of(known: Sequence[Mapping[str, object]] | None, given: Sequence[Callabl
     return check_taught(known, [*named.values(), *(ours[name] for name in names)])
 
 
-def taught(functions: Sequence[Function]) -> tuple[Mapping[str, object], ...]:
-    """What is kept of the functions beside a model that calls them by their tokens, in this order."""
+def taught(functions: Sequence[Function], examples: Iterable[Example] = ()) -> tuple[Mapping[str, object], ...]:
+    """What is kept of the functions beside a model that calls them by their tokens, in this order.
+
+    Among it are the arguments whose strings are copied: in all `examples` of text alone they are spans of the request.
+    """
+    copied = _copied(functions, examples)
     return tuple(
-        {"name": f.name, "signature": f.signature, "tool": f.tool, "examples": list(f.examples)} for f in functions
+        {
+            "name": f.name,
+            "signature": f.signature,
+            "tool": f.tool,
+            "examples": list(f.examples),
+            "copied": [p.name for p in f.parameters if p.copied or (f.name, p.name) in copied],
+        }
+        for f in functions
     )
+
+
+def _copied(functions: Sequence[Function], examples: Iterable[Example]) -> set[tuple[str, str]]:
+    """Functions and arguments with open strings, all of which are spans of their requests."""
+    seen, composed = set[tuple[str, str]](), set[tuple[str, str]]()
+    schemas = {(f.name, p.name): p.schema for f in functions for p in f.parameters}
+    for example in examples:
+        if example.images:
+            continue
+        for call in example.metadata.get("calls") or ():
+            for argument, value in (call["arguments"] or {}).items():
+                key = (call["name"], argument)
+                for string in strings(value, schemas.get(key, {})):
+                    seen.add(key)
+                    if key not in composed and not is_span(string, example.prompt):
+                        composed.add(key)
+    return seen - composed
 
 
 def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
     """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
     made = declared([entry["tool"] for entry in known])
-    return [replace(f, examples=tuple(e.get("examples", ()))) for f, e in zip(made, known, strict=True)]
+    with_examples = [replace(f, examples=tuple(e.get("examples", ()))) for f, e in zip(made, known, strict=True)]
+    return [_with_copied(f, entry.get("copied", ())) for f, entry in zip(with_examples, known, strict=True)]
 
 
-def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Function]) -> list[Function]:
+def _with_copied(function: Function, names: Collection[str]) -> Function:
+    parameters = tuple(replace(parameter, copied=parameter.name in names) for parameter in function.parameters)
+    return replace(function, parameters=parameters)
+
+
+def check_taught(known: Sequence[Mapping[str, Any]], functions: Sequence[Function]) -> list[Function]:
     """The given functions in the order of the model's tokens.
 
     Raises SpecError for one that the model was not taught, that is missing, or whose signature is another by now.
@@ -96,7 +132,7 @@ def check_taught(known: Sequence[Mapping[str, object]], functions: Sequence[Func
                 f"{name}: its signature is {given[name].signature}, and the model was taught {entry['signature']}: "
                 "a call would not fit; teach it anew (sepiola act train), or give the function as it was"
             )
-        ordered.append(given.pop(name))
+        ordered.append(_with_copied(given.pop(name), entry.get("copied", ())))
     if given:
         raise SpecError(f"the model was not taught '{next(iter(given))}'; teach it (sepiola act add)")
     return ordered

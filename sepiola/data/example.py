@@ -6,6 +6,7 @@ its parts in `question`, so that a prompt format can lay them out anew (`sepiola
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -78,6 +79,11 @@ class Example:
     def prompt(self) -> str:
         """All text of the messages, images left out."""
         return "\n".join(m.text for m in self.messages)
+
+    @property
+    def today(self) -> datetime.date | None:
+        """The day that it is in the example, where its metadata say one (`today`, in ISO's form)."""
+        return datetime.date.fromisoformat(self.metadata["today"]) if self.metadata.get("today") else None
 
 
 def digest(examples: Iterable[Example]) -> str:

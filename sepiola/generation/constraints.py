@@ -102,18 +102,24 @@ class Grammar:
     """A compiled grammar. Raises SepiolaError for one that does not compile, and never begins one that did not.
 
     `growth` is how many tokens one more token may add to the shortest ending: by default what the longest ending after
-    a first token has.
+    a first token has. `shortest` is the shortest text, where it is known.
     """
 
-    def __init__(self, vocabulary: ConstraintVocabulary, source: str, growth: int | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: ConstraintVocabulary,
+        source: str,
+        growth: int | None = None,
+        shortest: Sequence[int] | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
         self._matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
         if self._matcher.is_error():
             raise SepiolaError(f"the constraint does not compile: {brief(self._matcher.get_error())}")
-        shortest = shortest_text(self._matcher, vocabulary)
-        if shortest is None:
+        found = shortest_text(self._matcher, vocabulary) if shortest is None else list(shortest)
+        if found is None:
             raise SepiolaError("the constraint allows no text at all")
-        self.shortest = shortest
+        self.shortest = found
         self._growth = growth or self._longest_opening() + GROWTH
 
     def _longest_opening(self) -> int:
@@ -124,6 +130,10 @@ class Grammar:
             if state.consume_token(token):
                 endings.append(ending(state, self.vocabulary) or [])
         return max(map(len, endings), default=0)
+
+    def narrowed(self, text: str) -> Grammar:
+        """A grammar in Lark that allows less than this one does, but its shortest text: it is ready sooner."""
+        return Grammar(self.vocabulary, LLMatcher.grammar_from_lark(text), self._growth, self.shortest)
 
     @classmethod
     def lark(cls, vocabulary: ConstraintVocabulary, text: str) -> Grammar:

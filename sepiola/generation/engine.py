@@ -85,15 +85,15 @@ class Engine:
         sampling: Sampling | None = None,
         samples: int = 1,
         stop: Callable[[], RowEnd] | None = None,
-        grammar: Grammar | None = None,
+        grammar: Grammar | Sequence[Grammar] | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[list[int]]]:
         """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
 
         A row is done at an end token, or when its own `stop` (one is made for each) says so of the token that it has
-        just written, which is then its last; and at the model's last position. Under a `grammar` a row is done where
-        that is, and `stop` does not count. `on_done` is given how many prompts each finished batch held. Prompts of
-        like length share a batch.
+        just written, which is then its last; and at the model's last position. Under a `grammar`, which may be one for
+        each prompt, a row is done where that is, and `stop` does not count. `on_done` is given how many prompts each
+        finished batch held. Prompts of like length share a batch.
 
         Raises DataError, before anything is computed, for a prompt that leaves no room for a reply or names a token
         that the vocabulary does not have.
@@ -117,7 +117,8 @@ class Engine:
             if grammar is None:
                 written = self._decode(state, first, read, most, sampling, generator, stop)
             else:
-                begun = [grammar.begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
+                each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
+                begun = [each[i // samples].begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
                 written = self._constrained(begun, state, first, read, sampling, generator)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]

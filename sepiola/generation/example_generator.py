@@ -85,7 +85,7 @@ class ExampleGenerator:
         *,
         sampling: Sampling | None = None,
         samples: int = 1,
-        grammar: Grammar | None = None,
+        grammar: Grammar | Sequence[Grammar] | None = None,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
         """For each example, `samples` texts that answer its messages; under a `grammar`, with their special tokens."""
@@ -100,7 +100,8 @@ class ExampleGenerator:
             on_done=on_done,
         )
         if grammar is not None:
-            return [[grammar.text(ids) for ids in texts] for texts in outputs]
+            each = [grammar] * len(outputs) if isinstance(grammar, Grammar) else grammar
+            return [[one.text(ids) for ids in texts] for one, texts in zip(each, outputs, strict=True)]
         return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
 
     def write_or_cut(

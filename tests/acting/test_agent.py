@@ -19,7 +19,7 @@ from sepiola.acting.functions import Call, functions_of
 from sepiola.acting.phone import Phone, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
-from sepiola.data.example import Example
+from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, SpecError
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import encoder_decoder, llama
@@ -87,7 +87,9 @@ def test_an_exception_is_a_result(model: Model) -> None:
 
 def test_what_the_policy_forbids_cannot_be_written(model: Model) -> None:
     agent = Agent(model, TEN, Policy(deny=("send_email", "google_search")))
-    assert "<fn_2>" not in agent.grammar.text(agent.grammar.shortest)
+    assert "<fn_2>" not in (grammar := agent.grammar(Example("e", (Message("user", ("x",)),), ""))).text(
+        grammar.shortest
+    )
     for text in ("send an email", "搜一下", "<fn_2>squid<fn_end>"):
         for call in agent.run(text).calls:
             assert call.name not in ("send_email", "google_search")

@@ -42,6 +42,7 @@ def stop() -> None:
     """Stops."""
 
 
+TODAY = datetime.date(2024, 5, 1)
 FUNCTIONS = functions_of([send, buy, feed, stop])
 CALLS = [
     Call("send", {"to": "王芳", "text": "it's 'late', \"really\" <b>\\n"}),
@@ -136,7 +137,7 @@ def test_random_weights_write_calls_alone(models: dict[str, Model], budget: int)
     for seed in range(40):
         sampling = Sampling(temperature=1.0, seed=seed)
         said = models["functional"].generate("x", constraint=functions, max_tokens=budget, sampling=sampling)
-        names |= {call.name for call in read(str(said), FUNCTIONS)}
+        names |= {call.name for call in read(str(said), FUNCTIONS, TODAY)}
         said = models["declared"].generate("x", constraint=functions, max_tokens=budget, sampling=sampling)
         read_json(str(said), FUNCTIONS)
     assert len(names) >= (4 if budget == 128 else 2)
@@ -152,7 +153,7 @@ def test_a_token_never_stands_for_another_function(models: dict[str, Model]) -> 
         said = models["functional"].generate("x", constraint=functions, max_tokens=200)
         read_json(str(said), functions_of(functions))
     said = models["functional"].generate("x", constraint=[stop, feed, buy, send], max_tokens=200)
-    read(str(said), FUNCTIONS)
+    read(str(said), FUNCTIONS, TODAY)
 
 
 def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model]) -> None:
@@ -164,7 +165,7 @@ def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model
     ((*rows,),) = model.engine.generate(
         prompt, max_tokens=24, grammar=grammar, samples=40, sampling=Sampling(temperature=1.0)
     )
-    names = {call.name for row in rows for call in read(grammar.text(row), FUNCTIONS)}
+    names = {call.name for row in rows for call in read(grammar.text(row), FUNCTIONS, TODAY)}
     assert names <= {"stop", "feed"} and names
     nothing = model.vocabulary.compiled("lark", lark(FUNCTIONS, []))
     assert nothing.text(model.engine.generate(prompt, max_tokens=9, grammar=nothing)[0][0]) == NONE + END

@@ -61,9 +61,9 @@ def test_an_agent_reads_declared_functions(model: Model) -> None:
 def test_numbers_are_those_of_what_is_allowed(model: Model) -> None:
     agent = Agent(model, [feed, wake], Policy(deny=("feed",)))
     assert "feed" not in agent.prompt("wake me", (), datetime.date(2024, 5, 1)).prompt
-    assert agent.read("<fn_0>7<fn_end>") == [Call("wake", {"hour": 7})]
+    assert agent.read("<fn_0>7<fn_end>", agent.phone.today) == [Call("wake", {"hour": 7})]
     with pytest.raises(CallError, match="there are 1 functions"):
-        agent.read("<fn_1>cat<fn_end>")
+        agent.read("<fn_1>cat<fn_end>", agent.phone.today)
 
 
 def test_it_is_kept_with_the_model(model: Model, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Latency is measured on the first requests, asked one by one.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import statistics
 import time
@@ -32,7 +33,7 @@ from sepiola.reasoning.answer import Answer
 TOKENS = 160
 TIMED = 30
 """Requests that are asked one by one."""
-TOGETHER = 64
+TOGETHER = 256
 
 Offered = tuple[Sequence[Function], Sequence[str] | None]  # functions, and the names of those that may be called
 
@@ -56,22 +57,24 @@ class Acting:
             _offered(example, some, settings.retriever) for example, some in zip(examples, functions, strict=True)
         ]
         asked = [declaring(example, mode.declaration(*some)) for example, some in zip(examples, offered, strict=True)]
-        grammars = [mode.grammar(model.vocabulary, *some) for some in offered]
         generator = model.example_generator(TOKENS)
         times, written = list[float](), list[str]()
-        for example, grammar in list(zip(asked, grammars, strict=True))[:TIMED]:
+        for example, some in list(zip(asked, offered, strict=True))[:TIMED]:
             began = time.perf_counter()
+            grammar = mode.grammar(model.vocabulary, *some, _said(example))
             written.append(generator.write([example], grammar=grammar)[0][0])
             times.append(1000 * (time.perf_counter() - began))
-        place = len(written)
-        while place < len(asked):
-            end = place + 1
-            while end < min(place + TOGETHER, len(asked)) and grammars[end] is grammars[place]:
-                end += 1
-            written += [texts[0] for texts in generator.write(asked[place:end], grammar=grammars[place])]
-            place = end
+        for start in range(len(written), len(asked), TOGETHER):
+            rest = asked[start : start + TOGETHER]
+            grammars = [
+                mode.grammar(model.vocabulary, *some, _said(example))
+                for example, some in zip(rest, offered[start : start + TOGETHER], strict=True)
+            ]
+            written += [texts[0] for texts in generator.write(rest, grammar=grammars)]
         rows = [
-            judged(example, _read(text, some, mode), some[0] if "allowed" not in example.metadata else ())
+            judged(
+                example, _read(text, some, mode, example.today), some[0] if "allowed" not in example.metadata else ()
+            )
             for example, text, some in zip(examples, written, offered, strict=True)
         ]
         tokenizer = generator.tokenizer
@@ -161,10 +164,15 @@ def _chosen(examples: Sequence[Example], offered: Sequence[Offered], settings: S
     return found
 
 
-def _read(text: str, offered: Offered, mode: Mode) -> list[Call] | None:
+def _said(example: Example) -> str | None:
+    """What a call may copy from: pictures may say something else."""
+    return None if example.images else example.prompt
+
+
+def _read(text: str, offered: Offered, mode: Mode, today: datetime.date | None) -> list[Call] | None:
     """The calls of a reply; None for what is none."""
     try:
-        return mode.read(text, *offered)
+        return mode.read(text, *offered, today)
     except CallError:
         return None
 

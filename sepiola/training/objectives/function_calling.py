@@ -62,7 +62,7 @@ class FunctionCalling(LanguageModelling):
 
     def processor(self, processor: Processor) -> Processor:
         """With the functions, so that an agent knows what each token calls."""
-        return dataclasses.replace(processor, functions=taught(self.functions))
+        return dataclasses.replace(processor, functions=taught(self.functions, self.setting.read(self.stage.data)))
 
     def laid_out(self, data: DataSpec) -> list[Example]:
         """The examples with their calls as targets. Raises TrainingError for an example without, or with others."""
@@ -75,7 +75,7 @@ def called(example: Example, functions: Sequence[Function]) -> Example:
     if said is None:
         raise TrainingError(f"{example.id}: no calls (metadata 'calls'); function-calling learns requests with calls")
     try:
-        target = write([Call(call["name"], call["arguments"]) for call in said], functions)
+        target = write([Call(call["name"], call["arguments"]) for call in said], functions, example.today)
     except CallError as error:
         raise TrainingError(f"{example.id}: {error}") from None
     return dataclasses.replace(example, target=target)

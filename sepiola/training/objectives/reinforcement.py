@@ -134,7 +134,7 @@ class Reinforcement(LanguageModelling):
         """The functions that the reward is for, where the tokenizer has a token for each."""
         functions = functions_of(self.rl.reward.callables())
         with_tokens = all(self.setting.tokenizer.id_of(token) is not None for token in self.rl.tokens())
-        return taught(functions) if functions and with_tokens else None
+        return taught(functions, self.setting.read(self.stage.data)) if functions and with_tokens else None
 
     def marks(self) -> str:
         """What tells this objective, and its reference, from others."""

@@ -6,6 +6,7 @@ worth 0, also where nothing was to be called. Their order does not count, and on
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -56,10 +57,12 @@ class Calls:
         return functions_named(self.asked.functions)
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
-        return [self._worth(wanted(example), one) for example, one in zip(examples, written, strict=True)]
+        return [
+            self._worth(wanted(example), one, example.today) for example, one in zip(examples, written, strict=True)
+        ]
 
-    def _worth(self, right: Sequence[Call], one: Written) -> float:
-        said = calls_in(one, self.functions)
+    def _worth(self, right: Sequence[Call], one: Written, today: datetime.date | None) -> float:
+        said = calls_in(one, self.functions, today)
         if said is None:
             return 0.0
         if not right and not said:
@@ -83,10 +86,10 @@ def wanted(example: Example) -> list[Call]:
     return [Call(call["name"], call["arguments"]) for call in said]
 
 
-def calls_in(one: Written, functions: Sequence[Function]) -> list[Call] | None:
+def calls_in(one: Written, functions: Sequence[Function], today: datetime.date | None) -> list[Call] | None:
     """The calls that were written; None for what is none."""
     try:
-        return read(one.marked, functions) if MARK in one.marked else read_json(one.text, functions)
+        return read(one.marked, functions, today) if MARK in one.marked else read_json(one.text, functions)
     except CallError:
         return None
 

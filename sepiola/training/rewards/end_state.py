@@ -49,7 +49,7 @@ class EndState:
             if "today" not in example.metadata:
                 raise DataError(f"{example.id}: no day (metadata 'today'), on which the phone's state depends")
             self._tasks[example.id] = task_of(example)
-        task, calls = self._tasks[example.id], calls_in(one, functions())
+        task, calls = self._tasks[example.id], calls_in(one, functions(), example.today)
         if calls is None:
             return False
         phone = task.phone()

@@ -1,0 +1,64 @@
+"""Days as calls say them in functional tokens: counted from today, so that no model needs to know the calendar.
+
+`+3` and `-4` are days from today, up to two weeks; `>12-24` is the next 24 December from today on, and `<12-24` the
+latest one up to today. Other days are written out (`2027-03-01`). What follows a `T` is a time, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from sepiola.acting.bounds import FORMATS
+from sepiola.errors import CallError, shown
+
+NEAR = 14
+"""Days from today that are counted one by one."""
+YEAR = 365
+_LEAP = 8
+"""Years until a day of a year comes again, at most."""
+_DAY = "(?:0[1-9]|1[0-9]|2[0-8])"
+_YEARLY = f"(?:(?:0[1-9]|1[0-2])-{_DAY}|02-29|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_RELATIVE = f"[+-][0-9]{{1,2}}|[<>]{_YEARLY}"
+PATTERNS = {
+    f"^{FORMATS['date']}$": f"{FORMATS['date']}|{_RELATIVE}",
+    f"^{FORMATS['date-time']}$": f"(?:{FORMATS['date']}|{_RELATIVE})T{FORMATS['time']}",
+}
+"""How a day, or a day and a time, may be written, by the pattern of the argument's schema."""
+
+
+def relative(said: str, today: datetime.date) -> str:
+    """A day of a call, `2027-03-01` or `2027-03-01T18:00`, as it is said where it is `today`."""
+    day, mark, time = said.partition("T")
+    date = datetime.date.fromisoformat(day)
+    distance = (date - today).days
+    if abs(distance) <= NEAR:
+        day = f"{distance:+d}"
+    elif abs(distance) <= YEAR:
+        yearly = f"{'>' if distance > 0 else '<'}{day[5:]}"
+        day = yearly if _yearly(yearly, today) == date else day
+    return f"{day}{mark}{time}"
+
+
+def absolute(said: str, today: datetime.date | None) -> str:
+    """The way back. Raises CallError for a day that counts from today where that is not known."""
+    day, mark, time = said.partition("T")
+    if not re.fullmatch(_RELATIVE, day):
+        return said
+    if today is None:
+        raise CallError(f"{shown(said)} counts from today, and it is not said which day that is (today=…)")
+    date = _yearly(day, today) if day[0] in "<>" else today + datetime.timedelta(days=int(day))
+    return f"{date.isoformat()}{mark}{time}"
+
+
+def _yearly(said: str, today: datetime.date) -> datetime.date:
+    """The day of a year that is next to today: `>12-24` from today on, `<12-24` up to today."""
+    sign, month, day = (1 if said[0] == ">" else -1), int(said[1:3]), int(said[4:])
+    for years in range(_LEAP + 1):
+        try:
+            date = datetime.date(today.year + sign * years, month, day)
+        except ValueError:  # 29 February
+            continue
+        if sign * (date - today).days >= 0:
+            return date
+    raise CallError(f"{shown(said)}: no such day is near {today}")

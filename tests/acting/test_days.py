@@ -1,0 +1,54 @@
+"""Days that count from today come back as the days they were, and cannot be wrong."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import re
+
+import pytest
+
+from sepiola.acting.days import PATTERNS, absolute, relative
+from sepiola.errors import CallError
+
+TODAY = datetime.date(2024, 2, 28)
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2024-02-28", "+0"),
+        ("2024-02-29", "+1"),
+        ("2024-02-14", "-14"),
+        ("2024-12-24", ">12-24"),
+        ("2023-12-24", "<12-24"),
+        ("2025-02-27", ">02-27"),
+        ("2025-06-01", "2025-06-01"),
+        ("2024-03-03T18:30", "+4T18:30"),
+    ],
+)
+def test_a_day_is_said_from_today(day: str, said: str) -> None:
+    assert relative(day, TODAY) == said
+    assert absolute(said, TODAY) == day
+
+
+def test_every_day_comes_back_and_is_allowed_by_the_grammar() -> None:
+    rng = random.Random(0)
+    allowed = re.compile(next(iter(PATTERNS.values())))
+    for _ in range(3000):
+        today = datetime.date(2024, 1, 1) + datetime.timedelta(days=rng.randrange(3650))
+        day = today + datetime.timedelta(days=rng.randrange(-800, 800))
+        said = relative(day.isoformat(), today)
+        assert absolute(said, today) == day.isoformat() and allowed.fullmatch(said)
+
+
+def test_whatever_the_grammar_allows_is_a_day_of_the_calendar() -> None:
+    for said in (">02-29", "<02-29", ">12-31", "+99", "-99", "<01-01"):
+        assert datetime.date.fromisoformat(absolute(said, TODAY))
+    assert absolute("<02-29", datetime.date(2103, 1, 1)) == "2096-02-29"  # 2100 has none
+
+
+def test_without_today_a_day_that_counts_from_it_is_refused() -> None:
+    assert absolute("2024-02-29", None) == "2024-02-29"
+    with pytest.raises(CallError, match="counts from today"):
+        absolute("+3", None)

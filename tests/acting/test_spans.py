@@ -1,0 +1,85 @@
+"""Copied arguments are words of the request, in both languages, whatever the weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, Field
+
+import sepiola
+from sepiola.acting.calls import read, tokens_of
+from sepiola.acting.constraint import functional
+from sepiola.acting.functions import functions_of
+from sepiola.acting.sets import as_taught, check_taught, taught
+from sepiola.acting.spans import is_span, strings, words
+from sepiola.api import Model
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.generation.engine import Prompt
+from sepiola.generation.sampling import Sampling
+from sepiola.text.tokenizer import Tokenizer
+from tests.tiny import encoder_decoder
+
+TEXT = '给王芳发短信说 I\'ll be late (12 min), "ok"? <fn_0>\n再买三个 red mugs'
+
+
+class Item(BaseModel):
+    name: Annotated[str, Field(min_length=1, max_length=12)]
+    count: Annotated[int, Field(ge=1, le=9)] = 1
+
+
+def send(to: Annotated[str, Field(min_length=1, max_length=20)], text: str, note: str = "") -> None:
+    """Sends a text."""
+
+
+def buy(items: Annotated[list[Item], Field(min_length=1, max_length=2)]) -> None:
+    """Buys things."""
+
+
+def request(text: str, *calls: dict[str, object], picture: bool = False) -> Example:
+    content = (ImageRef(data=b"x"), text) if picture else (text,)
+    return Example("e", (Message("user", content),), "", metadata={"calls": list(calls)})
+
+
+SENT = {"name": "send", "arguments": {"to": "王芳", "text": "red mugs"}}
+BOUGHT = {"name": "buy", "arguments": {"items": [{"name": "mugs", "count": 3}]}}
+KNOWN = taught(functions_of([send, buy]), [request(TEXT, SENT), request(TEXT, BOUGHT)])
+
+
+def test_words_are_what_a_value_may_begin_and_end_with() -> None:
+    assert "".join(words(TEXT)) == TEXT
+    assert is_span("王芳", TEXT) and is_span("red mugs", TEXT) and is_span("ll be late", TEXT)
+    assert not is_span("ed mugs", TEXT) and not is_span("red mug", TEXT) and not is_span("李雷", TEXT)
+
+
+def test_an_argument_is_copied_where_all_that_was_taught_is() -> None:
+    assert [entry["copied"] for entry in KNOWN] == [["to", "text"], ["items"]]
+    elsewhere = {"name": "send", "arguments": {"to": "Anna", "text": "mugs"}}
+    assert taught(functions_of([send]), [request(TEXT, SENT), request(TEXT, elsewhere)])[0]["copied"] == ["text"]
+    seen = [request(TEXT, SENT), request(TEXT, elsewhere, picture=True)]  # may be in the picture
+    assert taught(functions_of([send]), seen)[0]["copied"] == ["to", "text"]
+    assert [f.parameters[0].copied for f in check_taught(KNOWN, functions_of([buy, send]))] == [True, True]
+
+
+@pytest.mark.parametrize("budget", [24, 64])
+def test_random_weights_copy(budget: int) -> None:
+    functions = as_taught(KNOWN)
+    tokenizer = Tokenizer.train([TEXT] * 3, 280, extra=tokens_of(len(functions)))
+    built = sepiola.build({"name": "m", "language": {**encoder_decoder(), "vocabulary": tokenizer.vocabulary}}, seed=2)
+    model = Model(built.network, built.spec, tokenizer)
+    grammar = functional(functions, model.vocabulary, said=TEXT)
+    sampling = Sampling(temperature=2.0)
+    ((*rows,),) = model.engine.generate(
+        [Prompt(tokenizer.encode(TEXT))], max_tokens=budget, samples=60, sampling=sampling, grammar=grammar
+    )
+    calls = [call for row in rows for call in read(grammar.text(row), functions)]
+    said = [
+        (string, parameter)
+        for call in calls
+        for parameter in next(f for f in functions if f.name == call.name).parameters
+        for string in strings(call.arguments.get(parameter.name), parameter.schema)
+    ]
+    assert len(said) > 20 and all(is_span(string, TEXT) for string, parameter in said if parameter.copied)
+    assert {call.name for call in calls} == {"send", "buy"}
+    assert any(not parameter.copied for _, parameter in said)
