@@ -14,7 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from sepiola.cli.options import AsJson, Device, ModelName, Retriever, Set, Top, console_of, load_retriever, print_json
-from sepiola.errors import shown
+from sepiola.errors import SpecError, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +110,21 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the requests and the weights.")] = 0,
     assignments: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="An endpoint that speaks OpenAI's chat completions (http://HOST/v1, its key in OPENAI_API_KEY): it "
+            "paraphrases some of the requests."
+        ),
+    ] = None,
+    teacher_model: Annotated[str | None, typer.Option(help="The model's name at the endpoint.")] = None,
+    teacher_requests: Annotated[
+        int, typer.Option(min=1, help="Requests that the teacher is given, to be paraphrased three times each.")
+    ] = 2000,
+    verify: Annotated[
+        bool,
+        typer.Option(help="Keep a paraphrase only where the teacher, asked again, reads the same calls in it."),
+    ] = True,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -120,9 +135,16 @@ def train(
     from sepiola.evaluation.report.tables import terminal_tables
     from sepiola.experiments.agent import train_agent
     from sepiola.experiments.declared import train_declared
+    from sepiola.experiments.teacher import Teacher
+    from sepiola.generation.endpoint import Endpoint
 
+    if (teacher is None) != (teacher_model is None):
+        raise SpecError("--teacher http://HOST/v1 and --teacher-model NAME belong together")
+    if teacher is not None and functions is None:
+        raise SpecError("--teacher paraphrases requests for functions of yours: name the file, FUNCTIONS.py")
     console = console_of(as_json)
-    teach = train_declared if functions is None else partial(train_agent, functions)
+    asked = Teacher(Endpoint(teacher, teacher_model), teacher_requests, verify) if teacher and teacher_model else None
+    teach = train_declared if functions is None else partial(train_agent, functions, teacher=asked)
     report = teach(
         out, console=console, count=count, changes=assignments or [], seed=seed, device=device, resume=resume
     )

@@ -18,6 +18,7 @@ from sepiola.errors import DataError
 from sepiola.evaluation.figures import Figures
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
+from sepiola.experiments.teacher import Teacher, paraphrase
 from sepiola.specs.base import Plain
 from sepiola.specs.recipe import RecipeSpec
 
@@ -39,12 +40,13 @@ def train_agent(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
+    teacher: Teacher | None = None,
 ) -> Figures:
-    """Makes `count` requests for the functions of a file or a set, trains on them in `out`, and returns the report.
-    Requests that lie there already are used as they are.
+    """Makes `count` requests for the functions of a file or a set, lets a teacher paraphrase some, trains on them in
+    `out`, and returns the report. Requests that lie there already are used as they are.
 
     Raises SpecError for functions that are none, or whose requests cannot be made; as runs do for a folder that holds
-    another run.
+    another run; SepiolaError for a teacher that does not answer.
     """
     made = functions_named(functions)
     source = functions if not functions.endswith(".py") else str(Path(functions).resolve())
@@ -67,6 +69,8 @@ def train_agent(
             continue
         console.print(f"requests for {split}: {some}")
         write_requests(path, synthesize(described(made), split, some, seed=seed))
+    if teacher is not None:
+        paraphrase(data, made, teacher, console=console, seed=seed)
     return Run(recipe, out, console=console, device=device, resume=resume).go()
 
 
