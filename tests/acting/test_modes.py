@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import random
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,10 @@ from sepiola.acting.functions import Call, functions_of
 from sepiola.acting.modes import AsJson, Functional, Numbered, mode_of
 from sepiola.acting.sets import set_of, taught
 from sepiola.api import Model
+from sepiola.datasets import read as read_dataset
 from sepiola.errors import CallError, SpecError
 from sepiola.text.tokenizer import Tokenizer
+from tests.acting.test_agent import TEN, acting_model
 from tests.tiny import encoder_decoder
 
 
@@ -64,6 +67,36 @@ def test_numbers_are_those_of_what_is_allowed(model: Model) -> None:
     assert agent.read("<fn_0>7<fn_end>", agent.phone.today) == [Call("wake", {"hour": 7})]
     with pytest.raises(CallError, match="there are 1 functions"):
         agent.read("<fn_1>cat<fn_end>", agent.phone.today)
+
+
+def test_functional_calls_are_the_same_under_any_names() -> None:
+    """Names stand nowhere that a model reads or writes: with all of them changed it calls as before."""
+    rng = random.Random(5)
+    renamed = [
+        dataclasses.replace(
+            function,
+            name=f"f{rng.random()}"[:9].replace(".", "_"),
+            parameters=tuple(dataclasses.replace(p, name=f"p{place}") for place, p in enumerate(function.parameters)),
+        )
+        for function in TEN
+    ]
+    plain = acting_model(encoder_decoder())
+    other = Model(plain.network, plain.spec, plain.processor)
+    other.processor = dataclasses.replace(plain.processor, functions=taught(renamed))
+    names = {function.name: changed.name for function, changed in zip(TEN, renamed, strict=True)}
+    agents = [Agent(made, some, Policy(dry_run=True)) for made, some in ((plain, TEN), (other, renamed))]
+    called = 0
+    for example in read_dataset("tidepool", None, "test", task="phone", size=64, count=8, kinds=["text"]):
+        before, after = (agent.run(example.prompt, today="2024-05-01") for agent in agents)
+        assert [entry["written"] for entry in before.log if "written" in entry] == [
+            entry["written"] for entry in after.log if "written" in entry
+        ]
+        assert [names[call.name] for call in before.calls] == [call.name for call in after.calls]
+        assert [[*call.arguments.values()] for call in before.calls] == [
+            [*call.arguments.values()] for call in after.calls
+        ]
+        called += len(before.calls)
+    assert called
 
 
 def test_it_is_kept_with_the_model(model: Model, tmp_path: Path) -> None:
