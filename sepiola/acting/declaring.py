@@ -53,15 +53,17 @@ def _declared(described: Plain) -> Function:
 
 
 def _ended(where: str, schema: Schema) -> Schema:
-    """The schema with bounds; one that has parts of any value is kept as it is."""
+    """The schema with bounds; a part that may be anything stays so, and a text of an unknown format is any text."""
     try:
-        return bounded(schema)
-    except SpecError:
+        check_schema(schema)
+    except SpecError as error:
+        raise SpecError(f"{brief(where)}: {error}") from None
+    for part in (schema, {key: value for key, value in schema.items() if key != "format"}):
         try:
-            check_schema(schema)
-        except SpecError as error:
-            raise SpecError(f"{brief(where)}: {error}") from None
-        return schema
+            return bounded(part)
+        except SpecError:
+            continue
+    return schema
 
 
 def _not_here(*arguments: object, **keywords: object) -> object:

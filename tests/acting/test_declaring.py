@@ -88,6 +88,14 @@ def test_schemas_that_no_constraint_supports_are_refused() -> None:
         declared([tool("f", "x", {"a": {"not": {"type": "string"}}})])
 
 
+def test_texts_of_unknown_formats_and_values_of_any_kind_have_a_grammar() -> None:
+    odd = tool("f", "x", {"a": {"type": "string", "format": "uri"}, "b": {}, "c": {"type": "object"}})
+    (function,) = declared([odd])
+    assert function.parameters[0].schema["maxLength"] and lark([function])
+    call = Call("f", {"a": "http://x", "b": [1, {"y": None}], "c": {"k": "v"}})
+    assert read(write([call], [function]), [function]) == [call]
+
+
 def test_calls_of_published_requests_can_be_written(data_root: Path) -> None:
     """Whatever BFCL declares has a grammar, and its right calls are read back as they were."""
     examples = read_dataset("bfcl", data_root / "act" / "bfcl", "test", categories=["live_multiple"])
