@@ -7,7 +7,7 @@ rows leave the batch, and logits are computed only where they are read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
-from sepiola.generation.constraints import ConstrainedDecoding, ConstrainedRow, Grammar
+from sepiola.generation.constraints import ConstrainedDecoding, Grammar
+from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -62,7 +63,7 @@ class Engine:
 
     A row ends at the first of the token ids `ends`: by default at the spec's end token, at none where the set is empty.
     An empty prompt is the start token, or for an encoder the end token. `length` is how many positions the model has,
-    where they are learned: no row goes past the last one.
+    where they are learned: no row goes past the last one. A lone prompt that begins with `prefix` goes on from there.
     """
 
     def __init__(self, executor: Executor, *, ends: frozenset[int] | None = None, batch: int = 32) -> None:
@@ -75,6 +76,7 @@ class Engine:
         self.ends = frozenset({self.tokens.end}) if ends is None else ends
         self.length = self.spec.positions.length if self.spec.positions.kind == "learned" else None
         self.device, self.dtype = executor.device, executor.dtype
+        self.prefix: Prefix | None = None
 
     @torch.inference_mode()
     def generate(
@@ -108,7 +110,7 @@ class Engine:
         results: list[list[list[int]]] = [[] for _ in prompts]
         for rows in self._batches([len(p.tokens) for p in prompts], [samples] * len(prompts)):
             asked, most = [prompts[r] for r in rows], [limits[r] for r in rows for _ in range(samples)]
-            state, first = self._begin(asked, max(most))
+            state, first = self._begin(asked, max(most)) if len(most) > 1 else self._begin_alone(asked[0], most[0])
             read = self._read(asked, sampling)
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
@@ -119,7 +121,8 @@ class Engine:
             else:
                 each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
                 begun = [each[i // samples].begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
-                written = self._constrained(begun, state, first, read, sampling, generator)
+                ends = self._ends(begun[0].vocabulary.ends)
+                written = ConstrainedDecoding(self.executor, begun, sampling, read, ends).run(state, first, generator)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:
@@ -129,19 +132,6 @@ class Engine:
         if cut:
             log.warning("%d replies ended at the last of the model's %s positions", cut, self.length)
         return results
-
-    def _constrained(
-        self,
-        rows: Sequence[ConstrainedRow],
-        state: Decoding,
-        first: Tensor,
-        read: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator,
-    ) -> list[list[int]]:
-        """Continues every row by what its grammar allows."""
-        ends = torch.tensor(rows[0].vocabulary.ends, dtype=torch.long, device=self.device)
-        return ConstrainedDecoding(self.executor, rows, sampling, read, ends).run(state, first, generator)
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
         """How many of `max_tokens` may follow a prompt. Raises DataError where none may."""
@@ -279,6 +269,12 @@ class Engine:
             room -= fans[row]
         return batches
 
+    def _begin_alone(self, prompt: Prompt, capacity: int) -> tuple[Decoding, Tensor]:
+        """The row that has read the prompt, from the prefix on where it begins so."""
+        if self.prefix is None or prompt.images is not None or not self.prefix.fits(prompt.tokens):
+            return self._begin([prompt], capacity)
+        return self.prefix.read(prompt.tokens), torch.tensor([[prompt.tokens[-1]]], device=self.device)
+
     def _begin(self, prompts: Sequence[Prompt], capacity: int, ahead: Tensor | None = None) -> tuple[Decoding, Tensor]:
         """The batch that has read the prompts, which `ahead` tokens are known to follow, and the tokens `(batch, 1)`
         that go in first.
@@ -356,9 +352,7 @@ class Engine:
         done = torch.zeros(rows, dtype=torch.bool, device=self.device)
         stops = [stop() for _ in range(rows)] if stop is not None else []
         lengths = [*limits]  # how many of each row's tokens are its own
-        ends = torch.tensor(
-            [end for end in self.ends if 0 <= end < self.spec.vocabulary], dtype=torch.long, device=self.device
-        )
+        ends = self._ends(end for end in self.ends if 0 <= end < self.spec.vocabulary)
         for step in range(1, most + 1):
             logits = self.executor.logits(state.extend(following)[:, -1])
             drawn = sampling.draw(logits, tokens, generator, prompt=prompt, ends=ends, last=step == most)
@@ -386,6 +380,9 @@ class Engine:
         for i, row in enumerate(alive.tolist()):
             results[row] = tokens[i, prompt:].tolist()
         return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
+
+    def _ends(self, ends: Iterable[int]) -> Tensor:
+        return torch.tensor([*ends], dtype=torch.long, device=self.device)
 
     def _trim(self, tokens: list[int]) -> list[int]:
         """The tokens before the first end token."""

@@ -17,6 +17,10 @@ from sepiola.text.encoding import InterleavedImages
 class Decoding(Protocol):
     """A batch of rows that have read their prompts."""
 
+    @property
+    def length(self) -> int:
+        """Positions that the decoder has read of every row."""
+
     def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """States `(batch, new, width)` of new tokens `(batch, new)` after what was read before.
 

@@ -24,6 +24,10 @@ class TorchDecoding:
         self.network = network
         self.state = state
 
+    @property
+    def length(self) -> int:
+        return self.state.length
+
     def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.network.extend(tokens, self.state, attention_mask=attention_mask)
 

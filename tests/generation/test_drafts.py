@@ -43,6 +43,10 @@ class Scripted:
         self.script, self.place, self.read = script, 0, 0
         self.device, self.spec = torch.device("cpu"), type("Spec", (), {"vocabulary": vocabulary})
 
+    @property
+    def length(self) -> int:
+        return self.place
+
     def extend(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         begin, self.place = self.place, self.place + tokens.shape[1]
         self.read += tokens.shape[1]
