@@ -295,6 +295,10 @@ class LanguageModel(nn.Module):
         return self.decoder(self.embedding(tokens), segments, state=state, inserted_layers=inserted_layers)
 
 
+def _kept(part: Tensor, dtype: torch.dtype) -> Tensor:
+    return part.to(dtype, memory_format=torch.contiguous_format)
+
+
 class EncoderDecoder(nn.Module):
     """Encoder and decoder, most over one embedding: T5, and with other choices BART and the original Transformer."""
 
@@ -368,7 +372,8 @@ class EncoderDecoder(nn.Module):
     def begin_from(self, memory: Tensor, capacity: int, attention_mask: Tensor | None = None) -> DecodingState:
         """A decoding state over encoder states `(batch, source tokens, width)`; every context is projected once."""
         state = self.decoder.state(memory.shape[0], capacity)
-        state.context = [(k.contiguous(), v.contiguous()) for k, v in self.decoder.project_context(memory)]
+        dtype = torch.float32 if memory.device.type == "cpu" else memory.dtype  # as the cache's
+        state.context = [(_kept(k, dtype), _kept(v, dtype)) for k, v in self.decoder.project_context(memory)]
         if attention_mask is not None:
             state.context_bias = mask_bias(
                 None,

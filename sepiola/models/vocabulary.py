@@ -93,12 +93,19 @@ class Head(nn.Module):
         """Logits `(…, vocabulary)`, or of some `tokens` `(…, tokens)`, whose rows alone are read."""
         states = self.scaled(states)
         if tokens is not None:
-            bias = None if self.bias is None else self.bias[tokens]
-            return nn.functional.linear(states, self.weight[tokens], bias)
+            return rows_product(states, self.weight, self.bias, tokens)
         if self.projection is not None and self.bias is None:
             logits: Tensor = self.projection(states)
             return logits
         return nn.functional.linear(states, self.weight, self.bias)
+
+
+def rows_product(states: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor) -> Tensor:
+    """Logits `(…, tokens)` of some rows of a head alone, in float32: in bfloat16 every other number of rows would be one
+    more kernel that oneDNN compiles and keeps.
+    """
+    some = None if bias is None else bias[tokens].float()
+    return nn.functional.linear(states.float(), weight[tokens].float(), some)
 
 
 class NoHead(nn.Module):

@@ -13,6 +13,8 @@ from sepiola.nn.dropout import keep_factors, keep_mask
 from sepiola.nn.precision import product_dtype
 
 KEPT_KEYS = 1024
+FEW = 16
+"""So many queries of a decoder's step at most, those of guessed tokens among them."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
@@ -21,10 +23,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, d
     Training on a CPU keeps the probabilities of up to 1024 keys for the backward pass: torch's own backward
     there is three to four times slower, and slower still when the bias learns. In bfloat16 torch's fused
     attention is slower there than plain products even forward: seven times for one query, twice for ViT's 197.
-    Over keys in float32 (a CPU's cache) one query is fused in float32: four times faster than products in bfloat16.
+    Over keys in float32 (a CPU's cache) few queries are fused in float32: four times faster than products in bfloat16,
+    of which oneDNN would besides compile and keep one for every number of keys.
     """
     learns = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad)
-    if q.shape[2] == 1 and not learns and q.dtype != torch.float32 == product_dtype(k):
+    if q.shape[2] <= FEW and not learns and q.dtype != torch.float32 == product_dtype(k):
         wide = None if bias is None else bias.float()
         return attend(q.float(), k, v, wide, scale, dropout).to(q.dtype)
     if q.device.type == "cpu" and k.shape[2] <= KEPT_KEYS and (learns or q.dtype != torch.float32):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sepiola.nn.attend import attend
+from sepiola.nn.attend import FEW, attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.linear import BlockLinear
@@ -74,7 +74,7 @@ class SelfAttention(nn.Module):
         """What heads `(batch, heads, tokens, head_width)` attend to, `(batch, tokens, heads * head_width)`."""
         if cache is not None:
             k, v = cache.append(k, v)
-            if q.shape[2] > 1:
+            if q.shape[2] > FEW:
                 k, v = k.to(q.dtype), v.to(q.dtype)
         if self.window is not None and q.shape[2] == 1 and not isinstance(bias, Band):
             near = self.window if bias is None else bias.shape[-1]

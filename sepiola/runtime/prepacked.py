@@ -16,14 +16,18 @@ from sepiola.models.layers import ALL, AttentionInputs, PreNormLayer
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, Stack
 from sepiola.models.vision.tiles import TOGETHER
-from sepiola.models.vocabulary import Head
+from sepiola.models.vocabulary import Head, rows_product
 from sepiola.nn.attention import CrossAttention, SelfAttention
 from sepiola.nn.feedforward import FeedForward, GatedFeedForward, gated
 from sepiola.nn.norms import RMSNorm
-from sepiola.runtime.plain import TorchExecutor
+from sepiola.runtime.plain import TorchDecoding, TorchExecutor
 from sepiola.runtime.prepacked_vit import PrepackedLinear, prepackable
 from sepiola.runtime.prepacked_vit import prepack as prepack_vit
 
+STEP = 32
+"""Lengths of an encoder's texts are multiples of it: oneDNN compiles a kernel for each length, megabytes of them in all,
+and keeps it.
+"""
 _HOLDERS = (SelfAttention, CrossAttention, FeedForward, GatedFeedForward)
 
 
@@ -36,6 +40,13 @@ class PrepackedExecutor(TorchExecutor):
 
     def __init__(self, network: nn.Module, *, release: bool = False) -> None:
         super().__init__(prepack(network, release=release))
+
+    def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> TorchDecoding:
+        """As every executor; what an encoder reads is padded to few lengths."""
+        if self.spec.kind == "encoder-decoder" and self.dtype == torch.bfloat16 and (extra := -tokens.shape[1] % STEP):
+            real = torch.ones_like(tokens) if attention_mask is None else attention_mask
+            tokens, attention_mask = nn.functional.pad(tokens, (0, extra)), nn.functional.pad(real, (0, extra))
+        return super().begin(tokens, capacity, attention_mask=attention_mask, **images)
 
 
 def prepack(network: nn.Module, *, release: bool = False) -> nn.Module:
@@ -105,7 +116,7 @@ class PrepackedHead(nn.Module):
         states = states if self.scale is None else states * self.scale
         if tokens is not None and self._tied is not None:
             weight, bias = self._tied
-            return nn.functional.linear(states, weight[tokens], None if bias is None else bias[tokens])
+            return rows_product(states, weight, bias, tokens)
         logits: Tensor = self.product(states)
         return logits if tokens is None else logits[..., tokens]  # a packed matrix has no rows to choose from
 

@@ -1,0 +1,494 @@
+"""Calls by functional tokens against declared functions, and what the grammar costs: `python benchmarks/acting.py`.
+
+All sides of a row hold the same random weights of the published shape, in one run, and take turns. They write the same
+calls, those of Tidepool's test requests: the functional form on one side, JSON on the other. Each side draws greedily
+from its own logits after the script's next token was raised (a `Sampling` of ours, a `LogitsProcessor` of
+`transformers`), within what its grammar allows, and what came out must be the script. So all work is done that a model
+which means these calls would do, forced and guessed tokens included.
+
+- `overhead`: seconds a token under a grammar against decoding without one, the same tokens on both sides: free text,
+  of which nothing is forced or guessed, and calls.
+- `passes`: forward passes of the calls of the phone's ten functions, of a call's tokens.
+- `pairs`: functional tokens against 10, 20 and 100 functions in the prompt, cold and with their keys and values kept.
+- `gemma`: the same at Gemma 3 270M's shape with seven functions, and against `transformers` in every setting tried.
+- `agent`: `Agent.run` from request to executed call, and the memory of its process beyond that of `import torch`.
+
+A tokenizer is trained on the train split's requests and the declarations (words are one token: prompts are short), and
+filled up with words to the shape's vocabulary, so that masks are as long as they are in earnest. Bounds are what the
+project holds itself to. It refuses a machine that does something else, unless `--busy` says that figures are rough.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+from measure import alternate, parser, report
+from scripted import Scripted
+from torch import Tensor
+
+import sepiola
+from sepiola.acting import calls
+from sepiola.acting.functions import Call, Function
+from sepiola.acting.phone import android, functions
+from sepiola.acting.phone.tasks import Task, task_of
+from sepiola.acting.sets import taught
+from sepiola.api import Model
+from sepiola.generation.constraints import ConstrainedDecoding, Grammar
+from sepiola.generation.engine import Prompt
+from sepiola.generation.prefix import Prefix
+from sepiola.generation.sampling import Sampling
+from sepiola.models.build import preset
+from sepiola.specs.base import override
+from sepiola.specs.model import ModelSpec
+from sepiola.text.tokenizer import Tokenizer
+from sepiola.tidepool.phone import requests
+
+LEARNED = 8000
+"""Tokens that a tokenizer learns; the others are there to be masked."""
+MAX_LOAD = 0.5
+TEXT = (
+    "Everything that swims at night has a reason of its own to keep away from lamps and nets, old sailors used to say"
+)
+SETTINGS = (
+    "bfloat16 sdpa",
+    "bfloat16 eager",
+    "bfloat16 sdpa static",
+    "float32 sdpa",
+    "bfloat16 sdpa static compiled",
+)
+"""What is tried of `transformers`."""
+AGENTS = {"mm-cot-tiny, 1.8M": "mm-cot-tiny", "t5-small's layers with a ViT-Ti/16 at 224 pixels, 58M": "mm-cot-base"}
+
+
+# ---------------------------------------------------------------------------------------------------- what is written
+
+
+@cache
+def functions_of(count: int) -> tuple[Function, ...]:
+    """So many functions: the phone's and Android's, and then the same under other names."""
+    own = [*functions(), *android.functions()]
+    return tuple(
+        own[i] if i < len(own) else dataclasses.replace(own[i % len(own)], name=f"{own[i % len(own)].name}_{i}")
+        for i in range(count)
+    )
+
+
+def tokenizer_of(vocabulary: int, count: int) -> Tokenizer:
+    """A tokenizer of `vocabulary` tokens for requests, their calls, and `count` declarations."""
+    read = requests("train", 3000, kinds=["text", "irrelevant", "near miss"])
+    texts = [*(e.prompt for e in read), *(json_of(task_of(e).calls) for e in read[:1000])]
+    texts += [declaration(functions_of(22))] * 20
+    learned = Tokenizer.train(texts, min(LEARNED, vocabulary), extra=calls.tokens_of(count))
+    raw = json.loads(learned.to_json())
+    words: dict[str, int] = raw["model"]["vocab"]
+    pieces, number, drawn = [w for w in words if len(w) > 1], learned.vocabulary, random.Random(0)
+    words |= {token["content"]: token["id"] for token in raw["added_tokens"]}
+    while number < vocabulary:
+        word = drawn.choice(pieces) + drawn.choice(pieces).lstrip("Ġ")
+        if word not in words:
+            words[word], number = number, number + 1
+    return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(raw)))
+
+
+def declaration(some: Sequence[Function]) -> str:
+    return json.dumps([function.tool["function"] for function in some], ensure_ascii=False) + "\n"
+
+
+def json_of(some: Sequence[Call]) -> str:
+    return json.dumps([call.to_json() for call in some], ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def asked(count: int, among: int = 10) -> tuple[Task, ...]:
+    """Test requests of one call of one of the first functions, English and Chinese by turns."""
+    names = {function.name for function in functions()[:among]}
+    some = [task_of(e) for e in requests("test", 12 * count, seed=7, kinds=["text"])]
+    return tuple([task for task in some if task.calls[0].name in names][:count])
+
+
+# ------------------------------------------------------------------------------------------------------------- sides
+
+
+@dataclass
+class Work:
+    """What one side reads, writes and writes by."""
+
+    prompt: list[int]
+    script: list[int]
+    grammar: Grammar | None = None
+
+
+class Engine:
+    """Our engine in its fastest form, bfloat16 and prepacked, with a tokenizer of the shape's size."""
+
+    def __init__(self, name: str, count: int, folder: Path | None = None) -> None:
+        spec = preset(name)
+        assert spec.language is not None
+        self.tokenizer = tokenizer_of(spec.language.vocabulary, count)
+        built = sepiola.build(spec)
+        whole = Model(built.network.to(torch.bfloat16), spec, self.tokenizer)
+        if folder is not None:
+            whole.save_hub(folder)
+        self.model = whole.prepack(release=True)
+        self.passes: list[int] = []
+
+    def ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def functional(self, task: Task, some: Sequence[Function]) -> Work:
+        grammar = self.model.vocabulary.compiled("lark", calls.lark(some))
+        return Work(self.ids(task.example.prompt), self.ids(calls.write(task.calls, some)), grammar)
+
+    def declared(self, task: Task, some: Sequence[Function]) -> Work:
+        grammar = self.model.vocabulary.compiled("json", calls.json_form(some))
+        prompt = [*self.ids(declaration(some)), *self.ids(task.example.prompt)]
+        return Work(prompt, self.ids(json_of(task.calls)), grammar)
+
+    def write(self, work: Work, prefix: Prefix | None = None) -> None:
+        """Writes the script, which must come out."""
+        engine = self.model.engine
+        engine.prefix = prefix
+        count = len(work.script) + (24 if work.grammar else 0)  # room in which no ending is pressed for
+        sampling = Scripted(script=tuple(work.script))
+        written = engine.generate([Prompt(work.prompt)], max_tokens=count, sampling=sampling, grammar=work.grammar)[0][
+            0
+        ]
+        assert written == work.script, "the grammar does not allow the script"
+
+
+class Theirs:
+    """`transformers`' generate in one setting, on the same weights and the same ids."""
+
+    def __init__(self, setting: str, folder: Path) -> None:
+        from transformers import AutoModelForCausalLM
+        from transformers.generation import CompileConfig
+
+        dtype, attention, *more = setting.split()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation=attention
+        ).eval()
+        self.model.generation_config.eos_token_id = None
+        self.static = {"cache_implementation": "static"} if "static" in more else {}
+        self.model.generation_config.disable_compile = "compiled" not in more
+        if "compiled" in more:
+            how = CompileConfig(fullgraph=False)
+            how._compile_all_devices = True  # `generate` compiles decoding on GPUs alone unless told
+            self.model.generation_config.compile_config = how
+
+    @torch.inference_mode()
+    def keep(self, prefix: Sequence[int]) -> Any:
+        """The cache of a prefix, for `write` to copy."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config)
+        self.model(input_ids=torch.tensor([[*prefix]]), past_key_values=cache, logits_to_keep=1)
+        return cache
+
+    @torch.inference_mode()
+    def write(self, work: Work, kept: Any = None) -> None:
+        import copy
+
+        from transformers import LogitsProcessor, LogitsProcessorList
+
+        script, begin = work.script, len(work.prompt)
+
+        class Raised(LogitsProcessor):
+            def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+                scores = scores.clone()
+                scores[:, script[input_ids.shape[1] - begin]] = scores.max() + 1
+                return scores
+
+        ids = torch.tensor([work.prompt])
+        given = {"past_key_values": copy.deepcopy(kept)} if kept is not None else self.static
+        out = self.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=len(script),
+            do_sample=False,
+            logits_processor=LogitsProcessorList([Raised()]),
+            pad_token_id=0,
+            **given,
+        )
+        assert out[0, begin:].tolist() == script
+
+
+# -------------------------------------------------------------------------------------------------------------- rows
+
+Row = dict[str, Any]
+
+
+def row(shape: str, work: str, side: str, value: float, unit: str, ratio: float, bound: str = "") -> Row:
+    kept = {
+        "shape": shape,
+        "work": work,
+        "side": side,
+        "value": round(value, 4),
+        "unit": unit,
+        "ratio": round(ratio, 3),
+    }
+    return {**kept, "bound": bound, "holds": bool(eval_bound(ratio, bound))} if bound else {**kept, "bound": None}
+
+
+def eval_bound(value: float, bound: str) -> bool:
+    """Whether a value keeps a bound such as `<= 0.5`."""
+    sign, limit = bound.split()
+    return value <= float(limit) if sign == "<=" else value >= float(limit)
+
+
+def in_turn(sides: Mapping[str, Callable[[int], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side in each round; round n is about request n."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        some = alternate({name: lambda s=side, n=number: s(n) for name, side in sides.items()}, 1)
+        for name, (seconds,) in some.items():
+            times[name].append(seconds)
+    return times
+
+
+def share(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Ours of theirs: the median over the pairs."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def overhead(made: Engine, shape: str, rounds: int) -> list[Row]:
+    """Seconds a token with and without a grammar, the same tokens on both sides."""
+    grammar = made.model.grammar({"type": "string", "maxLength": 600})
+    text = made.ids(json.dumps(TEXT))
+    called = [made.functional(task, functions()) for task in asked(rounds)]
+    free = [Work(work.prompt, text, grammar) for work in called]
+    rows = []
+    for name, works in (("free text", free), ("a call", called)):
+        sides = {
+            "under the grammar": lambda n, w=works: made.write(w[n]),
+            "without": lambda n, w=works: made.write(dataclasses.replace(w[n], grammar=None)),
+        }
+        in_turn(sides, 1)
+        times = in_turn(sides, rounds)
+        each = {side: [t / len(works[n].script) for n, t in enumerate(some)] for side, some in times.items()}
+        part = share(each["under the grammar"], each["without"])
+        rows.append(row(shape, name, "without", 1000 * statistics.median(each["without"]), "ms a token", 1.0))
+        value = 1000 * statistics.median(each["under the grammar"])
+        rows.append(row(shape, name, "under the grammar", value, "ms a token", part, "<= 1.05"))
+    return rows
+
+
+def passes(made: Engine, shape: str, count: int) -> list[Row]:
+    """Forward passes of calls, of their tokens, by kind of request; no pass is computed for it."""
+    rows = []
+    for kind in ("text", "picture", "several"):
+        tokens = taken = 0
+        for example in requests("test", count, seed=11, kinds=[kind]):
+            work = made.functional(task_of(example), functions())
+            assert work.grammar is not None
+            state = _Echo(work.script, made.model.engine.spec.vocabulary)
+            decoding = ConstrainedDecoding(
+                state,  # type: ignore[arg-type]
+                [work.grammar.begin(400, work.prompt)],
+                Sampling(),
+                torch.empty(1, 0, dtype=torch.long),
+                torch.empty(0, dtype=torch.long),
+            )
+            assert decoding.run(state, torch.tensor([[0]]), torch.Generator()) == [work.script]
+            tokens, taken = tokens + len(work.script), taken + decoding.passes
+        rows.append(
+            row(
+                shape,
+                f"calls: {kind}",
+                "passes",
+                taken / count,
+                f"passes of {tokens / count:.1f} tokens",
+                taken / tokens,
+                "<= 0.6",
+            )
+        )
+    return rows
+
+
+class _Echo:
+    """An executor and its batch of one row, which would write a script."""
+
+    def __init__(self, script: list[int], vocabulary: int) -> None:
+        self.script, self.length = script, 0
+        self.device, self.spec = torch.device("cpu"), Namespace(vocabulary=vocabulary)
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        begin, self.length = self.length, self.length + tokens.shape[1]
+        return torch.tensor([*self.script, *[0] * tokens.shape[1]][begin : self.length])[None, :, None]
+
+    def rewind(self, tokens: int) -> None:
+        self.length -= tokens
+
+    def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        logits = torch.zeros(len(states), self.spec.vocabulary).scatter_(1, states, 1.0)
+        return logits if tokens is None else logits[:, tokens]
+
+
+def pairs(made: Engine, shape: str, count: int, rounds: int, bounds: Mapping[str, str]) -> tuple[list[Row], Any]:
+    """Functional against declared, cold and from a kept prefix. Also the sides' works, for others to join."""
+    some = functions_of(count)
+    tasks = asked(max(rounds, 1), min(count, 10))
+    functional, declared = ([how(t, some) for t in tasks] for how in (made.functional, made.declared))
+    prefix = Prefix(made.model.engine.executor, made.ids(declaration(some)))
+    sides = {
+        "functional": lambda n: made.write(functional[n]),
+        "declared, prefix kept": lambda n: made.write(declared[n], prefix),
+        "declared, cold": lambda n: made.write(declared[n]),
+    }
+    in_turn({name: sides[name] for name in ("functional", "declared, prefix kept")}, 1)
+    times = in_turn(sides, rounds)
+    work = f"{count} functions"
+    lengths = [[float(len(w.prompt)) for w in works] for works in (functional, declared)]
+    rows = [
+        row(
+            shape,
+            work,
+            "functional",
+            statistics.median(lengths[0]),
+            "prompt tokens",
+            share(*lengths),
+            bounds.get("prompt", ""),
+        ),
+        row(shape, work, "declared", statistics.median(lengths[1]), "prompt tokens", 1.0),
+        row(shape, work, "functional", statistics.median(times["functional"]), "s to the finished call", 1.0),
+    ]
+    for side in ("declared, cold", "declared, prefix kept"):
+        value, times_more = statistics.median(times[side]), share(times[side], times["functional"])
+        rows.append(row(shape, work, side, value, "s to the finished call", times_more, bounds.get(side, "")))
+    return rows, (sides["functional"], declared)
+
+
+def gemma(made: Engine, folder: Path, rounds: int, settings: Sequence[str]) -> tuple[list[Row], dict[str, float]]:
+    """Gemma 3 270M's shape with seven functions: our engine's three sides, and `transformers`' best setting."""
+    shape, some = "gemma-3-270m", functions_of(7)
+    bounds = {"declared, cold": ">= 3", "declared, prefix kept": ">= 1.5", "prompt": "<= 0.05"}
+    rows, (functional, declared) = pairs(made, shape, 7, rounds, bounds)
+    tried: dict[str, float] = {}
+    best: tuple[float, Theirs] | None = None
+    for setting in settings:
+        peer = Theirs(setting, folder)
+        peer.write(declared[0])  # warms up, and compiles
+        began = time.perf_counter()
+        peer.write(declared[0])
+        tried[setting] = round(time.perf_counter() - began, 3)
+        best = (tried[setting], peer) if best is None or tried[setting] < best[0] else best
+        del peer
+    assert best is not None
+    peer, prefix = best[1], made.ids(declaration(some))
+    kept = peer.keep(prefix)
+    sides = {
+        "functional": functional,
+        "transformers, cold": lambda n: peer.write(declared[n]),
+        "transformers, prefix kept": lambda n: peer.write(declared[n], kept),
+    }
+    sides["transformers, prefix kept"](0)
+    times = in_turn(sides, rounds)
+    for side, bound in (("transformers, cold", ">= 8"), ("transformers, prefix kept", "")):
+        part = share(times[side], times["functional"])
+        rows.append(
+            row(shape, "7 functions", side, statistics.median(times[side]), "s to the finished call", part, bound)
+        )
+    return rows, tried
+
+
+def agents(count: int, threads: int) -> list[Row]:
+    """The agent from request to executed call, each in a process of its own (`acting_agent.py`)."""
+    rows = []
+    for shape, name in AGENTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            save_agent(name, Path(folder))
+            command = [sys.executable, str(Path(__file__).with_name("acting_agent.py")), folder]
+            told = subprocess.run([*command, str(count), str(threads)], check=True, stdout=subprocess.PIPE, text=True)
+        figures = json.loads(told.stdout.splitlines()[-1])
+        for work, bound in (("text", 150), ("picture", 300)):
+            value = figures[f"{work}_ms"]
+            rows.append(row(shape, f"a request: {work}", "Agent.run", value, "ms at the median", value / bound, "<= 1"))
+        value = figures["memory_mb"]
+        rows.append(row(shape, "memory", "process beyond `import torch`", value, "MB", value / 300, "<= 1"))
+        rows.append(row(shape, "calls that were executed", "Agent.run", figures["done"], "of all", figures["done"]))
+    return rows
+
+
+def save_agent(name: str, folder: Path) -> None:
+    """An agent of random weights that calls the phone's functions by their tokens."""
+    given = preset(name).to_dict()
+    if name == "mm-cot-base":
+        given["language"] = preset("t5-small").to_dict()["language"] | {"vocabulary": 16384}
+        vit = ["pixels.size=224", "width=192", "attention.heads=3", "feed_forward.width=768"]
+        given["vision"] = override(preset("vit-base-16-224").to_dict()["vision"], vit)
+    else:
+        given["language"]["vocabulary"] = 2400
+    spec = ModelSpec.parse(given)
+    assert spec.language is not None
+    tokenizer = tokenizer_of(spec.language.vocabulary, 10)
+    model = Model(sepiola.build(spec).network, spec, tokenizer)
+    model.processor = dataclasses.replace(model.processor, functions=taught(functions()))
+    model.to(torch.bfloat16).save(folder)
+
+
+ROWS = ("overhead", "passes", "pairs", "gemma", "agent")
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which rows")
+    options.add_argument("--requests", type=int, default=100, help="requests of an agent, and calls of each kind")
+    options.add_argument("--busy", action="store_true", help="measure on a machine that does something else, roughly")
+    options.add_argument(
+        "--settings", nargs="+", default=list(SETTINGS), help="settings of transformers that are tried"
+    )
+    arguments = options.parse_args()
+    load = os.getloadavg()[0]
+    if load > MAX_LOAD and not arguments.busy:
+        sys.exit(f"the machine is busy: a load of {load:.1f}; wait, or take rough figures with --busy")
+    torch.set_num_threads(arguments.threads)
+    report(arguments, {"load_before": round(load, 2), **run(arguments)})
+
+
+def run(arguments: Namespace) -> dict[str, Any]:
+    """Every row asked for."""
+    rows: list[Row] = []
+    figures: dict[str, Any] = {}
+    wanted, rounds = set(arguments.rows), arguments.rounds
+    if wanted & {"overhead", "passes", "pairs"}:
+        shape = "smollm2-135m"
+        made = Engine(shape, 100)
+        if "overhead" in wanted:
+            rows += overhead(made, shape, 2 * rounds)
+        if "passes" in wanted:
+            rows += passes(made, shape, arguments.requests)
+        if "pairs" in wanted:
+            rows += pairs(made, shape, 10, rounds, {"prompt": "<= 0.05", "declared, cold": ">= 2"})[0]
+            rows += pairs(made, shape, 20, rounds, {"prompt": "<= 0.05"})[0]
+            rows += pairs(made, shape, 100, 2, {"prompt": "<= 0.05", "declared, cold": ">= 10"})[0]
+        del made
+    if "gemma" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Engine("gemma-3-270m", 10, Path(folder))
+            more, figures["transformers_tried_s"] = gemma(made, Path(folder), rounds, arguments.settings)
+        rows += more
+    if "agent" in wanted:
+        rows += agents(arguments.requests, arguments.threads)
+    for one in rows:
+        print("  ".join(f"{value}" for value in one.values()), file=sys.stderr)
+    return {**figures, "rows": rows, "short": [one for one in rows if one.get("holds") is False]}
+
+
+if __name__ == "__main__":
+    main()
