@@ -44,12 +44,14 @@ from torch import Tensor
 
 import sepiola
 from sepiola.acting import calls
+from sepiola.acting.constraint import functional
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import android, functions
 from sepiola.acting.phone.tasks import Task, task_of
 from sepiola.acting.sets import taught
 from sepiola.api import Model
-from sepiola.generation.constraints import ConstrainedDecoding, Grammar
+from sepiola.generation.constrained_decoding import ConstrainedDecoding
+from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Prompt
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
@@ -110,6 +112,16 @@ def declaration(some: Sequence[Function]) -> str:
     return json.dumps([function.tool["function"] for function in some], ensure_ascii=False) + "\n"
 
 
+def called(task: Task, some: Sequence[Function]) -> str:
+    """The right calls in the functional form, as they are taught: with days that count from today."""
+    return calls.write(task.calls, some, task.today)
+
+
+def spoken(task: Task) -> str | None:
+    """What copied arguments are spans of, as the agent has it: the request, unless there are pictures."""
+    return None if task.example.images else task.example.prompt
+
+
 def json_of(some: Sequence[Call]) -> str:
     return json.dumps([call.to_json() for call in some], ensure_ascii=False, separators=(",", ":"))
 
@@ -153,8 +165,8 @@ class Engine:
         return ids
 
     def functional(self, task: Task, some: Sequence[Function]) -> Work:
-        grammar = self.model.vocabulary.compiled("lark", calls.lark(some))
-        return Work(self.ids(task.example.prompt), self.ids(calls.write(task.calls, some)), grammar)
+        grammar = functional(some, self.model.vocabulary, said=spoken(task))
+        return Work(self.ids(task.example.prompt), self.ids(called(task, some)), grammar)
 
     def declared(self, task: Task, some: Sequence[Function]) -> Work:
         grammar = self.model.vocabulary.compiled("json", calls.json_form(some))

@@ -70,7 +70,7 @@ def main(folder: str, count: int) -> dict[str, float]:
         for example in requests("test", count + 1, seed=5, kinds=[kind]):
             task = task_of(example)
             agent = sepiola.Agent(model, functions(), phone=task.phone())
-            call = calls.write(task.calls, functions())
+            call = calls.write(task.calls, functions(), task.today)
             script = encode(call, add_special_tokens=False).ids
             model.sampling = Scripted(script=tuple(script))
             picture = next((part for part in example.messages[0].content if not isinstance(part, str)), None)

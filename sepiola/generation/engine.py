@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
-from sepiola.generation.constraints import ConstrainedDecoding, Grammar
+from sepiola.generation.constrained_decoding import ConstrainedDecoding
+from sepiola.generation.constraints import Grammar
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor

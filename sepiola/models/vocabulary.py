@@ -101,8 +101,9 @@ class Head(nn.Module):
 
 
 def rows_product(states: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor) -> Tensor:
-    """Logits `(…, tokens)` of some rows of a head alone, in float32: in bfloat16 every other number of rows would be one
-    more kernel that oneDNN compiles and keeps.
+    """Logits `(…, tokens)` of some rows of a head alone, in float32.
+
+    In bfloat16 every other number of rows would be one more kernel that oneDNN compiles and keeps.
     """
     some = None if bias is None else bias[tokens].float()
     return nn.functional.linear(states.float(), weight[tokens].float(), some)

@@ -25,9 +25,7 @@ from sepiola.runtime.prepacked_vit import PrepackedLinear, prepackable
 from sepiola.runtime.prepacked_vit import prepack as prepack_vit
 
 STEP = 32
-"""Lengths of an encoder's texts are multiples of it: oneDNN compiles a kernel for each length, megabytes of them in all,
-and keeps it.
-"""
+"""Lengths of an encoder's texts are multiples of it: oneDNN compiles kernels for each length, and keeps them all."""
 _HOLDERS = (SelfAttention, CrossAttention, FeedForward, GatedFeedForward)
 
 

@@ -12,8 +12,9 @@ import torch
 import sepiola
 from sepiola.api import Model
 from sepiola.errors import SepiolaError, SpecError
-from sepiola.generation import constraints
-from sepiola.generation.constraints import ConstrainedDecoding, ConstraintVocabulary, Grammar
+from sepiola.generation import constrained_decoding
+from sepiola.generation.constrained_decoding import ConstrainedDecoding
+from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import byte_model, decoder, encoder_decoder, llama
@@ -97,7 +98,7 @@ def test_forced_tokens_need_no_pass_of_their_own(models: list[Model], monkeypatc
 
 def test_few_rows_of_the_head_give_the_logits_of_all(models: list[Model], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [model.generate("a", constraint=SCHEMA, max_tokens=70) for model in models]
-    monkeypatch.setattr(constraints, "SPARSE", 10**9)
+    monkeypatch.setattr(constrained_decoding, "SPARSE", 10**9)
     assert [model.generate("a", constraint=SCHEMA, max_tokens=70) for model in models] == expected
 
 

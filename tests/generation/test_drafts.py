@@ -11,7 +11,8 @@ from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
 from sepiola.api import Model
 from sepiola.generation import constraints
-from sepiola.generation.constraints import ConstrainedDecoding, ConstraintVocabulary
+from sepiola.generation.constrained_decoding import ConstrainedDecoding
+from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.generation.drafts import PromptLookup, draft
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
