@@ -122,6 +122,19 @@ def test_a_classifier_may_begin_with_weights_from_elsewhere(finished: Path, head
         assert torch.equal(state[f"language.{name}"][: len(value)], value)
 
 
+def test_shares_and_evidence_tell_the_logits(finished: Path, headlines: Path) -> None:
+    model = sepiola.load(finished)
+    examples = read("thucnews", headlines, "test")[:5]
+    assert model.spec.classifier is not None and model.spec.classifier.tokens is not None
+    start, extract = model.spec.classifier.tokens.start, model.spec.classifier.tokens.extract
+    for example, answer in zip(examples, model.answer(examples), strict=True):
+        assert example.question is not None and answer.probabilities is not None and answer.evidence is not None
+        tokens = torch.tensor([[start, *model.require_tokenizer().encode(example.question.text), extract]])
+        with torch.no_grad():
+            logits = model(tokens)[0]
+        torch.testing.assert_close(torch.tensor(answer.probabilities).log() + answer.evidence, logits)
+
+
 def test_ask_needs_no_choices(finished: Path) -> None:
     reply = sepiola.load(finished).ask("150日联赛消息")
     assert reply.choices == ("finance", "sports") and reply.answer == "sports"
