@@ -47,8 +47,13 @@ def tokens_of(functions: int) -> list[str]:
     return [*(f"<fn_{number}>" for number in range(functions)), NONE, SEPARATOR, END]
 
 
-def write(calls: Sequence[Call], functions: Sequence[Function], today: datetime.date | None = None) -> str:
-    """Calls in the functional form; days count from `today`, where it is given.
+def write(
+    calls: Sequence[Call],
+    functions: Sequence[Function],
+    today: datetime.date | None = None,
+    forms: Mapping[str, str] | None = None,
+) -> str:
+    """Calls in the functional form; days count from `today`, where it is given, in their `forms` where those are known.
 
     Raises CallError for a call that does not fit its function.
     """
@@ -61,7 +66,7 @@ def write(calls: Sequence[Call], functions: Sequence[Function], today: datetime.
             raise CallError(f"no function is named '{brief(call.name)}'")
         function = functions[numbers[call.name]]
         function.check(call.arguments)
-        values = [_written(parameter, call.arguments, today) for parameter in function.parameters]
+        values = [_written(parameter, call.arguments, today, forms) for parameter in function.parameters]
         text += f"<fn_{numbers[call.name]}>{SEPARATOR.join(values)}"
     return text + END
 
@@ -199,7 +204,9 @@ def _strings(said: str | None, least: int, most: int) -> str:
     return span.replace("/", r"\/") or UNMARKED
 
 
-def _written(parameter: Parameter, arguments: Mapping[str, object], today: datetime.date | None) -> str:
+def _written(
+    parameter: Parameter, arguments: Mapping[str, object], today: datetime.date | None, forms: Mapping[str, str] | None
+) -> str:
     schema, optional = _inner(parameter)
     value = arguments.get(parameter.name, parameter.default)
     if optional and (value is None or (not parameter.required and value == parameter.default)):
@@ -207,7 +214,7 @@ def _written(parameter: Parameter, arguments: Mapping[str, object], today: datet
     plain = _plain(schema)
     text = str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if plain and today is not None and schema.get("pattern") in days.PATTERNS:
-        text = days.relative(text, today)
+        text = days.relative(text, today, forms)
     if not re.fullmatch(UNMARKED, text):
         raise CallError(f"{parameter.name}: {shown(value)} holds what no call can say (control characters, <fn_…>)")
     return text

@@ -16,6 +16,10 @@ _WORD = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|\d+|.", re
 _BETWEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+LONGEST = 100
+"""Words and spaces, or Chinese characters, of a span at most."""
+
+
 def words(text: str) -> list[str]:
     """A text in pieces: runs of letters, runs of digits, and each other character, Chinese ones too."""
     return _WORD.findall(text)
@@ -39,7 +43,7 @@ def regex(text: str, least: int, most: int) -> str:
     pieces, spans = words(text), {""} if least == 0 else set[str]()
     for start in range(len(pieces)):
         length, taken = 0, []
-        for piece in pieces[start:]:
+        for piece in pieces[start : start + LONGEST]:
             length += len(piece)
             if length > most or _BETWEEN.search(piece):
                 break

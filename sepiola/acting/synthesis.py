@@ -136,6 +136,7 @@ def _example(
         "function": "" if kind == "irrelevant" else asked[place].name,
         "calls": calls,
         "today": today.isoformat(),
+        "days": context.days,
         "picture": "none",
         "irrelevant": not calls,
         "near_miss": kind == "near miss",

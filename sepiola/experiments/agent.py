@@ -26,7 +26,7 @@ RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
 MEASURED = 2000
 PICTURES = "pictures"
-KEPT = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "group")
+KEPT = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "days", "group")
 """What is written of a request's metadata."""
 
 

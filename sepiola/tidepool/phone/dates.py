@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 FIRST, LAST = datetime.date(2024, 1, 1), datetime.date(2033, 12, 31)
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -23,8 +24,17 @@ NUMBERS = {
     "zh": ("零", "一", "两", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二"),
 }
 
-Said = tuple[str, datetime.date]
 Day = datetime.date
+
+
+class Said(NamedTuple):
+    """A day in words, the day, and how it counts from today: see `sepiola.acting.days`."""
+
+    words: str
+    day: Day
+    form: str
+
+
 _Phrase = Callable[[random.Random, Day], Said]
 
 
@@ -78,45 +88,50 @@ def _monday(today: Day) -> Day:
     return _after(today, -today.weekday())
 
 
+def _yearly(day: Day, sign: int) -> str:
+    return f"{'>' if sign > 0 else '<'}{day:%m-%d}"
+
+
 def _fixed(said: str, days: int) -> _Phrase:
-    return lambda rng, today: (said, _after(today, days))
+    return lambda rng, today: Said(said, _after(today, days), f"{days:+d}")
 
 
 def _en_in_days(rng: random.Random, today: Day) -> Said:
     days = rng.randint(2, 10)
-    return f"in {NUMBERS['en'][days] if rng.random() < 0.5 else days} days", _after(today, days)
+    return Said(f"in {NUMBERS['en'][days] if rng.random() < 0.5 else days} days", _after(today, days), f"{days:+d}")
 
 
 def _en_on(rng: random.Random, today: Day) -> Said:
     days = rng.randint(1, 7)
     day = _after(today, days)
-    return f"{rng.choice(('on ', 'this coming '))}{_WEEKDAYS[day.weekday()]}", day
+    return Said(f"{rng.choice(('on ', 'this coming '))}{_WEEKDAYS[day.weekday()]}", day, f">{day.isoweekday()}")
 
 
 def _en_next(rng: random.Random, today: Day) -> Said:
     day = _after(_monday(today), 7 + rng.randrange(7))
-    return f"next {_WEEKDAYS[day.weekday()]}", day
+    return Said(f"next {_WEEKDAYS[day.weekday()]}", day, f"+w{day.isoweekday()}")
 
 
 def _en_date(rng: random.Random, today: Day, sign: int = 1) -> Said:
     day = _after(today, sign * rng.randint(2, 300))
     month = _MONTHS[day.month - 1]
-    return rng.choice((f"on {month} {day.day}", f"on {day.day} {month}", f"on {day.isoformat()}")), day
+    words = rng.choice((f"on {month} {day.day}", f"on {day.day} {month}", f"on {day.isoformat()}"))
+    return Said(words, day, _yearly(day, sign))
 
 
 def _en_ago(rng: random.Random, today: Day) -> Said:
     days = rng.randint(2, 10)
-    return f"{NUMBERS['en'][days] if rng.random() < 0.5 else days} days ago", _after(today, -days)
+    return Said(f"{NUMBERS['en'][days] if rng.random() < 0.5 else days} days ago", _after(today, -days), f"{-days}")
 
 
 def _en_last(rng: random.Random, today: Day) -> Said:
     day = _after(today, -rng.randint(1, 7))
-    return f"last {_WEEKDAYS[day.weekday()]}", day
+    return Said(f"last {_WEEKDAYS[day.weekday()]}", day, f"<{day.isoweekday()}")
 
 
 def _zh_in_days(rng: random.Random, today: Day) -> Said:
     days = rng.randint(2, 10)
-    return f"{NUMBERS['zh'][days] if rng.random() < 0.5 else days}天后", _after(today, days)
+    return Said(f"{NUMBERS['zh'][days] if rng.random() < 0.5 else days}天后", _after(today, days), f"+{days}")
 
 
 def _zh_weekday(rng: random.Random, day: Day) -> str:
@@ -125,27 +140,27 @@ def _zh_weekday(rng: random.Random, day: Day) -> str:
 
 def _zh_this(rng: random.Random, today: Day) -> Said:
     day = _after(_monday(today), rng.randint(today.weekday(), 6))
-    return rng.choice(("本", "这")) + _zh_weekday(rng, day), day
+    return Said(rng.choice(("本", "这")) + _zh_weekday(rng, day), day, f"w{day.isoweekday()}")
 
 
 def _zh_next(rng: random.Random, today: Day) -> Said:
     day = _after(_monday(today), 7 + rng.randrange(7))
-    return "下" + _zh_weekday(rng, day), day
+    return Said("下" + _zh_weekday(rng, day), day, f"+w{day.isoweekday()}")
 
 
 def _zh_date(rng: random.Random, today: Day, sign: int = 1) -> Said:
     day = _after(today, sign * rng.randint(2, 300))
-    return f"{day.month}月{day.day}{rng.choice('日号')}", day
+    return Said(f"{day.month}月{day.day}{rng.choice('日号')}", day, _yearly(day, sign))
 
 
 def _zh_ago(rng: random.Random, today: Day) -> Said:
     days = rng.randint(2, 10)
-    return f"{NUMBERS['zh'][days] if rng.random() < 0.5 else days}天前", _after(today, -days)
+    return Said(f"{NUMBERS['zh'][days] if rng.random() < 0.5 else days}天前", _after(today, -days), f"{-days}")
 
 
 def _zh_last(rng: random.Random, today: Day) -> Said:
     day = _after(_monday(today), rng.randrange(7) - 7)
-    return "上" + _zh_weekday(rng, day), day
+    return Said("上" + _zh_weekday(rng, day), day, f"-w{day.isoweekday()}")
 
 
 _COMING: dict[str, tuple[_Phrase, ...]] = {

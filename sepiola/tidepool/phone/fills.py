@@ -33,13 +33,16 @@ class NoSuchDayError(Exception):
 
 @dataclass
 class Context:
-    """What one request is made of: `opened` gathers the values that belong to its split."""
+    """What one request is made of: `opened` gathers the values that belong to its split, `days` how each of its
+    days counts from today.
+    """
 
     rng: random.Random
     language: str
     split: str
     today: datetime.date | None = None
     opened: list[str] = field(default_factory=list)
+    days: dict[str, str] = field(default_factory=dict)
 
     def open(self, kind: str) -> str:
         """An open value that this request has not."""
@@ -51,14 +54,15 @@ class Context:
 
     def day(
         self, say: Callable[[random.Random, str, datetime.date], dates.Said], most: int | None = None
-    ) -> dates.Said:
+    ) -> tuple[str, datetime.date]:
         """A day of the split, and how it is said; sets today where nothing has."""
         for _ in range(_TRIES):
             today = self.today or dates.some_day(self.rng)
-            said, day = say(self.rng, self.language, today)
+            said, day, form = say(self.rng, self.language, today)
             if (most is None or (day - today).days <= most) and share_of("value", day.isoformat()) == self.split:
                 self.today = today
                 self.opened.append(day.isoformat())
+                self.days[day.isoformat()] = form
                 return said, day
         raise NoSuchDayError
 

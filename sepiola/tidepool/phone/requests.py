@@ -69,9 +69,10 @@ def requests(
 
     Kinds: `text` (one call, from the text alone), `picture` (an argument is in the picture), `distracted` (one call,
     and a picture that has nothing to do with it), `several` (two to four calls), `irrelevant` and `near miss` (none).
-    `metadata` holds the `calls` (`{"name", "arguments"}`; the target is their JSON), `today`, `kind`, `function`,
-    `picture` ("needed", "irrelevant" or "none"), the `templates` and the open `values`; with a picture its `scene`,
-    `caption` and `objects`. Pictures are `size` × `size` pixels. Raises DataError as `generate` does.
+    `metadata` holds the `calls` (`{"name", "arguments"}`; the target is their JSON), `today` and how `days` of the
+    calls count from it, `kind`, `function`, `picture` ("needed", "irrelevant" or "none"), the `templates` and the open
+    `values`; with a picture its `scene`, `caption` and `objects`. Pictures are `size` × `size` pixels. Raises DataError
+    as `generate` does.
     """
     languages, functions = checked_arguments(split, count, languages, families, size, FUNCTIONS, "phone function")
     turns = list(TURNS if kinds is None else kinds)
@@ -110,6 +111,7 @@ def _example(split: str, index: int, seed: int, function: str, kind: str, langua
         "form": request.form,
         "calls": request.calls,
         "today": today.isoformat(),
+        "days": context.days,
         "picture": "none" if request.scene is None else "needed" if request.needed else "irrelevant",
         "irrelevant": not request.calls,
         "near_miss": kind == "near miss",
@@ -187,6 +189,7 @@ def _dated_scene(scene: Scene, context: Context) -> Scene:
         if share_of("value", day.isoformat()) == context.split:
             context.today = today
             context.opened.append(day.isoformat())
+            context.days[day.isoformat()] = f">{day:%m-%d}"
             return scene
         scene = scene_of("poster", context.split, context.rng)
 
