@@ -10,6 +10,7 @@ import pytest
 
 from sepiola.acting.days import PATTERNS, absolute, relative
 from sepiola.errors import CallError
+from sepiola.tidepool.phone import dates
 
 TODAY = datetime.date(2024, 2, 28)
 
@@ -30,6 +31,39 @@ TODAY = datetime.date(2024, 2, 28)
 def test_a_day_is_said_from_today(day: str, said: str) -> None:
     assert relative(day, TODAY) == said
     assert absolute(said, TODAY) == day
+
+
+@pytest.mark.parametrize(
+    ("form", "day"),  # 2024-02-28 is a Wednesday
+    [
+        (">5", "2024-03-01"),
+        (">3", "2024-03-06"),
+        (">2", "2024-03-05"),
+        ("<3", "2024-02-21"),
+        ("<2", "2024-02-27"),
+        ("<4", "2024-02-22"),
+        ("w1", "2024-02-26"),
+        ("+w1", "2024-03-04"),
+        ("-w7", "2024-02-25"),
+        ("+w3T08:00", "2024-03-06T08:00"),
+    ],
+)
+def test_weekdays_count_from_today(form: str, day: str) -> None:
+    assert absolute(form, TODAY) == day
+    assert relative(day, TODAY, {day[:10]: form[:-6] if "T" in form else form}) == form
+
+
+def test_a_form_that_is_another_day_is_not_taken() -> None:
+    assert relative("2024-03-01", TODAY, {"2024-03-01": ">6"}) == "2024-03-01"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_phrases_of_requests_are_the_days_of_their_forms(language: str) -> None:
+    rng, allowed = random.Random(1), re.compile(next(iter(PATTERNS.values())))
+    for _ in range(2000):
+        today = dates.some_day(rng)
+        said = rng.choice((dates.coming, dates.past))(rng, language, today)
+        assert absolute(said.form, today) == said.day.isoformat() and allowed.fullmatch(said.form)
 
 
 def test_every_day_comes_back_and_is_allowed_by_the_grammar() -> None:
