@@ -15,7 +15,7 @@ from pydantic import Field
 import sepiola
 from sepiola.acting.agent import Agent, Policy, replay
 from sepiola.acting.calls import tokens_of, write
-from sepiola.acting.functions import Call, functions_of
+from sepiola.acting.functions import Call, Function, functions_of
 from sepiola.acting.phone import Phone, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
@@ -29,14 +29,14 @@ TEXT = Call("send_text_message", {"to": "王芳", "message": "我会晚到"})
 SEARCH = Call("google_search", {"query": "squid"})
 
 
-def acting_model(language: dict[str, Any], known: bool = True) -> Model:
+def acting_model(language: dict[str, Any], known: bool = True, functions: Sequence[Function] = TEN) -> Model:
     tokenizer = Tokenizer.train(
-        ["send 发短信给王芳 search 2024-05-01"] * 3, 320, extra=tokens_of(len(TEN)) if known else []
+        ["send 发短信给王芳 search 2024-05-01"] * 3, 320, extra=tokens_of(len(functions)) if known else []
     )
     built = sepiola.build({"name": "agent", "language": {**language, "vocabulary": tokenizer.vocabulary}}, seed=4)
     model = Model(built.network, built.spec, tokenizer)
     if known:
-        model.processor = dataclasses.replace(model.processor, functions=taught(TEN))
+        model.processor = dataclasses.replace(model.processor, functions=taught(functions))
     return model
 
 

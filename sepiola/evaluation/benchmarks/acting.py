@@ -20,7 +20,7 @@ from sepiola.acting.modes import Mode, mode_of
 from sepiola.acting.retrieval import Retrieves
 from sepiola.acting.sets import as_taught
 from sepiola.data.example import Example, Message
-from sepiola.errors import CallError, SepiolaError
+from sepiola.errors import CallError, SepiolaError, SpecError, brief
 from sepiola.evaluation.baselines.functions import nearest_functions
 from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
@@ -52,6 +52,7 @@ class Acting:
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
         mode, known = mode_of(model.processor.functions), as_taught(model.processor.functions or ())
         examples = list(settings.examples)
+        untaught = _untaught(examples, known)
         functions = [known or declared(example.metadata["tools"]) for example in examples]
         offered = [
             _offered(example, some, settings.retriever) for example, some in zip(examples, functions, strict=True)
@@ -98,7 +99,13 @@ class Acting:
                 "prompts_cut": len(generator.cut),
                 "buckets": {"language": {name: _accuracy(some) for name, some in sorted(languages.items())}},
                 "baselines": {},
-                "acting": {**figures, "mode": mode.name, "cost": cost, **_chosen(examples, offered, settings)},
+                "acting": {
+                    **figures,
+                    "mode": mode.name,
+                    "cost": cost,
+                    "untaught": untaught,
+                    **_chosen(examples, offered, settings),
+                },
             }
         )
 
@@ -121,6 +128,21 @@ class Acting:
         """1 for the right calls as JSON; None where they are not known."""
         exact = judged(example, calls_of(answer.output)).exact if "calls" in example.metadata else None
         return None if exact is None else float(exact)
+
+
+def _untaught(examples: Sequence[Example], known: Sequence[Function]) -> int:
+    """How many requests call functions that the model was not taught. Raises SpecError where all that call any do."""
+    names = {function.name for function in known}
+    called = [{str(call["name"]) for call in e.metadata["calls"]} for e in examples if e.metadata["calls"]]
+    count = sum(not names >= wanted for wanted in called) if known else 0
+    if called and count == len(called):
+        wanted = sorted(set().union(*called) - names)
+        raise SpecError(
+            f"the requests call {brief(', '.join(wanted))}, and the model was taught "
+            f"{brief(', '.join(sorted(names)))}: measure it on requests for its own functions, "
+            "or a model that reads what a request declares"
+        )
+    return count
 
 
 def asks_for_calls(examples: Sequence[Example]) -> bool:

@@ -118,6 +118,8 @@ def call_tables(figures: Figures) -> list[Table]:
         "Percent; below each figure its 95% interval.",
         f"{acting['unparsed']:,} replies could not be read: wrong.",
     ]
+    if acting.get("untaught"):
+        notes.append(f"{acting['untaught']:,} requests call functions that the model was not taught: wrong.")
     if worst is not None:
         notes.append(f"The worst function is {worst['function']}: {100 * worst['value']:.1f} exact.")
     if (offered := acting.get("offered")) is not None and offered["count"]:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from sepiola.acting.functions import Function
+import pytest
+from pydantic import Field
+
+from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.sets import functions_named
+from sepiola.acting.synthesis import synthesize
 from sepiola.data.example import Example
 from sepiola.datasets import read
-from sepiola.evaluation.benchmarks import benchmark_of, measure
+from sepiola.errors import SpecError
+from sepiola.evaluation.benchmarks import BENCHMARKS, benchmark_of, measure
 from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.experiments.agent import described, write_requests
 from sepiola.specs.data import DataSpec
-from tests.tiny import byte_model, llama
+from sepiola.tidepool.phone import requests
+from tests.acting.test_agent import acting_model
+from tests.experiments.test_agent import FILE
+from tests.tiny import byte_model, encoder_decoder, llama
 
 
 def test_declared_functions_are_asked_for(data_root: Path) -> None:
@@ -46,3 +57,37 @@ def test_a_retriever_chooses_before(data_root: Path) -> None:
     assert acting["offered"]["value"] == 1.0 and acting["nearest"]["count"] == 3
     alone = measure(byte_model(llama()), Settings(spec, read=lambda spec: examples)).figures["acting"]
     assert "offered" not in alone and acting["cost"]["tokens_in"] < alone["cost"]["tokens_in"]
+
+
+def test_functions_of_a_file_are_measured(tmp_path: Path) -> None:
+    (tmp_path / "pets.py").write_text(FILE, encoding="utf-8")
+    own = functions_named(tmp_path / "pets.py")
+    write_requests(tmp_path / "test.jsonl", synthesize(described(own), "test", 16))
+    settings = Settings(DataSpec(reader="requests", root=str(tmp_path), split="test"))
+    model = acting_model(encoder_decoder(), functions=own)
+    assert benchmark_of(model, settings) == "acting"
+    acting = measure(model, settings).figures["acting"]
+    assert (acting["mode"], acting["count"], acting["untaught"]) == ("functional", 16, 0)
+    assert {"en", "zh"} <= set(acting["by"]) and acting["worst"]["function"] in ("feed_pet", "play_song")
+
+
+def test_functions_that_the_model_was_not_taught_are_said(tmp_path: Path) -> None:
+    own = functions_of([play_song])
+    write_requests(tmp_path / "test.jsonl", synthesize(described(own), "test", 8))
+    data = DataSpec(reader="requests", root=str(tmp_path), split="test")
+    with pytest.raises(SpecError, match="the requests call play_song, and the model was taught amazon_shopping, "):
+        measure(acting_model(encoder_decoder()), Settings(data))
+    two = acting_model(encoder_decoder(), functions=functions_of([play_song, stop_song]))
+    both = [*read("requests", tmp_path, "test"), *requests("test", 2, kinds=["text"])]
+    figures = measure(two, Settings(data, read=lambda spec: both)).figures
+    assert figures["acting"]["untaught"] == 2
+    (table,) = BENCHMARKS["acting"].tables(figures)
+    assert "2 requests call functions that the model was not taught" in table["note"]
+
+
+def play_song(title: Annotated[str, Field(min_length=1, max_length=40)]) -> None:
+    """Plays a song."""
+
+
+def stop_song() -> None:
+    """Stops the song."""
