@@ -1,0 +1,113 @@
+"""Functions added to an agent one at a time, as `sepiola act add` does it, beside plain fine-tuning of all weights.
+
+Every arm learns the same functions in the same order from the same requests, for as many steps, and is measured after
+each on the same held-out requests: those that call the new function, and those of the functions that the agent knew at
+the start. `add` is an adapter and the new token's rows with replayed requests; `all weights` learns from the same
+requests; `plain` are all weights on the requests of the new function alone.
+
+    sepiola act train phone --out runs/agent
+    python benchmarks/grow.py --agent runs/agent --out /tmp/grown
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from sepiola.acting.sets import functions_named
+from sepiola.api import load
+from sepiola.data.example import Example
+from sepiola.datasets.requests import read_requests
+from sepiola.evaluation.benchmarks import measure
+from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.experiments.agent import REQUESTS, write_requests
+from sepiola.experiments.grow import add_functions
+from sepiola.specs.data import DataSpec
+
+WHOLE = ["stages.0.lora=null", "stages.0.optimizer.learning_rate=0.0003"]
+ARMS = {"add": [], "all weights": WHOLE, "plain": WHOLE}
+
+
+def measured(run: Path, examples: list[Example]) -> dict[str, Any]:
+    """Percent of right names and right calls, with the interval of the latter."""
+    data = DataSpec(reader="requests", root=str(run))
+    figures = measure(load(run), Settings(data, read=lambda _: examples)).figures["acting"]
+    low, high = figures["exact"]["interval"]
+    return {
+        "name": round(100 * figures["name"]["value"], 2),
+        "exact": round(100 * figures["exact"]["value"], 2),
+        "interval": [round(100 * low, 2), round(100 * high, 2)],
+        "count": figures["exact"]["count"],
+    }
+
+
+def calls(example: Example, name: str) -> bool:
+    return any(call["name"] == name for call in example.metadata["calls"])
+
+
+def requests_of(done: Path, folder: Path, name: str, *, alone: bool) -> None:
+    """The requests of an addition that is done, for another arm; of the new function alone for plain fine-tuning."""
+    shutil.copytree(done / REQUESTS, folder / REQUESTS)
+    if alone:
+        some = {e.prompt: e for e in read_requests(done / REQUESTS, "train") if calls(e, name)}
+        write_requests(folder / REQUESTS / "train.jsonl", list(some.values()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agent", type=Path, required=True, help="a run of `sepiola act train`")
+    parser.add_argument("--functions", default="android", help="a file or a set, whose functions are added")
+    parser.add_argument("--number", type=int, default=10, help="how many of them")
+    parser.add_argument("--count", type=int, default=100, help="requests of each new function")
+    parser.add_argument("--measured", type=int, default=2000, help="requests of the old functions, at most")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
+    parser.add_argument("--set", dest="changes", action="append", default=[], help="of the recipe octopus-v3/add")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the agents, and of figures.jsonl")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    names = [function.name for function in functions_named(given.functions)][: given.number]
+    old = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
+    before = dict.fromkeys(given.arms, measured(given.agent, old))
+    runs = dict.fromkeys(given.arms, given.agent)
+    given.out.mkdir(parents=True, exist_ok=True)
+    print(json.dumps({"old functions at the start": before[given.arms[0]]}), flush=True)
+    small = ["evaluation.0.count=64", "evaluation.1.count=64"]  # measured below, on more
+    for number, name in enumerate(names, start=1):
+        folders = {arm: given.out / f"{number:02d}-{arm.replace(' ', '-')}" for arm in given.arms}
+        for arm, folder in folders.items():
+            if arm != given.arms[0]:
+                requests_of(folders[given.arms[0]], folder, name, alone=arm == "plain")
+            began = time.monotonic()
+            add_functions(
+                runs[arm],
+                given.functions,
+                folder,
+                console=Console(quiet=True),
+                only=[name],
+                count=given.count,
+                changes=[*small, *given.changes, *ARMS[arm]],
+                seed=given.seed,
+            )
+            seconds = time.monotonic() - began
+            new = [e for e in read_requests(folder / REQUESTS / "new", "test") if calls(e, name)]
+            line: dict[str, Any] = {"arm": arm, "function": name, "seconds": round(seconds)}
+            line |= {"new": measured(folder, new), "old": measured(folder, old)}
+            for figure in ("name", "exact"):
+                line[f"lost {figure}"] = round(before[arm][figure] - line["old"][figure], 2)
+            runs[arm], before[arm] = folder, line["old"]
+            print(json.dumps(line), flush=True)
+            with (given.out / "figures.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
