@@ -33,7 +33,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 class Parameter:
     """One argument of a call. `schema` is bounded: every string, list and number of it ends.
 
-    `copied`: a model was taught that its open strings are the request's own words (`sepiola.acting.spans`).
+    `copied`: a model was taught that its open strings are the request's own words (`sepiola.acting.spans`), or that
+    they may be others; None where it was taught neither.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Parameter:
     adapter: TypeAdapter[Any] = field(repr=False, compare=False)
     required: bool = True
     default: object = None
-    copied: bool = False
+    copied: bool | None = field(default=None, compare=False)
 
     @property
     def description(self) -> str:

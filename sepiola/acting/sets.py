@@ -73,6 +73,7 @@ def taught(functions: Sequence[Function], examples: Iterable[Example] = ()) -> t
     """What is kept of the functions beside a model that calls them by their tokens, in this order.
 
     Among it are the arguments whose strings are copied: in all `examples` of text alone they are spans of the request.
+    What a model was taught before keeps what it had.
     """
     copied = _copied(functions, examples)
     return tuple(
@@ -81,7 +82,7 @@ def taught(functions: Sequence[Function], examples: Iterable[Example] = ()) -> t
             "signature": f.signature,
             "tool": f.tool,
             "examples": list(f.examples),
-            "copied": [p.name for p in f.parameters if p.copied or (f.name, p.name) in copied],
+            "copied": [p.name for p in f.parameters if ((f.name, p.name) in copied if p.copied is None else p.copied)],
         }
         for f in functions
     )

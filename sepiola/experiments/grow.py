@@ -55,7 +55,7 @@ BEGUN = "begun"
 """The earlier agent with a row for the new token, before the first step."""
 KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.html")
 """What of a run is the agent, and not the way to it."""
-MOST = 20_000
+MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
 REPLAYED = 3000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
@@ -164,9 +164,9 @@ def copy_agent(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
 
 
-def begin(model: Model, function: Function) -> Model:
+def begin(model: Model, function: Function, examples: Sequence[Example] = ()) -> Model:
     """The model with a token for the function, behind all others: its rows are the mean of the description's tokens,
-    and everything else is as it was.
+    and everything else is as it was. The requests of the `examples` say which of its arguments are copied.
     """
     earlier, tokenizer, spec = model.processor.functions, model.require_tokenizer(), model.spec
     assert earlier is not None and spec.language is not None
@@ -184,7 +184,9 @@ def begin(model: Model, function: Function) -> Model:
         for name in TOKEN_ROWS:
             if name in state:
                 state[name][token] = state[name][said].mean(0)
-    processor = dataclasses.replace(model.processor, tokenizer=tokenizer, functions=(*earlier, *taught([function])))
+    processor = dataclasses.replace(
+        model.processor, tokenizer=tokenizer, functions=(*earlier, *taught([function], examples))
+    )
     return Model(network, spec, processor, model.answering)
 
 
@@ -218,14 +220,14 @@ def _add(
     console.print(f"[bold]{function.name}[/bold]: {out}")
     out = out.resolve()
     model = load(out / EARLIER)
-    begun = begin(model, function)
-    functions = as_taught(begun.processor.functions or ())
+    functions = [*as_taught(model.processor.functions or ()), function]
     data = out / REQUESTS
     if not (data / "train.jsonl").is_file():
-        for name, examples in requests_to_add([*functions[:-1], function], out / EARLIER, count, seed).items():
+        for name, examples in requests_to_add(functions, out / EARLIER, count, seed).items():
             folder = data if name == "train" else data / name
             make_folder(folder)
             write_requests(folder / f"{'train' if name == 'train' else 'test'}.jsonl", examples)
+    begun = begin(model, function, read_requests(data, "train"))
     begun.save(out / BEGUN)
     recipe = _recipe(out, begun, function.name, seed, changes)
     report = Run(recipe, out, console=console, device=device, resume=resume).go()

@@ -11,6 +11,7 @@ from sepiola.acting.calls import read, write
 from sepiola.acting.functions import Call
 from sepiola.acting.phone import android, functions
 from sepiola.acting.sets import as_taught, functions_named, set_of, taught
+from sepiola.data.example import Example, Message
 from sepiola.errors import SpecError
 
 FILE = '''
@@ -87,3 +88,18 @@ def test_what_was_taught_is_enough_to_write_and_read_calls() -> None:
     assert read(write([call], known), known) == [call]
     with pytest.raises(SpecError, match="is not here"):
         known[0]()
+
+
+def test_what_is_copied_stays_so_when_more_is_learned(tmp_path: Path) -> None:
+    """Few requests, all of them spans, may not narrow what the earlier ones have left open."""
+    (tmp_path / "pets.py").write_text(FILE)
+    pets = functions_named(tmp_path / "pets.py")
+    asked = (Message("user", ("feed Rex",)),)
+    spans, others = (
+        [Example("1", asked, "", metadata={"calls": [{"name": "feed", "arguments": {"pet": pet}}]})]
+        for pet in ("Rex", "the dog")
+    )
+    assert [entry["copied"] for entry in taught(pets, spans)] == [["pet"], []]
+    earlier = as_taught(taught(pets, others))
+    assert [entry["copied"] for entry in taught(earlier, spans)] == [[], []]
+    assert [entry["copied"] for entry in taught(as_taught(taught(pets, spans)), others)] == [["pet"], []]
