@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from sepiola.acting.declaring import declared
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.modes import Mode, mode_of
-from sepiola.acting.retrieval import Retrieves
 from sepiola.acting.sets import as_taught
 from sepiola.data.example import Example, Message
 from sepiola.errors import CallError, SepiolaError, SpecError, brief
@@ -26,8 +25,9 @@ from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
-from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged, share
+from sepiola.evaluation.metrics.calls import Judged, call_figures, call_tables, judged, share
 from sepiola.evaluation.metrics.seeds import accuracy_rows
+from sepiola.evaluation.metrics.sight import sight_figures
 from sepiola.reasoning.answer import Answer
 
 TOKENS = 160
@@ -50,61 +50,27 @@ class Acting:
         return bool(model.processor.functions) or all("tools" in e.metadata for e in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
-        mode, known = mode_of(model.processor.functions), as_taught(model.processor.functions or ())
-        examples = list(settings.examples)
-        untaught = _untaught(examples, known)
-        functions = [known or declared(example.metadata["tools"]) for example in examples]
-        offered = [
-            _offered(example, some, settings.retriever) for example, some in zip(examples, functions, strict=True)
-        ]
-        asked = [declaring(example, mode.declaration(*some)) for example, some in zip(examples, offered, strict=True)]
-        generator = model.example_generator(TOKENS)
-        times, written = list[float](), list[str]()
-        for example, some in list(zip(asked, offered, strict=True))[:TIMED]:
-            began = time.perf_counter()
-            grammar = mode.grammar(model.vocabulary, *some, _said(example))
-            written.append(generator.write([example], grammar=grammar)[0][0])
-            times.append(1000 * (time.perf_counter() - began))
-        for start in range(len(written), len(asked), TOGETHER):
-            rest = asked[start : start + TOGETHER]
-            grammars = [
-                mode.grammar(model.vocabulary, *some, _said(example))
-                for example, some in zip(rest, offered[start : start + TOGETHER], strict=True)
-            ]
-            written += [texts[0] for texts in generator.write(rest, grammar=grammars)]
-        rows = [
-            judged(
-                example, _read(text, some, mode, example.today), some[0] if "allowed" not in example.metadata else ()
-            )
-            for example, text, some in zip(examples, written, offered, strict=True)
-        ]
-        tokenizer = generator.tokenizer
-        read_in = [len(tokenizer.encode(example.prompt)) for example in asked]
-        cost = {
-            "tokens_in": statistics.fmean(read_in),
-            "tokens_out": statistics.fmean(len(tokenizer.encode(text)) for text in written),
-            "median_ms": statistics.median(times),
-            "p95_ms": sorted(times)[int(0.95 * (len(times) - 1))],
-            "timed": len(times),
-        }
+        asking = Asking(model, settings)
+        untaught = _untaught(settings.examples, asking.known)
+        rows = asking.judged(settings.examples)
         right = [bool(r.exact) if not r.irrelevant else r.calls is not None and not r.calls for r in rows]
         figures = call_figures(rows)
         languages: dict[str, list[bool]] = {}
         for row, one in zip(rows, right, strict=True):
             languages.setdefault(str(row.example.metadata.get("language", "other")), []).append(one)
+        about = {"mode": asking.mode.name, "cost": asking.cost(), **asking.chosen(settings.examples)}
         return Measurement(
             {
                 **_accuracy(right),
                 "unparsed": figures["unparsed"],
-                "prompts_cut": len(generator.cut),
+                "prompts_cut": len(asking.generator.cut),
                 "buckets": {"language": {name: _accuracy(some) for name, some in sorted(languages.items())}},
                 "baselines": {},
                 "acting": {
                     **figures,
-                    "mode": mode.name,
-                    "cost": cost,
+                    **about,
                     "untaught": untaught,
-                    **_chosen(examples, offered, settings),
+                    "sight": sight_figures(rows, asking.judged) if asking.sees else {},
                 },
             }
         )
@@ -145,6 +111,88 @@ def _untaught(examples: Sequence[Example], known: Sequence[Function]) -> int:
     return count
 
 
+class Asking:
+    """A model that is asked for calls, in the mode that it was taught."""
+
+    def __init__(self, model: MeasuredModel, settings: Settings) -> None:
+        self.model = model
+        self.retriever = settings.retriever
+        self.mode = mode_of(model.processor.functions)
+        self.known = as_taught(model.processor.functions or ())
+        self.generator = model.example_generator(TOKENS)
+        self.sees = self.generator.image_encoder is not None
+        self.times = list[float]()
+        self.tokens_in, self.tokens_out = list[int](), list[int]()
+
+    def judged(self, examples: Sequence[Example]) -> list[Judged]:
+        """Every example with its calls. The first ones of all are asked one by one, and timed."""
+        offered = [self._offered(example) for example in examples]
+        asked = [declaring(e, self.mode.declaration(*some)) for e, some in zip(examples, offered, strict=True)]
+        written = list[str]()
+        while len(written) < len(asked):
+            place = len(written)
+            end = place + (1 if len(self.times) < TIMED else TOGETHER)
+            began = time.perf_counter()
+            grammars = [
+                self.mode.grammar(self.model.vocabulary, *some, _said(example))
+                for example, some in zip(asked[place:end], offered[place:end], strict=True)
+            ]
+            written += [texts[0] for texts in self.generator.write(asked[place:end], grammar=grammars)]
+            if end == place + 1:
+                self.times.append(1000 * (time.perf_counter() - began))
+        encode = self.generator.tokenizer.encode
+        self.tokens_in += [len(encode(example.prompt)) for example in asked]
+        self.tokens_out += [len(encode(text)) for text in written]
+        return [
+            judged(
+                example,
+                _read(text, some, self.mode, example.today),
+                some[0] if "allowed" not in example.metadata else (),
+            )
+            for example, text, some in zip(examples, written, offered, strict=True)
+        ]
+
+    def cost(self) -> Figures:
+        """Tokens of text in and out, and milliseconds of requests that were asked alone."""
+        return {
+            "tokens_in": statistics.fmean(self.tokens_in),
+            "tokens_out": statistics.fmean(self.tokens_out),
+            "median_ms": statistics.median(self.times),
+            "p95_ms": sorted(self.times)[int(0.95 * (len(self.times) - 1))],
+            "timed": len(self.times),
+        }
+
+    def chosen(self, examples: Sequence[Example]) -> Figures:
+        """How often the right functions are among those that the retriever offers, and how often the one that is
+        nearest by TF-IDF is the right one.
+        """
+        found: Figures = {}
+        relevant = [(e, {call["name"] for call in e.metadata["calls"]}) for e in examples if e.metadata["calls"]]
+        if self.retriever is not None:
+            names = [self._offered(example)[1] for example, _ in relevant]
+            found["offered"] = share(
+                [called <= set(some or ()) for (_, called), some in zip(relevant, names, strict=True)]
+            )
+        choices = [(e, called) for e, called in relevant if len(e.metadata.get("tools", ())) > 1]
+        if choices:
+            try:
+                nearest = nearest_functions([example for example, _ in choices])
+            except SepiolaError as error:
+                return {**found, "nearest_left_out": str(error)}
+            right = [
+                len(e.metadata["calls"]) == 1 and called == {n} for (e, called), n in zip(choices, nearest, strict=True)
+            ]
+            found["nearest"] = share(right)
+        return found
+
+    def _offered(self, example: Example) -> Offered:
+        """The functions, and the names of those that the retriever chooses for the request; all without one."""
+        functions = self.known or declared(example.metadata["tools"])
+        if self.retriever is None:
+            return functions, None
+        return functions, self.retriever.choose(example.messages[-1].text, functions)
+
+
 def asks_for_calls(examples: Sequence[Example]) -> bool:
     """Whether the examples are requests whose calls are known."""
     return bool(examples) and all(e.question is None and "calls" in e.metadata for e in examples)
@@ -157,33 +205,6 @@ def declaring(example: Example, declaration: str) -> Example:
     first, *others = example.messages
     opening = Message(first.role, (declaration, *first.content))
     return dataclasses.replace(example, messages=(opening, *others))
-
-
-def _offered(example: Example, functions: Sequence[Function], retriever: Retrieves | None) -> Offered:
-    """The functions, and the names of those that the retriever chooses for the request; all without one."""
-    return functions, None if retriever is None else retriever.choose(example.messages[-1].text, functions)
-
-
-def _chosen(examples: Sequence[Example], offered: Sequence[Offered], settings: Settings) -> Figures:
-    """How often the right functions are among those that the retriever offers, and how often the one that is nearest by
-    TF-IDF is the right one.
-    """
-    found: Figures = {}
-    relevant = [(e, {call["name"] for call in e.metadata["calls"]}, names)
-                for e, (_, names) in zip(examples, offered, strict=True) if e.metadata["calls"]]  # fmt: skip
-    if settings.retriever is not None:
-        found["offered"] = share([names is not None and called <= set(names) for _, called, names in relevant])
-    choices = [(e, called) for e, called, _ in relevant if len(e.metadata.get("tools", ())) > 1]
-    if choices:
-        try:
-            nearest = nearest_functions([example for example, _ in choices])
-        except SepiolaError as error:
-            return {**found, "nearest_left_out": str(error)}
-        right = [
-            len(e.metadata["calls"]) == 1 and called == {n} for (e, called), n in zip(choices, nearest, strict=True)
-        ]
-        found["nearest"] = share(right)
-    return found
 
 
 def _said(example: Example) -> str | None:

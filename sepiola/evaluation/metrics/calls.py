@@ -129,6 +129,18 @@ def call_tables(figures: Figures) -> list[Table]:
             f"The function that is nearest by TF-IDF is right for {100 * nearest['value']:.1f}% of the "
             f"{nearest['count']:,} requests with a choice."
         )
+    sight = acting.get("sight") or {}
+    said = {
+        "exchanged": "are right with another picture in its place",
+        "blind": "are right without the picture that they need",
+        "majority": "would be right by the thing that is seen most often",
+        "unchanged": "are the same without a picture that has nothing to do with them",
+    }
+    notes += [
+        f"{100 * sight[key]['value']:.1f}% {text} ({sight[key]['count']:,})."
+        for key, text in said.items()
+        if key in sight
+    ]
     if cost:
         notes.append(f"{cost['tokens_in']:.0f} tokens of text in, {cost['tokens_out']:.0f} out.")
         notes.append(f"{cost['median_ms']:.0f} ms at the median, {cost['p95_ms']:.0f} at the 95th percentile.")
