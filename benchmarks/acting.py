@@ -23,7 +23,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -31,38 +30,29 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
+from acting_sides import Engine, Texts, Theirs, Work, asked, declaration, functions_of, tokenizer_of
 from measure import alternate, parser, report
-from scripted import Scripted
 from torch import Tensor
 
 import sepiola
-from sepiola.acting import calls
-from sepiola.acting.constraint import functional
-from sepiola.acting.functions import Call, Function
-from sepiola.acting.phone import android, functions
-from sepiola.acting.phone.tasks import Task, task_of
+from sepiola.acting.phone import functions
+from sepiola.acting.phone.tasks import task_of
 from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
-from sepiola.generation.constraints import Grammar
-from sepiola.generation.engine import Prompt
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
 from sepiola.models.build import preset
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
-from sepiola.text.tokenizer import Tokenizer
 from sepiola.tidepool.phone import requests
 
-LEARNED = 8000
-"""Tokens that a tokenizer learns; the others are there to be masked."""
+AGENT_TOKENS = 2400
+"""Tokens of the recipe `octopus-v3/phone`."""
 MAX_LOAD = 0.5
 TEXT = (
     "Everything that swims at night has a reason of its own to keep away from lamps and nets, old sailors used to say"
@@ -76,169 +66,6 @@ SETTINGS = (
 )
 """What is tried of `transformers`."""
 AGENTS = {"mm-cot-tiny, 1.8M": "mm-cot-tiny", "t5-small's layers with a ViT-Ti/16 at 224 pixels, 58M": "mm-cot-base"}
-
-
-# ---------------------------------------------------------------------------------------------------- what is written
-
-
-@cache
-def functions_of(count: int) -> tuple[Function, ...]:
-    """So many functions: the phone's and Android's, and then the same under other names."""
-    own = [*functions(), *android.functions()]
-    return tuple(
-        own[i] if i < len(own) else dataclasses.replace(own[i % len(own)], name=f"{own[i % len(own)].name}_{i}")
-        for i in range(count)
-    )
-
-
-def tokenizer_of(vocabulary: int, count: int) -> Tokenizer:
-    """A tokenizer of `vocabulary` tokens for requests, their calls, and `count` declarations."""
-    read = requests("train", 3000, kinds=["text", "irrelevant", "near miss"])
-    texts = [*(e.prompt for e in read), *(json_of(task_of(e).calls) for e in read[:1000])]
-    texts += [declaration(functions_of(22))] * 20
-    learned = Tokenizer.train(texts, min(LEARNED, vocabulary), extra=calls.tokens_of(count))
-    raw = json.loads(learned.to_json())
-    words: dict[str, int] = raw["model"]["vocab"]
-    pieces, number, drawn = [w for w in words if len(w) > 1], learned.vocabulary, random.Random(0)
-    words |= {token["content"]: token["id"] for token in raw["added_tokens"]}
-    while number < vocabulary:
-        word = drawn.choice(pieces) + drawn.choice(pieces).lstrip("Ġ")
-        if word not in words:
-            words[word], number = number, number + 1
-    return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(raw)))
-
-
-def declaration(some: Sequence[Function]) -> str:
-    return json.dumps([function.tool["function"] for function in some], ensure_ascii=False) + "\n"
-
-
-def called(task: Task, some: Sequence[Function]) -> str:
-    """The right calls in the functional form, as they are taught: with days that count from today."""
-    return calls.write(task.calls, some, task.today)
-
-
-def spoken(task: Task) -> str | None:
-    """What copied arguments are spans of, as the agent has it: the request, unless there are pictures."""
-    return None if task.example.images else task.example.prompt
-
-
-def json_of(some: Sequence[Call]) -> str:
-    return json.dumps([call.to_json() for call in some], ensure_ascii=False, separators=(",", ":"))
-
-
-@cache
-def asked(count: int, among: int = 10) -> tuple[Task, ...]:
-    """Test requests of one call of one of the first functions, English and Chinese by turns."""
-    names = {function.name for function in functions()[:among]}
-    some = [task_of(e) for e in requests("test", 12 * count, seed=7, kinds=["text"])]
-    return tuple([task for task in some if task.calls[0].name in names][:count])
-
-
-# ------------------------------------------------------------------------------------------------------------- sides
-
-
-@dataclass
-class Work:
-    """What one side reads, writes and writes by."""
-
-    prompt: list[int]
-    script: list[int]
-    grammar: Grammar | None = None
-
-
-class Engine:
-    """Our engine in its fastest form, bfloat16 and prepacked, with a tokenizer of the shape's size."""
-
-    def __init__(self, name: str, count: int, folder: Path | None = None) -> None:
-        spec = preset(name)
-        assert spec.language is not None
-        self.tokenizer = tokenizer_of(spec.language.vocabulary, count)
-        built = sepiola.build(spec)
-        whole = Model(built.network.to(torch.bfloat16), spec, self.tokenizer)
-        if folder is not None:
-            whole.save_hub(folder)
-        self.model = whole.prepack(release=True)
-        self.passes: list[int] = []
-
-    def ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.backend.encode(text, add_special_tokens=False).ids
-        return ids
-
-    def functional(self, task: Task, some: Sequence[Function]) -> Work:
-        grammar = functional(some, self.model.vocabulary, said=spoken(task))
-        return Work(self.ids(task.example.prompt), self.ids(called(task, some)), grammar)
-
-    def declared(self, task: Task, some: Sequence[Function]) -> Work:
-        grammar = self.model.vocabulary.compiled("json", calls.json_form(some))
-        prompt = [*self.ids(declaration(some)), *self.ids(task.example.prompt)]
-        return Work(prompt, self.ids(json_of(task.calls)), grammar)
-
-    def write(self, work: Work, prefix: Prefix | None = None) -> None:
-        """Writes the script, which must come out."""
-        engine = self.model.engine
-        engine.prefix = prefix
-        count = len(work.script) + (24 if work.grammar else 0)  # room in which no ending is pressed for
-        sampling = Scripted(script=tuple(work.script))
-        written = engine.generate([Prompt(work.prompt)], max_tokens=count, sampling=sampling, grammar=work.grammar)[0][
-            0
-        ]
-        assert written == work.script, "the grammar does not allow the script"
-
-
-class Theirs:
-    """`transformers`' generate in one setting, on the same weights and the same ids."""
-
-    def __init__(self, setting: str, folder: Path) -> None:
-        from transformers import AutoModelForCausalLM
-        from transformers.generation import CompileConfig
-
-        dtype, attention, *more = setting.split()
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation=attention
-        ).eval()
-        self.model.generation_config.eos_token_id = None
-        self.static = {"cache_implementation": "static"} if "static" in more else {}
-        self.model.generation_config.disable_compile = "compiled" not in more
-        if "compiled" in more:
-            how = CompileConfig(fullgraph=False)
-            how._compile_all_devices = True  # `generate` compiles decoding on GPUs alone unless told
-            self.model.generation_config.compile_config = how
-
-    @torch.inference_mode()
-    def keep(self, prefix: Sequence[int]) -> Any:
-        """The cache of a prefix, for `write` to copy."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.model.config)
-        self.model(input_ids=torch.tensor([[*prefix]]), past_key_values=cache, logits_to_keep=1)
-        return cache
-
-    @torch.inference_mode()
-    def write(self, work: Work, kept: Any = None) -> None:
-        import copy
-
-        from transformers import LogitsProcessor, LogitsProcessorList
-
-        script, begin = work.script, len(work.prompt)
-
-        class Raised(LogitsProcessor):
-            def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-                scores = scores.clone()
-                scores[:, script[input_ids.shape[1] - begin]] = scores.max() + 1
-                return scores
-
-        ids = torch.tensor([work.prompt])
-        given = {"past_key_values": copy.deepcopy(kept)} if kept is not None else self.static
-        out = self.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=len(script),
-            do_sample=False,
-            logits_processor=LogitsProcessorList([Raised()]),
-            pad_token_id=0,
-            **given,
-        )
-        assert out[0, begin:].tolist() == script
 
 
 # -------------------------------------------------------------------------------------------------------------- rows
@@ -281,7 +108,7 @@ def share(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def overhead(made: Engine, shape: str, rounds: int) -> list[Row]:
     """Seconds a token with and without a grammar, the same tokens on both sides."""
-    grammar = made.model.grammar({"type": "string", "maxLength": 600})
+    grammar = made.vocabulary.compiled("json", {"type": "string", "maxLength": 600})
     text = made.ids(json.dumps(TEXT))
     called = [made.functional(task, functions()) for task in asked(rounds)]
     free = [Work(work.prompt, text, grammar) for work in called]
@@ -301,7 +128,7 @@ def overhead(made: Engine, shape: str, rounds: int) -> list[Row]:
     return rows
 
 
-def passes(made: Engine, shape: str, count: int) -> list[Row]:
+def passes(made: Texts, shape: str, count: int) -> list[Row]:
     """Forward passes of calls, of their tokens, by kind of request; no pass is computed for it."""
     rows = []
     for kind in ("text", "picture", "several"):
@@ -309,7 +136,7 @@ def passes(made: Engine, shape: str, count: int) -> list[Row]:
         for example in requests("test", count, seed=11, kinds=[kind]):
             work = made.functional(task_of(example), functions())
             assert work.grammar is not None
-            state = _Echo(work.script, made.model.engine.spec.vocabulary)
+            state = _Echo(work.script, made.vocabulary.size)
             decoding = ConstrainedDecoding(
                 state,  # type: ignore[arg-type]
                 [work.grammar.begin(400, work.prompt)],
@@ -445,7 +272,7 @@ def save_agent(name: str, folder: Path) -> None:
         vit = ["pixels.size=224", "width=192", "attention.heads=3", "feed_forward.width=768"]
         given["vision"] = override(preset("vit-base-16-224").to_dict()["vision"], vit)
     else:
-        given["language"]["vocabulary"] = 2400
+        given["language"]["vocabulary"] = AGENT_TOKENS
     spec = ModelSpec.parse(given)
     assert spec.language is not None
     tokenizer = tokenizer_of(spec.language.vocabulary, 10)
@@ -478,13 +305,13 @@ def run(arguments: Namespace) -> dict[str, Any]:
     rows: list[Row] = []
     figures: dict[str, Any] = {}
     wanted, rounds = set(arguments.rows), arguments.rounds
-    if wanted & {"overhead", "passes", "pairs"}:
+    if "passes" in wanted:
+        rows += passes(Texts(AGENT_TOKENS, 10), f"the recipe's {AGENT_TOKENS} tokens", arguments.requests)
+    if wanted & {"overhead", "pairs"}:
         shape = "smollm2-135m"
         made = Engine(shape, 100)
         if "overhead" in wanted:
             rows += overhead(made, shape, 2 * rounds)
-        if "passes" in wanted:
-            rows += passes(made, shape, arguments.requests)
         if "pairs" in wanted:
             rows += pairs(made, shape, 10, rounds, {"prompt": "<= 0.05", "declared, cold": ">= 2"})[0]
             rows += pairs(made, shape, 20, rounds, {"prompt": "<= 0.05"})[0]
