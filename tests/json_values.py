@@ -1,4 +1,4 @@
-"""Whether a value fits a JSON Schema, for tests, by the keywords that declared functions use."""
+"""Whether a value fits a JSON Schema, for tests, by the keywords that functions, declared or ours, use."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ def _fits(value: Any, key: str, said: Any, schema: Mapping[str, Any]) -> bool:
     if key == "type":
         kinds = [said] if isinstance(said, str) else said
         return any(isinstance(value, TYPES[k]) and (not isinstance(value, bool) or k == "boolean") for k in kinds)
-    if key == "enum":
-        return any(type(value) is type(one) and value == one for one in said)
+    if key in ("enum", "const"):
+        return any(type(value) is type(one) and value == one for one in (said if key == "enum" else [said]))
+    if key == "anyOf":
+        return any(fits(value, part) for part in said)
+    if key == "pattern":
+        return not isinstance(value, str) or re.search(said, value) is not None
     if key in ("minimum", "maximum"):
         number = isinstance(value, int | float)
         return not number or (value >= said if key == "minimum" else value <= said)

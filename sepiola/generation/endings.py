@@ -1,4 +1,8 @@
-"""How a text under a grammar ends: the shortest text of it all, and a short ending from any state."""
+"""How a text under a grammar ends: the shortest text of it all, and a short ending from any state.
+
+A greedy ending takes the likeliest token at every step. The shortest one is sought among those that differ from it
+somewhere and go on greedily: best first, each state known by the greedy ending that it has.
+"""
 
 from __future__ import annotations
 
@@ -12,77 +16,109 @@ if TYPE_CHECKING:
     from sepiola.generation.constraints import ConstraintVocabulary
 
 FEW = 64
-"""So many tokens are each tried for an ending; of more only those of QUICK, and the special ones."""
-TRIED = 200
-"""States that are looked at for the shortest text of a grammar before the first one that is found counts."""
+"""So many tokens are each tried for an ending; where more may follow, a text is under way."""
+WIDE = 8
+"""The longest tokens of a text that are tried where nothing ends it."""
+TRIED = 6000
+"""Tokens of greedy endings that are looked at for the shortest text."""
+AT_ONCE = 200
+"""The same while a text is being written, where another token may be taken instead."""
 LONGEST = 4096
 """Tokens of the shortest text at most."""
-CIRCLE = 8
-"""So many tokens of two kinds at most are a circle."""
+OPENING = b",:[{("
+"""What a token ends with that opens something new."""
 
 
-def shortest_text(matcher: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int] | None:
-    """A short legal text from here, end token left out, by best-first search, then as `ending` does; None for none."""
-    count = 0
-    queue: list[tuple[int, int, list[int], LLMatcher]] = [(0, count, [], matcher.deep_copy())]
-    for _ in range(TRIED):
-        if not queue:
-            return None
-        _, _, taken, state = heapq.heappop(queue)
-        if state.is_accepting() or state.is_stopped():
-            return taken
-        forced = state.compute_ff_tokens()
-        for tokens in [forced] if forced else [[token] for token in likely(state, vocabulary)]:
-            following = state.deep_copy()
-            if following.consume_tokens(tokens):
-                count += 1
-                heapq.heappush(queue, (len(taken) + len(tokens), count, [*taken, *tokens], following))
-    return ending(matcher, vocabulary)
-
-
-def ending(
-    matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int = LONGEST, leads_on: bool = False
+def shortest_text(
+    matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int = LONGEST, tried: int = TRIED
 ) -> list[int] | None:
-    """A legal ending of at most `most` tokens, end token left out; None where none is found.
+    """The shortest legal text from here that is found, end token left out; None where none of `most` tokens is."""
+    best = _greedy(matcher, vocabulary, most)
+    first = most + 1 if best is None else len(best)
+    queue: list[tuple[int, int, list[int], LLMatcher]] = [(first, 0, [], matcher.deep_copy())]
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    count = 0
+    while queue and tried > 0:
+        length, _, taken, state = heapq.heappop(queue)
+        if best is not None and length > len(best):
+            break
+        if state.is_accepting() or state.is_stopped():
+            continue
+        forced = state.compute_ff_tokens()
+        for tokens in [forced] if forced else [[token] for token in likely(state.compute_bitmask(), vocabulary)]:
+            written, following = [*taken, *tokens], state.deep_copy()
+            room = (most if best is None else len(best)) - len(written)
+            if room < 0 or not following.consume_tokens(tokens):
+                continue
+            rest = _greedy(following, vocabulary, room)
+            tried -= 1 + (min(room, AT_ONCE) if rest is None else len(rest))
+            if rest is None:
+                length = most + len(written)
+            else:
+                length = len(written) + len(rest)
+                if (len(written), tuple(rest)) in seen:
+                    continue
+                seen.add((len(written), tuple(rest)))
+                if best is None or length < len(best):
+                    best = [*written, *rest]
+            if best is None or length <= len(best):
+                count += 1
+                heapq.heappush(queue, (length, count, written, following))
+    return best
 
-    The likeliest token is taken at every step. Where that goes round in a circle (the digits of a fraction), it is the
-    likeliest one that `leads_on`: after which other tokens may follow than before.
+
+def ending(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int = LONGEST) -> list[int] | None:
+    """A legal ending of at most `most` tokens, end token left out; None where none is found at once."""
+    found = _greedy(matcher, vocabulary, most)
+    return shortest_text(matcher, vocabulary, most, AT_ONCE) if found is None else found
+
+
+def _greedy(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> list[int] | None:
+    """The likeliest token at every step; where that goes round in a circle (the digits of a fraction), the likeliest
+    one after which other tokens may follow than before. None for more than `most`.
     """
     state, taken, masks, same = matcher.deep_copy(), list[int](), set[bytes](), 0
     while not (state.is_accepting() or state.is_stopped()):
         following = state.compute_ff_tokens()
         if following:
-            masks = set()
+            masks.clear()
         else:
-            candidates = likely(state, vocabulary)
-            if leads_on and candidates:
-                candidates += [letter for letter in vocabulary.letters if state.validate_tokens([letter])]
-                other = next((token for token in candidates if _mask(state, token) not in masks), None)
-                same += other is None
-                candidates = [candidates[same % len(candidates)] if other is None else other]
-                masks.add(_mask(state, candidates[0]))
+            mask = bytes(state.compute_bitmask())
+            candidates = likely(mask, vocabulary)
             following = candidates[:1]
+            if mask in masks and candidates:
+                other = next((token for token in candidates if _after(state, token) not in masks), None)
+                same += other is None
+                following = [candidates[same % len(candidates)] if other is None else other]
+            masks.add(mask)
         taken += following
         if len(taken) > most or not following or not state.consume_tokens(following):
-            in_a_circle = len(taken) > CIRCLE and len(set(taken[-CIRCLE:])) <= 2
-            return ending(matcher, vocabulary, most, True) if in_a_circle and not leads_on else None
+            return None
     return None if state.is_error() else taken
 
 
-def _mask(state: LLMatcher, token: int) -> bytes:
+def _after(state: LLMatcher, token: int) -> bytes:
     """What may follow after a token."""
     following = state.deep_copy()
     following.consume_token(token)
     return bytes(following.compute_bitmask())
 
 
-def likely(state: LLMatcher, vocabulary: ConstraintVocabulary) -> list[int]:
-    """Tokens of the state's mask, those first that endings are made of, then the longest."""
-    bits = np.frombuffer(state.compute_bitmask(), dtype=np.uint8)
-    allowed = np.unpackbits(bits, bitorder="little")
-    quick = [token for token in vocabulary.quick if allowed[token]]
+def likely(mask: bytes, vocabulary: ConstraintVocabulary) -> list[int]:
+    """Tokens of a mask, those first that endings are made of, then those that open nothing new, then the longest.
+
+    Where many may follow, a text is under way: what ends it, or else its longest tokens, and the single letters, of
+    which one may be what a format waits for.
+    """
+    allowed = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")
     ids = np.flatnonzero(allowed)
     if len(ids) > FEW:
-        return quick or [int(token) for token in ids[:8]]
-    rest = [int(token) for token in ids if int(token) not in quick and int(token) not in vocabulary.ends]
-    return [*quick, *sorted(rest, key=lambda token: -len(vocabulary.tokens.decode_bytes([token])))]
+        stops = [token for token in vocabulary.stops if allowed[token]]
+        if stops:
+            return [*stops, *vocabulary.closers[allowed[vocabulary.closers] > 0].tolist()]
+        longest = ids[np.argsort(-vocabulary.lengths[ids], kind="stable")[:WIDE]]
+        letters = [token for token in vocabulary.letters if allowed[token]]
+        return [*longest.tolist(), *letters, *ids[:WIDE].tolist()]
+    quick = [token for token in vocabulary.quick if allowed[token]]
+    others = [int(token) for token in ids if int(token) not in quick and int(token) not in vocabulary.ends]
+    return [*quick, *sorted(others, key=lambda token: (vocabulary.opening[token], -vocabulary.lengths[token]))]
