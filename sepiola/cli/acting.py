@@ -227,6 +227,8 @@ def remove(
 
 def _percent(figures: Figures) -> str:
     exact = figures["exact"]
+    if not exact["count"]:
+        return "none measured"
     low, high = exact["interval"]
     return f"{100 * exact['value']:.1f}% ({100 * low:.1f} to {100 * high:.1f}, of {exact['count']})"
 

@@ -294,7 +294,9 @@ def _requests(
     quiet = [e for e in others if e.metadata["kind"] == "irrelevant" or (_about(e) == name and not e.metadata["calls"])]
     known = [e for place in _chain(folder) for e in _own(place, split) if e.metadata.get("kind") != "irrelevant"]
     known = known or [e for e in others if e.metadata["kind"] != "irrelevant"]
-    return calling[:new], [*_balanced(quiet, old // 4, rng), *_balanced(known, old - old // 4, rng)]
+    mixed = [*_balanced(quiet, old // 4, rng), *_balanced(known, old - old // 4, rng)]
+    rng.shuffle(mixed)
+    return calling[:new], mixed
 
 
 def _chain(folder: Path) -> list[Path]:
