@@ -16,8 +16,8 @@ _WORD = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|\d+|.", re
 _BETWEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-LONGEST = 100
-"""Words and spaces, or Chinese characters, of a span at most."""
+NESTED = 60
+"""Words that stand in one another's brackets: llguidance reads no deeper ones than some 80."""
 
 
 def words(text: str) -> list[str]:
@@ -42,17 +42,18 @@ def regex(text: str, least: int, most: int) -> str:
     """
     pieces, spans = words(text), {""} if least == 0 else set[str]()
     for start in range(len(pieces)):
-        length, taken = 0, []
-        for piece in pieces[start : start + LONGEST]:
+        ends, length = list[int](), 0  # characters up to the end of each piece that may still belong to the span
+        for piece in pieces[start:]:
             length += len(piece)
             if length > most or _BETWEEN.search(piece):
                 break
-            taken.append((length, piece))
-        span = ""
-        for length, piece in reversed(taken):
-            span = re.escape(piece) + (f"(?:{span})?" if span and length >= least else span)
-        if taken and taken[-1][0] >= least:
-            spans.add(span)
+            ends.append(length)
+        for first in range(0, len(ends), NESTED):
+            span = ""
+            for place in range(min(first + NESTED, len(ends)) - 1, first - 1, -1):
+                span = re.escape(pieces[start + place]) + (f"(?:{span})?" if span and ends[place] >= least else span)
+            if ends[min(first + NESTED, len(ends)) - 1] >= least:
+                spans.add(re.escape("".join(pieces[start : start + first])) + span)
     return "|".join(sorted(spans))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import pytest
+from llguidance import LLMatcher
 from pydantic import BaseModel, Field
 
 import sepiola
@@ -12,10 +14,11 @@ from sepiola.acting.calls import read, tokens_of
 from sepiola.acting.constraint import functional
 from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import as_taught, check_taught, taught
-from sepiola.acting.spans import is_span, strings, words
+from sepiola.acting.spans import is_span, regex, strings, words
 from sepiola.api import Model
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
+from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.generation.engine import Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
@@ -83,3 +86,23 @@ def test_random_weights_copy(budget: int) -> None:
     assert len(said) > 20 and all(is_span(string, TEXT) for string, parameter in said if parameter.copied)
     assert {call.name for call in calls} == {"send", "buy"}
     assert any(not parameter.copied for _, parameter in said)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 200), (1, 150), (3, 12)])
+def test_spans_of_a_long_text(least: int, most: int) -> None:
+    text = "".join(chr(0x4E00 + place) for place in range(170)) + "\n另外, call me (now)!"
+    allowed = re.compile(regex(text, least, most))
+    pieces = words(text)
+    for start in range(0, len(pieces), 7):
+        for end in range(start + 1, len(pieces) + 1, 5):
+            span = "".join(pieces[start:end])
+            within = "\n" not in span and least <= len(span) <= most
+            assert bool(allowed.fullmatch(span)) == within, span
+    assert bool(allowed.fullmatch("")) == (least == 0) and not allowed.fullmatch("cal")
+    matcher = LLMatcher(vocabulary().tokens, LLMatcher.grammar_from_lark(f"start: T\nT: /{regex(text, least, most)}/"))
+    assert not matcher.is_error()
+
+
+def vocabulary() -> ConstraintVocabulary:
+    tokenizer = Tokenizer.train([TEXT] * 3, 280)
+    return ConstraintVocabulary(tokenizer, tokenizer.vocabulary, [1])
