@@ -6,8 +6,9 @@ of the signature between `<fn_sep>`, and `<fn_end>` after the last call:
     <fn_1>Anna<fn_sep>I will be late<fn_end>        <fn_none><fn_end> calls nothing
 
 Strings, dates and the members of a Literal stand as they are: the separators are special tokens, which no text holds.
-Days may count from today (`sepiola.acting.days`). All else is JSON. `<fn_none>` stands for an argument that is left
-out. The *declared* form, for functions that a request describes, is a JSON list of `{"name": …, "arguments": {…}}`.
+A text of letters has a space before it that is not of it, and days may count from today (`sepiola.acting.days`). All
+else is JSON. `<fn_none>` stands for an argument that is left out. The *declared* form, for functions that a request
+describes, is a JSON list of `{"name": …, "arguments": {…}}`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ UNMARKED = f"({_but('<')}|<+({_but('f<')}|f({_but('n<')}|n{_but('_<')})))*(<+(fn
 out of room for the states of one.)"""
 _PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()} | days.PATTERNS
 """How strings of these patterns are written."""
+_SPACED = re.compile(rf" |{spans.LETTERS}")
 _TOKEN = re.compile(r"<fn_(?:\d+|none|sep|end)>")
 
 
@@ -174,7 +176,7 @@ def _rules(name: str, parameter: Parameter, said: str | None) -> Iterator[str]:
     none = f" | {NONE}" if optional else ""
     if not _plain(schema):
         whole = {
-            **spans.with_strings(schema, lambda least, most: _strings(said, least, most)),
+            **spans.with_strings(schema, lambda least, most: _strings(said, least, most, _but("<"), _but("< "))),
             "x-guidance": {"whitespace_flexible": False},
         }
         inner = f"{name}_json" if none else name
@@ -194,14 +196,31 @@ def _open(schema: Schema, said: str | None) -> str:
     """A string, as a terminal of Lark."""
     if "pattern" in schema:
         return f"/{_PATTERNS[schema['pattern']]}/"
-    least, most = schema.get("minLength", 0), schema["maxLength"]
-    return f"/{LETTER}{{{least},{most}}}/ & /{_strings(said, least, most)}/"
+    bounds = schema.get("minLength", 0), schema["maxLength"]
+    return f"/{_strings(said, *bounds, LETTER, _but(' '))}/ & /{UNMARKED}/"
 
 
-def _strings(said: str | None, least: int, most: int) -> str:
-    """A regular expression of texts without a mark: of spans of what is said, where there are any."""
+def _strings(said: str | None, least: int, most: int, letter: str, other: str) -> str:
+    """A regular expression of texts of so many characters, spans of what is said where there are any.
+
+    A space before the text is not of it (`_spaced`); `letter` are its characters, `other` those but the space.
+    """
     span = "" if said is None else spans.regex(said.replace(MARK, "\n"), least, most)
-    return span.replace("/", r"\/") or UNMARKED
+    if span:
+        return f" ?(?:{span})".replace("/", r"\/")
+    text = f" {letter}{{{least},{most}}}|{other}{letter}{{{max(least - 1, 0)},{most - 1}}}" if most else " ?"
+    return f"(?:{text})?" if least == 0 else f"(?:{text})"
+
+
+def _spaced(text: str) -> str:
+    """A text as it is written: letters stand behind a space, as they do in most requests, so that tokens are copied as
+    they are read.
+    """
+    return f" {text}" if _SPACED.match(text) else text
+
+
+def _unspaced(text: str) -> str:
+    return text.removeprefix(" ")
 
 
 def _written(
@@ -212,6 +231,7 @@ def _written(
     if optional and (value is None or (not parameter.required and value == parameter.default)):
         return NONE
     plain = _plain(schema)
+    value = spans.changed(value, schema, _spaced)
     text = str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if plain and today is not None and schema.get("pattern") in days.PATTERNS:
         text = days.relative(text, today, forms)
@@ -237,10 +257,11 @@ def _read(token: str, values: Sequence[str], functions: Sequence[Function], toda
                 arguments[parameter.name] = None
         elif _plain(schema):
             day = schema.get("pattern") in days.PATTERNS
-            arguments[parameter.name] = days.absolute(said, today) if day else said
+            value = days.absolute(said, today) if day else said
+            arguments[parameter.name] = spans.changed(value, schema, _unspaced)
         else:
             try:
-                arguments[parameter.name] = json.loads(said)
+                arguments[parameter.name] = spans.changed(json.loads(said), schema, _unspaced)
             except (ValueError, RecursionError) as error:
                 raise CallError(
                     f"{function.name}: {parameter.name}: expected JSON, got {shown(said)} ({error})"

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from sepiola.acting.bounds import TEXT
 from sepiola.generation.schemas import Schema
 
-_WORD = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|\d+|.", re.DOTALL)
+LETTERS = r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+"""Letters that words are made of; Chinese characters stand alone."""
+_WORD = re.compile(rf"{LETTERS}+|\d+|.", re.DOTALL)
 _BETWEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -26,13 +28,13 @@ def words(text: str) -> list[str]:
 
 
 def is_span(value: str, text: str) -> bool:
-    """Whether the value stands in the text, from the edge of a word to that of another."""
+    """Whether the value stands in the text, from the edge of a word to that of another, no space around it."""
     edges, place = {0}, 0
     for word in words(text):
         place += len(word)
         edges.add(place)
     found = re.finditer(f"(?={re.escape(value)})", text)
-    return any(match.start() in edges and match.start() + len(value) in edges for match in found)
+    return value == value.strip() and any(m.start() in edges and m.start() + len(value) in edges for m in found)
 
 
 def regex(text: str, least: int, most: int) -> str:
@@ -41,7 +43,9 @@ def regex(text: str, least: int, most: int) -> str:
     Spans are written out: llguidance has automata of substrings, and fails where one meets a bound of length.
     """
     pieces, spans = words(text), {""} if least == 0 else set[str]()
-    for start in range(len(pieces)):
+    for start, opening in enumerate(pieces):
+        if opening.isspace():
+            continue
         ends, length = list[int](), 0  # characters up to the end of each piece that may still belong to the span
         for piece in pieces[start:]:
             length += len(piece)
@@ -51,8 +55,11 @@ def regex(text: str, least: int, most: int) -> str:
         for first in range(0, len(ends), NESTED):
             span = ""
             for place in range(min(first + NESTED, len(ends)) - 1, first - 1, -1):
-                span = re.escape(pieces[start + place]) + (f"(?:{span})?" if span and ends[place] >= least else span)
-            if ends[min(first + NESTED, len(ends)) - 1] >= least:
+                piece = pieces[start + place]
+                ending = ends[place] >= least and not piece.isspace()
+                if span or ending:
+                    span = re.escape(piece) + (f"(?:{span})?" if span and ending else span)
+            if span:
                 spans.add(re.escape("".join(pieces[start : start + first])) + span)
     return "|".join(sorted(spans))
 
@@ -60,8 +67,9 @@ def regex(text: str, least: int, most: int) -> str:
 def with_strings(schema: Schema, form: Callable[[int, int], str]) -> dict[str, object]:
     """The schema with a pattern for each open string: `form` gives one for strings of so many characters."""
     made = dict(schema)
-    if made.get("type") == "string" and not {"enum", "const", "pattern"} & set(made):
-        return made | {"pattern": f"^(?:{form(made.get('minLength', 0), made.get('maxLength', TEXT))})$"}
+    if _open(schema):
+        bounds = made.pop("minLength", 0), made.pop("maxLength", TEXT)
+        return made | {"pattern": f"^(?:{form(*bounds)})$"}
     if "items" in made:
         made["items"] = with_strings(made["items"], form)
     if "properties" in made:
@@ -74,12 +82,36 @@ def with_strings(schema: Schema, form: Callable[[int, int], str]) -> dict[str, o
 
 def strings(value: object, schema: Schema) -> Iterator[str]:
     """The open strings of an argument: those that no `enum` or `pattern` bounds."""
+    found = list[str]()
+
+    def keep(string: str) -> str:
+        found.append(string)
+        return string
+
+    changed(value, schema, keep)
+    yield from found
+
+
+def changed(value: object, schema: Schema, change: Callable[[str], str]) -> object:
+    """The value with its open strings changed."""
+    if "anyOf" in schema or "oneOf" in schema:
+        fitting = (part for part in schema.get("anyOf", schema.get("oneOf")) if _fits(value, part))
+        return changed(value, next(fitting, {}), change)
     if isinstance(value, str):
-        if not {"enum", "const", "pattern"} & set(schema):
-            yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item, schema.get("items", {}))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from strings(item, schema.get("properties", {}).get(key, {}))
+        return change(value) if _open(schema) else value
+    if isinstance(value, list):
+        return [changed(item, schema.get("items", {}), change) for item in value]
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        return {key: changed(item, parts.get(key, {}), change) for key, item in value.items()}
+    return value
+
+
+def _open(schema: Schema) -> bool:
+    return schema.get("type") == "string" and not {"enum", "const", "pattern"} & set(schema)
+
+
+def _fits(value: object, schema: Schema) -> bool:
+    kinds = {"string": str, "array": list, "object": dict}
+    kind = kinds.get(str(schema.get("type")))
+    return kind is not None and isinstance(value, kind)

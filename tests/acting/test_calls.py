@@ -64,7 +64,7 @@ def test_a_call_comes_back_as_it_was(call: Call) -> None:
 def test_several_calls_and_none() -> None:
     assert read(write(CALLS, FUNCTIONS), FUNCTIONS) == CALLS
     assert write([], FUNCTIONS) == NONE + END and read(NONE + END, FUNCTIONS) == []
-    assert write(CALLS[:1], FUNCTIONS).startswith("<fn_0>王芳<fn_sep>it's")
+    assert write(CALLS[:1], FUNCTIONS).startswith("<fn_0>王芳<fn_sep> it's")
     assert write([CALLS[5]], FUNCTIONS) == "<fn_2>dog<fn_sep><fn_none><fn_end>"
 
 
