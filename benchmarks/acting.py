@@ -315,7 +315,7 @@ def run(arguments: Namespace) -> dict[str, Any]:
         if "pairs" in wanted:
             rows += pairs(made, shape, 10, rounds, {"prompt": "<= 0.05", "declared, cold": ">= 2"})[0]
             rows += pairs(made, shape, 20, rounds, {"prompt": "<= 0.05"})[0]
-            rows += pairs(made, shape, 100, 2, {"prompt": "<= 0.05", "declared, cold": ">= 10"})[0]
+            rows += pairs(made, shape, 100, 1, {"prompt": "<= 0.05", "declared, cold": ">= 10"})[0]
         del made
     if "gemma" in wanted:
         with tempfile.TemporaryDirectory() as folder:
