@@ -136,12 +136,6 @@ class RecipeSpec(Spec):
                 )
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
-        for stage in self.stages:
-            if self.model.language.head.kind == "none" and stage.objective.predicts:
-                raise ValueError(
-                    f"model.language.head: a model without a head predicts no tokens, and stage '{stage.name}' "
-                    f"({stage.objective.kind}) does; set kind: token"
-                )
         if self.model.classifier is not None:
             raise ValueError("model.classifier: a stage makes it of its data; name its kind as the stage's objective")
         heads = {stage.name for stage in self.stages if stage.objective.ends}
@@ -152,6 +146,11 @@ class RecipeSpec(Spec):
                 stage.check(self.model)
             except ValueError as error:
                 raise ValueError(f"stages: {error}") from None
+            if self.model.language.head.kind == "none" and stage.objective.predicts:
+                raise ValueError(
+                    f"model.language.head: a model without a head predicts no tokens, and stage '{stage.name}' "
+                    f"({stage.objective.kind}) does; set kind: token"
+                )
         if self.few_shot is not None and (self.strategy is None or self.strategy.kind != "direct"):
             raise ValueError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
         if self.model.language.kind != "decoder" and any(data.reader == "text" for data in self.evaluation):

@@ -68,7 +68,7 @@ def test_the_number_is_that_of_the_right_description() -> None:
         chosen = int(example.target[4 : example.target.index(">")])
         places.add(chosen)
         assert lines_of(example)[chosen].startswith(f"{chosen}. {TOOLS[number % 5]['function']['name']}:")
-        assert example.target.endswith(f">thing {number}<fn_end>") and example.prompt.endswith(f"ask {number}")
+        assert example.target.endswith(f"> thing {number}<fn_end>") and example.prompt.endswith(f"ask {number}")
         assert 1 <= len(lines_of(example)) <= 4
     assert places == {0, 1, 2, 3}, "the right one stands anywhere"
 

@@ -302,5 +302,5 @@ def test_calls_are_reinforced_under_their_grammar(reward: Any, tmp_path: Path) -
     if reward != "end-state":
         assert last["reward"] > 0
     agent = sepiola.Agent(sepiola.load(folder), functions())
-    assert agent.functional
+    assert agent.mode.name == "functional"
     assert all(call.name in {f.name for f in functions()} for call in agent.run("给 Anna 发短信").calls)
