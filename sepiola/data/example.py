@@ -81,6 +81,11 @@ class Example:
         return "\n".join(m.text for m in self.messages)
 
     @property
+    def days(self) -> Mapping[str, str]:
+        """How its days count from `today`, by their ISO dates (metadata `days`)."""
+        return self.metadata.get("days") or {}
+
+    @property
     def today(self) -> datetime.date | None:
         """The day that it is in the example, where its metadata say one (`today`, in ISO's form)."""
         return datetime.date.fromisoformat(self.metadata["today"]) if self.metadata.get("today") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +26,7 @@ RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
 MEASURED = 2000
 PICTURES = "pictures"
-KEPT = ("calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "days", "group")
+KEPT = ("tools", "calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "days", "group")
 """What is written of a request's metadata."""
 
 
@@ -58,20 +58,38 @@ def train_agent(
         "stages.0.data.root": str(data),
         "evaluation.0.root": str(data),
     }
-    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fixed.items()]
-    recipe = read_recipe(RECIPE, [*given, *changes])
-    assert isinstance(recipe, RecipeSpec)
-    make_folder(data)
-    for split, some in {"train": count, "test": MEASURED}.items():
-        path = data / f"{split}.jsonl"
-        if path.is_file():  # made before, and perhaps edited
-            console.print(f"requests for {split}: those of {path}")
-            continue
-        console.print(f"requests for {split}: {some}")
-        write_requests(path, synthesize(described(made), split, some, seed=seed))
+    recipe = filled_in(RECIPE, fixed, changes)
+    make_requests(
+        data,
+        {"train": count, "test": MEASURED},
+        lambda split, some: synthesize(described(made), split, some, seed=seed),
+        console,
+    )
     if teacher is not None:
         paraphrase(data, made, teacher, console=console, seed=seed)
     return Run(recipe, out, console=console, device=device, resume=resume).go()
+
+
+def filled_in(name: str, fixed: Mapping[str, object], changes: Sequence[str]) -> RecipeSpec:
+    """A shipped recipe with what a command knows, and then what its user changes."""
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fixed.items()]
+    recipe = read_recipe(name, [*given, *changes])
+    assert isinstance(recipe, RecipeSpec)
+    return recipe
+
+
+def make_requests(
+    data: Path, counts: Mapping[str, int], make: Callable[[str, int], Sequence[Example]], console: Console
+) -> None:
+    """Writes so many requests of each split; those that lie there already, and are perhaps edited, stay."""
+    make_folder(data)
+    for split, count in counts.items():
+        path = data / f"{split}.jsonl"
+        if path.is_file():
+            console.print(f"requests for {split}: those of {path}")
+            continue
+        console.print(f"requests for {split}: {count}")
+        write_requests(path, make(split, count))
 
 
 def described(functions: Sequence[Function]) -> list[Plain]:

@@ -9,7 +9,6 @@ addition lies whole in `earlier`, so that taking the last function away gives th
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -35,8 +34,8 @@ from sepiola.errors import SpecError, brief
 from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.figures import Figures
-from sepiola.experiments.agent import REQUESTS, described, write_requests
-from sepiola.experiments.recipe_files import parse_recipe, read_recipe
+from sepiola.experiments.agent import REQUESTS, described, filled_in, write_requests
+from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.models.vocabulary import TOKEN_ROWS
@@ -253,10 +252,7 @@ def _recipe(out: Path, begun: Model, name: str, seed: int, changes: Sequence[str
         "evaluation.0.root": str(out / REQUESTS / "new"),
         "evaluation.1.root": str(out / REQUESTS / "old"),
     }
-    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fixed.items()]
-    recipe = read_recipe(RECIPE, [*given, *changes])
-    assert isinstance(recipe, RecipeSpec)
-    return recipe
+    return filled_in(RECIPE, fixed, changes)
 
 
 def _measured(model: Model, data: DataSpec) -> Figures:

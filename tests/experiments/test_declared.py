@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 
 import sepiola
 from sepiola.datasets import read
+from sepiola.experiments.agent import write_requests
 from sepiola.experiments.declared import DECLARED, declared_requests, train_declared
 
 SMALL = ("stages.0.steps=2", "stages.0.batch=4", "stages.0.objective.prompts=20", "tokenizer.vocabulary=600",
@@ -16,18 +16,19 @@ SMALL = ("stages.0.steps=2", "stages.0.batch=4", "stages.0.objective.prompts=20"
 
 
 def test_requests_of_the_test_set_declare_others(tmp_path: Path) -> None:
-    lines = {split: declared_requests(split, 80) for split in ("train", "test")}
-    assert lines["train"] == declared_requests("train", 80)
-    for split, some in lines.items():
-        (tmp_path / f"{split}.jsonl").write_text("\n".join(some), encoding="utf-8")
+    made = {split: declared_requests(split, 80) for split in ("train", "test")}
+    assert made["train"] == declared_requests("train", 80)
+    for split, some in made.items():
+        write_requests(tmp_path / f"{split}.jsonl", some)
         for example in read("requests", tmp_path, split):
             names = [tool["function"]["name"] for tool in example.metadata["tools"]]
             called = {call["name"] for call in example.metadata["calls"]}
             assert called <= set(names) and len(names) == len(set(names))
             if split == "test":
                 assert len(names) == max(DECLARED, len(called))
-    declared = {split: {t["function"]["name"] for line in some for t in json.loads(line)["tools"]}
-                for split, some in lines.items()}  # fmt: skip
+    declared = {
+        split: {tool["function"]["name"] for e in some for tool in e.metadata["tools"]} for split, some in made.items()
+    }
     assert not declared["train"] & declared["test"]
 
 

@@ -67,7 +67,7 @@ def judged(example: Example, calls: Sequence[Call] | None, functions: Sequence[F
 
 
 def call_figures(rows: Sequence[Judged]) -> Figures:
-    """The figures of all requests, of the worst function, and `by` language and picture."""
+    """The figures of all requests, of the worst function, and `by` language, picture and, where it is said, kind."""
     groups: defaultdict[str, list[Judged]] = defaultdict(list)
     functions: defaultdict[str, list[Judged]] = defaultdict(list)
     for row in rows:
@@ -75,6 +75,8 @@ def call_figures(rows: Sequence[Judged]) -> Figures:
         language, picture = str(about.get("language", "other")), "picture" if row.example.images else "text"
         groups[language].append(row)
         groups[f"{language}, {picture}"].append(row)
+        if "kind" in about:
+            groups[f"{language}, {picture}, {about['kind']}"].append(row)
         for name in {call["name"] for call in about["calls"]}:
             functions[name].append(row)
     by_function = {name: share([row.exact for row in some]) for name, some in sorted(functions.items())}

@@ -75,8 +75,7 @@ def called(example: Example, functions: Sequence[Function]) -> Example:
     if said is None:
         raise TrainingError(f"{example.id}: no calls (metadata 'calls'); function-calling learns requests with calls")
     try:
-        forms = example.metadata.get("days")
-        target = write([Call(call["name"], call["arguments"]) for call in said], functions, example.today, forms)
+        target = write([Call(c["name"], c["arguments"]) for c in said], functions, example.today, example.days)
     except CallError as error:
         raise TrainingError(f"{example.id}: {error}") from None
     return dataclasses.replace(example, target=target)

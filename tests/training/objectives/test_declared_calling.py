@@ -12,7 +12,10 @@ import pytest
 import sepiola
 from sepiola.acting.modes import Numbered
 from sepiola.data.example import Example, Message
+from sepiola.datasets import read
 from sepiola.errors import SpecError, TrainingError
+from sepiola.experiments.agent import write_requests
+from sepiola.experiments.declared import declared_requests
 from sepiola.specs.stage import StageSpec
 from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.declared_calling import DeclaredCalling, DeclaredCallingSpec, tools_of
@@ -71,6 +74,18 @@ def test_the_number_is_that_of_the_right_description() -> None:
         assert example.target.endswith(f"> thing {number}<fn_end>") and example.prompt.endswith(f"ask {number}")
         assert 1 <= len(lines_of(example)) <= 4
     assert places == {0, 1, 2, 3}, "the right one stands anywhere"
+
+
+def test_days_are_written_as_they_are_said(tmp_path: Path) -> None:
+    """Those of made-up requests too, as they lie in the folder that they are made in."""
+    write_requests(tmp_path / "train.jsonl", declared_requests("train", 400))
+    examples = [e for e in read("requests", tmp_path, "train") if e.days and e.metadata["calls"]]
+    targets = [example.target for example in laid_out(examples, masked=0.0, irrelevant=0.0)]
+    weekdays = [form for e in examples for form in e.days.values() if re.fullmatch(r"[<>][1-7]|[+-]?w[1-7]", form)]
+    assert weekdays and any(
+        form in target for target, e in zip(targets, examples, strict=True) for form in e.days.values()
+    )
+    assert all(re.search(r"\d{4}-\d\d-\d\d", target) is None for target in targets if "T" not in target)
 
 
 def test_names_are_masked_and_descriptions_are_not() -> None:
