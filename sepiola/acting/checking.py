@@ -24,12 +24,29 @@ TYPES: dict[object, type] = {
 """The Python type of a declared one; what is declared as any value is a string, as the leaderboard has it."""
 LEFT_OUT = ""
 """Among the values of an argument: it may be left out."""
+Named = tuple[str, Mapping[str, object]]
+"""A function's name and the arguments of a call."""
 _UNSEEN = re.compile(r"[ ,./\-_*^]")
 
 
 def same_value(one: object, other: object) -> bool:
     """Whether two JSON values are one: 1 is 1.0, and is not true."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def same_calls(right: Sequence[Named], said: Sequence[Named]) -> bool:
+    """Whether the same functions are called with the same arguments, in any order."""
+    left = list(said)
+    for name, arguments in right:
+        alike = [place for place, call in enumerate(left) if call[0] == name and _same(arguments, call[1])]
+        if not alike:
+            return False
+        del left[alike[0]]
+    return not left
+
+
+def _same(arguments: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    return arguments.keys() == others.keys() and all(same_value(value, others[k]) for k, value in arguments.items())
 
 
 def fault_of(calls: Sequence[Call] | None, allowed: Sequence[Plain], tools: Sequence[Plain]) -> str:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from sepiola.acting.checking import same_value
+from sepiola.acting.checking import same_calls
 from sepiola.acting.functions import Call, Function
 from sepiola.data.language import language_of
 from sepiola.specs.base import Plain
@@ -128,27 +128,11 @@ def reading_in(answer: str) -> list[Call] | None:
         return None
 
 
-def same_calls(right: Sequence[Plain], said: Sequence[Call], functions: Sequence[Function]) -> bool:
-    """Whether the same is called, in any order; what is left out has its default."""
-    named = {function.name: function for function in functions}
-    if any(call.name not in named or call.arguments.keys() - _defaults(named[call.name]).keys() for call in said):
-        return False
-    left = [(call.name, {**_defaults(named[call.name]), **call.arguments}) for call in said]
-    for call in right:
-        wanted = {**_defaults(named[call["name"]]), **call["arguments"]}
-        same = [
-            place
-            for place, (name, given) in enumerate(left)
-            if name == call["name"] and all(same_value(given[key], value) for key, value in wanted.items())
-        ]
-        if not same:
-            return False
-        del left[same[0]]
-    return not left
-
-
-def _defaults(function: Function) -> dict[str, object]:
-    return {parameter.name: parameter.default for parameter in function.parameters}
+def means(calls: Sequence[Plain], read: Sequence[Call], functions: Sequence[Function]) -> bool:
+    """Whether a reading has the calls, in any order; what is left out has its default."""
+    defaults = {f.name: {p.name: p.default for p in f.parameters} for f in functions}
+    right = [(call["name"], {**defaults[call["name"]], **call["arguments"]}) for call in calls]
+    return same_calls(right, [(call.name, {**defaults.get(call.name, {}), **call.arguments}) for call in read])
 
 
 def _leaves(value: object) -> Iterator[object]:

@@ -25,13 +25,13 @@ from sepiola.acting.paraphrasing import (
     EACH,
     REASONS,
     fault_of,
+    means,
     paraphrases_asked,
     paraphrases_in,
     phrasing,
     reading_asked,
     reading_in,
     said_values,
-    same_calls,
 )
 from sepiola.data.files import write_text
 from sepiola.data.journal import Journal
@@ -181,7 +181,7 @@ class _Paraphrasing:
                 self.failed[name] = str(answer)
                 continue
             read = reading_in(answer)
-            same = read is not None and same_calls(asked.record["calls"], read, self.functions)
+            same = read is not None and means(asked.record["calls"], read, self.functions)
             fault = "" if same else "unread" if read is None else "meaning"
             found[name][place] = (found[name][place][0], fault)
 

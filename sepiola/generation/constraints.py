@@ -70,16 +70,13 @@ class ConstraintVocabulary:
 
     def allowed(self, matcher: LLMatcher) -> Allowed:
         """Which tokens may follow by a grammar."""
-        matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        return np.unpackbits(self._bits.view(np.uint8), bitorder="little").view(np.bool_)
+        bits = np.zeros((self.tokens.vocab_size + 31) // 32, dtype=np.int32)  # its own: threads share a vocabulary
+        matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+        return np.unpackbits(bits.view(np.uint8), bitorder="little").view(np.bool_)
 
     def closing(self, allowed: Allowed) -> list[int]:
         """The special token, or the sign, by which what is open likeliest ends, if any may follow."""
         return next(([token] for token in (*self.stops, *self.quick) if allowed[token]), [])
-
-    @cached_property
-    def _bits(self) -> np.ndarray[Any, Any]:
-        return np.zeros((self.tokens.vocab_size + 31) // 32, dtype=np.int32)
 
     @cached_property
     def _special(self) -> list[int]:

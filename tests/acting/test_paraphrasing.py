@@ -11,12 +11,12 @@ from sepiola.acting import paraphrasing
 from sepiola.acting.functions import Call, functions_of
 from sepiola.acting.paraphrasing import (
     REASONS,
+    means,
     paraphrases_asked,
     paraphrases_in,
     phrasing,
     reading_in,
     said_values,
-    same_calls,
     stands,
 )
 
@@ -101,9 +101,9 @@ def test_readings_are_lists_of_calls() -> None:
 def test_the_same_is_called_whatever_the_order_and_the_defaults() -> None:
     right = [CALL, {"name": "feed", "arguments": {"pet": "dog"}}]
     cat = Call("feed", {"pet": "cat", "grams": 250})
-    assert same_calls(right, [Call("feed", {"pet": "dog", "grams": 100}), cat], FUNCTIONS)
-    assert same_calls([], [], FUNCTIONS)
+    assert means(right, [Call("feed", {"pet": "dog", "grams": 100}), cat], FUNCTIONS)
+    assert means([], [], FUNCTIONS)
     for wrong in ([cat], [cat, cat], [cat, Call("feed", {"pet": "dog", "grams": 90})], [cat, Call("eval", {})],
                   [cat, Call("feed", {"pet": "dog", "speed": 1})]):  # fmt: skip
-        assert not same_calls(right, wrong, FUNCTIONS)
-    assert not same_calls([], [cat], FUNCTIONS)
+        assert not means(right, wrong, FUNCTIONS)
+    assert not means([], [cat], FUNCTIONS)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sepiola.acting.checking import fault_of, same_value
+from sepiola.acting.checking import fault_of, same_calls, same_value
 from sepiola.acting.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
@@ -62,12 +62,12 @@ def judged(example: Example, calls: Sequence[Call] | None, functions: Sequence[F
     if allowed is not None:
         exact = not fault_of(calls, allowed, tools)
     else:
-        exact = name and found == count and sum(len(a) for _, a in given) == count
+        exact = calls is not None and same_calls(wanted, given)
     return Judged(example, calls, name, exact, (found, count))
 
 
 def call_figures(rows: Sequence[Judged]) -> Figures:
-    """The figures of all requests, of the worst function, and `by` language, picture and, where it is said, kind."""
+    """The figures of all requests, of the worst function, and `by` language, picture and number of calls."""
     groups: defaultdict[str, list[Judged]] = defaultdict(list)
     functions: defaultdict[str, list[Judged]] = defaultdict(list)
     for row in rows:
@@ -75,8 +75,10 @@ def call_figures(rows: Sequence[Judged]) -> Figures:
         language, picture = str(about.get("language", "other")), "picture" if row.example.images else "text"
         groups[language].append(row)
         groups[f"{language}, {picture}"].append(row)
-        if "kind" in about:
-            groups[f"{language}, {picture}, {about['kind']}"].append(row)
+        if about["calls"]:
+            groups[f"{language}, {picture}, {'one call' if len(about['calls']) == 1 else 'several calls'}"].append(row)
+        if about.get("picture") == "needed":
+            groups[f"{language}, picture needed"].append(row)
         for name in {call["name"] for call in about["calls"]}:
             functions[name].append(row)
     by_function = {name: share([row.exact for row in some]) for name, some in sorted(functions.items())}
