@@ -8,6 +8,10 @@ that it does what a trained agent does. Memory is what the process holds in the 
 
 from __future__ import annotations
 
+import json
+import statistics
+import sys
+import time
 from pathlib import Path
 
 import torch
@@ -19,51 +23,19 @@ def resident_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
-BEFORE = resident_mb()
-
-import json  # noqa: E402 (what comes after torch is the agent's)
-import statistics  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-
-import sepiola  # noqa: E402
-from sepiola.acting import calls  # noqa: E402
-from sepiola.acting.phone import functions  # noqa: E402
-from sepiola.acting.phone.tasks import task_of  # noqa: E402
-from sepiola.api import Model  # noqa: E402
-from sepiola.generation.constraints import ConstraintVocabulary  # noqa: E402
-from sepiola.generation.example_generator import ExampleGenerator  # noqa: E402
-from sepiola.generation.sampling import Sampling  # noqa: E402
-from sepiola.text.processor import Processor  # noqa: E402
-from sepiola.tidepool.phone import requests  # noqa: E402
-
-
-class Knows:
-    """A model that writes what it is given to write."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.sampling: Sampling | None = None
-
-    @property
-    def processor(self) -> Processor:
-        return self.model.processor
-
-    @property
-    def vocabulary(self) -> ConstraintVocabulary:
-        return self.model.vocabulary
-
-    def example_generator(self, target_tokens: int) -> ExampleGenerator:
-        generator = self.model.example_generator(target_tokens)
-        generator.sampling = self.sampling
-        return generator
-
-
 def main(folder: str, count: int) -> dict[str, float]:
+    before = resident_mb()  # what is imported here is the agent's, and not torch's
     from scripted import Scripted
 
-    model = Knows(sepiola.load(folder, dtype=torch.bfloat16).prepack(release=True))
-    encode = model.model.require_tokenizer().backend.encode
+    import sepiola
+    from sepiola.acting import calls
+    from sepiola.acting.agent import KeptGenerator
+    from sepiola.acting.phone import functions
+    from sepiola.acting.phone.tasks import task_of
+    from sepiola.tidepool.phone import requests
+
+    loaded = sepiola.load(folder, dtype=torch.bfloat16).prepack(release=True)
+    model, encode = KeptGenerator(loaded), loaded.require_tokenizer().backend.encode
     done, figures = list[bool](), dict[str, float]()
     for kind in ("text", "picture"):
         times = []
@@ -71,8 +43,7 @@ def main(folder: str, count: int) -> dict[str, float]:
             task = task_of(example)
             agent = sepiola.Agent(model, functions(), phone=task.phone())
             call = calls.write(task.calls, functions(), task.today)
-            script = encode(call, add_special_tokens=False).ids
-            model.sampling = Scripted(script=tuple(script))
+            model.generator.sampling = Scripted(script=tuple(encode(call, add_special_tokens=False).ids))
             picture = next((part for part in example.messages[0].content if not isinstance(part, str)), None)
             began = time.perf_counter()
             acted = agent.run(task.request, picture, today=task.today)
@@ -80,7 +51,7 @@ def main(folder: str, count: int) -> dict[str, float]:
             assert acted.log[1]["written"] == call, "the grammar does not allow the call"
             done += [result.status == "done" for result in acted.results]
         figures[f"{kind}_ms"] = statistics.median(times[1:])  # the first warms up
-    return {**figures, "memory_mb": resident_mb() - BEFORE, "done": sum(done) / len(done)}
+    return {**figures, "memory_mb": resident_mb() - before, "done": sum(done) / len(done)}
 
 
 if __name__ == "__main__":

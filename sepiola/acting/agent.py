@@ -45,6 +45,25 @@ class ActingModel(Protocol):
     def example_generator(self, target_tokens: int) -> ExampleGenerator: ...
 
 
+class KeptGenerator:
+    """A model with one generator for all requests: its prompts that were cut are known, and how it draws can be set."""
+
+    def __init__(self, model: ActingModel) -> None:
+        self.model = model
+        self.generator = model.example_generator(TOKENS)
+
+    @property
+    def processor(self) -> Processor:
+        return self.model.processor
+
+    @property
+    def vocabulary(self) -> ConstraintVocabulary:
+        return self.model.vocabulary
+
+    def example_generator(self, target_tokens: int) -> ExampleGenerator:
+        return self.generator
+
+
 @dataclass(frozen=True)
 class Policy:
     """What may run. Functions outside `allow` (all, by default) or in `deny` cannot even be written; those in `confirm`

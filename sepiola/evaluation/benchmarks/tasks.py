@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rich.progress import Progress
 
-from sepiola.acting.agent import TOKENS, Acted, Agent, execute
+from sepiola.acting.agent import TOKENS, Acted, Agent, KeptGenerator, execute
 from sepiola.acting.functions import Function
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import Task, task_of
@@ -28,10 +28,7 @@ from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.metrics.calls import Judged, judged
 from sepiola.evaluation.metrics.seeds import accuracy_rows
 from sepiola.evaluation.report.buckets import bucket_tables
-from sepiola.generation.constraints import ConstraintVocabulary
-from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.reasoning.answer import Answer
-from sepiola.text.processor import Processor
 
 
 @dataclass(frozen=True)
@@ -48,25 +45,6 @@ class Done:
     milliseconds: float
 
 
-class _ActingModel:
-    """The model with one generator for all requests, so that prompts which it cut are known."""
-
-    def __init__(self, model: MeasuredModel) -> None:
-        self.model = model
-        self.generator = model.example_generator(TOKENS)
-
-    @property
-    def processor(self) -> Processor:
-        return self.model.processor
-
-    @property
-    def vocabulary(self) -> ConstraintVocabulary:
-        return self.model.vocabulary
-
-    def example_generator(self, target_tokens: int) -> ExampleGenerator:
-        return self.generator
-
-
 class Tasks:
     """Whatever the reader `tasks` gives."""
 
@@ -78,7 +56,7 @@ class Tasks:
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
         examples, console = settings.examples, settings.console
-        acting = _ActingModel(model)
+        acting = KeptGenerator(model)
         agent = Agent(acting, functions_for(model.processor.functions))
         done, cut = list[Done](), 0
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
