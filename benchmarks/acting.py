@@ -34,14 +34,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from acting_sides import Engine, Texts, Theirs, Work, asked, declaration, functions_of, tokenizer_of
+from acting_sides import Engine, Texts, Theirs, Work, asked, declaration, functions_of, phone_as_taught, tokenizer_of
 from measure import alternate, parser, report
 from torch import Tensor
 
 import sepiola
-from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import task_of
-from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
@@ -110,7 +108,7 @@ def overhead(made: Engine, shape: str, rounds: int) -> list[Row]:
     """Seconds a token with and without a grammar, the same tokens on both sides."""
     grammar = made.vocabulary.compiled("json", {"type": "string", "maxLength": 600})
     text = made.ids(json.dumps(TEXT))
-    called = [made.functional(task, functions()) for task in asked(rounds)]
+    called = [made.functional(task, functions_of(10)) for task in asked(rounds)]
     free = [Work(work.prompt, text, grammar) for work in called]
     rows = []
     for name, works in (("free text", free), ("a call", called)):
@@ -134,7 +132,7 @@ def passes(made: Texts, shape: str, count: int) -> list[Row]:
     for kind in ("text", "picture", "several"):
         tokens = taken = 0
         for example in requests("test", count, seed=11, kinds=[kind]):
-            work = made.functional(task_of(example), functions())
+            work = made.functional(task_of(example), functions_of(10))
             assert work.grammar is not None
             state = _Echo(work.script, made.vocabulary.size)
             decoding = ConstrainedDecoding(
@@ -277,7 +275,7 @@ def save_agent(name: str, folder: Path) -> None:
     assert spec.language is not None
     tokenizer = tokenizer_of(spec.language.vocabulary, 10)
     model = Model(sepiola.build(spec).network, spec, tokenizer)
-    model.processor = dataclasses.replace(model.processor, functions=taught(functions()))
+    model.processor = dataclasses.replace(model.processor, functions=phone_as_taught())
     model.to(torch.bfloat16).save(folder)
 
 

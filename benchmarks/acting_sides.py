@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from sepiola.acting.constraint import functional
 from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import android, functions
 from sepiola.acting.phone.tasks import Task, task_of
+from sepiola.acting.sets import as_taught, taught
 from sepiola.api import Model
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.engine import Prompt
@@ -40,9 +41,15 @@ ROOM = 256
 
 
 @cache
+def phone_as_taught() -> tuple[Mapping[str, object], ...]:
+    """What an agent keeps of the phone's ten: which arguments are copied, too."""
+    return taught(functions(), requests("train", 600, kinds=["text"]))
+
+
+@cache
 def functions_of(count: int) -> tuple[Function, ...]:
-    """So many functions: the phone's and Android's, and then the same under other names."""
-    own = [*functions(), *android.functions()]
+    """So many functions: the phone's, as they are taught, and Android's, and then the same under other names."""
+    own = [*as_taught(phone_as_taught()), *android.functions()]
     return tuple(
         own[i] if i < len(own) else dataclasses.replace(own[i % len(own)], name=f"{own[i % len(own)].name}_{i}")
         for i in range(count)
