@@ -83,6 +83,17 @@ def trainer(folder: Path, family: str, seed: int = 0, **changes: Any) -> Trainer
     return text_trainer(network, stage(**changes), samples(), folder=folder, validation=validation, log_every=1)
 
 
+def peft_logits(folder: Path, family: str) -> torch.Tensor:
+    """What peft makes of the Hub folder `hub` under the adapter `adapter`, of the tokens that `logits` reads."""
+    loader = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    theirs = peft.PeftModel.from_pretrained(loader.from_pretrained(folder / "hub"), folder / "adapter").eval()
+    tokens = torch.arange(2, 26).view(2, 12)
+    more = {"decoder_input_ids": tokens[:, :5]} if family == "t5" else {}
+    with torch.no_grad():
+        said: torch.Tensor = theirs(input_ids=tokens, **more).logits
+    return said
+
+
 def logits(network: nn.Module, family: str) -> Tensor:
     tokens = torch.arange(2, 26).view(2, 12)
     with torch.no_grad():
@@ -113,12 +124,7 @@ def test_trained_saved_loaded_and_merged_it_is_one_model(family: str, tmp_path: 
     adapters.write(tmp_path / "adapter", run.adapter.updates(), SPECS[family], base="base", dropout=0.1)
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "base"
     sepiola.Model(base, SPECS[family]).save_hub(tmp_path / "hub")
-    loader = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
-    theirs = peft.PeftModel.from_pretrained(loader.from_pretrained(tmp_path / "hub"), tmp_path / "adapter").eval()
-    tokens = torch.arange(2, 26).view(2, 12)
-    more = {"decoder_input_ids": tokens[:, :5]} if family == "t5" else {}
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(input_ids=tokens, **more).logits, unmerged, atol=1e-4, rtol=0)
+    torch.testing.assert_close(peft_logits(tmp_path, family), unmerged, atol=1e-4, rtol=0)
     loaded = sepiola.load(tmp_path / "base", adapter=tmp_path / "adapter")
     torch.testing.assert_close(logits(loaded.network, family), unmerged, atol=1e-5, rtol=0)
     merged = run.adapter.merge()
@@ -142,12 +148,7 @@ def test_rows_of_tokens_learn_beside_it(family: str, tmp_path: Path) -> None:
     assert loaded.spec.language is not None and SPECS[family].language is not None
     assert loaded.spec.language.tied == SPECS[family].language.tied
     sepiola.Model(base, SPECS[family]).save_hub(tmp_path / "hub")
-    loader = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
-    theirs = peft.PeftModel.from_pretrained(loader.from_pretrained(tmp_path / "hub"), tmp_path / "adapter").eval()
-    tokens = torch.arange(2, 26).view(2, 12)
-    more = {"decoder_input_ids": tokens[:, :5]} if family == "t5" else {}
-    with torch.no_grad():
-        torch.testing.assert_close(theirs(input_ids=tokens, **more).logits, unmerged, atol=1e-4, rtol=0)
+    torch.testing.assert_close(peft_logits(tmp_path, family), unmerged, atol=1e-4, rtol=0)
     before, after = base.state_dict(), run.adapter.merge().state_dict()
     torch.testing.assert_close(logits(run.model, family), unmerged, atol=1e-5, rtol=0)
     assert after.keys() == before.keys()
