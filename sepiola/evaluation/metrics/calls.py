@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from sepiola.acting.checking import fault_of, same_calls, same_value
 from sepiola.acting.functions import Call, Function
+from sepiola.acting.spans import strings
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 
-COLUMNS = {"name": "Name", "arguments": "Arguments", "exact": "Exact", "irrelevant precision": "Irrelevant: precision",
-           "irrelevant recall": "recall", "near miss": "Near misses"}  # fmt: skip
+COLUMNS = {"name": "Name", "arguments": "Arguments", "copied": "Copied", "exact": "Exact",
+           "irrelevant precision": "Irrelevant: precision", "irrelevant recall": "recall", "near miss": "Near misses"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Judged:
     """One request with the calls that were written, None where none could be read, and whether they are right.
 
     `arguments` are how many of the right arguments stand in a call of their function's, and how many there are; None
-    where they are not known.
+    where they are not known. `copied` are those of their open strings that the request says word for word: how many
+    stand there, and how many there are.
     """
 
     example: Example
@@ -29,6 +31,7 @@ class Judged:
     name: bool
     exact: bool | None
     arguments: tuple[int, int] | None
+    copied: tuple[int, int] = (0, 0)
 
     @property
     def irrelevant(self) -> bool:
@@ -51,19 +54,30 @@ def judged(example: Example, calls: Sequence[Call] | None, functions: Sequence[F
     wanted = [(c["name"], {**defaults.get(c["name"], {}), **c["arguments"]}) for c in right]
     given = [(c.name, {**defaults.get(c.name, {}), **c.arguments}) for c in said]
     count = found = 0
-    left = list(given)
+    left, pairs = list(given), list[tuple[str, Mapping[str, object], Mapping[str, object]]]()
     for called, arguments in wanted:
         count += len(arguments)
         same = [(_alike(arguments, other), place) for place, (made, other) in enumerate(left) if made == called]
         if same:
             most, place = max(same, key=lambda pair: (pair[0], -pair[1]))
             found += most
-            del left[place]
+            pairs.append((called, arguments, left.pop(place)[1]))
+        else:
+            pairs.append((called, arguments, {}))
     if allowed is not None:
         exact = not fault_of(calls, allowed, tools)
     else:
         exact = calls is not None and same_calls(wanted, given)
-    return Judged(example, calls, name, exact, (found, count))
+    schemas = {(f.name, name): part for f in functions for name, part in f.schema["properties"].items()}
+    copied = [
+        text in strings(there.get(name), schema)
+        for called, right, there in pairs
+        for name, value in right.items()
+        for schema in [schemas.get((called, name), {})]
+        for text in strings(value, schema)
+        if text and text in example.prompt
+    ]
+    return Judged(example, calls, name, exact, (found, count), (sum(copied), len(copied)))
 
 
 def call_figures(rows: Sequence[Judged]) -> Figures:
@@ -100,6 +114,7 @@ def _figures(rows: Sequence[Judged]) -> Figures:
         "unparsed": sum(row.calls is None for row in rows),
         "name": share([row.name for row in relevant]),
         "arguments": _of(sum(found for found, _ in known), sum(count for _, count in known)),
+        "copied": _of(sum(row.copied[0] for row in relevant), sum(row.copied[1] for row in relevant)),
         "exact": share([row.exact for row in relevant]),
         "irrelevant": {
             "precision": share([row.irrelevant for row, none in zip(rows, nothing, strict=True) if none]),
@@ -119,7 +134,7 @@ def call_tables(figures: Figures) -> list[Table]:
     columns: list[Column] = [{"name": name, "notes": []} for name in COLUMNS.values()]
     worst, cost = acting["worst"], acting.get("cost") or {}
     notes = [
-        "Percent; below each figure its 95% interval.",
+        "Percent; below each figure its 95% interval. Copied: of the open strings that stand in the request.",
         f"{acting['unparsed']:,} replies could not be read: wrong.",
     ]
     if acting.get("untaught"):
@@ -153,8 +168,8 @@ def call_tables(figures: Figures) -> list[Table]:
 
 def _cells(figures: Figures) -> list[Cell | None]:
     nothing = figures["irrelevant"]
-    shown = [*(figures[key] for key in ("name", "arguments", "exact")), nothing["precision"], nothing["recall"],
-             figures["near_miss"]]  # fmt: skip
+    shown = [*(figures[key] for key in ("name", "arguments", "copied", "exact")), nothing["precision"],
+             nothing["recall"], figures["near_miss"]]  # fmt: skip
     return [_cell(figure) for figure in shown]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from sepiola.acting.functions import Call
+from sepiola.acting.functions import Call, function
 from sepiola.data.example import Example, Message
 from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged
 
@@ -47,3 +47,16 @@ def test_listed_values_are_judged_by_the_leaderboards_rules() -> None:
                       allowed=[{"name": "feed", "arguments": {"pet": ["big cat"]}}])  # fmt: skip
     assert judged(example, [Call("feed", {"pet": "Big-Cat"})]).exact
     assert not judged(example, [Call("feed", {"pet": "dog"})]).exact
+
+
+def test_words_that_stand_in_the_request_are_counted_apart() -> None:
+    @function
+    def text(to: str, how: Literal["喂"], words: list[str]) -> None:
+        """Texts."""
+
+    right = {"to": "喂猫", "how": "喂", "words": ["猫", "狗", "喂"]}
+    row = judged(request([{"name": "text", "arguments": right}]),
+                 [Call("text", {"to": "喂", "how": "喂", "words": ["猫", "狗"]})], [text])  # fmt: skip
+    assert row.copied == (1, 3)  # 狗 does not stand there, and what `how` may be is listed
+    assert judged(request([{"name": "text", "arguments": right}]), [], [text]).copied == (0, 3)
+    assert call_figures([row])["copied"]["value"] == 1 / 3
