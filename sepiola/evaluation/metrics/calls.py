@@ -14,7 +14,8 @@ from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 
 COLUMNS = {"name": "Name", "arguments": "Arguments", "copied": "Copied", "exact": "Exact",
-           "irrelevant precision": "Irrelevant: precision", "irrelevant recall": "recall", "near miss": "Near misses"}  # fmt: skip
+           "irrelevant precision": "Irrelevant: precision", "irrelevant recall": "recall",
+           "near miss": "Near misses"}  # fmt: skip
 
 
 @dataclass(frozen=True)
