@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sepiola.nn.attention import CrossAttention, SelfAttention
+from sepiola.nn.positions import RelativeBias
 from sepiola.specs.model import TransformerSpec
 
 
@@ -14,6 +15,7 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
 
     Unscaled attention (T5) takes the missing scale into its queries. A tied head without a scale (GPT) needs
     small embeddings; otherwise embeddings have unit variance.
+    Relative positions with `neighbours` begin with those.
     """
     depth = 2 * (spec.layers + (spec.encoder.layers if spec.kind == "encoder-decoder" else 0))
     for name, parameter in model.named_parameters():
@@ -29,6 +31,10 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
         nn.init.normal_(parameter, std=std)
     if spec.attention.scale is not None:
         _scale_queries(model, spec)
+    if spec.positions.neighbours:
+        for module in model.modules():
+            if isinstance(module, RelativeBias):
+                module.look_near()
 
 
 def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:

@@ -100,6 +100,10 @@ class Rotary(nn.Module):
         return torch.addcmul(x * cos, x.roll(half, -1), sin)
 
 
+NEAR = 4.0
+"""What a head that begins with a neighbour adds to its score (nats): about half of the attention among fifty tokens."""
+
+
 class RelativeBias(nn.Module):
     """T5's bias: a learned number for each head and each bucket of distance, shared by all layers of a stack."""
 
@@ -120,6 +124,20 @@ class RelativeBias(nn.Module):
         by_distance = self.embedding(self._bucket(distances)).t()
         rows = torch.arange(queries - 1, -1, -1, device=device)[:, None] + torch.arange(keys, device=device)
         return by_distance[:, rows][None]
+
+    @torch.no_grad()
+    def look_near(self) -> None:
+        """Lets each head but the last begin with a neighbour of its own: one token before, two, … or, where both sides
+        are seen, one before, one behind, two before, …
+
+        To copy a text is to find what stands behind its last token (arXiv 2209.11895); where heads know neighbours from
+        the start, a small model learns it in a fraction of the steps.
+        """
+        for head in range(self.embedding.embedding_dim - 1):
+            distance = -1 - head
+            if self.bidirectional:
+                distance = (1 + head // 2) * (-1 if head % 2 == 0 else 1)
+            self.embedding.weight[self._bucket(torch.tensor(distance)), head] += NEAR
 
     def _bucket(self, distance: Tensor) -> Tensor:
         """Buckets of `key position - query position`: half exact, half logarithmic up to `max_distance`."""

@@ -28,6 +28,8 @@ class PositionSpec(Spec):
     A learned table has `offset` rows before that of the first position (2 in OPT and BART). `scaling` stretches rotary
     positions. `local_base` is the rotary base of layers with a window, where it differs (Gemma 3), and `local_scaling`
     is then theirs.
+
+    With `neighbours`, heads of fresh relative positions begin by looking at the tokens beside them.
     """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary", "transformer-xl"]
@@ -35,6 +37,7 @@ class PositionSpec(Spec):
     offset: TokenId = 0
     buckets: int = Field(default=32, ge=4, le=1 << 16)
     max_distance: Tokens = 128
+    neighbours: bool = False
     base: Base = 10_000.0
     scaling: RopeScaling | None = None
     local_base: Base | None = None
@@ -46,6 +49,8 @@ class PositionSpec(Spec):
             raise ValueError(f"scaling is for rotary positions; kind is '{self.kind}'")
         if self.local_scaling is not None and self.local_base is None:
             raise ValueError("local_scaling is for layers with a base of their own; give 'local_base'")
+        if self.kind != "relative" and self.neighbours:
+            raise ValueError(f"neighbours are for relative positions; kind is '{self.kind}'")
         if self.kind == "learned" and self.length is None:
             raise ValueError("learned positions need 'length', the most tokens the model can read")
         if self.kind == "relative" and self.max_distance <= self.buckets // 2:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-from sepiola.models.build import count, outline, parameter_counts, presets
+from sepiola.models.build import build, count, outline, parameter_counts, preset, presets, resolve_model
 
 # Published counts; T5 v1.1 and FLAN-T5 with their separate head (see docs/systems/multimodal-cot.md).
 PUBLISHED = {
@@ -97,3 +98,10 @@ def test_flamingos_parts_round_to_the_papers_table(name: str, gated: float, tota
     assert resampler == pytest.approx(194e6, rel=0.005)
     assert count(model.bridge) - resampler == pytest.approx(gated, rel=0.035)
     assert count(model) + NFNET == pytest.approx(total, rel=0.007)
+
+
+def test_neighbours_change_nothing_but_where_fresh_heads_look() -> None:
+    near = resolve_model({"like": "mm-cot-tiny", "language": {"positions": {"neighbours": True}}})
+    plain, looking = (build(spec, seed=3).state_dict() for spec in (preset("mm-cot-tiny"), near))
+    changed = {name for name in plain if not torch.equal(plain[name], looking[name])}
+    assert len(changed) == 2 and all(name.endswith("coder.relative.embedding.weight") for name in changed)

@@ -77,3 +77,15 @@ def test_relative_bias_has_the_buckets_of_t5(bidirectional: bool) -> None:
     far = torch.tensor([[-500, -20, -19, 0, 19, 20, 500]])
     buckets = theirs(far, bidirectional=bidirectional, num_buckets=8, max_distance=20)
     assert torch.equal(ours._bucket(far), buckets)
+
+
+@pytest.mark.parametrize(("bidirectional", "looks_at"), [(True, [-1, 1, -2]), (False, [-1, -2, -3])])
+def test_heads_may_begin_with_neighbours(bidirectional: bool, looks_at: list[int]) -> None:
+    ours = RelativeBias(4, 32, 64, bidirectional)
+    torch.nn.init.normal_(ours.embedding.weight, std=0.02)
+    last = ours.embedding.weight[:, 3].clone()
+    ours.look_near()
+    scores = ours(50, 50)[0, :, 25].masked_fill(torch.tensor(not bidirectional) & (torch.arange(50) > 25), -torch.inf)
+    share, place = scores.softmax(-1)[:3].max(-1)
+    assert (place - 25).tolist() == looks_at and share.min() > 0.4
+    assert torch.equal(ours.embedding.weight[:, 3], last)
