@@ -27,6 +27,10 @@ class Mode(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def special_tokens(self) -> bool:
+        """Whether calls are made of special tokens."""
+
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         """What stands before a request."""
 
@@ -53,6 +57,7 @@ class Functional:
     """By the functions' own tokens."""
 
     name = "functional"
+    special_tokens = True
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         return ""
@@ -80,6 +85,7 @@ class Numbered:
     """By the numbers of the lines that declare them."""
 
     name = "declared, by number"
+    special_tokens = True
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         return declaration(self._lines(functions, allowed)) + "\n"
@@ -116,6 +122,7 @@ class AsJson:
     """By name, as a JSON list."""
 
     name = "declared"
+    special_tokens = False
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         tools = [function.tool["function"] for function in _among(functions, allowed)]

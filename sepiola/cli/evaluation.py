@@ -73,6 +73,9 @@ def evaluate(
     adapter: Adapter = None,
     retriever: Retriever = None,
     top: Top = None,
+    unconstrained: Annotated[
+        bool, typer.Option("--unconstrained", help="Of calls: ask without the constraint as well, and show both.")
+    ] = False,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -97,7 +100,7 @@ def evaluate(
         "length": length,
         "only": only,
     }
-    given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top}
+    given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -118,6 +121,7 @@ def evaluate(
         if shots
         else None,
         retriever=load_retriever(retriever, top),
+        unconstrained=unconstrained,
         seed=seed,
         show=show,
         only=tuple(only or ()),

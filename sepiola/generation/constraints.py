@@ -183,8 +183,7 @@ class Grammar:
 
     def text(self, tokens: Sequence[int]) -> str:
         """What was written under the grammar, special tokens and all."""
-        text: str = self.vocabulary.tokenizer.backend.decode(list(tokens), skip_special_tokens=False)
-        return text
+        return self.vocabulary.tokenizer.decode(tokens, special_tokens=True)
 
     def begin(self, budget: int, prompt: Sequence[int] = ()) -> ConstrainedRow:
         """A row of `budget` tokens at most after a `prompt`. Raises SepiolaError where the shortest legal text is

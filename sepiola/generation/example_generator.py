@@ -86,9 +86,12 @@ class ExampleGenerator:
         sampling: Sampling | None = None,
         samples: int = 1,
         grammar: Grammar | Sequence[Grammar] | None = None,
+        special_tokens: bool = False,
         on_done: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
-        """For each example, `samples` texts that answer its messages; under a `grammar`, with their special tokens."""
+        """For each example, `samples` texts that answer its messages; their special tokens stand in them where that is
+        asked, and under a `grammar`.
+        """
         prompts = self._prompts(examples)
         outputs = self.engine.generate(
             prompts,
@@ -102,6 +105,8 @@ class ExampleGenerator:
         if grammar is not None:
             each = [grammar] * len(outputs) if isinstance(grammar, Grammar) else grammar
             return [[one.text(ids) for ids in texts] for one, texts in zip(each, outputs, strict=True)]
+        if special_tokens:
+            return [[self.tokenizer.decode(ids, special_tokens=True) for ids in texts] for texts in outputs]
         return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
 
     def write_or_cut(

@@ -156,10 +156,10 @@ class Tokenizer:
         starts = (i for i in range(len(framed)) if framed[i : i + len(letter)] == letter)
         return framed[: next(starts, 0)]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special tokens left out."""
+    def decode(self, ids: Sequence[int], *, special_tokens: bool = False) -> str:
+        """Text of token ids, special tokens left out unless they are asked for."""
         with library_errors("the tokenizer cannot write these token ids"):
-            return self.backend.decode(list(ids), skip_special_tokens=True)
+            return self.backend.decode(list(ids), skip_special_tokens=not special_tokens)
 
     def to_json(self) -> str:
         """The `tokenizer.json` text."""

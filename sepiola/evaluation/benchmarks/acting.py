@@ -2,6 +2,7 @@
 
 A model that was taught functions writes their tokens (functional mode); any other reads the functions that the example
 declares, and calls them by number or writes JSON (declared mode), where a retriever may choose some of them before.
+What the constraint earns is measured by asking without it as well.
 Latency is measured on the first requests, asked one by one.
 """
 
@@ -26,6 +27,7 @@ from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.metrics.calls import Judged, call_figures, call_tables, judged, share
+from sepiola.evaluation.metrics.constraint import constraint_figures, constraint_tables
 from sepiola.evaluation.metrics.seeds import accuracy_rows
 from sepiola.evaluation.metrics.sight import sight_figures
 from sepiola.reasoning.answer import Answer
@@ -42,7 +44,7 @@ class Acting:
     """Any set whose examples hold `calls`."""
 
     split = "test"
-    takes: Sequence[str] = ("option", "retriever", "top")
+    takes: Sequence[str] = ("option", "retriever", "top", "unconstrained")
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         if not asks_for_calls(settings.examples):
@@ -53,12 +55,14 @@ class Acting:
         asking = Asking(model, settings)
         untaught = _untaught(settings.examples, asking.known)
         rows = asking.judged(settings.examples)
-        right = [bool(r.exact) if not r.irrelevant else r.calls is not None and not r.calls for r in rows]
+        right = [row.right for row in rows]
         figures = call_figures(rows)
         languages: dict[str, list[bool]] = {}
         for row, one in zip(rows, right, strict=True):
             languages.setdefault(str(row.example.metadata.get("language", "other")), []).append(one)
         about = {"mode": asking.mode.name, "cost": asking.cost(), **asking.chosen(settings.examples)}
+        if settings.unconstrained:
+            about["unconstrained"] = constraint_figures(rows, asking.judged(settings.examples, constrained=False))
         return Measurement(
             {
                 **_accuracy(right),
@@ -76,7 +80,7 @@ class Acting:
         )
 
     def tables(self, figures: Figures) -> list[Table]:
-        return call_tables(figures)
+        return [*call_tables(figures), *constraint_tables(figures["acting"].get("unconstrained"))]
 
     def headlines(self, figures: Figures) -> list[Headline]:
         exact = figures["acting"]["exact"]
@@ -124,10 +128,21 @@ class Asking:
         self.times = list[float]()
         self.tokens_in, self.tokens_out = list[int](), list[int]()
 
-    def judged(self, examples: Sequence[Example]) -> list[Judged]:
+    def judged(self, examples: Sequence[Example], *, constrained: bool = True) -> list[Judged]:
         """Every example with its calls. The first ones of all are asked one by one, and timed."""
         offered = [self._offered(example) for example in examples]
         asked = [declaring(e, self.mode.declaration(*some)) for e, some in zip(examples, offered, strict=True)]
+        written = self._constrained(asked, offered) if constrained else self._free(asked)
+        return [
+            judged(
+                example,
+                _read(text, some, self.mode, example.today),
+                some[0] if "allowed" not in example.metadata else (),
+            )
+            for example, text, some in zip(examples, written, offered, strict=True)
+        ]
+
+    def _constrained(self, asked: Sequence[Example], offered: Sequence[Offered]) -> list[str]:
         written = list[str]()
         while len(written) < len(asked):
             place = len(written)
@@ -143,14 +158,11 @@ class Asking:
         encode = self.generator.tokenizer.encode
         self.tokens_in += [len(encode(example.prompt)) for example in asked]
         self.tokens_out += [len(encode(text)) for text in written]
-        return [
-            judged(
-                example,
-                _read(text, some, self.mode, example.today),
-                some[0] if "allowed" not in example.metadata else (),
-            )
-            for example, text, some in zip(examples, written, offered, strict=True)
-        ]
+        return written
+
+    def _free(self, asked: Sequence[Example]) -> list[str]:
+        """What the model writes where nothing keeps it from writing anything."""
+        return [texts[0] for texts in self.generator.write(asked, special_tokens=self.mode.special_tokens)]
 
     def cost(self) -> Figures:
         """Tokens of text in and out, and milliseconds of requests that were asked alone."""

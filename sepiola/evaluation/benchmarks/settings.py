@@ -63,9 +63,10 @@ class Settings:
 
     `training(reader)` gives the examples of a dataset (of any: None) that baselines learn from; text baselines of
     questions learn from `baseline_questions` at most. `compares`: the model was taught to compare pictures with texts,
-    and not yet to write. A `retriever` chooses the functions that a request may call. The last five are for prompted
-    texts: the seed of shots and items, how many results are shown whole, the groups to test, the tokens that the model
-    reads at most, and whether a chat model is asked in its template.
+    and not yet to write. A `retriever` chooses the functions that a request may call; `unconstrained` asks for calls
+    without the constraint as well. The last five are for prompted texts: the seed of shots and items, how many results
+    are shown whole, the groups to test, the tokens that the model reads at most, and whether a chat model is asked in
+    its template.
     """
 
     data: DataSpec
@@ -76,6 +77,7 @@ class Settings:
     few_shot: FewShotSpec | None = None
     compares: bool = False
     retriever: Retrieves | None = None
+    unconstrained: bool = False
     seed: int = 0
     show: int = 0
     only: tuple[str, ...] = ()

@@ -182,7 +182,11 @@ def paired_difference(
     Raises DataError as `verdicts` does, or when there is no example.
     """
     pairs = zip(verdicts(examples, first, unparsed, seed), verdicts(examples, second, unparsed, seed), strict=True)
-    outcomes = [(a.correct, b.correct) for a, b in pairs]
+    return difference_of([(a.correct, b.correct) for a, b in pairs], seed, resamples)
+
+
+def difference_of(outcomes: Sequence[tuple[bool, bool]], seed: int = 0, resamples: int = 10_000) -> Difference:
+    """As `paired_difference`, of whether each question is right in the first system and in the second."""
     count = len(outcomes)
     if count == 0:
         raise DataError("a paired difference needs at least one example; got none")

@@ -39,6 +39,11 @@ class Judged:
         """Whether nothing was to be called."""
         return not self.example.metadata["calls"]
 
+    @property
+    def right(self) -> bool:
+        """Whether the calls are exact, or nothing was to be called and nothing is; what could not be read never is."""
+        return bool(self.exact) if not self.irrelevant else self.calls is not None and not self.calls
+
 
 def judged(example: Example, calls: Sequence[Call] | None, functions: Sequence[Function] = ()) -> Judged:
     """One request judged: by BFCL's rules where the example lists all `allowed` values, else by equality.

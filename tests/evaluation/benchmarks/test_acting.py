@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,18 +10,20 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.calls import write
+from sepiola.acting.functions import Call, Function, functions_of
 from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import synthesize
 from sepiola.data.example import Example
 from sepiola.datasets import read
 from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks import BENCHMARKS, benchmark_of, measure
+from sepiola.evaluation.benchmarks.acting import Asking
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.experiments.agent import described, write_requests
 from sepiola.specs.data import DataSpec
 from sepiola.tidepool.phone import requests
-from tests.acting.test_agent import acting_model
+from tests.acting.test_agent import TEN, acting_model
 from tests.experiments.test_agent import FILE
 from tests.tiny import byte_model, encoder_decoder, llama
 
@@ -69,6 +72,31 @@ def test_functions_of_a_file_are_measured(tmp_path: Path) -> None:
     acting = measure(model, settings).figures["acting"]
     assert (acting["mode"], acting["count"], acting["untaught"]) == ("functional", 16, 0)
     assert {"en", "zh"} <= set(acting["by"]) and acting["worst"]["function"] in ("feed_pet", "play_song")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["functional", "declared"])
+def test_what_the_constraint_earns_is_measured_beside(known: bool) -> None:
+    examples = requests("test", 4, kinds=["text", "irrelevant"])
+    examples = [dataclasses.replace(e, metadata={**e.metadata, "tools": [f.tool for f in TEN]}) for e in examples]
+    settings = Settings(DataSpec(reader="tidepool", split="test"), read=lambda spec: examples, unconstrained=True)
+    model = acting_model(encoder_decoder() if known else llama(), known)
+    figures = measure(model, settings).figures
+    found = figures["acting"]["unconstrained"]
+    assert (found["count"], figures["unparsed"]) == (4, 0)
+    assert found["with"]["value"] == figures["accuracy"] and found["unparsed"] == 4, "random weights write no call"
+    assert figures["acting"]["cost"]["timed"] == 4, "latency is that of constrained requests"
+    titles = [table["title"] for table in BENCHMARKS["acting"].tables(figures)]
+    assert titles == ["Calls", "With and without the constraint"]
+
+
+def test_calls_are_read_without_the_constraint() -> None:
+    (example,) = requests("test", 1, kinds=["text"])
+    asking = Asking(acting_model(encoder_decoder()), Settings(DataSpec(reader="tidepool", split="test")))
+    said = write([Call(c["name"], c["arguments"]) for c in example.metadata["calls"]], TEN)
+    ids = asking.generator.tokenizer.encode_batch([said], special=True)[0]
+    asking.generator.engine.generate = lambda *args, **options: [[ids]]  # type: ignore[method-assign]
+    (row,) = asking.judged([example], constrained=False)
+    assert row.exact
 
 
 def test_functions_that_the_model_was_not_taught_are_said(tmp_path: Path) -> None:
