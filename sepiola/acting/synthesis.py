@@ -29,7 +29,7 @@ from sepiola.tidepool.words import LANGUAGES
 from sepiola.tidepool.world import checked_arguments
 
 KINDS = ("text", "several", "irrelevant", "near miss")
-TURNS = (*("text",) * 4, "several", "irrelevant", "near miss", "irrelevant")
+TURNS = (*("text", "several") * 3, "text", "irrelevant", "text", "near miss")
 _COMPOSED = 240  # templates of a function and language that are composed of its names
 _BY_EXAMPLE = 0.67
 _DATED = 0.5

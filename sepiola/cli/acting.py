@@ -106,7 +106,7 @@ def train(
             "learns to read whatever functions a request declares."
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=100, help="Requests that are made to train on.")] = 40_000,
+    count: Annotated[int, typer.Option(min=100, help="Requests that are made to train on.")] = 60_000,
     seed: Annotated[int, typer.Option(help="Of the requests and the weights.")] = 0,
     assignments: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,

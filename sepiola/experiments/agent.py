@@ -24,7 +24,7 @@ from sepiola.specs.recipe import RecipeSpec
 
 RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
-MEASURED = 2000
+MEASURED = 5000
 PICTURES = "pictures"
 KEPT = ("tools", "calls", "language", "kind", "function", "irrelevant", "near_miss", "today", "days", "group")
 """What is written of a request's metadata."""
@@ -35,7 +35,7 @@ def train_agent(
     out: Path,
     *,
     console: Console,
-    count: int = 40_000,
+    count: int = 60_000,
     changes: Sequence[str] = (),
     seed: int = 0,
     device: str = "cpu",

@@ -15,7 +15,7 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
 
     Unscaled attention (T5) takes the missing scale into its queries. A tied head without a scale (GPT) needs
     small embeddings; otherwise embeddings have unit variance.
-    Relative positions with `neighbours` begin with those.
+    A `mimetic` model begins as trained ones come to look.
     """
     depth = 2 * (spec.layers + (spec.encoder.layers if spec.kind == "encoder-decoder" else 0))
     for name, parameter in model.named_parameters():
@@ -31,10 +31,8 @@ def initialise(model: nn.Module, spec: TransformerSpec) -> None:
         nn.init.normal_(parameter, std=std)
     if spec.attention.scale is not None:
         _scale_queries(model, spec)
-    if spec.positions.neighbours:
-        for module in model.modules():
-            if isinstance(module, RelativeBias):
-                module.look_near()
+    if spec.mimetic:
+        _mimic(model)
 
 
 def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:
@@ -47,3 +45,13 @@ def _scale_queries(model: nn.Module, spec: TransformerSpec) -> None:
             continue
         with torch.no_grad():
             rows.mul_(module.head_width**-0.5 / module.scale)
+
+
+@torch.no_grad()
+def _mimic(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, RelativeBias):
+            module.look_near()
+        elif isinstance(module, CrossAttention) and module.kv_heads == module.heads:
+            keys, queries = module.kv.weight[module.kv.rows["k"]], module.q.weight
+            keys.copy_(queries * (keys.norm() / queries.norm()))

@@ -28,8 +28,6 @@ class PositionSpec(Spec):
     A learned table has `offset` rows before that of the first position (2 in OPT and BART). `scaling` stretches rotary
     positions. `local_base` is the rotary base of layers with a window, where it differs (Gemma 3), and `local_scaling`
     is then theirs.
-
-    With `neighbours`, heads of fresh relative positions begin by looking at the tokens beside them.
     """
 
     kind: Literal["none", "learned", "sinusoidal", "relative", "rotary", "transformer-xl"]
@@ -37,7 +35,6 @@ class PositionSpec(Spec):
     offset: TokenId = 0
     buckets: int = Field(default=32, ge=4, le=1 << 16)
     max_distance: Tokens = 128
-    neighbours: bool = False
     base: Base = 10_000.0
     scaling: RopeScaling | None = None
     local_base: Base | None = None
@@ -49,8 +46,6 @@ class PositionSpec(Spec):
             raise ValueError(f"scaling is for rotary positions; kind is '{self.kind}'")
         if self.local_scaling is not None and self.local_base is None:
             raise ValueError("local_scaling is for layers with a base of their own; give 'local_base'")
-        if self.kind != "relative" and self.neighbours:
-            raise ValueError(f"neighbours are for relative positions; kind is '{self.kind}'")
         if self.kind == "learned" and self.length is None:
             raise ValueError("learned positions need 'length', the most tokens the model can read")
         if self.kind == "relative" and self.max_distance <= self.buckets // 2:
@@ -102,6 +97,8 @@ class TransformerSpec(Spec):
     An encoder-decoder's encoder is like its decoder but for `encoder_layers`, `encoder_heads` and the width of its
     feed-forward, `encoder_feed_forward`, where they are given. Both read by one embedding, which is then the encoder's,
     unless there is a `decoder_embedding`.
+    With `mimetic`, fresh weights of an encoder-decoder begin as trained ones come to look (arXiv 2305.09828): heads of
+    relative positions look at neighbours, and cross-attention at what is like the token.
     `family` names the layout at the Hub in which it is written as a part of a larger model.
     """
 
@@ -125,11 +122,17 @@ class TransformerSpec(Spec):
     token_types: int = Field(default=0, ge=0, le=1 << 16)
     head: HeadSpec = HeadSpec()
     dropout: Probability = 0.0
+    mimetic: bool = False
     tokens: SpecialTokens = SpecialTokens()
 
     @model_validator(mode="after")
     def _shapes(self) -> TransformerSpec:
         check_heads(self.width, self.attention)
+        if self.mimetic and (self.kind, self.positions.kind) != ("encoder-decoder", "relative"):
+            raise ValueError(
+                f"mimetic is for an encoder-decoder with relative positions; this is a {self.kind} with "
+                f"{self.positions.kind} ones"
+            )
         if self.positions.kind == "rotary" and head_width(self.width, self.attention) % 2:
             raise ValueError("rotary positions need an even attention.head_width")
         self.positions.check_scaling(head_width(self.width, self.attention))
@@ -163,6 +166,7 @@ class TransformerSpec(Spec):
                 "feed_forward": self.feed_forward.model_copy(update={"width": width}),
                 **dict.fromkeys(("encoder_layers", "encoder_heads", "encoder_feed_forward")),
                 "decoder_embedding": False,
+                "mimetic": False,
             }
         )
 

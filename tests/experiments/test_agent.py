@@ -59,7 +59,7 @@ def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     measured = json.loads(done.stdout)["acting"]
     assert measured["mode"] == "functional" and set(measured["by"]) >= {"en", "zh"}
-    assert len((out / "requests" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 2000
+    assert len((out / "requests" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 5000
     asked = ["act", "Feed the cat", "--model", str(out), "--functions", str(tmp_path / "pets.py"), "--json"]
     said = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert said.exit_code == 0, said.output

@@ -100,8 +100,14 @@ def test_flamingos_parts_round_to_the_papers_table(name: str, gated: float, tota
     assert count(model) + NFNET == pytest.approx(total, rel=0.007)
 
 
-def test_neighbours_change_nothing_but_where_fresh_heads_look() -> None:
-    near = resolve_model({"like": "mm-cot-tiny", "language": {"positions": {"neighbours": True}}})
-    plain, looking = (build(spec, seed=3).state_dict() for spec in (preset("mm-cot-tiny"), near))
-    changed = {name for name in plain if not torch.equal(plain[name], looking[name])}
-    assert len(changed) == 2 and all(name.endswith("coder.relative.embedding.weight") for name in changed)
+def test_mimetic_weights_differ_where_heads_look() -> None:
+    mimetic = resolve_model({"like": "mm-cot-tiny", "language": {"mimetic": True}})
+    plain, like = (build(spec, seed=3).state_dict() for spec in (preset("mm-cot-tiny"), mimetic))
+    changed = [name for name in plain if not torch.equal(plain[name], like[name])]
+    assert all(name.endswith(("relative.embedding.weight", "cross.kv.weight")) for name in changed)
+    layers = [name.removesuffix("kv.weight") for name in changed if name.endswith("kv.weight")]
+    assert len(changed) == 2 + len(layers) and layers
+    for layer in layers:
+        keys, queries = like[f"{layer}kv.weight"][:128], like[f"{layer}q.weight"]
+        torch.testing.assert_close(keys / keys.norm(), queries / queries.norm())
+        assert torch.equal(like[f"{layer}kv.weight"][128:], plain[f"{layer}kv.weight"][128:])
