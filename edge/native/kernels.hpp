@@ -1,0 +1,71 @@
+// What is computed: one table of functions for each instruction set, all written once (kernels.inl) over vectors of 16.
+//
+// Every set gives the same bits for the same input: integers are summed exactly, and floating-point sums have one order,
+// 16 lanes and a tree over them, with fused multiply-adds everywhere.
+#pragma once
+
+#include <cstdint>
+
+#include "format.hpp"
+
+namespace sepiola {
+
+// Rows of numbers that matrices multiply, each `stride` long and padded with zeros; and the same in eight bits, with a
+// scale and a sum for each group of 32.
+struct Input {
+    float* values;
+    int8_t* bytes;
+    float* scales;
+    int32_t* sums;
+    long stride;
+};
+
+enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_relu };
+
+constexpr int QUERIES = 4;  // that meet the same keys together
+
+// Queries of one head of keys and values. Keys lie in blocks of 16 positions, `[block][head_width][16]`, values as
+// `[position][value_stride]`. Query i sees the positions [begin, end); `bias` is added to its scores, a number a
+// position, and can be read 16 positions before and after those.
+struct Attention {
+    const float* keys;
+    const float* values;
+    int head_width;
+    int value_stride;
+    float scale;
+    int queries;
+    const float* query[QUERIES];
+    float* out[QUERIES];
+    int begin[QUERIES], end[QUERIES];
+    const float* bias[QUERIES];
+    float* scores;  // [QUERIES][score_stride]
+    long score_stride;
+};
+
+struct Kernels {
+    const char* name;
+
+    // out[t * stride + row] = bias[row] + panel's row · token t, for 16 rows; with `add`, added to what is there.
+    void (*multiply)(const Matrix& matrix, int panel, const Input& input, int token, int tokens, const float* bias,
+                     float* out, long stride, bool add);
+    // Fills the bytes, scales and sums of one row of `width` numbers, a multiple of 64.
+    void (*quantise)(const float* values, int width, int8_t* bytes, float* scales, int32_t* sums);
+    // LayerNorm (`centred`) or RMSNorm over `count` numbers; `weight` and `bias` may be null.
+    void (*norm)(const float* x, int count, const float* weight, const float* bias, float eps, bool centred,
+                 float* out);
+    // x = activation(x), times `factor` where that is not null.
+    void (*activate)(Activation activation, float* x, const float* factor, int count);
+    void (*attend)(const Attention& attention);
+    // Turns the two halves of a head by angles with these cosines and sines.
+    void (*rotate)(float* head, const float* cosines, const float* sines, int half);
+    void (*add)(float* x, const float* y, int count);
+};
+
+const Kernels* scalar_kernels();
+const Kernels* avx2_kernels();    // null where the processor, or this build, has it not
+const Kernels* avx512_kernels();
+
+// The named kernels, or the best that this processor has. Throws std::invalid_argument for those that it has not.
+const Kernels& kernels(const char* name);
+
+}  // namespace sepiola

@@ -1,0 +1,105 @@
+// AVX-512 with VNNI: Intel since Ice Lake, AMD since Zen 4.
+#include "kernels.hpp"
+
+#include <immintrin.h>
+
+namespace sepiola {
+namespace avx512 {
+
+constexpr const char* NAME = "avx512";
+constexpr int TOKENS = 8;
+
+using F = __m512;
+using I = __m512i;
+struct Bytes {
+    __m512i v[8];
+};
+struct Nibbles {
+    __m512i v[8];
+};
+
+static inline __mmask16 first(int n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : static_cast<__mmask16>((1 << n) - 1); }
+
+static inline F set(float x) { return _mm512_set1_ps(x); }
+static inline F load(const float* p) { return _mm512_loadu_ps(p); }
+static inline F load_some(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+static inline void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+static inline void store_some(float* p, F x, int n) { _mm512_mask_storeu_ps(p, first(n), x); }
+static inline F keep(F x, int n) { return _mm512_maskz_mov_ps(first(n), x); }
+static inline F add(F x, F y) { return _mm512_add_ps(x, y); }
+static inline F sub(F x, F y) { return _mm512_sub_ps(x, y); }
+static inline F mul(F x, F y) { return _mm512_mul_ps(x, y); }
+static inline F div(F x, F y) { return _mm512_div_ps(x, y); }
+static inline F fma(F x, F y, F z) { return _mm512_fmadd_ps(x, y, z); }
+static inline F maximum(F x, F y) { return _mm512_max_ps(x, y); }
+static inline F minimum(F x, F y) { return _mm512_min_ps(x, y); }
+static inline F magnitude(F x) { return _mm512_abs_ps(x); }
+static inline F nearest(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline F floats(I x) { return _mm512_cvtepi32_ps(x); }
+
+static inline F power_of_two(F n) {
+    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+
+static inline F load_half(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+static inline void load_bf16(const uint8_t* p, F& even, F& odd) {
+    __m512i both = _mm512_loadu_si512(p);
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+}
+
+static inline Bytes load_bytes(const uint8_t* p) {
+    Bytes r;
+    for (int i = 0; i < 8; i++) r.v[i] = _mm512_loadu_si512(p + 64 * i);
+    return r;
+}
+
+static inline Nibbles load_nibbles(const uint8_t* p) {
+    const __m512i low = _mm512_set1_epi8(15);
+    Nibbles r;
+    for (int i = 0; i < 4; i++) {
+        __m512i both = _mm512_loadu_si512(p + 64 * i);
+        r.v[i] = _mm512_and_si512(both, low);
+        r.v[4 + i] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
+    return r;
+}
+
+static inline I dot_unsigned(const __m512i* w, const int8_t* x, int32_t begin) {
+    I r = _mm512_set1_epi32(begin);
+    for (int i = 0; i < 8; i++) {
+        int32_t bytes;
+        __builtin_memcpy(&bytes, x + 4 * i, 4);
+        r = _mm512_dpbusd_epi32(r, w[i], _mm512_set1_epi32(bytes));
+    }
+    return r;
+}
+
+static inline I dot(const Bytes& w, const int8_t* x, int32_t sum) { return dot_unsigned(w.v, x, -128 * sum); }
+static inline I dot(const Nibbles& w, const int8_t* x, int32_t sum) { return dot_unsigned(w.v, x, -8 * sum); }
+
+static inline int32_t store_bytes(int8_t* p, F one, F two) {
+    F low = set(-127), high = set(127);
+    __m512i a = _mm512_cvtps_epi32(minimum(maximum(one, low), high));
+    __m512i b = _mm512_cvtps_epi32(minimum(maximum(two, low), high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm512_cvtepi32_epi8(b));
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+}
+
+#include "kernels.inl"
+
+}  // namespace avx512
+
+const Kernels* avx512_kernels() {
+    bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vnni");
+    return has ? &avx512::table : nullptr;
+}
+
+}  // namespace sepiola

@@ -1,0 +1,197 @@
+// A transformer from a spec over packed weights: decoders, and encoders with a decoder that looks at them.
+//
+// Rows of a batch are sequences of their own, without padding: a step reads a flat list of tokens, each with its row.
+// One step is one parallel region. The graph is that of `sepiola.models.transformer`, whose spec names the choices.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format.hpp"
+#include "kernels.hpp"
+#include "threads.hpp"
+
+namespace sepiola {
+
+// Memory for vectors, on lines of the cache.
+class Floats {
+public:
+    Floats() = default;
+    explicit Floats(size_t count);
+    Floats(const Floats& other);
+    Floats(Floats&&) = default;
+    Floats& operator=(Floats&&) = default;
+    float* data() const { return data_.get(); }
+    size_t size() const { return size_; }
+
+private:
+    struct Free {
+        void operator()(float* data) const;
+    };
+    std::unique_ptr<float, Free> data_;
+    size_t size_ = 0;
+};
+
+struct Tensor {
+    const void* data = nullptr;
+    size_t bytes = 0;
+    std::string kind;  // f32 (numbers in a row), or of a packed matrix: "packed f32", "packed bf16", "packed int8" …
+    int rows = 0, columns = 0;
+};
+using Tensors = std::map<std::string, Tensor>;
+
+enum class Place { pre, post, parallel, sandwich };
+
+struct StackSpec {
+    int layers = 0, heads = 0, kv_heads = 0, head_width = 0, inner = 0;
+    float scale = 0, eps = 0;
+    bool centred = false, causal = true, cross = false, gated = false;
+    Place place = Place::pre;
+    Activation activation = Activation::none;
+    std::vector<int> windows;  // of each layer, 0 is none
+    float amplitude = 1, local_amplitude = 1;
+};
+
+struct Spec {
+    int width = 0, vocabulary = 0, length = 0;  // learned positions; 0 is none
+    float embedding_scale = 1, head_scale = 1;
+    StackSpec decoder;
+    std::optional<StackSpec> encoder;
+};
+
+struct Norm {
+    const float* weight = nullptr;
+    const float* bias = nullptr;
+};
+
+struct Linear {
+    Matrix matrix;
+    const float* bias = nullptr;  // padded to whole panels
+};
+
+struct Layer {
+    Norm attention_norm, attention_close, cross_norm, feed_forward_norm, feed_forward_close, q_norm, k_norm;
+    Linear qkv, out, cross_q, cross_kv, cross_out, gate, up, down;
+    std::vector<const Linear*> linears() const {
+        return {&qkv, &out, &cross_q, &cross_kv, &cross_out, &gate, &up, &down};
+    }
+
+    int window = 0;
+    int rotary = -1;  // which of the stack's tables
+};
+
+struct Rotary {
+    const float* frequencies = nullptr;
+    float amplitude = 1;
+    int positions = 0;
+    std::vector<float> cosines, sines;  // [position][half]
+};
+
+struct Stack {
+    StackSpec spec;
+    std::vector<Layer> layers;
+    std::vector<Rotary> rotaries;
+    Norm embedding_norm, norm;
+    bool normalises_embedding = false, normalises_heads = false;
+    bool quantised = false;  // some matrix multiplies bytes
+    const float* relative = nullptr;  // [heads][2 · distance + 1], by the key's position less the query's
+    int distance = 0;
+    int laid = 0;                 // positions for which it is laid out
+    std::vector<float> relative_row;  // [heads][2 · laid + 48]
+    const float* positions = nullptr;   // [length][width]
+    const float* sinusoids = nullptr;   // [width / 2] frequencies
+};
+
+// Keys and values of some layers: keys `[layer][head][position / 16][width][16]`, values `[layer][head][position][stride]`.
+struct Cache {
+    Cache(const StackSpec& spec, int layers);
+    void reserve(int positions);
+    float* keys(int layer, int head) const { return keys_.data() + (size_t(layer) * heads + head) * capacity * width; }
+    float* values(int layer, int head) const {
+        return values_.data() + (size_t(layer) * heads + head) * capacity * stride;
+    }
+    void put(int layer, int head, int position, const float* key, const float* value) const;
+
+    int layers, heads, width, stride, capacity = 0;
+
+private:
+    Floats keys_, values_;
+};
+
+struct Sequence {
+    explicit Sequence(const StackSpec& spec) : cache(spec, spec.layers) {}
+    int length = 0;
+    Cache cache;
+    std::shared_ptr<const Cache> context;
+    int context_length = 0;
+};
+using Batch = std::vector<std::shared_ptr<Sequence>>;
+
+struct Work;
+struct Lane;
+
+class Model {
+public:
+    // Throws std::invalid_argument for a spec out of bounds and for tensors that are missing or of another size.
+    Model(const Spec& spec, Tensors tensors, int threads, const char* kernels);
+
+    ~Model();
+
+    const Spec& spec() const { return spec_; }
+    int threads() const { return team_.size(); }
+    const char* kernels() const { return kernels_.name; }
+
+    // Tokens (or vectors `(count, width)`) of rows, each row's together, into states `(count, width)`, if wanted.
+    void extend(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
+                float* states);
+    // The encoder's states of whole sources.
+    void encode(int count, const int32_t* tokens, const float* vectors, const int32_t* rows, float* states);
+    // What rows of a new batch look at: states `(count, width)` of an encoder.
+    Batch begin(int rows);
+    Batch begin_from(int batch, int count, const float* memory, const int32_t* rows);
+    // Logits `(count, vocabulary)` of states `(count, width)`, or `(count, chosen)` of some tokens.
+    void logits(int count, const float* states, int chosen, const int32_t* tokens, float* out);
+    void embed(int count, const int32_t* tokens, float* out);
+    // Bytes of the matrices that one token reads, and a pass over them that multiplies and does nothing else.
+    size_t read_bytes() const;
+    void stream();
+
+private:
+    friend struct Lane;
+    friend struct Work;
+
+    // Tokens of one row in a step: `first` and `count` in the step's list, from `position` in the row on. They see the
+    // first `seen` positions of the cache at most.
+    struct Run {
+        Cache* cache;
+        const Cache* context;
+        int first, count, position, seen, context_length;
+    };
+
+    Stack stack(const StackSpec& spec, const std::string& name);
+    Linear linear(const std::string& name, int rows, int columns);
+    Norm norm(const std::string& name, int count, bool needed);
+    const Tensor* find(const std::string& name) const;
+    const float* numbers(const std::string& name, size_t count, bool needed);
+    void check(int count, const int32_t* tokens, const int32_t* rows, int batch) const;
+    void reach(Stack& stack, int positions);
+    void run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,
+             const float* vectors, float* states);
+    std::vector<Run> runs(int count, const int32_t* rows) const;
+
+    Spec spec_;
+    Tensors tensors_;
+    std::vector<std::unique_ptr<std::vector<float>>> own_;  // biases, padded
+    const Kernels& kernels_;
+    Matrix embedding_, decoder_embedding_, head_;
+    const float* head_bias_ = nullptr;
+    Stack decoder_;
+    std::optional<Stack> encoder_;
+    Team team_;
+    std::unique_ptr<Work> work_, encoder_work_;
+};
+
+}  // namespace sepiola

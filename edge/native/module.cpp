@@ -1,0 +1,295 @@
+// The core as a Python module: packing, single products for tests, and models.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+
+#include "model.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace sepiola;
+
+namespace {
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using RowsOut = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+struct Released {
+    nb::gil_scoped_release released;
+};
+
+nb::object owned(float* data, size_t rows, size_t columns) {
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<2>>(data, {rows, columns}, owner));
+}
+
+void require(bool right, const std::string& message) {
+    if (!right) throw std::invalid_argument(message);
+}
+
+Matrix matrix(const std::string& kind, long rows, long columns) {
+    require(rows >= 1 && rows <= LARGEST && columns >= 1 && columns <= LARGEST, "a matrix has 1 to 2**24 rows and columns");
+    return {kind_of(kind.c_str()), int(rows), int(columns), nullptr};
+}
+
+Matrix matrix(const Bytes& packed, const std::string& kind, long rows, long columns) {
+    Matrix m = matrix(kind, rows, columns);
+    require(packed.size() == m.bytes(), "the packed matrix has " + std::to_string(packed.size()) + " bytes; expected " +
+                                            std::to_string(m.bytes()));
+    m.data = packed.data();
+    return m;
+}
+
+nb::object pack_rows(const Rows& weights, const std::string& kind) {
+    Matrix m = matrix(kind, long(weights.shape(0)), long(weights.shape(1)));
+    auto* out = new uint8_t[m.bytes()]();
+    {
+        Released released;
+        Team team(processors());
+        team.run([&](int thread) {
+            team.each(thread, m.panels(), 16, [&](int first, int last) {
+                pack(m, weights.data(), out, first, last);
+            });
+        });
+    }
+    nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>(out, {m.bytes()}, owner));
+}
+
+nb::object unpack_rows(const Bytes& packed, const std::string& kind, long rows, long columns) {
+    Matrix m = matrix(packed, kind, rows, columns);
+    auto* out = new float[size_t(rows) * columns];
+    for (long row = 0; row < rows; row++) unpack(m, int(row), out + row * columns);
+    return owned(out, rows, columns);
+}
+
+// x `(tokens, columns)` times a packed matrix, `(tokens, rows)`.
+nb::object product(const Bytes& packed, const std::string& kind, long rows, long columns, const Rows& x,
+                   const std::string& name) {
+    Matrix m = matrix(packed, kind, rows, columns);
+    require(long(x.shape(1)) == columns, "x has " + std::to_string(x.shape(1)) + " columns; the matrix has " +
+                                             std::to_string(columns));
+    const Kernels& k = kernels(name.c_str());
+    long tokens = long(x.shape(0)), stride = m.width();
+    std::vector<float> values(tokens * stride), scales(tokens * stride / GROUP), wide(tokens * m.panels() * ROWS);
+    std::vector<int8_t> bytes(tokens * stride);
+    std::vector<int32_t> sums(tokens * stride / GROUP);
+    for (long t = 0; t < tokens; t++) {
+        std::memcpy(&values[t * stride], x.data() + t * columns, columns * 4);
+        k.quantise(&values[t * stride], int(stride), &bytes[t * stride], &scales[t * stride / GROUP],
+                   &sums[t * stride / GROUP]);
+    }
+    Input input{values.data(), bytes.data(), scales.data(), sums.data(), stride};
+    for (int p = 0; p < m.panels(); p++)
+        k.multiply(m, p, input, 0, int(tokens), nullptr, wide.data() + p * ROWS, long(m.panels()) * ROWS, false);
+    auto* out = new float[size_t(tokens) * rows];
+    for (long t = 0; t < tokens; t++) std::memcpy(out + t * rows, &wide[t * m.panels() * ROWS], rows * 4);
+    return owned(out, tokens, rows);
+}
+
+template <class T>
+T get(const nb::dict& from, const char* key) {
+    require(from.contains(key), std::string("the spec has no '") + key + "'");
+    T value;
+    require(nb::try_cast<T>(from[key], value), std::string("the spec's '") + key + "' is of another type");
+    return value;
+}
+
+template <class T>
+T one_of(const std::string& name, const char* key, const std::map<std::string, T>& known) {
+    auto found = known.find(name);
+    require(found != known.end(), std::string("the spec's '") + key + "' is '" + name + "'");
+    return found->second;
+}
+
+StackSpec stack_spec(const nb::dict& d) {
+    static const std::map<std::string, Place> places = {
+        {"pre", Place::pre}, {"post", Place::post}, {"parallel", Place::parallel}, {"sandwich", Place::sandwich}};
+    static const std::map<std::string, Activation> activations = {
+        {"relu", Activation::relu}, {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh},
+        {"quick_gelu", Activation::quick_gelu}, {"silu", Activation::silu},
+        {"squared_relu", Activation::squared_relu}};
+    StackSpec s;
+    s.layers = get<int>(d, "layers"), s.heads = get<int>(d, "heads"), s.kv_heads = get<int>(d, "kv_heads");
+    s.head_width = get<int>(d, "head_width"), s.inner = get<int>(d, "inner");
+    s.scale = get<float>(d, "scale"), s.eps = get<float>(d, "eps");
+    s.centred = get<bool>(d, "centred"), s.causal = get<bool>(d, "causal");
+    s.cross = get<bool>(d, "cross"), s.gated = get<bool>(d, "gated");
+    s.place = one_of(get<std::string>(d, "place"), "place", places);
+    s.activation = one_of(get<std::string>(d, "activation"), "activation", activations);
+    s.windows = get<std::vector<int>>(d, "windows");
+    for (int window : s.windows) require(window >= 0, "a window is negative");
+    s.amplitude = get<float>(d, "amplitude"), s.local_amplitude = get<float>(d, "local_amplitude");
+    return s;
+}
+
+Spec model_spec(const nb::dict& d) {
+    Spec spec;
+    spec.width = get<int>(d, "width"), spec.vocabulary = get<int>(d, "vocabulary"), spec.length = get<int>(d, "length");
+    spec.embedding_scale = get<float>(d, "embedding_scale"), spec.head_scale = get<float>(d, "head_scale");
+    spec.decoder = stack_spec(get<nb::dict>(d, "decoder"));
+    if (d.contains("encoder")) spec.encoder = stack_spec(get<nb::dict>(d, "encoder"));
+    return spec;
+}
+
+// Rows of a batch, as Python holds them.
+struct Held {
+    Batch rows;
+
+    std::vector<int> lengths() const {
+        std::vector<int> result;
+        for (const auto& row : rows) result.push_back(row->length);
+        return result;
+    }
+    void select(const std::vector<int>& chosen) {
+        Batch kept;
+        std::vector<bool> taken(rows.size());
+        for (int row : chosen) {
+            require(row >= 0 && row < int(rows.size()), "row " + std::to_string(row) + " is not in the batch");
+            kept.push_back(taken[row] ? std::make_shared<Sequence>(*rows[row]) : rows[row]);
+            taken[row] = true;
+        }
+        rows = std::move(kept);
+    }
+    void rewind(const std::vector<int>& counts) {
+        require(counts.size() == rows.size(), "rewind takes one number a row");
+        for (size_t i = 0; i < rows.size(); i++)
+            require(counts[i] >= 0 && counts[i] <= rows[i]->length, "a row cannot forget more than it holds");
+        for (size_t i = 0; i < rows.size(); i++) rows[i]->length -= counts[i];
+    }
+};
+
+// A model, and the arrays that its weights lie in.
+struct Bound {
+    Bound(const nb::dict& spec, const nb::dict& tensors, int threads, const std::string& kernels) {
+        Tensors named;
+        for (auto item : tensors) {
+            auto value = nb::cast<nb::tuple>(item.second);
+            auto kind = nb::cast<std::string>(value[0]);
+            auto bytes = nb::cast<Bytes>(value[1]);
+            owners.push_back(nb::borrow(value[1]));
+            Tensor tensor{bytes.data(), bytes.size(), kind, 0, 0};
+            if (value.size() == 4) tensor.rows = nb::cast<int>(value[2]), tensor.columns = nb::cast<int>(value[3]);
+            named[nb::cast<std::string>(item.first)] = tensor;
+        }
+        model = std::make_unique<Model>(model_spec(spec), std::move(named), threads, kernels.c_str());
+    }
+
+    int width() const { return model->spec().width; }
+    void rows_of(const RowsOut& out, size_t count) const {
+        require(out.shape(0) == count && long(out.shape(1)) == width(), "the states have another shape");
+    }
+
+    void extend(Held& held, const Ids& tokens, const Ids& rows, nb::object out) {
+        require(tokens.size() == rows.size(), "tokens and rows are not as many");
+        float* states = nullptr;
+        if (!out.is_none()) {
+            auto array = nb::cast<RowsOut>(out);
+            rows_of(array, tokens.size());
+            states = array.data();
+        }
+        Released released;
+        model->extend(held.rows, int(tokens.size()), tokens.data(), nullptr, rows.data(), states);
+    }
+    void extend_vectors(Held& held, const Rows& vectors, const Ids& rows, nb::object out) {
+        require(vectors.shape(0) == rows.size() && long(vectors.shape(1)) == width(), "the vectors have another shape");
+        float* states = nullptr;
+        if (!out.is_none()) {
+            auto array = nb::cast<RowsOut>(out);
+            rows_of(array, rows.size());
+            states = array.data();
+        }
+        Released released;
+        model->extend(held.rows, int(rows.size()), nullptr, vectors.data(), rows.data(), states);
+    }
+    void encode(const Ids& tokens, const Ids& rows, const RowsOut& out) {
+        require(tokens.size() == rows.size(), "tokens and rows are not as many");
+        rows_of(out, tokens.size());
+        Released released;
+        model->encode(int(tokens.size()), tokens.data(), nullptr, rows.data(), out.data());
+    }
+    void encode_vectors(const Rows& vectors, const Ids& rows, const RowsOut& out) {
+        require(vectors.shape(0) == rows.size() && long(vectors.shape(1)) == width(), "the vectors have another shape");
+        rows_of(out, rows.size());
+        Released released;
+        model->encode(int(rows.size()), nullptr, vectors.data(), rows.data(), out.data());
+    }
+    Held begin(int rows) {
+        require(rows >= 0 && rows <= 1 << 20, "a batch has at most 2**20 rows");
+        return {model->begin(rows)};
+    }
+    Held begin_from(const Rows& memory, const Ids& rows, int count) {
+        require(memory.shape(0) == rows.size() && long(memory.shape(1)) == width(), "the memory has another shape");
+        require(count >= 0 && count <= 1 << 20, "a batch has at most 2**20 rows");
+        Released released;
+        return {model->begin_from(count, int(rows.size()), memory.data(), rows.data())};
+    }
+    void logits(const Rows& states, const RowsOut& out) {
+        require(long(states.shape(1)) == width() && out.shape(0) == states.shape(0) &&
+                    long(out.shape(1)) == model->spec().vocabulary, "states or logits have another shape");
+        Released released;
+        model->logits(int(states.shape(0)), states.data(), 0, nullptr, out.data());
+    }
+    void some_logits(const Rows& states, const Ids& tokens, const RowsOut& out) {
+        require(long(states.shape(1)) == width() && out.shape(0) == states.shape(0) && out.shape(1) == tokens.size(),
+                "states or logits have another shape");
+        Released released;
+        model->logits(int(states.shape(0)), states.data(), int(tokens.size()), tokens.data(), out.data());
+    }
+    void embed(const Ids& tokens, const RowsOut& out) {
+        rows_of(out, tokens.size());
+        Released released;
+        model->embed(int(tokens.size()), tokens.data(), out.data());
+    }
+    void stream() {
+        Released released;
+        model->stream();
+    }
+
+    std::vector<nb::object> owners;
+    std::unique_ptr<Model> model;
+};
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "The native core: packed weights, kernels by instruction set, and transformers over them.";
+    m.def("pack", &pack_rows, "weights"_a, "kind"_a, "Packs float32 weights (rows, columns) as f32, bf16, int8 or int4.");
+    m.def("unpack", &unpack_rows, "packed"_a, "kind"_a, "rows"_a, "columns"_a, "The weights as they are after packing.");
+    m.def("product", &product, "packed"_a, "kind"_a, "rows"_a, "columns"_a, "x"_a, "kernels"_a = "",
+          "x (tokens, columns) times a packed matrix: (tokens, rows).");
+    m.def("processors", &processors, "Processors that this process may use.");
+    m.def("instruction_sets", [] {
+        std::vector<std::string> names;
+        for (const Kernels* k : {avx512_kernels(), avx2_kernels(), scalar_kernels()})
+            if (k) names.push_back(k->name);
+        return names;
+    }, "Kernels that this processor has, the best first.");
+
+    nb::class_<Held>(m, "Batch", "Rows that have read their prompts.")
+        .def_prop_ro("lengths", &Held::lengths)
+        .def("select", &Held::select, "rows"_a)
+        .def("rewind", &Held::rewind, "counts"_a);
+    nb::class_<Bound>(m, "Model", "A transformer over packed weights.")
+        .def(nb::init<const nb::dict&, const nb::dict&, int, const std::string&>(), "spec"_a, "tensors"_a,
+             "threads"_a = 0, "kernels"_a = "")
+        .def_prop_ro("kernels", [](const Bound& b) { return b.model->kernels(); })
+        .def_prop_ro("threads", [](const Bound& b) { return b.model->threads(); })
+        .def_prop_ro("read_bytes", [](const Bound& b) { return b.model->read_bytes(); })
+        .def("begin", &Bound::begin, "rows"_a)
+        .def("begin_from", &Bound::begin_from, "memory"_a, "rows"_a, "count"_a)
+        .def("encode", &Bound::encode, "tokens"_a, "rows"_a, "out"_a)
+        .def("encode_vectors", &Bound::encode_vectors, "vectors"_a, "rows"_a, "out"_a)
+        .def("extend", &Bound::extend, "batch"_a, "tokens"_a, "rows"_a, "out"_a.none())
+        .def("extend_vectors", &Bound::extend_vectors, "batch"_a, "vectors"_a, "rows"_a, "out"_a.none())
+        .def("logits", &Bound::logits, "states"_a, "out"_a)
+        .def("some_logits", &Bound::some_logits, "states"_a, "tokens"_a, "out"_a)
+        .def("embed", &Bound::embed, "tokens"_a, "out"_a)
+        .def("stream", &Bound::stream);
+}

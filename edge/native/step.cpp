@@ -1,0 +1,395 @@
+// A step through a stack of layers, as every thread of the team runs it.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "work.hpp"
+
+namespace sepiola {
+
+int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 8), 1, 64); }
+
+float* Work::floats(size_t count) {
+    memory_.emplace_back(count);
+    return memory_.back().data();
+}
+
+Input Work::input(int tokens_, long columns) {
+    long width = padded(int(columns), BLOCK);
+    float* values = floats(tokens_ * width);
+    auto* bytes = reinterpret_cast<int8_t*>(floats(tokens_ * width / 4));
+    float* scales = floats(tokens_ * width / GROUP);
+    auto* sums = reinterpret_cast<int32_t*>(floats(tokens_ * width / GROUP));
+    return {values, bytes, scales, sums, width};
+}
+
+void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
+    const StackSpec& s = stack.spec;
+    int threads = model.threads(), width = model.spec().width;
+    if (tokens_ > tokens) {
+        tokens = std::max(tokens_, 2 * tokens);
+        memory_.clear();
+        own.assign(threads, {});
+        stride = padded(width, BLOCK);
+        heads_stride = padded(std::max(s.heads, 2 * s.kv_heads) * s.head_width + 2 * s.kv_heads * s.head_width, BLOCK);
+        x = floats(tokens * stride);
+        heads = floats(tokens * heads_stride);
+        closing = floats(tokens * stride);
+        normed = input(tokens, width);
+        attended = input(tokens, s.heads * s.head_width);
+        inner = input(tokens, s.inner);
+        for (Own& one : own) {
+            one.normed = input(1, width);
+            one.other = input(1, std::max(s.inner, s.heads * s.head_width));
+            one.tile = floats(size_t(tokens) * ROWS);
+        }
+        score_stride = 0;
+    }
+    if (seen > score_stride || !score_stride) {
+        score_stride = padded(std::max(std::max(seen, 256), int(2 * score_stride)), ROWS);
+        scores_.clear();
+        for (Own& one : own) {
+            scores_.emplace_back(QUERIES * score_stride);
+            one.scores = scores_.back().data();
+        }
+    }
+}
+
+void Lane::normalise(const float* x, const Norm& norm, const StackSpec& s, float* out) const {
+    model.kernels_.norm(x, model.spec_.width, norm.weight, norm.bias, s.eps, s.centred, out);
+}
+
+Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec& s, bool quantised) const {
+    auto prepare = [&](const float* from, const Input& to, int row) {
+        float* values = to.values + row * to.stride;
+        if (norm)
+            normalise(from, *norm, s, values);
+        else
+            std::memcpy(values, from, size_t(model.spec_.width) * 4);
+        if (quantised)
+            model.kernels_.quantise(values, int(to.stride), to.bytes + row * to.stride,
+                                    to.scales + row * to.stride / GROUP, to.sums + row * to.stride / GROUP);
+    };
+    if (count == 1) {
+        Input mine = work.own[thread].normed;
+        prepare(x, mine, 0);
+        return mine;
+    }
+    model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
+        for (int t = first; t < last; t++) prepare(x + t * stride, work.normed, t);
+    });
+    return work.normed;
+}
+
+Input Lane::ready(const Input& input, int columns, bool quantised) const {
+    int width = padded(columns, BLOCK);
+    if (!quantised) return input;
+    if (count == 1) {
+        Input mine = work.own[thread].other;
+        mine.values = input.values;
+        model.kernels_.quantise(mine.values, width, mine.bytes, mine.scales, mine.sums);
+        return mine;
+    }
+    model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
+        for (int t = first; t < last; t++)
+            model.kernels_.quantise(input.values + t * input.stride, width, input.bytes + t * input.stride,
+                                    input.scales + t * input.stride / GROUP, input.sums + t * input.stride / GROUP);
+    });
+    return input;
+}
+
+void Lane::product(const Linear& linear, const Input& input, float* out, long stride, bool add) const {
+    const Matrix& m = linear.matrix;
+    model.team_.each(thread, m.panels(), chunk(m.panels(), model.threads()), [&](int first, int last) {
+        for (int p = first; p < last; p++)
+            model.kernels_.multiply(m, p, input, 0, count, linear.bias ? linear.bias + p * ROWS : nullptr,
+                                    out + p * ROWS, stride, add);
+    });
+}
+
+void Lane::close(const Linear& linear, const Input& input, const Norm& norm, const Norm& closing,
+                 const StackSpec& s) const {
+    bool sandwich = s.place == Place::sandwich;
+    product(linear, input, sandwich ? work.closing : work.x, work.stride, !sandwich);
+    if (s.place != Place::post && !sandwich) return;
+    model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
+        for (int t = first; t < last; t++) {
+            float *x = work.x + t * work.stride, *y = work.closing + t * work.stride;
+            if (!sandwich) {
+                normalise(x, norm, s, x);
+            } else {
+                normalise(y, closing, s, y);
+                model.kernels_.add(x, y, model.spec_.width);
+            }
+        }
+    });
+}
+
+// Normalises and turns the heads [first, last) of a token, queries first, then keys.
+void Lane::turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const {
+    const StackSpec& s = stack.spec;
+    for (int h = first; h < last; h++) {
+        float* head = work.heads + token * work.heads_stride + h * s.head_width;
+        if (stack.normalises_heads) {
+            const Norm& norm = h < s.heads ? layer.q_norm : layer.k_norm;
+            model.kernels_.norm(head, s.head_width, norm.weight, norm.bias, s.eps, false, head);
+        }
+        if (layer.rotary < 0) continue;
+        const Rotary& rotary = stack.rotaries[layer.rotary];
+        size_t at = size_t(position) * (s.head_width / 2);
+        model.kernels_.rotate(head, rotary.cosines.data() + at, rotary.sines.data() + at, s.head_width / 2);
+    }
+}
+
+// What the tokens [from, to) of a run attend to by one head of keys and values, for all of its heads of queries.
+void Lane::see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
+               int window, bool cross) const {
+    const StackSpec& s = stack.spec;
+    int group = s.heads / s.kv_heads;
+    Attention a{};
+    a.keys = cache.keys(layer, head), a.values = cache.values(layer, head);
+    a.head_width = s.head_width, a.value_stride = cache.stride, a.scale = s.scale;
+    a.scores = work.own[thread].scores, a.score_stride = work.score_stride;
+    auto flush = [&] {
+        if (a.queries) model.kernels_.attend(a);
+        a.queries = 0;
+    };
+    for (int t = from; t < to; t++)
+        for (int g = 0; g < group; g++) {
+            int q = head * group + g, i = a.queries++, position = run.position + t;
+            a.query[i] = work.heads + (run.first + t) * work.heads_stride + q * s.head_width;
+            a.out[i] = work.attended.values + (run.first + t) * work.attended.stride + q * s.head_width;
+            a.begin[i] = window ? std::max(0, position - window + 1) : 0;
+            a.end[i] = cross ? run.context_length : s.causal ? position + 1 : run.seen;
+            a.bias[i] = nullptr;
+            if (stack.relative && !cross)
+                a.bias[i] = stack.relative_row.data() + size_t(q) * (2 * stack.laid + 48) + stack.laid + 16 - position;
+            if (a.queries == QUERIES) flush();
+        }
+    flush();
+}
+
+void Lane::attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
+    const StackSpec& s = stack.spec;
+    const Layer& own = stack.layers[layer];
+    int group = s.heads / s.kv_heads, held = s.causal ? layer : 0;  // an encoder's keys are those of one layer
+    auto keep = [&](const Model::Run& run, int t, int head) {
+        const float* row = work.heads + (run.first + t) * work.heads_stride;
+        run.cache->put(held, head, run.position + t, row + (s.heads + head) * s.head_width,
+                       row + (s.heads + s.kv_heads + head) * s.head_width);
+    };
+    int pieces = 0, longest = 0;
+    for (const Model::Run& run : runs) longest = std::max(longest, run.count);
+    if (longest == 1) {
+        pieces = int(runs.size()) * s.kv_heads;
+        model.team_.each(thread, pieces, 1, [&](int first, int last) {
+            for (int i = first; i < last; i++) {
+                const Model::Run& run = runs[i / s.kv_heads];
+                int head = i % s.kv_heads;
+                turn(stack, own, run.first, run.position, head * group, (head + 1) * group);
+                turn(stack, own, run.first, run.position, s.heads + head, s.heads + head + 1);
+                keep(run, 0, head);
+                see(stack, run, *run.cache, held, head, 0, 1, own.window, false);
+            }
+        });
+        return;
+    }
+    for (const Model::Run& run : runs)
+        model.team_.each(thread, run.count, chunk(run.count, model.threads()), [&](int first, int last) {
+            for (int t = first; t < last; t++) {
+                turn(stack, own, run.first + t, run.position + t, 0, s.heads + s.kv_heads);
+                for (int head = 0; head < s.kv_heads; head++) keep(run, t, head);
+            }
+        });
+    for (const Model::Run& run : runs) {
+        int slices = (run.count + 15) / 16;
+        model.team_.each(thread, slices * s.kv_heads, 1, [&](int first, int last) {
+            for (int i = first; i < last; i++) {  // the last slices, which see most, come first
+                int slice = slices - 1 - i / s.kv_heads;
+                see(stack, run, *run.cache, held, i % s.kv_heads, slice * 16, std::min(run.count, slice * 16 + 16),
+                    own.window, false);
+            }
+        });
+    }
+}
+
+void Lane::look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
+    const StackSpec& s = stack.spec;
+    for (const Model::Run& run : runs) {
+        int slices = (run.count + 15) / 16;
+        model.team_.each(thread, slices * s.kv_heads, 1, [&](int first, int last) {
+            for (int i = first; i < last; i++) {
+                int slice = i / s.kv_heads;
+                see(stack, run, *run.context, layer, i % s.kv_heads, slice * 16, std::min(run.count, slice * 16 + 16),
+                    0, true);
+            }
+        });
+    }
+}
+
+void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec& s) const {
+    const Matrix& up = layer.up.matrix;
+    float* tile = work.own[thread].tile;
+    auto bias = [](const Linear& linear, int p) { return linear.bias ? linear.bias + p * ROWS : nullptr; };
+    model.team_.each(thread, up.panels(), chunk(up.panels(), model.threads()), [&](int first, int last) {
+        for (int p = first; p < last; p++) {
+            float* out = work.inner.values + p * ROWS;
+            model.kernels_.multiply(up, p, input, 0, count, bias(layer.up, p), out, work.inner.stride, false);
+            if (s.gated)
+                model.kernels_.multiply(layer.gate.matrix, p, input, 0, count, bias(layer.gate, p), tile, ROWS, false);
+            for (int t = 0; t < count; t++) {
+                float* row = out + t * work.inner.stride;
+                if (s.gated) {
+                    model.kernels_.activate(s.activation, tile + t * ROWS, row, ROWS);
+                    std::memcpy(row, tile + t * ROWS, ROWS * 4);
+                } else {
+                    model.kernels_.activate(s.activation, row, nullptr, ROWS);
+                }
+            }
+        }
+    });
+}
+
+void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,
+                const float* vectors, float* states) {
+    const StackSpec& s = stack.spec;
+    int seen = 0;
+    std::vector<int> positions(count);
+    for (const Run& run : runs) {
+        seen = std::max({seen, run.seen, run.context_length});
+        for (int t = 0; t < run.count; t++) positions[run.first + t] = run.position + t;
+    }
+    work.fit(*this, stack, count, seen);
+    const Matrix& embedding = &stack == &decoder_ ? decoder_embedding_ : embedding_;
+    auto enter = [&](int t) {
+        float* x = work.x + t * work.stride;
+        if (vectors) {
+            std::memcpy(x, vectors + size_t(t) * spec_.width, size_t(spec_.width) * 4);
+        } else {
+            unpack(embedding, tokens[t], x);
+            for (int d = 0; d < spec_.width; d++) x[d] *= spec_.embedding_scale;
+        }
+        if (stack.positions) kernels_.add(x, stack.positions + size_t(positions[t]) * spec_.width, spec_.width);
+        for (int d = 0; stack.sinusoids && d < spec_.width; d++) {
+            float angle = float(positions[t]) * stack.sinusoids[d / 2];
+            x[d] += d % 2 ? std::cos(angle) : std::sin(angle);
+        }
+        if (stack.normalises_embedding)
+            kernels_.norm(x, spec_.width, stack.embedding_norm.weight, stack.embedding_norm.bias, s.eps, s.centred, x);
+    };
+    bool pre = s.place != Place::post;
+    team_.run([&](int thread) {
+        Lane lane{*this, work, thread, count};
+        team_.each(thread, count, 4, [&](int first, int last) {
+            for (int t = first; t < last; t++) enter(t);
+        });
+        for (int i = 0; i < s.layers; i++) {
+            const Layer& layer = stack.layers[i];
+            auto open = [&](const Norm& norm) {
+                return lane.open(work.x, work.stride, pre ? &norm : nullptr, s, stack.quantised);
+            };
+            Input normed = open(layer.attention_norm);
+            lane.product(layer.qkv, normed, work.heads, work.heads_stride, false);
+            lane.attend(stack, i, runs);
+            Input attended = lane.ready(work.attended, s.heads * s.head_width, stack.quantised);
+            lane.close(layer.out, attended, layer.attention_norm, layer.attention_close, s);
+            if (s.cross) {
+                Input looking = open(layer.cross_norm);
+                lane.product(layer.cross_q, looking, work.heads, work.heads_stride, false);
+                lane.look(stack, i, runs);
+                attended = lane.ready(work.attended, s.heads * s.head_width, stack.quantised);
+                lane.close(layer.cross_out, attended, layer.cross_norm, {}, s);
+            }
+            if (s.place != Place::parallel) normed = open(layer.feed_forward_norm);
+            lane.feed_forward(layer, normed, s);
+            Input inner = lane.ready(work.inner, s.inner, stack.quantised);
+            lane.close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
+        }
+        if (!states) return;
+        team_.each(thread, count, chunk(count, threads()), [&](int first, int last) {
+            for (int t = first; t < last; t++) {
+                float *x = work.x + t * work.stride, *out = states + size_t(t) * spec_.width;
+                if (pre)
+                    kernels_.norm(x, spec_.width, stack.norm.weight, stack.norm.bias, s.eps, s.centred, out);
+                else
+                    std::memcpy(out, x, size_t(spec_.width) * 4);
+            }
+        });
+    });
+}
+
+void Model::logits(int count, const float* states, int chosen, const int32_t* tokens, float* out) {
+    auto turn = team_.turn();
+    constexpr int together = 64;
+    std::map<int, std::vector<int>> places;  // of the tokens that are asked for, by panel
+    for (int i = 0; i < chosen; i++) {
+        if (tokens[i] < 0 || tokens[i] >= spec_.vocabulary) throw std::invalid_argument("a token is outside the vocabulary");
+        places[tokens[i] / ROWS].push_back(i);
+    }
+    std::vector<int> panels;
+    for (const auto& one : places) panels.push_back(one.first);
+    if (!tokens)
+        for (int p = 0; p < head_.panels(); p++) panels.push_back(p);
+    long wide = tokens ? chosen : spec_.vocabulary;
+    std::vector<float> scaled;
+    if (spec_.head_scale != 1) {
+        scaled.assign(states, states + size_t(count) * spec_.width);
+        for (float& x : scaled) x *= spec_.head_scale;
+        states = scaled.data();
+    }
+    for (int begin = 0; begin < count; begin += together) {
+        int some = std::min(together, count - begin);
+        work_->fit(*this, decoder_, some, 0);
+        Work& w = *work_;
+        team_.run([&](int thread) {
+            Lane lane{*this, w, thread, some};
+            Input input = lane.open(states + size_t(begin) * spec_.width, spec_.width, nullptr, decoder_.spec,
+                                    head_.quantised());
+            float* tile = w.own[thread].tile;
+            team_.each(thread, int(panels.size()), chunk(int(panels.size()), threads()), [&](int first, int last) {
+                for (int i = first; i < last; i++) {
+                    int p = panels[i];
+                    const float* bias = head_bias_ ? head_bias_ + p * ROWS : nullptr;
+                    float* to = out + size_t(begin) * wide;
+                    if (!tokens && (p + 1) * ROWS <= spec_.vocabulary) {
+                        kernels_.multiply(head_, p, input, 0, some, bias, to + p * ROWS, wide, false);
+                        continue;
+                    }
+                    kernels_.multiply(head_, p, input, 0, some, bias, tile, ROWS, false);
+                    for (int t = 0; t < some; t++) {
+                        if (!tokens)
+                            std::memcpy(to + t * wide + p * ROWS, tile + t * ROWS, (spec_.vocabulary - p * ROWS) * 4);
+                        else
+                            for (int place : places.at(p)) to[t * wide + place] = tile[t * ROWS + tokens[place] % ROWS];
+                    }
+                }
+            });
+        });
+    }
+}
+
+void Model::stream() {
+    auto turn = team_.turn();
+    std::vector<const Matrix*> matrices = {&head_};
+    for (const Layer& layer : decoder_.layers)
+        for (const Linear* l : layer.linears())
+            if (l->matrix.data && l != &layer.cross_kv) matrices.push_back(&l->matrix);
+    std::vector<std::pair<const Matrix*, int>> panels;
+    for (const Matrix* m : matrices)
+        for (int p = 0; p < m->panels(); p++) panels.push_back({m, p});
+    work_->fit(*this, decoder_, 1, 0);
+    team_.run([&](int thread) {
+        Work::Own& own = work_->own[thread];
+        team_.each(thread, int(panels.size()), 8, [&](int first, int last) {
+            for (int i = first; i < last; i++) {
+                const Matrix& m = *panels[i].first;
+                kernels_.multiply(m, panels[i].second, m.columns > spec_.width ? own.other : own.normed, 0, 1, nullptr,
+                                  own.tile, ROWS, false);
+            }
+        });
+    });
+}
+
+}  // namespace sepiola

@@ -1,0 +1,64 @@
+// What a step works in: vectors of all its tokens, and of each thread its own; and a thread's view of the step.
+#pragma once
+
+#include "model.hpp"
+
+namespace sepiola {
+
+struct Work {
+    // Memory for a step of so many tokens through a stack, in rows of which none has more than `seen` positions.
+    void fit(const Model& model, const Stack& stack, int tokens, int seen);
+
+    int tokens = 0;
+    long stride = 0, heads_stride = 0, score_stride = 0;
+    float* x = nullptr;        // [token][stride]: the residual stream
+    float* heads = nullptr;    // [token][heads_stride]: queries, keys and values
+    float* closing = nullptr;  // [token][stride]: a sublayer before its closing norm
+    Input normed{}, attended{}, inner{};
+
+    // A thread's own. Where a step is one token, each quantises it for itself: nobody waits for the others.
+    struct Own {
+        Input normed{}, other{};
+        float* tile = nullptr;  // [token][16]
+        float* scores = nullptr;
+    };
+    std::vector<Own> own;
+
+private:
+    Input input(int tokens, long columns);
+    float* floats(size_t count);
+
+    std::vector<Floats> memory_;
+    std::vector<Floats> scores_;
+};
+
+// One thread in a step of `count` tokens.
+struct Lane {
+    Model& model;
+    Work& work;
+    int thread;
+    int count;
+
+    // Rows `(count, width)`, normalised if there is a norm, as matrices read them.
+    Input open(const float* x, long stride, const Norm* norm, const StackSpec& spec, bool quantised) const;
+    // The same of rows that a phase has written to `input`.
+    Input ready(const Input& input, int columns, bool quantised) const;
+    void product(const Linear& linear, const Input& input, float* out, long stride, bool add) const;
+    // What a sublayer gives, by its last matrix, joins the residual stream.
+    void close(const Linear& linear, const Input& input, const Norm& norm, const Norm& closing,
+               const StackSpec& spec) const;
+    void attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
+    void look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
+    void feed_forward(const Layer& layer, const Input& input, const StackSpec& spec) const;
+
+private:
+    void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
+    void see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
+             int window, bool cross) const;
+    void normalise(const float* x, const Norm& norm, const StackSpec& spec, float* out) const;
+};
+
+// How many panels, or other pieces, a thread takes at once: few enough that all end together.
+int chunk(int pieces, int threads);
+
+}  // namespace sepiola

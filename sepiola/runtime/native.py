@@ -1,0 +1,234 @@
+"""A language model run by the native core (edge/native): packed weights of 4, 8 or 16 bits on any CPU.
+
+The text is the core's: embedding, layers, caches, head. What sees pictures, and what stands between, stays PyTorch's.
+Rows of a batch are sequences of their own there: padding is left out, and costs nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sepiola.errors import SepiolaError
+from sepiola.models.layers import NO_LAYERS, InsertedLayers
+from sepiola.models.multimodal.cross import CrossModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.models.transformer import EncoderDecoder, LanguageModel
+from sepiola.runtime.native_weights import KINDS, core_spec, core_tensors
+from sepiola.runtime.plain import TextNetwork, TorchExecutor
+from sepiola.specs.model import TransformerSpec
+
+if TYPE_CHECKING:
+    from sepiola_edge._native import Batch
+    from sepiola_edge._native import Model as Core
+
+BUILD = "pip install ./edge (in a checkout of sepiola; a C++17 compiler is needed)"
+"""What builds the core."""
+BITS = 8
+KERNELS = "SEPIOLA_KERNELS"
+"""The environment variable that names the instruction set: avx512, avx2 or scalar; the best one by default."""
+THREADS = "SEPIOLA_THREADS"
+"""The environment variable with the number of threads; as many as there are processors by default."""
+
+
+def built() -> bool:
+    """Whether the core is there."""
+    try:
+        import sepiola_edge._native  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class NativeExecutor(TorchExecutor):
+    """Runs a packed copy of the language model, which stays whole: it trains and saves as before.
+
+    What it learns later is not seen. With `release` the network gives its matrices up as they are packed. Raises
+    SepiolaError for what the core does not compute, and where it is not built.
+    """
+
+    def __init__(self, network: nn.Module, *, release: bool = False, bits: int = BITS) -> None:
+        super().__init__(network)
+        if bits not in KINDS:
+            raise SepiolaError(f"bits: got {bits}; expected 4, 8 or 16")
+        if isinstance(network, CrossModel):
+            raise SepiolaError("the native core does not run gated cross-attention (bridge.kind); use runtime='torch'")
+        if not built():
+            raise SepiolaError(f"the native core is not built: {BUILD}")
+        language = self.network.language if isinstance(self.network, VisionLanguageModel) else self.network
+        assert isinstance(language, LanguageModel | EncoderDecoder)
+        native = NativeLanguage(language, bits, release=release)
+        self._whole: nn.Module = native
+        if isinstance(self.network, VisionLanguageModel):
+            seeing = copy.copy(self.network)
+            seeing._modules = {**self.network._modules, "language": native}
+            self._whole = seeing
+        self.network = self._whole  # type: ignore[assignment]
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.network.parameters()), torch.float32)
+
+
+class NativeState:
+    """Rows under way in the core; `real` `(batch, length)` says which positions are no padding, None where all are."""
+
+    def __init__(self, batch: Batch, length: int = 0, real: Tensor | None = None) -> None:
+        self.batch = batch
+        self.length = length
+        self.real = real
+
+    def add(self, rows: int, new: int, real: Tensor | None) -> None:
+        """So many positions more in each row."""
+        if real is not None or self.real is not None:
+            before = torch.ones(rows, self.length, dtype=torch.bool) if self.real is None else self.real
+            after = torch.ones(rows, new, dtype=torch.bool) if real is None else real
+            self.real = torch.cat((before, after), dim=1)
+        self.length += new
+
+    def select(self, rows: Tensor) -> None:
+        self.batch.select(rows.tolist())
+        self.real = None if self.real is None else self.real[rows]
+
+    def rewind(self, tokens: int) -> None:
+        if tokens == 0:
+            return
+        rows = len(self.batch.lengths)
+        self.batch.rewind([tokens] * rows if self.real is None else self.real[:, -tokens:].sum(1).tolist())
+        self.real = None if self.real is None else self.real[:, :-tokens]
+        self.length -= tokens
+
+
+class NativeLanguage(nn.Module):
+    """What bridges and executors call on a language model, by the core."""
+
+    def __init__(self, network: LanguageModel | EncoderDecoder, bits: int, *, release: bool = False) -> None:
+        super().__init__()
+        from sepiola_edge._native import Model as Core
+
+        self.spec: TransformerSpec = network.spec
+        spec = core_spec(network.spec, network)
+        tensors = core_tensors(network, bits, release=release)
+        self.core: Core = Core(spec, tensors, int(os.environ.get(THREADS, "0")), os.environ.get(KERNELS, ""))
+        self.embedding = NativeEmbedding(self)
+        self.head = NativeHead(self)
+
+    def begin(
+        self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None, ahead: Tensor | None = None
+    ) -> NativeState:
+        """As `LanguageModel.begin`, and `EncoderDecoder.begin` of a source."""
+        if self.spec.kind == "encoder-decoder":
+            return self.begin_from(self.encode(tokens, attention_mask=attention_mask), capacity, attention_mask)
+        state = NativeState(self.core.begin(len(tokens)))
+        if tokens.shape[1] > 1:
+            mask = None if attention_mask is None else attention_mask[:, :-1]
+            self._extend(tokens[:, :-1], state, mask, wanted=False)
+        return state
+
+    def encode(self, source: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
+        """As `EncoderDecoder.encode`."""
+        real, rows = _places(source, attention_mask)
+        out = np.empty((len(rows), self.spec.width), np.float32)
+        if source.is_floating_point():
+            self.core.encode_vectors(_vectors(source, real), rows, out)
+        else:
+            self.core.encode(_ids(source, real), rows, out)
+        return _laid(out, source, real)
+
+    def begin_from(self, memory: Tensor, capacity: int, attention_mask: Tensor | None = None) -> NativeState:
+        """As `EncoderDecoder.begin_from`."""
+        real, rows = _places(memory, attention_mask)
+        return NativeState(self.core.begin_from(_vectors(memory, real), rows, len(memory)))
+
+    def extend(
+        self,
+        tokens: Tensor,
+        state: NativeState,
+        inserted_layers: InsertedLayers = NO_LAYERS,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """As a language model's `extend`. Raises SepiolaError for layers between its own."""
+        if inserted_layers:
+            raise SepiolaError("the native core runs no layers of a bridge between the language model's own")
+        states = self._extend(tokens, state, attention_mask, wanted=True)
+        assert states is not None
+        return states
+
+    def _extend(self, tokens: Tensor, state: NativeState, mask: Tensor | None, *, wanted: bool) -> Tensor | None:
+        real, rows = _places(tokens, mask)
+        out = np.empty((len(rows), self.spec.width), np.float32) if wanted else None
+        if tokens.is_floating_point():
+            self.core.extend_vectors(state.batch, _vectors(tokens, real), rows, out)
+        else:
+            self.core.extend(state.batch, _ids(tokens, real), rows, out)
+        state.add(len(tokens), tokens.shape[1], real)
+        return None if out is None else _laid(out, tokens, real)
+
+
+class NativeEmbedding(nn.Module):
+    """Tokens to vectors, as the core holds them."""
+
+    def __init__(self, language: NativeLanguage) -> None:
+        super().__init__()
+        self._language = (language,)  # in a tuple: it is no part of the embedding
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        (language,) = self._language
+        out = np.empty((tokens.numel(), language.spec.width), np.float32)
+        language.core.embed(_ids(tokens, None), out)
+        return torch.from_numpy(out).view(*tokens.shape, -1)
+
+
+class NativeHead(nn.Module):
+    """States to logits, or to those of some tokens alone."""
+
+    def __init__(self, language: NativeLanguage) -> None:
+        super().__init__()
+        self._language = (language,)
+
+    def forward(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+        (language,) = self._language
+        flat = _vectors(states, None)
+        wide = language.spec.vocabulary if tokens is None else len(tokens)
+        out = np.empty((len(flat), wide), np.float32)
+        if tokens is None:
+            language.core.logits(flat, out)
+        else:
+            language.core.some_logits(flat, _ids(tokens, None), out)
+        return torch.from_numpy(out).view(*states.shape[:-1], wide)
+
+
+def _places(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor | None, NDArray[np.int32]]:
+    """Which of `(batch, tokens)` are no padding, None where all are; and the row of each of those."""
+    batch, length = tokens.shape[:2]
+    if mask is None:
+        return None, np.repeat(np.arange(batch, dtype=np.int32), length)
+    real = mask != 0
+    return real, real.nonzero()[:, 0].to(torch.int32).numpy()
+
+
+def _ids(tokens: Tensor, real: Tensor | None) -> NDArray[np.int32]:
+    return (tokens.reshape(-1) if real is None else tokens[real]).to(torch.int32).numpy()
+
+
+def _vectors(vectors: Tensor, real: Tensor | None) -> NDArray[np.float32]:
+    flat = vectors.reshape(-1, vectors.shape[-1]) if real is None else vectors[real]
+    return flat.detach().float().contiguous().numpy()
+
+
+def _laid(out: NDArray[np.float32], like: Tensor, real: Tensor | None) -> Tensor:
+    """States where their tokens stand, `(batch, tokens, width)`, and zeros at padding."""
+    states = torch.from_numpy(out)
+    if real is None:
+        return states.view(*like.shape[:2], -1)
+    return states.new_zeros(*like.shape[:2], out.shape[1]).masked_scatter(real[..., None], states)

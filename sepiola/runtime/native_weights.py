@@ -1,0 +1,186 @@
+"""A language model in the native core's form: its spec as plain numbers, its matrices packed in few bits.
+
+The core (edge/native) knows neither PyTorch nor our specs; the folder of `sepiola export --to edge` holds the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sepiola.errors import SepiolaError
+from sepiola.models.layers import Layer
+from sepiola.models.transformer import EncoderDecoder, LanguageModel, Stack
+from sepiola.models.vocabulary import Head
+from sepiola.nn.feedforward import FeedForward, GatedFeedForward
+from sepiola.nn.norms import ZeroCentredRMSNorm
+from sepiola.specs.model import TransformerSpec
+
+KINDS = {4: "int4", 8: "int8", 16: "bf16", 32: "f32"}
+"""How matrices are packed, by bits of a weight."""
+NUMBERS = "f32"
+"""The kind of what is no matrix."""
+
+Packed = tuple[str, NDArray[np.uint8]] | tuple[str, NDArray[np.uint8], int, int]
+
+
+def unsupported(spec: TransformerSpec) -> str | None:
+    """What the core does not compute, to be read after the model's name; None where it computes all of it."""
+    lacks = {
+        "is an encoder": spec.kind == "encoder",
+        "has mixtures of experts (feed_forward.experts)": spec.feed_forward.experts is not None,
+        "has Transformer-XL's positions": spec.positions.kind == "transformer-xl",
+        "stretches positions by the text's length (positions.scaling)": spec.positions.border is not None,
+        "has a transform before its head (head.transform)": spec.head.transform,
+        "has no head": spec.head.kind == "none",
+        "has token types": spec.token_types > 0,
+    }
+    return next((what for what, lacking in lacks.items() if lacking), None)
+
+
+def core_spec(spec: TransformerSpec, network: LanguageModel | EncoderDecoder) -> dict[str, object]:
+    """The spec as the core takes it. Raises SepiolaError for what it does not compute."""
+    if (reason := unsupported(spec)) is not None:
+        raise SepiolaError(f"the native core does not run this model: it {reason}; use runtime='torch'")
+    core: dict[str, object] = {
+        "width": spec.width,
+        "vocabulary": spec.vocabulary,
+        "length": spec.positions.length or 0 if spec.positions.kind == "learned" else 0,
+        "embedding_scale": spec.embedding_scale or 1.0,
+        "head_scale": spec.head_scale or 1.0,
+        "decoder": _stack_spec(spec, network.decoder, cross=isinstance(network, EncoderDecoder)),
+    }
+    if isinstance(network, EncoderDecoder):
+        core["encoder"] = _stack_spec(spec.encoder, network.encoder, cross=False)
+    return core
+
+
+def _stack_spec(spec: TransformerSpec, stack: Stack, *, cross: bool) -> dict[str, object]:
+    attention = spec.attention.spelled_out(spec.width)
+    rotaries = [rotary for rotary in _rotaries(stack).values()]
+    amplitudes = [rotary.amplitude for rotary in rotaries] or [1.0]
+    return {
+        "layers": spec.layers,
+        "heads": attention.heads,
+        "kv_heads": attention.kv_heads,
+        "head_width": attention.head_width,
+        "inner": spec.feed_forward.width,
+        "scale": attention.scale,
+        "eps": spec.norm.eps,
+        "centred": spec.norm.kind == "layer",
+        "causal": stack.causal,
+        "cross": cross,
+        "gated": spec.feed_forward.gated,
+        "place": spec.norm.place,
+        "activation": spec.feed_forward.activation,
+        "windows": [window or 0 for window in stack.windows],
+        "amplitude": amplitudes[0],
+        "local_amplitude": amplitudes[-1],
+    }
+
+
+def _rotaries(stack: Stack) -> dict[str, nn.Module]:
+    """The frequencies of full attention, or of the only kind there is, and those of layers with a window."""
+    tables = {window: rotary.frequencies for window, rotary in stack.rotaries.items() if rotary is not None}
+    order = sorted(tables, key=lambda window: window is not None)
+    return dict(zip(("rotary", "local_rotary"), (tables[window] for window in order), strict=False))
+
+
+def core_tensors(network: LanguageModel | EncoderDecoder, bits: int, *, release: bool = False) -> dict[str, Packed]:
+    """The weights by the core's names: packed matrices with their kind and shape, and numbers.
+
+    With `release` the network gives its matrices up as they are packed.
+    """
+    from sepiola_edge._native import pack
+
+    packed: dict[str, Packed] = {}
+    for name, tensor, owner in _tensors(network):
+        if tensor.dim() == 2 and not name.endswith((".relative", ".positions")):
+            weights = np.ascontiguousarray(tensor.detach().float().numpy())
+            packed[name] = (f"packed {KINDS[bits]}", pack(weights, KINDS[bits]), *weights.shape)
+            if release and owner is not None:
+                owner.weight = nn.Parameter(tensor.new_empty(0, tensor.shape[1]), requires_grad=False)
+        else:
+            numbers = np.ascontiguousarray(tensor.detach().float().numpy())
+            packed[name] = (NUMBERS, numbers.reshape(-1).view(np.uint8).copy())
+    return packed
+
+
+Named = tuple[str, Tensor, nn.Module | None]
+"""A tensor by the core's name, and the module whose weight it is, all of it."""
+
+
+def _tensors(network: LanguageModel | EncoderDecoder) -> Iterator[Named]:
+    head = network.head
+    assert isinstance(head, Head)
+    if head.projection is not None:
+        yield "head", head.projection.weight, head.projection
+    if head.bias is not None:
+        yield "head.bias", head.bias, None
+    if isinstance(network, EncoderDecoder):
+        if network.decoder_embedding is not None:
+            yield "decoder_embedding", network.decoder_embedding.weight, network.decoder_embedding
+        yield from _stack("encoder", network.encoder)
+    yield from _stack("decoder", network.decoder)
+    yield "embedding", network.embedding.weight, network.embedding
+
+
+def _stack(name: str, stack: Stack) -> Iterator[Named]:
+    for table, frequencies in _rotaries(stack).items():
+        yield f"{name}.{table}", frequencies.table, None
+    if stack.relative is not None:
+        reach = stack.relative.max_distance
+        yield f"{name}.relative", stack.relative(1, 2 * reach + 1, reach)[0, :, 0], None
+    positions = stack.positions
+    if (learned := getattr(positions, "embedding", None)) is not None:
+        yield f"{name}.positions", learned.weight[positions.offset :], None
+    elif (base := getattr(positions, "base", None)) is not None:
+        half = torch.arange(0, positions.width, 2, dtype=torch.float32)
+        yield f"{name}.sinusoids", torch.exp(half * (-math.log(base) / positions.width)), None
+    yield from _norm(f"{name}.embedding_norm", stack.embedding_norm)
+    yield from _norm(f"{name}.norm", stack.norm)
+    for number, layer in enumerate(stack.layers):
+        yield from _layer(f"{name}.{number}", layer)
+
+
+def _layer(name: str, layer: Layer) -> Iterator[Named]:
+    attention, cross, inner = layer.attention, layer.cross, layer.feed_forward
+    for norm, module in layer.named_children():
+        if norm.endswith(("_norm", "_close")):
+            yield from _norm(f"{name}.{norm}", module)
+    yield from _norm(f"{name}.q_norm", attention.q_norm)
+    yield from _norm(f"{name}.k_norm", attention.k_norm)
+    yield from _linear(f"{name}.qkv", attention.qkv)
+    yield from _linear(f"{name}.out", attention.out)
+    if cross is not None:
+        yield from _linear(f"{name}.cross_q", cross.q)
+        yield from _linear(f"{name}.cross_kv", cross.kv)
+        yield from _linear(f"{name}.cross_out", cross.out)
+    assert isinstance(inner, FeedForward | GatedFeedForward)
+    if isinstance(inner, GatedFeedForward):
+        for part, rows in inner.gate_up.rows.items():
+            yield f"{name}.{part}", inner.gate_up.weight[rows], None
+            if inner.gate_up.bias is not None:
+                yield f"{name}.{part}.bias", inner.gate_up.bias[rows], None
+    else:
+        yield from _linear(f"{name}.up", inner.up)
+    yield from _linear(f"{name}.down", inner.down)
+
+
+def _linear(name: str, linear: nn.Linear) -> Iterator[Named]:
+    yield name, linear.weight, linear
+    if linear.bias is not None:
+        yield f"{name}.bias", linear.bias, None
+
+
+def _norm(name: str, norm: nn.Module) -> Iterator[Named]:
+    if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
+        weight = norm.weight.float()
+        yield f"{name}.weight", weight + 1 if isinstance(norm, ZeroCentredRMSNorm) else weight, None
+        if isinstance(norm, nn.LayerNorm) and norm.bias is not None:
+            yield f"{name}.bias", norm.bias, None
