@@ -4,12 +4,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+EDGE := $(VENV)/.edge
 PYTEST_ARGS ?= -q -n 2
 EXTRAS := --extra train --extra eval --extra dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs bench lock clean
+.PHONY: help demo test lint docs edge bench lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -18,7 +19,7 @@ demo: $(STAMP) ## train and measure a small model that sees and reasons, on this
 	@echo "==> sepiola demo"
 	@$(BIN)/sepiola demo
 
-test: lint docs ## run every check: linters, types, imports, docs, tests
+test: lint docs $(EDGE) ## run every check: linters, types, imports, docs, tests
 	@echo "==> pytest $(PYTEST_ARGS)"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -36,7 +37,9 @@ docs: $(STAMP) ## build the book into site/
 	@echo "==> mkdocs build --strict"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMP) ## measure against named peers
+edge: $(EDGE) ## build the native core, which runs models faster on a CPU (needs a C++17 compiler)
+
+bench: $(STAMP) $(EDGE) ## measure against named peers
 	@echo "==> benchmarks"
 	@$(BIN)/python -m benchmarks
 
@@ -51,6 +54,14 @@ lock: $(STAMP) ## bring requirements.lock in line with pyproject.toml
 	  echo '# torch bears no local tag, so that a CPU build (2.13.0+cpu) satisfies it where pip sees one.'; \
 	  sed -e '/^#/d;/^$$/d;/^nvidia-/d;/^cuda-/d;/^triton/d' -e 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock; \
 	} > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+# Without a compiler everything runs on torch: that is said, and no error.
+$(EDGE): $(STAMP) edge/pyproject.toml edge/CMakeLists.txt $(wildcard edge/native/* edge/sepiola_edge/*.py*)
+	@echo "==> building the native core (a minute)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps ./edge || { \
+	  echo "==> the native core is not built: its tests are skipped, and models run on torch." \
+	       "It needs a C++17 compiler (Debian: apt install g++); then: make edge" >&2; }
+	@touch $(EDGE)
 
 clean: ## remove what the other targets made (.venv too; runs/ stays)
 	@echo "==> clean"

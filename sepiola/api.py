@@ -39,7 +39,7 @@ from sepiola.reasoning.answer import Answer, Reply
 from sepiola.reasoning.asking import default_asking, question_example, read_strategy, save_strategy
 from sepiola.reasoning.reward import RewardModel, Scored
 from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
-from sepiola.runtime import EXECUTORS
+from sepiola.runtime import executor
 from sepiola.runtime.executor import Executor
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
@@ -134,16 +134,16 @@ class Model:
         return self._run_by(None)
 
     def prepack(self, *, release: bool = False) -> Model:
-        """Generates from weights that are laid out anew for bfloat16 products on this CPU, where it has them: the same
-        text, faster. The network stays whole; what it learns later counts after the next `prepack`.
+        """As `run("prepacked")`: weights laid out anew for bfloat16 products on this CPU, where it has them."""
+        return self.run("prepacked", release=release)
 
-        Both forms are in memory. With `release` the plain one is given up, matrix by matrix, and what needs it (calls,
-        training, saving) raises SepiolaError. Raises SepiolaError for a model that writes no text.
+    def run(self, runtime: str, *, bits: int | None = None, release: bool = False) -> Model:
+        """Generates by `torch`, `prepacked` or `native`, the C++ core, with weights of 4, 8 (the default) or 16 `bits`.
+        What the network learns later counts after the next `run`. With `release` it is given up, matrix by matrix.
         """
         self._require_text()
-        made = EXECUTORS["prepacked"](self.network, release=release)
-        if release:
-            self._network = None
+        made = executor(runtime, self.network, bits=bits, release=release)
+        self._network = None if release else self._network
         return self._run_by(made)
 
     def _run_by(self, executor: Executor | None) -> Model:
@@ -156,8 +156,7 @@ class Model:
     def engine(self) -> Engine:
         """The engine over this model in its running form. Raises SepiolaError where it writes no text."""
         self._require_text()
-        executor = self._executor or EXECUTORS["torch"](self.network)
-        return Engine(executor, ends=frozenset(self._processor.ends))
+        return Engine(self._executor or executor("torch", self.network), ends=frozenset(self._processor.ends))
 
     def _require_text(self) -> None:
         if reason := self.spec.writes_no_text:
@@ -349,17 +348,15 @@ class Model:
         """The vision encoder's features of the images, one after the other, `(patches, width)`, each at its own size;
         where the text places them, `(tiles, patches, width)`.
         """
-        pixels, whole = self._pixels(), self.spec.interleaved
-        if (made := self._executor) is not None:
-            return encode_tiles(made.features, images, pixels, made.device, made.dtype, whole=whole)
-        weight = next(self.network.parameters())
-        return encode_tiles(vision_of(self.network), images, pixels, weight.device, weight.dtype, whole=whole)
+        pixels, made = self._pixels(), self._executor
+        weight = made or next(self.network.parameters())
+        features = vision_of(self.network) if made is None else made.features
+        return encode_tiles(features, images, pixels, weight.device, weight.dtype, whole=self.spec.interleaved)
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads, in place of the one that is there."""
-        text = self.tokenizer.to_json() if self.tokenizer is not None else None
         with store.saving(Path(folder)) as aside:
-            store.save(aside, self.network, self.spec, text)
+            store.save(aside, self.network, self.spec, None if self.tokenizer is None else self.tokenizer.to_json())
             processors.save(aside, self._processor, writes=self.spec.writes_no_text is None)
             if self.answering is not None:
                 save_strategy(aside, self.answering)
@@ -378,19 +375,23 @@ def load(
     vision_only: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    runtime: str = "torch",
+    bits: int | None = None,
 ) -> Model:
     """Loads a run, a checkpoint folder, or a Hub id; an adapter there comes with the base that it names.
 
     The `adapter` of a folder or a Hub id, in peft's layout, is merged into the model that answers. With `vision_only`,
     the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises CheckpointError
-    when it does not fit or is not there, SpecError for a device that is not.
+    when it does not fit or is not there, SpecError for a device that is not. For `runtime` and `bits` see `Model.run`.
     """
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
         return Model(read.network, read.spec)
     beside = read.folder / RATIONALE
-    rationale = load(beside, dtype=dtype, device=device) if beside.is_dir() else None
-    return Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
+    again = partial(load, dtype=dtype, device=device, runtime=runtime, bits=bits)
+    asking, rationale = read_strategy(read.folder) or read.answering, again(beside) if beside.is_dir() else None
+    model = Model(read.network, read.spec, read.processor, asking, rationale)
+    return model if runtime == "torch" and bits is None else model.run(runtime, bits=bits)
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, object], *, seed: int = 0) -> Model:

@@ -30,10 +30,12 @@ uint16_t float_to_bf16(float value) {
     return static_cast<uint16_t>((raw + 0x7fff + ((raw >> 16) & 1)) >> 16);
 }
 
-// A finite number of at most `limit` in magnitude: what is not finite would poison a whole group.
-int quantised(float value, float inverse, int low, int high) {
-    float scaled = std::nearbyint(value * inverse);
-    return std::isfinite(scaled) ? static_cast<int>(std::clamp(scaled, float(low), float(high))) : 0;
+// The nearest whole number: adding 1.5 · 2^23 leaves no room for a fraction. Numbers are small and finite here.
+inline float nearest(float value) { return value + 12582912.0f - 12582912.0f; }
+
+inline float clipped(float value, float low, float high) {
+    value = value < low ? low : value;
+    return value > high ? high : value;
 }
 
 // The scale of a group of int4 weights with the least squared error among some around the largest weight's own.
@@ -41,16 +43,18 @@ float int4_scale(const float* weights) {
     float extreme = 0;
     for (int i = 0; i < GROUP; i++)
         if (std::fabs(weights[i]) > std::fabs(extreme)) extreme = weights[i];
-    if (extreme == 0 || !std::isfinite(extreme)) return 0;
     float best = 0, least = INFINITY;
-    for (int step = -6; step <= 10; step++) {
-        float scale = half_to_float(float_to_half(extreme / (-8.0f + 0.15f * step)));
-        if (scale == 0 || !std::isfinite(scale)) continue;
+    for (int step = -4; step <= 8; step++) {
+        float scale = half_to_float(float_to_half(extreme / (-8.0f + 0.2f * step))), inverse = 1 / scale;
+        if (scale == 0 || !std::isfinite(scale) || !std::isfinite(inverse)) continue;
         float error = 0;
-        for (int i = 0; i < GROUP; i++) {
-            float off = weights[i] - scale * quantised(weights[i], 1 / scale, -8, 7);
-            error += off * off;
-        }
+        float lanes[4] = {0, 0, 0, 0};
+        for (int i = 0; i < GROUP; i += 4)
+            for (int j = 0; j < 4; j++) {
+                float off = weights[i + j] - scale * clipped(nearest(weights[i + j] * inverse), -8, 7);
+                lanes[j] += off * off;
+            }
+        for (float lane : lanes) error += lane;
         if (error < least) least = error, best = scale;
     }
     return best;
@@ -67,7 +71,8 @@ void pack_int4(const Matrix& m, const float* row, int lane, uint8_t* panel) {
             const float* w = row + block * BLOCK + group * GROUP;
             float inverse = scale == 0 ? 0 : 1 / scale;
             for (int i = 0; i < GROUP / 2; i++) {
-                int low = quantised(w[i], inverse, -8, 7) + 8, high = quantised(w[16 + i], inverse, -8, 7) + 8;
+                int low = int(clipped(nearest(w[i] * inverse), -8, 7)) + 8;
+                int high = int(clipped(nearest(w[16 + i] * inverse), -8, 7)) + 8;
                 nibbles[(i / 4 * ROWS + lane) * 4 + i % 4] = static_cast<uint8_t>(low | high << 4);
             }
         }
@@ -76,13 +81,12 @@ void pack_int4(const Matrix& m, const float* row, int lane, uint8_t* panel) {
 
 void pack_int8(const Matrix& m, const float* row, int lane, uint8_t* panel) {
     float largest = 0;
-    for (int i = 0; i < m.columns; i++)
-        if (std::isfinite(row[i])) largest = std::max(largest, std::fabs(row[i]));
-    float scale = largest / 127, inverse = largest == 0 ? 0 : 127 / largest;
+    for (int i = 0; i < m.columns; i++) largest = std::max(largest, std::fabs(row[i]));
+    float scale = largest / 127, inverse = largest < 1e-30f ? 0 : 127 / largest;
     std::memcpy(panel + 4 * lane, &scale, 4);
     uint8_t* out = panel + 4 * ROWS;
     for (int i = 0; i < m.width(); i++)
-        out[(i / 4 * ROWS + lane) * 4 + i % 4] = static_cast<uint8_t>(128 + quantised(row[i], inverse, -127, 127));
+        out[(i / 4 * ROWS + lane) * 4 + i % 4] = static_cast<uint8_t>(128 + int(clipped(nearest(row[i] * inverse), -127, 127)));
 }
 
 }  // namespace
@@ -114,6 +118,8 @@ void pack(const Matrix& m, const float* weights, uint8_t* out, int first, int la
             std::fill(row, row + m.width(), 0.0f);
             int at = index * ROWS + lane;
             if (at < m.rows) std::memcpy(row, weights + size_t(at) * m.columns, 4 * size_t(m.columns));
+            for (int i = 0; m.quantised() && i < m.columns; i++)
+                if (!std::isfinite(row[i])) row[i] = 0;  // it would poison all that share its scale
             if (m.kind == Kind::int4) pack_int4(m, row, lane, panel);
             if (m.kind == Kind::int8) pack_int8(m, row, lane, panel);
             for (int i = 0; i < m.width(); i++) {

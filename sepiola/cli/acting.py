@@ -13,7 +13,19 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from sepiola.cli.options import AsJson, Device, ModelName, Retriever, Set, Top, console_of, load_retriever, print_json
+from sepiola.cli.options import (
+    AsJson,
+    Bits,
+    Device,
+    ModelName,
+    Retriever,
+    Runtime,
+    Set,
+    Top,
+    console_of,
+    load_retriever,
+    print_json,
+)
 from sepiola.errors import SpecError, shown
 
 if TYPE_CHECKING:
@@ -63,6 +75,8 @@ def run(
     retriever: Retriever = None,
     top: Top = None,
     device: Device = "cpu",
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     as_json: AsJson = False,
 ) -> None:
     """Act on one request."""
@@ -80,7 +94,7 @@ def run(
     def asked(call: Call) -> bool:
         return typer.confirm(f"{call}: run it?", err=as_json)
 
-    loaded = load(model, device=device)
+    loaded = load(model, device=device, runtime=runtime, bits=bits)
     given = [each for source in functions or () for each in functions_named(source)]
     if not given or loaded.processor.functions:
         given = set_of(loaded.processor.functions, given)

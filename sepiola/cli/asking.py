@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from sepiola.cli.options import Adapter, AsJson, Device, ModelName, console_of, print_json
+from sepiola.cli.options import Adapter, AsJson, Bits, Device, ModelName, Runtime, console_of, print_json
 from sepiola.errors import SepiolaError, SpecError
 
 if TYPE_CHECKING:
@@ -32,13 +32,17 @@ def ask(
     ] = None,
     hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
     adapter: Adapter = None,
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask one question about any picture."""
     from sepiola.api import load
 
     options = [part.strip() for choice in choices or [] for part in choice.split("|")]
-    reply = load(model, adapter=adapter).ask(question, image=image, choices=options, hint=hint)
+    reply = load(model, adapter=adapter, runtime=runtime, bits=bits).ask(
+        question, image=image, choices=options, hint=hint
+    )
     probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None
     if as_json:
         print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
@@ -103,6 +107,8 @@ def chat(
     ] = "auto",
     adapter: Adapter = None,
     device: Device = "cpu",
+    runtime: Runtime = "prepacked",
+    bits: Bits = None,
     as_json: Annotated[bool, typer.Option("--json", help="One message: print its reply and figures as JSON.")] = False,
 ) -> None:
     """Talk with a model that reads text and pictures."""
@@ -132,7 +138,7 @@ def chat(
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     Sampling(**asked)  # what is out of bounds is said before anything is loaded
     dtype = resolve(precision, torch.device(device))
-    loaded = load(model, adapter=adapter, dtype=dtype, device=device).prepack(release=True)
+    loaded = load(model, adapter=adapter, dtype=dtype, device=device).run(runtime, bits=bits, release=True)
     sampling = dataclasses.replace(loaded.sampling, **asked)
     opening = [Message("system", (system,))] if system else []
     pictures = [ImageRef.of(path) for path in image or []]

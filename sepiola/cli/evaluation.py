@@ -14,10 +14,12 @@ from typer.core import TyperCommand
 from sepiola.cli.options import (
     Adapter,
     AsJson,
+    Bits,
     DataFolder,
     ModelName,
     ReaderOption,
     Retriever,
+    Runtime,
     Top,
     console_of,
     data_spec,
@@ -76,6 +78,8 @@ def evaluate(
     unconstrained: Annotated[
         bool, typer.Option("--unconstrained", help="Of calls: ask without the constraint as well, and show both.")
     ] = False,
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +114,7 @@ def evaluate(
     spec = data_spec(benchmark, data, split, count, option)
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
-    loaded = load(model, adapter=adapter)
+    loaded = load(model, adapter=adapter, runtime=runtime, bits=bits)
     looks = loaded.image_encoder is not None and loaded.asking.images
     settings = Settings(
         spec,

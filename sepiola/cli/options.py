@@ -22,6 +22,11 @@ def _there(name: str) -> str:
 
 
 ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder, an adapter's or a Hub id.")]
+Runtime = Annotated[
+    str,
+    typer.Option("--runtime", help="What runs the model: torch, prepacked, or native, the C++ core (see --bits)."),
+]
+Bits = Annotated[int | None, typer.Option("--bits", help="Of a weight under --runtime native: 4, 8 (default) or 16.")]
 Adapter = Annotated[
     str | None,
     typer.Option("--adapter", help="A LoRA adapter for the model: a folder or a Hub id, in peft's layout."),

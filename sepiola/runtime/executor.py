@@ -1,4 +1,5 @@
-"""What the engine calls on a model in its running form, whatever multiplies: plain PyTorch, prepacked weights.
+"""What the engine calls on a model in its running form, whatever multiplies: plain PyTorch, prepacked weights, the
+native core.
 
 A batch under way is a `Decoding`: it holds what was read of every row, and is the executor's own affair.
 """
@@ -61,6 +62,9 @@ class Executor(Protocol):
 
 
 class MakesExecutor(Protocol):
-    """Makes an executor of a network; with `release` it may take the network's weights away as it goes."""
+    """Makes an executor of a network; with `release` it may take the network's weights away as it goes.
 
-    def __call__(self, network: nn.Module, *, release: bool = False) -> Executor: ...
+    `bits` are those of a weight, where the executor packs weights in few bits: SpecError where it does not.
+    """
+
+    def __call__(self, network: nn.Module, *, release: bool = False, bits: int | None = None) -> Executor: ...

@@ -7,7 +7,9 @@ Rows of a batch are sequences of their own there: padding is left out, and costs
 from __future__ import annotations
 
 import copy
+import logging
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sepiola.errors import SepiolaError
+from sepiola.errors import SepiolaError, SpecError, shown
 from sepiola.models.layers import NO_LAYERS, InsertedLayers
 from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
+from sepiola.runtime.executor import Executor
 from sepiola.runtime.native_weights import KINDS, core_spec, core_tensors
-from sepiola.runtime.plain import TextNetwork, TorchExecutor
+from sepiola.runtime.plain import TorchExecutor
+from sepiola.runtime.prepacked import PrepackedExecutor
 from sepiola.specs.model import TransformerSpec
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from sepiola_edge._native import Batch
@@ -46,6 +52,19 @@ def built() -> bool:
     return True
 
 
+def native_or_torch(network: nn.Module, *, release: bool = False, bits: int | None = None) -> Executor:
+    """The core's executor; where it is not built, torch's, which is said once."""
+    if built():
+        return NativeExecutor(network, release=release, bits=bits)
+    _say_not_built()
+    return PrepackedExecutor(network, release=release)
+
+
+@cache
+def _say_not_built() -> None:
+    log.warning("the native core is not built, so PyTorch runs the model, with its weights as they are: %s", BUILD)
+
+
 class NativeExecutor(TorchExecutor):
     """Runs a packed copy of the language model, which stays whole: it trains and saves as before.
 
@@ -53,10 +72,10 @@ class NativeExecutor(TorchExecutor):
     SepiolaError for what the core does not compute, and where it is not built.
     """
 
-    def __init__(self, network: nn.Module, *, release: bool = False, bits: int = BITS) -> None:
+    def __init__(self, network: nn.Module, *, release: bool = False, bits: int | None = None) -> None:
         super().__init__(network)
-        if bits not in KINDS:
-            raise SepiolaError(f"bits: got {bits}; expected 4, 8 or 16")
+        if (bits := BITS if bits is None else bits) not in KINDS:
+            raise SpecError(f"bits: got {shown(bits)}; expected 4, 8 or 16")
         if isinstance(network, CrossModel):
             raise SepiolaError("the native core does not run gated cross-attention (bridge.kind); use runtime='torch'")
         if not built():

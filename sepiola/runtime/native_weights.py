@@ -19,6 +19,8 @@ from sepiola.models.transformer import EncoderDecoder, LanguageModel, Stack
 from sepiola.models.vocabulary import Head
 from sepiola.nn.feedforward import FeedForward, GatedFeedForward
 from sepiola.nn.norms import ZeroCentredRMSNorm
+from sepiola.nn.positions import Learned, Sinusoidal
+from sepiola.nn.rope import Frequencies
 from sepiola.specs.model import TransformerSpec
 
 KINDS = {4: "int4", 8: "int8", 16: "bf16", 32: "f32"}
@@ -62,8 +64,7 @@ def core_spec(spec: TransformerSpec, network: LanguageModel | EncoderDecoder) ->
 
 def _stack_spec(spec: TransformerSpec, stack: Stack, *, cross: bool) -> dict[str, object]:
     attention = spec.attention.spelled_out(spec.width)
-    rotaries = [rotary for rotary in _rotaries(stack).values()]
-    amplitudes = [rotary.amplitude for rotary in rotaries] or [1.0]
+    amplitudes = [frequencies.amplitude for frequencies in _rotaries(stack).values()] or [1.0]
     return {
         "layers": spec.layers,
         "heads": attention.heads,
@@ -84,7 +85,7 @@ def _stack_spec(spec: TransformerSpec, stack: Stack, *, cross: bool) -> dict[str
     }
 
 
-def _rotaries(stack: Stack) -> dict[str, nn.Module]:
+def _rotaries(stack: Stack) -> dict[str, Frequencies]:
     """The frequencies of full attention, or of the only kind there is, and those of layers with a window."""
     tables = {window: rotary.frequencies for window, rotary in stack.rotaries.items() if rotary is not None}
     order = sorted(tables, key=lambda window: window is not None)
@@ -137,11 +138,11 @@ def _stack(name: str, stack: Stack) -> Iterator[Named]:
         reach = stack.relative.max_distance
         yield f"{name}.relative", stack.relative(1, 2 * reach + 1, reach)[0, :, 0], None
     positions = stack.positions
-    if (learned := getattr(positions, "embedding", None)) is not None:
-        yield f"{name}.positions", learned.weight[positions.offset :], None
-    elif (base := getattr(positions, "base", None)) is not None:
+    if isinstance(positions, Learned):
+        yield f"{name}.positions", positions.embedding.weight[positions.offset :], None
+    elif isinstance(positions, Sinusoidal):
         half = torch.arange(0, positions.width, 2, dtype=torch.float32)
-        yield f"{name}.sinusoids", torch.exp(half * (-math.log(base) / positions.width)), None
+        yield f"{name}.sinusoids", torch.exp(half * (-math.log(positions.base) / positions.width)), None
     yield from _norm(f"{name}.embedding_norm", stack.embedding_norm)
     yield from _norm(f"{name}.norm", stack.norm)
     for number, layer in enumerate(stack.layers):

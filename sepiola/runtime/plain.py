@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sepiola.errors import SepiolaError
+from sepiola.errors import SepiolaError, SpecError, shown
 from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.fused import FusedModel
 from sepiola.models.multimodal.interleaved import interleaved
@@ -41,10 +41,12 @@ class TorchDecoding:
 class TorchExecutor:
     """Runs `network` itself, so that what it learns counts at once; there is nothing to `release`.
 
-    Raises SepiolaError for a network that writes no text.
+    Raises SepiolaError for a network that writes no text, and SpecError for `bits`: weights run as they are.
     """
 
-    def __init__(self, network: nn.Module, *, release: bool = False) -> None:
+    def __init__(self, network: nn.Module, *, release: bool = False, bits: int | None = None) -> None:
+        if bits is not None:
+            raise SpecError(f"bits: got {shown(bits)}; only runtime 'native' packs weights in few bits")
         if not isinstance(network, TextNetwork):
             raise SepiolaError(
                 f"a {type(network).__name__} writes no text; give a language model, with vision or without"

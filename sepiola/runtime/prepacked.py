@@ -36,8 +36,8 @@ class PrepackedExecutor(TorchExecutor):
     are held once, and is of no use of its own. Without bfloat16 products of this CPU the network itself runs.
     """
 
-    def __init__(self, network: nn.Module, *, release: bool = False) -> None:
-        super().__init__(prepack(network, release=release))
+    def __init__(self, network: nn.Module, *, release: bool = False, bits: int | None = None) -> None:
+        super().__init__(prepack(network, release=release), bits=bits)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> TorchDecoding:
         """As every executor; what an encoder reads is padded to few lengths."""

@@ -21,10 +21,16 @@ MODELS = {
 }
 
 
+TOLERANCE = {"native": 0.1}
+"""Of executors that round weights."""
+
+
 @pytest.mark.parametrize("name", EXECUTORS)
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_executor_keeps_the_contract(name: str, kind: str) -> None:
     model = sepiola.build(MODELS[kind])
+    if name == "native" and kind == "cross":
+        pytest.skip("the native core runs no layers between the language model's own")
     executor: Executor = EXECUTORS[name](model.network)
     spec = executor.spec
     assert (executor.device.type, executor.dtype, spec) == ("cpu", torch.float32, model.spec.language)
@@ -43,8 +49,9 @@ def test_every_executor_keeps_the_contract(name: str, kind: str) -> None:
         rows.rewind(2)
         rows.select(torch.tensor([1, 0, 1]))
         rest = executor.logits(rows.extend(fed[[1, 0, 1], 1:]))
-    torch.testing.assert_close(first, expected[:, :1], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(rest, expected[[1, 0, 1], 1:], atol=1e-4, rtol=1e-4)
+    near = TOLERANCE.get(name, 1e-4)
+    torch.testing.assert_close(first, expected[:, :1], atol=near, rtol=near)
+    torch.testing.assert_close(rest, expected[[1, 0, 1], 1:], atol=near, rtol=near)
 
 
 def test_a_network_without_text_or_vision_is_refused_what_it_has_not() -> None:
