@@ -137,17 +137,22 @@ class Sampling:
         return self.pick(self.process(logits, tokens, prompt=prompt, ends=ends, last=last), generator)
 
     def pick(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """Tokens `(batch,)` of processed logits. Raises SepiolaError as `draw`."""
+        """Tokens `(batch,)` of processed logits. Raises SepiolaError as `draw`.
+
+        A number a row is drawn and looked up in the cumulated probabilities: `torch.multinomial` draws one for every
+        token of the vocabulary, which takes longer than the model's own head.
+        """
         if self.temperature == 0:
             return logits.max(-1).indices
-        try:
-            return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
-        except RuntimeError:
-            if bool(logits.isnan().any()):
-                raise SepiolaError(
-                    "the model's logits are not numbers (nan): its weights are damaged, or too large for its dtype"
-                ) from None
-            raise
+        cumulated = logits.softmax(-1).cumsum(-1)
+        total = cumulated[:, -1:]
+        if not bool(total.isfinite().all()):
+            raise SepiolaError(
+                "the model's logits are not numbers (nan): its weights are damaged, or too large for its dtype"
+            )
+        drawn = total * torch.rand(total.shape, generator=generator, device=total.device)
+        below = torch.nextafter(total, torch.zeros_like(total))  # what is drawn is rounded, perhaps to the total itself
+        return torch.searchsorted(cumulated, drawn.minimum(below), right=True).squeeze(1)
 
     def process(
         self, logits: Tensor, tokens: Tensor, *, prompt: int = 0, ends: Tensor | None = None, last: bool = False

@@ -113,6 +113,17 @@ def test_what_is_drawn_follows_the_distribution() -> None:
     assert shares[3] == 0
 
 
+@pytest.mark.parametrize("number", [0.0, 1 - 2**-24])
+def test_what_has_no_probability_is_not_drawn_at_either_end(number: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least and the largest number that can be drawn, under totals that are rounded up and down."""
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(500, 40)
+    logits[:, :3] = logits[:, -3:] = -torch.inf
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size[0], number))
+    drawn = Sampling(1.0).pick(logits, torch.Generator())
+    assert drawn.tolist() == [3 if number == 0 else 36] * 500
+
+
 WRONG: list[tuple[str, Any]] = [
     *(("temperature", value) for value in (math.nan, 1e-40, -0.5, math.inf, "1", True)),
     *(("top_p", value) for value in (0, 1.01, -1, math.nan)),
