@@ -16,6 +16,7 @@ from sepiola.training.batches import ImageInputs
 from sepiola.training.objectives import objective_of
 from sepiola.training.objectives.reinforcement import Reinforcement
 from sepiola.training.policy import RolloutBatch
+from sepiola.training.rewards import RewardSpec, Written
 from sepiola.training.rollouts import Rollouts
 from sepiola.training.trainer import Trainer
 from tests import tiny
@@ -30,6 +31,18 @@ DIGITS = [
 ]
 KINDS = {"decoder": tiny.llama(width=32, hidden=64), "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64)}
 BASE: dict[str, Any] = {"steps": 2, "batch": 8, "source_tokens": 16, "target_tokens": 4, "precision": "float32"}
+
+
+class Rising:
+    """Pays each completion more than the one before, so that all of them teach something."""
+
+    spec = RewardSpec
+
+    def __init__(self, spec: RewardSpec | None = None) -> None:
+        pass
+
+    def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
+        return [float(place) for place in range(len(written))]
 
 
 def tokenizer() -> Tokenizer:

@@ -309,8 +309,9 @@ def _own(folder: Path, split: str) -> list[Example]:
     recipe = read_yaml(folder / "recipe.yaml") if (folder / "recipe.yaml").is_file() else None
     if not isinstance(recipe, dict) or data.is_dir():
         return []
-    stage = parse_recipe(recipe, str(folder / "recipe.yaml")).stages[-1]
-    if not isinstance(stage.objective, FunctionCallingSpec):
+    stages = parse_recipe(recipe, str(folder / "recipe.yaml")).stages
+    stage = next((one for one in reversed(stages) if isinstance(one.objective, FunctionCallingSpec)), None)
+    if stage is None:
         return []
     return read_spec(stage.data.model_copy(update={"split": split, "count": min(stage.data.count or MOST, MOST)}))
 

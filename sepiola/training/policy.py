@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sepiola.data.batching import IGNORED, Batch
-from sepiola.training.objectives.language_modelling import target_states
+from sepiola.training.loss import target_states
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class RolloutBatch(Batch):
     `(labels, bytes)`, None where all but the tokens `forbidden` could be drawn; log-probabilities under the policy that
     drew (`old`, None: the one that learns) and under the reference (`reference`); `advantages`, None where nothing is
     to be learned (validation), `weights` by which tokens count, and of PPO `values` and `returns`. `figures` describe
-    the rollout.
+    the rollout. `numbers` `(rows,)` are the completions' places in it, and `step` says how many completions and labels
+    the whole step has, those that teach nothing and are not laid out among them.
     """
 
     rewards: Tensor
@@ -40,6 +41,8 @@ class RolloutBatch(Batch):
     returns: Tensor | None = None
     weights: Tensor | None = None
     figures: Mapping[str, float] | None = None
+    numbers: Tensor | None = None
+    step: tuple[int, int] | None = None
 
     @property
     def chosen(self) -> Tensor:

@@ -29,13 +29,16 @@ from sepiola.training.sampler import Completion, PolicySampler
 Step = list[RolloutBatch]
 Credit = Callable[[list[Step], Tensor], list[Step]]
 """Given a rollout's steps and its rewards `(prompts, samples)`, says what each token is worth."""
+Choose = Callable[[Tensor], Tensor]
+"""Given the rewards of a rollout, says which of its completions teach anything: booleans, as many."""
 
 
 class Rollouts:
     """Rollouts over prompts: `samples` are what is read, `examples` what rewards know of them.
 
-    A step is `accumulate` batches of `batch` completions. Without a sampler nothing can be drawn (a dry run), and
-    without `credit` completions are worth their rewards (validation).
+    A step is `accumulate` batches of `batch` completions; those that teach nothing (`choose`) are not laid out.
+    Without a sampler nothing can be drawn (a dry run), and without `credit` completions are worth their rewards
+    (validation).
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Rollouts:
         minibatches: int = 1,
         sampler: Callable[[], PolicySampler],
         credit: Credit | None = None,
+        choose: Choose = torch.ones_like,
         seed: int = 0,
         marks: Callable[[], str] = str,
     ) -> None:
@@ -74,6 +78,7 @@ class Rollouts:
         self._make_sampler = sampler
         self._sampler: PolicySampler | None = None
         self._credit = credit
+        self._choose = choose
         self.rollouts = 0
         self.used = self.uses
         self.held: list[Step] = []
@@ -166,19 +171,19 @@ class Rollouts:
         completions = [one for row in self.sampler.write(asked, self.fan) for one in row]
         every = [i for i in numbers for _ in range(self.fan)]
         rewards = torch.tensor(self._rewards(every, completions))
+        groups = rewards.view(-1, self.fan)
+        teaches = self._choose(groups).bool().flatten().numpy()
         steps: list[Step] = []
         for part in np.array_split(np.arange(len(every)), self.minibatches):
-            places = [part[at : at + self.batch].tolist() for at in range(0, len(part), self.batch)]
-            steps.append(
-                [
-                    self.sampler.lay_out(
-                        [self.samples[every[i]] for i in some], [completions[i] for i in some], rewards[some]
-                    )
-                    for some in places
-                ]
-            )
+            kept = part[teaches[part]] if teaches[part].any() else part[:1]
+            size = len(part), sum(completions[i].labelled for i in part)
+            step: Step = []
+            for some in (kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)):
+                asked, written = [self.samples[every[i]] for i in some], [completions[i] for i in some]
+                batch = self.sampler.lay_out(asked, written, rewards[some])
+                step.append(replace(batch, numbers=torch.tensor(some), step=size))
+            steps.append(step)
         assert self._credit is not None
-        groups = rewards.view(-1, self.fan)
         figures = {**self._figures(completions), **figures_of(groups)}
         return [[replace(batch, figures=figures) for batch in step] for step in self._credit(steps, groups)]
 

@@ -38,6 +38,11 @@ class Completion:
     allowed: tuple[np.ndarray[Any, Any], ...] = ()
 
     @property
+    def labelled(self) -> int:
+        """How many tokens were drawn and not forced."""
+        return len(self.ids) + self.ended if self.free is None else sum(self.free)
+
+    @property
     def whole(self) -> bool:
         """Whether it ended before the limit did: under a grammar all do."""
         return self.ended or self.free is not None

@@ -201,7 +201,7 @@ def test_what_an_earlier_recipe_reads_is_replayed_with_its_pictures(tmp_path: Pa
     write_yaml_file(tmp_path / "recipe.yaml", recipe.to_dict())
     functions = [*phone.functions(), android.functions()[9]]
     made = requests_to_add(functions, tmp_path, 10, seed=0, replayed=40)
-    ours = read_spec(recipe.stages[-1].data)
+    ours = read_spec(recipe.stages[3].data)
     assert sum(e.prompt in {one.prompt for one in ours} for e in made["train"]) >= 20
     write_requests(tmp_path / "requests" / "train.jsonl", made["train"])
     back = read_requests(tmp_path / "requests", "train")

@@ -45,6 +45,7 @@ PICTURES = [
 SEEING = {
     "prefix": ({"kind": "projection"}, tiny.llama(width=32)),
     "cross": ({"kind": "gated-cross", "attention": {"heads": 2, "head_width": 8}}, tiny.llama(width=32)),
+    "prefix of an encoder-decoder": ({"kind": "projection"}, tiny.encoder_decoder(width=32)),
     "fused": ({"kind": "gated-fusion"}, tiny.encoder_decoder(width=32)),
 }
 
@@ -339,3 +340,51 @@ def test_faults_of_a_reward_name_their_keys() -> None:
             policies.objective({"kind": "grpo", "reward": reward}, spec, made)
     kept = policies.objective({"kind": "grpo", "reward": {"kind": "exact", "read": "number"}}, spec, made).stage
     assert kept.to_dict()["objective"]["reward"] == {"kind": "exact", "read": "number"}
+
+
+class Listed:
+    """Pays what it is given, completion by completion."""
+
+    def __init__(self, rewards: list[float]) -> None:
+        self.rewards = rewards
+
+    def score(self, examples: Any, written: Any) -> list[float]:
+        return self.rewards
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo"])
+def test_completions_that_teach_nothing_are_not_read_again(loss: str) -> None:
+    """Groups that are paid alike have no gradient under GRPO without a KL: leaving them out changes none."""
+    made = policies.tokenizer()
+    network, spec = policies.policy(tiny.llama(), made)
+    gradients, sizes = [], []
+    for read_all in (False, True):
+        raw = {"kind": "grpo", "samples": 2, "loss": loss}
+        learned = policies.objective(raw, spec, made, batch=4, accumulate=2)
+        batches = policies.rollouts(learned, network)
+        batches.reward = Listed([1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0])
+        if read_all:
+            batches._choose = torch.ones_like
+        torch.manual_seed(1)
+        step: Any = batches.next()
+        sizes.append([len(batch.ids) for batch in step])
+        network.zero_grad()
+        (sum(learned.loss(network, batch).total for batch in step) / sum(batch.labelled for batch in step)).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert sizes == [[4], [4, 4]]
+    assert float(gradients[0].norm()) > 0
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+
+
+def test_with_a_kl_all_are_read_and_where_none_teaches_one_is() -> None:
+    made = policies.tokenizer()
+    network, spec = policies.policy(tiny.llama(), made)
+    for beta, read in ((0.0, 1), (0.1, 8)):
+        learned = policies.objective({"kind": "grpo", "samples": 2, "beta": beta}, spec, made, batch=8)
+        batches = policies.rollouts(learned, network)
+        batches.reward = Listed([1.0] * 8)
+        (batch,) = batches.next()
+        assert len(batch.ids) == read
+        (learned.loss(network, batch).total / batch.labelled).backward()
+        assert all(float(p.grad.abs().max()) < 1e-5 for p in network.parameters())
+        network.zero_grad()

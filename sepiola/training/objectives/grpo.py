@@ -67,9 +67,15 @@ class GRPO(Reinforcement):
     def keeps_reference(self) -> bool:
         return bool(self.rl.beta)
 
+    def teaching(self, rewards: Tensor) -> Tensor:
+        """Without a KL, groups whose rewards differ: the gradient of any other is 0 (DAPO, section 3.2)."""
+        if self.rl.beta or self.rl.loss == "bnpo":
+            return super().teaching(rewards)
+        return (rewards != rewards[:, :1]).any(1, keepdim=True).expand_as(rewards)
+
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
         """Each label has its completion's advantage; its old log-probability where the policy will have moved."""
-        worth = iter(advantages(rewards, self.rl.scale).flatten())
+        worth = advantages(rewards, self.rl.scale).flatten()
         moves = self.rl.iterations * self.rl.minibatches > 1
         assert self.policy is not None
         credited = []
@@ -77,7 +83,8 @@ class GRPO(Reinforcement):
             weights = token_weights(step, self.rl.loss, self.stage.target_tokens)
             batches = []
             for batch, weight in zip(step, weights, strict=True):
-                rows = torch.stack([next(worth) for _ in batch.lengths])
+                assert batch.numbers is not None
+                rows = worth[batch.numbers]
                 old = self.log_probabilities_of(self.policy, batch) if moves else None
                 reference = self.log_probabilities_of(self.reference, batch) if self.reference is not None else None
                 batch = replace(batch, old=old, reference=reference)
@@ -100,15 +107,18 @@ def advantages(rewards: Tensor, scale: Scale) -> Tensor:
 
 
 def token_weights(step: Sequence[RolloutBatch], loss: LossKind, longest: int) -> list[Tensor]:
-    """What each label counts, so that the mean over all labels of the step is the loss of that kind."""
-    labels, rows = sum(batch.labelled for batch in step), sum(len(batch.lengths) for batch in step)
+    """What each label counts, so that the mean over the labels that are laid out is the loss of that kind: that of all
+    completions of the step.
+    """
+    labels = sum(batch.labelled for batch in step)
+    rows, every = step[0].step or (sum(len(batch.lengths) for batch in step), labels)
     each: list[Tensor] = []
     for batch in step:
         if loss == "grpo":
             lengths = torch.tensor(batch.lengths)
             each.append(labels / (rows * lengths[batch.rows].float()))
         else:
-            counted = {"bnpo": len(step) * batch.labelled, "dr_grpo": rows * longest, "dapo": labels}[loss]
+            counted = {"bnpo": len(step) * batch.labelled, "dr_grpo": rows * longest, "dapo": every}[loss]
             each.append(torch.full((batch.labelled,), labels / max(counted, 1)))
     return each
 

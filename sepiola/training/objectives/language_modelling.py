@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt
-from torch import Tensor, nn
+from torch import nn
 
 from sepiola.data.batching import Batch, Noise, Row, Sample
 from sepiola.data.example import Example
@@ -31,7 +31,7 @@ from sepiola.text.prompts import PromptFormat
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
 from sepiola.training.experts import routed, routing_loss
-from sepiola.training.loss import Loss
+from sepiola.training.loss import Loss, target_states
 from sepiola.training.objectives.contract import Objective
 
 
@@ -207,15 +207,3 @@ def language_modelling(model: Any, batch: Batch) -> Loss:
     loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
     routing = routing_loss(router_logits, batch, model.spec.feed_forward)
     return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
-
-
-def target_states(model: Any, batch: Batch) -> Tensor:
-    """The model's final states `(batch, target tokens, width)`, the head not yet applied."""
-    inputs = {"images": batch.images, "image_mask": batch.image_mask}
-    inputs |= {"image_sizes": batch.image_sizes, "instructions": batch.instructions}
-    images = {name: value for name, value in inputs.items() if value is not None}
-    if batch.source is None:
-        return model.states(batch.target, attention_mask=batch.target_mask, **images)
-    return model.states(
-        batch.source, batch.target, attention_mask=batch.source_mask, target_mask=batch.target_mask, **images
-    )

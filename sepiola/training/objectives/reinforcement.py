@@ -39,6 +39,9 @@ from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
 from sepiola.training.rollouts import Rollouts, Step
 from sepiola.training.sampler import PolicySampler
 
+ROWS = 64
+"""Completions that are written at a time, or as many as a batch has."""
+
 
 class ReinforcementSpec(LanguageModellingSpec):
     """A rollout has `samples` completions of each prompt, drawn at `temperature`; it serves `minibatches` steps, all of
@@ -121,6 +124,7 @@ class Reinforcement(LanguageModelling):
             minibatches=self.rl.minibatches,
             sampler=lambda: self.sampler(collate, images),
             credit=self.credited,
+            choose=self.teaching,
             seed=self.setting.seed,
             marks=self.marks,
         )
@@ -150,6 +154,7 @@ class Reinforcement(LanguageModelling):
             max_tokens=self.stage.target_tokens,
             temperature=self.rl.temperature,
             grammar=self.grammar() if self.rl.constrained else None,
+            batch=max(ROWS, self.stage.batch),
         )
 
     def grammar(self) -> Grammar:
@@ -167,6 +172,10 @@ class Reinforcement(LanguageModelling):
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             states = chosen_states(network, on_device)
             return log_probabilities(network, states, on_device, self.rl.temperature)[0].cpu()
+
+    def teaching(self, rewards: Tensor) -> Tensor:
+        """Which completions teach anything, by their rewards `(prompts, samples)`: all."""
+        return torch.ones_like(rewards)
 
     @abstractmethod
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:

@@ -139,7 +139,9 @@ def test_a_models_loss_and_gradients_are_those_of_trl(loss: Any, beta: float, tm
     raw = {"kind": "grpo", "samples": 4, "temperature": 0.7, "loss": loss, "beta": beta, "iterations": 2}
     asked = [Example(text, (Message("user", (text,)),), "") for text in ("seven eight 九八七 nine", "一")]
     learned = policies.objective(raw, model.spec, made, asked, target_tokens=LONGEST)
-    batch: Any = policies.rollouts(learned, model.network).next()[0]
+    batches = policies.rollouts(learned, model.network)
+    batches.reward = policies.Rising()
+    batch: Any = batches.next()[0]
     moved = {"old": batch.old + 0.3 * torch.randn(batch.labelled), "advantages": torch.randn(8)[batch.rows]}
     batch = replace(batch, **moved, reference=torch.randn(batch.labelled) - 5 if beta else None)
     first = batch.chosen.int().argmax(1).tolist()
