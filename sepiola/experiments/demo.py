@@ -1,4 +1,4 @@
-"""The demo: a two-stage model trained on Tidepool beside its blind twin, and the line to try next."""
+"""The demo: a two-stage model trained on Tidepool beside its blind twin, and the lines to try next."""
 
 from __future__ import annotations
 
@@ -26,21 +26,36 @@ QUICK = (
 )
 
 
+REQUEST = "Search the web for squid recipes"
+"""What the agent is asked to do that the demo names at its end."""
+
+
 def run_demo(*, quick: bool, runs: Path, console: Console, as_json: bool) -> None:
-    """Trains (or finishes) the demo, prints its table, and ends with a command that asks the model."""
+    """Trains (or finishes) the demo, prints its table, and ends with commands: one asks the model, two train an agent
+    and let it act.
+    """
     began = time.monotonic()
     spec = read_recipe("mm-cot/demo", QUICK if quick else [])
     assert isinstance(spec, ComparisonSpec)
     folder = runs / spec.name
     report = compare(spec, folder, console=console, resume=True)
-    line = _ask_line(spec, folder)
+    line, acting = _ask_line(spec, folder), _act_lines(runs)
     if as_json:
-        print(json.dumps({**report, "ask": line, "seconds": time.monotonic() - began}, ensure_ascii=False, indent=2))
+        said = {**report, "ask": line, "act": acting, "seconds": time.monotonic() - began}
+        print(json.dumps(said, ensure_ascii=False, indent=2))
         return
     console.print(comparison_table(report))
     console.print(f"{time.monotonic() - began:.0f} seconds; report: {folder / 'report.html'}")
     console.print("Ask it yourself, about this picture or one of your own:\n")
     print(line)
+    console.print("\nA model that acts takes a quarter of an hour more. Train it, and tell it what to do:\n")
+    print("\n".join(acting))
+
+
+def _act_lines(runs: Path) -> list[str]:
+    """A command that trains an agent on the phone's functions, and one that asks it to act."""
+    agent = shlex.quote(str(runs / "agent"))
+    return [f"sepiola act train phone --out {agent}", f"sepiola act {shlex.quote(REQUEST)} --model {agent}"]
 
 
 def _ask_line(spec: ComparisonSpec, folder: Path) -> str:

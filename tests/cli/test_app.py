@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,13 @@ def test_data_show_counts_and_draws(tmp_path: Path) -> None:
         assert image.width > 400
 
 
-def test_the_quick_demo_runs_whole_and_its_last_line_answers(tmp_path: Path) -> None:
+def test_the_quick_demo_runs_whole_and_its_line_answers(tmp_path: Path) -> None:
     report = json.loads(run("demo", "--quick", "--json", folder=tmp_path))
     assert [row["name"] for row in report["rows"]] == ["with eyes", "blind", "chance", "majority", "nearest neighbour"]
     assert report["count"] == 72
     assert (tmp_path / "runs" / "demo-quick" / "report.html").is_file()
+    train, act = (shlex.split(line) for line in report["act"])
+    assert train[:4] == ["sepiola", "act", "train", "phone"] and act[-2:] == ["--model", train[-1]]
     command = [sys.executable, "-m", *report["ask"].split(" ", 1)[:1]]
     asked = subprocess.run(
         f"{' '.join(command)} {report['ask'].split(' ', 1)[1]} --json",
