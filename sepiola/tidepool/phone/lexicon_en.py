@@ -1,6 +1,7 @@
 """English words that open values are made of: names, goods, dishes, groceries, places, messages.
 
-`{word}` in a pattern is a word of that list; `{made}` is a word that is made up of syllables and that no list holds.
+`{word}` in a pattern is a word of that list; `{made}` is a word that is made up of syllables and that no list holds: who asks for
+things says words that no training request has, alone too.
 """
 
 from __future__ import annotations
@@ -77,13 +78,13 @@ WORDS: dict[str, tuple[str, ...]] = {
 VALUES: dict[str, tuple[str, ...]] = {
     "person": ("{first}", "{first}", "{first} {Made}", "{Made}", "{Made} {Made}"),
     "email": ("{made}@{domain}", "{made}.{made}@{domain}", "{made}{number}@{domain}"),
-    "product": ("{noun}", "{adj} {noun}", "{Made} {noun}", "{adj} {Made} {noun}"),
-    "dish": ("{base}", "{style} {base}", "{Made} {base}", "{style} {Made} {base}"),
-    "grocery": ("{grocery}", "{grocery}", "{Made} {grocery}", "{adj} {grocery}"),
-    "waste": ("{content} {waste}", "{adj} {waste}", "{adj} {content} {waste}", "{Made} {waste}"),
+    "product": ("{noun}", "{made}", "{adj} {noun}", "{adj} {made}", "{Made} {noun}", "{adj} {Made} {noun}"),
+    "dish": ("{base}", "{made}", "{style} {base}", "{style} {made}", "{Made} {base}", "{style} {Made} {base}"),
+    "grocery": ("{grocery}", "{grocery}", "{made}", "{Made} {grocery}", "{adj} {grocery}"),
+    "waste": ("{content} {waste}", "{made}", "{adj} {waste}", "{adj} {content} {waste}", "{Made} {waste}"),
     "restaurant": ("{Made} {cuisine}", "{Made}", "{first}'s {cuisine}", "Little {Made}", "The {Made} {cuisine}"),
-    "place": ("{Made} {kind}", "{spot}", "{Made} {kind}", "{first} {kind}"),
-    "lost": ("{lost}", "{adj} {lost}", "{Made} {lost}", "{adj} {Made} {lost}"),
+    "place": ("{Made} {kind}", "{spot}", "{made} {number}", "{Made} {kind}", "{first} {kind}"),
+    "lost": ("{lost}", "{made}", "{adj} {lost}", "{adj} {made}", "{Made} {lost}", "{adj} {Made} {lost}"),
     "pet_name": ("{pet}", "{Made}", "{Made}"),
     "tag": ("{number}", "{letter}-{number}", "{letter}{number}"),
     "query": (
