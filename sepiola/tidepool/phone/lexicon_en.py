@@ -1,7 +1,7 @@
 """English words that open values are made of: names, goods, dishes, groceries, places, messages.
 
-`{word}` in a pattern is a word of that list; `{made}` is a word that is made up of syllables and that no list holds: who asks for
-things says words that no training request has, alone too.
+`{word}` in a pattern is a word of that list; `{made}` is a word that is made up of syllables and that no list holds:
+who asks for things says words that no training request has, and says them alone.
 """
 
 from __future__ import annotations
