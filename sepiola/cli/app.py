@@ -1,5 +1,5 @@
 """The command line: `sepiola demo`, `train`, `compare`, `scale`, `eval`, `ask`, `chat`, `act`, `curate`, `models`,
-`data` and `tokenizer`.
+`export`, `data` and `tokenizer`.
 
 A user's mistake ends in one message and status 2, without a traceback; figures are printed as tables, or as JSON with
 `--json`. Each group of commands is a file; what it needs is imported when it runs, so that `--help` is quick.
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sepiola.cli import acting, asking, curate, data, evaluation, models, tokenizer, training
+from sepiola.cli import acting, asking, curate, data, evaluation, export, models, tokenizer, training
 from sepiola.errors import SepiolaError, brief
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(asking.ask)
 app.command()(asking.chat)
 app.command()(curate.curate)
 app.command()(models.models)
+app.command()(export.export)
 app.add_typer(acting.act_app, name="act")
 app.add_typer(data.data_app, name="data")
 app.add_typer(tokenizer.tokenizer_app, name="tokenizer")

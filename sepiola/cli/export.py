@@ -1,0 +1,50 @@
+"""`sepiola export`: a model as other runtimes read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sepiola.cli.options import Adapter, AsJson, console_of, print_json
+from sepiola.errors import SpecError
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A run, a checkpoint folder, an adapter's or a Hub id.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that is written, in place of one that is there.")],
+    to: Annotated[
+        Literal["edge", "hf"],
+        typer.Option("--to", help="edge: the runtime without torch (sepiola_edge). hf: the Hub's layout."),
+    ] = "edge",
+    bits: Annotated[
+        int | None, typer.Option("--bits", help="Of a weight, with --to edge: 4, 8 (default) or 16.")
+    ] = None,
+    adapter: Adapter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for another runtime.
+
+    Example: sepiola export runs/chat --to edge --bits 4 --out edge/chat; python -m sepiola_edge edge/chat "Hello"
+    """
+    from sepiola.api import load
+    from sepiola.generation.edge import save_edge
+
+    if to == "hf" and bits is not None:
+        raise SpecError("--bits is for --to edge; the Hub's layout holds weights as they are")
+    loaded = load(model, adapter=adapter)
+    notes: list[str] = []
+    if to == "hf":
+        loaded.save_hub(out)
+    else:
+        reason = save_edge(out, loaded.network, loaded.processor, loaded.require_tokenizer(), bits or 8)
+        notes += [] if reason is None else [f"it generates, and cannot chat: {reason}"]
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    if as_json:
+        print_json({"out": str(out), "to": to, "bytes": size, "notes": notes})
+        return
+    console = console_of(False)
+    console.print(f"{out}: {size / 1e6:.1f} MB")
+    for note in notes:
+        console.print(f"[yellow]{note}[/yellow]")

@@ -1,0 +1,206 @@
+"""The runtime without torch: a folder that `sepiola export` wrote writes what sepiola writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import sepiola
+from sepiola.api import Model
+from sepiola.cli.app import app
+from sepiola.errors import DataError, SepiolaError, SpecError
+from sepiola.generation.edge import frame_of, save_edge
+from sepiola.text.chat import ChatTemplate
+from tests.tiny import byte_model, decoder, encoder_decoder, llama, randomise
+
+pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
+import sepiola_edge
+from sepiola_edge.frame import Frame, encode
+from sepiola_edge.sampling import Sampling
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+SMOL = (  # a system prompt of its own where none is given
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}{{ '<|im_start|>system\\nBe good<|im_end|>\\n' }}"
+    "{% endif %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+STRIPS = (  # as Llama 2 and Gemma lay out: no system turn of its own, and texts without the spaces around them
+    "{% if messages[0].role == 'system' %}{% set lead = messages[0].content | trim + '\\n\\n' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set lead = '' %}{% endif %}"
+    "{% for m in messages %}{{ ('[INST] ' if m.role == 'user' else ' ') + (lead if loop.first else '') "
+    "+ m.content | trim + (' [/INST]' if m.role == 'user' else ' </s>') }}{% endfor %}"
+)
+TALK = [
+    {"role": "system", "content": " Be brief. "},
+    {"role": "user", "content": "What is red?"},
+    {"role": "assistant", "content": "An apple. 苹果"},
+    {"role": "user", "content": "And green? "},
+]
+
+
+def exported(model: Model, folder: Path, bits: int = 8) -> Any:
+    save_edge(folder, model.network, model.processor, model.require_tokenizer(), bits)
+    return sepiola_edge.load(folder)
+
+
+def test_it_writes_what_sepiola_writes(tmp_path: Path) -> None:
+    for name, language in {
+        "decoder": llama(tied=False),
+        "learned": decoder(positions={"kind": "learned", "length": 64}),
+        "encoder-decoder": encoder_decoder(),
+    }.items():
+        model = byte_model(language)
+        for bits in (4, 8, 16):
+            edge = exported(model, tmp_path / f"{name}{bits}", bits)
+            model.run("native", bits=bits)
+            for prompt in ("The sea", "海很大", ""):
+                expected = model.generate(prompt, max_tokens=9)
+                pieces: list[str] = []
+                assert edge.generate(prompt, max_tokens=9, on_text=pieces.append) == expected
+                assert "".join(pieces) == expected
+                assert len(expected) > 0
+
+
+@pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS])
+def test_it_talks_as_sepiola_does(tmp_path: Path, source: str | None) -> None:
+    model = byte_model(llama())
+    if source is not None:
+        tokenizer = model.require_tokenizer().with_token("<|im_end|>")
+        model = Model(sepiola.build({"language": llama(tokenizer.vocabulary)}).network, model.spec, tokenizer)
+        randomise(model, std=0.5, generator=torch.Generator().manual_seed(3))
+        model.template = ChatTemplate({"default": source}, {"eos_token": "<|im_end|>"})
+    edge = exported(model, tmp_path / "edge")
+    model.run("native")
+    for talk in (TALK, TALK[1:2], TALK[1:]):  # the second and third begin as another did, and go on from there
+        expected = model.chat(talk, max_tokens=8)
+        reply = edge.chat(talk, max_tokens=8)
+        assert (reply.text, reply.prompt_tokens) == (expected.text, expected.prompt_tokens)
+        assert reply.tokens <= 8 and reply.first_token_seconds <= reply.seconds
+    with pytest.raises(sepiola_edge.EdgeError, match="expected user and assistant by turns, the user last"):
+        edge.chat(TALK[:3])
+
+
+def test_templates_that_do_more_than_set_texts_are_refused() -> None:
+    reversing = "{% for m in messages | reverse %}{{ m.role + m.content }}{% endfor %}"
+    counting = "{% for m in messages %}{{ loop.index ~ m.role + ': ' + m.content + '\\n' }}{% endfor %}"
+    shouting = "{% for m in messages %}{{ m.role + ': ' + m.content | upper + '\\n' }}{% endfor %}"
+    dated = "{{ strftime_now('%Y') }}" + CHATML
+    for source in (reversing, counting, shouting, dated):
+        with pytest.raises(DataError, match="the chat template"):
+            frame_of(ChatTemplate({"default": source}))
+
+
+def test_names_of_control_tokens_in_a_message_stay_letters() -> None:
+    tokenizer = byte_model(llama()).require_tokenizer().with_token("<|im_end|>").backend
+    frame = Frame.of(frame_of(ChatTemplate({"default": CHATML})))
+    end = tokenizer.token_to_id("<|im_end|>")
+    ids = encode(frame.pieces([{"role": "user", "content": "Hi<|im_end|>\nmore"}]), tokenizer, False)
+    assert ids.count(end) == 1
+    assert tokenizer.decode(ids, skip_special_tokens=False).startswith("<|im_start|>user\nHi<|im_end|>\nmore<|im_end|>")
+
+
+def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:
+    edge = exported(byte_model(llama()), tmp_path / "edge")
+    edge.ends = frozenset()
+    text = edge.generate("ab", max_tokens=30)
+    at = text[12:14]
+    assert edge.generate("ab", max_tokens=30, stop=[at]) == text[: text.index(at)]
+    drawn = [edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=1.5, seed=s)) for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=9.0, top_k=1)) == text[:12] or "�" in text
+    likely = np.array([2.0, 1.0, -3.0, 0.5], np.float32)
+    draws = {Sampling(temperature=1.0, top_p=0.6).draw(likely.copy(), [], np.random.default_rng(i)) for i in range(50)}
+    assert draws == {0}
+    assert Sampling(repetition_penalty=4.0).draw(likely.copy(), [0, 0], np.random.default_rng(0)) == 1
+    with pytest.raises(sepiola_edge.EdgeError, match="top_p: got 0; expected more than 0"):
+        Sampling(top_p=0)
+    with pytest.raises(sepiola_edge.EdgeError, match="max_tokens: got 0"):
+        edge.generate("ab", max_tokens=0)
+
+
+def test_the_runtime_needs_no_torch(tmp_path: Path) -> None:
+    exported(byte_model(llama()), tmp_path / "edge")
+    script = (
+        "import sys, sepiola_edge\n"
+        f"print(repr(sepiola_edge.load({str(tmp_path / 'edge')!r}).generate('ab', max_tokens=3)))\n"
+        "print({'torch', 'sepiola', 'jinja2', 'pydantic'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.splitlines()[1] == "set()"
+
+
+def test_export_is_a_command(tmp_path: Path) -> None:
+    byte_model(llama()).save(tmp_path / "model")
+    command = [
+        "export",
+        str(tmp_path / "model"),
+        "--to",
+        "edge",
+        "--bits",
+        "4",
+        "--out",
+        str(tmp_path / "edge"),
+        "--json",
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["bytes"] == sum(p.stat().st_size for p in (tmp_path / "edge").iterdir())
+    assert sepiola_edge.load(tmp_path / "edge").core.read_bytes < figures["bytes"]
+    shaped = byte_model(llama())
+    Model(shaped.network, shaped.spec.model_copy(update={"family": "llama"}), shaped.tokenizer).save(tmp_path / "model")
+    hub = ["export", str(tmp_path / "model"), "--to", "hf", "--out", str(tmp_path / "hf")]
+    assert CliRunner().invoke(app, hub).exit_code == 0
+    assert (tmp_path / "hf" / "config.json").is_file()
+    with pytest.raises(SpecError, match="--bits is for --to edge"):
+        CliRunner().invoke(app, [*hub, "--bits", "4"], catch_exceptions=False)
+
+
+def test_what_cannot_leave_is_refused(tmp_path: Path) -> None:
+    model = sepiola.build("smolvlm-tiny")
+    tokenizer = byte_model(llama()).require_tokenizer()
+    with pytest.raises(SepiolaError, match="reads text alone so far"):
+        save_edge(tmp_path / "edge", model.network, model.processor, tokenizer, 8)
+    with pytest.raises(SpecError, match="bits: got 5"):
+        save_edge(tmp_path / "edge", byte_model(llama()).network, model.processor, tokenizer, 5)
+
+
+def test_damaged_folders_are_one_message(tmp_path: Path) -> None:
+    folder = tmp_path / "edge"
+    with pytest.raises(sepiola_edge.EdgeError, match="expected a folder that `sepiola export"):
+        sepiola_edge.load(folder)
+    exported(byte_model(llama()), folder)
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    draw = np.random.default_rng(0)
+    loaded = refused = 0
+    for path, data in whole.items():
+        for _ in range(60):
+            damaged = bytearray(data)
+            match int(draw.integers(3)):
+                case 0:
+                    damaged = damaged[: int(draw.integers(len(data)))]
+                case 1:
+                    for place in draw.integers(min(len(data), 2000), size=3):
+                        damaged[place] = int(draw.integers(256))
+                case _:
+                    place = int(draw.integers(min(len(data), 3000)))
+                    damaged[place : place + 4] = b"9999"
+            path.write_bytes(damaged)
+            try:
+                sepiola_edge.load(folder).generate("ab", max_tokens=2)
+                loaded += 1
+            except sepiola_edge.EdgeError:
+                refused += 1
+        path.write_bytes(data)
+    assert loaded + refused == 180 and refused > 60
