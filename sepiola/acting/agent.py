@@ -28,6 +28,7 @@ from sepiola.errors import CallError, DataError, SepiolaError, SpecError, brief
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.specs.base import Plain, nearest
+from sepiola.specs.safe_files import check_whole_text
 from sepiola.text.processor import Processor
 from sepiola.tidepool.phone.dates import date_line
 
@@ -154,10 +155,12 @@ class Agent:
         """Acts on a request, in English or Chinese, with a picture or without.
 
         `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's. Raises
-        DataError for a request that is empty, for a day that is none, and as the model does for pictures.
+        DataError for a request that is empty or holds half a character pair, for a day that is none, and as the model
+        does for pictures.
         """
         if not isinstance(text, str) or not text.strip():
             raise DataError("the request is empty; say what is to be done")
+        check_whole_text(text, "the request", DataError)
         if today is not None:
             self.phone.today = _day(today)
         day = self.phone.today
@@ -205,7 +208,7 @@ class Agent:
         """The request as the model reads it: the day, the request, what was done so far."""
         said = f"{date_line('zh' if language_of(text) == 'zh' else 'en', today)}\n{text}"
         said = self.mode.declaration(self.functions, self._allowed) + said
-        done = "".join(f"\n{json.dumps(result.to_json(), ensure_ascii=False)}" for result in results)
+        done = "".join(f"\n{_line(result.to_json())}" for result in results)
         return Example("request", (Message("user", (*pictures, said + done)),), "")
 
     def grammar(self, example: Example) -> Grammar:
@@ -242,14 +245,19 @@ class Agent:
     def _note(self, lines: Sequence[Mapping[str, object]]) -> None:
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                file.writelines(f"{_line(line)}\n" for line in lines)
+
+
+def _line(entry: Mapping[str, object]) -> str:
+    """JSON in a line that UTF-8 can hold: half a character pair is escaped."""
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def execute(call: Call, function: Function, phone: Phone) -> Result:
     """Runs a call; an exception of the function's is its result."""
     try:
         value = function.act(phone, call.arguments)
-        return Result(call, "done", json.loads(json.dumps(value, ensure_ascii=False, default=str)))
+        return Result(call, "done", json.loads(json.dumps(value, allow_nan=False, default=str)))
     except SepiolaError as error:
         return Result(call, "failed", error=str(error))
     except Exception as error:  # of a user's own function: the model reads it, and the agent goes on
@@ -265,8 +273,8 @@ def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[...,
             if "request" in entry:
                 phone.today = _day(entry["today"])
             elif entry.get("status") in ("done", "failed"):
-                execute(Call(entry["name"], entry["arguments"]), named[entry["name"]], phone)
-        except (ValueError, KeyError, AttributeError, TypeError, DataError):
+                execute(Call(entry["name"], {**entry["arguments"]}), named[entry["name"]], phone)
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError, DataError):
             raise DataError(f"line {number} of the log is no entry of an agent's log") from None
     return phone
 

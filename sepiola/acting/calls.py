@@ -41,7 +41,7 @@ out of room for the states of one.)"""
 _PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()} | days.PATTERNS
 """How strings of these patterns are written."""
 _SPACED = re.compile(rf" |{spans.LETTERS}")
-_TOKEN = re.compile(r"<fn_(?:\d+|none|sep|end)>")
+_TOKEN = re.compile(r"<fn_(?:[0-9]{1,6}|none|sep|end)>")
 
 
 def tokens_of(functions: int) -> list[str]:
@@ -87,6 +87,8 @@ def read(text: str, functions: Sequence[Function], today: datetime.date | None =
     pieces: list[tuple[str, list[str]]] = []
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
         said = text[mark.end() : following.start() if following else len(text)]
+        if MARK in said:
+            raise CallError(f"an argument holds {MARK}…, which no text may spell: {shown(said)}")
         if mark.group() == END:
             if following is not None or said:
                 raise CallError(f"something follows {END}: {shown(text)}")

@@ -55,17 +55,23 @@ def absolute(said: str, today: datetime.date | None) -> str:
         return said
     if today is None:
         raise CallError(f"{shown(said)} counts from today, and it is not said which day that is (today=…)")
+    try:
+        date = _counted(form, today)
+    except OverflowError:  # before the year 1, or after 9999
+        raise CallError(f"{shown(said)}: no such day is near {today}") from None
+    return f"{date.isoformat()}{mark}{time}"
+
+
+def _counted(form: str, today: datetime.date) -> datetime.date:
     if "w" in form:
         week, weekday = {"": 0, "+": 1, "-": -1}[form[:-2]], int(form[-1])
-        date = today + datetime.timedelta(days=7 * week + weekday - today.isoweekday())
-    elif form[0] in "+-":
-        date = today + datetime.timedelta(days=int(form))
-    elif len(form) == 2:
+        return today + datetime.timedelta(days=7 * week + weekday - today.isoweekday())
+    if form[0] in "+-":
+        return today + datetime.timedelta(days=int(form))
+    if len(form) == 2:
         away = int(form[1]) - today.isoweekday()
-        date = today + datetime.timedelta(days=(away - 1) % 7 + 1 if form[0] == ">" else -((-away - 1) % 7 + 1))
-    else:
-        date = _yearly(form, today)
-    return f"{date.isoformat()}{mark}{time}"
+        return today + datetime.timedelta(days=(away - 1) % 7 + 1 if form[0] == ">" else -((-away - 1) % 7 + 1))
+    return _yearly(form, today)
 
 
 def _yearly(said: str, today: datetime.date) -> datetime.date:

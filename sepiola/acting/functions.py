@@ -117,7 +117,7 @@ class Function:
         for name, value in arguments.items():
             parameter = self.parameter(name)
             try:
-                values[name] = parameter.adapter.validate_json(json.dumps(value, ensure_ascii=False), strict=True)
+                values[name] = parameter.adapter.validate_json(_json(value), strict=True)
             except (ValidationError, ValueError, TypeError, RecursionError) as error:
                 raise CallError(f"{self.name}: {name}: got {shown(value)}; {_reason(error)}") from None
         for parameter in self.parameters:
@@ -221,6 +221,11 @@ def _default(where: str, adapter: TypeAdapter[Any], value: object) -> object:
         raise SpecError(f"{where}: the default {shown(value)} is not of its own type; {_reason(error)}") from None
 
 
+def _json(value: object) -> str:
+    """Raises ValueError for what JSON does not have: numbers that are none, or infinite."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def _may_be_null(schema: Schema) -> bool:
     return any(part.get("type") == "null" for part in schema.get("anyOf", ()))
 
@@ -229,7 +234,7 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return brief(str(error))
     first = error.errors(include_url=False)[0]
-    at = ".".join(str(part) for part in first["loc"])
+    at = brief(".".join(str(part) for part in first["loc"]))
     return f"{at}: {first['msg']}" if at else first["msg"]
 
 

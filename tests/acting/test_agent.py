@@ -174,7 +174,13 @@ def test_what_was_taught_is_kept_with_the_model(model: Model, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("text", "today", "said"),
-    [("", None, "empty"), ("  ", None, "empty"), (3, None, "empty"), ("x", "tomorrow", "expected a day")],
+    [
+        ("", None, "empty"),
+        ("  ", None, "empty"),
+        (3, None, "empty"),
+        ("x", "tomorrow", "expected a day"),
+        ("发短信\ud83d", None, "the request: holds half a character pair"),
+    ],
 )
 def test_requests_that_are_none(model: Model, text: Any, today: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
@@ -184,3 +190,31 @@ def test_requests_that_are_none(model: Model, text: Any, today: Any, said: str) 
 def test_a_log_that_is_none_is_refused() -> None:
     with pytest.raises(DataError, match="line 2 of the log"):
         replay(["{}", "[1]"], TEN, Phone.start())
+    done = '{"name": "google_search", "arguments": ["query"], "status": "done"}'
+    for line in ("[" * 100_000, "9" * 5000, done):
+        with pytest.raises(DataError, match="line 1 of the log"):
+            replay([line], TEN, Phone.start())
+
+
+def test_what_a_log_and_a_prompt_hold_is_whole_text(tmp_path: Path) -> None:
+    def odd(word: str) -> float:
+        """Is odd."""
+        raise ValueError(f"{word}\ud800")
+
+    def endless(word: str) -> float:
+        """Has no end."""
+        return float("inf")
+
+    agent = Agent(acting_model(llama(), known=False), [odd, endless], Policy(steps=2), log=tmp_path / "log.jsonl")
+    prompts: list[str] = []
+
+    def write(example: Example) -> str:
+        prompts.append(example.prompt)
+        return json.dumps([{"name": name, "arguments": {"word": "啊"}} for name in ("odd", "endless")])
+
+    agent.write = write  # type: ignore[method-assign]
+    acted = agent.run("be odd")
+    assert [result.error[:10] for result in acted.results[:2]] == ["ValueError", "ValueError"]
+    assert "\\ud800" in prompts[1] and prompts[1].encode()
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == acted.log

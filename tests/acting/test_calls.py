@@ -95,7 +95,11 @@ def test_an_argument_at_its_default_is_left_out() -> None:
         "<fn_1>[{'name': 'x', 'count': 1}]<fn_sep>2024-01-01<fn_sep><fn_none><fn_end>",
         "<fn_1>" + "[" * 100_000 + "<fn_sep>2024-01-01<fn_sep><fn_none><fn_end>",
         "<fn_0>a<fn_none><fn_sep>b<fn_sep><fn_none><fn_end>",
+        "<fn_٣>a<fn_sep>b<fn_sep><fn_none><fn_end>",
+        f"<fn_{'9' * 5000}>a<fn_end>",
+        "<fn_0>a <fn_٣><fn_sep>b<fn_sep><fn_none><fn_end>",
     ],
+    ids=lambda text: text[:40],
 )
 def test_what_is_no_call_is_refused(text: str) -> None:
     with pytest.raises(CallError):

@@ -82,6 +82,14 @@ def test_whatever_the_grammar_allows_is_a_day_of_the_calendar() -> None:
     assert absolute("<02-29", datetime.date(2103, 1, 1)) == "2096-02-29"  # 2100 has none
 
 
+@pytest.mark.parametrize("today", [datetime.date.min, datetime.date.max])
+def test_days_that_the_calendar_does_not_have_are_refused(today: datetime.date) -> None:
+    early = today == datetime.date.min
+    for form in ("-1", "-w7", "<2", "<12-24") if early else ("+1", "+w1", ">2", ">01-01"):
+        with pytest.raises(CallError, match=re.escape(f"'{form}': no such day is near {today}")):
+            absolute(form, today)
+
+
 def test_without_today_a_day_that_counts_from_it_is_refused() -> None:
     assert absolute("2024-02-29", None) == "2024-02-29"
     with pytest.raises(CallError, match="counts from today"):

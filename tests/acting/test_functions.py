@@ -101,6 +101,15 @@ def test_other_values_are_refused_by_name(change: dict[str, Any], said: str) -> 
         order.check({**GOOD, **change})
 
 
+def test_numbers_that_json_does_not_have_are_refused() -> None:
+    def weigh(grams: list[float]) -> None:
+        """Weighs."""
+
+    for number in (float("inf"), float("-inf"), float("nan")):
+        with pytest.raises(CallError, match="grams: got"):
+            function(weigh).check({"grams": [1.5, number]})
+
+
 def test_a_missing_argument_is_named() -> None:
     with pytest.raises(CallError, match="'day' is missing"):
         order.check({"items": GOOD["items"]})

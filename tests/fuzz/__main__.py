@@ -11,16 +11,25 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.fuzz.acting import AGENT
 from tests.fuzz.command_lines import command_line
 from tests.fuzz.kinds import KINDS, whole
 from tests.fuzz.mutations import NASTY
 from tests.fuzz.watch import tried
 
 
-def fuzz(count: int, seed: int, kinds: list[str], folder: Path) -> list[tuple[str, int, str]]:
-    """The faults of so many inputs, by turns of every kind: the kind, the input's number, and what is wrong."""
+def fuzz(
+    count: int, seed: int, kinds: list[str], folder: Path, agent: Path | None = None
+) -> list[tuple[str, int, str]]:
+    """The faults of so many inputs, by turns of every kind: the kind, the input's number, and what is wrong.
+
+    `agent` is asked in the place of one with random weights.
+    """
+    folder.mkdir(exist_ok=True)
     source, faults = folder / "whole", []
     whole(source)
+    if agent is not None:
+        (source / AGENT).symlink_to(agent.resolve())
     for number in range(count):
         kind = kinds[number % len(kinds)]
         home = folder / "input"
@@ -69,9 +78,10 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=10)
     parser.add_argument("--lines", type=int, default=100)
     parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--agent", type=Path, help="an agent of the phone's ten functions that is asked")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        faults = fuzz(given.count, given.seed, given.kind or list(KINDS), Path(folder))
+        faults = fuzz(given.count, given.seed, given.kind or list(KINDS), Path(folder), given.agent)
         faults += lines(given.lines, given.seed, Path(folder))
     faults += commands(given.commands, given.seed)
     counts = Counter((kind, fault) for kind, _, fault in faults)

@@ -24,7 +24,7 @@ from sepiola.specs.base import override, read_yaml
 from sepiola.specs.data import DataSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
-from tests.fuzz import attacks
+from tests.fuzz import acting, attacks
 from tests.fuzz.mutations import NASTY, damaged_bytes, damaged_data, damaged_text
 from tests.tiny import RECIPE, byte_model, llama
 
@@ -358,4 +358,5 @@ KINDS: dict[str, Kind] = {
     "set": assignment,
     "records": records,
     "folder": data_folder,
+    **acting.KINDS,
 }

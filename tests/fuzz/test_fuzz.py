@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from sepiola.acting.agent import Agent, Result, execute
+from sepiola.acting.functions import Call
 from sepiola.errors import DataError
 from tests.fuzz import watch
 from tests.fuzz.__main__ import commands, fuzz, lines
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.watch import tried
+from tests.fuzz.watch import only_reading, tried
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,6 +46,9 @@ def _writes() -> None:
     Path("/tmp/sepiola-fuzz-outside").write_text("x")
 
 
+_CODE = compile("1", "nowhere", "exec")
+
+
 def _long() -> None:
     raise DataError("x" * 100_000)
 
@@ -65,6 +71,40 @@ def test_what_no_input_may_do_is_seen(
     found = tried(deed, tmp_path)
     Path("/tmp/sepiola-fuzz-outside").unlink(missing_ok=True)
     assert found is not None and fault in found
+
+
+@pytest.mark.parametrize(
+    ("deed", "fault"),
+    [
+        (lambda: eval("1"), "compile"),
+        (lambda: exec(_CODE), "exec"),
+        (lambda: Path("/etc/hostname").read_bytes(), "open ('/etc/hostname'"),
+        (lambda: Path("/tmp").iterdir().__next__(), "os.listdir"),
+        (lambda: Path("/tmp/sepiola-fuzz-none").unlink(missing_ok=True), "os.remove"),
+    ],
+)
+def test_what_only_reads_does_nothing_else(deed: Callable[[], object], fault: str, tmp_path: Path) -> None:
+    def read() -> None:
+        with only_reading():
+            deed()
+
+    found = tried(read, tmp_path)
+    assert found is not None and found.startswith(fault)
+    assert tried(deed, tmp_path) is None
+
+
+def test_an_agent_that_does_what_it_may_not_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(agent: Agent, written: str, today: datetime.date) -> list[Call]:
+        return agent.mode.read(written, agent.functions, None, today)
+
+    def run(agent: Agent, call: Call, before: int, seconds: float) -> Result:
+        return execute(call, agent._named[call.name], agent.phone)
+
+    for name, method in (("read", read), ("_run", run)):
+        with monkeypatch.context() as patched:
+            patched.setattr(Agent, name, method)
+            faults = {fault for _, _, fault in fuzz(150, 0, ["reply"], tmp_path / name)}
+        assert any("what the policy forbids" in fault or "dry run" in fault for fault in faults)
 
 
 def test_what_is_right_or_says_why_not_is_no_fault(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""What an input may not do while it is tried: run for long, grow, start a program, or write outside its folder."""
+"""What an input may not do while it is tried: run for long, grow, start a program, or write outside its folder.
+
+What reads words that may mean harm is watched more narrowly (`only_reading`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +22,18 @@ SECONDS = 20  # of processor time
 GROWTH = 6 << 30  # bytes of address space
 LONGEST = 8000  # characters of a message
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_PLAIN = (
+    *(
+        "sys._getframe",
+        "builtins.id",
+        "object.__getattr__",
+        "object.__setattr__",
+        "object.__delattr__",
+        "array.__new__",
+    ),
+    *("sys.excepthook", "sys.unraisablehook", "gc.get_objects", "gc.get_referents", "gc.get_referrers"),
+)
+"""Events that touch nothing but objects in memory."""
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect")
 
 
@@ -29,20 +45,39 @@ class TooLong(BaseException):
 class _Guard:
     folder: Path | None = None
     deeds: list[str] = field(default_factory=list)
+    narrow: bool = False
 
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
         if self.folder is None:
             return
-        if event in _STARTS:
+        opened = event == "open"
+        if event in _STARTS or (self.narrow and event not in _PLAIN and not (opened and self._inside(arguments[0]))):
             self.deeds.append(f"{event} {str(arguments[:2])[:200]}")
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
-            path = Path(os.path.realpath(os.fsdecode(arguments[0]))) if isinstance(arguments[0], str | bytes) else None
-            if path is not None and not path.is_relative_to(self.folder) and path != Path(os.devnull):
-                self.deeds.append(f"writes {path}")
+        elif opened and isinstance(arguments[2], int) and arguments[2] & _WRITES and not self._inside(arguments[0]):
+            self.deeds.append(f"writes {arguments[0]!r}")
+
+    def _inside(self, path: object) -> bool:
+        """Whether a path leads into the input's folder, or to nothing; a number is of one that is open already."""
+        if not isinstance(path, str | bytes):
+            return isinstance(path, int)
+        real = Path(os.path.realpath(os.fsdecode(path)))
+        return real == Path(os.devnull) or (self.folder is not None and real.is_relative_to(self.folder))
 
 
 _guard = _Guard()
 sys.addaudithook(_guard)
+
+
+@contextmanager
+def only_reading() -> Iterator[None]:
+    """Meanwhile nothing is compiled, run or imported, no file outside the input's folder is opened or touched, and no
+    other audit event of Python's comes: what is done, is done to objects in memory.
+    """
+    _guard.narrow = True
+    try:
+        yield
+    finally:
+        _guard.narrow = False
 
 
 def tried(action: Callable[[], object], folder: Path) -> str | None:
