@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import ClassVar
 
 from sepiola.tidepool.canvas import INK, WHITE, Canvas
@@ -33,6 +34,7 @@ _MATERIALS = {
     "banana peel": ("organic",),
     "jar": ("glass", "plastic"),
 }
+Thing = tuple[str, object]  # a trait and its value
 
 
 class Picture(ABC):
@@ -54,14 +56,29 @@ class Picture(ABC):
         """What the picture shows, in words: the slots of the caption."""
 
     def objects(self, scene: Scene) -> list[Traits]:
-        """What is to be seen with its traits: what a vision encoder is taught."""
-        return [{"kind": self.name, **{trait: str(scene[trait]) for trait in self.traits}}]
+        """What is to be seen, one thing each: the kind of picture, what it shows, and what is written digit by digit.
 
-    traits: ClassVar[tuple[str, ...]] = ()
+        A vision encoder is taught these, so that each of its features holds one thing that a request may ask for, and
+        its place among those of its kind.
+        """
+        counts: Counter[str] = Counter()
+        objects = []
+        for trait, value in [("picture", self.name), *self.things(scene)]:
+            objects.append({"kind": trait, trait: str(value), "nth": str(counts[trait])})
+            counts[trait] += 1
+        return objects
+
+    @abstractmethod
+    def things(self, scene: Scene) -> list[Thing]:
+        """What the picture shows, in the order in which it is said."""
 
     def caption(self, scene: Scene, language: str) -> str:
         """One sentence that states all that requests ask about."""
         return self.captions[language].format(**self.words(scene, language))
+
+
+def _digits(number: object) -> list[Thing]:
+    return [("digit", digit) for digit in str(number)]
 
 
 def _jitter(rng: random.Random) -> Scene:
@@ -72,7 +89,6 @@ class Receipt(Picture):
     """A shop's sign and the total."""
 
     name = "receipt"
-    traits = ("shop", "total")
     captions: ClassVar = {
         "en": "A receipt from a {shop} with a total of {total}.",
         "zh": "一张{shop}的收据，合计{total}元。",
@@ -89,9 +105,8 @@ class Receipt(Picture):
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"shop": thing(language, scene["shop"]), "total": str(scene["total"])}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        tens, ones = divmod(scene["total"], 10)
-        return [{"kind": self.name, "shop": scene["shop"], "tens": str(tens), "ones": str(ones)}]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("shop", scene["shop"]), *_digits(scene["total"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         x = 32 + scene["x"]
@@ -124,10 +139,8 @@ class Poster(Picture):
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"place": thing(language, scene["place"]), "month": str(scene["month"]), "day": str(scene["day"])}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        tens, ones = divmod(scene["day"], 10)
-        date = {"month": str(scene["month"]), "tens": str(tens), "ones": str(ones)}
-        return [{"kind": self.name, "place": scene["place"], **date}]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("place", scene["place"]), *_digits(f"{scene['month']:02}{scene['day']:02}")]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         x, y = 32 + scene["x"], scene["y"]
@@ -159,9 +172,8 @@ class Label(Picture):
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"product": thing(language, scene["product"]), "price": str(scene["price"])}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        tens, ones = divmod(scene["price"], 10)
-        return [{"kind": self.name, "product": scene["product"], "tens": str(tens), "ones": str(ones)}]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("product", scene["product"]), *_digits(scene["price"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         x = 31 + scene["x"]
@@ -178,7 +190,6 @@ class Recycling(Picture):
     """A thing to throw away, and the bin with the mark of its material."""
 
     name = "recycling"
-    traits = ("item", "material")
     captions: ClassVar = {
         "en": "A {item} beside a recycling bin for {material}.",
         "zh": "一个{item}，旁边是{material}回收桶。",
@@ -190,6 +201,9 @@ class Recycling(Picture):
 
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"item": thing(language, scene["item"]), "material": said("material", language, scene["material"])}
+
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("item", scene["item"]), ("material", scene["material"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         colour = _BINS[scene["material"]]
@@ -218,9 +232,8 @@ class Tag(Picture):
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"thing": coloured(language, scene["colour"], scene["item"]), "number": str(scene["number"])}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        digits = dict(zip(("hundreds", "tens", "ones"), str(scene["number"]), strict=True))
-        return [{"kind": self.name, "item": scene["item"], "colour": scene["colour"], **digits}]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("colour", scene["colour"]), ("belonging", scene["item"]), *_digits(scene["number"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         canvas.rectangle(3, 3, 61, 61, WHITE, outline=1)
@@ -233,7 +246,6 @@ class Room(Picture):
     """A room by its furniture, with walls of some colour."""
 
     name = "room"
-    traits = ("room", "wall")
     captions: ClassVar = {"en": "A {room} with {wall} walls.", "zh": "一间{room}，墙是{wall}的。"}
 
     def sample(self, rng: random.Random) -> Scene:
@@ -242,6 +254,9 @@ class Room(Picture):
 
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"room": said("room", language, scene["room"]), "wall": said("colour", language, scene["wall"])}
+
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("room", scene["room"]), ("wall", scene["wall"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         wall = scene["wall"]
@@ -268,10 +283,8 @@ class Fridge(Picture):
             foods = [f"{shelf['count']}个{thing('zh', shelf['food'])}" for shelf in scene["foods"]]
         return {"foods": join(language, foods)}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        shelves = [{"food": shelf["food"], "count": str(shelf["count"])} for shelf in scene["foods"]]
-        shelves += [{"food": "none", "count": "0"}] * (3 - len(shelves))
-        return [{"kind": "shelf", "place": str(place), **shelf} for place, shelf in enumerate(shelves)]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [seen for shelf in scene["foods"] for seen in (("count", shelf["count"]), ("food", shelf["food"]))]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         canvas.rectangle(2, 2, 62, 62, EXTRA["grey"], outline=1)
@@ -300,9 +313,8 @@ class Menu(Picture):
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"dish": thing(language, scene["dish"]), "price": str(scene["price"])}
 
-    def objects(self, scene: Scene) -> list[Traits]:
-        tens, ones = divmod(scene["price"], 10)
-        return [{"kind": self.name, "dish": scene["dish"], "tens": str(tens), "ones": str(ones)}]
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("dish", scene["dish"]), *_digits(scene["price"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         canvas.rectangle(3, 3, 61, 61, (250, 244, 226), outline=1)
@@ -316,7 +328,6 @@ class Pet(Picture):
     """An animal on a lawn or a rug."""
 
     name = "pet"
-    traits = ("animal",)
     captions: ClassVar = {"en": "A {animal}.", "zh": "一只{animal}。"}
 
     def sample(self, rng: random.Random) -> Scene:
@@ -331,6 +342,9 @@ class Pet(Picture):
 
     def words(self, scene: Scene, language: str) -> dict[str, str]:
         return {"animal": said("animal", language, scene["animal"])}
+
+    def things(self, scene: Scene) -> list[Thing]:
+        return [("animal", scene["animal"])]
 
     def draw(self, canvas: Canvas, scene: Scene) -> None:
         canvas.ellipse(32, 33, scene["wide"], 27, EXTRA[scene["rug"]], outline=0.8)
