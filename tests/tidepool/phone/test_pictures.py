@@ -17,6 +17,8 @@ from sepiola.tidepool.phone.pictures import PICTURES, WALLS
 from sepiola.tidepool.phone.places import PETS, PLACES, ROOMS, SHOPS
 from sepiola.tidepool.words import COLOURS
 
+FEATURES = 8
+"""Of `detr-tiny`, which learns one thing each."""
 NUMBERS = (10, 11, 17, 71, 77, 23, 28, 83, 88, 38, 56, 65, 66, 69, 96, 99)
 VALUES: dict[str, dict[str, Any]] = {
     "receipt": {"shop": list(SHOPS), "total": NUMBERS},
@@ -85,9 +87,25 @@ def test_captions_and_objects_state_what_is_shown(name: str) -> None:
         english, chinese = picture.caption(scene, "en"), picture.caption(scene, "zh")
         assert all(value in english for value in picture.words(scene, "en").values())
         assert not re.search("[A-Za-z{]", chinese) and not re.search("[{\u4e00-\u9fff]", english)
-        objects = picture.objects(scene)
-        assert len({len(item) for item in objects}) == 1 and all(
-            isinstance(v, str) for o in objects for v in o.values()
-        )
+        first, *things = objects = picture.objects(scene)
+        assert first["picture"] == name and len(objects) <= FEATURES
+        assert all({"kind", "nth", item["kind"]} == set(item) for item in objects)
+        assert len({(item["kind"], item["nth"]) for item in things}) == len(things)
         seen.add((english, str(objects)))
     assert len({text for text, _ in seen}) == len({objects for _, objects in seen}) > 5
+
+
+def test_what_is_written_is_listed_digit_by_digit() -> None:
+    """A feature for each, so that a number is read off in the order in which it is said."""
+    tag = {"item": "glove", "colour": "green", "number": 707, "script": "e", "x": 0, "y": 0}
+    assert PICTURES["tag"].objects(tag) == [
+        {"kind": "picture", "picture": "tag", "nth": "0"},
+        {"kind": "colour", "colour": "green", "nth": "0"},
+        {"kind": "belonging", "belonging": "glove", "nth": "0"},
+        *({"kind": "digit", "digit": digit, "nth": str(nth)} for nth, digit in enumerate("707")),
+    ]
+    poster = {"place": "park", "month": 3, "day": 14, "script": "z", "x": 0, "y": 0}
+    assert [item["digit"] for item in PICTURES["poster"].objects(poster) if "digit" in item] == ["0", "3", "1", "4"]
+    fridge = {"foods": [{"food": "egg", "count": 4}, {"food": "fish", "count": 1}], "x": 0, "y": 0}
+    listed = [(o["kind"], o["nth"], o[o["kind"]]) for o in PICTURES["fridge"].objects(fridge)]
+    assert listed[1:] == [("count", "0", "4"), ("food", "0", "egg"), ("count", "1", "1"), ("food", "1", "fish")]
