@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "format.hpp"
 
@@ -62,8 +63,13 @@ struct Kernels {
 };
 
 const Kernels* scalar_kernels();
-const Kernels* avx2_kernels();    // null where the processor, or this build, has it not
+const Kernels* avx2_kernels();  // null where the processor has it not, as all below
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
+const Kernels* dotprod_kernels();
+
+// Those that this processor has, the best first.
+std::vector<const Kernels*> all_kernels();
 
 // The named kernels, or the best that this processor has. Throws std::invalid_argument for those that it has not.
 const Kernels& kernels(const char* name);

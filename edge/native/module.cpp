@@ -267,8 +267,7 @@ NB_MODULE(_native, m) {
     m.def("processors", &processors, "Processors that this process may use.");
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
-        for (const Kernels* k : {avx512_kernels(), avx2_kernels(), scalar_kernels()})
-            if (k) names.push_back(k->name);
+        for (const Kernels* k : all_kernels()) names.push_back(k->name);
         return names;
     }, "Kernels that this processor has, the best first.");
 
