@@ -94,7 +94,7 @@ def google_search(
 
     Args:
         query: What to search for, such as the place on a poster.
-        kind: What to search among.
+        kind: What to search among: web (网页), images (图片, pictures), news (新闻), maps (地图).
         results: How many results to show.
     """
     phone.searches.append(Search(query, kind, results))
@@ -140,7 +140,8 @@ def smart_recycling(
 
     Args:
         item: What is thrown away.
-        material: Its material, by the recycling mark on the product or on the bin.
+        material: Its material, by the recycling mark on the product or on the bin: paper (纸), plastic (塑料),
+            glass (玻璃), metal (金属), organic (厨余, food waste), battery (电池, batteries).
         pieces: How many pieces.
     """
     found = [bin_ for bin_ in phone.bins if bin_.material == material]
@@ -164,7 +165,8 @@ def lost_and_found(
     """Reports a thing that was lost or found, or claims one that was found.
 
     Args:
-        action: What to do.
+        action: What to do: report_lost (lost, 丢了, 弄丢了), report_found (found, 捡到了, 捡了),
+            claim (claim, 要认领, 来认领).
         item: The thing.
         place: Where it was lost or found; a claim needs none.
         tag: Number of its lost-property tag; a claim without one goes by the thing's name.
@@ -191,9 +193,11 @@ def interior_design(
     """Designs a room of the home anew.
 
     Args:
-        room: The room, such as the one in a picture.
-        style: Style of the furniture.
-        colour: Colour of the walls, such as that of a room in a picture.
+        room: The room, such as the one in a picture: living_room (客厅, lounge), bedroom (卧室), kitchen (厨房),
+            bathroom (浴室, 卫生间), study (书房, home office), nursery (儿童房).
+        style: Style of the furniture: modern (现代), rustic (乡村, 田园, country), industrial (工业),
+            scandinavian (北欧, Nordic), japanese (日式, Japanese), traditional (传统, classic).
+        colour: Colour of the walls, such as that of a room in a picture: grey (灰色, gray).
         budget: The most to be spent.
     """
     found = [own for own in phone.rooms if own.name == room]
@@ -258,8 +262,10 @@ def animal_care(
     """Books a service for a pet.
 
     Args:
-        animal: What animal the pet is, such as the one in a picture.
-        service: What to book.
+        animal: What animal the pet is, such as the one in a picture: dog (狗), cat (猫), rabbit (兔子), bird (鸟),
+            fish (鱼), turtle (乌龟).
+        service: What to book: checkup (体检, check-up), vaccination (疫苗, vaccine), grooming (美容),
+            walking (遛弯, walk), boarding (寄养).
         day: The day of the appointment, such as the date on a poster.
         name: The pet's name; needed where there are two of an animal.
         at: The time of the appointment; any time of the day when left out.
