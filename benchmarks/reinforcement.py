@@ -1,0 +1,348 @@
+"""Reinforcement beside supervised training and rejection sampling: each goes on from one under-trained agent, for the
+same time, on the same requests.
+
+The requests are those that the agent was trained on: all of several calls, and as many of one. GRPO, PPO and rejection
+sampling learn from what a reward says of their own replies; supervised training is shown the right calls. Time is the
+processor's, of one thread, so that what else the machine does counts for nothing; measuring is left out of it. Held-out
+requests, whose phrasings and values no training request has, are answered greedily without a grammar as time goes by
+(`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`). What `figures.json` in the
+folder has already is not run again.
+
+    sepiola act train phone --out runs/early --seed 1 --set stages.0.steps=2000
+    python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from torch import Tensor, nn
+
+from sepiola.api import Model, load
+from sepiola.data.batching import Batch
+from sepiola.data.example import Example
+from sepiola.datasets import DataCache
+from sepiola.datasets.requests import read_requests
+from sepiola.evaluation.benchmarks import measure
+from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.evaluation.metrics.accuracy import wilson_interval
+from sepiola.experiments.agent import REQUESTS, write_requests
+from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.experiments.stages import Stages
+from sepiola.specs.data import DataSpec
+from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.batches import Batches, ImageInputs
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.grpo import GRPO
+from sepiola.training.objectives.reinforcement import described as parts_of
+from sepiola.training.objectives.reinforcement import only_rollout
+from sepiola.training.policy import chosen_states, log_probabilities
+from sepiola.training.rollouts import Step
+from sepiola.training.trainer import Trainer
+
+CALLS = {"kind": "function-calling", "functions": "phone"}
+REWARD = {"kind": "calls", "functions": "phone"}
+PARTIAL = {**REWARD, "partial": True}
+ARMS: dict[str, dict[str, Any]] = {
+    "grpo": {
+        "objective": {"kind": "grpo", "reward": PARTIAL, "samples": 8},
+        "batch": 128,
+        "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+    },
+    "ppo": {
+        "objective": {"kind": "ppo", "reward": PARTIAL, "iterations": 2, "minibatches": 2, "beta": 0.0},
+        "batch": 64,
+        "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+    },
+    "rejection sampling": {
+        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8},
+        "batch": 128,
+        "optimizer": {"learning_rate": 5.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+    },
+    "supervised": {
+        "objective": CALLS,
+        "batch": 16,
+        "optimizer": {"kind": "muon", "learning_rate": 2.0e-3, "warmup": 20, "betas": [0.9, 0.98]},
+    },
+}
+
+
+class RejectionSampling(GRPO):
+    """Learns the right ones of its own replies by their cross-entropy, each of them once a rollout."""
+
+    def teaching(self, rewards: Tensor) -> Tensor:
+        return rewards >= 1
+
+    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
+        return [[self._once(batch) for batch in step] for step in steps]
+
+    def _once(self, batch: Any) -> Any:
+        """Replies that stand in the batch twice count once, and wrong ones (where all are) not at all."""
+        seen: set[tuple[object, ...]] = set()
+        first = []
+        for identity, row, reward in zip(batch.ids, batch.labels.tolist(), batch.rewards.tolist(), strict=True):
+            key = (identity, *row)
+            first.append(float(reward >= 1 and key not in seen))
+            seen.add(key)
+        weights = torch.tensor(first)[batch.rows]
+        return replace(batch, weights=weights * len(weights) / weights.sum().clamp(min=1), advantages=weights)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        rollout = only_rollout(batch)
+        log_probs, entropies = log_probabilities(model, chosen_states(model, rollout), rollout, self.rl.temperature)
+        assert rollout.weights is not None
+        shown = parts_of(rollout, entropy=entropies.sum())
+        return Loss(-(log_probs * rollout.weights).sum(), rollout.labelled, parts=shown)
+
+
+class Timed:
+    """Batches that end a training when its time is over, and measure it at some moments, which costs it no time.
+
+    Steps are as many as fit, so that the schedule of the learning rate ends when the time does.
+    """
+
+    def __init__(self, batches: Batches, seconds: float, moments: int, at_moment: Callable[[float], None]) -> None:
+        self.batches = batches
+        self.seconds = seconds
+        self.moments = [seconds * part / moments for part in range(1, moments)]
+        self.at_moment = at_moment
+        self.trainer: Trainer | None = None
+        self.began: float | None = None
+        self.steps_per_epoch = batches.steps_per_epoch
+        self.counts = batches.counts
+        self.once, self.peek, self.largest = batches.once, batches.peek, batches.largest
+        self.state, self.restore, self.fingerprint = batches.state, batches.restore, batches.fingerprint
+
+    @property
+    def epoch(self) -> float:
+        return self.batches.epoch
+
+    def spent(self) -> float:
+        """Seconds of the processor."""
+        return time.process_time() - (self.began or 0.0)
+
+    def next(self) -> list[Batch]:
+        assert self.trainer is not None
+        if self.began is None:
+            self.began = time.process_time()
+        if self.moments and self.spent() >= self.moments[0]:
+            del self.moments[0]
+            began = time.process_time()
+            self.at_moment(self.spent())
+            self.began += time.process_time() - began
+        step, spent = self.trainer.at.step, self.spent()
+        over = spent >= self.seconds
+        if step > 2 or over:
+            self.trainer.steps = step + 1 if over else max(step + 2, round(step * self.seconds / spent))
+        return self.batches.next()
+
+
+class Bench:
+    """One agent, the requests that it is asked anew, and those that measure it."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.agent = load(given.agent)
+        self.held_out = given.out / "held-out"
+        self.test = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
+        self.prompts = given.out / "prompts"
+        for folder in (self.prompts, self.held_out):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_requests(self.prompts / "train.jsonl", self._prompts())
+        write_requests(self.held_out / "test.jsonl", self.test)
+        self.changes = [change.split("=", 1) for change in given.changes]
+
+    def _prompts(self) -> list[Example]:
+        """Training requests of several calls, and as many of one."""
+        known = read_requests(self.given.agent / REQUESTS, "train")
+        several = [e for e in known if len(e.metadata["calls"]) > 1]
+        one = [e for e in known if len(e.metadata["calls"]) == 1]
+        random.Random(0).shuffle(one)
+        return [*several, *one[: len(several)]]
+
+    def recipe(self, arm: str, seed: int) -> RecipeSpec:
+        """A recipe of one stage that goes on from the agent."""
+        checkpoint = self.given.agent / "checkpoint"
+        stage = {
+            "name": arm.replace(" ", "-").replace(",", ""),
+            "learn": ["language"],
+            "data": {"reader": "requests", "root": str(self.prompts)},
+            "steps": 1 << 30,
+            "source_tokens": 160,
+            "target_tokens": 120,
+            **ARMS[arm],
+        }
+        raw = {
+            "name": "reinforcement",
+            "seed": seed,
+            "images": False,
+            "model": self.agent.spec.to_dict(),
+            "weights": str(checkpoint),
+            "tokenizer": {"path": str(checkpoint / "tokenizer.json")},
+            "stages": [stage],
+        }
+        for key, value in self.changes:
+            name, path = key.split(".", 1)
+            if name == arm:
+                place: Any = stage
+                *folders, last = path.split(".")
+                for folder in folders:
+                    place[folder] = dict(place.get(folder, {}))
+                    place = place[folder]
+                place[last] = yaml.safe_load(value)
+        recipe = parse_recipe(raw, arm)
+        assert isinstance(recipe, RecipeSpec)
+        return recipe
+
+    def run(self, arm: str, seed: int) -> dict[str, Any]:
+        """An arm from the agent to its end."""
+        recipe = self.recipe(arm, seed)
+        folder = self.given.out / f"{recipe.stages[0].name}-{seed}"
+        stages = Stages(recipe, folder, DataCache(), "cpu")
+        (stage,) = recipe.stages
+        objective = RejectionSampling(stage, stages) if arm == "rejection sampling" else stages.objective(stage)
+        network = objective.prepare(stages.begun(stage))
+        curve = [{"seconds": 0.0, "exact": self.greedy(stages, network)}]
+
+        def measured(seconds: float) -> None:
+            curve.append({"seconds": round(seconds, 1), "exact": self.greedy(stages, network)})
+            print(json.dumps({"arm": arm, "seed": seed, **curve[-1]}), flush=True)
+
+        batches = Timed(
+            objective.batches(stage.data, ImageInputs()), 60 * self.given.minutes, self.given.moments, measured
+        )
+        console = Console(quiet=True)
+        trainer = Trainer(network, stage, objective.loss, batches, folder=folder, seed=seed, console=console)
+        batches.trainer = trainer
+        result = trainer.run()
+        measured(batches.spent())
+        network, _ = objective.kept(network)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        wall = max(result.seconds, 1e-9)
+        rewards = [
+            {"seconds": round(line["seconds"] / wall * batches.spent(), 1), "reward": round(100 * line["reward"], 2)}
+            for line in lines
+            if "reward" in line
+        ]
+        Model(network, self.agent.spec, self.agent.processor, self.agent.answering).save(folder / "agent")
+        done = {"arm": arm, "seed": seed, "folder": folder.name, "steps": result.steps}
+        return {**done, "curve": curve, "rewards": rewards}
+
+    def greedy(self, stages: Stages, network: nn.Module) -> float:
+        """Percent of held-out requests whose likeliest reply is right, without a grammar."""
+        (stage,) = stages.recipe.stages
+        raw = {"kind": "grpo", "reward": REWARD, "temperature": 1e-5}
+        asked = stage.model_copy(update={"batch": 256, "objective": GRPO.spec.model_validate(raw)})
+        objective = GRPO(asked, stages)
+        objective.policy = network
+        data = DataSpec(reader="requests", root=str(self.held_out), split="test")
+        with torch.random.fork_rng(devices=[]):
+            batches = objective.batches(data, ImageInputs())
+            right = torch.cat([only_rollout(batch).rewards for batch in batches.once()])
+        return round(100 * float(right.mean()), 2)
+
+    def as_agent(self, folder: Path) -> float:
+        """Percent of whole calls that an agent writes rightly, under its grammar."""
+        data = DataSpec(reader="requests", root=str(self.given.agent))
+        figures = measure(load(folder), Settings(data, read=lambda _: self.test)).figures["acting"]
+        return round(100 * figures["exact"]["value"], 2)
+
+
+def summary(count: int, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each arm's figures over its seeds: right replies, their 95% interval, and what was gained."""
+    rows = []
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        some = [run for run in runs if run["arm"] == arm]
+        own, before = [run["curve"][-1]["exact"] for run in some], some[0]["curve"][0]["exact"]
+        low, high = wilson_interval(round(sum(own) / 100 * count), count * len(own))
+        row = {"arm": arm, "seeds": len(own), "before": before, "exact": round(fmean(own), 2), "each": own}
+        row |= {"low": round(100 * low, 2), "high": round(100 * high, 2), "gain": round(fmean(own) - before, 2)}
+        agents = [run["as agent"] for run in some if "as agent" in run]
+        row |= {"as agent": round(fmean(agents), 2), "as agent, each": agents} if agents else {}
+        rows.append({**row, "deviation": round(stdev(own), 2) if len(own) > 1 else None})
+    return rows
+
+
+def plot(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Rewards of training (thin) and held-out exact replies (thick) over time, the means of an arm's seeds."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for number, arm in enumerate(dict.fromkeys(run["arm"] for run in runs)):
+        own, colour = [run for run in runs if run["arm"] == arm], f"C{number}"
+        points = list(zip(*(run["curve"] for run in own), strict=False))
+        times = [fmean(point["seconds"] for point in some) / 60 for some in points]
+        axes.plot(times, [fmean(p["exact"] for p in some) for some in points], "o-", color=colour, lw=2.5, label=arm)
+        for run in own:
+            rewards = run["rewards"]
+            axes.plot(
+                [r["seconds"] / 60 for r in rewards], [r["reward"] for r in rewards], color=colour, lw=0.6, alpha=0.6
+            )
+    axes.axhline(runs[0]["curve"][0]["exact"], color="grey", ls=":")
+    axes.set(
+        xlabel="minutes of one processor", ylabel="percent", title="Held-out exact (thick), reward of rollouts (thin)"
+    )
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agent", type=Path, required=True, help="a run of `sepiola act train phone`")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=3.0, help="of the processor, for each arm and seed")
+    parser.add_argument("--moments", type=int, default=6, help="how often the curve is measured")
+    parser.add_argument("--measured", type=int, default=2000, help="held-out requests, at most")
+    parser.add_argument("--set", dest="changes", action="append", default=[], help="ARM.KEY=VALUE, of an arm's stage")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder of figures.json, reinforcement.svg and the trainings"
+    )
+    parser.add_argument("--as-agent", action=argparse.BooleanOptionalAction, default=True, help="measure agents, too")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(given)
+    kept = given.out / "figures.json"
+    runs: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))["runs"] if kept.is_file() else []
+    before: dict[str, float] = {}
+
+    def written() -> list[dict[str, Any]]:
+        rows = summary(len(bench.test), runs)
+        text = json.dumps({"held out": len(bench.test), "summary": rows, "runs": runs, "before": before}, indent=1)
+        kept.write_text(text + "\n", encoding="utf-8")
+        plot(runs, given.out / "reinforcement.svg")
+        return rows
+
+    for seed in given.seeds:
+        for arm in given.arms:
+            if (arm, seed) not in {(run["arm"], run["seed"]) for run in runs}:
+                runs.append(bench.run(arm, seed))
+            rows = written()
+    if given.as_agent:
+        before["as agent"] = bench.as_agent(given.agent)
+        for run in [run for run in runs if "as agent" not in run]:
+            run["as agent"] = bench.as_agent(given.out / run["folder"] / "agent")
+            rows = written()
+    if given.json:
+        print(json.dumps({"held out": len(bench.test), "summary": rows, "before": before}))
+        return
+    for row in rows:
+        print(f"{row['arm']}: {row['before']} to {row['exact']} ({row['low']} to {row['high']}), each {row['each']}")
+
+
+if __name__ == "__main__":
+    main()
