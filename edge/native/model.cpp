@@ -10,10 +10,15 @@
 
 #include "work.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace sepiola {
 
 namespace {
 
+constexpr size_t LARGE = 2 << 20;  // bytes of a large page
 constexpr int TOGETHER = 128;  // tokens of a decoder's prompt that go through the layers at once
 
 void require(bool right, const std::string& message) {
@@ -36,14 +41,18 @@ void check_stack(const StackSpec& s, const std::string& name) {
 
 }  // namespace
 
-Floats::Floats(size_t count) : size_(count) {
-    size_t bytes = std::max<size_t>(64, (count * 4 + 63) / 64 * 64);
-    data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+Floats::Floats(size_t count, bool zeros) : size_(count) {
+    size_t line = count * 4 < 4 * LARGE ? 64 : LARGE;
+    size_t bytes = std::max(line, (count * 4 + line - 1) / line * line);
+    data_.reset(static_cast<float*>(std::aligned_alloc(line, bytes)));
     if (!data_) throw std::bad_alloc();
-    std::memset(data_.get(), 0, bytes);
+#if defined(__linux__)
+    if (line == LARGE) madvise(data_.get(), bytes, MADV_HUGEPAGE);
+#endif
+    if (zeros) std::memset(data_.get(), 0, bytes);
 }
 
-Floats::Floats(const Floats& other) : Floats(other.size_) {
+Floats::Floats(const Floats& other) : Floats(other.size_, false) {
     if (other.size_) std::memcpy(data(), other.data(), other.size_ * 4);
 }
 
@@ -164,6 +173,18 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     require(spec.width >= 1 && spec.width <= LARGEST, "width is " + std::to_string(spec.width));
     require(spec.vocabulary >= 1 && spec.vocabulary <= LARGEST, "vocabulary is " + std::to_string(spec.vocabulary));
     require(spec.length >= 0 && spec.length <= LARGEST, "length is " + std::to_string(spec.length));
+    size_t bytes = 0;
+    auto packed = [](const Tensor& tensor) { return tensor.kind.rfind("packed ", 0) == 0; };
+    for (const auto& [name, tensor] : tensors_)
+        if (packed(tensor)) bytes += (tensor.bytes + 63) / 64 * 64;
+    weights_ = Floats(bytes / 4, false);
+    auto* to = reinterpret_cast<uint8_t*>(weights_.data());
+    for (auto& [name, tensor] : tensors_) {
+        if (!packed(tensor)) continue;
+        if (tensor.bytes) std::memcpy(to, tensor.data, tensor.bytes);
+        tensor.data = to;
+        to += (tensor.bytes + 63) / 64 * 64;
+    }
     embedding_ = linear("embedding", spec.vocabulary, spec.width).matrix;
     decoder_embedding_ = find("decoder_embedding")
                              ? linear("decoder_embedding", spec.vocabulary, spec.width).matrix
@@ -172,6 +193,7 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     head_bias_ = numbers("head.bias", spec.vocabulary, false);
     decoder_ = stack(spec.decoder, "decoder");
     if (spec.encoder) encoder_ = stack(*spec.encoder, "encoder");
+    tensors_.clear();
 }
 
 Model::~Model() = default;

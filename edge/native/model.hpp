@@ -16,11 +16,11 @@
 
 namespace sepiola {
 
-// Memory for vectors, on lines of the cache.
+// Memory on lines of the cache; much of it on large pages, where the system has them.
 class Floats {
 public:
     Floats() = default;
-    explicit Floats(size_t count);
+    explicit Floats(size_t count, bool zeros = true);
     Floats(const Floats& other);
     Floats(Floats&&) = default;
     Floats& operator=(Floats&&) = default;
@@ -136,6 +136,7 @@ struct Lane;
 class Model {
 public:
     // Throws std::invalid_argument for a spec out of bounds and for tensors that are missing or of another size.
+    // It keeps copies of the tensors.
     Model(const Spec& spec, Tensors tensors, int threads, const char* kernels);
 
     ~Model();
@@ -184,6 +185,7 @@ private:
 
     Spec spec_;
     Tensors tensors_;
+    Floats weights_;  // all packed matrices
     std::vector<std::unique_ptr<std::vector<float>>> own_;  // biases, padded
     const Kernels& kernels_;
     Matrix embedding_, decoder_embedding_, head_;

@@ -165,7 +165,7 @@ struct Held {
     }
 };
 
-// A model, and the arrays that its weights lie in.
+// A model, as Python holds it.
 struct Bound {
     Bound(const nb::dict& spec, const nb::dict& tensors, int threads, const std::string& kernels) {
         Tensors named;
@@ -173,7 +173,6 @@ struct Bound {
             auto value = nb::cast<nb::tuple>(item.second);
             auto kind = nb::cast<std::string>(value[0]);
             auto bytes = nb::cast<Bytes>(value[1]);
-            owners.push_back(nb::borrow(value[1]));
             Tensor tensor{bytes.data(), bytes.size(), kind, 0, 0};
             if (value.size() == 4) tensor.rows = nb::cast<int>(value[2]), tensor.columns = nb::cast<int>(value[3]);
             named[nb::cast<std::string>(item.first)] = tensor;
@@ -252,7 +251,6 @@ struct Bound {
         model->stream();
     }
 
-    std::vector<nb::object> owners;
     std::unique_ptr<Model> model;
 };
 

@@ -17,7 +17,7 @@ __all__ = ["EdgeError", "load"]
 
 
 def load(folder: str | Path, *, threads: int = 0) -> Model:
-    """The model of a folder, its weights mapped into memory. Raises EdgeError for a folder that holds none.
+    """The model of a folder. Raises EdgeError for a folder that holds none.
 
     `threads` is by default as many as there are processors that the process may use.
     """

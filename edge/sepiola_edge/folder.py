@@ -1,6 +1,6 @@
 """A model's folder: `edge.json` says what it is, `weights.safetensors` holds its tensors, beside `tokenizer.json`.
 
-Weights lie in the file as the core reads them, and are mapped into memory. The container is safetensors' own.
+Weights lie in the file as the core reads them. The container is safetensors' own.
 """
 
 from __future__ import annotations
