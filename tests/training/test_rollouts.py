@@ -388,3 +388,11 @@ def test_with_a_kl_all_are_read_and_where_none_teaches_one_is() -> None:
         (learned.loss(network, batch).total / batch.labelled).backward()
         assert all(float(p.grad.abs().max()) < 1e-5 for p in network.parameters())
         network.zero_grad()
+
+
+def test_a_stage_that_goes_on_adds_nothing_to_the_tokenizer() -> None:
+    made = policies.tokenizer()
+    _, spec = policies.policy(tiny.llama(), made)
+    alone = policies.objective({"kind": "grpo"}, spec, made)
+    assert "one" in " ".join(alone.texts(alone.stage, PROMPTS[0]))
+    assert [*alone.texts(alone.stage.model_copy(update={"start": "answer"}), PROMPTS[0])] == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -20,6 +20,7 @@ from sepiola.acting.constraint import grammar_of
 from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import taught
 from sepiola.data.batching import Batch, Collator
+from sepiola.data.example import Example
 from sepiola.data.features import encoder_key
 from sepiola.errors import TrainingError
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
@@ -87,6 +88,11 @@ class Reinforcement(LanguageModelling):
 
     policy: nn.Module | None = None
     reference: nn.Module | None = None
+
+    @classmethod
+    def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
+        """Nothing after another stage, whose texts made the tokenizer: what is asked there is what that stage knows."""
+        return super().texts(stage, example) if stage.start is None else ()
 
     @property
     def rl(self) -> Any:
