@@ -87,6 +87,8 @@ class ConstrainedDecoding:
                     del waiting[0]
                     taken += 1
             state.rewind(len(guess.tokens) - taken)
+            if guess.tokens:
+                row.guessed(taken)
 
     def _logits(self, states: Tensor, allowed: Sequence[Allowed]) -> Tensor:
         """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""

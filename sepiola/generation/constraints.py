@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sepiola.errors import SepiolaError, brief
 from sepiola.generation.drafts import DRAFT, Allowed, Draft, PromptLookup, draft
-from sepiola.generation.endings import OPENING, ending, likely, shortest_text
+from sepiola.generation.endings import AT_ONCE, OPENING, ending, likely, shortest_text
 from sepiola.generation.schemas import Schema, check_schema, dated, parts_of
 from sepiola.text.tokenizer import Tokenizer
 
@@ -36,6 +36,8 @@ MARKS = b'"{}[]:,'
 """What stands between the values of JSON."""
 KEPT = 64
 """Compiled grammars that a vocabulary keeps."""
+MISSES = 5
+"""Guesses in a row that may come to nothing before there is a pause."""
 GROWTH = 16
 """Tokens that one token adds to the shortest ending where it opens nothing new."""
 
@@ -77,6 +79,16 @@ class ConstraintVocabulary:
     def closing(self, allowed: Allowed) -> list[int]:
         """The special token, or the sign, by which what is open likeliest ends, if any may follow."""
         return next(([token] for token in (*self.stops, *self.quick) if allowed[token]), [])
+
+    def tail(self, matcher: LLMatcher, tokens: Sequence[int]) -> list[int] | None:
+        """The shortest of the last tokens that are a whole ending by a grammar; None where not even all of them are."""
+        if matcher.is_accepting():
+            return []
+        end = self.ends[0] if self.ends else self.size
+        for start in range(len(tokens) - 1, -1, -1):
+            if matcher.validate_tokens([*tokens[start:], end]) > len(tokens) - start:
+                return list(tokens[start:])
+        return None
 
     @cached_property
     def _special(self) -> list[int]:
@@ -214,10 +226,13 @@ class ConstrainedRow:
         self.written: list[int] = []
         self._matcher = matcher
         self._growth = growth
-        self._ending = list(closing)  # a legal ending from here, where one is known
+        self._ending: list[int] | None = list(closing)  # a legal ending from here, where one is known
         self._known = len(closing)  # there is one of at most so many tokens
+        self._least = True  # no shorter ending was found when it was looked for
         self._prompt = prompt
         self._following: Allowed | None = None  # which tokens may follow, where that is known
+        self._missed = 0  # guesses in a row that came to nothing
+        self._pause = 0  # how many tokens there must be before the next guess
 
     @property
     def done(self) -> bool:
@@ -236,8 +251,18 @@ class ConstrainedRow:
 
     def draft(self) -> Draft:
         """What may well follow."""
+        if len(self.written) < self._pause:
+            return Draft([], {0: self.allowed()})
         most = min(DRAFT, self.budget - len(self.written) - 1)
         return draft(self._matcher, self.vocabulary, self._lookup, self.written, self.allowed(), most)
+
+    def guessed(self, right: int) -> None:
+        """How many tokens of a guess came true: after `MISSES` of which none did, there is none for ever longer, until
+        what is open ends.
+        """
+        self._missed = 0 if right else self._missed + 1
+        pause = 2 ** (self._missed - MISSES + 1) if self._missed >= MISSES else 0
+        self._pause = len(self.written) + pause
 
     @cached_property
     def _lookup(self) -> PromptLookup:
@@ -248,45 +273,66 @@ class ConstrainedRow:
 
         An end token ends the row.
         """
-        self._following = None
         if token in self.vocabulary.ends and self._matcher.is_accepting():
+            self._following = None
             self._matcher.consume_token(token)
             return True
+        return self._take(token, self._growth)
+
+    def _take(self, token: int, growth: int) -> bool:
+        """Takes in a token that adds at most `growth` to the shortest ending, where one then fits the budget."""
         left = self.budget - len(self.written) - 1
+        follows = self._ending is not None and self._ending[:1] == [token]
+        tight = not follows and self._known + growth > left
+        if tight:
+            self._seek(left)
         if not self._matcher.consume_token(token):
             raise SepiolaError(f"token {token} does not follow by the constraint")  # the mask forbids it
-        if self._ending and token == self._ending[0]:
-            self._ending, self._known = self._ending[1:], self._known - 1
-        else:
-            self._known += self._growth
-            if self._known > left:
-                found = ending(self._matcher, self.vocabulary, left)
-                if found is None:
-                    self._matcher.rollback(1)
-                    self._known = self.budget - len(self.written)
-                    return False
-                self._ending, self._known = found, len(found)
-            else:
-                self._ending = []
+        if follows:
+            self._ending, self._known = (self._ending or [])[1:], self._known - 1
+        elif not tight:
+            self._ending, self._known = None, self._known + growth
+        elif not self._closed(left):
+            self._matcher.rollback(1)
+            return False
+        if token in self.vocabulary.stops:
+            self._missed = self._pause = 0
+        self._following = None
         self.written.append(token)
+        return True
+
+    def _seek(self, left: int) -> None:
+        """Knows an ending of what is written, where one is found, before a token takes one of those that are left: the
+        shortest, where none of them would be left over.
+        """
+        if self._ending is None:
+            self._ending, self._least = ending(self._matcher, self.vocabulary, left + 1), False
+        if self._ending is not None and len(self._ending) > left and not self._least:
+            found = shortest_text(self._matcher, self.vocabulary, left + 1, AT_ONCE)
+            self._ending, self._least = self._ending if found is None else found, True
+
+    def _closed(self, left: int) -> bool:
+        """Whether an ending of at most `left` tokens follows on the token that was just taken in, and which.
+
+        Mostly it is the one before, or the rest of that: a letter changes nothing of how its text ends. Where this is
+        too long it was the shortest, and the token has begun no other.
+        """
+        found, least = None if self._ending is None else self.vocabulary.tail(self._matcher, self._ending), self._least
+        if found is None:
+            found, least = ending(self._matcher, self.vocabulary, left), False
+        if found is None or len(found) > left:
+            return False
+        self._ending, self._known, self._least = found, len(found), least
         return True
 
     def forced(self) -> list[int]:
         """Takes in the tokens that must come next, if any, and gives them: they need no forward pass of their own."""
-        taken: list[int] = []
-        while not self.done and len(self.written) < self.budget:
+        begin = len(self.written)
+        while not self.done:
             following = self._matcher.compute_ff_tokens() or self._single()
-            if not following:
+            if not following or not all(self.done or self._take(token, 0) for token in following):
                 break
-            self._following = None
-            for token in following[: self.budget - len(self.written)]:
-                if not self._matcher.consume_token(token):
-                    raise SepiolaError(f"token {token} does not follow by the constraint")
-                self._ending = self._ending[1:] if self._ending[:1] == [token] else []
-                self._known -= 1  # every ending began with it
-                self.written.append(token)
-                taken.append(token)
-        return taken
+        return self.written[begin:]
 
     def _single(self) -> list[int]:
         """The one token that may follow, where it is one."""
@@ -301,7 +347,7 @@ class ConstrainedRow:
             found = found or shortest_text(self._matcher, self.vocabulary, left)
             if not found:
                 raise SepiolaError(f"no legal ending of {left} tokens was found; raise max_tokens above {self.budget}")
-            self._ending, self._known = found, len(found)
+            self._ending, self._known, self._least = found, len(found), False
         return self._ending[0]
 
 

@@ -83,6 +83,36 @@ def test_a_call_whose_words_stand_in_the_request_takes_few_passes(
     assert decoding.passes <= 0.6 * len(written)
 
 
+def test_guesses_pause_where_none_comes_true(
+    tokenizer: Tokenizer, vocabulary: ConstraintVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tokenizer.encode('"' + "Zebras of the quiet plain never hurry; why would they? " * 3 + '"')
+    grammar = vocabulary.compiled("json", {"type": "string", "maxLength": 400})
+
+    def read() -> int:
+        model, nothing = Scripted(text, vocabulary.size), torch.empty(1, 0, dtype=torch.long)
+        row = grammar.begin(400, tokenizer.encode(ASKED))
+        decoding = ConstrainedDecoding(model, [row], Sampling(), nothing, torch.tensor([1]))  # type: ignore[arg-type]
+        assert decoding.run(model, torch.tensor([[0]]), torch.Generator()) == [text]
+        return model.read - len(text)
+
+    some = read()
+    monkeypatch.setattr(constraints, "MISSES", 10**9)
+    assert some < read() / 2
+
+
+def test_letters_of_a_text_need_no_ending_to_be_sought(
+    tokenizer: Tokenizer, vocabulary: ConstraintVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[int] = []
+    ending = constraints.ending
+    monkeypatch.setattr(constraints, "ending", lambda *given: (sought.append(1), ending(*given))[1])
+    text = tokenizer.encode('"Zebras hurry"')
+    row = vocabulary.compiled("json", {"type": "string", "maxLength": 40}).begin(len(text))
+    assert all(row.accept(token) for token in text)
+    assert row.written == text and len(sought) <= 1
+
+
 def test_nothing_that_is_written_depends_on_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = {
         "type": "object",
