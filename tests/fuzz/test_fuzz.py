@@ -58,7 +58,7 @@ def _long() -> None:
     [
         (_fails, "ValueError: 'foreign'"),
         (_hangs, "more than 1 s"),
-        (_writes, "writes /tmp/sepiola-fuzz-outside"),
+        (_writes, "writes '/tmp/sepiola-fuzz-outside'"),
         (_long, "a message of 100,000 characters"),
         (lambda: subprocess.run([sys.executable, "-c", ""], check=False), "subprocess.Popen"),
         (lambda: bytearray(1 << 40), "MemoryError"),
