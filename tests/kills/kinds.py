@@ -98,6 +98,22 @@ class Features(Training):
         return self.target / "run" / "features"
 
 
+class Reinforcing(Training):
+    """A policy that was taught a little, reinforced by GRPO and then by PPO, whose completions serve several steps."""
+
+    def make(self) -> None:
+        data, common = tidepool(24, "magnets"), {"learn": ["language"], "save_every": 2, **LEARNING}
+        taught = {"name": "taught", "data": data, "objective": {"format": "QCM-A"}, "steps": 2, **LEARNING}
+        drawn = {"format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1, "iterations": 2}
+        held_out = {**data, "split": "val", "count": 4}
+        stages = [taught]
+        for kind, start in (("grpo", "taught"), ("ppo", "grpo")):
+            stage = {"name": kind, "start": start, "data": data, "objective": {"kind": kind, **drawn}, "steps": 5}
+            stages.append({**stage, **common, "validation": held_out, "validate_every": 3, "target_tokens": 8})
+        language = {"language": llama(400, dropout=0.1)}
+        _write(self.source / "recipe.yaml", recipe("run", language, stages, strategy={"answer": "ppo"}))
+
+
 class Curating(Kind):
     """Descriptions of pictures, and their repair by a model."""
 
@@ -173,6 +189,7 @@ def _write(path: Path, raw: Any) -> None:
 KINDS: dict[str, type[Kind]] = {
     "training": Training,
     "features": Features,
+    "reinforcing": Reinforcing,
     "curating": Curating,
     "saving": Saving,
     "exporting": Exporting,
