@@ -118,7 +118,8 @@ def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:
     assert edge.generate("ab", max_tokens=30, stop=[at]) == text[: text.index(at)]
     drawn = [edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=1.5, seed=s)) for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=9.0, top_k=1)) == text[:12] or "�" in text
+    greedy = edge.generate("ab", max_tokens=12)
+    assert edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=9.0, top_k=1)) == greedy
     likely = np.array([2.0, 1.0, -3.0, 0.5], np.float32)
     draws = {Sampling(temperature=1.0, top_p=0.6).draw(likely.copy(), [], np.random.default_rng(i)) for i in range(50)}
     assert draws == {0}
