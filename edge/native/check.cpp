@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "model.hpp"
+#include "parts.hpp"
 
 using namespace sepiola;
 
@@ -104,6 +104,7 @@ uint64_t model(const Kernels& k, const char* kind, Activation activation) {
     Spec& spec = small.spec;
     spec.width = 52, spec.vocabulary = 70, spec.head_scale = 0.5f;
     StackSpec s;
+    s.width = spec.width;
     s.layers = 2, s.heads = 4, s.kv_heads = 2, s.head_width = 18, s.inner = 40;
     s.scale = 0.25f, s.eps = 1e-5f, s.gated = true, s.cross = true, s.activation = activation;
     s.windows = {0, 3};
@@ -128,6 +129,47 @@ uint64_t model(const Kernels& k, const char* kind, Activation activation) {
     return checksum(logits);
 }
 
+// A vision encoder and a bridge before a decoder: what the text reads of pictures.
+uint64_t seeing(const Kernels& k, const char* kind) {
+    Small small;
+    Spec& spec = small.spec;
+    spec.width = 36, spec.vocabulary = 20;
+    StackSpec s;
+    s.width = 20, s.length = 17, s.layers = 2, s.heads = 2, s.kv_heads = 2, s.head_width = 10, s.inner = 30;
+    s.scale = 0.3f, s.eps = 1e-5f, s.centred = true, s.activation = Activation::quick_gelu, s.windows = {0, 0};
+    auto stack = std::make_shared<Settings>(), vision = std::make_shared<Settings>(), bridge = std::make_shared<Settings>();
+    for (auto [key, value] : std::map<std::string, long>{{"layers", 2}, {"heads", 2}, {"kv_heads", 2}, {"head_width", 10}, {"inner", 30}})
+        stack->set(key, value);
+    for (const char* key : {"causal", "cross", "gated"}) stack->set(key, false);
+    for (auto [key, value] : std::map<std::string, double>{{"scale", 0.3}, {"eps", 1e-5}, {"amplitude", 1}, {"local_amplitude", 1}})
+        stack->set(key, value);
+    stack->set("centred", true), stack->set("place", std::string("pre"));
+    stack->set("activation", std::string("quick_gelu")), stack->set("windows", std::vector<long>{0, 0});
+    for (auto [key, value] : std::map<std::string, long>{{"size", 27}, {"patch", 6}, {"width", 20}}) vision->set(key, value);
+    for (const char* key : {"class_token", "patch_features", "closes"}) vision->set(key, true);
+    vision->set("kind", std::string("vit")), vision->set("stack", stack);
+    for (auto [key, value] : std::map<std::string, long>{{"layers", 2}, {"patches", 16}, {"image_width", 20}, {"shuffle", 2}, {"neighbours", 1}})
+        bridge->set(key, value);
+    bridge->set("kind", std::string("projection")), bridge->set("activation", std::string("gelu"));
+    spec.vision = vision, spec.bridge = bridge;
+    spec.width = 20;
+    small.stack("vision", kind, s);
+    small.numbers("vision.positions", 17 * 20, 1), small.numbers("vision.class_token", 20, 1);
+    small.matrix("vision.patch_embedding", kind, 20, 3 * 6 * 6);
+    spec.width = 36;
+    small.matrix("bridge.0", kind, 36, 80), small.matrix("bridge.1", kind, 36, 36), small.numbers("bridge.1.bias", 36, 1);
+    s.width = 36, s.length = 0, s.gated = true;
+    spec.decoder = s;
+    small.matrix("embedding", kind, spec.vocabulary, spec.width);
+    small.stack("decoder", kind, s);
+    Model made(spec, small.tensors, 2, k.name);
+    std::vector<float> pixels = small.random.many(2 * 3 * 27 * 27, 1), features(2 * 16 * 20), vectors(2 * 4 * 36);
+    made.features(2, 27, 27, pixels.data(), features.data());
+    made.vectors(2, 16, features.data(), vectors.data());
+    vectors.insert(vectors.end(), features.begin(), features.end());
+    return checksum(vectors);
+}
+
 }  // namespace
 
 int main() {
@@ -135,6 +177,7 @@ int main() {
     for (const Kernels* k : all_kernels())
         for (const char* kind : {"f32", "bf16", "int8", "int4"}) {
             std::printf("%s %s products %016llx\n", k->name, kind, static_cast<unsigned long long>(products(*k, kind)));
+            std::printf("%s %s seeing %016llx\n", k->name, kind, static_cast<unsigned long long>(seeing(*k, kind)));
             for (int i = 0; i < 6; i++)
                 std::printf("%s %s %s %016llx\n", k->name, kind, names[i],
                             static_cast<unsigned long long>(model(*k, kind, static_cast<Activation>(i + 1))));

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "work.hpp"
+#include "parts.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -35,6 +35,7 @@ void check_stack(const StackSpec& s, const std::string& name) {
     within("kv_heads", s.kv_heads, 1024);
     within("head_width", s.head_width, 1024);
     within("inner", s.inner, LARGEST);
+    within("width", s.width, LARGEST);
     require(s.heads % s.kv_heads == 0, name + ".heads is no multiple of kv_heads");
     require(long(s.windows.size()) == s.layers, name + ".windows is not one a layer");
 }
@@ -121,12 +122,12 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
     check_stack(s, name);
     Stack result;
     result.spec = s;
-    int width = spec_.width, each = s.heads * s.head_width, shared = s.kv_heads * s.head_width;
+    int width = s.width, each = s.heads * s.head_width, shared = s.kv_heads * s.head_width;
     bool closes = s.place == Place::sandwich, own = s.place != Place::parallel;
     result.normalises_heads = find(name + ".0.q_norm.weight") != nullptr;
     result.normalises_embedding = find(name + ".embedding_norm.weight") != nullptr;
     result.embedding_norm = norm(name + ".embedding_norm", width, false);
-    result.norm = norm(name + ".norm", width, s.place != Place::post);
+    result.norm = norm(name + ".norm", width, s.closes);
     for (const char* table : {".rotary", ".local_rotary"})
         if (find(name + table))
             result.rotaries.push_back({numbers(name + table, s.head_width / 2, true),
@@ -162,7 +163,7 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
         result.distance = int(std::min<size_t>(relative->bytes / 4 / s.heads, LARGEST) / 2);
         result.relative = numbers(name + ".relative", size_t(s.heads) * (2 * result.distance + 1), true);
     }
-    if (spec_.length) result.positions = numbers(name + ".positions", size_t(spec_.length) * width, true);
+    if (s.length) result.positions = numbers(name + ".positions", size_t(s.length) * width, true);
     result.sinusoids = numbers(name + ".sinusoids", (width + 1) / 2, false);
     return result;
 }
@@ -172,7 +173,6 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
       team_(threads > 0 ? std::min(threads, 1024) : processors()), work_(new Work), encoder_work_(new Work) {
     require(spec.width >= 1 && spec.width <= LARGEST, "width is " + std::to_string(spec.width));
     require(spec.vocabulary >= 1 && spec.vocabulary <= LARGEST, "vocabulary is " + std::to_string(spec.vocabulary));
-    require(spec.length >= 0 && spec.length <= LARGEST, "length is " + std::to_string(spec.length));
     size_t bytes = 0;
     auto packed = [](const Tensor& tensor) { return tensor.kind.rfind("packed ", 0) == 0; };
     for (const auto& [name, tensor] : tensors_)
@@ -193,6 +193,8 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     head_bias_ = numbers("head.bias", spec.vocabulary, false);
     decoder_ = stack(spec.decoder, "decoder");
     if (spec.encoder) encoder_ = stack(*spec.encoder, "encoder");
+    if (spec.vision) vision_ = make_vision(*spec.vision, *this);
+    if (spec.bridge) bridge_ = make_bridge(*spec.bridge, *this);
     tensors_.clear();
 }
 
@@ -211,8 +213,8 @@ void Model::check(int count, const int32_t* tokens, const int32_t* rows, int bat
 
 // Tables of angles and distances for so many positions.
 void Model::reach(Stack& s, int positions) {
-    require(!spec_.length || positions <= spec_.length,
-            "position " + std::to_string(positions) + " is beyond the model's " + std::to_string(spec_.length));
+    require(!s.spec.length || positions <= s.spec.length,
+            "position " + std::to_string(positions) + " is beyond the model's " + std::to_string(s.spec.length));
     for (Rotary& rotary : s.rotaries) {
         int half = s.spec.head_width / 2;
         if (rotary.positions >= positions) continue;
@@ -341,6 +343,18 @@ void Model::embed(int count, const int32_t* tokens, float* out) {
         unpack(embedding_, tokens[i], out + size_t(i) * spec_.width);
         for (int d = 0; d < spec_.width; d++) out[size_t(i) * spec_.width + d] *= spec_.embedding_scale;
     }
+}
+
+void Model::features(int pictures, int height, int width, const float* pixels, float* out) {
+    require(vision_ != nullptr, "this model has no vision encoder");
+    auto turn = team_.turn();
+    vision_->features(pictures, height, width, pixels, out);
+}
+
+void Model::vectors(int pictures, int patches, const float* features, float* out) {
+    require(bridge_ != nullptr, "this model has no bridge");
+    auto turn = team_.turn();
+    bridge_->vectors(pictures, patches, features, out);
 }
 
 size_t Model::read_bytes() const {

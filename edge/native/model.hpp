@@ -46,20 +46,25 @@ using Tensors = std::map<std::string, Tensor>;
 enum class Place { pre, post, parallel, sandwich };
 
 struct StackSpec {
+    int width = 0, length = 0;  // learned positions; 0 is none
     int layers = 0, heads = 0, kv_heads = 0, head_width = 0, inner = 0;
     float scale = 0, eps = 0;
     bool centred = false, causal = true, cross = false, gated = false;
+    bool closes = true;  // its states pass a last norm
     Place place = Place::pre;
     Activation activation = Activation::none;
     std::vector<int> windows;  // of each layer, 0 is none
     float amplitude = 1, local_amplitude = 1;
 };
 
+class Settings;
+
 struct Spec {
-    int width = 0, vocabulary = 0, length = 0;  // learned positions; 0 is none
+    int width = 0, vocabulary = 0;
     float embedding_scale = 1, head_scale = 1;
     StackSpec decoder;
     std::optional<StackSpec> encoder;
+    std::shared_ptr<const Settings> vision, bridge;  // null where there is none
 };
 
 struct Norm {
@@ -132,6 +137,9 @@ using Batch = std::vector<std::shared_ptr<Sequence>>;
 
 struct Work;
 struct Lane;
+class Part;
+class Vision;
+class Bridge;
 
 class Model {
 public:
@@ -156,6 +164,12 @@ public:
     // Logits `(count, vocabulary)` of states `(count, width)`, or `(count, chosen)` of some tokens.
     void logits(int count, const float* states, int chosen, const int32_t* tokens, float* out);
     void embed(int count, const int32_t* tokens, float* out);
+    // Features `(pictures, patches, width)` of pixels `(pictures, 3, height, width)`, and what the language model reads
+    // of features, `(pictures, tokens, width)`. Null where the model has none.
+    Vision* vision() const { return vision_.get(); }
+    Bridge* bridge() const { return bridge_.get(); }
+    void features(int pictures, int height, int width, const float* pixels, float* out);
+    void vectors(int pictures, int patches, const float* features, float* out);
     // Bytes of the matrices that one token reads, and a pass over them that multiplies and does nothing else.
     size_t read_bytes() const;
     void stream();
@@ -163,6 +177,7 @@ public:
 private:
     friend struct Lane;
     friend struct Work;
+    friend class Part;
 
     // Tokens of one row in a step: `first` and `count` in the step's list, from `position` in the row on. They see the
     // first `seen` positions of the cache at most.
@@ -194,6 +209,8 @@ private:
     std::optional<Stack> encoder_;
     Team team_;
     std::unique_ptr<Work> work_, encoder_work_;
+    std::unique_ptr<Vision> vision_;
+    std::unique_ptr<Bridge> bridge_;
 };
 
 }  // namespace sepiola

@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "model.hpp"
+#include "parts.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -23,6 +23,14 @@ using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cp
 struct Released {
     nb::gil_scoped_release released;
 };
+
+using Pictures = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Features = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+nb::object owned(float* data, size_t pictures, size_t rows, size_t columns) {
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<3>>(data, {pictures, rows, columns}, owner));
+}
 
 nb::object owned(float* data, size_t rows, size_t columns) {
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
@@ -93,49 +101,23 @@ nb::object product(const Bytes& packed, const std::string& kind, long rows, long
     return owned(out, tokens, rows);
 }
 
-template <class T>
-T get(const nb::dict& from, const char* key) {
-    require(from.contains(key), std::string("the spec has no '") + key + "'");
-    T value;
-    require(nb::try_cast<T>(from[key], value), std::string("the spec's '") + key + "' is of another type");
-    return value;
-}
-
-template <class T>
-T one_of(const std::string& name, const char* key, const std::map<std::string, T>& known) {
-    auto found = known.find(name);
-    require(found != known.end(), std::string("the spec's '") + key + "' is '" + name + "'");
-    return found->second;
-}
-
-StackSpec stack_spec(const nb::dict& d) {
-    static const std::map<std::string, Place> places = {
-        {"pre", Place::pre}, {"post", Place::post}, {"parallel", Place::parallel}, {"sandwich", Place::sandwich}};
-    static const std::map<std::string, Activation> activations = {
-        {"relu", Activation::relu}, {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh},
-        {"quick_gelu", Activation::quick_gelu}, {"silu", Activation::silu},
-        {"squared_relu", Activation::squared_relu}};
-    StackSpec s;
-    s.layers = get<int>(d, "layers"), s.heads = get<int>(d, "heads"), s.kv_heads = get<int>(d, "kv_heads");
-    s.head_width = get<int>(d, "head_width"), s.inner = get<int>(d, "inner");
-    s.scale = get<float>(d, "scale"), s.eps = get<float>(d, "eps");
-    s.centred = get<bool>(d, "centred"), s.causal = get<bool>(d, "causal");
-    s.cross = get<bool>(d, "cross"), s.gated = get<bool>(d, "gated");
-    s.place = one_of(get<std::string>(d, "place"), "place", places);
-    s.activation = one_of(get<std::string>(d, "activation"), "activation", activations);
-    s.windows = get<std::vector<int>>(d, "windows");
-    for (int window : s.windows) require(window >= 0, "a window is negative");
-    s.amplitude = get<float>(d, "amplitude"), s.local_amplitude = get<float>(d, "local_amplitude");
-    return s;
-}
-
-Spec model_spec(const nb::dict& d) {
-    Spec spec;
-    spec.width = get<int>(d, "width"), spec.vocabulary = get<int>(d, "vocabulary"), spec.length = get<int>(d, "length");
-    spec.embedding_scale = get<float>(d, "embedding_scale"), spec.head_scale = get<float>(d, "head_scale");
-    spec.decoder = stack_spec(get<nb::dict>(d, "decoder"));
-    if (d.contains("encoder")) spec.encoder = stack_spec(get<nb::dict>(d, "encoder"));
-    return spec;
+// A spec as Python has it: a dict of numbers, words, lists of whole numbers, and such dicts.
+std::shared_ptr<Settings> settings(const nb::dict& from, int depth = 0) {
+    require(depth < 4, "the spec holds specs within specs within specs");
+    auto result = std::make_shared<Settings>();
+    for (auto item : from) {
+        auto key = nb::cast<std::string>(item.first);
+        nb::handle value = item.second;
+        std::vector<long> wholes;
+        if (nb::isinstance<nb::bool_>(value)) result->set(key, nb::cast<bool>(value));
+        else if (long whole; nb::isinstance<nb::int_>(value) && nb::try_cast<long>(value, whole)) result->set(key, whole);
+        else if (nb::isinstance<nb::float_>(value)) result->set(key, nb::cast<double>(value));
+        else if (nb::isinstance<nb::str>(value)) result->set(key, nb::cast<std::string>(value));
+        else if (nb::isinstance<nb::dict>(value)) result->set(key, settings(nb::cast<nb::dict>(value), depth + 1));
+        else if (nb::try_cast<std::vector<long>>(value, wholes)) result->set(key, std::move(wholes));
+        else throw std::invalid_argument("the spec's '" + key + "' is of another type");
+    }
+    return result;
 }
 
 // Rows of a batch, as Python holds them.
@@ -177,7 +159,7 @@ struct Bound {
             if (value.size() == 4) tensor.rows = nb::cast<int>(value[2]), tensor.columns = nb::cast<int>(value[3]);
             named[nb::cast<std::string>(item.first)] = tensor;
         }
-        model = std::make_unique<Model>(model_spec(spec), std::move(named), threads, kernels.c_str());
+        model = std::make_unique<Model>(model_spec(*settings(spec)), std::move(named), threads, kernels.c_str());
     }
 
     int width() const { return model->spec().width; }
@@ -246,6 +228,32 @@ struct Bound {
         Released released;
         model->embed(int(tokens.size()), tokens.data(), out.data());
     }
+    nb::object features(const Pictures& pixels) {
+        const Vision* vision = model->vision();
+        require(vision, "this model has no vision encoder");
+        require(pixels.shape(1) == 3 && pixels.shape(0) <= 1 << 16 && pixels.shape(2) <= 1 << 16 && pixels.shape(3) <= 1 << 16,
+                "pixels are (pictures, 3, height, width)");
+        auto out = std::make_unique<float[]>(pixels.shape(0) * vision->patches * vision->width);
+        {
+            Released released;
+            model->features(int(pixels.shape(0)), int(pixels.shape(2)), int(pixels.shape(3)), pixels.data(), out.get());
+        }
+        return owned(out.release(), pixels.shape(0), vision->patches, vision->width);
+    }
+    nb::object vectors(const Features& features) {
+        const Bridge* bridge = model->bridge();
+        require(bridge, "this model has no bridge");
+        require(long(features.shape(2)) == bridge->image_width,
+                "features are " + std::to_string(features.shape(2)) + " wide; expected " +
+                    std::to_string(bridge->image_width));
+        require(features.shape(0) <= 1 << 16 && features.shape(1) <= size_t(LARGEST), "there are too many features");
+        auto out = std::make_unique<float[]>(features.shape(0) * bridge->tokens * width());
+        {
+            Released released;
+            model->vectors(int(features.shape(0)), int(features.shape(1)), features.data(), out.get());
+        }
+        return owned(out.release(), features.shape(0), bridge->tokens, width());
+    }
     void stream() {
         Released released;
         model->stream();
@@ -288,5 +296,8 @@ NB_MODULE(_native, m) {
         .def("logits", &Bound::logits, "states"_a, "out"_a)
         .def("some_logits", &Bound::some_logits, "states"_a, "tokens"_a, "out"_a)
         .def("embed", &Bound::embed, "tokens"_a, "out"_a)
+        .def("features", &Bound::features, "pixels"_a,
+             "The vision encoder's (pictures, patches, image width) of pixels (pictures, 3, height, width).")
+        .def("vectors", &Bound::vectors, "features"_a, "The bridge's (pictures, tokens, width) of features.")
         .def("stream", &Bound::stream);
 }

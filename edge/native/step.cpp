@@ -27,7 +27,7 @@ Input Work::input(int tokens_, long columns) {
 
 void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
     const StackSpec& s = stack.spec;
-    int threads = model.threads(), width = model.spec().width;
+    int threads = model.threads(), width = s.width;
     if (tokens_ > tokens) {
         tokens = std::max(tokens_, 2 * tokens);
         memory_.clear();
@@ -58,7 +58,7 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
 }
 
 void Lane::normalise(const float* x, const Norm& norm, const StackSpec& s, float* out) const {
-    model.kernels_.norm(x, model.spec_.width, norm.weight, norm.bias, s.eps, s.centred, out);
+    model.kernels_.norm(x, s.width, norm.weight, norm.bias, s.eps, s.centred, out);
 }
 
 Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec& s, bool quantised) const {
@@ -67,7 +67,7 @@ Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec&
         if (norm)
             normalise(from, *norm, s, values);
         else
-            std::memcpy(values, from, size_t(model.spec_.width) * 4);
+            std::memcpy(values, from, size_t(s.width) * 4);
         if (quantised)
             model.kernels_.quantise(values, int(to.stride), to.bytes + row * to.stride,
                                     to.scales + row * to.stride / GROUP, to.sums + row * to.stride / GROUP);
@@ -121,7 +121,7 @@ void Lane::close(const Linear& linear, const Input& input, const Norm& norm, con
                 normalise(x, norm, s, x);
             } else {
                 normalise(y, closing, s, y);
-                model.kernels_.add(x, y, model.spec_.width);
+                model.kernels_.add(x, y, s.width);
             }
         }
     });
@@ -266,18 +266,18 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
     auto enter = [&](int t) {
         float* x = work.x + t * work.stride;
         if (vectors) {
-            std::memcpy(x, vectors + size_t(t) * spec_.width, size_t(spec_.width) * 4);
+            std::memcpy(x, vectors + size_t(t) * s.width, size_t(s.width) * 4);
         } else {
             unpack(embedding, tokens[t], x);
-            for (int d = 0; d < spec_.width; d++) x[d] *= spec_.embedding_scale;
+            for (int d = 0; d < s.width; d++) x[d] *= spec_.embedding_scale;
         }
-        if (stack.positions) kernels_.add(x, stack.positions + size_t(positions[t]) * spec_.width, spec_.width);
-        for (int d = 0; stack.sinusoids && d < spec_.width; d++) {
+        if (stack.positions) kernels_.add(x, stack.positions + size_t(positions[t]) * s.width, s.width);
+        for (int d = 0; stack.sinusoids && d < s.width; d++) {
             float angle = float(positions[t]) * stack.sinusoids[d / 2];
             x[d] += d % 2 ? std::cos(angle) : std::sin(angle);
         }
         if (stack.normalises_embedding)
-            kernels_.norm(x, spec_.width, stack.embedding_norm.weight, stack.embedding_norm.bias, s.eps, s.centred, x);
+            kernels_.norm(x, s.width, stack.embedding_norm.weight, stack.embedding_norm.bias, s.eps, s.centred, x);
     };
     bool pre = s.place != Place::post;
     team_.run([&](int thread) {
@@ -310,11 +310,11 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
         if (!states) return;
         team_.each(thread, count, chunk(count, threads()), [&](int first, int last) {
             for (int t = first; t < last; t++) {
-                float *x = work.x + t * work.stride, *out = states + size_t(t) * spec_.width;
-                if (pre)
-                    kernels_.norm(x, spec_.width, stack.norm.weight, stack.norm.bias, s.eps, s.centred, out);
+                float *x = work.x + t * work.stride, *out = states + size_t(t) * s.width;
+                if (s.closes)
+                    kernels_.norm(x, s.width, stack.norm.weight, stack.norm.bias, s.eps, s.centred, out);
                 else
-                    std::memcpy(out, x, size_t(spec_.width) * 4);
+                    std::memcpy(out, x, size_t(s.width) * 4);
             }
         });
     });

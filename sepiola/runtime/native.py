@@ -1,6 +1,6 @@
 """A language model run by the native core (edge/native): packed weights of 4, 8 or 16 bits on any CPU.
 
-The text is the core's: embedding, layers, caches, head. What sees pictures, and what stands between, stays PyTorch's.
+The core computes the text, and what stands before it: the vision encoder and the bridge (`native_parts`).
 Rows of a batch are sequences of their own there: padding is left out, and costs nothing.
 """
 
@@ -23,7 +23,8 @@ from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.runtime.executor import Executor
-from sepiola.runtime.native_weights import KINDS, core_spec, core_tensors
+from sepiola.runtime.native_parts import core_model, native_parts
+from sepiola.runtime.native_weights import KINDS
 from sepiola.runtime.plain import TorchExecutor
 from sepiola.runtime.prepacked import PrepackedExecutor
 from sepiola.specs.model import TransformerSpec
@@ -82,11 +83,12 @@ class NativeExecutor(TorchExecutor):
             raise SepiolaError(f"the native core is not built: {BUILD}")
         language = self.network.language if isinstance(self.network, VisionLanguageModel) else self.network
         assert isinstance(language, LanguageModel | EncoderDecoder)
-        native = NativeLanguage(language, bits, release=release)
+        core = made_core(self.network, bits, release=release)
+        native = NativeLanguage(language.spec, core)
         self._whole: nn.Module = native
         if isinstance(self.network, VisionLanguageModel):
             seeing = copy.copy(self.network)
-            seeing._modules = {**self.network._modules, "language": native}
+            seeing._modules = {**self.network._modules, "language": native, **native_parts(self.network, core)}
             self._whole = seeing
         self.network = self._whole  # type: ignore[assignment]
 
@@ -97,6 +99,14 @@ class NativeExecutor(TorchExecutor):
     @property
     def dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.network.parameters()), torch.float32)
+
+
+def made_core(network: nn.Module, bits: int, *, release: bool = False) -> Core:
+    """The core of a network, with the threads and the instruction set that the environment names."""
+    from sepiola_edge._native import Model as Core
+
+    spec, tensors = core_model(network, bits, release=release)
+    return Core(spec, tensors, int(os.environ.get(THREADS, "0")), os.environ.get(KERNELS, ""))
 
 
 class NativeState:
@@ -131,14 +141,10 @@ class NativeState:
 class NativeLanguage(nn.Module):
     """What bridges and executors call on a language model, by the core."""
 
-    def __init__(self, network: LanguageModel | EncoderDecoder, bits: int, *, release: bool = False) -> None:
+    def __init__(self, spec: TransformerSpec, core: Core) -> None:
         super().__init__()
-        from sepiola_edge._native import Model as Core
-
-        self.spec: TransformerSpec = network.spec
-        spec = core_spec(network.spec, network)
-        tensors = core_tensors(network, bits, release=release)
-        self.core: Core = Core(spec, tensors, int(os.environ.get(THREADS, "0")), os.environ.get(KERNELS, ""))
+        self.spec = spec
+        self.core = core
         self.embedding = NativeEmbedding(self)
         self.head = NativeHead(self)
 

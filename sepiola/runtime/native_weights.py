@@ -21,6 +21,7 @@ from sepiola.nn.feedforward import FeedForward, GatedFeedForward
 from sepiola.nn.norms import ZeroCentredRMSNorm
 from sepiola.nn.positions import Learned, Sinusoidal
 from sepiola.nn.rope import Frequencies
+from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec
 from sepiola.specs.model import TransformerSpec
 
 KINDS = {4: "int4", 8: "int8", 16: "bf16", 32: "f32"}
@@ -29,6 +30,8 @@ NUMBERS = "f32"
 """The kind of what is no matrix."""
 
 Packed = tuple[str, NDArray[np.uint8]] | tuple[str, NDArray[np.uint8], int, int]
+Named = tuple[str, Tensor, nn.Module | None]
+"""A tensor by the core's name, and the module whose weight it is, all of it."""
 
 
 def unsupported(spec: TransformerSpec) -> str | None:
@@ -63,25 +66,39 @@ def core_spec(spec: TransformerSpec, network: LanguageModel | EncoderDecoder) ->
 
 
 def _stack_spec(spec: TransformerSpec, stack: Stack, *, cross: bool) -> dict[str, object]:
-    attention = spec.attention.spelled_out(spec.width)
     amplitudes = [frequencies.amplitude for frequencies in _rotaries(stack).values()] or [1.0]
     return {
-        "layers": spec.layers,
-        "heads": attention.heads,
-        "kv_heads": attention.kv_heads,
-        "head_width": attention.head_width,
-        "inner": spec.feed_forward.width,
-        "scale": attention.scale,
-        "eps": spec.norm.eps,
-        "centred": spec.norm.kind == "layer",
+        **stack_spec(spec.width, spec.attention, spec.feed_forward, spec.norm, spec.layers),
         "causal": stack.causal,
         "cross": cross,
-        "gated": spec.feed_forward.gated,
-        "place": spec.norm.place,
-        "activation": spec.feed_forward.activation,
         "windows": [window or 0 for window in stack.windows],
         "amplitude": amplitudes[0],
         "local_amplitude": amplitudes[-1],
+    }
+
+
+def stack_spec(
+    width: int, attention: AttentionSpec, feed_forward: FeedForwardSpec, norm: NormSpec, layers: int
+) -> dict[str, object]:
+    """A stack of layers as the core takes it; by itself all of its tokens see each other."""
+    attention = attention.spelled_out(width)
+    return {
+        "layers": layers,
+        "heads": attention.heads,
+        "kv_heads": attention.kv_heads,
+        "head_width": attention.head_width,
+        "inner": feed_forward.width,
+        "scale": attention.scale,
+        "eps": norm.eps,
+        "centred": norm.kind == "layer",
+        "causal": False,
+        "cross": False,
+        "gated": feed_forward.gated,
+        "place": norm.place,
+        "activation": feed_forward.activation,
+        "windows": [0] * layers,
+        "amplitude": 1.0,
+        "local_amplitude": 1.0,
     }
 
 
@@ -97,23 +114,23 @@ def core_tensors(network: LanguageModel | EncoderDecoder, bits: int, *, release:
 
     With `release` the network gives its matrices up as they are packed.
     """
+    return packed(_tensors(network), bits, release=release)
+
+
+def packed(tensors: Iterator[Named], bits: int, *, release: bool = False) -> dict[str, Packed]:
+    """Matrices packed, and what is none as numbers."""
     from sepiola_edge._native import pack
 
-    packed: dict[str, Packed] = {}
-    for name, tensor, owner in _tensors(network):
+    result: dict[str, Packed] = {}
+    for name, tensor, owner in tensors:
+        numbers = np.ascontiguousarray(tensor.detach().float().numpy())
         if tensor.dim() == 2 and not name.endswith((".relative", ".positions")):
-            weights = np.ascontiguousarray(tensor.detach().float().numpy())
-            packed[name] = (f"packed {KINDS[bits]}", pack(weights, KINDS[bits]), *weights.shape)
+            result[name] = (f"packed {KINDS[bits]}", pack(numbers, KINDS[bits]), *numbers.shape)
             if release and owner is not None:
                 owner.weight = nn.Parameter(tensor.new_empty(0, tensor.shape[1]), requires_grad=False)
         else:
-            numbers = np.ascontiguousarray(tensor.detach().float().numpy())
-            packed[name] = (NUMBERS, numbers.reshape(-1).view(np.uint8).copy())
-    return packed
-
-
-Named = tuple[str, Tensor, nn.Module | None]
-"""A tensor by the core's name, and the module whose weight it is, all of it."""
+            result[name] = (NUMBERS, numbers.reshape(-1).view(np.uint8).copy())
+    return result
 
 
 def _tensors(network: LanguageModel | EncoderDecoder) -> Iterator[Named]:
@@ -143,25 +160,25 @@ def _stack(name: str, stack: Stack) -> Iterator[Named]:
     elif isinstance(positions, Sinusoidal):
         half = torch.arange(0, positions.width, 2, dtype=torch.float32)
         yield f"{name}.sinusoids", torch.exp(half * (-math.log(positions.base) / positions.width)), None
-    yield from _norm(f"{name}.embedding_norm", stack.embedding_norm)
-    yield from _norm(f"{name}.norm", stack.norm)
+    yield from norm_tensors(f"{name}.embedding_norm", stack.embedding_norm)
+    yield from norm_tensors(f"{name}.norm", stack.norm)
     for number, layer in enumerate(stack.layers):
-        yield from _layer(f"{name}.{number}", layer)
+        yield from layer_tensors(f"{name}.{number}", layer)
 
 
-def _layer(name: str, layer: Layer) -> Iterator[Named]:
+def layer_tensors(name: str, layer: Layer) -> Iterator[Named]:
     attention, cross, inner = layer.attention, layer.cross, layer.feed_forward
     for norm, module in layer.named_children():
         if norm.endswith(("_norm", "_close")):
-            yield from _norm(f"{name}.{norm}", module)
-    yield from _norm(f"{name}.q_norm", attention.q_norm)
-    yield from _norm(f"{name}.k_norm", attention.k_norm)
-    yield from _linear(f"{name}.qkv", attention.qkv)
-    yield from _linear(f"{name}.out", attention.out)
+            yield from norm_tensors(f"{name}.{norm}", module)
+    yield from norm_tensors(f"{name}.q_norm", attention.q_norm)
+    yield from norm_tensors(f"{name}.k_norm", attention.k_norm)
+    yield from linear_tensors(f"{name}.qkv", attention.qkv)
+    yield from linear_tensors(f"{name}.out", attention.out)
     if cross is not None:
-        yield from _linear(f"{name}.cross_q", cross.q)
-        yield from _linear(f"{name}.cross_kv", cross.kv)
-        yield from _linear(f"{name}.cross_out", cross.out)
+        yield from linear_tensors(f"{name}.cross_q", cross.q)
+        yield from linear_tensors(f"{name}.cross_kv", cross.kv)
+        yield from linear_tensors(f"{name}.cross_out", cross.out)
     assert isinstance(inner, FeedForward | GatedFeedForward)
     if isinstance(inner, GatedFeedForward):
         for part, rows in inner.gate_up.rows.items():
@@ -169,17 +186,17 @@ def _layer(name: str, layer: Layer) -> Iterator[Named]:
             if inner.gate_up.bias is not None:
                 yield f"{name}.{part}.bias", inner.gate_up.bias[rows], None
     else:
-        yield from _linear(f"{name}.up", inner.up)
-    yield from _linear(f"{name}.down", inner.down)
+        yield from linear_tensors(f"{name}.up", inner.up)
+    yield from linear_tensors(f"{name}.down", inner.down)
 
 
-def _linear(name: str, linear: nn.Linear) -> Iterator[Named]:
+def linear_tensors(name: str, linear: nn.Linear) -> Iterator[Named]:
     yield name, linear.weight, linear
     if linear.bias is not None:
         yield f"{name}.bias", linear.bias, None
 
 
-def _norm(name: str, norm: nn.Module) -> Iterator[Named]:
+def norm_tensors(name: str, norm: nn.Module) -> Iterator[Named]:
     if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
         weight = norm.weight.float()
         yield f"{name}.weight", weight + 1 if isinstance(norm, ZeroCentredRMSNorm) else weight, None

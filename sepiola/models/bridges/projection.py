@@ -23,6 +23,7 @@ class Projection(TokenBridge):
 
     def __init__(self, spec: ProjectionSpec, width: int, image_width: int, patches: int) -> None:
         super().__init__()
+        self.spec = spec
         self.shuffle = spec.shuffle
         self.neighbours = spec.neighbours
         self.tokens = patches // (spec.shuffle**2 * spec.neighbours)
@@ -78,7 +79,11 @@ class AnyResProjection(Projection):
 
         Raises DataError when sizes and tiles do not match in number.
         """
-        x, at, parts = super().forward(features), 0, list[Tensor]()
+        return self.laid_out(super().forward(features), sizes)
+
+    def laid_out(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+        """The same from the tokens of the tiles `(tiles, tokens, width)`."""
+        at, parts = 0, list[Tensor]()
         pictures = [(0, 0)] * len(x) if sizes is None else [(int(h), int(w)) for h, w in sizes.tolist()]
         grids = [self.tiling.grid(size) if all(size) else (0, 0) for size in pictures]
         if (expected := sum(rows * columns + 1 for rows, columns in grids)) != len(x):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from sepiola.data.image import ImageRef
@@ -118,7 +119,7 @@ class VisionLanguageModel(nn.Module):
                 f"image features are {tuple(images.shape[1:])}; this model's vision encoder gives "
                 f"({self.vision.patches}, {self.vision.width}) for each image"
             )
-        return images.to(next(self.bridge.parameters()).dtype)
+        return images.to(next((p.dtype for p in self.bridge.parameters()), torch.float32))
 
 
 def vision_of(network: nn.Module) -> VisionEncoder:

@@ -1,0 +1,198 @@
+"""Vision encoders and bridges by the native core: what torch computes but for rounding, the same bits everywhere."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sepiola
+from sepiola.errors import DataError
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
+from sepiola.runtime.native import KERNELS, THREADS, NativeExecutor
+from sepiola.runtime.native_parts import core_model
+from tests.hub_folders import vision_language_folder
+from tests.tiny import clip, colour_picture, decoder, llama, noise_picture, randomise, vit
+
+core = pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
+SETS: list[str] = core.instruction_sets()
+
+PROJECTION = {"kind": "projection", "token": 7}
+GATED = {"width": 24, "activation": "silu", "gated": True}
+VISION: dict[str, Any] = {
+    "vit": vit(24, 8, layers=2, hidden=40, feed_forward={"width": 40, "activation": "gelu", "bias": True}),
+    "clip": clip(2),
+    "siglip": vit(27, 8, 24, 2, class_token=False, feed_forward={"width": 40, "activation": "gelu_tanh", "bias": True}),
+    "llava's clip": clip(3, feature_layer=-2, patch_features=True),
+    "gated": vit(width=20, layers=2, norm={"kind": "rms"}, attention={"heads": 2, "kv_heads": 1}, feed_forward=GATED),
+}
+BRIDGES: dict[str, Any] = {
+    "linear": PROJECTION,
+    "mlp": {**PROJECTION, "layers": 2},
+    "shuffled": {**PROJECTION, "shuffle": 2, "bias": False},
+    "neighbours": {**PROJECTION, "neighbours": 4, "layers": 2, "activation": "gelu_tanh"},
+}
+
+
+def network_of(vision: str, bridge: str) -> VisionLanguageModel:
+    """A network whose matrices are so large that attention chooses."""
+    raw = {"language": llama(), "vision": VISION[vision], "bridge": BRIDGES[bridge]}
+    network = randomise(sepiola.build(raw).network, std=0.3)
+    assert isinstance(network, VisionLanguageModel)
+    return network
+
+
+def pixels_of(network: VisionLanguageModel, count: int = 3) -> Tensor:
+    assert network.vision is not None
+    side = network.vision.spec.pixels.size
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(3))
+
+
+@torch.inference_mode()
+def parts_of(network: nn.Module, pixels: Tensor) -> list[Tensor]:
+    """Features, and what the bridge makes of them."""
+    assert isinstance(network, VisionLanguageModel) and network.vision is not None and network.bridge is not None
+    features = network.vision(pixels)
+    return [features, network.bridge(features)]
+
+
+def distance(given: Tensor, expected: Tensor) -> float:
+    assert given.shape == expected.shape
+    return float((given - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("vision", "bridge"), [(name, "linear") for name in VISION] + [("siglip", "mlp"), ("llava's clip", "shuffled")]
+)
+def test_features_and_vectors_are_torchs(vision: str, bridge: str) -> None:
+    network = network_of(vision, bridge)
+    pixels = pixels_of(network)
+    features, vectors = parts_of(network, pixels)
+    apart = {}
+    for bits in (32, 16, 8, 4):
+        executor = NativeExecutor(network, bits=bits)
+        given = executor.features(pixels), executor.network.bridge(features)  # type: ignore[union-attr, operator]
+        apart[bits] = [distance(*pair) for pair in zip(given, (features, vectors), strict=True)]
+    assert max(apart[32]) < 1e-5 and max(apart[16]) < 0.02 and max(apart[8]) < 0.1
+    assert apart[4] == apart[8]  # what sees keeps 8 bits
+    assert all(0 < small < large for small, large in zip(apart[32], apart[16], strict=True))
+
+
+def test_neighbours_lie_together() -> None:
+    raw = {"language": llama(), "vision": vit(32, 8, class_token=False), "bridge": BRIDGES["neighbours"]}
+    network = randomise(sepiola.build(raw).network, std=0.3)
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    native = parts_of(NativeExecutor(network, bits=32).network, pixels)
+    assert all(distance(*pair) < 1e-5 for pair in zip(native, parts_of(network, pixels), strict=True))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_instruction_sets_threads_and_batches_change_no_bit(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = network_of("llava's clip", "shuffled")
+    pixels = pixels_of(network, 70)  # more than go through the layers at once
+    results = []
+    for kernels, threads in [(each, "1") for each in SETS] + [(SETS[0], "2"), (SETS[-1], "3")]:
+        monkeypatch.setenv(KERNELS, kernels)
+        monkeypatch.setenv(THREADS, threads)
+        made = NativeExecutor(network, bits=bits).network
+        results.append(parts_of(made, pixels))
+        for index in (0, 69):
+            alone = parts_of(made, pixels[index : index + 1])
+            assert all(torch.equal(one[0], many[index]) for one, many in zip(alone, results[-1], strict=True))
+    assert all(torch.equal(a, b) for other in results for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("name", ["smolvlm", "llava", "onevision"])
+def test_a_published_models_answers_are_torchs(name: str, tmp_path: Path) -> None:
+    vision_language_folder(tmp_path, name)
+    expected, native = sepiola.load(tmp_path), sepiola.load(tmp_path, runtime="native", bits=32)
+    messages = [
+        {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": "What is it? 什么"}]}
+        for picture in (noise_picture(3, 70).open(), colour_picture("blue", (64, 40)).open())
+    ]
+    for message in messages:
+        replies = [model.chat([message], max_tokens=8).text for model in (expected, native)]
+        assert replies[0] == replies[1] and replies[0]
+
+
+def test_numpy_alone_is_enough() -> None:
+    network = network_of("siglip", "mlp")
+    spec, tensors = core_model(network, 8)
+    model = core.Model(spec, tensors)
+    pixels = pixels_of(network)
+    features = model.features(pixels.numpy())
+    expected = parts_of(NativeExecutor(network, bits=8).network, pixels)
+    assert isinstance(features, np.ndarray) and features.dtype == np.float32 and features.shape == (3, 9, 24)
+    assert np.array_equal(features, expected[0].numpy())
+    assert np.array_equal(model.vectors(features), expected[1].numpy())
+    with pytest.raises(ValueError, match=r"pixels are \(pictures, 3, height, width\)"):
+        model.features(np.zeros((1, 1, 27, 27), np.float32))
+    with pytest.raises(ValueError, match="features are 20 wide; expected 24"):
+        model.vectors(np.zeros((1, 9, 20), np.float32))
+    with pytest.raises(ValueError, match="pictures have 8 features; this bridge reads 9"):
+        model.vectors(np.zeros((1, 8, 24), np.float32))
+    text, _ = core_model(network.language, 8)  # type: ignore[arg-type]
+    blind = core.Model(text, tensors)
+    with pytest.raises(ValueError, match="no vision encoder"):
+        blind.features(pixels.numpy())
+    with pytest.raises(ValueError, match="no bridge"):
+        blind.vectors(features)
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    native = NativeExecutor(network_of("vit", "linear"), bits=8)
+    with pytest.raises(DataError, match=r"\(1, 3, 30, 24\): pictures are 30 × 24 pixels; this vision encoder reads 24"):
+        native.features(torch.zeros(1, 3, 30, 24))
+
+
+def test_a_released_network_sees_as_before() -> None:
+    network = network_of("clip", "mlp")
+    pixels = pixels_of(network)
+    expected = parts_of(NativeExecutor(network, bits=8).network, pixels)
+    released = parts_of(NativeExecutor(network, bits=8, release=True).network, pixels)
+    assert all(torch.equal(*pair) for pair in zip(released, expected, strict=True))
+    seeing = [part for name, part in network.parts().items() if name != "language"]
+    assert sum(p.numel() for part in seeing for p in part.parameters() if p.dim() == 2) == 0
+
+
+def test_what_stays_torchs_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    vision = {"kind": "resnet", "pixels": {"size": 32}, "stem_width": 8, "widths": (8, 16), "depths": (1, 1)}
+    raw = {"language": decoder(), "vision": {**vision, "block": "basic"}, "bridge": PROJECTION}
+    network = randomise(sepiola.build(raw).network, std=0.3).eval()
+    with caplog.at_level(logging.WARNING):
+        native = NativeExecutor(network, bits=32)
+    assert [record.message for record in caplog.records] == [
+        "the native core does not run this model's vision, which is a ResNet: PyTorch does"
+    ]
+    pixels = torch.randn(2, 3, 32, 32)
+    given, expected = parts_of(native.network, pixels), parts_of(network, pixels)
+    assert all(distance(*pair) < 1e-5 for pair in zip(given, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("vision", {"kind": "eye"}, "the spec's 'kind' is 'eye'"),
+        ("vision", {"size": 4}, "the spec's 'patch' is 8; expected 1 to 4"),
+        ("vision", {"size": 1 << 40}, "the spec's 'size' is"),
+        ("vision", {"patch": 4}, "'vision.positions' has"),
+        ("vision", {"class_token": True}, "'vision.positions' has"),
+        ("vision", {"patch_features": True}, "leaves out a class token"),
+        ("vision", {"stack": {}}, "has no 'layers'"),
+        ("vision", {"width": True}, "the spec's 'width' is of another type"),
+        ("bridge", {"patches": 10**9}, "the spec's 'patches' is"),
+        ("bridge", {"neighbours": 2}, "cannot be laid together"),
+        ("bridge", {"shuffle": 3}, r"'bridge.0' is \(24, 24\)"),
+        ("bridge", {"layers": 2}, "there is no matrix 'bridge.1'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(part: str, change: dict[str, Any], message: str) -> None:
+    spec: dict[str, Any]
+    spec, tensors = core_model(network_of("siglip", "linear"), 8)
+    with pytest.raises(ValueError, match=message):
+        core.Model({**spec, part: {**spec[part], **change}}, tensors)
