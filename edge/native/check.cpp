@@ -170,6 +170,31 @@ uint64_t seeing(const Kernels& k, const char* kind) {
     return checksum(vectors);
 }
 
+// A decoder whose rows read a prompt of more than a page, go on from it, and part.
+uint64_t chains(const Kernels& k, const char* kind) {
+    Small small;
+    Spec& spec = small.spec;
+    spec.width = 52, spec.vocabulary = 70;
+    StackSpec& s = spec.decoder;
+    s.width = 52, s.layers = 2, s.heads = 6, s.kv_heads = 2, s.head_width = 18, s.inner = 40;
+    s.scale = 0.25f, s.eps = 1e-5f, s.gated = true, s.activation = Activation::silu, s.windows = {0, 70};
+    small.matrix("embedding", kind, spec.vocabulary, spec.width);
+    small.stack("decoder", kind, s);
+    Model made(spec, small.tensors, 2, k.name);
+    std::vector<int32_t> prompts, places;
+    for (int row = 0; row < 3; row++)
+        for (int i = 0; i < 100 + row; i++) prompts.push_back(i < 90 ? i % 61 : (i + row) % 70), places.push_back(row);
+    Batch batch = made.read(3, int(prompts.size()), prompts.data(), nullptr, places.data());
+    made.select(batch, {0, 1, 1, 2, 2});
+    made.rewind(batch, {0, 0, 3, 0, 40});
+    std::vector<int32_t> next = {1, 2, 3, 4, 5}, rows = {0, 1, 2, 3, 4};
+    std::vector<float> states(next.size() * spec.width), logits(next.size() * spec.vocabulary);
+    for (int step = 0; step < 3; step++)
+        made.extend(batch, int(next.size()), next.data(), nullptr, rows.data(), states.data());
+    made.logits(int(next.size()), states.data(), 0, nullptr, logits.data());
+    return checksum(logits);
+}
+
 }  // namespace
 
 int main() {
@@ -178,6 +203,7 @@ int main() {
         for (const char* kind : {"f32", "bf16", "int8", "int4"}) {
             std::printf("%s %s products %016llx\n", k->name, kind, static_cast<unsigned long long>(products(*k, kind)));
             std::printf("%s %s seeing %016llx\n", k->name, kind, static_cast<unsigned long long>(seeing(*k, kind)));
+            std::printf("%s %s chains %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind)));
             for (int i = 0; i < 6; i++)
                 std::printf("%s %s %s %016llx\n", k->name, kind, names[i],
                             static_cast<unsigned long long>(model(*k, kind, static_cast<Activation>(i + 1))));

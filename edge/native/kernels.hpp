@@ -24,13 +24,14 @@ struct Input {
 enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_relu };
 
 constexpr int QUERIES = 4;  // that meet the same keys together
+constexpr int PAGE = 64;    // positions whose keys and values lie together
 
-// Queries of one head of keys and values. Keys lie in blocks of 16 positions, `[block][head_width][16]`, values as
-// `[position][value_stride]`. Query i sees the positions [begin, end); `bias` is added to its scores, a number a
-// position, and can be read 16 positions before and after those.
+// Queries of one head of keys and values, which begin at `keys` and `values` of each page. Keys lie in blocks of 16
+// positions, `[block][head_width][16]`, values as `[position][value_stride]`. Query i sees the positions [begin, end);
+// `bias` is added to its scores, a number a position, and can be read 16 positions before and after those.
 struct Attention {
-    const float* keys;
-    const float* values;
+    const float* const* pages;
+    long keys, values;
     int head_width;
     int value_stride;
     float scale;

@@ -1,7 +1,7 @@
 // The kernels, over an instruction set's vectors: `F` holds 16 floats, `I` 16 integers, `Bytes` and `Nibbles` a group of
-// 32 columns of a panel's 16 rows. A file an instruction set defines those, the operations on them, and TOKENS, how many
-// tokens are held in registers at once; and includes this. Nothing of the standard library may be used in here: the
-// linker would let other files run what was compiled for this instruction set.
+// 32 columns of a panel's 16 rows. A file an instruction set defines those, the operations on them, and how many tokens
+// (TOKENS) and scores (SCORES) are held in registers at once; and includes this. Nothing of the standard library may be
+// used in here: the linker would let other files run what was compiled for this instruction set.
 
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
@@ -226,12 +226,16 @@ static inline void gather_values(const Attention& a, int first, int last, int co
     F sums[Q][N];
     for (int q = 0; q < Q; q++)
         for (int n = 0; n < N; n++) sums[q][n] = set(0);
-    for (int p = first; p < last; p++) {
-        F value[N];
-        for (int n = 0; n < N; n++) value[n] = load(a.values + p * long(a.value_stride) + column + 16 * n);
-        for (int q = 0; q < Q; q++) {
-            F weight = set(a.scores[q * a.score_stride + p]);
-            for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
+    for (int page = first / PAGE; page * PAGE < last; page++) {
+        const float* values = a.pages[page] + a.values + column;
+        int begin = most(first, page * PAGE), end = least(last, (page + 1) * PAGE);
+        for (int p = begin; p < end; p++) {
+            F value[N];
+            for (int n = 0; n < N; n++) value[n] = load(values + (p % PAGE) * long(a.value_stride) + 16 * n);
+            for (int q = 0; q < Q; q++) {
+                F weight = set(a.scores[q * a.score_stride + p]);
+                for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
+            }
         }
     }
     for (int q = 0; q < Q; q++)
@@ -241,23 +245,38 @@ static inline void gather_values(const Attention& a, int first, int last, int co
         }
 }
 
+// Scores of the positions of B blocks from p on: so many sums at once that none waits for itself.
+template <int Q, int B>
+static inline void score_blocks(const Attention& a, int p) {
+    const float* keys = a.pages[p / PAGE] + a.keys + long(p % PAGE) * a.head_width;
+    F score[Q][B];
+    for (int q = 0; q < Q; q++)
+        for (int b = 0; b < B; b++) score[q][b] = set(0);
+    for (int d = 0; d < a.head_width; d++) {
+        F key[B];
+        for (int b = 0; b < B; b++) key[b] = load(keys + 16L * (d + b * a.head_width));
+        for (int q = 0; q < Q; q++)
+            for (int b = 0; b < B; b++) score[q][b] = fma(key[b], set(a.query[q][d]), score[q][b]);
+    }
+    for (int q = 0; q < Q; q++)
+        for (int b = 0; b < B; b++) {
+            int at = p + 16 * b;
+            F scaled = mul(score[q][b], set(a.scale));
+            store(a.scores + q * a.score_stride + at, a.bias[q] ? add(scaled, load(a.bias[q] + at)) : scaled);
+        }
+}
+
 template <int Q>
 static void attend_some(const Attention& a) {
+    constexpr int BLOCKS = Q <= SCORES / 4 ? 4 : Q <= SCORES / 2 ? 2 : 1;
     int first = a.begin[0], last = a.end[0];
     for (int q = 1; q < Q; q++) first = least(first, a.begin[q]), last = most(last, a.end[q]);
     int low = first / 16 * 16, high = (last + 15) / 16 * 16;
-    for (int p = low; p < high; p += 16) {
-        const float* keys = a.keys + long(p) * a.head_width;
-        F score[Q];
-        for (int q = 0; q < Q; q++) score[q] = set(0);
-        for (int d = 0; d < a.head_width; d++) {
-            F key = load(keys + 16L * d);
-            for (int q = 0; q < Q; q++) score[q] = fma(key, set(a.query[q][d]), score[q]);
-        }
-        for (int q = 0; q < Q; q++) {
-            F scaled = mul(score[q], set(a.scale));
-            store(a.scores + q * a.score_stride + p, a.bias[q] ? add(scaled, load(a.bias[q] + p)) : scaled);
-        }
+    for (int p = low; p < high;) {
+        if (p % (16 * BLOCKS) == 0 && p + 16 * BLOCKS <= high)
+            score_blocks<Q, BLOCKS>(a, p), p += 16 * BLOCKS;
+        else
+            score_blocks<Q, 1>(a, p), p += 16;
     }
     float totals[Q];
     for (int q = 0; q < Q; q++) {

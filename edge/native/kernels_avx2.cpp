@@ -7,7 +7,7 @@ namespace sepiola {
 namespace avx2 {
 
 constexpr const char* NAME = "avx2";
-constexpr int TOKENS = 2;
+constexpr int TOKENS = 2, SCORES = 4;
 
 struct F {
     __m256 a, b;

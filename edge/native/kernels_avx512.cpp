@@ -7,7 +7,7 @@ namespace sepiola {
 namespace avx512 {
 
 constexpr const char* NAME = "avx512";
-constexpr int TOKENS = 8;
+constexpr int TOKENS = 8, SCORES = 16;
 
 using F = __m512;
 using I = __m512i;

@@ -5,7 +5,7 @@ namespace sepiola {
 namespace scalar {
 
 constexpr const char* NAME = "scalar";
-constexpr int TOKENS = 1;
+constexpr int TOKENS = 1, SCORES = 1;
 
 struct F {
     float v[16];

@@ -2,23 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <numeric>
 #include <stdexcept>
 
 #include "parts.hpp"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace sepiola {
 
 namespace {
 
-constexpr size_t LARGE = 2 << 20;  // bytes of a large page
 constexpr int TOGETHER = 128;  // tokens of a decoder's prompt that go through the layers at once
 
 void require(bool right, const std::string& message) {
@@ -41,47 +34,6 @@ void check_stack(const StackSpec& s, const std::string& name) {
 }
 
 }  // namespace
-
-Floats::Floats(size_t count, bool zeros) : size_(count) {
-    size_t line = count * 4 < 4 * LARGE ? 64 : LARGE;
-    size_t bytes = std::max(line, (count * 4 + line - 1) / line * line);
-    data_.reset(static_cast<float*>(std::aligned_alloc(line, bytes)));
-    if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-    if (line == LARGE) madvise(data_.get(), bytes, MADV_HUGEPAGE);
-#endif
-    if (zeros) std::memset(data_.get(), 0, bytes);
-}
-
-Floats::Floats(const Floats& other) : Floats(other.size_, false) {
-    if (other.size_) std::memcpy(data(), other.data(), other.size_ * 4);
-}
-
-void Floats::Free::operator()(float* data) const { std::free(data); }
-
-Cache::Cache(const StackSpec& spec, int layers_)
-    : layers(layers_), heads(spec.kv_heads), width(spec.head_width), stride(padded(spec.head_width, 16)) {}
-
-void Cache::reserve(int positions) {
-    if (positions <= capacity) return;
-    int before = capacity;
-    Floats keys = std::move(keys_), values = std::move(values_);
-    capacity = padded(std::max(positions, std::max(64, 2 * before)), 16);
-    size_t each = size_t(layers) * heads;
-    keys_ = Floats(each * capacity * width);
-    values_ = Floats(each * capacity * stride);
-    for (size_t i = 0; before && i < each; i++) {
-        std::memcpy(keys_.data() + i * capacity * width, keys.data() + i * before * width, size_t(before) * width * 4);
-        std::memcpy(values_.data() + i * capacity * stride, values.data() + i * before * stride,
-                    size_t(before) * stride * 4);
-    }
-}
-
-void Cache::put(int layer, int head, int position, const float* key, const float* value) const {
-    float* to = keys(layer, head) + size_t(position / 16) * width * 16 + position % 16;
-    for (int d = 0; d < width; d++) to[d * 16] = key[d];
-    std::memcpy(values(layer, head) + size_t(position) * stride, value, size_t(width) * 4);
-}
 
 const Tensor* Model::find(const std::string& name) const {
     auto found = tensors_.find(name);
@@ -259,16 +211,21 @@ void Model::extend(Batch& batch, int count, const int32_t* tokens, const float* 
                    float* states) {
     check(count, tokens, rows, int(batch.size()));
     auto turn = team_.turn();
+    forward(batch, count, tokens, vectors, rows, states);
+}
+
+void Model::forward(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
+                    float* states) {
     for (int first = 0; first < count; first += TOGETHER) {
         int some = std::min(TOGETHER, count - first), furthest = 0;
         std::vector<Run> now = runs(some, rows + first);
         for (Run& run : now) {
             Sequence& sequence = *batch[rows[first + run.first]];
             require(!spec_.decoder.cross || sequence.context, "the row has no encoder's states to look at");
-            run.position = sequence.length;
+            run.position = sequence.length();
             run.seen = run.position + run.count;
             furthest = std::max(furthest, run.seen);
-            sequence.cache.reserve(run.seen);
+            sequence.cache.reserve(run.position, run.seen);
             run.cache = &sequence.cache;
             run.context = sequence.context.get();
             run.context_length = sequence.context_length;
@@ -277,7 +234,14 @@ void Model::extend(Batch& batch, int count, const int32_t* tokens, const float* 
         run(decoder_, *work_, now, some, tokens ? tokens + first : nullptr,
             vectors ? vectors + size_t(first) * spec_.width : nullptr,
             states ? states + size_t(first) * spec_.width : nullptr);
-        for (const Run& run : now) batch[rows[first + run.first]]->length = run.seen;
+        computed_ += some;
+        for (const Run& run : now) {
+            Sequence& sequence = *batch[rows[first + run.first]];
+            sequence.vectors |= vectors != nullptr;
+            for (int t = first + run.first; t < first + run.first + run.count; t++)
+                sequence.read.push_back(mark(sequence, tokens ? tokens + t : nullptr,
+                                             vectors ? vectors + size_t(t) * spec_.width : nullptr));
+        }
     }
 }
 
@@ -289,7 +253,7 @@ void Model::encode(int count, const int32_t* tokens, const float* vectors, const
     std::vector<Cache> caches(now.size(), Cache(*spec_.encoder, 1));
     int furthest = 0;
     for (size_t i = 0; i < now.size(); i++) {
-        caches[i].reserve(now[i].count);
+        caches[i].reserve(0, now[i].count);
         now[i].cache = &caches[i];
         now[i].seen = now[i].count;
         furthest = std::max(furthest, now[i].seen);
@@ -309,7 +273,7 @@ Batch Model::begin_from(int rows_, int count, const float* memory, const int32_t
     std::vector<std::shared_ptr<Cache>> contexts;
     for (const Run& run : now) {
         contexts.push_back(std::make_shared<Cache>(s, s.layers));
-        contexts.back()->reserve(run.count);
+        contexts.back()->reserve(0, run.count);
     }
     Work& w = *work_;
     w.fit(*this, decoder_, count, 0);

@@ -4,6 +4,7 @@
 // One step is one parallel region. The graph is that of `sepiola.models.transformer`, whose spec names the choices.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -110,25 +111,31 @@ struct Stack {
     const float* sinusoids = nullptr;   // [width / 2] frequencies
 };
 
-// Keys and values of some layers: keys `[layer][head][position / 16][width][16]`, values `[layer][head][position][stride]`.
-struct Cache {
+// Keys and values of some layers, in pages of 64 positions: for each layer and head the keys `[position / 16][width][16]`,
+// then the values `[position][stride]`. A copy shares its pages, until one of both writes there.
+class Cache {
+public:
     Cache(const StackSpec& spec, int layers);
-    void reserve(int positions);
-    float* keys(int layer, int head) const { return keys_.data() + (size_t(layer) * heads + head) * capacity * width; }
-    float* values(int layer, int head) const {
-        return values_.data() + (size_t(layer) * heads + head) * capacity * stride;
-    }
+    // Room for so many positions, of which the first `kept` stay as they are and those after them may be written.
+    void reserve(int kept, int positions);
     void put(int layer, int head, int position, const float* key, const float* value) const;
+    // Where the keys of a layer and head begin in a page, and their values.
+    long keys(int layer, int head) const { return (long(layer) * heads + head) * PAGE * (width + stride); }
+    long values(int layer, int head) const { return keys(layer, head) + long(PAGE) * width; }
+    const float* const* pages() const { return places_.data(); }
 
-    int layers, heads, width, stride, capacity = 0;
+    int layers, heads, width, stride;
 
 private:
-    Floats keys_, values_;
+    std::vector<std::shared_ptr<Floats>> pages_;
+    std::vector<float*> places_;
 };
 
 struct Sequence {
     explicit Sequence(const StackSpec& spec) : cache(spec, spec.layers) {}
-    int length = 0;
+    int length() const { return int(read.size()); }
+    std::vector<uint64_t> read;  // what was read, a number a token: its own, or of a vector a hash
+    bool vectors = false;        // some of it was vectors
     Cache cache;
     std::shared_ptr<const Cache> context;
     int context_length = 0;
@@ -153,11 +160,18 @@ public:
     int threads() const { return team_.size(); }
     const char* kernels() const { return kernels_.name; }
 
+    // Rows that have read tokens (or vectors `(count, width)`), each row's together. What rows begin alike with, or with
+    // a text that is still held, is read once, and its keys and values shared. The last row that was read alone is held.
+    Batch read(int rows, int count, const int32_t* tokens, const float* vectors, const int32_t* places);
     // Tokens (or vectors `(count, width)`) of rows, each row's together, into states `(count, width)`, if wanted.
     void extend(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
                 float* states);
     // The encoder's states of whole sources.
     void encode(int count, const int32_t* tokens, const float* vectors, const int32_t* rows, float* states);
+    // Keeps these rows, in this order; those that are named more than once share what they have read.
+    void select(Batch& batch, const std::vector<int>& rows);
+    // Forgets so many tokens of each row.
+    void rewind(Batch& batch, const std::vector<int>& counts);
     // What rows of a new batch look at: states `(count, width)` of an encoder.
     Batch begin(int rows);
     Batch begin_from(int batch, int count, const float* memory, const int32_t* rows);
@@ -170,6 +184,8 @@ public:
     Bridge* bridge() const { return bridge_.get(); }
     void features(int pictures, int height, int width, const float* pixels, float* out);
     void vectors(int pictures, int patches, const float* features, float* out);
+    // Tokens that went through the decoder's layers so far.
+    long computed() const { return computed_; }
     // Bytes of the matrices that one token reads, and a pass over them that multiplies and does nothing else.
     size_t read_bytes() const;
     void stream();
@@ -194,6 +210,9 @@ private:
     const float* numbers(const std::string& name, size_t count, bool needed);
     void check(int count, const int32_t* tokens, const int32_t* rows, int batch) const;
     void reach(Stack& stack, int positions);
+    uint64_t mark(const Sequence& sequence, const int32_t* token, const float* vector) const;
+    void forward(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
+                 float* states);
     void run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,
              const float* vectors, float* states);
     std::vector<Run> runs(int count, const int32_t* rows) const;
@@ -211,6 +230,9 @@ private:
     std::unique_ptr<Work> work_, encoder_work_;
     std::unique_ptr<Vision> vision_;
     std::unique_ptr<Bridge> bridge_;
+    std::vector<std::weak_ptr<Sequence>> held_;  // texts that were read
+    std::shared_ptr<Sequence> last_;             // the last that was read alone
+    std::atomic<long> computed_{0};
 };
 
 }  // namespace sepiola

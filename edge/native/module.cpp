@@ -122,28 +122,21 @@ std::shared_ptr<Settings> settings(const nb::dict& from, int depth = 0) {
 
 // Rows of a batch, as Python holds them.
 struct Held {
+    std::shared_ptr<Model> model;
     Batch rows;
 
     std::vector<int> lengths() const {
         std::vector<int> result;
-        for (const auto& row : rows) result.push_back(row->length);
+        for (const auto& row : rows) result.push_back(row->length());
         return result;
     }
     void select(const std::vector<int>& chosen) {
-        Batch kept;
-        std::vector<bool> taken(rows.size());
-        for (int row : chosen) {
-            require(row >= 0 && row < int(rows.size()), "row " + std::to_string(row) + " is not in the batch");
-            kept.push_back(taken[row] ? std::make_shared<Sequence>(*rows[row]) : rows[row]);
-            taken[row] = true;
-        }
-        rows = std::move(kept);
+        Released released;
+        model->select(rows, chosen);
     }
     void rewind(const std::vector<int>& counts) {
-        require(counts.size() == rows.size(), "rewind takes one number a row");
-        for (size_t i = 0; i < rows.size(); i++)
-            require(counts[i] >= 0 && counts[i] <= rows[i]->length, "a row cannot forget more than it holds");
-        for (size_t i = 0; i < rows.size(); i++) rows[i]->length -= counts[i];
+        Released released;
+        model->rewind(rows, counts);
     }
 };
 
@@ -159,7 +152,7 @@ struct Bound {
             if (value.size() == 4) tensor.rows = nb::cast<int>(value[2]), tensor.columns = nb::cast<int>(value[3]);
             named[nb::cast<std::string>(item.first)] = tensor;
         }
-        model = std::make_unique<Model>(model_spec(*settings(spec)), std::move(named), threads, kernels.c_str());
+        model = std::make_shared<Model>(model_spec(*settings(spec)), std::move(named), threads, kernels.c_str());
     }
 
     int width() const { return model->spec().width; }
@@ -203,13 +196,25 @@ struct Bound {
     }
     Held begin(int rows) {
         require(rows >= 0 && rows <= 1 << 20, "a batch has at most 2**20 rows");
-        return {model->begin(rows)};
+        return {model, model->begin(rows)};
+    }
+    Held read(const Ids& tokens, const Ids& rows, int count) {
+        require(tokens.size() == rows.size(), "tokens and rows are not as many");
+        require(count >= 0 && count <= 1 << 20, "a batch has at most 2**20 rows");
+        Released released;
+        return {model, model->read(count, int(tokens.size()), tokens.data(), nullptr, rows.data())};
+    }
+    Held read_vectors(const Rows& vectors, const Ids& rows, int count) {
+        require(vectors.shape(0) == rows.size() && long(vectors.shape(1)) == width(), "the vectors have another shape");
+        require(count >= 0 && count <= 1 << 20, "a batch has at most 2**20 rows");
+        Released released;
+        return {model, model->read(count, int(rows.size()), nullptr, vectors.data(), rows.data())};
     }
     Held begin_from(const Rows& memory, const Ids& rows, int count) {
         require(memory.shape(0) == rows.size() && long(memory.shape(1)) == width(), "the memory has another shape");
         require(count >= 0 && count <= 1 << 20, "a batch has at most 2**20 rows");
         Released released;
-        return {model->begin_from(count, int(rows.size()), memory.data(), rows.data())};
+        return {model, model->begin_from(count, int(rows.size()), memory.data(), rows.data())};
     }
     void logits(const Rows& states, const RowsOut& out) {
         require(long(states.shape(1)) == width() && out.shape(0) == states.shape(0) &&
@@ -259,7 +264,7 @@ struct Bound {
         model->stream();
     }
 
-    std::unique_ptr<Model> model;
+    std::shared_ptr<Model> model;
 };
 
 }  // namespace
@@ -286,8 +291,11 @@ NB_MODULE(_native, m) {
              "threads"_a = 0, "kernels"_a = "")
         .def_prop_ro("kernels", [](const Bound& b) { return b.model->kernels(); })
         .def_prop_ro("threads", [](const Bound& b) { return b.model->threads(); })
+        .def_prop_ro("computed", [](const Bound& b) { return b.model->computed(); })
         .def_prop_ro("read_bytes", [](const Bound& b) { return b.model->read_bytes(); })
         .def("begin", &Bound::begin, "rows"_a)
+        .def("read", &Bound::read, "tokens"_a, "rows"_a, "count"_a)
+        .def("read_vectors", &Bound::read_vectors, "vectors"_a, "rows"_a, "count"_a)
         .def("begin_from", &Bound::begin_from, "memory"_a, "rows"_a, "count"_a)
         .def("encode", &Bound::encode, "tokens"_a, "rows"_a, "out"_a)
         .def("encode_vectors", &Bound::encode_vectors, "vectors"_a, "rows"_a, "out"_a)

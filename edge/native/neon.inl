@@ -1,7 +1,7 @@
 // NEON's vectors of 16, for kernels with and without the dot-product instructions: the file that includes this defines
 // `dot_four`, four sums of four products each.
 
-constexpr int TOKENS = 4;
+constexpr int TOKENS = 4, SCORES = 4;
 
 struct F {
     float32x4_t v[4];

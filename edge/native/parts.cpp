@@ -45,7 +45,7 @@ void Part::through(Stack& stack, int runs, int each, const float* vectors, float
     std::vector<Model::Run> now;
     while (int(caches_.size()) < runs) caches_.emplace_back(stack.spec, 1);
     for (int i = 0; i < runs; i++) {
-        caches_[i].reserve(each);
+        caches_[i].reserve(0, each);
         now.push_back({&caches_[i], nullptr, i * each, each, 0, each, 0});
     }
     model_.reach(stack, each);

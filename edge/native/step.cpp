@@ -149,7 +149,7 @@ void Lane::see(const Stack& stack, const Model::Run& run, const Cache& cache, in
     const StackSpec& s = stack.spec;
     int group = s.heads / s.kv_heads;
     Attention a{};
-    a.keys = cache.keys(layer, head), a.values = cache.values(layer, head);
+    a.pages = cache.pages(), a.keys = cache.keys(layer, head), a.values = cache.values(layer, head);
     a.head_width = s.head_width, a.value_stride = cache.stride, a.scale = s.scale;
     a.scores = work.own[thread].scores, a.score_stride = work.score_stride;
     auto flush = [&] {
@@ -185,9 +185,9 @@ void Lane::attend(const Stack& stack, int layer, const std::vector<Model::Run>& 
     if (longest == 1) {
         pieces = int(runs.size()) * s.kv_heads;
         model.team_.each(thread, pieces, 1, [&](int first, int last) {
-            for (int i = first; i < last; i++) {
-                const Model::Run& run = runs[i / s.kv_heads];
-                int head = i % s.kv_heads;
+            for (int i = first; i < last; i++) {  // rows that share keys and values read them one after the other
+                const Model::Run& run = runs[i % int(runs.size())];
+                int head = i / int(runs.size());
                 turn(stack, own, run.first, run.position, head * group, (head + 1) * group);
                 turn(stack, own, run.first, run.position, s.heads + head, s.heads + head + 1);
                 keep(run, 0, head);

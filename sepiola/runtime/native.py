@@ -1,7 +1,8 @@
 """A language model run by the native core (edge/native): packed weights of 4, 8 or 16 bits on any CPU.
 
 The core computes the text, and what stands before it: the vision encoder and the bridge (`native_parts`).
-Rows of a batch are sequences of their own there: padding is left out, and costs nothing.
+Rows of a batch are sequences of their own there: padding is left out, and costs nothing. What rows begin alike with, or
+with a text that is still held (a prefix, a conversation so far), is read once, and computed to the same bits.
 """
 
 from __future__ import annotations
@@ -154,11 +155,13 @@ class NativeLanguage(nn.Module):
         """As `LanguageModel.begin`, and `EncoderDecoder.begin` of a source."""
         if self.spec.kind == "encoder-decoder":
             return self.begin_from(self.encode(tokens, attention_mask=attention_mask), capacity, attention_mask)
-        state = NativeState(self.core.begin(len(tokens)))
-        if tokens.shape[1] > 1:
-            mask = None if attention_mask is None else attention_mask[:, :-1]
-            self._extend(tokens[:, :-1], state, mask, wanted=False)
-        return state
+        tokens = tokens[:, :-1]
+        real, rows = _places(tokens, None if attention_mask is None else attention_mask[:, :-1])
+        if tokens.is_floating_point():
+            batch = self.core.read_vectors(_vectors(tokens, real), rows, len(tokens))
+        else:
+            batch = self.core.read(_ids(tokens, real), rows, len(tokens))
+        return NativeState(batch, tokens.shape[1], real)
 
     def encode(self, source: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """As `EncoderDecoder.encode`."""
@@ -185,19 +188,14 @@ class NativeLanguage(nn.Module):
         """As a language model's `extend`. Raises SepiolaError for layers between its own."""
         if inserted_layers:
             raise SepiolaError("the native core runs no layers of a bridge between the language model's own")
-        states = self._extend(tokens, state, attention_mask, wanted=True)
-        assert states is not None
-        return states
-
-    def _extend(self, tokens: Tensor, state: NativeState, mask: Tensor | None, *, wanted: bool) -> Tensor | None:
-        real, rows = _places(tokens, mask)
-        out = np.empty((len(rows), self.spec.width), np.float32) if wanted else None
+        real, rows = _places(tokens, attention_mask)
+        out = np.empty((len(rows), self.spec.width), np.float32)
         if tokens.is_floating_point():
             self.core.extend_vectors(state.batch, _vectors(tokens, real), rows, out)
         else:
             self.core.extend(state.batch, _ids(tokens, real), rows, out)
         state.add(len(tokens), tokens.shape[1], real)
-        return None if out is None else _laid(out, tokens, real)
+        return _laid(out, tokens, real)
 
 
 class NativeEmbedding(nn.Module):
