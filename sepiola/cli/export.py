@@ -13,13 +13,23 @@ from sepiola.errors import SpecError
 
 def export(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint folder, an adapter's or a Hub id.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder that is written, in place of one that is there.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder that is written, in place of one that is there; or a .gguf file.")
+    ],
     to: Annotated[
-        Literal["edge", "hf"],
-        typer.Option("--to", help="edge: the runtime without torch (sepiola_edge). hf: the Hub's layout."),
+        Literal["edge", "hf", "gguf"],
+        typer.Option(
+            "--to",
+            help="edge: the runtime without torch (sepiola_edge). hf: the Hub's layout. gguf: llama.cpp's, of decoders "
+            "of LLaMA's, Qwen2's, Qwen3's or Gemma 3's shape.",
+        ),
     ] = "edge",
     bits: Annotated[
-        int | None, typer.Option("--bits", help="Of a weight, with --to edge: 4, 8 (default) or 16.")
+        int | None,
+        typer.Option(
+            "--bits",
+            help="Of a weight, with --to edge or gguf: 4, 8 (default) or 16. In GGUF these are Q4_0, Q8_0 and BF16.",
+        ),
     ] = None,
     adapter: Adapter = None,
     as_json: AsJson = False,
@@ -29,18 +39,28 @@ def export(
     Example: sepiola export runs/chat --to edge --bits 4 --out edge/chat; python -m sepiola_edge edge/chat "Hello"
     """
     from sepiola.api import load
-    from sepiola.generation.edge import save_edge
 
     if to == "hf" and bits is not None:
-        raise SpecError("--bits is for --to edge; the Hub's layout holds weights as they are")
+        raise SpecError("--bits is for --to edge and gguf; the Hub's layout holds weights as they are")
     loaded = load(model, adapter=adapter)
     notes: list[str] = []
     if to == "hf":
         loaded.save_hub(out)
+    elif to == "gguf":
+        from sepiola.checkpoints.gguf_model import KINDS, save_gguf
+        from sepiola.generation.chat import Chat
+
+        tokenizer = loaded.require_tokenizer()
+        out = out if out.suffix == ".gguf" else out / f"model-{KINDS.get(bits or 8)}.gguf"
+        ends = Chat(loaded.engine, loaded.processor, tokenizer).ends
+        notes = save_gguf(out, loaded.network, loaded.processor, tokenizer, bits or 8, ends)
     else:
+        from sepiola.generation.edge import save_edge
+
         reason = save_edge(out, loaded.network, loaded.processor, loaded.require_tokenizer(), bits or 8)
         notes += [] if reason is None else [f"it generates, and cannot chat: {reason}"]
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
     if as_json:
         print_json({"out": str(out), "to": to, "bytes": size, "notes": notes})
         return
