@@ -1,14 +1,15 @@
-"""Reinforcement beside supervised training and rejection sampling: each goes on from one under-trained agent, for the
-same time, on the same requests.
+"""Reinforcement beside supervised training and rejection sampling: each goes on from one agent that has learned from
+few known calls, for the same time.
 
-The requests are those that the agent was trained on: all of several calls, and as many of one. GRPO, PPO and rejection
-sampling learn from what a reward says of their own replies; supervised training is shown the right calls. Time is the
+GRPO, PPO and rejection sampling learn from what a reward says of their own replies to requests that are made anew,
+whose calls nobody shows them. Supervised training goes on with the known calls, those that the agent was trained on;
+`supervised, all known` is shown the right calls of the new requests: what that knowledge would be worth. Time is the
 processor's, of one thread, so that what else the machine does counts for nothing; measuring is left out of it. Held-out
 requests, whose phrasings and values no training request has, are answered greedily without a grammar as time goes by
 (`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`). What `figures.json` in the
 folder has already is not run again.
 
-    sepiola act train phone --out runs/early --seed 1 --set stages.0.steps=2000
+    sepiola act train phone --out runs/early --count 4000 --set stages.0.steps=1500
     python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
 """
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +29,8 @@ import yaml
 from rich.console import Console
 from torch import Tensor, nn
 
+from sepiola.acting.sets import functions_named
+from sepiola.acting.synthesis import synthesize
 from sepiola.api import Model, load
 from sepiola.data.batching import Batch
 from sepiola.data.example import Example
@@ -37,7 +39,7 @@ from sepiola.datasets.requests import read_requests
 from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.metrics.accuracy import wilson_interval
-from sepiola.experiments.agent import REQUESTS, write_requests
+from sepiola.experiments.agent import REQUESTS, described, write_requests
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.stages import Stages
 from sepiola.specs.data import DataSpec
@@ -54,6 +56,8 @@ from sepiola.training.trainer import Trainer
 CALLS = {"kind": "function-calling", "functions": "phone"}
 REWARD = {"kind": "calls", "functions": "phone"}
 PARTIAL = {**REWARD, "partial": True}
+NEW = 1_000_003
+"""The seed of new requests."""
 ARMS: dict[str, dict[str, Any]] = {
     "grpo": {
         "objective": {"kind": "grpo", "reward": PARTIAL, "samples": 8},
@@ -76,6 +80,7 @@ ARMS: dict[str, dict[str, Any]] = {
         "optimizer": {"kind": "muon", "learning_rate": 2.0e-3, "warmup": 20, "betas": [0.9, 0.98]},
     },
 }
+ARMS["supervised, all known"] = ARMS["supervised"]
 
 
 class RejectionSampling(GRPO):
@@ -154,22 +159,25 @@ class Bench:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
         self.agent = load(given.agent)
+        self.known = given.agent / REQUESTS
         self.held_out = given.out / "held-out"
-        self.test = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
+        self.test = [e for e in read_requests(self.known, "test") if e.metadata["calls"]][: given.measured]
         self.prompts = given.out / "prompts"
         for folder in (self.prompts, self.held_out):
             folder.mkdir(parents=True, exist_ok=True)
-        write_requests(self.prompts / "train.jsonl", self._prompts())
+        if not (self.prompts / "train.jsonl").is_file():
+            write_requests(self.prompts / "train.jsonl", self._prompts())
         write_requests(self.held_out / "test.jsonl", self.test)
         self.changes = [change.split("=", 1) for change in given.changes]
 
     def _prompts(self) -> list[Example]:
-        """Training requests of several calls, and as many of one."""
-        known = read_requests(self.given.agent / REQUESTS, "train")
-        several = [e for e in known if len(e.metadata["calls"]) > 1]
-        one = [e for e in known if len(e.metadata["calls"]) == 1]
-        random.Random(0).shuffle(one)
-        return [*several, *one[: len(several)]]
+        """New requests of the training split that call something: half of them several times."""
+        made = synthesize(described(functions_named("phone")), "train", 3 * self.given.prompts, seed=NEW)
+        known = {e.prompt for e in read_requests(self.known, "train")}
+        new = [e for e in made if e.metadata["calls"] and e.prompt not in known]
+        several = [e for e in new if len(e.metadata["calls"]) > 1][: self.given.prompts // 2]
+        one = [e for e in new if len(e.metadata["calls"]) == 1][: self.given.prompts - len(several)]
+        return [*several, *one]
 
     def recipe(self, arm: str, seed: int) -> RecipeSpec:
         """A recipe of one stage that goes on from the agent."""
@@ -177,7 +185,10 @@ class Bench:
         stage = {
             "name": arm.replace(" ", "-").replace(",", ""),
             "learn": ["language"],
-            "data": {"reader": "requests", "root": str(self.prompts)},
+            "data": {
+                "reader": "requests",
+                "root": str(self.given.agent / REQUESTS if arm == "supervised" else self.prompts),
+            },
             "steps": 1 << 30,
             "source_tokens": 160,
             "target_tokens": 120,
@@ -305,6 +316,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=3.0, help="of the processor, for each arm and seed")
     parser.add_argument("--moments", type=int, default=6, help="how often the curve is measured")
+    parser.add_argument(
+        "--prompts", type=int, default=20_000, help="new requests, whose calls reinforcement is not shown"
+    )
     parser.add_argument("--measured", type=int, default=2000, help="held-out requests, at most")
     parser.add_argument("--set", dest="changes", action="append", default=[], help="ARM.KEY=VALUE, of an arm's stage")
     parser.add_argument(

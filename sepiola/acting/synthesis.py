@@ -2,7 +2,8 @@
 
 A function is plain data: `name`, `description`, `parameters` (the JSON Schema of its arguments) and, if the user gives
 some, `examples`: phrasings such as "wake me at {time}" or "[定|设]一个{time}的闹钟", in the notation of
-`sepiola.tidepool.phone.grammar`. Those phrase better than names can, and are used in two of three requests.
+`sepiola.tidepool.phone.grammar`, where `{daily=true}` is a value that the words themselves say ("wake me every day at
+{time}{daily=true}"). Those phrase better than names can, and are used in two of three requests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from sepiola.acting import wording
 from sepiola.acting.sampling import sample
 from sepiola.data.example import Example, Message
-from sepiola.errors import SpecError
+from sepiola.errors import SpecError, shown
 from sepiola.generation.schemas import Schema
 from sepiola.tidepool.phone import dates, phrases_en, phrases_zh
 from sepiola.tidepool.phone.distractors_en import TOPICS
@@ -34,6 +35,8 @@ _COMPOSED = 240  # templates of a function and language that are composed of its
 _BY_EXAMPLE = 0.67
 _DATED = 0.5
 _TRIES = 400
+_FIXED = re.compile(r"\{(\w+)=([^{}]*)\}")
+_TYPES: dict[object, type | tuple[type, ...]] = {"boolean": bool, "integer": int, "number": (int, float), "string": str}
 _LABELLED = re.compile(r"(:|\bis|\bfor|\bat|\bwith \w[\w ]*|, \w[\w ]*) $")  # ends so, and needs no "on"
 _NEAR = {
     "en": (
@@ -54,10 +57,10 @@ _JOINS = {"en": (", then ", ". Then ", "; also ", " and then "), "zh": ("，然�
 
 @dataclass(frozen=True)
 class Phrasing:
-    """A way to ask for a function. `switched` are the arguments that its words themselves decide."""
+    """A way to ask for a function. `fixed` are the arguments that its words themselves decide."""
 
     template: Template
-    switched: tuple[tuple[str, bool], ...] = ()
+    fixed: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _frames(language: str, kind: str | bool) -> tuple[tuple[str, str], ...]:
 
 
 def _called(asked: _Asked, phrasing: Phrasing, context: Context) -> tuple[Segments, dict[str, object]]:
-    arguments: dict[str, object] = dict(phrasing.switched)
+    arguments: dict[str, object] = dict(phrasing.fixed)
     segments: Segments = []
     for place, part in enumerate(phrasing.template.parts):
         if place % 2 == 0:
@@ -218,23 +221,40 @@ def _called(asked: _Asked, phrasing: Phrasing, context: Context) -> tuple[Segmen
 def _asked(function: Mapping[str, Any], language: str) -> _Asked:
     name, schema = str(function["name"]), function.get("parameters") or {"type": "object", "properties": {}}
     made_up = _made_up(name, str(function.get("description", "")), schema, language)
-    given = [_checked(name, template, schema) for template in templates(function.get("examples", ()))]
-    own = tuple(Phrasing(t) for t in given if wording.is_chinese(t.text) == (language == "zh"))
+    given = [_given(name, template, schema) for template in templates(function.get("examples", ()))]
+    own = tuple(p for p in given if wording.is_chinese(p.template.text) == (language == "zh"))
     return _Asked(name, schema, made_up, own)
 
 
-def _checked(name: str, template: Template, schema: Schema) -> Template:
+def _given(name: str, template: Template, schema: Schema) -> Phrasing:
+    """A user's phrasing. Raises SpecError for arguments that are none, missing or twice there, and for wrong values."""
     known, required = schema.get("properties", {}), schema.get("required", ())
-    for slot in template.slots:
-        if slot not in known or template.slots.count(slot) > 1:
+    pairs = _FIXED.findall(template.text)
+    said = Template(re.sub(" +", " ", _FIXED.sub("", template.text)).strip(), template.sentence)
+    slots = [*said.slots, *(key for key, _ in pairs)]
+    for slot in slots:
+        if slot not in known or slots.count(slot) > 1:
             raise SpecError(
                 f"{name}: the phrasing '{template.text}' has the slot {{{slot}}}, twice or for no argument; arguments: "
                 f"{', '.join(known) or 'none'}"
             )
-    missing = [argument for argument in required if argument not in template.slots]
+    missing = [argument for argument in required if argument not in slots]
     if missing:
         raise SpecError(f"{name}: the phrasing '{template.text}' lacks {{{missing[0]}}}, which a call needs")
-    return template
+    return Phrasing(said, tuple((key, _value(f"{name}: {{{key}={text}}}", known[key], text)) for key, text in pairs))
+
+
+def _value(where: str, schema: Schema, text: str) -> object:
+    """What a phrasing says of an argument: a text as it stands, and else a JSON literal."""
+    try:
+        literal = json.loads(text)
+    except ValueError:
+        literal = text
+    for part in schema.get("anyOf") or schema.get("oneOf") or (schema,):
+        for value in (text, literal):
+            if value in part["enum"] if "enum" in part else isinstance(value, _TYPES.get(part.get("type"), ())):
+                return value
+    raise SpecError(f"{where} in a phrasing is no value of the argument; expected one of {shown(dict(schema))}")
 
 
 def _made_up(name: str, description: str, schema: Schema, language: str) -> tuple[Phrasing, ...]:
@@ -246,18 +266,18 @@ def _made_up(name: str, description: str, schema: Schema, language: str) -> tupl
         rng = random.Random(f"{name} {language} {number}")
         chosen = [key for key in properties if key in required or rng.random() < 0.4]
         rng.shuffle(chosen)
-        text, switched = rng.choice(said), []
+        text, fixed = rng.choice(said), []
         for key in chosen:
             part = properties[key]
             described = str(part.get("description", ""))
             if part.get("type") == "boolean":
                 value = rng.random() < 0.6
                 text += rng.choice(wording.switches(key, described, language)[value])
-                switched.append((key, value))
+                fixed.append((key, value))
             else:
                 free = part.get("type") == "string" and "enum" not in part
                 text += rng.choice(wording.mentions(key, described, language, text=free))
-        found.setdefault(text, Phrasing(Template(text), tuple(switched)))
+        found.setdefault(text, Phrasing(Template(text), tuple(fixed)))
     return tuple(found.values())
 
 

@@ -112,6 +112,46 @@ def test_phrasings_of_the_user_are_used(made: dict[str, list[Example]]) -> None:
     assert 0.4 < len(own) / len(alarms) < 0.9
 
 
+def test_a_phrasing_may_fix_a_value_that_it_does_not_spell() -> None:
+    light: dict[str, Any] = {
+        "name": "light",
+        "description": "Switches the light.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "on": {"type": "boolean"},
+                "room": {"enum": ["hall", "attic"]},
+                "level": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            },
+            "required": ["on"],
+        },
+        "examples": [
+            "[now|please|] light up the {room}{on=true}",
+            "[now|please|] make it {on=false} dark[ upstairs {room=attic}|]",
+            "[马上|请|]开灯{on=true}[，最亮{level=100}|]",
+        ],
+    }
+    asked = synthesize([light], "train", 400, kinds=["text"])
+    said = {e.prompt.rpartition("\n")[2]: e.metadata["calls"][0]["arguments"] for e in asked}
+    assert not any("{" in prompt or "  " in prompt for prompt in said)
+    lit = [arguments for prompt, arguments in said.items() if "light up the" in prompt.lower()]
+    dark = [a for p, a in said.items() if "make it dark" in p.lower()]
+    above = [a for p, a in said.items() if "dark upstairs" in p.lower()]
+    bright = [a for p, a in said.items() if "最亮" in p]
+    assert lit and all(a["on"] is True and a["room"] in ("hall", "attic") for a in lit)
+    assert all(a["on"] is False for a in dark) and {"on": False} in dark
+    assert above and all(a == {"on": False, "room": "attic"} for a in above)
+    assert bright and all(a == {"on": True, "level": 100} for a in bright)
+    for wrong, message in (
+        ("go {on=maybe}", r"light: \{on=maybe\} in a phrasing is no value of the argument"),
+        ("go {on=true} to the {room=cellar}", r"\{room=cellar\} in a phrasing is no value"),
+        ("go {on=true} and {on}", r"has the slot \{on\}, twice"),
+        ("go {off=true}", r"has the slot \{off\}, twice or for no argument"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            synthesize([{**light, "examples": [wrong]}], "train", 2)
+
+
 def test_functions_languages_and_kinds_take_turns(made: dict[str, list[Example]]) -> None:
     counts = Counter((e.metadata["function"], e.metadata["language"], e.metadata["kind"]) for e in made["train"])
     for call in CALLS:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone import apis
-from sepiola.acting.phone.phrasings import PHRASINGS
+from sepiola.acting.phone.phrasings import PHRASINGS, phrased
 from sepiola.acting.phone.state import Phone
 
 __all__ = ["Phone", "functions"]
@@ -32,8 +31,4 @@ def _functions() -> tuple[Function, ...]:
         apis.doordash_delivery,
         apis.animal_care,
     )
-    return tuple(replace(each, examples=_phrasings(each.name)) for each in functions_of(calls))
-
-
-def _phrasings(name: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in PHRASINGS[name].strip().splitlines())
+    return phrased(functions_of(calls), PHRASINGS)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from sepiola.acting.functions import Function, functions_of
 from sepiola.acting.phone.apis import ADDRESS, NUMBER, Result, coming, digits, local, same_name
+from sepiola.acting.phone.phrasings import ANDROID, phrased
 from sepiola.acting.phone.state import (
     Alarm,
     Camera,
@@ -37,7 +38,7 @@ def take_a_photo(phone: Phone, camera: Camera = "back", resolution: Resolution =
     """Takes a photo.
 
     Args:
-        camera: Which camera.
+        camera: Which camera: front (selfie, 前置镜头) or back (rear, 后置镜头).
         resolution: Resolution of the photo.
     """
     phone.device.photos.append(Photo(camera, resolution))
@@ -55,8 +56,9 @@ def get_trending_news(
 
     Args:
         topic: What the news are about; any topic when left out.
-        language: Language of the news.
-        region: Region that the news come from.
+        language: Language of the news: en (English, 英文) or zh (Chinese, 中文).
+        region: Region that the news come from: US (America, the States, 美国), UK (Britain, England, 英国),
+            CN (China, 中国), SG (Singapore, 新加坡) or AU (Australia, 澳大利亚, 澳洲).
         max_results: How many to show at most.
     """
     phone.device.news.append(News(topic, language, region, max_results))
@@ -98,7 +100,8 @@ def find_route(
 
     Args:
         destination: Where to go.
-        mode: How to get there.
+        mode: How to get there: driving (car, 开车), walking (foot, 走路, 步行), cycling (bike, bicycle, 骑车) or
+            transit (bus, train, 坐公交, 坐地铁).
         depart: When to leave; now when left out.
     """
     if depart is not None:
@@ -199,7 +202,8 @@ def set_volume(phone: Phone, sound: Sound, level: Annotated[int, Field(ge=0, le=
     """Sets how loud the phone is.
 
     Args:
-        sound: Which of its sounds.
+        sound: Which of its sounds: media (music, 媒体, 音乐), ringtone (ringer, 铃声), alarm (alarms, 闹钟) or
+            call (calls, 通话).
         level: How loud, in per cent.
     """
     phone.device.volume[sound] = level
@@ -237,4 +241,4 @@ def _functions() -> tuple[Function, ...]:
         set_volume,
         set_do_not_disturb,
     )
-    return tuple(functions_of(calls))
+    return phrased(functions_of(calls), ANDROID)

@@ -1,10 +1,23 @@
 """How people ask for the phone's functions, in English and Chinese, for `sepiola.acting.synthesis`.
 
-A phrasing a line, as in the `Examples:` of a docstring: `[a|b]` is a choice, `{argument}` a value, and "= " begins a
-whole sentence. Without them an agent learns that orders are made of names, and takes plain speech for no order at all.
+A phrasing a line, as in the `Examples:` of a docstring: `[a|b]` is a choice, `{argument}` a value, `{argument=value}`
+one that the words say themselves, and "= " begins a whole sentence. Without them an agent learns that orders are made
+of names, and takes plain speech for no order at all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sepiola.acting.functions import Function
+
+
+def phrased(functions: Sequence[Function], phrasings: Mapping[str, str]) -> tuple[Function, ...]:
+    """The functions with the ways to ask for them."""
+    lines = {name: tuple(line.strip() for line in text.strip().splitlines()) for name, text in phrasings.items()}
+    return tuple(replace(each, examples=lines[each.name]) for each in functions)
+
 
 PHRASINGS = {
     "send_email": """
@@ -125,5 +138,149 @@ PHRASINGS = {
         {day}给[我的|我家的|][{animal}|{animal}{name}]做{service}
         [预约|约]{day}[{at}|]的[{animal}|{animal}{name}]{service}
         = [我的|我家的][{animal}|{animal}{name}]{day}[{at}|]要[做|]{service}
+    """,
+}
+
+ANDROID = {
+    "take_a_photo": """
+        [take|snap|shoot] a [photo|picture|shot][ with the {camera} camera|][ in {resolution}|]
+        take a {resolution} [photo|picture][ with the {camera} camera|]
+        take a [photo|picture] of [me|myself|us]{camera=front}[ in {resolution}|]
+        [take|shoot] a selfie{camera=front}[ in {resolution}|]
+        use the {camera} camera [to take|for] a [photo|picture][ in {resolution}|]
+        [拍|照|拍一下|照一下]照[，用{camera}|][，{resolution}|]
+        [拍张|拍一张|来一张|照张|照一张]{resolution}的[照片|照]
+        用{camera}[拍|照]一张[照片|照|相片][，{resolution}|]
+        [拍张|来张|拍一张]自拍{camera=front}[，{resolution}|]
+    """,
+    "get_trending_news": """
+        [show|give|read|tell] me the news[ about {topic}| on {topic}|]
+        [show|give|get] me {max_results} [news stories|headlines|articles] [about|on] {topic}
+        [what's|find out what's] new [about|in] {topic}[, {max_results} stories|]
+        [show|get] the [top|trending|latest] news [from|in] {region}[ about {topic}|][, in {language}|]
+        [show|get] the [top|trending|latest] news in {language}[ about {topic}|]
+        = what is in the news[ about {topic}|]?
+        [看看|看一下|给我看|播报]新闻
+        [看看|看一下|给我看|找|读一下][关于|有关]{topic}的[{language}|][新闻|消息|报道][，要{max_results}条|]
+        [看看|给我看|来]{max_results}条[关于|有关|]{topic}的新闻
+        [看看|看一下|给我看]{region}的[热门|最新|]新闻[，要{max_results}条|]
+        = {topic}有什么[新闻|新消息]？
+    """,
+    "get_weather_forecast": """
+        [show|tell|give] me the [weather|forecast|weather forecast] [for|in] {location}[ for the next {days} days|]
+        [check|look up] the [weather|forecast] [for|in] {location}[ for {days} days|, {days} days|]
+        [check|find out] [if|whether] it [will rain|rains|is cold|is warm] in {location}
+        = [what's|what is|how is] the weather [like |]in {location}[ over the next {days} days|]?
+        = do I need an umbrella in {location}?
+        [查|看看|查一下|看一下|告诉我]{location}的[天气|天气预报]
+        [查|看看|查一下]{location}[接下来|未来]{days}天的[天气|天气预报]
+        = {location}[今天|]天气[怎么样|如何|好吗]？
+        = {location}[会不会|会]下雨[吗|]？
+        = {location}[接下来|未来]{days}天[天气|]怎么样？
+    """,
+    "search_youtube_videos": """
+        [find|search for|look for|show me] [a video|videos|clips] [about|of|on] {query}
+        [find|search for|look for|play] {query} on YouTube
+        [search|look on] YouTube for {query}
+        = I want to watch [something|a video] [about|on] {query}
+        = are there [any |]videos [about|of|on] {query}?
+        [找|搜|搜索|看|找几个|找一下][关于|]{query}的视频
+        [在油管上|上油管|在YouTube上|上YouTube][搜|搜索|找|看]{query}
+        = 我想看[关于|]{query}的视频
+        = 有没有[关于|]{query}的视频？
+    """,
+    "find_route": """
+        [find|show me|give me] [the way|a route|directions] to {destination}[ by {mode}|][, leaving {depart}|]
+        [navigate|take me|get me|guide me|bring me] to {destination}[ by {mode}|][, leaving {depart}|]
+        [plan|find] my [trip|way] to {destination} {depart}[ by {mode}|]
+        = how do I get to {destination}[ by {mode}|]?
+        = I have to be on my way to {destination} {depart}[, by {mode}|]
+        [导航到|导航去|带我去|带我到]{destination}
+        [查|找|看看|查一下|规划][去|到]{destination}的[路|路线|走法][，{mode}|][，{depart}出发|]
+        [我要|我想|]{depart}出发去{destination}，[查|规划]一下路线[，{mode}|]
+        = [去|到]{destination}怎么走？
+        = {mode}[去|到]{destination}怎么走？
+    """,
+    "create_contact": """
+        [add|save] {name}[ to my contacts| to the address book|]: {number}[, e-mail {email}|]
+        [add|save|create|make] a [new |]contact[ for|:] {name}[,| with the number] {number}[, e-mail {email}|]
+        [save|store|write down] {number} as {name}['s number|]
+        [put|write] {name} in [my|the] [contacts|address book][,| under] {number}[, e-mail {email}|]
+        = {name} has [the|a new] number {number}[, the e-mail is {email}|]
+        [添加|新建|保存|存|加][一个|]联系人{name}，[电话|号码|手机][是|：|]{number}[，邮箱[是|]{email}|]
+        把{name}[加到|存到|存进|添加到][通讯录|联系人][里|]，[电话|号码|手机][是|]{number}[，邮箱[是|]{email}|]
+        [把|]{number}存[成|为]{name}[的电话|的号码|]
+        = {name}的[电话|号码|手机号]是{number}，存一下
+    """,
+    "create_calendar_event": """
+        [put|enter] {title} in [my|the] calendar[:| for|,] {start}[, for {minutes} minutes|, {minutes} minutes long|]
+        [add|create|make] [an event|a calendar entry|an appointment] {title} {start}[, {minutes} minutes|]
+        [schedule|plan] {title} {start}[ for {minutes} minutes|, {minutes} minutes|]
+        block {minutes} minutes {start} for {title}
+        = {title} is {start}[ and takes {minutes} minutes|], [put it in|note it in] my calendar
+        [把|]{title}[加到|写进|放进|记到]日历[里|]，{start}[开始|][，{minutes}分钟|]
+        [在日历上|在日程里|日历里][加|记|写][上|]{title}，{start}[开始|][，[时长|一共|]{minutes}分钟|]
+        [安排|预定|新建日程][：|]{title}，{start}[开始|][，{minutes}分钟|]
+        = {start}有{title}，[记到日历里|加到日程里][，{minutes}分钟|]
+    """,
+    "set_alarm": """
+        [set|make] an alarm [for|at] {at}[ called {label}| for {label}|]
+        [set|make] a daily alarm{daily=true} [for|at] {at}[ called {label}| for {label}|]
+        [wake me|wake me up|get me up|ring] at {at}[ for {label}|]
+        [wake me|wake me up|get me up] every [day|morning]{daily=true} at {at}[ for {label}|]
+        = I have to [get up|be up] at {at}[ for {label}|]
+        [定|设|订|上|设置][个|一个|]{at}的闹钟[，叫{label}|，名字是{label}|]
+        [定|设|订][个|一个|]每天{daily=true}{at}的闹钟[，叫{label}|]
+        {at}[叫醒我|叫我起床|叫我|提醒我起床][，因为{label}|]
+        每天{daily=true}{at}[叫醒我|叫我起床|叫我][，因为{label}|]
+        = 我{at}要起床
+    """,
+    "start_timer": """
+        [set|start] a timer [for|of|to] {minutes} minutes
+        [set|start] a {minutes}[ |-]minute timer
+        [time|count down] {minutes} minutes
+        [tell|call|remind] me in {minutes} minutes
+        = the [eggs|noodles|cake] [need|needs] {minutes} minutes
+        [计时|倒计时|倒数]{minutes}分钟
+        [定|设|开][个|一个|]{minutes}分钟的[计时器|倒计时|定时器]
+        {minutes}分钟[后|以后|之后][提醒我|叫我|告诉我]
+        = [鸡蛋|面|蛋糕]要[煮|做|烤]{minutes}分钟
+    """,
+    "toggle_flashlight": """
+        [turn on|switch on|light] the [flashlight|torch]{on=true}
+        [turn|switch] the [flashlight|torch] on{on=true}
+        [make|give me] [some |]light{on=true} [here|in here|with the phone]
+        [turn off|switch off|put out] the [flashlight|torch]{on=false}
+        [turn|switch] the [flashlight|torch] off{on=false}
+        = it is [too |]dark [here|in here], I need [a|some] light{on=true}
+        = I don't need the [flashlight|torch] any more{on=false}
+        [打开|开一下|开|点亮]手电[筒|]{on=true}
+        把手电[筒|][打开|开一下|点亮]{on=true}
+        [关掉|关上|关一下|关闭|关]手电[筒|]{on=false}
+        把手电[筒|][关掉|关了|关上]{on=false}
+        = [这里|这儿][太|好]黑[了|]，[照一下|给点光]{on=true}
+        = 不需要手电[筒|]了{on=false}
+    """,
+    "set_volume": """
+        [set|turn|put] the {sound} [volume |][to|up to|down to] {level}[ percent|%|]
+        [set|put] the volume of the {sound} [to|at] {level}[ percent|%|]
+        [make|play] the {sound} [at|as loud as] {level}[ percent|%]
+        mute the {sound}{level=0}
+        [turn|set] the {sound} [all the way up|to full volume|to maximum]{level=100}
+        [把|]{sound}[的|][音量|声音][调到|设为|设成|调成|开到]{level}
+        [把|]{sound}[的|][音量|声音][调到|设为|设成]百分之{level}
+        [把|]{sound}静音{level=0}
+        [把|]{sound}[的|][音量|声音][开到最大|调到最大]{level=100}
+    """,
+    "set_do_not_disturb": """
+        [keep quiet|be quiet|stay silent] until {until}
+        [turn on|switch on|set|use] do not disturb until {until}
+        [do not|don't] [ring|disturb me|bother me] [before|until] {until}
+        [no calls|hold my calls|silence the phone|silence everything] until {until}
+        = I want [to be left alone|no calls|peace and quiet] until {until}
+        [打开|开启|开|设置]勿扰[模式|][到|，到|直到]{until}
+        {until}[前|之前|以前][不要|别|请勿][打扰我|响|吵我]
+        [安静|静音|保持安静][到|，到|直到]{until}
+        = {until}[前|之前|以前]我想[安静|静静|一个人待着]
     """,
 }
