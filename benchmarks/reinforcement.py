@@ -61,17 +61,20 @@ NEW = 1_000_003
 ARMS: dict[str, dict[str, Any]] = {
     "grpo": {
         "objective": {"kind": "grpo", "reward": PARTIAL, "samples": 8},
-        "batch": 128,
+        "batch": 32,
+        "accumulate": 4,
         "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
     },
     "ppo": {
         "objective": {"kind": "ppo", "reward": PARTIAL, "iterations": 2, "minibatches": 2, "beta": 0.0},
-        "batch": 64,
+        "batch": 32,
+        "accumulate": 2,
         "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
     },
     "rejection sampling": {
         "objective": {"kind": "grpo", "reward": REWARD, "samples": 8},
-        "batch": 128,
+        "batch": 32,
+        "accumulate": 4,
         "optimizer": {"learning_rate": 5.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
     },
     "supervised": {

@@ -36,7 +36,8 @@ Choose = Callable[[Tensor], Tensor]
 class Rollouts:
     """Rollouts over prompts: `samples` are what is read, `examples` what rewards know of them.
 
-    A step is `accumulate` batches of `batch` completions; those that teach nothing (`choose`) are not laid out.
+    A step is `accumulate` batches of `batch` completions, shorter ones first, so that little is padding; those that
+    teach nothing (`choose`) are not laid out.
     Without a sampler nothing can be drawn (a dry run), and without `credit` completions are worth their rewards
     (validation).
     """
@@ -173,9 +174,11 @@ class Rollouts:
         rewards = torch.tensor(self._rewards(every, completions))
         groups = rewards.view(-1, self.fan)
         teaches = self._choose(groups).bool().flatten().numpy()
+        lengths = np.array([len(completion.ids) for completion in completions])
         steps: list[Step] = []
         for part in np.array_split(np.arange(len(every)), self.minibatches):
             kept = part[teaches[part]] if teaches[part].any() else part[:1]
+            kept = kept[np.argsort(lengths[kept], kind="stable")]
             size = len(part), sum(completions[i].labelled for i in part)
             step: Step = []
             for some in (kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)):

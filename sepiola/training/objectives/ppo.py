@@ -107,7 +107,8 @@ class PPO(Reinforcement):
             old = torch.cat([known(batch.old) for batch in batches])
             reference = torch.cat([known(batch.reference) for batch in batches])
             earned = -self.rl.beta * KLS[self.rl.kl](old, reference)
-        worth, returns = returns_of(paid_at_the_end(earned, rewards.flatten(), lengths), values, lengths, self.rl)
+        paid = torch.cat([batch.rewards for batch in batches])
+        worth, returns = returns_of(paid_at_the_end(earned, paid, lengths), values, lengths, self.rl)
         labels = [batch.labelled for batch in batches]
         parts = iter(zip(worth.split(labels), returns.split(labels), strict=True))
         credited = []
