@@ -1,6 +1,7 @@
 // Prints a checksum of what every instruction set of this processor computes: of products, and of a whole small model, by
 // kind of weights. All lines of a kind, and those of another processor, must be equal: `c++ … check.cpp && ./check`.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -129,45 +130,86 @@ uint64_t model(const Kernels& k, const char* kind, Activation activation) {
     return checksum(logits);
 }
 
-// A vision encoder and a bridge before a decoder: what the text reads of pictures.
-uint64_t seeing(const Kernels& k, const char* kind) {
-    Small small;
+std::shared_ptr<Settings> settings(std::initializer_list<std::pair<const char*, Settings::Value>> values) {
+    auto made = std::make_shared<Settings>();
+    for (const auto& [key, value] : values) made->set(key, value);
+    return made;
+}
+
+constexpr int SEEN = 20;  // the width of features
+
+// A vision encoder's features of two pictures.
+uint64_t seeing(const Kernels& k, const char* kind, Small& small, int side, int patches) {
     Spec& spec = small.spec;
     spec.width = 36, spec.vocabulary = 20;
     StackSpec s;
-    s.width = 20, s.length = 17, s.layers = 2, s.heads = 2, s.kv_heads = 2, s.head_width = 10, s.inner = 30;
-    s.scale = 0.3f, s.eps = 1e-5f, s.centred = true, s.activation = Activation::quick_gelu, s.windows = {0, 0};
-    auto stack = std::make_shared<Settings>(), vision = std::make_shared<Settings>(), bridge = std::make_shared<Settings>();
-    for (auto [key, value] : std::map<std::string, long>{{"layers", 2}, {"heads", 2}, {"kv_heads", 2}, {"head_width", 10}, {"inner", 30}})
-        stack->set(key, value);
-    for (const char* key : {"causal", "cross", "gated"}) stack->set(key, false);
-    for (auto [key, value] : std::map<std::string, double>{{"scale", 0.3}, {"eps", 1e-5}, {"amplitude", 1}, {"local_amplitude", 1}})
-        stack->set(key, value);
-    stack->set("centred", true), stack->set("place", std::string("pre"));
-    stack->set("activation", std::string("quick_gelu")), stack->set("windows", std::vector<long>{0, 0});
-    for (auto [key, value] : std::map<std::string, long>{{"size", 27}, {"patch", 6}, {"width", 20}}) vision->set(key, value);
-    for (const char* key : {"class_token", "patch_features", "closes"}) vision->set(key, true);
-    vision->set("kind", std::string("vit")), vision->set("stack", stack);
-    for (auto [key, value] : std::map<std::string, long>{{"layers", 2}, {"patches", 16}, {"image_width", 20}, {"shuffle", 2}, {"neighbours", 1}})
-        bridge->set(key, value);
-    bridge->set("kind", std::string("projection")), bridge->set("activation", std::string("gelu"));
-    spec.vision = vision, spec.bridge = bridge;
-    spec.width = 20;
-    small.stack("vision", kind, s);
-    small.numbers("vision.positions", 17 * 20, 1), small.numbers("vision.class_token", 20, 1);
-    small.matrix("vision.patch_embedding", kind, 20, 3 * 6 * 6);
-    spec.width = 36;
-    small.matrix("bridge.0", kind, 36, 80), small.matrix("bridge.1", kind, 36, 36), small.numbers("bridge.1.bias", 36, 1);
-    s.width = 36, s.length = 0, s.gated = true;
+    s.width = 36, s.layers = 1, s.heads = 2, s.kv_heads = 2, s.head_width = 10, s.inner = 30, s.scale = 0.3f, s.eps = 1e-5f;
+    s.gated = true, s.windows = {0};
     spec.decoder = s;
     small.matrix("embedding", kind, spec.vocabulary, spec.width);
     small.stack("decoder", kind, s);
     Model made(spec, small.tensors, 2, k.name);
-    std::vector<float> pixels = small.random.many(2 * 3 * 27 * 27, 1), features(2 * 16 * 20), vectors(2 * 4 * 36);
-    made.features(2, 27, 27, pixels.data(), features.data());
-    made.vectors(2, 16, features.data(), vectors.data());
-    vectors.insert(vectors.end(), features.begin(), features.end());
-    return checksum(vectors);
+    std::vector<float> pixels = small.random.many(size_t(2) * 3 * side * side, 1), features(size_t(2) * patches * SEEN);
+    made.features(2, side, side, pixels.data(), features.data());
+    if (made.bridge()->tokens) {
+        std::vector<float> vectors(size_t(2) * made.bridge()->tokens * 36);
+        made.vectors(2, patches, features.data(), vectors.data());
+        features.insert(features.end(), vectors.begin(), vectors.end());
+    } else {
+        std::vector<float> states = small.random.many(5 * 36, 1);
+        std::vector<int32_t> rows = {0, 0, 0, 1, 1}, seen(2 * patches, 0);
+        std::fill(seen.begin() + patches, seen.end(), 1);
+        made.fuse(5, states.data(), rows.data(), 2 * patches, features.data(), seen.data(), states.data());
+        features.insert(features.end(), states.begin(), states.end());
+    }
+    return checksum(features);
+}
+
+uint64_t vit(const Kernels& k, const char* kind) {
+    Small small;
+    auto stack = settings({{"layers", 2L}, {"heads", 2L}, {"kv_heads", 2L}, {"head_width", 10L}, {"inner", 30L},
+                           {"causal", false}, {"cross", false}, {"gated", false}, {"scale", 0.3}, {"eps", 1e-5},
+                           {"amplitude", 1.0}, {"local_amplitude", 1.0}, {"centred", true}, {"place", std::string("pre")},
+                           {"activation", std::string("quick_gelu")}, {"windows", std::vector<long>{0, 0}}});
+    small.spec.vision = settings({{"kind", std::string("vit")}, {"size", 27L}, {"patch", 6L}, {"width", long(SEEN)},
+                                  {"class_token", true}, {"patch_features", true}, {"closes", true}, {"stack", stack}});
+    small.spec.bridge = settings({{"kind", std::string("projection")}, {"layers", 2L}, {"patches", 16L},
+                                  {"image_width", long(SEEN)}, {"shuffle", 2L}, {"neighbours", 1L},
+                                  {"activation", std::string("gelu")}});
+    small.spec.width = SEEN;
+    small.stack("vision", kind, stack_spec(*stack, SEEN, 17));
+    small.numbers("vision.positions", 17 * SEEN, 1), small.numbers("vision.class_token", SEEN, 1);
+    small.matrix("vision.patch_embedding", kind, SEEN, 3 * 6 * 6);
+    small.matrix("bridge.0", kind, 36, 4 * SEEN), small.matrix("bridge.1", kind, 36, 36);
+    return seeing(k, kind, small, 27, 16);
+}
+
+uint64_t detr(const Kernels& k, const char* kind) {
+    Small small;
+    small.spec.vision = settings({{"kind", std::string("detr")}, {"width", long(SEEN)}, {"queries", 5L}, {"layers", 1L},
+                                  {"heads", 2L}, {"inner", 30L}, {"encoder_layers", 1L}, {"encoder_heads", 4L},
+                                  {"encoder_inner", 26L}, {"stem_width", 8L}, {"widths", std::vector<long>{8, 16}},
+                                  {"depths", std::vector<long>{1, 1}}, {"bottleneck", true}});
+    small.spec.bridge = settings({{"kind", std::string("gated-fusion")}, {"image_width", long(SEEN)}});
+    small.matrix("vision.stem", kind, 8, 3 * 49), small.matrix("vision.project", kind, SEEN, 16);
+    int from = 8;
+    for (int to : {8, 16}) {
+        std::string at = "vision.stage." + std::to_string(to / 16) + ".0.";
+        small.matrix(at + "0", kind, to / 4, from), small.matrix(at + "1", kind, to / 4, to / 4 * 9);
+        small.matrix(at + "2", kind, to, to / 4), small.matrix(at + "shortcut", kind, to, from);
+        from = to;
+    }
+    small.numbers("vision.queries", 5 * SEEN, 1), small.numbers("vision.norm.weight", SEEN, 1);
+    for (std::string at : {"vision.encoder.0.", "vision.decoder.0."}) {
+        small.matrix(at + "qk", kind, 2 * SEEN, SEEN), small.matrix(at + "up", kind, at[7] == 'e' ? 26 : 30, SEEN);
+        small.matrix(at + "down", kind, SEEN, at[7] == 'e' ? 26 : 30), small.numbers(at + "feed_forward_norm.weight", SEEN, 1);
+        for (const char* part : {"v", "out", "cross_q", "cross_k", "cross_v", "cross_out"}) small.matrix(at + part, kind, SEEN, SEEN);
+        for (const char* norm : {"norm.weight", "cross_norm.weight"}) small.numbers(at + norm, SEEN, 1);
+    }
+    small.matrix("bridge.image", kind, 36, SEEN), small.matrix("bridge.kv", kind, 72, 36);
+    small.matrix("bridge.gate", kind, 36, 72);
+    for (const char* part : {"bridge.q", "bridge.out"}) small.matrix(part, kind, 36, 36);
+    return seeing(k, kind, small, 45, 5);
 }
 
 // A decoder whose rows read a prompt of more than a page, go on from it, and part.
@@ -202,7 +244,8 @@ int main() {
     for (const Kernels* k : all_kernels())
         for (const char* kind : {"f32", "bf16", "int8", "int4"}) {
             std::printf("%s %s products %016llx\n", k->name, kind, static_cast<unsigned long long>(products(*k, kind)));
-            std::printf("%s %s seeing %016llx\n", k->name, kind, static_cast<unsigned long long>(seeing(*k, kind)));
+            std::printf("%s %s vit %016llx\n", k->name, kind, static_cast<unsigned long long>(vit(*k, kind)));
+            std::printf("%s %s detr %016llx\n", k->name, kind, static_cast<unsigned long long>(detr(*k, kind)));
             std::printf("%s %s chains %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind)));
             for (int i = 0; i < 6; i++)
                 std::printf("%s %s %s %016llx\n", k->name, kind, names[i],

@@ -21,7 +21,7 @@ struct Input {
     long stride;
 };
 
-enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_relu };
+enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_relu, sigmoid };
 
 constexpr int QUERIES = 4;  // that meet the same keys together
 constexpr int PAGE = 64;    // positions whose keys and values lie together

@@ -51,6 +51,7 @@ static void multiply_int8(const uint8_t* panel, int width, const Input& x, int t
     for (int g = 0; g < width / GROUP; g++) {
         prefetch<T>(w + g * 512L, 512);
         Bytes weights = load_bytes(w + g * 512L);
+#pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             I product = dot(weights, bytes + t * x.stride + g * GROUP, sums[t * groups + g]);
             total[t] = fma(floats(product), set(scales[t * groups + g]), total[t]);
@@ -75,6 +76,7 @@ static void multiply_int4(const uint8_t* panel, int width, const Input& x, int t
         prefetch<T>(block + (g % 2) * 320, g % 2 ? 256 : 320);
         F rows = load_half(block + (g % 2) * 32);
         Nibbles weights = load_nibbles(block + 64 + (g % 2) * 256);
+#pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             I product = dot(weights, bytes + t * x.stride + g * GROUP, sums[t * groups + g]);
             total[t] = fma(floats(product), mul(rows, set(scales[t * groups + g])), total[t]);
@@ -98,6 +100,7 @@ static void multiply_float(const uint8_t* panel, int width, const Input& x, int 
             const float* w = reinterpret_cast<const float*>(panel) + k * 16L;
             first = load(w), second = load(w + 16);
         }
+#pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             even[t] = fma(first, set(values[t * x.stride + k]), even[t]);
             odd[t] = fma(second, set(values[t * x.stride + k + 1]), odd[t]);
@@ -199,6 +202,7 @@ static inline F activated(Activation activation, F x) {
     switch (activation) {
         case Activation::relu: return maximum(x, set(0));
         case Activation::squared_relu: x = maximum(x, set(0)); return mul(x, x);
+        case Activation::sigmoid: return sigmoid(x);
         case Activation::silu: return mul(x, sigmoid(x));
         case Activation::quick_gelu: return mul(x, sigmoid(mul(x, set(1.702f))));
         case Activation::gelu_tanh: {

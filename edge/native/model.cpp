@@ -321,6 +321,13 @@ void Model::vectors(int pictures, int patches, const float* features, float* out
     bridge_->vectors(pictures, patches, features, out);
 }
 
+void Model::fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
+                 const int32_t* feature_rows, float* out) {
+    require(bridge_ != nullptr, "this model has no bridge");
+    auto turn = team_.turn();
+    bridge_->fuse(count, states, rows, patches, features, feature_rows, out);
+}
+
 size_t Model::read_bytes() const {
     size_t bytes = head_.bytes();
     for (const Layer& layer : decoder_.layers)

@@ -184,6 +184,9 @@ public:
     Bridge* bridge() const { return bridge_.get(); }
     void features(int pictures, int height, int width, const float* pixels, float* out);
     void vectors(int pictures, int patches, const float* features, float* out);
+    // States of rows that have seen their features; see `Bridge::fuse`.
+    void fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
+              const int32_t* feature_rows, float* out);
     // Tokens that went through the decoder's layers so far.
     long computed() const { return computed_; }
     // Bytes of the matrices that one token reads, and a pass over them that multiplies and does nothing else.

@@ -259,6 +259,17 @@ struct Bound {
         }
         return owned(out.release(), features.shape(0), bridge->tokens, width());
     }
+    void fuse(const Rows& states, const Ids& rows, const Rows& features, const Ids& feature_rows, const RowsOut& out) {
+        const Bridge* bridge = model->bridge();
+        require(bridge, "this model has no bridge");
+        rows_of(out, rows.size());
+        require(states.shape(0) == rows.size() && long(states.shape(1)) == width(), "the states have another shape");
+        require(features.shape(0) == feature_rows.size() && long(features.shape(1)) == bridge->image_width,
+                "the features have another shape");
+        Released released;
+        model->fuse(int(rows.size()), states.data(), rows.data(), int(feature_rows.size()), features.data(),
+                    feature_rows.data(), out.data());
+    }
     void stream() {
         Released released;
         model->stream();
@@ -307,5 +318,7 @@ NB_MODULE(_native, m) {
         .def("features", &Bound::features, "pixels"_a,
              "The vision encoder's (pictures, patches, image width) of pixels (pictures, 3, height, width).")
         .def("vectors", &Bound::vectors, "features"_a, "The bridge's (pictures, tokens, width) of features.")
+        .def("fuse", &Bound::fuse, "states"_a, "rows"_a, "features"_a, "feature_rows"_a, "out"_a,
+             "States (tokens, width) of rows that have seen their features (patches, image width).")
         .def("stream", &Bound::stream);
 }

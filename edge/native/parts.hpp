@@ -9,8 +9,8 @@
 namespace sepiola {
 
 // Rows of numbers that a matrix multiplies, `columns` of them in use.
-struct Rows {
-    Rows(int count, int columns);
+struct Vectors {
+    Vectors(int count, int columns);
     float* row(int index) const { return input.values + index * input.stride; }
 
     int count, columns;
@@ -18,6 +18,20 @@ struct Rows {
 
 private:
     Floats values_, bytes_, scales_, sums_;
+};
+
+// Heads of attention: what some rows attend to, in columns from `column` on.
+struct Heads {
+    int heads, kv_heads, width;
+    float scale;
+};
+struct Columns {
+    const Vectors& rows;
+    int column;
+};
+// Rows that see each other: `count` queries from `first` on, and so many keys.
+struct Span {
+    int first, count, keys_first, keys;
 };
 
 // What the kinds have in common: their weights by name, and the model's threads and kernels.
@@ -36,10 +50,21 @@ protected:
 
     // `work(index)` for [0, count), shared among the threads.
     void each(int count, const std::function<void(int)>& work);
-    // out[t * stride + row] = activation(bias + matrix · row t). The rows of `out` have room for whole panels.
-    void multiply(const Linear& linear, Rows& rows, float* out, long stride, Activation activation = Activation::none);
+    // Row t of `out` = activation(bias + matrix · row t); with `add`, the product is added to what is there before.
+    void multiply(const Linear& linear, Vectors& rows, Vectors& out, Activation activation = Activation::none,
+                  bool add = false, int first = 0);
+    // Rows normalised into `out`, which may be the same.
+    void normalise(const Vectors& rows, const Norm& norm, float eps, bool centred, Vectors& out);
+    // out = a + b, whose rows may repeat.
+    void sum(const Vectors& a, const float* b, long stride, int repeat, Vectors& out);
+    // What each span's queries attend to of its keys, in rows of `heads · width`.
+    void attend(const Heads& heads, Columns queries, Columns keys, Columns values, const std::vector<Span>& spans,
+                Vectors& out);
     // Runs of `each` vectors, one after the other, through a stack that is not causal: `states` take their place.
     void through(Stack& stack, int runs, int each, const float* vectors, float* states);
+    static void copy(const Vectors& rows, float* out);
+
+    const Kernels& kernels() const { return model_.kernels_; }
 
     Model& model_;
 
@@ -64,9 +89,14 @@ protected:
 // Features, `patches` vectors of `image_width` for each picture, to `tokens` vectors of the language model.
 class Bridge : public Part {
 public:
-    virtual void vectors(int pictures, int patches, const float* features, float* out) = 0;
+    virtual void vectors(int pictures, int patches, const float* features, float* out);
 
-    int tokens = 0, image_width = 0;
+    // Text states `(count, width)` of rows, having seen the features `(patches, image_width)` of theirs: rows count from
+    // 0, and each has some of both. `out` may be `states`.
+    virtual void fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
+                      const int32_t* feature_rows, float* out);
+
+    int tokens = 0, image_width = 0;  // no tokens: it makes none
 
 protected:
     using Part::Part;
@@ -78,6 +108,9 @@ std::unique_ptr<Bridge> make_bridge(const Settings& settings, Model& model);
 
 // The kinds, each in a file of its name.
 std::unique_ptr<Vision> make_vit(const Settings& settings, Model& model);
+std::unique_ptr<Vision> make_resnet(const Settings& settings, Model& model);
+std::unique_ptr<Vision> make_detr(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_projection(const Settings& settings, Model& model);
+std::unique_ptr<Bridge> make_fusion(const Settings& settings, Model& model);
 
 }  // namespace sepiola

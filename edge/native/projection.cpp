@@ -32,7 +32,7 @@ public:
         if (patches != patches_)
             throw std::invalid_argument("pictures have " + std::to_string(patches) + " features; this bridge reads " +
                                         std::to_string(patches_));
-        Rows rows(pictures * tokens, layers_[0].matrix.columns), made(pictures * tokens, width_);
+        Vectors rows(pictures * tokens, layers_[0].matrix.columns), made(pictures * tokens, width_);
         each(pictures * tokens, [&](int index) {
             const float* picture = features + size_t(index / tokens) * patches_ * image_width;
             float* to = rows.row(index);
@@ -40,13 +40,12 @@ public:
             for (int i = 0; i < parts; i++, to += image_width)
                 std::memcpy(to, picture + size_t(patch(token, i)) * image_width, size_t(image_width) * 4);
         });
-        multiply(layers_[0], rows, made.row(0), made.input.stride,
-                 layers_.size() > 1 ? activation_ : Activation::none);
-        Rows last(layers_.size() > 1 ? pictures * tokens : 0, width_);
-        if (layers_.size() > 1) multiply(layers_[1], made, last.row(0), last.input.stride);
-        const Rows& result = layers_.size() > 1 ? last : made;
-        for (int t = 0; t < pictures * tokens; t++)
-            std::memcpy(out + size_t(t) * width_, result.row(t), size_t(width_) * 4);
+        bool more = layers_.size() > 1;
+        multiply(layers_[0], rows, made, more ? activation_ : Activation::none);
+        if (!more) return copy(made, out);
+        Vectors last(made.count, width_);
+        multiply(layers_[1], made, last);
+        copy(last, out);
     }
 
 private:

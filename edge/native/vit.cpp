@@ -43,7 +43,7 @@ public:
 private:
     void some_features(int pictures, const float* pixels, float* out) {
         int squares = grid_ * grid_;
-        Rows rows(pictures * squares, 3 * patch_ * patch_), embedded(pictures * squares, width);
+        Vectors rows(pictures * squares, 3 * patch_ * patch_), embedded(pictures * squares, width);
         each(pictures * squares, [&](int index) {
             const float* picture = pixels + size_t(index / squares) * 3 * side_ * side_;
             int line = index % squares / grid_ * patch_, column = index % grid_ * patch_;
@@ -52,7 +52,7 @@ private:
                 for (int y = 0; y < patch_; y++, to += patch_)
                     std::memcpy(to, picture + (size_t(channel) * side_ + line + y) * side_ + column, patch_ * 4);
         });
-        multiply(embedding_, rows, embedded.row(0), embedded.input.stride);
+        multiply(embedding_, rows, embedded);
         std::vector<float> vectors(size_t(pictures) * tokens_ * width), states(skips_ ? vectors.size() : 0);
         each(pictures * tokens_, [&](int index) {
             int place = index % tokens_ - class_;

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
+from sepiola.models.vision.detr import DETR
+from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.vit import ViT
+from sepiola.runtime.native_detr import CoreDETR
+from sepiola.runtime.native_fusion import CoreFusion
 from sepiola.runtime.native_part import CorePart
 from sepiola.runtime.native_projection import CoreProjection
+from sepiola.runtime.native_resnet import CoreResNet
 from sepiola.runtime.native_vit import CoreViT
 from sepiola.runtime.native_weights import Packed, core_spec, core_tensors, packed
 
@@ -31,8 +37,11 @@ SEEING = 8
 
 PARTS: dict[type[nn.Module], Callable[[nn.Module], CorePart]] = {
     ViT: CoreViT,
+    ResNet: CoreResNet,
+    DETR: CoreDETR,
     Projection: CoreProjection,
     AnyResProjection: CoreProjection,
+    GatedFusion: CoreFusion,
 }
 """The kinds that the core computes."""
 

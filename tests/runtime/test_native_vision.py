@@ -13,23 +13,32 @@ from torch import Tensor, nn
 
 import sepiola
 from sepiola.errors import DataError
+from sepiola.models.multimodal.fused import FusedModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.runtime.native import KERNELS, THREADS, NativeExecutor
 from sepiola.runtime.native_parts import core_model
+from sepiola.runtime.plain import TorchExecutor
 from tests.hub_folders import vision_language_folder
-from tests.tiny import clip, colour_picture, decoder, llama, noise_picture, randomise, vit
+from tests.tiny import clip, colour_picture, detr, encoder_decoder, llama, noise_picture, randomise, vit
 
 core = pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
 SETS: list[str] = core.instruction_sets()
 
 PROJECTION = {"kind": "projection", "token": 7}
 GATED = {"width": 24, "activation": "silu", "gated": True}
+RESNET = {"kind": "resnet", "pixels": {"size": 40}, "stem_width": 8, "widths": (8, 16), "depths": (1, 2)}
 VISION: dict[str, Any] = {
     "vit": vit(24, 8, layers=2, hidden=40, feed_forward={"width": 40, "activation": "gelu", "bias": True}),
     "clip": clip(2),
     "siglip": vit(27, 8, 24, 2, class_token=False, feed_forward={"width": 40, "activation": "gelu_tanh", "bias": True}),
     "llava's clip": clip(3, feature_layer=-2, patch_features=True),
     "gated": vit(width=20, layers=2, norm={"kind": "rms"}, attention={"heads": 2, "kv_heads": 1}, feed_forward=GATED),
+    "detr": detr(2, encoder_heads=4, encoder_feed_forward=20),
+    "detr over bottlenecks": detr(
+        backbone={"stem_width": 8, "widths": (16, 32, 64), "depths": (1, 2, 1), "frozen_norm": True}
+    ),
+    "resnet": {**RESNET, "block": "basic", "depths": (2, 1)},
+    "bottlenecks": RESNET,
 }
 BRIDGES: dict[str, Any] = {
     "linear": PROJECTION,
@@ -42,7 +51,11 @@ BRIDGES: dict[str, Any] = {
 def network_of(vision: str, bridge: str) -> VisionLanguageModel:
     """A network whose matrices are so large that attention chooses."""
     raw = {"language": llama(), "vision": VISION[vision], "bridge": BRIDGES[bridge]}
-    network = randomise(sepiola.build(raw).network, std=0.3)
+    network = randomise(sepiola.build(raw).network, std=0.3).eval()
+    draw = torch.Generator().manual_seed(5)
+    for name, buffer in network.named_buffers():  # the norms of a backbone
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5 if name.endswith(("var", "weight")) else -0.5, 1.5, generator=draw)
     assert isinstance(network, VisionLanguageModel)
     return network
 
@@ -83,6 +96,46 @@ def test_features_and_vectors_are_torchs(vision: str, bridge: str) -> None:
     assert all(0 < small < large for small, large in zip(apart[32], apart[16], strict=True))
 
 
+@pytest.mark.parametrize("size", [(48, 60), (61, 47)])
+def test_detr_reads_pictures_of_any_size(size: tuple[int, int]) -> None:
+    network = network_of("detr", "linear")
+    pixels = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(3))
+    native = NativeExecutor(network, bits=32)
+    assert distance(native.features(pixels), parts_of(network, pixels)[0]) < 1e-5
+
+
+@torch.inference_mode()
+def test_fused_states_are_torchs() -> None:
+    raw = {"language": encoder_decoder(), "vision": VISION["detr"], "bridge": {"kind": "gated-fusion"}}
+    network = randomise(sepiola.build(raw).network, std=0.3).eval()
+    assert isinstance(network, FusedModel)
+    draw = torch.Generator().manual_seed(4)
+    source, target = (torch.randint(5, 50, (3, n), generator=draw) for n in (7, 4))
+    mask = torch.ones_like(source)
+    mask[1, 4:] = 0
+    features = torch.randn(3, 5, 16, generator=draw)
+    seen = torch.tensor([[1] * 5, [1, 1, 0, 1, 0], [0] * 5])
+    features[2] = 0  # a question without a picture
+    apart = {}
+    for bits in (32, 16, 8):
+        executor = NativeExecutor(network, bits=bits)
+        assert not list(executor.network.parameters())
+        worst = 0.0
+        for images in (
+            {},
+            {"images": features},
+            {"images": features, "image_mask": seen},
+            {"images": pixels_of(network)},
+        ):
+            states = [
+                made.begin(source, 8, attention_mask=mask, **images).extend(target)
+                for made in (executor, TorchExecutor(network))
+            ]
+            worst = max(worst, distance(*states))
+        apart[bits] = worst
+    assert apart[32] < 1e-5 < apart[16] < 0.02 and apart[8] < 0.1
+
+
 def test_neighbours_lie_together() -> None:
     raw = {"language": llama(), "vision": vit(32, 8, class_token=False), "bridge": BRIDGES["neighbours"]}
     network = randomise(sepiola.build(raw).network, std=0.3)
@@ -92,16 +145,19 @@ def test_neighbours_lie_together() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_instruction_sets_threads_and_batches_change_no_bit(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = network_of("llava's clip", "shuffled")
-    pixels = pixels_of(network, 70)  # more than go through the layers at once
+@pytest.mark.parametrize(("vision", "count"), [("llava's clip", 70), ("detr", 5)])
+def test_instruction_sets_threads_and_batches_change_no_bit(
+    vision: str, count: int, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = network_of(vision, "linear")
+    pixels = pixels_of(network, count)  # more than go through the layers at once
     results = []
     for kernels, threads in [(each, "1") for each in SETS] + [(SETS[0], "2"), (SETS[-1], "3")]:
         monkeypatch.setenv(KERNELS, kernels)
         monkeypatch.setenv(THREADS, threads)
         made = NativeExecutor(network, bits=bits).network
         results.append(parts_of(made, pixels))
-        for index in (0, 69):
+        for index in (0, count - 1):
             alone = parts_of(made, pixels[index : index + 1])
             assert all(torch.equal(one[0], many[index]) for one, many in zip(alone, results[-1], strict=True))
     assert all(torch.equal(a, b) for other in results for a, b in zip(results[0], other, strict=True))
@@ -161,15 +217,16 @@ def test_a_released_network_sees_as_before() -> None:
 
 
 def test_what_stays_torchs_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    vision = {"kind": "resnet", "pixels": {"size": 32}, "stem_width": 8, "widths": (8, 16), "depths": (1, 1)}
-    raw = {"language": decoder(), "vision": {**vision, "block": "basic"}, "bridge": PROJECTION}
+    raw = {"language": llama(), "vision": VISION["gated"], "bridge": BRIDGES["linear"]}
+    raw["vision"] = {**raw["vision"], "feed_forward": {**GATED, "experts": 4}}
     network = randomise(sepiola.build(raw).network, std=0.3).eval()
     with caplog.at_level(logging.WARNING):
         native = NativeExecutor(network, bits=32)
     assert [record.message for record in caplog.records] == [
-        "the native core does not run this model's vision, which is a ResNet: PyTorch does"
+        "the native core does not run this model's vision, which has mixtures of experts "
+        "(vision.feed_forward.experts): PyTorch does"
     ]
-    pixels = torch.randn(2, 3, 32, 32)
+    pixels = pixels_of(native.network)  # type: ignore[arg-type]
     given, expected = parts_of(native.network, pixels), parts_of(network, pixels)
     assert all(distance(*pair) < 1e-5 for pair in zip(given, expected, strict=True))
 

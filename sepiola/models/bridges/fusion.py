@@ -18,6 +18,7 @@ class GatedFusion(nn.Module):
 
     def __init__(self, width: int, image_width: int) -> None:
         super().__init__()
+        self.image_width = image_width
         self.image = nn.Linear(image_width, width)
         self.q = nn.Linear(width, width)
         self.kv = BlockLinear(width, {"k": width, "v": width})

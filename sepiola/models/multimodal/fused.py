@@ -68,7 +68,7 @@ class FusedModel(VisionLanguageModel):
 
         Raises DataError when pixels are given to a model without a vision encoder or the widths differ.
         """
-        width = self.bridge.image.in_features
+        width = self.bridge.image_width
         if images is None:
             return torch.zeros(like.shape[0], 1, width, dtype=like.dtype, device=like.device), None
         if images.dim() == 3:
