@@ -153,7 +153,8 @@ uint64_t seeing(const Kernels& k, const char* kind, Small& small, int side, int 
     made.features(2, side, side, pixels.data(), features.data());
     if (made.bridge()->tokens) {
         std::vector<float> vectors(size_t(2) * made.bridge()->tokens * 36);
-        made.vectors(2, patches, features.data(), vectors.data());
+        std::vector<int32_t> words = {3, 1, 4, 1, 5}, places = {0, 0, 0, 1, 1};
+        made.vectors(2, patches, features.data(), int(words.size()), words.data(), places.data(), vectors.data());
         features.insert(features.end(), vectors.begin(), vectors.end());
     } else {
         std::vector<float> states = small.random.many(5 * 36, 1);

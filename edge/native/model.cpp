@@ -315,10 +315,11 @@ void Model::features(int pictures, int height, int width, const float* pixels, f
     vision_->features(pictures, height, width, pixels, out);
 }
 
-void Model::vectors(int pictures, int patches, const float* features, float* out) {
+void Model::vectors(int pictures, int patches, const float* features, int count, const int32_t* tokens,
+                    const int32_t* places, float* out) {
     require(bridge_ != nullptr, "this model has no bridge");
     auto turn = team_.turn();
-    bridge_->vectors(pictures, patches, features, out);
+    bridge_->vectors(pictures, patches, features, count, tokens, places, out);
 }
 
 void Model::fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,

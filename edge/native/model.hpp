@@ -179,11 +179,12 @@ public:
     void logits(int count, const float* states, int chosen, const int32_t* tokens, float* out);
     void embed(int count, const int32_t* tokens, float* out);
     // Features `(pictures, patches, width)` of pixels `(pictures, 3, height, width)`, and what the language model reads
-    // of features, `(pictures, tokens, width)`. Null where the model has none.
+    // of features, `(pictures, tokens, width)`, see `Bridge::vectors`. Null where the model has none.
     Vision* vision() const { return vision_.get(); }
     Bridge* bridge() const { return bridge_.get(); }
     void features(int pictures, int height, int width, const float* pixels, float* out);
-    void vectors(int pictures, int patches, const float* features, float* out);
+    void vectors(int pictures, int patches, const float* features, int count, const int32_t* tokens,
+                 const int32_t* places, float* out);
     // States of rows that have seen their features; see `Bridge::fuse`.
     void fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
               const int32_t* feature_rows, float* out);

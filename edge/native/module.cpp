@@ -245,17 +245,23 @@ struct Bound {
         }
         return owned(out.release(), pixels.shape(0), vision->patches, vision->width);
     }
-    nb::object vectors(const Features& features) {
+    nb::object vectors(const Features& features, nb::object tokens_, nb::object places_) {
         const Bridge* bridge = model->bridge();
         require(bridge, "this model has no bridge");
         require(long(features.shape(2)) == bridge->image_width,
                 "features are " + std::to_string(features.shape(2)) + " wide; expected " +
                     std::to_string(bridge->image_width));
         require(features.shape(0) <= 1 << 16 && features.shape(1) <= size_t(LARGEST), "there are too many features");
+        require(!bridge->instructed || !tokens_.is_none(), "this bridge reads an instruction beside each picture");
+        Ids tokens, places;
+        if (!tokens_.is_none()) tokens = nb::cast<Ids>(tokens_), places = nb::cast<Ids>(places_);
+        require(tokens_.is_none() || tokens.size() == places.size(), "tokens and places are not as many");
+        int count = tokens_.is_none() ? 0 : int(tokens.size());
         auto out = std::make_unique<float[]>(features.shape(0) * bridge->tokens * width());
         {
             Released released;
-            model->vectors(int(features.shape(0)), int(features.shape(1)), features.data(), out.get());
+            model->vectors(int(features.shape(0)), int(features.shape(1)), features.data(), count,
+                           count ? tokens.data() : nullptr, count ? places.data() : nullptr, out.get());
         }
         return owned(out.release(), features.shape(0), bridge->tokens, width());
     }
@@ -317,7 +323,8 @@ NB_MODULE(_native, m) {
         .def("embed", &Bound::embed, "tokens"_a, "out"_a)
         .def("features", &Bound::features, "pixels"_a,
              "The vision encoder's (pictures, patches, image width) of pixels (pictures, 3, height, width).")
-        .def("vectors", &Bound::vectors, "features"_a, "The bridge's (pictures, tokens, width) of features.")
+        .def("vectors", &Bound::vectors, "features"_a, "tokens"_a = nb::none(), "places"_a = nb::none(),
+             "The bridge's (pictures, tokens, width) of features; an instructed one reads tokens beside the pictures.")
         .def("fuse", &Bound::fuse, "states"_a, "rows"_a, "features"_a, "feature_rows"_a, "out"_a,
              "States (tokens, width) of rows that have seen their features (patches, image width).")
         .def("stream", &Bound::stream);

@@ -51,6 +51,25 @@ void Part::multiply(const Linear& linear, Vectors& rows, Vectors& out, Activatio
     });
 }
 
+FeedForward Part::feed_forward(const std::string& name, int width, int inner, const Settings& settings) {
+    FeedForward network{{}, linear(name + "up", inner, width), linear(name + "down", width, inner),
+                        settings.flag("gated"), activation(settings)};
+    if (network.gated) network.gate = linear(name + "gate", inner, width);
+    return network;
+}
+
+void Part::feed(const FeedForward& network, Vectors& rows, Vectors& out, bool add) {
+    Vectors inner(rows.count, network.up.matrix.rows), gate(network.gated ? rows.count : 0, inner.columns);
+    multiply(network.up, rows, inner, network.gated ? Activation::none : network.activation);
+    if (network.gated) {
+        multiply(network.gate, rows, gate);
+        each(rows.count, [&](int t) {
+            model_.kernels_.activate(network.activation, gate.row(t), inner.row(t), inner.columns);
+        });
+    }
+    multiply(network.down, network.gated ? gate : inner, out, Activation::none, add);
+}
+
 void Part::normalise(const Vectors& rows, const Norm& norm, float eps, bool centred, Vectors& out) {
     each(rows.count, [&](int t) {
         model_.kernels_.norm(rows.row(t), rows.columns, norm.weight, norm.bias, eps, centred, out.row(t));
@@ -117,7 +136,7 @@ void Part::copy(const Vectors& rows, float* out) {
         std::memcpy(out + size_t(t) * rows.columns, rows.row(t), size_t(rows.columns) * 4);
 }
 
-void Bridge::vectors(int, int, const float*, float*) {
+void Bridge::vectors(int, int, const float*, int, const int32_t*, const int32_t*, float*) {
     throw std::invalid_argument("this model's bridge makes no vectors that stand in the text");
 }
 
@@ -147,7 +166,7 @@ std::unique_ptr<Vision> make_vision(const Settings& settings, Model& model) {
 std::unique_ptr<Bridge> make_bridge(const Settings& settings, Model& model) {
     using Make = std::unique_ptr<Bridge> (*)(const Settings&, Model&);
     static const std::map<std::string, Make> kinds = {
-        {"projection", make_projection}, {"gated-fusion", make_fusion}};
+        {"projection", make_projection}, {"q-former", make_qformer}, {"gated-fusion", make_fusion}};
     return settings.one_of("kind", kinds)(settings, model);
 }
 

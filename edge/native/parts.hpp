@@ -34,6 +34,13 @@ struct Span {
     int first, count, keys_first, keys;
 };
 
+// A feed-forward network, gated or not.
+struct FeedForward {
+    Linear gate, up, down;
+    bool gated;
+    Activation activation;
+};
+
 // What the kinds have in common: their weights by name, and the model's threads and kernels.
 class Part {
 public:
@@ -46,13 +53,19 @@ protected:
     Linear linear(const std::string& name, int rows, int columns) { return model_.linear(name, rows, columns); }
     Norm norm(const std::string& name, int count) { return model_.norm(name, count, true); }
     const float* numbers(const std::string& name, size_t count) { return model_.numbers(name, count, true); }
+    bool has(const std::string& name) const { return model_.find(name) != nullptr; }
     Stack stack(const StackSpec& spec, const std::string& name) { return model_.stack(spec, name); }
+
+    // By the spec's `gated` and `activation`.
+    FeedForward feed_forward(const std::string& name, int width, int inner, const Settings& settings);
 
     // `work(index)` for [0, count), shared among the threads.
     void each(int count, const std::function<void(int)>& work);
     // Row t of `out` = activation(bias + matrix · row t); with `add`, the product is added to what is there before.
     void multiply(const Linear& linear, Vectors& rows, Vectors& out, Activation activation = Activation::none,
                   bool add = false, int first = 0);
+    // Row t of `out` = the network of row t, which is added to what is there with `add`.
+    void feed(const FeedForward& network, Vectors& rows, Vectors& out, bool add);
     // Rows normalised into `out`, which may be the same.
     void normalise(const Vectors& rows, const Norm& norm, float eps, bool centred, Vectors& out);
     // out = a + b, whose rows may repeat.
@@ -89,7 +102,10 @@ protected:
 // Features, `patches` vectors of `image_width` for each picture, to `tokens` vectors of the language model.
 class Bridge : public Part {
 public:
-    virtual void vectors(int pictures, int patches, const float* features, float* out);
+    // Where it is `instructed`, `tokens` `(count)` of the bridge's own vocabulary are read beside the pictures that
+    // `places` names, in order.
+    virtual void vectors(int pictures, int patches, const float* features, int count, const int32_t* tokens,
+                         const int32_t* places, float* out);
 
     // Text states `(count, width)` of rows, having seen the features `(patches, image_width)` of theirs: rows count from
     // 0, and each has some of both. `out` may be `states`.
@@ -97,6 +113,7 @@ public:
                       const int32_t* feature_rows, float* out);
 
     int tokens = 0, image_width = 0;  // no tokens: it makes none
+    bool instructed = false;
 
 protected:
     using Part::Part;
@@ -111,6 +128,7 @@ std::unique_ptr<Vision> make_vit(const Settings& settings, Model& model);
 std::unique_ptr<Vision> make_resnet(const Settings& settings, Model& model);
 std::unique_ptr<Vision> make_detr(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_projection(const Settings& settings, Model& model);
+std::unique_ptr<Bridge> make_qformer(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_fusion(const Settings& settings, Model& model);
 
 }  // namespace sepiola

@@ -28,7 +28,8 @@ public:
             layers_.push_back(linear("bridge." + std::to_string(i), width_, i ? width_ : into));
     }
 
-    void vectors(int pictures, int patches, const float* features, float* out) override {
+    void vectors(int pictures, int patches, const float* features, int, const int32_t*, const int32_t*,
+                 float* out) override {
         if (patches != patches_)
             throw std::invalid_argument("pictures have " + std::to_string(patches) + " features; this bridge reads " +
                                         std::to_string(patches_));

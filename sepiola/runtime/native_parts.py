@@ -13,6 +13,7 @@ from torch import nn
 
 from sepiola.models.bridges.fusion import GatedFusion
 from sepiola.models.bridges.projection import AnyResProjection, Projection
+from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.models.vision.detr import DETR
@@ -22,6 +23,7 @@ from sepiola.runtime.native_detr import CoreDETR
 from sepiola.runtime.native_fusion import CoreFusion
 from sepiola.runtime.native_part import CorePart
 from sepiola.runtime.native_projection import CoreProjection
+from sepiola.runtime.native_qformer import CoreQFormer
 from sepiola.runtime.native_resnet import CoreResNet
 from sepiola.runtime.native_vit import CoreViT
 from sepiola.runtime.native_weights import Packed, core_spec, core_tensors, packed
@@ -41,6 +43,7 @@ PARTS: dict[type[nn.Module], Callable[[nn.Module], CorePart]] = {
     DETR: CoreDETR,
     Projection: CoreProjection,
     AnyResProjection: CoreProjection,
+    QFormer: CoreQFormer,
     GatedFusion: CoreFusion,
 }
 """The kinds that the core computes."""

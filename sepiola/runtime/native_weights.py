@@ -179,15 +179,20 @@ def layer_tensors(name: str, layer: Layer) -> Iterator[Named]:
         yield from linear_tensors(f"{name}.cross_q", cross.q)
         yield from linear_tensors(f"{name}.cross_kv", cross.kv)
         yield from linear_tensors(f"{name}.cross_out", cross.out)
+    yield from feed_forward_tensors(f"{name}.", inner)
+
+
+def feed_forward_tensors(at: str, inner: nn.Module) -> Iterator[Named]:
+    """Those of a network without experts; `at` stands before their names."""
     assert isinstance(inner, FeedForward | GatedFeedForward)
     if isinstance(inner, GatedFeedForward):
         for part, rows in inner.gate_up.rows.items():
-            yield f"{name}.{part}", inner.gate_up.weight[rows], None
+            yield f"{at}{part}", inner.gate_up.weight[rows], None
             if inner.gate_up.bias is not None:
-                yield f"{name}.{part}.bias", inner.gate_up.bias[rows], None
+                yield f"{at}{part}.bias", inner.gate_up.bias[rows], None
     else:
-        yield from linear_tensors(f"{name}.up", inner.up)
-    yield from linear_tensors(f"{name}.down", inner.down)
+        yield from linear_tensors(f"{at}up", inner.up)
+    yield from linear_tensors(f"{at}down", inner.down)
 
 
 def linear_tensors(name: str, linear: nn.Linear) -> Iterator[Named]:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 import sepiola
 from sepiola.errors import DataError
 from sepiola.models.multimodal.fused import FusedModel
+from sepiola.models.multimodal.prefix import PrefixModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.runtime.native import KERNELS, THREADS, NativeExecutor
 from sepiola.runtime.native_parts import core_model
 from sepiola.runtime.plain import TorchExecutor
-from tests.hub_folders import vision_language_folder
-from tests.tiny import clip, colour_picture, detr, encoder_decoder, llama, noise_picture, randomise, vit
+from tests.hub_folders import CONFIGS, vision_language_folder
+from tests.tiny import clip, colour_picture, detr, encoder_decoder, llama, noise_picture, qformer, randomise, vit
 
 core = pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
 SETS: list[str] = core.instruction_sets()
@@ -104,6 +105,41 @@ def test_detr_reads_pictures_of_any_size(size: tuple[int, int]) -> None:
     assert distance(native.features(pixels), parts_of(network, pixels)[0]) < 1e-5
 
 
+TEXT = {"vocabulary": 30, "length": 12, "start": 1, "end": 2, "decode": 3}
+QFORMERS: dict[str, Any] = {
+    "blip-2": qformer(3, token=7),
+    "in every layer": qformer(5, token=7, cross_every=1, attention={"heads": 4, "kv_heads": 2}),
+    "gated": qformer(3, token=7, norm={"kind": "rms", "place": "post"}, feed_forward=GATED),
+    "instructblip": qformer(3, token=7, layers=3, text=TEXT, instructed=True),
+}
+
+
+@pytest.mark.parametrize("name", QFORMERS)
+@torch.inference_mode()
+def test_queries_are_torchs(name: str) -> None:
+    raw = {"language": llama(), "vision": VISION["siglip"], "bridge": QFORMERS[name]}
+    network = randomise(sepiola.build(raw).network, std=0.3).eval()
+    assert isinstance(network, PrefixModel)
+    features = torch.randn(3, 9, 24, generator=torch.Generator().manual_seed(5))
+    words = torch.tensor([[1, 9, 8, 7, 2], [1, 20, 2, 0, 0], [1, 5, 6, 2, 0]])
+    more = (words,) if network.bridge.instructed else ()
+    expected = network.bridge(features, *more)
+    apart = {}
+    for bits in (32, 16, 8):
+        native = NativeExecutor(network, bits=bits).network
+        assert isinstance(native, PrefixModel) and native.bridge.tokens == network.bridge.tokens
+        assert (native.first, native.instructed) == (network.first, network.instructed)
+        apart[bits] = distance(native.bridge(features, *more), expected)
+        alone = torch.cat([native.bridge(features[i : i + 1], *(x[i : i + 1] for x in more)) for i in range(3)])
+        assert torch.equal(alone, native.bridge(features, *more))
+    assert apart[32] < 1e-5 < apart[16] < 0.02 and apart[8] < 0.1
+    if more:
+        with pytest.raises(DataError, match="3 images, and none instructions"):
+            native.bridge(features)
+        with pytest.raises(ValueError, match="outside the bridge's vocabulary"):
+            native.bridge(features, words + 20)
+
+
 @torch.inference_mode()
 def test_fused_states_are_torchs() -> None:
     raw = {"language": encoder_decoder(), "vision": VISION["detr"], "bridge": {"kind": "gated-fusion"}}
@@ -163,7 +199,7 @@ def test_instruction_sets_threads_and_batches_change_no_bit(
     assert all(torch.equal(a, b) for other in results for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.parametrize("name", ["smolvlm", "llava", "onevision"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_published_models_answers_are_torchs(name: str, tmp_path: Path) -> None:
     vision_language_folder(tmp_path, name)
     expected, native = sepiola.load(tmp_path), sepiola.load(tmp_path, runtime="native", bits=32)

@@ -33,6 +33,7 @@ class QFormer(TokenBridge):
     def __init__(self, spec: QFormerSpec, width: int | None, image_width: int) -> None:
         super().__init__()
         self.spec = spec
+        self.image_width = image_width
         self.tokens = spec.queries
         self.instructed = spec.text if spec.instructed else None
         self.first = True  # as BLIP-2's processors have it
@@ -61,14 +62,8 @@ class QFormer(TokenBridge):
 
         Raises DataError when the instructions are not there, or are not as many as the images.
         """
-        if self.spec.instructed and (instructions is None or len(instructions) != len(features)):
-            given = "none" if instructions is None else str(len(instructions))
-            raise DataError(
-                f"this Q-Former reads an instruction beside each image: {len(features)} images, and {given} "
-                "instructions; give `instructions` (images, tokens) in its vocabulary"
-            )
         assert self.projection is not None
-        read = instructions if self.spec.instructed else None
+        read = require_instructions(features, instructions) if self.spec.instructed else None
         tokens: Tensor = self.projection(self.states(features, read)[:, : self.tokens])
         return tokens
 
@@ -133,6 +128,17 @@ class QFormer(TokenBridge):
         if self.heads is None:
             raise DataError("this Q-Former has no heads that compare images and texts; its spec has no bridge.heads")
         return self.heads
+
+
+def require_instructions(features: Tensor, instructions: Tensor | None) -> Tensor:
+    """The instructions, one for each image. Raises DataError when they are not there, or not as many."""
+    if instructions is None or len(instructions) != len(features):
+        given = "none" if instructions is None else str(len(instructions))
+        raise DataError(
+            f"this Q-Former reads an instruction beside each image: {len(features)} images, and {given} "
+            "instructions; give `instructions` (images, tokens) in its vocabulary"
+        )
+    return instructions
 
 
 class QFormerLayer(nn.Module):
