@@ -36,38 +36,47 @@ Floats::Floats(const Floats& other) : Floats(other.size_, false) {
 
 void Floats::Free::operator()(float* data) const { std::free(data); }
 
-Cache::Cache(const StackSpec& spec, int layers_)
-    : layers(layers_), heads(spec.kv_heads), width(spec.head_width), stride(padded(spec.head_width, 16)) {}
+Cache::Cache(const StackSpec& spec, int layers, bool half)
+    : layers_(layers), heads_(spec.kv_heads), width_(spec.head_width), key_width_(padded(width_, 2)),
+      value_width_(padded(width_, 32)), half_(half) {}
 
 void Cache::reserve(int kept, int positions) {
     size_t own = kept / PAGE, count = (positions + PAGE - 1) / PAGE;
     if (pages_.size() > count) pages_.resize(count);
     for (size_t i = own; i < count; i++) {
         if (i < pages_.size() && pages_[i].use_count() == 1) continue;
-        auto page = std::make_shared<Floats>(size_t(layers) * heads * PAGE * (width + stride), false);
+        auto page = std::make_shared<Floats>(size_t(layers_) * heads_ * each() / 4, false);
         if (i < pages_.size()) {
-            size_t here = i == own ? kept % PAGE : 0, blocks = padded(int(here), ROWS);
-            for (int layer = 0; here && layer < layers; layer++)
-                for (int head = 0; head < heads; head++) {
-                    const float* from = pages_[i]->data();
-                    std::memcpy(page->data() + keys(layer, head), from + keys(layer, head), blocks * width * 4);
-                    std::memcpy(page->data() + values(layer, head), from + values(layer, head), here * stride * 4);
-                }
+            if (i == own && kept % PAGE) std::memcpy(page->data(), pages_[i]->data(), size_t(layers_) * heads_ * each());
             pages_[i] = std::move(page);
         } else {
             pages_.push_back(std::move(page));
         }
     }
     places_.resize(count);
-    for (size_t i = own; i < count; i++) places_[i] = pages_[i]->data();
+    for (size_t i = own; i < count; i++) places_[i] = reinterpret_cast<uint8_t*>(pages_[i]->data());
 }
 
 void Cache::put(int layer, int head, int position, const float* key, const float* value) const {
-    float* page = places_[position / PAGE];
-    int at = position % PAGE;
-    float* to = page + keys(layer, head) + size_t(at / 16) * width * 16 + at % 16;
-    for (int d = 0; d < width; d++) to[d * 16] = key[d];
-    std::memcpy(page + values(layer, head) + size_t(at) * stride, value, size_t(width) * 4);
+    int at = position % PAGE, lane = at % 16;
+    uint8_t* page = places_[position / PAGE];
+    uint8_t* block = page + keys(layer, head) + size_t(at / 16) * key_width_ * 16 * size();
+    uint8_t* row = page + values(layer, head) + size_t(at) * value_width_ * size();
+    if (half_) {
+        auto *to = reinterpret_cast<uint16_t*>(block), *out = reinterpret_cast<uint16_t*>(row);
+        for (int d = 0; d < width_; d++) to[d / 2 * 32 + lane * 2 + d % 2] = float_to_bf16(key[d]);
+        for (int d = 0; d < width_; d++) out[d / 32 * 32 + d % 16 * 2 + d / 16 % 2] = float_to_bf16(value[d]);
+    } else {
+        for (int d = 0; d < width_; d++) reinterpret_cast<float*>(block)[d * 16 + lane] = key[d];
+        std::memcpy(row, value, size_t(width_) * 4);
+    }
+}
+
+Attention Cache::attention(int layer, int head) const {
+    Attention a{};
+    a.half = half_, a.pages = places_.data(), a.keys = keys(layer, head), a.values = values(layer, head);
+    a.head_width = width_, a.key_width = key_width_, a.value_width = value_width_;
+    return a;
 }
 
 }  // namespace sepiola

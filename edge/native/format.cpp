@@ -24,12 +24,6 @@ float number(uint32_t bits) {
     return result;
 }
 
-uint16_t float_to_bf16(float value) {
-    uint32_t raw = bits(value);
-    if (std::isnan(value)) return static_cast<uint16_t>((raw >> 16) | 64);
-    return static_cast<uint16_t>((raw + 0x7fff + ((raw >> 16) & 1)) >> 16);
-}
-
 // The nearest whole number: adding 1.5 · 2^23 leaves no room for a fraction. Numbers are small and finite here.
 inline float nearest(float value) { return value + 12582912.0f - 12582912.0f; }
 

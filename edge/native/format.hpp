@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace sepiola {
 
@@ -50,5 +51,12 @@ void unpack(const Matrix& matrix, int row, float* out);
 
 float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);
+
+inline uint16_t float_to_bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    if (value != value) return static_cast<uint16_t>(bits >> 16 | 64);
+    return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 }  // namespace sepiola

@@ -26,14 +26,18 @@ enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_r
 constexpr int QUERIES = 4;  // that meet the same keys together
 constexpr int PAGE = 64;    // positions whose keys and values lie together
 
-// Queries of one head of keys and values, which begin at `keys` and `values` of each page. Keys lie in blocks of 16
-// positions, `[block][head_width][16]`, values as `[position][value_stride]`. Query i sees the positions [begin, end);
-// `bias` is added to its scores, a number a position, and can be read 16 positions before and after those.
+// Queries of one head of keys and values, which begin at the bytes `keys` and `values` of each page. Query i sees the
+// positions [begin, end); `bias` is added to its scores, a number a position, and can be read 16 positions before and
+// after those.
+//
+//   f32    keys [position / 16][key_width][16], values [position][value_width]
+//   bf16   keys [position / 16][key_width / 2][16][2], values [position][value_width / 32][16][2], whose last index
+//          says whether a column is one of the first 16 or of the last
 struct Attention {
-    const float* const* pages;
+    bool half;  // bf16, not f32
+    const uint8_t* const* pages;
     long keys, values;
-    int head_width;
-    int value_stride;
+    int head_width, key_width, value_width;
     float scale;
     int queries;
     const float* query[QUERIES];

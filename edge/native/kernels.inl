@@ -225,17 +225,26 @@ static void activate(Activation activation, float* x, const float* factor, int c
     }
 }
 
-template <int Q, int N>
+// Two vectors of keys that follow each other, or of values.
+template <bool HALF>
+static inline void load_pair(const uint8_t* from, F& first, F& second) {
+    if (HALF) return load_bf16(from, first, second);
+    first = load(reinterpret_cast<const float*>(from)), second = load(reinterpret_cast<const float*>(from) + 16);
+}
+
+template <bool HALF, int Q, int N>
 static inline void gather_values(const Attention& a, int first, int last, int column, const float* totals) {
+    constexpr int SIZE = HALF ? 2 : 4;
     F sums[Q][N];
     for (int q = 0; q < Q; q++)
         for (int n = 0; n < N; n++) sums[q][n] = set(0);
     for (int page = first / PAGE; page * PAGE < last; page++) {
-        const float* values = a.pages[page] + a.values + column;
+        const uint8_t* values = a.pages[page] + a.values + column * SIZE;
         int begin = most(first, page * PAGE), end = least(last, (page + 1) * PAGE);
         for (int p = begin; p < end; p++) {
             F value[N];
-            for (int n = 0; n < N; n++) value[n] = load(values + (p % PAGE) * long(a.value_stride) + 16 * n);
+            for (int n = 0; n < N; n += 2)
+                load_pair<HALF>(values + ((p % PAGE) * long(a.value_width) + 16 * n) * SIZE, value[n], value[n + 1]);
             for (int q = 0; q < Q; q++) {
                 F weight = set(a.scores[q * a.score_stride + p]);
                 for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
@@ -250,17 +259,21 @@ static inline void gather_values(const Attention& a, int first, int last, int co
 }
 
 // Scores of the positions of B blocks from p on: so many sums at once that none waits for itself.
-template <int Q, int B>
+template <bool HALF, int Q, int B>
 static inline void score_blocks(const Attention& a, int p) {
-    const float* keys = a.pages[p / PAGE] + a.keys + long(p % PAGE) * a.head_width;
+    constexpr int SIZE = HALF ? 2 : 4;
+    const uint8_t* keys = a.pages[p / PAGE] + a.keys + long(p % PAGE) * a.key_width * SIZE;
     F score[Q][B];
     for (int q = 0; q < Q; q++)
         for (int b = 0; b < B; b++) score[q][b] = set(0);
-    for (int d = 0; d < a.head_width; d++) {
-        F key[B];
-        for (int b = 0; b < B; b++) key[b] = load(keys + 16L * (d + b * a.head_width));
+    for (int d = 0; d < a.head_width; d += 2) {
+        F key[B], next[B];
+        for (int b = 0; b < B; b++) load_pair<HALF>(keys + 16L * (d + b * a.key_width) * SIZE, key[b], next[b]);
         for (int q = 0; q < Q; q++)
             for (int b = 0; b < B; b++) score[q][b] = fma(key[b], set(a.query[q][d]), score[q][b]);
+        if (d + 1 < a.head_width)
+            for (int q = 0; q < Q; q++)
+                for (int b = 0; b < B; b++) score[q][b] = fma(next[b], set(a.query[q][d + 1]), score[q][b]);
     }
     for (int q = 0; q < Q; q++)
         for (int b = 0; b < B; b++) {
@@ -270,7 +283,7 @@ static inline void score_blocks(const Attention& a, int p) {
         }
 }
 
-template <int Q>
+template <bool HALF, int Q>
 static void attend_some(const Attention& a) {
     constexpr int BLOCKS = Q <= SCORES / 4 ? 4 : Q <= SCORES / 2 ? 2 : 1;
     int first = a.begin[0], last = a.end[0];
@@ -278,9 +291,9 @@ static void attend_some(const Attention& a) {
     int low = first / 16 * 16, high = (last + 15) / 16 * 16;
     for (int p = low; p < high;) {
         if (p % (16 * BLOCKS) == 0 && p + 16 * BLOCKS <= high)
-            score_blocks<Q, BLOCKS>(a, p), p += 16 * BLOCKS;
+            score_blocks<HALF, Q, BLOCKS>(a, p), p += 16 * BLOCKS;
         else
-            score_blocks<Q, 1>(a, p), p += 16;
+            score_blocks<HALF, Q, 1>(a, p), p += 16;
     }
     float totals[Q];
     for (int q = 0; q < Q; q++) {
@@ -297,18 +310,21 @@ static void attend_some(const Attention& a) {
         totals[q] = sum(total);
     }
     int column = 0;
-    for (; column + 64 <= a.value_stride; column += 64) gather_values<Q, 4>(a, first, last, column, totals);
-    for (; column < a.value_stride; column += 16) gather_values<Q, 1>(a, first, last, column, totals);
+    for (; column + 64 <= a.value_width; column += 64) gather_values<HALF, Q, 4>(a, first, last, column, totals);
+    for (; column < a.value_width; column += 32) gather_values<HALF, Q, 2>(a, first, last, column, totals);
 }
 
-static void attend(const Attention& a) {
+template <bool HALF>
+static void attend_queries(const Attention& a) {
     switch (a.queries) {
-        case 1: return attend_some<1>(a);
-        case 2: return attend_some<2>(a);
-        case 3: return attend_some<3>(a);
-        default: return attend_some<4>(a);
+        case 1: return attend_some<HALF, 1>(a);
+        case 2: return attend_some<HALF, 2>(a);
+        case 3: return attend_some<HALF, 3>(a);
+        default: return attend_some<HALF, 4>(a);
     }
 }
+
+static void attend(const Attention& a) { return a.half ? attend_queries<true>(a) : attend_queries<false>(a); }
 
 static void rotate(float* head, const float* cosines, const float* sines, int half) {
     for (int i = 0; i < half; i++) {

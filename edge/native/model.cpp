@@ -144,6 +144,7 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     head_ = find("head") ? linear("head", spec.vocabulary, spec.width).matrix : embedding_;
     head_bias_ = numbers("head.bias", spec.vocabulary, false);
     decoder_ = stack(spec.decoder, "decoder");
+    half_ = decoder_.layers[0].qkv.matrix.kind != Kind::f32;
     if (spec.encoder) encoder_ = stack(*spec.encoder, "encoder");
     if (spec.vision) vision_ = make_vision(*spec.vision, *this);
     if (spec.bridge) bridge_ = make_bridge(*spec.bridge, *this);
@@ -194,7 +195,7 @@ void Model::reach(Stack& s, int positions) {
 
 Batch Model::begin(int rows) {
     Batch batch;
-    for (int i = 0; i < rows; i++) batch.push_back(std::make_shared<Sequence>(spec_.decoder));
+    for (int i = 0; i < rows; i++) batch.push_back(std::make_shared<Sequence>(spec_.decoder, half_));
     return batch;
 }
 
@@ -250,7 +251,7 @@ void Model::encode(int count, const int32_t* tokens, const float* vectors, const
     check(count, tokens, rows, 1 << 30);
     auto turn = team_.turn();
     std::vector<Run> now = runs(count, rows);
-    std::vector<Cache> caches(now.size(), Cache(*spec_.encoder, 1));
+    std::vector<Cache> caches(now.size(), Cache(*spec_.encoder, 1, false));
     int furthest = 0;
     for (size_t i = 0; i < now.size(); i++) {
         caches[i].reserve(0, now[i].count);
@@ -272,7 +273,7 @@ Batch Model::begin_from(int rows_, int count, const float* memory, const int32_t
     std::vector<Run> now = runs(count, rows);
     std::vector<std::shared_ptr<Cache>> contexts;
     for (const Run& run : now) {
-        contexts.push_back(std::make_shared<Cache>(s, s.layers));
+        contexts.push_back(std::make_shared<Cache>(s, s.layers, half_));
         contexts.back()->reserve(0, run.count);
     }
     Work& w = *work_;

@@ -111,28 +111,32 @@ struct Stack {
     const float* sinusoids = nullptr;   // [width / 2] frequencies
 };
 
-// Keys and values of some layers, in pages of 64 positions: for each layer and head the keys `[position / 16][width][16]`,
-// then the values `[position][stride]`. A copy shares its pages, until one of both writes there.
+// Keys and values of some layers, in pages of 64 positions, as `Attention` reads them: for each layer and head the keys,
+// then the values. A copy shares its pages, until one of both writes there.
 class Cache {
 public:
-    Cache(const StackSpec& spec, int layers);
+    Cache(const StackSpec& spec, int layers, bool half);
     // Room for so many positions, of which the first `kept` stay as they are and those after them may be written.
     void reserve(int kept, int positions);
     void put(int layer, int head, int position, const float* key, const float* value) const;
-    // Where the keys of a layer and head begin in a page, and their values.
-    long keys(int layer, int head) const { return (long(layer) * heads + head) * PAGE * (width + stride); }
-    long values(int layer, int head) const { return keys(layer, head) + long(PAGE) * width; }
-    const float* const* pages() const { return places_.data(); }
-
-    int layers, heads, width, stride;
+    // An attention to those of a layer and head, by no queries yet.
+    Attention attention(int layer, int head) const;
 
 private:
+    int size() const { return half_ ? 2 : 4; }
+    long each() const { return long(PAGE) * (key_width_ + value_width_) * size(); }
+    // Where the keys of a layer and head begin in a page, and their values.
+    long keys(int layer, int head) const { return (long(layer) * heads_ + head) * each(); }
+    long values(int layer, int head) const { return keys(layer, head) + long(PAGE) * key_width_ * size(); }
+
+    int layers_, heads_, width_, key_width_, value_width_;
+    bool half_;  // bf16, not f32
     std::vector<std::shared_ptr<Floats>> pages_;
-    std::vector<float*> places_;
+    std::vector<uint8_t*> places_;
 };
 
 struct Sequence {
-    explicit Sequence(const StackSpec& spec) : cache(spec, spec.layers) {}
+    Sequence(const StackSpec& spec, bool half) : cache(spec, spec.layers, half) {}
     int length() const { return int(read.size()); }
     std::vector<uint64_t> read;  // what was read, a number a token: its own, or of a vector a hash
     bool vectors = false;        // some of it was vectors
@@ -237,6 +241,7 @@ private:
     std::vector<std::weak_ptr<Sequence>> held_;  // texts that were read
     std::shared_ptr<Sequence> last_;             // the last that was read alone
     std::atomic<long> computed_{0};
+    bool half_ = false;  // a decoder's keys and values are held in bf16
 };
 
 }  // namespace sepiola

@@ -88,7 +88,7 @@ void Part::attend(const Heads& h, Columns queries, Columns keys, Columns values,
                   Vectors& out) {
     StackSpec spec;
     spec.kv_heads = h.kv_heads, spec.head_width = h.width;
-    std::vector<Cache> caches(spans.size(), Cache(spec, 1));
+    std::vector<Cache> caches(spans.size(), Cache(spec, 1, false));
     int most = 0, group = h.heads / h.kv_heads;
     std::vector<std::pair<int, int>> pieces;  // of a span, and the first of its queries
     for (size_t i = 0; i < spans.size(); i++) {
@@ -113,9 +113,8 @@ void Part::attend(const Heads& h, Columns queries, Columns keys, Columns values,
                 auto [at, from] = pieces[i / h.kv_heads];
                 const Span& span = spans[at];
                 int head = i % h.kv_heads;
-                Attention a{};
-                a.pages = caches[at].pages(), a.keys = caches[at].keys(0, head), a.values = caches[at].values(0, head);
-                a.head_width = h.width, a.value_stride = caches[at].stride, a.scale = h.scale;
+                Attention a = caches[at].attention(0, head);
+                a.scale = h.scale;
                 a.scores = scores[thread].data(), a.score_stride = stride;
                 for (int q = from; q < std::min(span.count, from + 16); q++)
                     for (int g = 0; g < group; g++) {
@@ -147,7 +146,7 @@ void Bridge::fuse(int, const float*, const int32_t*, int, const float*, const in
 void Part::through(Stack& stack, int runs, int each, const float* vectors, float* states) {
     if (!work_) work_ = std::make_unique<Work>();
     std::vector<Model::Run> now;
-    while (int(caches_.size()) < runs) caches_.emplace_back(stack.spec, 1);
+    while (int(caches_.size()) < runs) caches_.emplace_back(stack.spec, 1, false);
     for (int i = 0; i < runs; i++) {
         caches_[i].reserve(0, each);
         now.push_back({&caches_[i], nullptr, i * each, each, 0, each, 0});

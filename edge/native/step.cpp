@@ -148,10 +148,8 @@ void Lane::see(const Stack& stack, const Model::Run& run, const Cache& cache, in
                int window, bool cross) const {
     const StackSpec& s = stack.spec;
     int group = s.heads / s.kv_heads;
-    Attention a{};
-    a.pages = cache.pages(), a.keys = cache.keys(layer, head), a.values = cache.values(layer, head);
-    a.head_width = s.head_width, a.value_stride = cache.stride, a.scale = s.scale;
-    a.scores = work.own[thread].scores, a.score_stride = work.score_stride;
+    Attention a = cache.attention(layer, head);
+    a.scale = s.scale, a.scores = work.own[thread].scores, a.score_stride = work.score_stride;
     auto flush = [&] {
         if (a.queries) model.kernels_.attend(a);
         a.queries = 0;
