@@ -1,8 +1,14 @@
-"""One message to a model, and its reply as it is written: `python -m sepiola_edge FOLDER "Hello"`."""
+"""A question about a picture, or a message: `python -m sepiola_edge FOLDER "What is this?" --image FILE`.
+
+A chat model replies to it as it writes; another model, and any with choices or a hint, answers a question, after its
+rationale if it has one.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 
 from sepiola_edge import EdgeError, load
@@ -11,32 +17,49 @@ from sepiola_edge.sampling import Sampling
 
 def main() -> None:
     """Entry point: an error that a person can fix is printed alone, with status 2."""
-    options = argparse.ArgumentParser(prog="python -m sepiola_edge", description=__doc__)
+    options = argparse.ArgumentParser(
+        prog="python -m sepiola_edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("folder", help="what `sepiola export MODEL --to edge` wrote")
-    options.add_argument("prompt", help="a message, in English or Chinese")
+    options.add_argument("prompt", help="a question or a message, in English or Chinese")
+    options.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture of it; repeatable")
+    options.add_argument(
+        "--choice", action="append", default=[], metavar="TEXT", help="an answer to choose; repeatable"
+    )
+    options.add_argument("--hint", default="", help="what else is known")
     options.add_argument("--raw", action="store_true", help="continue the prompt as a text")
-    options.add_argument("--max-tokens", type=int)
-    options.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    options.add_argument("--json", action="store_true", help="print JSON")
+    options.add_argument("--max-tokens", type=int, help="of a reply or a text")
+    options.add_argument("--temperature", type=float, default=0.0, help="of a reply or a text; 0 is greedy")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
 
     def say(piece: str) -> None:
-        print(piece, end="", flush=True)
+        if not given.json:
+            print(piece, end="", flush=True)
 
     try:
         model = load(given.folder)
-        sampling = Sampling(
-            temperature=given.temperature, seed=given.seed, repetition_penalty=model.sampling.repetition_penalty
-        )
+        penalty = model.sampling.repetition_penalty
+        sampling = Sampling(temperature=given.temperature, seed=given.seed, repetition_penalty=penalty)
+        drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
+        chats = model.asking is None or (model.asking.layout == "chat" and not given.choice and not given.hint)
         if given.raw:
-            model.generate(given.prompt, max_tokens=given.max_tokens, sampling=sampling, on_text=say)
+            said: dict[str, object] = {"text": model.generate(given.prompt, images=given.image, **drawn)}
+        elif chats:
+            content = [
+                *({"type": "image", "image": name} for name in given.image),
+                {"type": "text", "text": given.prompt},
+            ]
+            said = dataclasses.asdict(model.chat([{"role": "user", "content": content}], **drawn))
         else:
-            messages = [{"role": "user", "content": given.prompt}]
-            model.chat(messages, max_tokens=given.max_tokens, sampling=sampling, on_text=say)
+            answer = model.ask(given.prompt, image=given.image, choices=given.choice, hint=given.hint)
+            said = dataclasses.asdict(answer)
+            say(f"{answer.rationale}\n\n{answer.answer}" if answer.rationale else answer.answer)
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print()
+    print(json.dumps(said, ensure_ascii=False) if given.json else "")
 
 
 if __name__ == "__main__":

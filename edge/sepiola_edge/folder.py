@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from sepiola_edge.errors import EdgeError
 
-VERSION = 1
+VERSION = 2
 CONFIG, WEIGHTS, TOKENIZER = "edge.json", "weights.safetensors", "tokenizer.json"
+RATIONALE = "rationale"
+"""The folder of the model that reasons, beside the one that answers."""
 ALIGNED = 64
 MOST = 1 << 26
 """Bytes of a header, or of a configuration, at most."""

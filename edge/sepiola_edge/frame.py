@@ -6,20 +6,43 @@ is code of whoever uploaded it, runs on the device. Names of control tokens in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
+from PIL import Image
 
 from sepiola_edge.errors import EdgeError
+
+Content = list[str | Image.Image]
+Pieces = list[tuple[str, bool]]
+"""Texts, each with whether a message said it."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How pictures stand in a conversation: `start`, `system` and `following` in the stead of the frame's, before a
+    message that begins with a picture; `between` two pictures, `then` between a picture and the text behind it, and
+    `turn` between a text and the picture behind it. Where they do not stand `in_order`, a message's pictures come
+    before its text.
+    """
+
+    start: str
+    system: str
+    following: str
+    between: str
+    then: str
+    turn: str
+    in_order: bool
 
 
 @dataclass(frozen=True)
 class Frame:
     """`start` stands before the user's first message where there is no system prompt, `system` before and after that
     prompt where there is one (None: it takes none); `answered` between a user's message and the answer that it got,
-    `following` between that and the user's next message, `reply` between the last message and the reply.
+    `following` between that and the user's next message, `reply` between the last message and the reply, and `closed`
+    after a reply that is the last. `shown` is for pictures; None where the template has no place for them.
     """
 
     start: str
@@ -27,8 +50,12 @@ class Frame:
     answered: str
     following: str
     reply: str
+    closed: str
+    shown: Shown | None
     strips: bool = False
     """Whether messages lose the spaces around them."""
+    strips_system: bool = False
+    """Whether the system prompt does."""
     framed: bool = False
     """Whether the tokenizer sets its own tokens around the text."""
 
@@ -38,41 +65,105 @@ class Frame:
         try:
             system = None if raw["system"] is None else (str(raw["system"][0]), str(raw["system"][1]))
             start, answered, following, reply = (str(raw[key]) for key in ("start", "answered", "following", "reply"))
-            return cls(start, system, answered, following, reply, bool(raw["strips"]), bool(raw["framed"]))
+            shown = None if raw["shown"] is None else Shown(**raw["shown"])
+            flags = bool(raw["strips"]), bool(raw["strips_system"]), bool(raw["framed"])
+            return cls(start, system, answered, following, reply, str(raw["closed"]), shown, *flags)
         except (KeyError, IndexError, TypeError) as error:
             raise EdgeError(f"edge.json: 'frame' is damaged ({error})") from None
 
-    def pieces(self, messages: Sequence[Mapping[str, object]]) -> list[tuple[str, bool]]:
-        """The conversation as texts, each with whether a message said it: system at most first, then user and assistant
-        by turns, the user last.
+    def pieces(self, messages: Sequence[Mapping[str, object]], runs: Iterator[str] | None = None) -> Pieces:
+        """The conversation as texts: system at most first, then user and assistant by turns, the user last.
+
+        `runs` are the tokens of each picture as text; without them pictures have none.
         """
         turns = [self._turn(message) for message in messages]
-        pieces: list[tuple[str, bool]] = []
+        pieces: Pieces = []
+        head = self.start
         if turns and turns[0][0] == "system":
             if self.system is None:
                 raise EdgeError("this model's chat template takes no system prompt")
-            pieces += [(self.system[0], False), (turns.pop(0)[1], True), (self.system[1], False)]
-        else:
-            pieces += [(self.start, False)]
+            pieces += [(self.system[0], False), *((str(part), True) for part in turns.pop(0)[1])]
+            head = self.system[1]
         expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]
         if not turns or [role for role, _ in turns] != expected or len(turns) % 2 == 0:
             given = ", ".join(str(message.get("role")) for message in messages) or "none"
             raise EdgeError(f"messages are of: {given}; expected user and assistant by turns, the user last")
-        for i, (role, text) in enumerate(turns):
-            last = i == len(turns) - 1
-            after = self.reply if last else self.answered if role == "user" else self.following
-            pieces += [(text, True), (after, False)]
+        for i, (role, content) in enumerate(turns):
+            before = self._before(content, head, first=i == 0) if role == "user" else self.answered
+            pieces += [(before, False), *self._said(content, runs)]
+            head = self.following
+        return [*pieces, (self.reply, False)]
+
+    def reply_ids(
+        self, pieces: Pieces, reply: str, tokenizer: tokenizers.Tokenizer, ends: Collection[int], end: int
+    ) -> list[int]:
+        """Token ids of a reply after a conversation, with the token that ends it."""
+        goes_on = self.answered.startswith(self.reply)
+        lead, tail = (self.answered[len(self.reply) :], self.closed) if goes_on else ("", "")
+        known = encode(pieces, tokenizer, False)
+        ids = encode([*pieces, (lead, False), (reply, True)], tokenizer, False)
+        if ids[: len(known)] != known:  # where prompt and reply melt into one token, the reply is encoded alone
+            known, ids = [], encode([(lead, False), (reply, True)], tokenizer, False)
+        closing = [token for token in encode([(tail, False)], tokenizer, False)[:1] if token in ends]
+        return [*ids[len(known) :], *(closing or [end])]
+
+    def _before(self, content: Content, head: str, *, first: bool) -> str:
+        """What stands before a user's message."""
+        if self.shown is None or not content or isinstance(content[0], str):
+            return head
+        if not first:
+            return self.shown.following
+        return self.shown.start if head == self.start else self.shown.system
+
+    def _said(self, content: Content, runs: Iterator[str] | None) -> Pieces:
+        pieces: Pieces = []
+        shown = self.shown if runs is not None else None
+        for place, part in enumerate(content):
+            before = content[place - 1] if place else None
+            if isinstance(part, str):
+                pieces += [(shown.then, False)] if shown is not None and isinstance(before, Image.Image) else []
+                pieces.append((part, True))
+            elif runs is not None and shown is not None:
+                glue = "" if before is None else shown.turn if isinstance(before, str) else shown.between
+                pieces.append((glue + next(runs), False))
         return pieces
 
-    def _turn(self, message: Mapping[str, object]) -> tuple[str, str]:
+    def _turn(self, message: Mapping[str, object]) -> tuple[str, Content]:
         role, content = message.get("role"), message.get("content")
-        if isinstance(content, list) and all(
-            isinstance(part, Mapping) and part.get("type") == "text" for part in content
-        ):
-            content = "".join(str(part.get("text", "")) for part in content)
-        if not isinstance(role, str) or not isinstance(content, str):
+        parts = _parts([content] if isinstance(content, str) else content)
+        if not isinstance(role, str) or parts is None:
             raise EdgeError(f"a message has a 'role' and a text as its 'content'; got {dict(message)!r:.200}")
-        return role, content.strip() if self.strips else content
+        pictures = [part for part in parts if not isinstance(part, str)]
+        if pictures and role != "user":
+            raise EdgeError("pictures stand in the user's messages alone")
+        if pictures and self.shown is not None and not self.shown.in_order:
+            parts = [*pictures, "".join(part for part in parts if isinstance(part, str))]
+        strips = self.strips_system if role == "system" else self.strips
+        return role, [part.strip() if strips and isinstance(part, str) else part for part in parts]
+
+
+def _parts(content: object) -> Content | None:
+    """Texts and pictures in their order, neighbouring texts as one; None for what is neither."""
+    if not isinstance(content, list | tuple):
+        return None
+    parts: Content = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        found = part if not isinstance(part, Mapping) else part.get("text" if kind == "text" else "image")
+        if not isinstance(found, str | Image.Image) or (isinstance(found, str) and kind not in (None, "text")):
+            return None
+        if isinstance(found, str) and parts and isinstance(last := parts[-1], str):
+            parts[-1] = last + found
+        else:
+            parts.append(found)
+    return parts
+
+
+def plain_copy(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A copy to which names of special tokens are letters."""
+    plain = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    plain.encode_special_tokens = True
+    return plain
 
 
 def encode(pieces: Sequence[tuple[str, bool]], tokenizer: tokenizers.Tokenizer, framed: bool) -> list[int]:
@@ -81,7 +172,6 @@ def encode(pieces: Sequence[tuple[str, bool]], tokenizer: tokenizers.Tokenizer, 
     if not any(said and name in text for text, said in pieces for name in names):
         ids: list[int] = tokenizer.encode("".join(text for text, _ in pieces), add_special_tokens=framed).ids
         return ids
-    plain = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    plain.encode_special_tokens = True
+    plain = plain_copy(tokenizer)
     parts = [(plain if said else tokenizer).encode(text, add_special_tokens=False).ids for text, said in pieces]
     return [token for part in parts for token in part]

@@ -1,4 +1,6 @@
-"""A model that reads and writes text by the native core: `generate` continues a text, `chat` answers a conversation."""
+"""A model that sees, reads and writes by the native core: `ask` answers a question, `chat` a conversation, `generate`
+continues a text.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,22 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
+from PIL import Image
 
 from sepiola_edge import folder as folders
 from sepiola_edge._native import Batch
 from sepiola_edge._native import Model as Core
+from sepiola_edge.asking import Answer, Asking
 from sepiola_edge.errors import EdgeError
-from sepiola_edge.frame import Frame, encode
+from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
+from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
+from sepiola_edge.prompt import Fused, Placed, Prompt, images_of
 from sepiola_edge.sampling import Sampling
 
 NEW_TOKENS, REPLY = 128, 512
@@ -35,11 +42,15 @@ class Reply:
 
 
 class Model:
-    """A core with its tokenizer. What a prompt shares with the one before is not read again, where it is a decoder."""
+    """A core with its tokenizer. What a prompt shares with the one before is not read again, where it is a decoder.
+
+    `rationale` is the model that reasons before this one answers, where there are two.
+    """
 
     def __init__(self, core: Core, config: Mapping[str, Any], tokenizer: tokenizers.Tokenizer) -> None:
         self.core = core
         self.tokenizer = tokenizer
+        self.rationale: Model | None = None
         spec = config["core"]
         self.encodes = "encoder" in spec
         self.width, self.vocabulary, self.length = spec["width"], spec["vocabulary"], spec["length"]
@@ -49,8 +60,14 @@ class Model:
         self.limits = config["limits"]
         self.stop_strings = tuple(config["stop_strings"])
         self.sampling = Sampling(repetition_penalty=config["repetition_penalty"])
+        self.images = images_of(config["images"])
         self.frame = Frame.of(config["frame"]) if config["frame"] is not None else None
-        self._kept: tuple[Batch, list[int]] | None = None
+        self.asking = Asking.of(config["asking"]) if config["asking"] is not None else None
+
+    @cached_property
+    def plain(self) -> tokenizers.Tokenizer:
+        """The tokenizer for what users write: names of special tokens are letters to it."""
+        return plain_copy(self.tokenizer)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Model:
@@ -63,27 +80,59 @@ class Model:
             raise EdgeError(f"{path} cannot be read: {error}") from None
         try:
             core = Core(config["core"], tensors, threads, os.environ.get("SEPIOLA_KERNELS", ""))
-            return cls(core, config, tokenizer)
+            made = cls(core, config, tokenizer)
+        except EdgeError:
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise EdgeError(f"{folder} holds no model that can run: {error}") from None
+        if made.asking is not None and made.asking.kind == "two-stage":
+            made.rationale = cls.load(folder / folders.RATIONALE, threads=threads)
+        return made
+
+    def ask(
+        self,
+        question: str,
+        *,
+        image: AnyPicture | Sequence[AnyPicture] | None = None,
+        choices: Sequence[str] = (),
+        hint: str = "",
+    ) -> Answer:
+        """Answers one question about any picture (or none), in English or Chinese.
+
+        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
+        first. Raises EdgeError for a picture that is none, and where the model was exported without a way to be asked.
+        """
+        if self.asking is None:
+            raise EdgeError("this model was exported without a way to be asked; use chat or generate")
+        return self.asking.ask(self, question, open_pictures(image), choices, hint)
 
     def generate(
         self,
         prompt: str,
         *,
+        images: AnyPicture | Sequence[AnyPicture] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> str:
         """Continues a text, spaces and all, up to an end token or before a stop string; greedy unless `sampling` says
-        else. `on_text` is given the text piece by piece.
+        else. Pictures stand where the text names their placeholder, or before it. `on_text` is given the text piece by
+        piece.
         """
-        ids = self.tokenizer.encode(prompt, add_special_tokens=True).ids
-        if self.encodes and ids[-1:] != [self.end]:
-            ids = [*ids, self.end]
-        written = self._tokens(ids, self._room(ids, max_tokens, NEW_TOKENS), sampling or self.sampling, self.ends)
-        return "".join(self._told(self._texts(written, (*self.stop_strings, *stop)), on_text))
+        seen = self._seen(images)
+        places = self.images.name if isinstance(self.images, Placed) else None
+        if isinstance(self.images, Placed):
+            parts = prompt.split(self.images.name)
+            if len(parts) == 1 and seen:
+                parts = [*[""] * len(seen), prompt]
+            if len(parts) != len(seen) + 1:
+                raise EdgeError(f"the prompt has {len(seen)} pictures, and {len(parts) - 1} places for them ({places})")
+            runs = [*self.images.texts(seen), ""]
+            prompt = "".join(part + run for part, run in zip(parts, runs, strict=True))
+        read = self.closed(self.tokenizer.encode(prompt, add_special_tokens=True).ids, seen)
+        written = self.tokens(read, self._room(read, max_tokens, NEW_TOKENS), sampling or self.sampling, self.ends)
+        return "".join(self._told(self.texts(written, (*self.stop_strings, *stop)), on_text))
 
     def chat(
         self,
@@ -94,43 +143,70 @@ class Model:
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
-        """The assistant's next turn: messages are dicts with `role` and `content`, as on the Hub and of OpenAI."""
-        if self.frame is None:
-            raise EdgeError("this model was exported without a chat template that the edge runtime can follow")
+        """The assistant's next turn: messages are dicts with `role` and `content`, as on the Hub and of OpenAI.
+
+        Pictures are parts of a content: `{"type": "image", "image": …}`, and whatever `ask` takes as a picture.
+        """
         began = time.perf_counter()
-        ids = encode(self.frame.pieces(messages), self.tokenizer, self.frame.framed)
-        ids = [*ids, self.end] if self.encodes and ids[-1:] != [self.end] else ids
+        prompt, _ = self.conversation(messages)
         times: list[float] = []
 
         def timed() -> Iterator[int]:
-            room = self._room(ids, max_tokens, REPLY)
-            for token in self._tokens(ids, room, sampling or self.sampling, self.chat_ends):
+            room = self._room(prompt, max_tokens, REPLY)
+            for token in self.tokens(prompt, room, sampling or self.sampling, self.chat_ends):
                 times.append(time.perf_counter() - began)
                 yield token
 
-        text = "".join(self._told(self._texts(timed(), (*self.stop_strings, *stop)), on_text)).strip()
-        return Reply(text, len(ids), len(times), times[0] if times else 0.0, time.perf_counter() - began)
+        text = "".join(self._told(self.texts(timed(), (*self.stop_strings, *stop)), on_text)).strip()
+        return Reply(text, len(prompt.ids), len(times), times[0] if times else 0.0, time.perf_counter() - began)
 
-    def _room(self, ids: Sequence[int], asked: int | None, default: int) -> int:
-        """How many tokens may follow a prompt. Raises EdgeError where none may."""
-        read = 1 if self.encodes else max(1, len(ids))
-        new, most = self.limits
-        room = asked if asked is not None else new if new is not None else default if most is None else most - read
-        if asked is not None and asked < 1:
-            raise EdgeError(f"max_tokens: got {asked}; expected at least 1")
-        left = room if not self.length else min(room, self.length - read)
-        if left < 1 or (self.length and len(ids) > self.length):
-            if self.length:
-                raise EdgeError(f"a prompt of {len(ids)} tokens and a reply do not fit into {self.length} positions")
-            left = 1
-        return left
+    def conversation(self, messages: Sequence[Mapping[str, object]]) -> tuple[Prompt, Pieces]:
+        """The prompt of a conversation, and its texts. Raises EdgeError for what the chat template does not take."""
+        if self.frame is None:
+            raise EdgeError("this model was exported without a chat template that the edge runtime can follow")
+        opened = [opened_message(message) for message in messages]
+        seen = self._seen([picture for _, pictures in opened for picture in pictures])
+        placed = self.images if isinstance(self.images, Placed) else None
+        if seen and placed is not None and self.frame.shown is None:
+            raise EdgeError("this model's chat template has no place for pictures that the edge runtime can follow")
+        runs = None if placed is None else iter(placed.texts(seen))
+        pieces = self.frame.pieces([message for message, _ in opened], runs)
+        if placed is not None and any(said and placed.name in text for text, said in pieces):
+            raise EdgeError(f"a message names {placed.name}, which stands for pictures: leave it out")
+        return self.closed(encode(pieces, self.tokenizer, self.frame.framed), seen), pieces
 
-    def _tokens(self, ids: list[int], room: int, sampling: Sampling, ends: frozenset[int]) -> Iterator[int]:
+    def closed(self, ids: list[int], pictures: Sequence[Image.Image] = ()) -> Prompt:
+        """The prompt of token ids: an encoder's text ends with the end token, which stands there once."""
+        return Prompt([*ids, self.end] if self.encodes and ids[-1:] != [self.end] else ids, tuple(pictures))
+
+    def score(self, prompt: Prompt, options: Sequence[Sequence[int]]) -> list[float]:
+        """How likely each continuation of a prompt is (natural logarithm)."""
+        most = max(map(len, options)) - 1 + (1 if self.encodes else len(prompt.ids))
+        if self.length and max(most, len(prompt.ids)) > self.length:
+            raise EdgeError(
+                f"a prompt of {len(prompt.ids)} tokens and an answer do not fit into {self.length} positions"
+            )
+        batch, _, following = self._begin(prompt)
+        scores = []
+        for option in options:
+            ids = [*following, *option[:-1]]
+            states = np.empty((len(ids), self.width), np.float32)
+            logits = np.empty((len(ids), self.vocabulary), np.float32)
+            self.core.extend(batch, np.array(ids, np.int32), np.zeros(len(ids), np.int32), states)
+            self.core.logits(states, logits)
+            batch.rewind([len(ids)])
+            read = logits[len(following) - 1 :]
+            most_likely = read.max(1)
+            total = most_likely + np.log(np.exp(read - most_likely[:, None]).sum(1))
+            scores.append(float((read[np.arange(len(option)), [*option]] - total).sum()))
+        return scores
+
+    def tokens(self, prompt: Prompt, room: int, sampling: Sampling, ends: frozenset[int]) -> Iterator[int]:
         """The tokens after a prompt, one by one, the end token left out."""
         random = np.random.default_rng(sampling.seed)
         logits = np.empty((1, self.vocabulary), np.float32)
         state = np.empty((1, self.width), np.float32)
-        batch, read, following = self._begin(ids or [self.end if self.encodes else self.start])
+        batch, read, following = self._begin(prompt)
         for _ in range(room):
             self.core.extend(batch, np.array(following, np.int32), np.zeros(len(following), np.int32), state)
             self.core.logits(state, logits)
@@ -140,28 +216,49 @@ class Model:
             yield token
             read.append(token)
             following = [token]
-            if self._kept is not None:
-                self._kept[1].append(token)
 
-    def _begin(self, ids: list[int]) -> tuple[Batch, list[int], list[int]]:
+    def _seen(self, pictures: AnyPicture | Sequence[AnyPicture] | None) -> list[Image.Image]:
+        seen = open_pictures(pictures)
+        if seen and self.images is None:
+            raise EdgeError("the prompt shows pictures, and this model has no vision encoder; leave them out")
+        return seen
+
+    def _room(self, prompt: Prompt, asked: int | None, default: int) -> int:
+        """How many tokens may follow a prompt. Raises EdgeError where none may."""
+        read = 1 if self.encodes else max(1, len(prompt.ids))
+        new, most = self.limits
+        room = asked if asked is not None else new if new is not None else default if most is None else most - read
+        if asked is not None and asked < 1:
+            raise EdgeError(f"max_tokens: got {asked}; expected at least 1")
+        left = room if not self.length else min(room, self.length - read)
+        if left < 1 or (self.length and len(prompt.ids) > self.length):
+            if self.length:
+                raise EdgeError(
+                    f"a prompt of {len(prompt.ids)} tokens and a reply do not fit into {self.length} positions"
+                )
+            left = 1
+        return left
+
+    def _begin(self, prompt: Prompt) -> tuple[Batch, list[int], list[int]]:
         """The batch that has read the prompt but for the tokens that go in next; and what counts as read."""
+        ids = prompt.ids or [self.end if self.encodes else self.start]
+        rows = np.zeros(len(ids), np.int32)
+        sees = isinstance(self.images, Placed) and bool(prompt.pictures)
         if self.encodes:
-            rows = np.zeros(len(ids), np.int32)
             memory = np.empty((len(ids), self.width), np.float32)
-            self.core.encode(np.array(ids, np.int32), rows, memory)
+            if isinstance(self.images, Placed) and sees:
+                self.core.encode_vectors(self.images.embed(self.core, prompt, self.width), rows, memory)
+            else:
+                self.core.encode(np.array(ids, np.int32), rows, memory)
+            if isinstance(self.images, Fused):
+                memory = self.images.fuse(self.core, memory, prompt.pictures)
             return self.core.begin_from(memory, rows, 1), [self.start], [self.start]
-        batch, known = self._kept or (self.core.begin(1), [])
-        same = 0
-        while same < min(len(known), len(ids) - 1, batch.lengths[0]) and known[same] == ids[same]:
-            same += 1
-        batch.rewind([batch.lengths[0] - same])
-        rest = ids[same:-1]
-        if rest:
-            self.core.extend(batch, np.array(rest, np.int32), np.zeros(len(rest), np.int32), None)
-        self._kept = batch, list(ids)
-        return batch, list(ids), ids[-1:]
+        if isinstance(self.images, Placed) and sees:
+            vectors = self.images.embed(self.core, prompt, self.width)[:-1]
+            return self.core.read_vectors(vectors, rows[:-1], 1), list(ids), ids[-1:]
+        return self.core.read(np.array(ids[:-1], np.int32), rows[:-1], 1), list(ids), ids[-1:]
 
-    def _texts(self, tokens: Iterator[int], stops: Sequence[str]) -> Iterator[str]:
+    def texts(self, tokens: Iterator[int], stops: Sequence[str]) -> Iterator[str]:
         """The text of tokens, piece by piece, before the first stop string; letters wait until they are whole."""
         ids: list[int] = []
         given = ""

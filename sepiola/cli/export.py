@@ -57,8 +57,7 @@ def export(
     else:
         from sepiola.generation.edge import save_edge
 
-        reason = save_edge(out, loaded.network, loaded.processor, loaded.require_tokenizer(), bits or 8)
-        notes += [] if reason is None else [f"it generates, and cannot chat: {reason}"]
+        notes = save_edge(out, loaded, bits or 8)
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     if as_json:

@@ -1,53 +1,59 @@
-"""A model as the runtime without torch reads it (`edge/sepiola_edge`): packed weights, tokenizer, and what stands
-around a conversation's messages, read off the chat template.
+"""A model as the runtime without torch reads it (`edge/sepiola_edge`): packed weights, tokenizer, how it sees, how it
+is asked, and what stands around a conversation's messages.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol
 
 from torch import nn
 
 from sepiola.checkpoints import store
 from sepiola.errors import DataError, SepiolaError, SpecError, shown
 from sepiola.generation.chat import Chat
+from sepiola.generation.edge_asking import asking_of
+from sepiola.generation.edge_frame import frame_of
 from sepiola.generation.engine import Engine
 from sepiola.generation.sampling import Sampling
+from sepiola.models.bridges.projection import AnyResProjection
+from sepiola.models.multimodal.fused import FusedModel
+from sepiola.models.multimodal.prefix import PrefixModel
+from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.runtime.native import BUILD, built
-from sepiola.runtime.native_weights import core_spec, core_tensors
+from sepiola.runtime.native_parts import core_model, core_parts
 from sepiola.runtime.plain import TorchExecutor
-from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 BITS = (4, 8, 16)
 
 
-class Frame(TypedDict):
-    """`sepiola_edge.frame.Frame`, as `edge.json` holds it."""
+class Leaving(Protocol):
+    """What is asked of a model that leaves; `rationale` is the one that reasons before it answers."""
 
-    start: str
-    system: tuple[str, str] | None
-    answered: str
-    following: str
-    reply: str
-    strips: bool
-    framed: bool
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def processor(self) -> Processor: ...
+    @property
+    def asking(self) -> AnsweringSpec: ...
+    @property
+    def rationale(self) -> Leaving | None: ...
+    def require_tokenizer(self) -> Tokenizer: ...
 
 
-def save_edge(folder: Path, network: nn.Module, processor: Processor, tokenizer: Tokenizer, bits: int) -> str | None:
-    """Writes the folder, in place of one that is there; returns why it cannot chat, or None where it can.
+def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
+    """Writes the folder, in place of one that is there; returns what the model cannot do there, as sentences.
 
-    Raises SepiolaError for a model that the core does not run, or that sees: the edge runtime reads text alone so far.
+    Raises SepiolaError, before anything is written, for a model that the core does not run whole.
     """
     if bits not in BITS:
         raise SpecError(f"bits: got {shown(bits)}; expected 4, 8 or 16")
-    if not isinstance(network, LanguageModel | EncoderDecoder):
-        raise SepiolaError("the edge runtime reads text alone so far: this model sees, compares or tells labels apart")
+    network, processor, tokenizer = model.network, model.processor, model.require_tokenizer()
+    images = _images(network, tokenizer)
     if not built():
         raise SepiolaError(f"the native core is not built: {BUILD}")
     from sepiola_edge import folder as folders
@@ -58,12 +64,25 @@ def save_edge(folder: Path, network: nn.Module, processor: Processor, tokenizer:
     penalty = generation.repetition_penalty
     if Sampling.of(generation) != Sampling(repetition_penalty=penalty):
         raise SepiolaError("the checkpoint forces or forbids tokens (generation_config.json); the edge runtime cannot")
+    notes: list[str] = []
     try:
-        frame, reason = frame_of(chat.template, framed=chat.bare), None
+        place = chat.prompts.place if isinstance(network, PrefixModel) else None
+        frame, reason = frame_of(chat.template, framed=chat.bare, place=place)
+        notes += [] if reason is None else [f"it cannot chat about pictures: {reason}"]
     except DataError as error:
-        frame, reason = None, str(error)
+        frame = None
+        notes.append(f"it generates, and cannot chat: {error}")
+    asking = model.asking
+    try:
+        asked = asking_of(asking, context=processor.context, opening=tuple(tokenizer.opening()))
+        if asking.layout == "chat" and frame is None:
+            raise SpecError("its chat template cannot be followed")
+    except SpecError as error:
+        asked = None
+        notes.append(f"it cannot be asked: {error}")
+    spec, tensors = core_model(network, bits)
     config = {
-        "core": core_spec(network.spec, network),
+        "core": spec,
         "bits": bits,
         "ends": sorted(engine.ends),
         "chat_ends": sorted(chat.ends),
@@ -72,70 +91,40 @@ def save_edge(folder: Path, network: nn.Module, processor: Processor, tokenizer:
         "limits": [generation.max_new_tokens, generation.max_length],
         "stop_strings": list(generation.stop_strings),
         "repetition_penalty": penalty,
+        "images": images,
         "frame": frame,
+        "asking": asked,
     }
     with store.saving(folder) as aside:
-        folders.write(aside, config, core_tensors(network, bits), tokenizer.to_json())
-    return reason
+        if asking.kind == "two-stage" and model.rationale is not None:
+            save_edge(aside / folders.RATIONALE, model.rationale, bits)
+        folders.write(aside, config, tensors, tokenizer.to_json())
+    return notes
 
 
-def frame_of(template: ChatTemplate, *, framed: bool = False) -> Frame:
-    """What a chat template sets around messages, found with messages that nobody writes and held against others.
-
-    Raises DataError for a template that does more than set texts around messages.
-    """
-    if any("strftime_now" in source for source in template.templates.values()):
-        raise DataError("the chat template states the date, which a frame cannot")
-    said = [f"q{secrets.token_hex(8)}z" for _ in range(4)]
-    first, answer, second, system = said
-
-    def split(roles: Sequence[str], contents: Sequence[str]) -> list[str]:
-        text, parts = _rendered(template, roles, contents), list[str]()
-        for content in contents:
-            before, found, text = text.partition(content)
-            if not found:
-                raise DataError("the chat template moves, changes or leaves out a message")
-            parts.append(before)
-        return [*parts, text]
-
-    start, reply = split(["user"], [first])
-    _, answered, following, end = split(["user", "assistant", "user"], [first, answer, second])
-    try:
-        head, tail, _ = split(["system", "user"], [system, first])
-        around: tuple[str, str] | None = (head, tail)
-    except DataError:
-        around = None
-    padded = f" {first}\n"
-    strips = padded not in _rendered(template, ["user"], [padded])
-    frame = Frame(
-        start=start,
-        system=around,
-        answered=answered,
-        following=following,
-        reply=reply,
-        strips=strips,
-        framed=framed,
-    )
-    if end != reply:
-        raise DataError("the chat template sets other texts around later turns")
-    _check(template, frame, said)
-    return frame
-
-
-def _check(template: ChatTemplate, frame: Frame, said: Sequence[str]) -> None:
-    """Raises DataError where conversations laid out by the frame are not the template's."""
-    from sepiola_edge.frame import Frame as EdgeFrame
-
-    edge = EdgeFrame.of(frame)
-    talk = ["user", "assistant"] * 3
-    for roles in (["user"], [*talk, "user"], *([["system", "user"], ["system", *talk, "user"]] if edge.system else [])):
-        for around in ("{}", "  {}\n\n", "{} 你好 <b>"):
-            contents = [around.format(said[i % len(said)]) for i in range(len(roles))]
-            messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
-            if "".join(text for text, _ in edge.pieces(messages)) != _rendered(template, roles, contents):
-                raise DataError("the chat template does more than set texts around messages")
-
-
-def _rendered(template: ChatTemplate, roles: Sequence[str], contents: Sequence[str]) -> str:
-    turns = zip(roles, contents, strict=True)
-    return template.render([as_message({"role": role, "content": text}) for role, text in turns])
+def _images(network: nn.Module, tokenizer: Tokenizer) -> dict[str, object] | None:
+    """How the model sees (`sepiola_edge.prompt`); None where it does not. Raises SepiolaError where it cannot leave."""
+    if isinstance(network, LanguageModel | EncoderDecoder):
+        return None
+    if not isinstance(network, VisionLanguageModel) or network.language is None:
+        raise SepiolaError("the edge runtime writes text: this model compares, or tells labels apart")
+    for name, reason in core_parts(network)[1].items():
+        raise SepiolaError(f"the edge runtime does not run this model's {name}, which {reason}")
+    if network.vision is None:
+        raise SepiolaError(
+            "the edge runtime sees pictures: this model has no vision encoder, and takes stored features"
+        )
+    pixels = network.vision.spec.pixels
+    newline = network.bridge.newline.tolist() if isinstance(network.bridge, AnyResProjection) else None
+    settings = {"pixels": pixels.model_dump(mode="json"), "newline": newline}
+    if isinstance(network, FusedModel):
+        return {"kind": "fused", "width": network.bridge.image_width, **settings}
+    if not isinstance(network, PrefixModel):
+        raise SepiolaError("the edge runtime does not look at pictures between layers (bridge.kind)")
+    if network.first or network.instructed is not None:
+        raise SepiolaError("the edge runtime does not set pictures before all of a text, as a Q-Former's (bridge.kind)")
+    named = None if network.token is None else tokenizer.name_of(network.token)
+    if named is None:
+        raise SepiolaError(f"the tokenizer has no token {network.token}, which stands for pictures (bridge.token)")
+    tokens = network.bridge.tokens
+    return {"kind": "placed", "token": network.token, "name": named, "tokens": tokens, **settings}

@@ -15,7 +15,7 @@ from sepiola.text.answers import is_yes_or_no, read_choice
 from sepiola.text.prompts import MAX_OPTIONS, PromptFormat
 
 CHAT = "chat"
-_WORDS = {
+WORDS = {
     "en": (
         "Context: ",
         "Answer with the option's letter from the given choices directly.",
@@ -23,6 +23,7 @@ _WORDS = {
     ),
     "zh": ("背景：", "请直接用选项的字母回答。", "请用一个词或短语回答。"),
 }
+"""By language what stands before a hint, and what asks for a letter or for few words."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ChatQuestions:
         question = _question(example)
         if rationale is not None:
             raise DataError(f"{example.id}: a chat model's question shows no rationale; use a format with G")
-        context, by_letter, in_short = _WORDS["zh" if example.metadata.get("language") == "zh" else "en"]
+        context, by_letter, in_short = WORDS["zh" if example.metadata.get("language") == "zh" else "en"]
         hint = (question.hint or "").strip()
         lines = [context + hint] if hint else []
         lines.append(question.text)

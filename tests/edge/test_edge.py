@@ -17,7 +17,8 @@ import sepiola
 from sepiola.api import Model
 from sepiola.cli.app import app
 from sepiola.errors import DataError, SepiolaError, SpecError
-from sepiola.generation.edge import frame_of, save_edge
+from sepiola.generation.edge import save_edge
+from sepiola.generation.edge_frame import frame_of
 from sepiola.text.chat import ChatTemplate
 from tests.tiny import byte_model, decoder, encoder_decoder, llama, randomise
 
@@ -41,6 +42,13 @@ STRIPS = (  # as Llama 2 and Gemma lay out: no system turn of its own, and texts
     "{% for m in messages %}{{ ('[INST] ' if m.role == 'user' else ' ') + (lead if loop.first else '') "
     "+ m.content | trim + (' [/INST]' if m.role == 'user' else ' </s>') }}{% endfor %}"
 )
+GEMMA = (  # the system prompt as it is in the user's first turn, and the other texts without the spaces around them
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set lead = messages[0].content + '\\n\\n' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set lead = '' %}{% endif %}"
+    "{% for m in messages %}{{ '<|turn|>' + m.role + '\\n' + (lead if loop.first else '') + m.content | trim }}"
+    "{{ '<|end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|turn|>model\\n' }}{% endif %}"
+)
 TALK = [
     {"role": "system", "content": " Be brief. "},
     {"role": "user", "content": "What is red?"},
@@ -50,7 +58,7 @@ TALK = [
 
 
 def exported(model: Model, folder: Path, bits: int = 8) -> Any:
-    save_edge(folder, model.network, model.processor, model.require_tokenizer(), bits)
+    save_edge(folder, model, bits)
     return sepiola_edge.load(folder)
 
 
@@ -72,7 +80,7 @@ def test_it_writes_what_sepiola_writes(tmp_path: Path) -> None:
                 assert len(expected) > 0
 
 
-@pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS])
+@pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS, GEMMA])
 def test_it_talks_as_sepiola_does(tmp_path: Path, source: str | None) -> None:
     model = byte_model(llama())
     if source is not None:
@@ -103,7 +111,7 @@ def test_templates_that_do_more_than_set_texts_are_refused() -> None:
 
 def test_names_of_control_tokens_in_a_message_stay_letters() -> None:
     tokenizer = byte_model(llama()).require_tokenizer().with_token("<|im_end|>").backend
-    frame = Frame.of(frame_of(ChatTemplate({"default": CHATML})))
+    frame = Frame.of(frame_of(ChatTemplate({"default": CHATML}))[0])
     end = tokenizer.token_to_id("<|im_end|>")
     ids = encode(frame.pieces([{"role": "user", "content": "Hi<|im_end|>\nmore"}]), tokenizer, False)
     assert ids.count(end) == 1
@@ -169,12 +177,18 @@ def test_export_is_a_command(tmp_path: Path) -> None:
 
 
 def test_what_cannot_leave_is_refused(tmp_path: Path) -> None:
-    model = sepiola.build("smolvlm-tiny")
-    tokenizer = byte_model(llama()).require_tokenizer()
-    with pytest.raises(SepiolaError, match="reads text alone so far"):
-        save_edge(tmp_path / "edge", model.network, model.processor, tokenizer, 8)
     with pytest.raises(SpecError, match="bits: got 5"):
-        save_edge(tmp_path / "edge", byte_model(llama()).network, model.processor, tokenizer, 5)
+        save_edge(tmp_path / "edge", byte_model(llama()), 5)
+    tokenizer = byte_model(llama()).require_tokenizer()
+    for name, reason in {
+        "vit-tiny": "compares, or tells labels apart",
+        "flamingo-tiny": "does not run this model's bridge",
+        "blip-2-tiny": "before all of a text, as a Q-Former's",
+    }.items():
+        built = sepiola.build(name)
+        with pytest.raises(SepiolaError, match=reason):
+            save_edge(tmp_path / "edge", Model(built.network, built.spec, tokenizer), 8)
+    assert not (tmp_path / "edge").exists()
 
 
 def test_damaged_folders_are_one_message(tmp_path: Path) -> None:
@@ -199,7 +213,9 @@ def test_damaged_folders_are_one_message(tmp_path: Path) -> None:
                     damaged[place : place + 4] = b"9999"
             path.write_bytes(damaged)
             try:
-                sepiola_edge.load(folder).generate("ab", max_tokens=2)
+                edge = sepiola_edge.load(folder)
+                edge.generate("ab", max_tokens=2)
+                edge.ask("ab", choices=["a", "b"])
                 loaded += 1
             except sepiola_edge.EdgeError:
                 refused += 1
