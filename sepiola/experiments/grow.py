@@ -56,7 +56,7 @@ KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.h
 """What of a run is the agent, and not the way to it."""
 MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
-REPLAYED = 3000
+REPLAYED = 12_000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
