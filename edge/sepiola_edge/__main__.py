@@ -1,7 +1,8 @@
 """A question about a picture, or a message: `python -m sepiola_edge FOLDER "What is this?" --image FILE`.
 
-A chat model replies to it as it writes; another model, and any with choices or a hint, answers a question, after its
-rationale if it has one.
+`python -m sepiola_edge demo` shows the model that comes along and what it says of pictures that it has never seen;
+with a question it answers that. A chat model replies as it writes; another model, and any with choices or a hint,
+answers a question, after its rationale if it has one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 from sepiola_edge import EdgeError, load
+from sepiola_edge.demonstration import MODEL, asked
 from sepiola_edge.sampling import Sampling
 
 
@@ -20,8 +23,10 @@ def main() -> None:
     options = argparse.ArgumentParser(
         prog="python -m sepiola_edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("folder", help="what `sepiola export MODEL --to edge` wrote")
-    options.add_argument("prompt", help="a question or a message, in English or Chinese")
+    options.add_argument(
+        "folder", help="what `sepiola export MODEL --to edge` wrote, or demo: the model that comes along"
+    )
+    options.add_argument("prompt", nargs="?", help="a question or a message, in English or Chinese")
     options.add_argument("--image", action="append", default=[], metavar="FILE", help="a picture of it; repeatable")
     options.add_argument(
         "--choice", action="append", default=[], metavar="TEXT", help="an answer to choose; repeatable"
@@ -38,8 +43,14 @@ def main() -> None:
         if not given.json:
             print(piece, end="", flush=True)
 
+    comes_along = given.folder == "demo" and not Path("demo", "edge.json").is_file()
+    if given.prompt is None:
+        if not comes_along:
+            options.error("a question or a message is needed")
+        show(as_json=given.json)
+        return
     try:
-        model = load(given.folder)
+        model = load(MODEL if comes_along else given.folder)
         penalty = model.sampling.repetition_penalty
         sampling = Sampling(temperature=given.temperature, seed=given.seed, repetition_penalty=penalty)
         drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
@@ -60,6 +71,19 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     print(json.dumps(said, ensure_ascii=False) if given.json else "")
+
+
+def show(*, as_json: bool) -> None:
+    """The questions that come along, each with its picture's place, the answer and its rationale."""
+    lines = []
+    for one in asked():
+        lines.append(dataclasses.asdict(one))
+        if not as_json:
+            right = "right" if one.said.answer == one.right else f"wrong, {one.right} is right"
+            print(f"{one.image}\n{one.question} ({' / '.join(one.choices)})")
+            print(f"  {one.said.rationale}\n  {one.said.answer} ({right}, {1000 * one.seconds:.0f} ms)\n", flush=True)
+    if as_json:
+        print(json.dumps(lines, ensure_ascii=False))
 
 
 if __name__ == "__main__":
