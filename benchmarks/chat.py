@@ -69,7 +69,7 @@ class Ours:
         if setting == OURS[0]:
             model.prepack(release=True)
         model.engine.ends = frozenset()
-        self.chat = Chat(model.engine, model.require_tokenizer(), None, model.image_encoder)
+        self.chat = Chat(model.engine, model.processor, model.require_tokenizer(), model.image_encoder)
         self.chat.ends = frozenset()
         self.tokens = arguments.tokens
 
@@ -210,7 +210,7 @@ def make(arguments: Any, folder: Path) -> ModelSpec:
                 parameter.mul_(2)
     whole = Model(model.network.to(torch.bfloat16), spec, tokenizer)
     whole.save_hub(folder)
-    chat = Chat(whole.engine, tokenizer, None, lambda _: torch.zeros(0))
+    chat = Chat(whole.engine, whole.processor, tokenizer, lambda _: torch.zeros(0))
     assert spec.vision is not None
     read = {"ids": list(chat.prompt(conversation()).tokens), "pixels": spec.vision.pixels.to_dict()}
     (folder / PROMPT).write_text(json.dumps(read))

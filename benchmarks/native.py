@@ -1,39 +1,54 @@
-"""Reading and writing tokens by the native core, against our torch engine and the bound: `python benchmarks/native.py`.
+"""The native core against its peers and its bound: `python benchmarks/native.py --llama FOLDER --json`.
 
-All sides hold the same random weights of a published shape and do the same work, in turn: a prompt is read
-(`prefill`), then tokens are written one by one, greedily (`decode`), or 8 rows of them at once (`chains`). The bound of
-decoding is a pass over the same packed weights that multiplies and does nothing else (`stream`). `ratio` is a side's
-rate over the faster torch engine's, `bound` its rate over that of the stream, both medians over the rounds.
+Sides hold random weights of the same published shapes and do the same work in turn, a round after the other: `--work`
 
-`--json` prints a list of rows: shape, work, side, value, unit, ratio, bound, and `others`, the share of the processors
-that other processes took meanwhile. Where they took more than a tenth, a ratio would be chance, and there is none:
-wait, or take `--clock cpu`, which counts the processor time of one thread.
+    prefill   a prompt of 512 is read           t5        T5-base reads 256 tokens and writes 64
+    decode    tokens are written one by one     vit       ViT-B/16 reads pictures, four at once
+    busy      so beside one busy process        smolvlm   SmolVLM-256M answers a question about a picture in 64 tokens:
+    chains    8 chains of one prompt of 128               the first token and the last, import and loading, memory
+
+Peers are `transformers` in float32 and bfloat16 (chains one after the other, T5 and SmolVLM by `generate`; `--compile`
+adds compiled steps over a static cache), llama.cpp (`--llama` or SEPIOLA_LLAMA names a folder with `include` and its
+libraries; `gguf` writes its models), CTranslate2, and OpenVINO with `nncf`, where they can be imported; one that is
+absent is named. The bound of decoding is a pass over the same packed weights that does nothing else (`stream`).
+
+`--json` prints a list of rows: shape, work, side, value, unit, against (a peer), ratio (how many times faster the side
+is: the median over the rounds), bound (its share of the stream's rate; of `busy` its share of the quiet rate), and
+`others`, the share of the processors that other processes took meanwhile. Where they took more than a tenth a ratio
+would be chance, and there is none: wait, or take `--clock cpu`, which counts processor time, of one thread, of all but
+`smolvlm`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import parser
+from native_models import answering, reading_pictures, translating
+from native_sides import LlamaCpp, Native, OpenVino, Sizes, Transformers, Work, native, write_gguf
 
 from sepiola.models.transformer import LanguageModel
-from sepiola.runtime.native import THREADS, NativeExecutor, NativeLanguage
-from sepiola.runtime.plain import TorchExecutor
-from sepiola.runtime.prepacked import PrepackedExecutor
+from sepiola.runtime.native import THREADS
 from sepiola.specs.model import TransformerSpec
 
-PASSES = 20
 STARVED = 0.1
 """Others took more than this share of the processors: a ratio would be chance."""
+LLAMA = "SEPIOLA_LLAMA"
+LANGUAGE = ("prefill", "decode", "chains", "busy")
+WORKS = (*LANGUAGE, "t5", "vit", "smolvlm")
+LLAMA_KINDS = {4: "q4_0", 8: "q8_0"}
 
 
 def shape(
@@ -57,148 +72,169 @@ SHAPES = {
 }
 
 
-class Side:
-    """An executor at work."""
-
-    def __init__(self, executor: TorchExecutor, prompt: int, tokens: int) -> None:
-        self.executor = executor
-        draw = torch.Generator().manual_seed(0)
-        self.prompt = torch.randint(0, executor.spec.vocabulary, (1, prompt), generator=draw)
-        self.tokens = tokens
-
-    @torch.inference_mode()
-    def prefill(self) -> int:
-        self.executor.begin(self.prompt, 1, attention_mask=None)
-        return self.prompt.shape[1]
-
-    def decode(self) -> Iterator[int]:
-        return self._write(1)
-
-    def chains(self) -> Iterator[int]:
-        return self._write(8)
-
-    @torch.inference_mode()
-    def _write(self, rows: int) -> Iterator[int]:
-        """Reads a short prompt, and then, while the clock runs, writes."""
-        state = self.executor.begin(self.prompt[:, :16], self.tokens, attention_mask=None)
-        state.select(torch.zeros(rows, dtype=torch.long))
-        following = self.prompt[:, 15:16].expand(rows, 1)
-        yield 0
-        for _ in range(self.tokens):
-            following = self.executor.logits(state.extend(following)[:, -1]).argmax(-1, keepdim=True)
-        yield rows * self.tokens
-
-
 @dataclass
 class Measured:
-    """Rates of a side at one work, a number a round, and what others took of the machine."""
+    """Seconds a piece of a side at one work, a number a round, and what others took of the machine."""
 
-    rates: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
 
 
-class Clock:
-    """Seconds by the clock, or of this process's processor time, and what others took of the processors."""
-
-    def __init__(self, kind: str) -> None:
-        self.now: Callable[[], float] = time.perf_counter if kind == "wall" else time.process_time
-        self.others_count = kind == "wall"
-
-    def measure(self, into: Measured, work: Callable[[], int]) -> None:
-        """The rate of one run of `work`, which says how much it did."""
-        wall, own, busy, began = time.perf_counter(), time.process_time(), _busy(), self.now()
-        count = work()
-        into.rates.append(count / (self.now() - began))
-        others = (_busy() - busy) - (time.process_time() - own)
-        share = others / ((time.perf_counter() - wall) * (os.cpu_count() or 1))
-        into.others.append(max(0.0, share) if self.others_count else 0.0)
-
-
-def _busy() -> float:
-    """Seconds that all processors were busy since the machine began."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+Results = dict[str, dict[str, Measured]]
+"""By work and side."""
 
 
 def main() -> None:
     options = parser(__doc__)
+    options.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS))
     options.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     options.add_argument("--bits", nargs="+", type=int, choices=(4, 8, 16), default=[4, 8])
     options.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     options.add_argument("--tokens", type=int, default=32, help="tokens written")
     options.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time of one thread")
+    options.add_argument("--llama", type=Path, default=os.environ.get(LLAMA), help="llama.cpp's headers and libraries")
+    options.add_argument("--compile", action="store_true", help="compile transformers' steps too (a minute a shape)")
     arguments = options.parse_args()
-    if arguments.clock == "cpu":
-        arguments.threads = 1
-    torch.set_num_threads(arguments.threads)
-    os.environ[THREADS] = str(arguments.threads)
-    rows = [row for name in arguments.shapes for row in run(name, arguments)]
+    language_works = [work for work in LANGUAGE if work in arguments.work]
+    groups = [(name, language_works) for name in arguments.shapes if language_works]
+    groups += [(None, [work]) for work in WORKS if work in arguments.work and work not in LANGUAGE]
+    several = len(groups) > 1
+    rows = [row for name, works in groups for row in apart(name, works)] if several else here(arguments)
     text = json.dumps(rows, indent=2)
     if arguments.out:
         arguments.out.write_text(text + "\n")
     if arguments.json:
         print(text)
-        return
-    print(
-        f"{arguments.threads} threads, {arguments.clock} time, {arguments.rounds} rounds; load {os.getloadavg()[0]:.1f}"
-    )
-    for row in rows:
-        print("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
 
 
-def run(name: str, arguments: Any) -> list[dict[str, Any]]:
-    """The rows of one shape."""
-    network = LanguageModel(TransformerSpec.parse(SHAPES[name])).eval()
-    natives = {f"native int{b}" if b < 16 else "native bf16": NativeExecutor(network, bits=b) for b in arguments.bits}
-    executors: dict[str, TorchExecutor] = {"torch float32": TorchExecutor(network)}
-    packed = PrepackedExecutor(LanguageModel(network.spec).to(torch.bfloat16), release=True)
-    executors |= {"torch bfloat16 prepacked": packed, **natives}
-    sides = {side: Side(executor, arguments.prompt, arguments.tokens) for side, executor in executors.items()}
-    clock = Clock(arguments.clock)
-    measured: dict[tuple[str, str], Measured] = {}
-    for warm in (True, *[False] * arguments.rounds):
-        for side, at_work in sides.items():
-            works: dict[str, Callable[[], int]] = {"prefill": at_work.prefill}
-            for work, begin in (("decode", at_work.decode), ("chains", at_work.chains)):
-                works[work] = partial(next, begin())
-            if side in natives:
-                works["stream"] = partial(_stream, natives[side].network)
-            for work, does in works.items():
-                if work in ("decode", "chains"):
-                    does()  # reads the prompt
-                clock.measure(Measured() if warm else measured.setdefault((work, side), Measured()), does)
-    return list(rows_of(name, measured))
+def apart(name: str | None, works: list[str]) -> list[dict[str, Any]]:
+    """The rows of some works, by a process of its own: peers bring thread pools that do not bear each other."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "rows.json"
+        given = [*sys.argv, "--work", *works, *([] if name is None else ["--shapes", name]), "--out", str(out)]
+        status = subprocess.run([sys.executable, *given], stdout=subprocess.DEVNULL, check=False).returncode
+        if not out.exists():
+            say(f"{name or works[0]}: ended with status {status}, without figures")
+            return []
+        rows: list[dict[str, Any]] = json.loads(out.read_text())
+        return rows
 
 
-def _stream(network: NativeLanguage) -> int:
-    for _ in range(PASSES):
-        network.core.stream()
-    return PASSES
+def here(arguments: Any) -> list[dict[str, Any]]:
+    """The rows of this process, said as they come."""
+    if arguments.clock == "cpu":
+        arguments.threads = 1
+    torch.set_num_threads(arguments.threads)
+    os.environ[THREADS] = str(arguments.threads)
+    load = f"load {os.getloadavg()[0]:.1f}"
+    say(f"{arguments.threads} threads, {arguments.clock} time, {arguments.rounds} rounds; {load}")
+    rows = []
+    for row in run(arguments):
+        rows.append(row)
+        say("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+    return rows
 
 
-def rows_of(name: str, measured: dict[tuple[str, str], Measured]) -> Iterator[dict[str, Any]]:
-    middle = {key: statistics.median(one.rates) for key, one in measured.items()}
-    for (work, side), one in measured.items():
-        plain = max(
-            (s for w, s in measured if w == work and s.startswith("torch")), key=lambda s: middle[work, s], default=None
-        )
-        stream = measured.get(("stream", side))
-        others = max(max(m.others) for m in (one, *([] if plain is None else [measured[work, plain]])))
-        starved = others > STARVED
-        yield {
-            "shape": name,
-            "work": work,
-            "side": side,
-            "value": round(middle[work, side], 1),
-            "unit": "passes/s" if work == "stream" else "tokens/s",
-            "ratio": None if plain is None or starved else _over(one, measured[work, plain]),
-            "bound": None if stream is None or work != "decode" or starved else _over(one, stream),
-            "others": round(others, 2),
-        }
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
-def _over(ours: Measured, theirs: Measured) -> float:
-    return round(statistics.median(a / b for a, b in zip(ours.rates, theirs.rates, strict=True)), 2)
+def run(arguments: Any) -> Iterator[dict[str, Any]]:
+    """The rows, work after work."""
+    works = [work for work in LANGUAGE if work in arguments.work]
+    for name in arguments.shapes if works else ():
+        yield from rows_of(name, language(name, works, arguments))
+    if "t5" in arguments.work:
+        sides = dict(translating(arguments.bits, arguments.threads, say))
+        yield from rows_of("t5-base", measured({"t5": sides}, arguments))
+    if "vit" in arguments.work:
+        sides = dict(reading_pictures(arguments.bits))
+        yield from rows_of("vit-b/16", measured({"vit": sides}, arguments), "pictures/s")
+    if "smolvlm" in arguments.work:
+        for work, side, unit, value, peer, ratio, others in answering(arguments):
+            shown = None if ratio is None or others > STARVED else round(ratio, 2)
+            row = {"shape": "smolvlm-256m", "work": work, "side": side, "value": round(value, 3), "unit": unit}
+            yield {**row, "against": peer, "ratio": shown, "bound": None, "others": round(others, 2)}
+
+
+def measured(works: Mapping[str, Mapping[str, Work]], arguments: Any) -> Results:
+    """Every side at every work, in turn; the first round only warms up."""
+    results: Results = {work: {side: Measured() for side in sides} for work, sides in works.items()}
+    for round_ in range(arguments.rounds + 1):
+        for work, sides in works.items():
+            for side, does in sides.items():
+                took = does()
+                if round_:
+                    one = results[work][side]
+                    one.seconds.append((took.wall if arguments.clock == "wall" else took.cpu) / took.count)
+                    one.others.append(took.others if arguments.clock == "wall" else 0.0)
+    return results
+
+
+def language(name: str, works: list[str], arguments: Any) -> Results:
+    """The works of a language model's shape."""
+    spec = TransformerSpec.parse(SHAPES[name])
+    sizes = Sizes(arguments.prompt, arguments.tokens, arguments.threads)
+    network = LanguageModel(spec).eval()
+    sides: dict[str, Mapping[str, Work]] = {native(b): Native(network, b, sizes).works() for b in arguments.bits}
+    del network
+    for dtype in (torch.float32, torch.bfloat16):
+        side = f"transformers {str(dtype).removeprefix('torch.')}"
+        sides[side] = Transformers(spec, dtype, sizes).works()
+        if arguments.compile:
+            sides[f"{side} compiled"] = Transformers(spec, dtype, sizes, compiled=True).works()
+    if "prefill" in works:
+        if None in (importlib.util.find_spec("openvino"), importlib.util.find_spec("nncf")):
+            say("OpenVINO is absent: pip install --no-deps --target FOLDER openvino nncf; PYTHONPATH=FOLDER")
+        else:
+            sides["openvino int8"] = OpenVino(spec, sizes).works()
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        if arguments.llama is None or importlib.util.find_spec("gguf") is None:
+            say(f"llama.cpp is absent: --llama or {LLAMA} names its folder, and gguf must be importable")
+        else:
+            for bits in set(arguments.bits) & set(LLAMA_KINDS):
+                path = Path(folder) / f"{LLAMA_KINDS[bits]}.gguf"
+                write_gguf(path, spec, LLAMA_KINDS[bits])
+                running.append(LlamaCpp(Path(arguments.llama), path, sizes))
+                sides[f"llama.cpp {LLAMA_KINDS[bits]}"] = running[-1].works()
+        asked = {*works, *(["stream"] if "decode" in works else []), *(["decode"] if "busy" in works else [])}
+        by_work: dict[str, dict[str, Work]] = defaultdict(dict)
+        for side, does in sides.items():
+            for work in asked & set(does):
+                by_work[work][side] = does[work]
+        results = measured(by_work, arguments)
+        for one in running:
+            one.close()
+    return results
+
+
+def rows_of(name: str, results: Results, unit: str = "tokens/s") -> Iterator[dict[str, Any]]:
+    """A row for each side, and of the core's sides one for each peer that computes as many bits, or plainly."""
+    for work, sides in results.items():
+        for side, one in sides.items():
+            known = {"shape": name, "work": work, "side": side, "value": round(1 / statistics.median(one.seconds), 1)}
+            known["unit"] = "passes/s" if work == "stream" else unit
+            base = results.get({"decode": "stream", "busy": "decode"}.get(work, ""), {}).get(side)
+            bound = None if base is None else compared(one, base)
+            peers = [peer for peer in sides if side.startswith("native") and meets(side, peer)]
+            for peer in peers or [None]:
+                others = max(max(m.others) for m in (one, *([] if peer is None else [sides[peer]])))
+                over = None if peer is None else compared(one, sides[peer])
+                yield {**known, "against": peer, "ratio": over, "bound": bound, "others": round(others, 2)}
+
+
+def meets(side: str, peer: str) -> bool:
+    """Whether a side of the core is compared with a peer: `transformers`, and those that hold as many bits."""
+    bits = {"native int4": ("q4_0",), "native int8": ("q8_0", "int8")}.get(side, ())
+    return peer.startswith("transformers") or (not peer.startswith("native") and peer.endswith(bits or ("?",)))
+
+
+def compared(ours: Measured, theirs: Measured) -> float | None:
+    """How many times faster ours is: the median over the rounds; None where either was starved."""
+    if max(*ours.others, *theirs.others) > STARVED:
+        return None
+    return round(statistics.median(b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)), 2)
 
 
 if __name__ == "__main__":
