@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from sepiola_edge import checks
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.frame import Pieces
 from sepiola_edge.prompt import Placed, Prompt, cut_text
@@ -61,10 +62,17 @@ class Asking:
             names = {field.name for field in dataclasses.fields(cls)}
             formats = {key: None if raw[key] is None else Format.of(raw[key]) for key in ("answer", "rationale")}
             values = {key: raw[key] for key in names - formats.keys()}
-            made = cls(**{**values, **formats, "opening": tuple(map(int, raw["opening"]))})
+            values |= {key: checks.flag(raw, key) for key in ("images", "pictures_last")}
+            values |= {key: checks.whole_or_none(raw, key, 1) for key in ("source_tokens", "context")}
+            values |= {key: checks.whole(raw, key) for key in ("answer_tokens", "rationale_tokens")}
+            made = cls(**{**values, **formats, "opening": tuple(checks.wholes(raw, "opening"))})
             if made.answer is None or made.kind not in ("direct", "one-stage", "two-stage"):
                 raise ValueError(f"kind {made.kind!r}")
+            if made.layout not in (None, "text", "chat"):
+                raise ValueError(f"layout {made.layout!r}")
             return made
+        except EdgeError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise EdgeError(f"edge.json: 'asking' is damaged ({error})") from None
 

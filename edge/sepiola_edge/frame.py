@@ -13,6 +13,7 @@ from typing import Any
 import tokenizers
 from PIL import Image
 
+from sepiola_edge import checks
 from sepiola_edge.errors import EdgeError
 
 Content = list[str | Image.Image]
@@ -63,12 +64,23 @@ class Frame:
     def of(cls, raw: Mapping[str, Any]) -> Frame:
         """The frame as `edge.json` holds it."""
         try:
-            system = None if raw["system"] is None else (str(raw["system"][0]), str(raw["system"][1]))
-            start, answered, following, reply = (str(raw[key]) for key in ("start", "answered", "following", "reply"))
-            shown = None if raw["shown"] is None else Shown(**raw["shown"])
-            flags = bool(raw["strips"]), bool(raw["strips_system"]), bool(raw["framed"])
-            return cls(start, system, answered, following, reply, str(raw["closed"]), shown, *flags)
-        except (KeyError, IndexError, TypeError) as error:
+            system = None
+            if raw["system"] is not None:
+                head, tail = checks.texts(raw, "system")
+                system = head, tail
+            start, answered, following, reply, closed = (
+                checks.text(raw, key) for key in ("start", "answered", "following", "reply", "closed")
+            )
+            shown = None
+            if raw["shown"] is not None:
+                named = ("start", "system", "following", "between", "then", "turn")
+                around = {key: checks.text(raw["shown"], key) for key in named}
+                shown = Shown(**around, in_order=checks.flag(raw["shown"], "in_order"))
+            flags = (checks.flag(raw, key) for key in ("strips", "strips_system", "framed"))
+            return cls(start, system, answered, following, reply, closed, shown, *flags)
+        except EdgeError:
+            raise
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise EdgeError(f"edge.json: 'frame' is damaged ({error})") from None
 
     def pieces(self, messages: Sequence[Mapping[str, object]], runs: Iterator[str] | None = None) -> Pieces:

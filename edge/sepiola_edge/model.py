@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 from PIL import Image
 
+from sepiola_edge import checks
 from sepiola_edge import folder as folders
 from sepiola_edge._native import Batch
 from sepiola_edge._native import Model as Core
@@ -54,12 +55,13 @@ class Model:
         spec = config["core"]
         self.encodes = "encoder" in spec
         self.width, self.vocabulary, self.length = spec["width"], spec["vocabulary"], spec["length"]
-        self.ends = frozenset(config["ends"])
-        self.chat_ends = frozenset(config["chat_ends"])
-        self.start, self.end = config["start"], config["end"]
-        self.limits = config["limits"]
-        self.stop_strings = tuple(config["stop_strings"])
-        self.sampling = Sampling(repetition_penalty=config["repetition_penalty"])
+        self.ends = frozenset(checks.wholes(config, "ends"))
+        self.chat_ends = frozenset(checks.wholes(config, "chat_ends"))
+        self.start, self.end = (checks.whole(config, key, 0, self.vocabulary - 1) for key in ("start", "end"))
+        new, most = config["limits"]
+        self.limits = tuple(checks.whole_or_none({"limits": limit}, "limits", 1) for limit in (new, most))
+        self.stop_strings = tuple(checks.texts(config, "stop_strings"))
+        self.sampling = Sampling(repetition_penalty=checks.number(config, "repetition_penalty"))
         self.images = images_of(config["images"])
         self.frame = Frame.of(config["frame"]) if config["frame"] is not None else None
         self.asking = Asking.of(config["asking"]) if config["asking"] is not None else None
@@ -83,7 +85,7 @@ class Model:
             made = cls(core, config, tokenizer)
         except EdgeError:
             raise
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
             raise EdgeError(f"{folder} holds no model that can run: {error}") from None
         if made.asking is not None and made.asking.kind == "two-stage":
             made.rationale = cls.load(folder / folders.RATIONALE, threads=threads)
@@ -186,6 +188,10 @@ class Model:
             raise EdgeError(
                 f"a prompt of {len(prompt.ids)} tokens and an answer do not fit into {self.length} positions"
             )
+        for option in options:
+            self._check_tokens(option)
+        if not all(map(len, options)):
+            raise EdgeError("an answer has no tokens, so that none can be likely")
         batch, _, following = self._begin(prompt)
         scores = []
         for option in options:
@@ -239,9 +245,14 @@ class Model:
             left = 1
         return left
 
+    def _check_tokens(self, ids: Sequence[int]) -> None:
+        if len(ids) and not 0 <= min(ids) <= max(ids) < self.vocabulary:
+            raise EdgeError(f"a token is outside the model's vocabulary of {self.vocabulary}: another's tokenizer?")
+
     def _begin(self, prompt: Prompt) -> tuple[Batch, list[int], list[int]]:
         """The batch that has read the prompt but for the tokens that go in next; and what counts as read."""
         ids = prompt.ids or [self.end if self.encodes else self.start]
+        self._check_tokens(ids)
         rows = np.zeros(len(ids), np.int32)
         sees = isinstance(self.images, Placed) and bool(prompt.pictures)
         if self.encodes:

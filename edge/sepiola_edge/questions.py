@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+from sepiola_edge import checks
 from sepiola_edge.errors import EdgeError
 
 MAX_OPTIONS = 26
@@ -55,10 +57,13 @@ class Format:
         """The format as `edge.json` holds it. Raises EdgeError for one that is damaged."""
         try:
             made = cls({language: dict(raw[language]) for language in ("en", "zh")})
-            for language in made.words:
-                made.options(Question("?", ("a", "b"), language), "")
-                made.prompt(Question("?" if language == "en" else "问", ("a", "b"), "?"), "")
+            for mark, hint, choices in product(("?", "问"), ("", "?"), ((), ("a", "b"), ("yes", "no"), ("是", "否"))):
+                question = Question(mark, choices, hint)
+                for text in (made.prompt(question, "?"), *made.options(question, "?"), *made.options(question)):
+                    checks.text({"format": text}, "format")
             return made
+        except EdgeError:
+            raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise EdgeError(f"edge.json: a prompt format is damaged ({error})") from None
 
