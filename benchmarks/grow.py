@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--agent", type=Path, required=True, help="a run of `sepiola act train`")
     parser.add_argument("--functions", default="android", help="a file or a set, whose functions are added")
     parser.add_argument("--number", type=int, default=10, help="how many of them")
-    parser.add_argument("--count", type=int, default=100, help="requests of each new function")
+    parser.add_argument("--count", type=int, default=1000, help="requests of each new function")
     parser.add_argument("--measured", type=int, default=2000, help="requests of the old functions, at most")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
     parser.add_argument("--set", dest="changes", action="append", default=[], help="of the recipe octopus-v3/add")
@@ -100,7 +100,8 @@ def main() -> None:
             seconds = time.monotonic() - began
             new = [e for e in read_requests(folder / REQUESTS / "new", "test") if calls(e, name)]
             line: dict[str, Any] = {"arm": arm, "function": name, "seconds": round(seconds)}
-            line |= {"new": measured(folder, new), "old": measured(folder, old)}
+            one = [e for e in new if len(e.metadata["calls"]) == 1]
+            line |= {"new": measured(folder, new), "new, one call": measured(folder, one), "old": measured(folder, old)}
             for figure in ("name", "exact"):
                 line[f"lost {figure}"] = round(before[arm][figure] - line["old"][figure], 2)
             runs[arm], before[arm] = folder, line["old"]

@@ -68,7 +68,7 @@ def add_functions(
     *,
     console: Console,
     only: Sequence[str] = (),
-    count: int = 100,
+    count: int = 1000,
     changes: Sequence[str] = (),
     seed: int = 0,
     device: str = "cpu",
