@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from sepiola.acting.calls import json_form, lark
 from sepiola.acting.functions import Function, functions_of
-from sepiola.errors import SpecError, shown
+from sepiola.acting.spans import words
+from sepiola.errors import SepiolaError, SpecError, shown
 from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+
+log = logging.getLogger(__name__)
 
 Constraint = Mapping[str, object] | Sequence[Callable[..., object]]
 
@@ -37,7 +41,15 @@ def functional(
     allowed: Sequence[str] | None = None,
     said: str | None = None,
 ) -> Grammar:
-    """The grammar of calls in functional tokens; see `sepiola.acting.calls.lark`."""
+    """The grammar of calls in functional tokens; see `sepiola.acting.calls.lark`. Where a request is so long that its
+    spans make no grammar, copied arguments may be any text, which is said.
+    """
     whole = vocabulary.compiled("lark", lark(functions, allowed))
-    copies = said is not None and any(parameter.copied for f in functions for parameter in f.parameters)
-    return whole.narrowed(lark(functions, allowed, said)) if copies else whole
+    if said is None or not any(parameter.copied for f in functions for parameter in f.parameters):
+        return whole
+    longest = max((len(word.encode()) for word in words(said)), default=0)  # what has begun a word must end it
+    try:
+        return whole.narrowed(lark(functions, allowed, said), longest)
+    except SepiolaError:
+        log.warning("the request of %d characters is too long to hold arguments to its words", len(said))
+        return whole

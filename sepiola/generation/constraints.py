@@ -169,9 +169,11 @@ class Grammar:
                 endings.append(ending(state, self.vocabulary) or [])
         return max(map(len, endings), default=0)
 
-    def narrowed(self, text: str) -> Grammar:
-        """A grammar in Lark that allows less than this one does, but its shortest text: it is ready sooner."""
-        return Grammar(self.vocabulary, LLMatcher.grammar_from_lark(text), self._growth, self.shortest)
+    def narrowed(self, text: str, growth: int) -> Grammar:
+        """A grammar in Lark that allows less than this one does, but its shortest text: it is ready sooner. A token may
+        add `growth` more to the shortest ending.
+        """
+        return Grammar(self.vocabulary, LLMatcher.grammar_from_lark(text), self._growth + growth, self.shortest)
 
     @classmethod
     def lark(cls, vocabulary: ConstraintVocabulary, text: str) -> Grammar:

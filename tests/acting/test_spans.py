@@ -65,12 +65,16 @@ def test_an_argument_is_copied_where_all_that_was_taught_is() -> None:
     assert [f.parameters[0].copied for f in check_taught(KNOWN, functions_of([buy, send]))] == [True, True]
 
 
+def random_weights() -> Model:
+    tokenizer = Tokenizer.train([TEXT] * 3, 280, extra=tokens_of(len(KNOWN)))
+    built = sepiola.build({"name": "m", "language": {**encoder_decoder(), "vocabulary": tokenizer.vocabulary}}, seed=2)
+    return Model(built.network, built.spec, tokenizer)
+
+
 @pytest.mark.parametrize("budget", [24, 64])
 def test_random_weights_copy(budget: int) -> None:
-    functions = as_taught(KNOWN)
-    tokenizer = Tokenizer.train([TEXT] * 3, 280, extra=tokens_of(len(functions)))
-    built = sepiola.build({"name": "m", "language": {**encoder_decoder(), "vocabulary": tokenizer.vocabulary}}, seed=2)
-    model = Model(built.network, built.spec, tokenizer)
+    functions, model = as_taught(KNOWN), random_weights()
+    tokenizer = model.require_tokenizer()
     grammar = functional(functions, model.vocabulary, said=TEXT)
     sampling = Sampling(temperature=2.0)
     ((*rows,),) = model.engine.generate(
@@ -86,6 +90,27 @@ def test_random_weights_copy(budget: int) -> None:
     assert len(said) > 20 and all(is_span(string, TEXT) for string, parameter in said if parameter.copied)
     assert {call.name for call in calls} == {"send", "buy"}
     assert any(not parameter.copied for _, parameter in said)
+
+
+def test_a_word_that_has_begun_ends_within_the_budget() -> None:
+    functions, model = as_taught(KNOWN), random_weights()
+    said = "Ünglaublichelangeswört" + "ßéñ" * 8 + " text " + "ÄÖÜäöü" * 3
+    grammar = functional(functions, model.vocabulary, said=said)
+    tokens = model.require_tokenizer().encode(said)
+    for budget in (48, 70, 90):
+        ((*rows,),) = model.engine.generate(
+            [Prompt(tokens)], max_tokens=budget, samples=60, sampling=Sampling(temperature=2.0), grammar=grammar
+        )
+        assert all(read(grammar.text(row), functions) is not None for row in rows)
+
+
+def test_a_request_too_long_to_be_copied_from_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    functions, model = as_taught(KNOWN), random_weights()
+    said = "".join(chr(0x4E00 + place) for place in range(4000))
+    grammar = functional(functions, model.vocabulary, said=said)
+    assert "too long to hold arguments to its words" in caplog.text
+    ((row,),) = model.engine.generate([Prompt([5])], max_tokens=40, grammar=grammar)
+    assert read(grammar.text(row), functions)
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 200), (1, 150), (3, 12)])
