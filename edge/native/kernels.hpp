@@ -12,7 +12,7 @@
 namespace sepiola {
 
 // Rows of numbers that matrices multiply, each `stride` long and padded with zeros; and the same in eight bits, with a
-// scale and a sum for each group of 32.
+// scale for each group of 32, and its sum times -128: what weights that have 128 added to them multiply too much.
 struct Input {
     float* values;
     int8_t* bytes;
@@ -23,7 +23,7 @@ struct Input {
 
 enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, squared_relu, sigmoid };
 
-constexpr int QUERIES = 4;  // that meet the same keys together
+constexpr int QUERIES = 8;  // that meet the same keys together
 constexpr int PAGE = 64;    // positions whose keys and values lie together
 
 // Queries of one head of keys and values, which begin at the bytes `keys` and `values` of each page. Query i sees the

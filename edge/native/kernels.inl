@@ -38,6 +38,15 @@ static inline void finish(F* sums, const float* bias, float* out, long stride, b
     }
 }
 
+#ifndef DOTS
+// The products of a group of weights and T tokens.
+template <int T, class Weights>
+static inline void dots(const Weights& weights, const int8_t* x, long stride, const int32_t* sums, I* products) {
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) products[t] = dot(weights, x + t * stride, sums[t * (stride / GROUP)]);
+}
+#endif
+
 template <int T>
 static void multiply_int8(const uint8_t* panel, int width, const Input& x, int token, const float* bias, float* out,
                           long stride, bool add_) {
@@ -50,12 +59,10 @@ static void multiply_int8(const uint8_t* panel, int width, const Input& x, int t
     for (int t = 0; t < T; t++) total[t] = set(0);
     for (int g = 0; g < width / GROUP; g++) {
         prefetch<T>(w + g * 512L, 512);
-        Bytes weights = load_bytes(w + g * 512L);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; t++) {
-            I product = dot(weights, bytes + t * x.stride + g * GROUP, sums[t * groups + g]);
-            total[t] = fma(floats(product), set(scales[t * groups + g]), total[t]);
-        }
+        I products[T];
+        dots<T>(load_bytes(w + g * 512L), bytes + g * GROUP, x.stride, sums + g, products);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) total[t] = fma(floats(products[t]), set(scales[t * groups + g]), total[t]);
     }
     F rows = load(reinterpret_cast<const float*>(panel));
     for (int t = 0; t < T; t++) total[t] = mul(total[t], rows);
@@ -75,12 +82,11 @@ static void multiply_int4(const uint8_t* panel, int width, const Input& x, int t
         const uint8_t* block = panel + (g / 2) * 576L;
         prefetch<T>(block + (g % 2) * 320, g % 2 ? 256 : 320);
         F rows = load_half(block + (g % 2) * 32);
-        Nibbles weights = load_nibbles(block + 64 + (g % 2) * 256);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; t++) {
-            I product = dot(weights, bytes + t * x.stride + g * GROUP, sums[t * groups + g]);
-            total[t] = fma(floats(product), mul(rows, set(scales[t * groups + g])), total[t]);
-        }
+        I products[T];
+        dots<T>(load_nibbles(block + 64 + (g % 2) * 256), bytes + g * GROUP, x.stride, sums + g, products);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++)
+            total[t] = fma(floats(products[t]), mul(rows, set(scales[t * groups + g])), total[t]);
     }
     finish<T>(total, bias, out, stride, add_);
 }
@@ -100,7 +106,7 @@ static void multiply_float(const uint8_t* panel, int width, const Input& x, int 
             const float* w = reinterpret_cast<const float*>(panel) + k * 16L;
             first = load(w), second = load(w + 16);
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int t = 0; t < T; t++) {
             even[t] = fma(first, set(values[t * x.stride + k]), even[t]);
             odd[t] = fma(second, set(values[t * x.stride + k + 1]), odd[t]);
@@ -121,15 +127,25 @@ static void multiply_some(const Matrix& m, const uint8_t* panel, const Input& x,
     }
 }
 
+template <int T>
+struct Count {
+    static constexpr int value = T;
+};
+
 static void multiply(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias, float* out,
                      long stride, bool add_) {
+    constexpr int FLOATS = TOKENS > 8 ? 8 : TOKENS;  // whose sums take more registers
     const uint8_t* panel = m.panel(index);
     int t = 0;
-    for (; t + TOKENS <= tokens; t += TOKENS)
-        multiply_some<TOKENS>(m, panel, x, token + t, bias, out + t * stride, stride, add_);
-    if (TOKENS > 4 && t + 4 <= tokens)
-        multiply_some<4>(m, panel, x, token + t, bias, out + t * stride, stride, add_), t += 4;
-    for (; t < tokens; t++) multiply_some<1>(m, panel, x, token + t, bias, out + t * stride, stride, add_);
+    auto go = [&](auto some) {
+        constexpr int T = decltype(some)::value;
+        for (; t + T <= tokens; t += T)
+            multiply_some<T>(m, panel, x, token + t, bias, out + t * stride, stride, add_);
+    };
+    if (m.quantised()) go(Count<TOKENS>());
+    go(Count<FLOATS>());
+    if (FLOATS > 4) go(Count<4>());
+    go(Count<1>());
 }
 
 static void quantise(const float* x, int width, int8_t* bytes, float* scales, int32_t* sums) {
@@ -138,7 +154,7 @@ static void quantise(const float* x, int width, int8_t* bytes, float* scales, in
         float size = largest(maximum(magnitude(first), magnitude(second)));
         F inverse = set(size > 0 ? 127.0f / size : 0.0f);
         scales[g] = size / 127.0f;
-        sums[g] = store_bytes(bytes + g * GROUP, mul(first, inverse), mul(second, inverse));
+        sums[g] = -128 * store_bytes(bytes + g * GROUP, mul(first, inverse), mul(second, inverse));
     }
 }
 
@@ -245,8 +261,10 @@ static inline void gather_values(const Attention& a, int first, int last, int co
             F value[N];
             for (int n = 0; n < N; n += 2)
                 load_pair<HALF>(values + ((p % PAGE) * long(a.value_width) + 16 * n) * SIZE, value[n], value[n + 1]);
+#pragma GCC unroll 16
             for (int q = 0; q < Q; q++) {
                 F weight = set(a.scores[q * a.score_stride + p]);
+#pragma GCC unroll 4
                 for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
             }
         }
@@ -269,10 +287,14 @@ static inline void score_blocks(const Attention& a, int p) {
     for (int d = 0; d < a.head_width; d += 2) {
         F key[B], next[B];
         for (int b = 0; b < B; b++) load_pair<HALF>(keys + 16L * (d + b * a.key_width) * SIZE, key[b], next[b]);
+#pragma GCC unroll 16
         for (int q = 0; q < Q; q++)
+#pragma GCC unroll 4
             for (int b = 0; b < B; b++) score[q][b] = fma(key[b], set(a.query[q][d]), score[q][b]);
         if (d + 1 < a.head_width)
+#pragma GCC unroll 16
             for (int q = 0; q < Q; q++)
+#pragma GCC unroll 4
                 for (int b = 0; b < B; b++) score[q][b] = fma(next[b], set(a.query[q][d + 1]), score[q][b]);
     }
     for (int q = 0; q < Q; q++)
@@ -309,8 +331,10 @@ static void attend_some(const Attention& a) {
         for (int p = low; p < high; p += 16) total = add(total, load(scores + p));
         totals[q] = sum(total);
     }
+    constexpr int COLUMNS = Q > 4 ? 2 : 4;
     int column = 0;
-    for (; column + 64 <= a.value_width; column += 64) gather_values<HALF, Q, 4>(a, first, last, column, totals);
+    for (; column + 16 * COLUMNS <= a.value_width; column += 16 * COLUMNS)
+        gather_values<HALF, Q, COLUMNS>(a, first, last, column, totals);
     for (; column < a.value_width; column += 32) gather_values<HALF, Q, 2>(a, first, last, column, totals);
 }
 
@@ -320,11 +344,24 @@ static void attend_queries(const Attention& a) {
         case 1: return attend_some<HALF, 1>(a);
         case 2: return attend_some<HALF, 2>(a);
         case 3: return attend_some<HALF, 3>(a);
-        default: return attend_some<HALF, 4>(a);
+        case 4: return attend_some<HALF, 4>(a);
+        default: return attend_some<HALF, SCORES >= 16 ? 8 : 4>(a);
     }
 }
 
-static void attend(const Attention& a) { return a.half ? attend_queries<true>(a) : attend_queries<false>(a); }
+// As many queries meet each key as registers hold.
+static void attend(const Attention& a) {
+    Attention some = a;
+    for (int done = 0; done < a.queries; done += some.queries) {
+        int left = a.queries - done;
+        some.queries = left >= 8 && SCORES >= 16 ? 8 : least(left, 4);
+        for (int q = 0; q < some.queries; q++) {
+            some.query[q] = a.query[done + q], some.out[q] = a.out[done + q], some.bias[q] = a.bias[done + q];
+            some.begin[q] = a.begin[done + q], some.end[q] = a.end[done + q];
+        }
+        a.half ? attend_queries<true>(some) : attend_queries<false>(some);
+    }
+}
 
 static void rotate(float* head, const float* cosines, const float* sines, int half) {
     for (int i = 0; i < half; i++) {

@@ -118,7 +118,7 @@ static inline __m256i half_of_dot(const uint8_t* w, const int8_t* x, int32_t sum
         __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
         sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(high, four(x + 16 + 4 * i)));
     }
-    return _mm256_add_epi32(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)), _mm256_set1_epi32(-8 * sum));
+    return _mm256_add_epi32(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)), _mm256_set1_epi32(sum / 16));
 }
 
 static inline I dot(Nibbles w, const int8_t* x, int32_t sum) {

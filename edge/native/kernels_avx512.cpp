@@ -7,7 +7,7 @@ namespace sepiola {
 namespace avx512 {
 
 constexpr const char* NAME = "avx512";
-constexpr int TOKENS = 8, SCORES = 16;
+constexpr int TOKENS = 12, SCORES = 16;
 
 using F = __m512;
 using I = __m512i;
@@ -69,18 +69,31 @@ static inline Nibbles load_nibbles(const uint8_t* p) {
     return r;
 }
 
-static inline I dot_unsigned(const __m512i* w, const int8_t* x, int32_t begin) {
-    I r = _mm512_set1_epi32(begin);
-    for (int i = 0; i < 8; i++) {
-        int32_t bytes;
-        __builtin_memcpy(&bytes, x + 4 * i, 4);
-        r = _mm512_dpbusd_epi32(r, w[i], _mm512_set1_epi32(bytes));
-    }
-    return r;
+// The products of a group of weights and T tokens: no sum waits for itself, for the others come between.
+#define DOTS
+template <int T>
+static inline void add_dots(const __m512i (&w)[8], const int8_t* x, long stride, I* products) {
+#pragma GCC unroll 16
+    for (int i = 0; i < 8; i++)
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) {
+            int32_t bytes;
+            __builtin_memcpy(&bytes, x + t * stride + 4 * i, 4);
+            products[t] = _mm512_dpbusd_epi32(products[t], w[i], _mm512_set1_epi32(bytes));
+        }
 }
-
-static inline I dot(const Bytes& w, const int8_t* x, int32_t sum) { return dot_unsigned(w.v, x, -128 * sum); }
-static inline I dot(const Nibbles& w, const int8_t* x, int32_t sum) { return dot_unsigned(w.v, x, -8 * sum); }
+template <int T>
+static inline void dots(const Bytes& w, const int8_t* x, long stride, const int32_t* sums, I* products) {
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) products[t] = _mm512_set1_epi32(sums[t * (stride / GROUP)]);
+    add_dots<T>(w.v, x, stride, products);
+}
+template <int T>
+static inline void dots(const Nibbles& w, const int8_t* x, long stride, const int32_t* sums, I* products) {
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) products[t] = _mm512_srai_epi32(_mm512_set1_epi32(sums[t * (stride / GROUP)]), 4);
+    add_dots<T>(w.v, x, stride, products);
+}
 
 static inline int32_t store_bytes(int8_t* p, F one, F two) {
     F low = set(-127), high = set(127);

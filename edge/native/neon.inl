@@ -93,7 +93,7 @@ static inline I dot(Bytes w, const int8_t* x, int32_t) {
 
 static inline I dot(Nibbles w, const int8_t* x, int32_t sum) {
     I r;
-    EACH r.v[i] = vdupq_n_s32(-8 * sum);
+    EACH r.v[i] = vdupq_n_s32(sum / 16);
     for (int quad = 0; quad < 4; quad++) {
         int8x16_t low = four(x + 4 * quad), high = four(x + 16 + 4 * quad);
         EACH {

@@ -100,12 +100,23 @@ Input Lane::ready(const Input& input, int columns, bool quantised) const {
     return input;
 }
 
+// A panel of a matrix and a block of a step's tokens: so many tokens meet a panel before the next block does.
+template <class Piece>
+static void each_panel(Team& team, int thread, const Matrix& m, int count, const Piece& piece) {
+    constexpr int BLOCK_TOKENS = 128;
+    int panels = m.panels(), blocks = (count + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    team.each(thread, panels * blocks, chunk(panels * blocks, team.size()), [&](int first, int last) {
+        for (int i = first; i < last; i++) {
+            int begin = i / panels * BLOCK_TOKENS;
+            piece(i % panels, begin, std::min(BLOCK_TOKENS, count - begin));
+        }
+    });
+}
+
 void Lane::product(const Linear& linear, const Input& input, float* out, long stride, bool add) const {
-    const Matrix& m = linear.matrix;
-    model.team_.each(thread, m.panels(), chunk(m.panels(), model.threads()), [&](int first, int last) {
-        for (int p = first; p < last; p++)
-            model.kernels_.multiply(m, p, input, 0, count, linear.bias ? linear.bias + p * ROWS : nullptr,
-                                    out + p * ROWS, stride, add);
+    each_panel(model.team_, thread, linear.matrix, count, [&](int p, int token, int tokens) {
+        model.kernels_.multiply(linear.matrix, p, input, token, tokens, linear.bias ? linear.bias + p * ROWS : nullptr,
+                                out + token * stride + p * ROWS, stride, add);
     });
 }
 
@@ -231,20 +242,18 @@ void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec&
     const Matrix& up = layer.up.matrix;
     float* tile = work.own[thread].tile;
     auto bias = [](const Linear& linear, int p) { return linear.bias ? linear.bias + p * ROWS : nullptr; };
-    model.team_.each(thread, up.panels(), chunk(up.panels(), model.threads()), [&](int first, int last) {
-        for (int p = first; p < last; p++) {
-            float* out = work.inner.values + p * ROWS;
-            model.kernels_.multiply(up, p, input, 0, count, bias(layer.up, p), out, work.inner.stride, false);
-            if (s.gated)
-                model.kernels_.multiply(layer.gate.matrix, p, input, 0, count, bias(layer.gate, p), tile, ROWS, false);
-            for (int t = 0; t < count; t++) {
-                float* row = out + t * work.inner.stride;
-                if (s.gated) {
-                    model.kernels_.activate(s.activation, tile + t * ROWS, row, ROWS);
-                    std::memcpy(row, tile + t * ROWS, ROWS * 4);
-                } else {
-                    model.kernels_.activate(s.activation, row, nullptr, ROWS);
-                }
+    each_panel(model.team_, thread, up, count, [&](int p, int token, int tokens) {
+        float* out = work.inner.values + token * work.inner.stride + p * ROWS;
+        model.kernels_.multiply(up, p, input, token, tokens, bias(layer.up, p), out, work.inner.stride, false);
+        if (s.gated)
+            model.kernels_.multiply(layer.gate.matrix, p, input, token, tokens, bias(layer.gate, p), tile, ROWS, false);
+        for (int t = 0; t < tokens; t++) {
+            float* row = out + t * work.inner.stride;
+            if (s.gated) {
+                model.kernels_.activate(s.activation, tile + t * ROWS, row, ROWS);
+                std::memcpy(row, tile + t * ROWS, ROWS * 4);
+            } else {
+                model.kernels_.activate(s.activation, row, nullptr, ROWS);
             }
         }
     });
