@@ -166,7 +166,8 @@ class Asking:
             log.warning("the prompt has %d tokens and the model reads %d: its middle is left out", len(ids), room)
             ids = cut_text(ids, room, set(runs) & _of_pictures(model))
         before = () if tuple(ids[: len(self.opening)]) == self.opening else self.opening
-        return Prompt([*before, *ids], tuple(pictures)), []
+        first = len(runs) if isinstance(model.images, Placed) and model.images.first else 0
+        return Prompt([*ids[:first], *before, *ids[first:]], tuple(pictures)), []
 
 
 def _run_ids(model: Model, picture: Image.Image, *, alone: bool) -> Iterator[int]:

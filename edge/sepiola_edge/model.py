@@ -178,8 +178,10 @@ class Model:
         return self.closed(encode(pieces, self.tokenizer, self.frame.framed), seen), pieces
 
     def closed(self, ids: list[int], pictures: Sequence[Image.Image] = ()) -> Prompt:
-        """The prompt of token ids: an encoder's text ends with the end token, which stands there once."""
-        return Prompt([*ids, self.end] if self.encodes and ids[-1:] != [self.end] else ids, tuple(pictures))
+        """The prompt of a text's token ids: an encoder's ends with the end token, which stands there once."""
+        lead = self.images.lead(pictures) if isinstance(self.images, Placed) else []
+        tail = [self.end] if self.encodes and ids[-1:] != [self.end] else []
+        return Prompt([*lead, *ids, *tail], tuple(pictures))
 
     def score(self, prompt: Prompt, options: Sequence[Sequence[int]]) -> list[float]:
         """How likely each continuation of a prompt is (natural logarithm)."""

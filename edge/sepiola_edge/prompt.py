@@ -65,20 +65,31 @@ class Images:
 
 
 class Placed(Images):
-    """Pictures stand among the words: in the place of each of their tokens, a vector that the core makes of them."""
+    """Pictures stand among the words: in the place of each of their tokens, a vector that the core makes of them.
+
+    Where they come `first`, they stand before all of a text, its start token too, wherever it names them.
+    """
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
         self.token, self.name, self.tokens = int(raw["token"]), str(raw["name"]), int(raw["tokens"])
+        self.first = bool(raw["first"])
 
     def run(self, picture: Image.Image, *, alone: bool) -> Run:
         assert self.token is not None
         return self.tiling.run((picture.height, picture.width), self.token, self.tokens, alone=alone)
 
     def texts(self, pictures: Sequence[Image.Image]) -> list[str]:
-        """The run of each picture of a prompt as text, by the names of its tokens."""
+        """The run of each picture of a prompt as text, by the names of its tokens; none where it comes first."""
+        if self.first:
+            return [""] * len(pictures)
         runs = [self.run(picture, alone=len(pictures) == 1) for picture in pictures]
         return ["".join(part if isinstance(part, str) else self.name for part in run) for run in runs]
+
+    def lead(self, pictures: Sequence[Image.Image]) -> list[int]:
+        """The tokens of pictures that come first."""
+        runs = [self.run(picture, alone=len(pictures) == 1) for picture in pictures if self.first]
+        return [part for run in runs for part in run if not isinstance(part, str)]
 
     def embed(self, core: Core, prompt: Prompt, width: int) -> Floats:
         """Vectors `(tokens, width)` of a prompt. Raises EdgeError where its places are not those of its pictures."""

@@ -80,6 +80,8 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
     except SpecError as error:
         asked = None
         notes.append(f"it cannot be asked: {error}")
+    if processor.functions is not None:
+        notes.append("it writes calls of functions by tokens, which the edge runtime does not read")
     spec, tensors = core_model(network, bits)
     config = {
         "core": spec,
@@ -116,15 +118,16 @@ def _images(network: nn.Module, tokenizer: Tokenizer) -> dict[str, object] | Non
         )
     pixels = network.vision.spec.pixels
     newline = network.bridge.newline.tolist() if isinstance(network.bridge, AnyResProjection) else None
-    settings = {"pixels": pixels.model_dump(mode="json"), "newline": newline}
+    settings: dict[str, object] = {"pixels": pixels.model_dump(mode="json"), "newline": newline}
     if isinstance(network, FusedModel):
         return {"kind": "fused", "width": network.bridge.image_width, **settings}
     if not isinstance(network, PrefixModel):
         raise SepiolaError("the edge runtime does not look at pictures between layers (bridge.kind)")
-    if network.first or network.instructed is not None:
-        raise SepiolaError("the edge runtime does not set pictures before all of a text, as a Q-Former's (bridge.kind)")
+    if network.instructed is not None:
+        raise SepiolaError("the edge runtime gives a Q-Former no instruction (bridge.text)")
     named = None if network.token is None else tokenizer.name_of(network.token)
     if named is None:
         raise SepiolaError(f"the tokenizer has no token {network.token}, which stands for pictures (bridge.token)")
     tokens = network.bridge.tokens
+    settings |= {"first": network.first}
     return {"kind": "placed", "token": network.token, "name": named, "tokens": tokens, **settings}

@@ -153,6 +153,9 @@ def test_llama_cpp_writes_the_same_tokens(tmp_path: Path, name: str) -> None:
                 after.append(token)
             ours = model.generate(torch.tensor([expected]), max_tokens=40)[0].tolist()
             assert after == (ours[: ours.index(end)] if end in ours else ours)
+        turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "你好, what is 12?"}]
+        read = theirs.create_chat_completion(turns, max_tokens=1)["usage"]["prompt_tokens"]
+        assert read == model.chat(turns, max_tokens=1).prompt_tokens
         theirs.close()
 
 

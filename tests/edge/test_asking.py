@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 
 import sepiola
 from sepiola.api import Model
-from sepiola.errors import SpecError
+from sepiola.errors import SepiolaError, SpecError
 from sepiola.generation.edge import save_edge
 from sepiola.generation.edge_asking import asking_of, words_of
 from sepiola.generation.edge_frame import frame_of
@@ -57,9 +58,11 @@ def assert_same_answers(ours: Model, edge: Any, images: list[Any]) -> None:
                 assert np.allclose(given.probabilities, expected.probabilities, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "template"), [("smolvlm", TEMPLATE), ("smolvlm", None), ("llava", TEMPLATE), ("onevision", TEMPLATE)]
-)
+SEEING = [("smolvlm", TEMPLATE), ("smolvlm", None), ("llava", TEMPLATE), ("onevision", TEMPLATE)]
+SEEING += [("blip-2 opt", None), ("blip-2 t5", None)]
+
+
+@pytest.mark.parametrize(("name", "template"), SEEING)
 def test_a_published_model_sees_as_by_sepiola(tmp_path: Path, name: str, template: str | None) -> None:
     vision_language_folder(tmp_path / "model", name, template)
     model = sepiola.load(tmp_path / "model")
@@ -69,13 +72,13 @@ def test_a_published_model_sees_as_by_sepiola(tmp_path: Path, name: str, templat
         edge = sepiola_edge.load(tmp_path / "edge")
         model.run("native", bits=bits)
         assert_same_answers(model, edge, [None, small, wide, [small, wide]])
-        shown = [{"type": "image", "image": wide}, {"type": "text", "text": " What is this? "}]
+        shown = [{"type": "image", "image": wide}, {"type": "text", "text": " What? "}]
         talk: list[dict[str, Any]] = [
             {"role": "user", "content": shown},
-            {"role": "assistant", "content": "A cat. 一只猫"},
+            {"role": "assistant", "content": "Cat. 猫"},
             {"role": "user", "content": [{"type": "text", "text": "再看"}, *shown]},
         ]
-        for turns in (talk[:1], talk, [{"role": "system", "content": "Be brief."}, *talk]):
+        for turns in (talk[:1], talk, [{"role": "system", "content": "Go."}, *talk]):
             expected, given = (one.chat(turns, max_tokens=10) for one in (model, edge))
             assert (given.text, given.prompt_tokens) == (expected.text, expected.prompt_tokens)
         for prompt, seen in (("Look: <image> and", wide), ("海", [small, wide]), ("", small), ("a", None)):
@@ -214,6 +217,13 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     assert note == "it cannot be asked: the edge runtime has no prompt layout 'minigpt-4'"
     with pytest.raises(sepiola_edge.EdgeError, match="exported without a way to be asked"):
         sepiola_edge.load(tmp_path / "edge").ask("What?")
+    vision_language_folder(tmp_path / "instructed", "instructblip")
+    with pytest.raises(SepiolaError, match="gives a Q-Former no instruction"):
+        save_edge(tmp_path / "other", sepiola.load(tmp_path / "instructed"), 8)
+    assert not (tmp_path / "other").exists()
+    model.answering, model.processor = None, dataclasses.replace(model.processor, functions=())
+    (note,) = save_edge(tmp_path / "edge", model, 8)
+    assert note == "it writes calls of functions by tokens, which the edge runtime does not read"
     vision_language_folder(tmp_path / "seeing", "smolvlm", TEMPLATE)
     save_edge(tmp_path / "edge", sepiola.load(tmp_path / "seeing"), 8)
     seeing = sepiola_edge.load(tmp_path / "edge")
