@@ -88,7 +88,8 @@ void Backbone::convolve(const Convolution& c, Map& map, Map& out, Activation act
                     if (down < 0 || down >= map.rows || across < 0 || across >= map.columns)
                         std::memset(to, 0, size_t(from) * 4);
                     else
-                        std::memcpy(to, map.vectors.row((picture * map.rows + down) * map.columns + across), size_t(from) * 4);
+                        std::memcpy(to, map.vectors.row((picture * map.rows + down) * map.columns + across),
+                                    size_t(from) * 4);
                 }
         },
         out, activation, add);
@@ -162,7 +163,8 @@ public:
                                         std::to_string(side_));
         int most = together(height, columns);
         for (int first = 0; first < pictures; first += most) {
-            Map made = map(std::min(most, pictures - first), height, columns, pixels + size_t(first) * 3 * height * columns);
+            const float* from = pixels + size_t(first) * 3 * height * columns;
+            Map made = map(std::min(most, pictures - first), height, columns, from);
             copy(made.vectors, out + size_t(first) * patches * width);
         }
     }

@@ -21,7 +21,8 @@ public:
         patches = s.whole("queries", 1, 1 << 16);
         auto heads = [&](const char* key) {
             int count = s.whole(key, 1, width);
-            if (width % count || width / count > 1024) throw std::invalid_argument(std::string("the spec's '") + key + "' do not divide its width");
+            if (width % count || width / count > 1024)
+                throw std::invalid_argument(std::string("the spec's '") + key + "' do not divide its width");
             return Heads{count, count, width / count, 1.0f / std::sqrt(float(width / count))};
         };
         encoder_heads_ = heads("encoder_heads"), decoder_heads_ = heads("heads");
@@ -29,7 +30,8 @@ public:
         queries_ = numbers("vision.queries", size_t(patches) * width);
         norm_ = norm("vision.norm", width);
         for (int i = 0, layers = s.whole("encoder_layers", 1, 1024); i < layers; i++)
-            encoder_.push_back(layer("vision.encoder." + std::to_string(i) + ".", s.whole("encoder_inner", 1, LARGEST), false));
+            encoder_.push_back(
+                layer("vision.encoder." + std::to_string(i) + ".", s.whole("encoder_inner", 1, LARGEST), false));
         for (int i = 0, layers = s.whole("layers", 1, 1024); i < layers; i++)
             decoder_.push_back(layer("vision.decoder." + std::to_string(i) + ".", s.whole("inner", 1, LARGEST), true));
     }

@@ -29,7 +29,9 @@ public:
             int first = t, seen = p;
             while (t < count && rows[t] == rows[first]) t++;
             while (p < patches && feature_rows[p] == rows[first]) p++;
-            if (p == seen) throw std::invalid_argument("row " + std::to_string(rows[first]) + " has no features, or its rows do not stand in order");
+            if (p == seen)
+                throw std::invalid_argument("row " + std::to_string(rows[first]) +
+                                            " has no features, or rows do not stand in order");
             spans.push_back({first, t - first, seen, p - seen});
         }
         Vectors text(count, width_), seen(patches, image_width), image(patches, width_), kv(patches, 2 * width_),

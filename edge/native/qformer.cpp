@@ -13,13 +13,17 @@ namespace {
 
 class QFormer : public Bridge {
 public:
-    QFormer(const Settings& s, Model& model) : Bridge(model), width_(s.whole("width", 1, 1 << 16)), eps_(s.number("eps")), centred_(s.flag("centred")) {
+    QFormer(const Settings& s, Model& model)
+        : Bridge(model), width_(s.whole("width", 1, 1 << 16)), eps_(s.number("eps")), centred_(s.flag("centred")) {
         image_width = s.whole("image_width", 1, LARGEST);
         tokens = s.whole("queries", 1, 1 << 16);
         instructed = s.flag("instructed");
-        heads_ = {s.whole("heads", 1, 1024), s.whole("kv_heads", 1, 1024), s.whole("head_width", 1, 1024), s.number("scale")};
-        if (heads_.heads % heads_.kv_heads) throw std::invalid_argument("the spec's 'heads' are no multiple of 'kv_heads'");
-        int inner = s.whole("inner", 1, LARGEST), each = heads_.heads * heads_.width, shared = heads_.kv_heads * heads_.width;
+        heads_ = {s.whole("heads", 1, 1024), s.whole("kv_heads", 1, 1024), s.whole("head_width", 1, 1024),
+                  s.number("scale")};
+        if (heads_.heads % heads_.kv_heads)
+            throw std::invalid_argument("the spec's 'heads' are no multiple of 'kv_heads'");
+        int inner = s.whole("inner", 1, LARGEST);
+        int each = heads_.heads * heads_.width, shared = heads_.kv_heads * heads_.width;
         queries_ = numbers("bridge.queries", size_t(tokens) * width_);
         norm_ = norm("bridge.norm", width_);
         projection_ = linear("bridge.projection", model.spec().width, width_);

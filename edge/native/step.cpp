@@ -248,13 +248,9 @@ void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec&
         if (s.gated)
             model.kernels_.multiply(layer.gate.matrix, p, input, token, tokens, bias(layer.gate, p), tile, ROWS, false);
         for (int t = 0; t < tokens; t++) {
-            float* row = out + t * work.inner.stride;
-            if (s.gated) {
-                model.kernels_.activate(s.activation, tile + t * ROWS, row, ROWS);
-                std::memcpy(row, tile + t * ROWS, ROWS * 4);
-            } else {
-                model.kernels_.activate(s.activation, row, nullptr, ROWS);
-            }
+            float *row = out + t * work.inner.stride, *gate = tile + t * ROWS;
+            model.kernels_.activate(s.activation, s.gated ? gate : row, s.gated ? row : nullptr, ROWS);
+            if (s.gated) std::memcpy(row, gate, ROWS * 4);
         }
     });
 }
