@@ -9,6 +9,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace sepiola {
@@ -32,6 +33,16 @@ Floats::Floats(size_t count, bool zeros) : size_(count) {
 
 Floats::Floats(const Floats& other) : Floats(other.size_, false) {
     if (other.size_) std::memcpy(data(), other.data(), other.size_ * 4);
+}
+
+void give_back(const void* data, size_t bytes) {
+#if defined(__linux__)
+    uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (uintptr_t(data) + page - 1) / page * page;
+    uintptr_t last = (uintptr_t(data) + bytes) / page * page;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+#else
+    (void)data, (void)bytes;
+#endif
 }
 
 void Floats::Free::operator()(float* data) const { std::free(data); }

@@ -120,7 +120,7 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
     return result;
 }
 
-Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
+Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names, bool mapped)
     : spec_(spec), tensors_(std::move(tensors)), kernels_(sepiola::kernels(names)),
       team_(threads > 0 ? std::min(threads, 1024) : processors()), work_(new Work), encoder_work_(new Work) {
     require(spec.width >= 1 && spec.width <= LARGEST, "width is " + std::to_string(spec.width));
@@ -134,6 +134,7 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     for (auto& [name, tensor] : tensors_) {
         if (!packed(tensor)) continue;
         if (tensor.bytes) std::memcpy(to, tensor.data, tensor.bytes);
+        if (mapped) give_back(tensor.data, tensor.bytes);
         tensor.data = to;
         to += (tensor.bytes + 63) / 64 * 64;
     }
@@ -145,6 +146,7 @@ Model::Model(const Spec& spec, Tensors tensors, int threads, const char* names)
     head_bias_ = numbers("head.bias", spec.vocabulary, false);
     decoder_ = stack(spec.decoder, "decoder");
     half_ = decoder_.layers[0].qkv.matrix.kind != Kind::f32;
+    require(spec.decoder.cross == spec.encoder.has_value(), "decoder.cross and an encoder go together");
     if (spec.encoder) encoder_ = stack(*spec.encoder, "encoder");
     if (spec.vision) vision_ = make_vision(*spec.vision, *this);
     if (spec.bridge) bridge_ = make_bridge(*spec.bridge, *this);

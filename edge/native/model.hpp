@@ -36,6 +36,9 @@ private:
     size_t size_ = 0;
 };
 
+// Gives back the memory of a mapped file's bytes; they are read anew when they are asked for.
+void give_back(const void* data, size_t bytes);
+
 struct Tensor {
     const void* data = nullptr;
     size_t bytes = 0;
@@ -155,8 +158,8 @@ class Bridge;
 class Model {
 public:
     // Throws std::invalid_argument for a spec out of bounds and for tensors that are missing or of another size.
-    // It keeps copies of the tensors.
-    Model(const Spec& spec, Tensors tensors, int threads, const char* kernels);
+    // It keeps copies of the tensors; where they lie in a `mapped` file, its pages are given back one by one.
+    Model(const Spec& spec, Tensors tensors, int threads, const char* kernels, bool mapped = false);
 
     ~Model();
 

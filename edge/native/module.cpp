@@ -142,7 +142,7 @@ struct Held {
 
 // A model, as Python holds it.
 struct Bound {
-    Bound(const nb::dict& spec, const nb::dict& tensors, int threads, const std::string& kernels) {
+    Bound(const nb::dict& spec, const nb::dict& tensors, int threads, const std::string& kernels, bool mapped) {
         Tensors named;
         for (auto item : tensors) {
             auto value = nb::cast<nb::tuple>(item.second);
@@ -152,7 +152,7 @@ struct Bound {
             if (value.size() == 4) tensor.rows = nb::cast<int>(value[2]), tensor.columns = nb::cast<int>(value[3]);
             named[nb::cast<std::string>(item.first)] = tensor;
         }
-        model = std::make_shared<Model>(model_spec(*settings(spec)), std::move(named), threads, kernels.c_str());
+        model = std::make_shared<Model>(model_spec(*settings(spec)), std::move(named), threads, kernels.c_str(), mapped);
     }
 
     int width() const { return model->spec().width; }
@@ -304,8 +304,8 @@ NB_MODULE(_native, m) {
         .def("select", &Held::select, "rows"_a)
         .def("rewind", &Held::rewind, "counts"_a);
     nb::class_<Bound>(m, "Model", "A transformer over packed weights.")
-        .def(nb::init<const nb::dict&, const nb::dict&, int, const std::string&>(), "spec"_a, "tensors"_a,
-             "threads"_a = 0, "kernels"_a = "")
+        .def(nb::init<const nb::dict&, const nb::dict&, int, const std::string&, bool>(), "spec"_a, "tensors"_a,
+             "threads"_a = 0, "kernels"_a = "", "mapped"_a = false)
         .def_prop_ro("kernels", [](const Bound& b) { return b.model->kernels(); })
         .def_prop_ro("threads", [](const Bound& b) { return b.model->threads(); })
         .def_prop_ro("computed", [](const Bound& b) { return b.model->computed(); })

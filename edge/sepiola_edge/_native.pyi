@@ -28,6 +28,7 @@ class Model:
         tensors: Mapping[str, tuple[str, Packed] | tuple[str, Packed, int, int]],
         threads: int = 0,
         kernels: str = "",
+        mapped: bool = False,
     ) -> None: ...
     @property
     def kernels(self) -> str: ...

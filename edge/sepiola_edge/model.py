@@ -81,7 +81,7 @@ class Model:
         except Exception as error:  # the library raises nothing narrower
             raise EdgeError(f"{path} cannot be read: {error}") from None
         try:
-            core = Core(config["core"], tensors, threads, os.environ.get("SEPIOLA_KERNELS", ""))
+            core = Core(config["core"], tensors, threads, os.environ.get("SEPIOLA_KERNELS", ""), mapped=True)
             made = cls(core, config, tokenizer)
         except EdgeError:
             raise
