@@ -143,7 +143,7 @@ def tiling(raw: Mapping[str, Any]) -> Tiling:
     try:
         tiles = raw["tiles"]
         return Tiling(raw) if tiles is None else TILINGS[tiles["kind"]](raw, tiles)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EdgeError(f"edge.json: 'pixels' is damaged ({error})") from None
 
 

@@ -106,7 +106,10 @@ def replaced(text: bytes, rng: random.Random) -> bytes:
                 holder[key] += rng.choice((-1, 1, 16, -16, 64))
             case _:
                 holder[key] = rng.choice(NASTY)
-    return json.dumps(value).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(value).encode("utf-8", "surrogatepass")
+    except ValueError:  # a list has come to hold itself
+        return text
 
 
 def bytes_changed(data: bytes, rng: random.Random, within: int) -> bytes:
@@ -173,12 +176,15 @@ def in_a_child(numbers: range, attempt: Callable[[int], str]) -> Iterator[tuple[
         if "asan" not in os.environ.get("LD_PRELOAD", ""):
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.close(read)
-        with os.fdopen(write, "w", encoding="utf-8") as out:
-            for number in numbers:
-                signal.alarm(SECONDS)
-                out.write(json.dumps(attempt(number)) + "\n")
-                out.flush()
-        os._exit(0)
+        try:
+            with os.fdopen(write, "w", encoding="utf-8") as out:
+                for number in numbers:
+                    signal.alarm(SECONDS)
+                    out.write(json.dumps(attempt(number)) + "\n")
+                    out.flush()
+            os._exit(0)
+        finally:  # the parent's folders are not the child's to clean
+            os._exit(1)
     os.close(write)
     number = numbers.start
     with os.fdopen(read, encoding="utf-8") as lines:
