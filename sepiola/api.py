@@ -221,15 +221,15 @@ class Model:
         choices: Sequence[str] = (),
         hint: str = "",
     ) -> Reply:
-        """Answers one question about any picture (or none), in English or Chinese.
-
-        With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
-        first. A classifier knows its labels; of two texts it takes the premise as `hint`.
+        """Answers one question about any picture (or none), in English or Chinese. Raises DataError for a picture that
+        the model does not see. With `choices` the answer is one of them, with a probability for each. A two-stage model
+        writes its rationale first. A classifier knows its labels; of two texts it takes the premise as `hint`.
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
         choices = tuple(choices or self.spec.labels)
-        example = question_example(question, ImageRef.each_of(image), choices, hint)
+        sees = self.image_encoder is not None
+        example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
         return Reply(text, answer.rationale, answer.probabilities, answer.choice, choices)

@@ -24,8 +24,14 @@ def default_asking(*, chats: bool) -> AnsweringSpec:
     return AnsweringSpec(layout="chat", answer_format=CHAT) if chats else AnsweringSpec(layout="text")
 
 
-def question_example(question: str, images: Sequence[ImageRef], choices: tuple[str, ...], hint: str) -> Example:
-    """One question as somebody asks it, in the language that it is asked in. Raises DataError for what is no text."""
+def question_example(
+    question: str, images: Sequence[ImageRef], choices: tuple[str, ...], hint: str, *, sees: bool = True
+) -> Example:
+    """One question as somebody asks it, in the language that it is asked in. Raises DataError for what is no text, and
+    for a picture that the model does not see.
+    """
+    if images and not sees:
+        raise DataError("the question shows pictures, and this model reads text alone; leave them out")
     given = {"question": question, "hint": hint} | {f"choices[{n}]": choice for n, choice in enumerate(choices)}
     for name, text in given.items():
         if not isinstance(text, str):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sepiola.errors import DataError
 from sepiola.reasoning.asking import question_example
+from tests.tiny import byte_model, decoder
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,10 @@ def test_what_is_no_text_is_named(given: dict[str, Any], fault: str) -> None:
 def test_a_question_is_in_its_language() -> None:
     assert question_example("这是什么？", [], (), "").metadata["language"] == "zh"
     assert question_example("What is this?", [], ("a",), "").metadata["language"] == "en"
+
+
+def test_a_picture_is_refused_by_a_model_that_reads_text_alone() -> None:
+    model = byte_model(decoder())
+    with pytest.raises(DataError, match="this model reads text alone; leave them out"):
+        model.ask("这是什么？", image=Image.new("RGB", (8, 8)), choices=("猫", "狗"))
+    assert model.ask("这是什么？", choices=("猫", "狗")).answer in ("猫", "狗")
