@@ -31,6 +31,8 @@ FILTERS = {
 }
 FAKE, GLOBAL = "<fake_token_around_image>", "<global-img>"
 """Marks of Idefics3: around tiles, and before the whole picture."""
+SIDE = 1 << 14
+"""Pixels of a side, at most: what a damaged folder asks beyond is no picture."""
 _THIN = 32  # times longer than wide
 _REACH = 3  # pixels to either side that the widest filter looks at
 
@@ -40,10 +42,11 @@ class Tiling:
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.size, self.mode, self.pad = int(raw["size"]), str(raw["mode"]), bool(raw["pad"])
-        if self.mode not in ("squash", "crop", "fit") or self.size < 1:
-            raise ValueError(f"mode {self.mode!r}, size {self.size}")
         self.resize = int(raw["resize"] or self.size)
         self.longest = int(raw["longest"] or self.size)
+        sides = (self.size, self.resize, self.longest)
+        if self.mode not in ("squash", "crop", "fit") or not 1 <= min(sides) <= max(sides) <= SIDE:
+            raise ValueError(f"mode {self.mode!r}, size {self.size}, resize {self.resize}, longest {self.longest}")
         self.filter = FILTERS[raw["filter"]]
         self.colour = tuple(int(value * 255) for value in raw["mean"])
         self.mean, self.std = (np.array(raw[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
@@ -130,7 +133,7 @@ class Grid(Tiling):
     def __init__(self, raw: Mapping[str, Any], tiles: Mapping[str, Any]) -> None:
         super().__init__(raw)
         self.edge = int(tiles["longest"])
-        if self.edge < 1:
+        if not 1 <= self.edge <= SIDE:
             raise ValueError(f"tiles.longest {self.edge}")
 
     def tiles(self, image: Image.Image, *, alone: bool = True) -> Floats:

@@ -52,6 +52,16 @@ def test_pixels_and_runs_are_sepiolas(name: str) -> None:
                 assert run.count(7) == 4 * len(expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("squash", "size"), ("crop", "resize"), ("fit", "longest"), ("grid", "tiles")]
+)
+def test_sides_that_no_picture_has_are_refused(name: str, key: str) -> None:
+    raw = PixelSpec.parse(SPECS[name]).model_dump(mode="json")
+    raw[key] = {**raw["tiles"], "longest": 1 << 30} if key == "tiles" else 1 << 30
+    with pytest.raises(EdgeError, match="1073741824"):
+        edge_tiling(raw)
+
+
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
