@@ -9,7 +9,7 @@ requests, whose phrasings and values no training request has, are answered greed
 (`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`). What `figures.json` in the
 folder has already is not run again.
 
-    sepiola act train phone --out runs/early --count 4000 --set stages.0.steps=1500
+    sepiola act train phone --out runs/early --count 10000 --set stages.0.steps=2500
     python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
 """
 
