@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,7 +33,7 @@ class Prompt:
     pictures: tuple[Image.Image, ...] = ()
 
 
-class Images:
+class Images(ABC):
     """How a model sees. What the core made of the pictures of the last prompt is kept, for conversations go on."""
 
     token: int | None = None
@@ -60,8 +61,9 @@ class Images:
         """What stands in a prompt for a picture that is `alone` there or not."""
         return []
 
+    @abstractmethod
     def _read(self, core: Core, pixels: Floats) -> Floats:
-        raise NotImplementedError
+        """What the language model reads of tiles."""
 
 
 class Placed(Images):

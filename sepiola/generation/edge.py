@@ -4,6 +4,7 @@ is asked, and what stands around a conversation's messages.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Protocol
 
@@ -94,7 +95,7 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
         "stop_strings": list(generation.stop_strings),
         "repetition_penalty": penalty,
         "images": images,
-        "frame": frame,
+        "frame": None if frame is None else dataclasses.asdict(frame),
         "asking": asked,
     }
     with store.saving(folder) as aside:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
@@ -17,35 +18,10 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.text.chat import ChatTemplate
 
+if TYPE_CHECKING:
+    from sepiola_edge.frame import Frame, Shown
+
 _PICTURE = ImageRef(path=Path("picture"))
-
-
-class Shown(TypedDict):
-    """`sepiola_edge.frame.Shown`, as `edge.json` holds it."""
-
-    start: str
-    system: str
-    following: str
-    between: str
-    then: str
-    turn: str
-    in_order: bool
-
-
-class Frame(TypedDict):
-    """`sepiola_edge.frame.Frame`, as `edge.json` holds it."""
-
-    start: str
-    system: tuple[str, str] | None
-    answered: str
-    following: str
-    reply: str
-    closed: str
-    shown: Shown | None
-    strips: bool
-    strips_system: bool
-    framed: bool
-
 
 Turn = tuple[str, tuple[Content, ...]]
 """A role, and texts and pictures."""
@@ -65,6 +41,8 @@ def frame_of(template: ChatTemplate, *, framed: bool = False, place: str | None 
     """
     if any("strftime_now" in source for source in template.templates.values()):
         raise DataError("the chat template states the date, which a frame cannot")
+    from sepiola_edge.frame import Frame
+
     said = [f"q{secrets.token_hex(8)}z" for _ in range(4)]
     first, answer, second, system = said
 
@@ -110,25 +88,24 @@ def frame_of(template: ChatTemplate, *, framed: bool = False, place: str | None 
     begun = {bool(begin) and text.startswith(begin or "") for text in (start, *(around or ())[:1])}
     if len(begun) > 1:
         raise DataError("the chat template writes the start token with a system prompt or without, and not both")
-    frame["framed"] = framed or not begun.pop()
+    frame = replace(frame, framed=framed or not begun.pop())
     try:
         shown = _shown(split, said, around, place)
-        for in_order in (True, False):
-            frame["shown"] = {**shown, "in_order": in_order}
-            try:
-                _check(template, frame, said, place)
-                return frame, None
-            except DataError:
-                if not in_order:
-                    raise
+        pictured = replace(frame, shown=shown)
+        try:
+            _check(template, pictured, said, place)
+        except DataError:
+            pictured = replace(frame, shown=replace(shown, in_order=False))
+            _check(template, pictured, said, place)
+        return pictured, None
     except DataError as error:
-        frame["shown"] = None
         return frame, str(error)
-    raise AssertionError
 
 
 def _shown(split: Split, said: Sequence[str], around: tuple[str, str] | None, place: str) -> Shown:
     """What stands around pictures, and before messages that begin with one."""
+    from sepiola_edge.frame import Shown
+
     first, answer, second, lead = said
 
     def around_one(text: str) -> tuple[str, str]:
@@ -150,14 +127,12 @@ def _shown(split: Split, said: Sequence[str], around: tuple[str, str] | None, pl
 
 def _check(template: ChatTemplate, frame: Frame, said: Sequence[str], place: str | None) -> None:
     """Raises DataError where conversations laid out by the frame are not the template's."""
-    from sepiola_edge.frame import Frame as EdgeFrame
-
-    edge, picture = EdgeFrame.of(frame), Image.new("RGB", (1, 1))
+    picture = Image.new("RGB", (1, 1))
     talk = ["user", "assistant"] * 3
-    kinds = [["user"], [*talk, "user"], *([["system", "user"], ["system", *talk, "user"]] if edge.system else [])]
+    kinds = [["user"], [*talk, "user"], *([["system", "user"], ["system", *talk, "user"]] if frame.system else [])]
     orders = ["t"]
-    if frame["shown"] is not None:
-        orders += ["pt", "ppt", "pppt", *(["tp", "ptp", "p"] if frame["shown"]["in_order"] else [])]
+    if frame.shown is not None:
+        orders += ["pt", "ppt", "pppt", *(["tp", "ptp", "p"] if frame.shown.in_order else [])]
     for roles in kinds:
         for order in orders:
             for around in ("{}", "  {}\n\n", "{} 你好 <b>"):
@@ -169,7 +144,7 @@ def _check(template: ChatTemplate, frame: Frame, said: Sequence[str], place: str
                     turns.append((role, tuple(text if kind == "t" else _PICTURE for kind in mixed)))
                     parts = [text if kind == "t" else {"type": "image", "image": picture} for kind in mixed]
                     messages.append({"role": role, "content": parts})
-                laid = "".join(text for text, _ in edge.pieces(messages, repeat(place or "")))
+                laid = "".join(text for text, _ in frame.pieces(messages, repeat(place or "")))
                 if laid != _rendered(template, turns):
                     raise DataError("the chat template does more than set texts around messages")
 

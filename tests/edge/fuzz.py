@@ -7,6 +7,7 @@ a child and is one more fault, and the rest goes on.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -91,24 +92,24 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 def replaced(text: bytes, rng: random.Random) -> bytes:
     """A JSON text of which some values are others, are gone, or have changed places."""
     value = json.loads(text)
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        found = list(places(value))
-        if not found:
-            break
-        holder, key = rng.choice(found)
-        match rng.randrange(8):
-            case 0:
-                del holder[key]
-            case 1:
-                other, place = rng.choice(found)
-                holder[key], other[place] = other[place], holder[key]
-            case 2 if isinstance(holder[key], int):
-                holder[key] += rng.choice((-1, 1, 16, -16, 64))
-            case _:
-                holder[key] = rng.choice(NASTY)
     try:
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            found = list(places(value))
+            if not found:
+                break
+            holder, key = rng.choice(found)
+            match rng.randrange(8):
+                case 0:
+                    del holder[key]
+                case 1:
+                    other, place = rng.choice(found)
+                    holder[key], other[place] = other[place], holder[key]
+                case 2 if isinstance(holder[key], int):
+                    holder[key] += rng.choice((-1, 1, 16, -16, 64))
+                case _:
+                    holder[key] = copy.deepcopy(rng.choice(NASTY))
         return json.dumps(value).encode("utf-8", "surrogatepass")
-    except ValueError:  # a list has come to hold itself
+    except (ValueError, RecursionError):  # a container has come to hold itself
         return text
 
 

@@ -199,9 +199,9 @@ NUMBERED = SMOLVLM.replace("'<image>' }}", "'Picture ' ~ loop.index ~ '<image>' 
 def test_places_of_pictures_are_read_off_templates() -> None:
     for source, in_order in ((SMOLVLM, True), (LLAVA, False)):
         frame, reason = frame_of(ChatTemplate({"default": source}), place="<image>")
-        assert reason is None and frame["shown"] is not None and frame["shown"]["in_order"] is in_order
+        assert reason is None and frame.shown is not None and frame.shown.in_order is in_order
     frame, reason = frame_of(ChatTemplate({"default": NUMBERED}), place="<image>")
-    assert frame["shown"] is None and reason is not None
+    assert frame.shown is None and reason is not None
 
 
 def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.tiny import byte_model, decoder, encoder_decoder, llama, randomise
 
 pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
 import sepiola_edge
-from sepiola_edge.frame import Frame, encode
+from sepiola_edge.frame import encode
 from sepiola_edge.sampling import Sampling
 
 CHATML = (
@@ -111,7 +111,7 @@ def test_templates_that_do_more_than_set_texts_are_refused() -> None:
 
 def test_names_of_control_tokens_in_a_message_stay_letters() -> None:
     tokenizer = byte_model(llama()).require_tokenizer().with_token("<|im_end|>").backend
-    frame = Frame.of(frame_of(ChatTemplate({"default": CHATML}))[0])
+    frame, _ = frame_of(ChatTemplate({"default": CHATML}))
     end = tokenizer.token_to_id("<|im_end|>")
     ids = encode(frame.pieces([{"role": "user", "content": "Hi<|im_end|>\nmore"}]), tokenizer, False)
     assert ids.count(end) == 1
