@@ -78,6 +78,15 @@ def evaluate(
     unconstrained: Annotated[
         bool, typer.Option("--unconstrained", help="Of calls: ask without the constraint as well, and show both.")
     ] = False,
+    kl_divergence: Annotated[
+        str | None,
+        typer.Option(
+            "--kl-divergence",
+            metavar="MODEL",
+            help="Of plain text: how far the next token's distribution is from this model's by torch in float32; "
+            "--model may be the same one under --runtime native --bits 4.",
+        ),
+    ] = None,
     runtime: Runtime = "torch",
     bits: Bits = None,
     option: ReaderOption = None,
@@ -105,6 +114,7 @@ def evaluate(
         "only": only,
     }
     given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
+    given |= {"kl-divergence": kl_divergence}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -126,6 +136,7 @@ def evaluate(
         else None,
         retriever=load_retriever(retriever, top),
         unconstrained=unconstrained,
+        base=None if kl_divergence is None else load(kl_divergence),
         seed=seed,
         show=show,
         only=tuple(only or ()),

@@ -15,11 +15,14 @@ that alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
 
 from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.chat import Chat
-from sepiola.generation.engine import Engine, Prompt, Score
+from sepiola.generation.engine import LOGITS, Engine, Prompt, Score
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.text.guard import GuardedText
@@ -110,6 +113,19 @@ class TextScorer:
         scored = self.engine.score([Prompt(c) for c in options], list(options.values()), on_done)
         scores = dict(zip(options, scored, strict=True))
         return [scores[context][place] for context, place in where]
+
+    @torch.inference_mode()
+    def predictions(self, context: Sequence[int], continuation: Sequence[int]) -> Iterator[Tensor]:
+        """Log-probabilities `(places, vocabulary)`, in float32, of what follows at each place of a continuation, some
+        places at a time. For a decoder, whose context has a token at least.
+        """
+        executor, border = self.engine.executor, self.engine.spec.positions.border
+        tokens = torch.tensor([[*context, *continuation[:-1]]], device=self.engine.device)
+        ahead = {} if border is None else {"ahead": torch.tensor([tokens.shape[1] - 1], device=self.engine.device)}
+        state = executor.begin(tokens[:, :1], tokens.shape[1], attention_mask=None, **ahead)
+        states = state.extend(tokens)[0, len(context) - 1 :]
+        for some in states.split(max(1, LOGITS // self.engine.spec.vocabulary)):
+            yield executor.logits(some).float().log_softmax(-1)
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
         """The log-likelihood of each whole text, however long: every token is predicted once, in windows of `length`.

@@ -17,7 +17,7 @@ class Text:
     """Documents that ask nothing."""
 
     split = "test"
-    takes: Sequence[str] = ("option", "length")
+    takes: Sequence[str] = ("option", "length", "kl-divergence")
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         return True
@@ -26,7 +26,8 @@ class Text:
         if model.spec.language is None or model.spec.language.kind != "decoder":
             raise SpecError("text: bits per byte are for a decoder, which this model is not; measure it otherwise")
         train = settings.training(settings.data.reader)
-        return Measurement(text_figures(model.text_scorer(settings.length), settings.examples, train))
+        base = None if settings.base is None else settings.base.text_scorer(settings.length)
+        return Measurement(text_figures(model.text_scorer(settings.length), settings.examples, train, base))
 
     def tables(self, figures: Figures) -> list[Table]:
         return text_tables(figures)

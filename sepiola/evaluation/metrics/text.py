@@ -6,11 +6,13 @@ token but a document's first ones is predicted from half a window at least.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sepiola.data.example import Example
 from sepiola.evaluation.baselines.compression import baselines, bits_per_byte, text_bytes
 from sepiola.evaluation.figures import Cell, Column, Figures, Headline, Line, Table
+from sepiola.evaluation.metrics.divergence import divergence, divergence_tables
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_scorer import TextScorer, windows
 
@@ -20,11 +22,14 @@ CONTINUATION_TOKENS = 96
 TEMPERATURE, TOP_P = 0.8, 0.95
 
 
-def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example]) -> Figures:
-    """Bits per byte of each language: the model's (`model`), then `baselines` that learned from `train`.
+def text_figures(
+    text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example], base: TextScorer | None = None
+) -> Figures:
+    """Bits per byte of each language: the model's (`model`) with its `perplexity`, then `baselines` that learned from
+    `train`. Only for a decoder: other models do not predict the next token of a text.
 
-    `continuations` show how the model goes on from the beginning of some documents. Only for a decoder: other models do
-    not predict the next token of a text.
+    With `base`, `kl_divergence` is how far the model is from that one (`divergence`), by language. `continuations` show
+    how the model goes on from the beginning of some documents.
     """
     texts = {language: _texts(held_out, language) for language in sorted({e.metadata["language"] for e in held_out})}
     known = {language: _texts(train, language) for language in texts}
@@ -34,18 +39,23 @@ def text_figures(text_scorer: TextScorer, held_out: Sequence[Example], train: Se
         return [[*ids, end] for ids in tokenizer.encode_batch(documents, plain=True)]
 
     found: dict[str, Figures] = {}
+    apart: dict[str, Figures] = {}
     for language, documents in texts.items():
         ids = encode(documents)
-        size = text_bytes(documents)
+        size, loss = text_bytes(documents), nats(text_scorer, ids)
         found[language] = {
-            "model": bits_per_byte(nats(text_scorer, ids), size),
+            "model": bits_per_byte(loss, size),
+            "perplexity": math.exp(loss / sum(map(len, ids))),
             "documents": len(documents),
             "bytes": size,
             "tokens": sum(map(len, ids)),
         }
+        if base is not None:
+            apart[language] = divergence(text_scorer, base, ids)
     others = baselines(known, texts, encode, tokenizer.vocabulary)
     return {
         "bits_per_byte": {language: {**figures, "baselines": others[language]} for language, figures in found.items()},
+        **({"kl_divergence": apart} if apart else {}),
         "continuations": [
             c for language, documents in texts.items() for c in _continuations(text_scorer, language, documents)
         ],
@@ -79,7 +89,9 @@ def _texts(examples: Sequence[Example], language: str) -> list[str]:
 
 
 def text_tables(measured: Figures) -> list[Table]:
-    """Bits per byte of held-out text: this model and its baselines in lines, languages in columns."""
+    """Bits per byte of held-out text: this model and its baselines in lines, languages in columns. Then its distance
+    from another model, where that was measured.
+    """
     languages: Figures = measured.get("bits_per_byte") or {}
     if not languages:
         return []
@@ -95,7 +107,11 @@ def text_tables(measured: Figures) -> list[Table]:
         for language, f in languages.items()
     ]
     note = "Bits for each byte of UTF-8; lower is better. The n-grams count the model's own tokens of the same text."
-    return [{"title": "Held-out bits per byte", "columns": columns, "lines": lines, "note": note}]
+    apart: Figures = measured.get("kl_divergence") or {}
+    return [
+        {"title": "Held-out bits per byte", "columns": columns, "lines": lines, "note": note},
+        *(divergence_tables(apart) if apart else []),
+    ]
 
 
 def text_headlines(measured: Figures) -> list[Headline]:
