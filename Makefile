@@ -56,7 +56,7 @@ lock: $(STAMP) ## bring requirements.lock in line with pyproject.toml
 	} > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 # Without a compiler everything runs on torch: that is said, and no error.
-$(EDGE): $(STAMP) edge/pyproject.toml edge/CMakeLists.txt $(wildcard edge/native/* edge/sepiola_edge/*.py* edge/sepiola_edge/demo/*)
+$(EDGE): $(STAMP) edge/pyproject.toml edge/CMakeLists.txt $(wildcard edge/native/* edge/sepiola_edge/*.py* edge/sepiola_edge/demo/* sepiola/calling/*.py)
 	@echo "==> building the native core (a minute)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps ./edge || { \
 	  echo "==> the native core is not built: its tests are skipped, and models run on torch." \

@@ -28,10 +28,10 @@ def main(folder: str, count: int) -> dict[str, float]:
     from scripted import Scripted
 
     import sepiola
-    from sepiola.acting import calls
     from sepiola.acting.agent import KeptGenerator
     from sepiola.acting.phone import functions
     from sepiola.acting.phone.tasks import task_of
+    from sepiola.calling import calls
     from sepiola.tidepool.phone import requests
 
     loaded = sepiola.load(folder, dtype=torch.bfloat16).prepack(release=True)

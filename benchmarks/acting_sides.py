@@ -17,14 +17,14 @@ from scripted import Scripted
 from torch import Tensor
 
 import sepiola
-from sepiola.acting import calls
-from sepiola.acting.constraint import functional
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import android, functions
 from sepiola.acting.phone.tasks import Task, task_of
 from sepiola.acting.sets import as_taught, taught
 from sepiola.api import Model
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+from sepiola.calling import calls
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
+from sepiola.calling.functional import functional
+from sepiola.calling.functions import Call, Function
 from sepiola.generation.engine import Prompt
 from sepiola.generation.prefix import Prefix
 from sepiola.models.build import preset

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.acting.constraint import Constraint, grammar_of
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
 from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.errors import CheckpointError, SepiolaError, shown
 from sepiola.generation.chat import Chat, ChatReply
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.image_features import ImageEncoder, encode_tiles
@@ -178,7 +178,7 @@ class Model:
         spaces and all. `images` are pictures for a text, and a tensor of pixels or features, one for each row, for ids.
         Of the ids, `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too.
         `max_tokens` is by default what the checkpoint says, or 128. Under a `constraint`, a JSON Schema or a list of
-        functions, nothing is written but JSON that fits, or calls (`sepiola.acting.calls`), within `max_tokens`.
+        functions, nothing is written but JSON that fits, or calls (`sepiola.calling.calls`), within `max_tokens`.
         """
         room, sampling = partial(self._room, asked=max_tokens), sampling or self.sampling
         grammar = None if constraint is None else self.grammar(constraint)

@@ -1,6 +1,7 @@
-"""Small language models on a plain CPU, without torch: `sepiola_edge.load(FOLDER).chat([...])`.
+"""Small language models on a plain CPU, without torch: `sepiola_edge.load(FOLDER).chat([...])`, or `.act(request)`.
 
-A folder is what `sepiola export MODEL --to edge --bits 4 --out FOLDER` writes.
+A folder is what `sepiola export MODEL --to edge --bits 4 --out FOLDER` writes. `Agent` runs Python callables as a model
+calls them, as far as its `Policy` allows.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sepiola_edge.acting import Agent
+from sepiola_edge.calling.functions import Call
+from sepiola_edge.calling.policy import Policy
 from sepiola_edge.errors import EdgeError
 
 if TYPE_CHECKING:
     from sepiola_edge.model import Model
 
-__all__ = ["EdgeError", "load"]
+__all__ = ["Agent", "Call", "EdgeError", "Policy", "load"]
 
 
 def load(folder: str | Path, *, threads: int = 0) -> Model:

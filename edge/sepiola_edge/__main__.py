@@ -2,7 +2,8 @@
 
 `python -m sepiola_edge demo` shows the model that comes along and what it says of pictures that it has never seen;
 with a question it answers that. A chat model replies as it writes; another model, and any with choices or a hint,
-answers a question, after its rationale if it has one.
+answers a question, after its rationale if it has one. `python -m sepiola_edge act FOLDER REQUEST` shows what an agent
+calls (`act --help`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,29 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sepiola_edge import EdgeError, load
+from sepiola_edge.acting_command import act
 from sepiola_edge.demonstration import MODEL, asked
 from sepiola_edge.sampling import Sampling
 
 
 def main() -> None:
     """Entry point: an error that a person can fix is printed alone, with status 2."""
+    try:
+        if sys.argv[1:2] == ["act"] and not Path("act", "edge.json").is_file():
+            act(sys.argv[2:])
+        else:
+            answer(sys.argv[1:])
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def answer(arguments: Sequence[str]) -> None:
+    """Answers a question, replies to a message, continues a text, or shows the model that comes along."""
     options = argparse.ArgumentParser(
         prog="python -m sepiola_edge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,7 +52,7 @@ def main() -> None:
     options.add_argument("--max-tokens", type=int, help="of a reply or a text")
     options.add_argument("--temperature", type=float, default=0.0, help="of a reply or a text; 0 is greedy")
     options.add_argument("--seed", type=int, default=0)
-    given = options.parse_args()
+    given = options.parse_args(arguments)
 
     def say(piece: str) -> None:
         if not given.json:
@@ -49,27 +64,23 @@ def main() -> None:
             options.error("a question or a message is needed")
         show(as_json=given.json)
         return
-    try:
-        model = load(MODEL if comes_along else given.folder)
-        penalty = model.sampling.repetition_penalty
-        sampling = Sampling(temperature=given.temperature, seed=given.seed, repetition_penalty=penalty)
-        drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
-        chats = model.asking is None or (model.asking.layout == "chat" and not given.choice and not given.hint)
-        if given.raw:
-            said: dict[str, object] = {"text": model.generate(given.prompt, images=given.image, **drawn)}
-        elif chats:
-            content = [
-                *({"type": "image", "image": name} for name in given.image),
-                {"type": "text", "text": given.prompt},
-            ]
-            said = dataclasses.asdict(model.chat([{"role": "user", "content": content}], **drawn))
-        else:
-            answer = model.ask(given.prompt, image=given.image, choices=given.choice, hint=given.hint)
-            said = dataclasses.asdict(answer)
-            say(f"{answer.rationale}\n\n{answer.answer}" if answer.rationale else answer.answer)
-    except EdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    model = load(MODEL if comes_along else given.folder)
+    penalty = model.sampling.repetition_penalty
+    sampling = Sampling(temperature=given.temperature, seed=given.seed, repetition_penalty=penalty)
+    drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
+    chats = model.asking is None or (model.asking.layout == "chat" and not given.choice and not given.hint)
+    if given.raw:
+        said: dict[str, object] = {"text": model.generate(given.prompt, images=given.image, **drawn)}
+    elif chats:
+        content = [
+            *({"type": "image", "image": name} for name in given.image),
+            {"type": "text", "text": given.prompt},
+        ]
+        said = dataclasses.asdict(model.chat([{"role": "user", "content": content}], **drawn))
+    else:
+        answer = model.ask(given.prompt, image=given.image, choices=given.choice, hint=given.hint)
+        said = dataclasses.asdict(answer)
+        say(f"{answer.rationale}\n\n{answer.answer}" if answer.rationale else answer.answer)
     print(json.dumps(said, ensure_ascii=False) if given.json else "")
 
 

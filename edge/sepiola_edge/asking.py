@@ -118,7 +118,7 @@ class Asking:
     ) -> Answer:
         """The likeliest option, after the rationale that the prompt has `shown` or that the option begins with."""
         options = self.answer.options(question, rationale or "")
-        prompt, pieces = self._prompt(model, self.answer.prompt(question, shown), pictures, tokens)
+        prompt, pieces = self.prompt(model, self.answer.prompt(question, shown), pictures, tokens)
         scores = model.score(prompt, [self._ids(model, pieces, option) for option in options])
         most = max(scores)
         weights = [math.exp(score - most) for score in scores]
@@ -133,17 +133,22 @@ class Asking:
         return [*model.tokenizer.encode(option, add_special_tokens=False).ids, model.end]
 
     def _written(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> str:
-        prompt, _ = self._prompt(model, text, pictures, tokens)
+        prompt, _ = self.prompt(model, text, pictures, tokens)
+        room = self.room(model, prompt, tokens)
+        ends = model.chat_ends if self.layout == "chat" else model.ends
+        return "".join(model.texts(model.tokens(prompt, room, model.sampling, ends), model.stop_strings)).strip()
+
+    def room(self, model: Model, prompt: Prompt, tokens: int) -> int:
+        """How many of so many tokens may follow a prompt. Raises EdgeError where none may."""
         if self.source_tokens is None and self.context is not None:
             tokens = max(1, min(tokens, self.context - (0 if model.encodes else len(prompt.ids))))
         if model.length:
             tokens = min(tokens, model.length - (1 if model.encodes else len(prompt.ids)))
         if tokens < 1:
             raise EdgeError(f"a prompt of {len(prompt.ids)} tokens leaves no room for an answer")
-        ends = model.chat_ends if self.layout == "chat" else model.ends
-        return "".join(model.texts(model.tokens(prompt, tokens, model.sampling, ends), model.stop_strings)).strip()
+        return tokens
 
-    def _prompt(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> tuple[Prompt, Pieces]:
+    def prompt(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> tuple[Prompt, Pieces]:
         """The prompt, and of a conversation its texts."""
         if pictures and model.images is None:
             raise EdgeError("the question shows pictures, and this model has no vision encoder; leave them out")

@@ -17,6 +17,8 @@ from sepiola_edge.errors import EdgeError
 
 VERSION = 2
 CONFIG, WEIGHTS, TOKENIZER = "edge.json", "weights.safetensors", "tokenizer.json"
+FUNCTIONS = "functions.json"
+"""What the model was taught to call, by the order of its tokens, where it was."""
 RATIONALE = "rationale"
 """The folder of the model that reasons, beside the one that answers."""
 ALIGNED = 64

@@ -4,28 +4,33 @@ continues a text.
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
 from PIL import Image
 
-from sepiola_edge import checks
+from sepiola_edge import acting, checks, constrained
 from sepiola_edge import folder as folders
 from sepiola_edge._native import Batch
 from sepiola_edge._native import Model as Core
 from sepiola_edge.asking import Answer, Asking
+from sepiola_edge.calling.functions import Call, Function
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
 from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
 from sepiola_edge.prompt import Fused, Placed, Prompt, images_of
 from sepiola_edge.sampling import Sampling
+
+if TYPE_CHECKING:
+    from sepiola_edge.calling.constraints import ConstrainedRow, ConstraintVocabulary
 
 NEW_TOKENS, REPLY = 128, 512
 """Tokens that are written at most where nobody says it: after a text, and in a conversation."""
@@ -45,13 +50,15 @@ class Reply:
 class Model:
     """A core with its tokenizer. What a prompt shares with the one before is not read again, where it is a decoder.
 
-    `rationale` is the model that reasons before this one answers, where there are two.
+    `rationale` is the model that reasons before this one answers, where there are two; `functions` are what it was
+    taught to call.
     """
 
     def __init__(self, core: Core, config: Mapping[str, Any], tokenizer: tokenizers.Tokenizer) -> None:
         self.core = core
         self.tokenizer = tokenizer
         self.rationale: Model | None = None
+        self.functions: list[Function] = []
         spec = config["core"]
         self.encodes = "encoder" in spec
         self.width, self.vocabulary, self.length = spec["width"], spec["vocabulary"], spec["length"]
@@ -71,6 +78,11 @@ class Model:
         """The tokenizer for what users write: names of special tokens are letters to it."""
         return plain_copy(self.tokenizer)
 
+    @cached_property
+    def constraints(self) -> ConstraintVocabulary:
+        """The tokens as grammars see them. Raises EdgeError where the library for grammars is not installed."""
+        return acting.vocabulary_of(self)
+
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Model:
         """The model of a folder. Raises EdgeError for one that is damaged or holds none."""
@@ -87,6 +99,8 @@ class Model:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
             raise EdgeError(f"{folder} holds no model that can run: {error}") from None
+        if (folder / folders.FUNCTIONS).exists():
+            made.functions = acting.read_functions(folder / folders.FUNCTIONS)
         if made.asking is not None and made.asking.kind == "two-stage":
             made.rationale = cls.load(folder / folders.RATIONALE, threads=threads)
         return made
@@ -107,6 +121,21 @@ class Model:
         if self.asking is None:
             raise EdgeError("this model was exported without a way to be asked; use chat or generate")
         return self.asking.ask(self, question, open_pictures(image), choices, hint)
+
+    def act(
+        self,
+        text: str,
+        *,
+        image: AnyPicture | Sequence[AnyPicture] | None = None,
+        today: datetime.date | str | None = None,
+        allow: Sequence[str] | None = None,
+    ) -> list[Call]:
+        """The calls that a request asks for, in English or Chinese; none where there is nothing to call.
+
+        `today` is by default the device's day. Only functions that are `allow`ed can be called, all by default: nothing
+        else can be written. Raises EdgeError for a model that was taught no functions, and for a request that is none.
+        """
+        return acting.act(self, acting.Request.of(self, text, image, today), allow)
 
     def generate(
         self,
@@ -224,6 +253,10 @@ class Model:
             yield token
             read.append(token)
             following = [token]
+
+    def constrained(self, prompt: Prompt, row: ConstrainedRow) -> list[int]:
+        """The tokens after a prompt that a row of a grammar allows."""
+        return constrained.write(self, self._begin(prompt), row)
 
     def _seen(self, pictures: AnyPicture | Sequence[AnyPicture] | None) -> list[Image.Image]:
         seen = open_pictures(pictures)

@@ -39,7 +39,9 @@ def open_pictures(pictures: AnyPicture | Sequence[AnyPicture] | None) -> list[Im
     """One picture, several, or none. Raises EdgeError as `open_picture` does."""
     if pictures is None:
         return []
-    return [open_picture(each) for each in ([pictures] if isinstance(pictures, AnyPicture) else pictures)]
+    if isinstance(pictures, Sequence) and not isinstance(pictures, str | bytes):
+        return [open_picture(each) for each in pictures]
+    return [open_picture(pictures)]
 
 
 def open_picture(picture: AnyPicture) -> Image.Image:

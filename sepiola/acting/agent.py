@@ -10,27 +10,26 @@ from __future__ import annotations
 import copy
 import datetime
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.modes import mode_of
 from sepiola.acting.phone import Phone
 from sepiola.acting.retrieval import Retrieves
 from sepiola.acting.sets import check_taught
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
+from sepiola.calling.days import date_line
+from sepiola.calling.functions import Call
+from sepiola.calling.policy import Acted, Policy, Result, Runner, as_read, check_allowed, execute, line_of
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
-from sepiola.errors import CallError, DataError, SepiolaError, SpecError, brief
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
+from sepiola.errors import DataError
 from sepiola.generation.example_generator import ExampleGenerator
-from sepiola.specs.base import Plain, nearest
 from sepiola.specs.safe_files import check_whole_text
 from sepiola.text.processor import Processor
-from sepiola.tidepool.phone.dates import date_line
 
 TOKENS = 160
 """Tokens of a reply at most."""
@@ -63,54 +62,6 @@ class KeptGenerator:
 
     def example_generator(self, target_tokens: int) -> ExampleGenerator:
         return self.generator
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What may run. Functions outside `allow` (all, by default) or in `deny` cannot even be written; those in `confirm`
-    run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most `calls` run in at most `seconds`, in `steps`
-    replies of the model.
-    """
-
-    allow: tuple[str, ...] | None = None
-    deny: tuple[str, ...] = ()
-    confirm: tuple[str, ...] = ()
-    dry_run: bool = False
-    calls: int = 8
-    seconds: float | None = None
-    steps: int = 1
-
-    def allowed(self, functions: Sequence[Function]) -> list[str]:
-        """The names that may be called. Raises SpecError for a name that is no function's."""
-        names = [function.name for function in functions]
-        for name in (*(self.allow or ()), *self.deny, *self.confirm):
-            if name not in names:
-                raise SpecError(f"policy: no function is named '{brief(name)}'; {nearest(name, names)}")
-        return [name for name in names if (self.allow is None or name in self.allow) and name not in self.deny]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a call: `status` is `done`, `failed`, `refused` (by the policy or the user) or `planned`."""
-
-    call: Call
-    status: str
-    value: object = None
-    error: str = ""
-
-    def to_json(self) -> Plain:
-        """As it stands in the log."""
-        said = {"value": self.value} if self.status == "done" else {"error": self.error} if self.error else {}
-        return {**self.call.to_json(), "status": self.status, **said}
-
-
-@dataclass(frozen=True)
-class Acted:
-    """What the agent did for one request. `log` has a line a reply and a line a call, as JSON data."""
-
-    calls: list[Call]
-    results: list[Result]
-    log: list[Plain] = field(default_factory=list)
 
 
 class Agent:
@@ -166,24 +117,14 @@ class Agent:
         day = self.phone.today
         pictures = ImageRef.each_of(image)
         acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
-        began = time.monotonic()
         offering = self.offering(text)
         if offering is not self:
             acted.log[0]["offered"] = offering.offered
-        for _ in range(self.policy.steps):
-            written = offering.write(offering.prompt(text, pictures, day, acted.results))
-            try:
-                made, fault = offering.read(written, day), {}
-            except CallError as error:  # what cannot be read calls nothing
-                made, fault = [], {"error": str(error)}
-            acted.log.append({"written": written, **fault})
-            if not made:
-                break
-            for call in made:
-                result = self._run(call, len(acted.results), time.monotonic() - began)
-                acted.calls.append(call)
-                acted.results.append(result)
-                acted.log.append(result.to_json())
+        Runner(self.policy, self._named, self.confirm, self.phone).run(
+            acted,
+            lambda results: offering.write(offering.prompt(text, pictures, day, results)),
+            lambda written: offering.read(written, day),
+        )
         self._note(acted.log)
         return acted
 
@@ -208,8 +149,7 @@ class Agent:
         """The request as the model reads it: the day, the request, what was done so far."""
         said = f"{date_line('zh' if language_of(text) == 'zh' else 'en', today)}\n{text}"
         said = self.mode.declaration(self.functions, self._allowed) + said
-        done = "".join(f"\n{_line(result.to_json())}" for result in results)
-        return Example("request", (Message("user", (*pictures, said + done)),), "")
+        return Example("request", (Message("user", (*pictures, as_read(said, results))),), "")
 
     def grammar(self, example: Example) -> Grammar:
         """All that the model may write: what is copied is copied from the example's text, unless it has pictures."""
@@ -222,46 +162,12 @@ class Agent:
 
     def read(self, written: str, today: datetime.date) -> list[Call]:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
-        made = self.mode.read(written, self.functions, self._allowed, today)
-        for call in made:
-            if call.name not in self._allowed:
-                raise CallError(f"{call.name} is not allowed by the policy")
-        return made
-
-    # ------------------------------------------------------------------------------------------------ the phone
-
-    def _run(self, call: Call, before: int, seconds: float) -> Result:
-        policy, function = self.policy, self._named[call.name]
-        if before >= policy.calls:
-            return Result(call, "refused", error=f"the policy allows {policy.calls} calls a request")
-        if policy.seconds is not None and seconds > policy.seconds:
-            return Result(call, "refused", error=f"the policy allows {policy.seconds:g} seconds a request")
-        if policy.dry_run:
-            return Result(call, "planned")
-        if call.name in policy.confirm and not self.confirm(call):
-            return Result(call, "refused", error="not confirmed")
-        return execute(call, function, self.phone)
+        return check_allowed(self.mode.read(written, self.functions, self._allowed, today), self._allowed)
 
     def _note(self, lines: Sequence[Mapping[str, object]]) -> None:
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as file:
-                file.writelines(f"{_line(line)}\n" for line in lines)
-
-
-def _line(entry: Mapping[str, object]) -> str:
-    """JSON in a line that UTF-8 can hold: half a character pair is escaped."""
-    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-
-
-def execute(call: Call, function: Function, phone: Phone) -> Result:
-    """Runs a call; an exception of the function's is its result."""
-    try:
-        value = function.act(phone, call.arguments)
-        return Result(call, "done", json.loads(json.dumps(value, allow_nan=False, default=str)))
-    except SepiolaError as error:
-        return Result(call, "failed", error=str(error))
-    except Exception as error:  # of a user's own function: the model reads it, and the agent goes on
-        return Result(call, "failed", error=f"{type(error).__name__}: {error}")
+                file.writelines(f"{line_of(line)}\n" for line in lines)
 
 
 def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., object]], phone: Phone) -> Phone:

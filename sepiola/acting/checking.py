@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
+from sepiola.calling.schemas import Schema
 from sepiola.errors import shown
-from sepiola.generation.schemas import Schema
 from sepiola.specs.base import Plain
 
 TYPES: dict[object, type] = {

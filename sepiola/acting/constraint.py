@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from sepiola.acting.calls import json_form, lark
-from sepiola.acting.functions import Function, functions_of
-from sepiola.acting.spans import words
-from sepiola.errors import SepiolaError, SpecError, shown
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
-
-log = logging.getLogger(__name__)
+from sepiola.acting.functions import functions_of
+from sepiola.calling.calls import json_form
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
+from sepiola.calling.functional import functional
+from sepiola.errors import SpecError, shown
 
 Constraint = Mapping[str, object] | Sequence[Callable[..., object]]
 
@@ -33,23 +30,3 @@ def grammar_of(
     if known is not None and given == {str(entry["name"]): entry["signature"] for entry in known}:
         return functional([functions[str(entry["name"])] for entry in known], vocabulary)
     return vocabulary.compiled("json", json_form([*functions.values()]))
-
-
-def functional(
-    functions: Sequence[Function],
-    vocabulary: ConstraintVocabulary,
-    allowed: Sequence[str] | None = None,
-    said: str | None = None,
-) -> Grammar:
-    """The grammar of calls in functional tokens; see `sepiola.acting.calls.lark`. Where a request is so long that its
-    spans make no grammar, copied arguments may be any text, which is said.
-    """
-    whole = vocabulary.compiled("lark", lark(functions, allowed))
-    if said is None or not any(parameter.copied for f in functions for parameter in f.parameters):
-        return whole
-    longest = max((len(word.encode()) for word in words(said)), default=0)  # what has begun a word must end it
-    try:
-        return whole.narrowed(lark(functions, allowed, said), longest)
-    except SepiolaError:
-        log.warning("the request of %d characters is too long to hold arguments to its words", len(said))
-        return whole

@@ -15,59 +15,16 @@ import dataclasses
 import random
 import re
 from collections.abc import Sequence
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from sepiola.acting.bounds import bounded
-from sepiola.acting.functions import Function, Parameter
 from sepiola.acting.wording import words_of
-from sepiola.errors import SpecError, brief
-from sepiola.generation.schemas import Schema, check_schema
+from sepiola.calling.functions import Function, Parameter
 from sepiola.specs.base import Plain
 
 NUMBERS = 40
 """Functions that a request may declare."""
 DESCRIPTION, ARGUMENT, CHOICES = 160, 48, 8
 """Characters of a function's description and of an argument's, and values of an argument, that its line has."""
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _STARTS, _VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
-
-
-def declared(tools: Sequence[Plain]) -> list[Function]:
-    """Functions as OpenAI's `tools` list them. They can be written and read, and not run.
-
-    Raises SpecError, with the path, for a schema that no constraint supports.
-    """
-    return [_declared(tool["function"]) for tool in tools]
-
-
-def _declared(described: Plain) -> Function:
-    name, schema = str(described["name"]), described.get("parameters") or {}
-    required = schema.get("required") or ()
-    parameters = tuple(
-        Parameter(key, _ended(f"{name}({key})", part), _ANY, key in required, part.get("default"))
-        for key, part in (schema.get("properties") or {}).items()
-    )
-    return Function(name, str(described.get("description") or ""), parameters, _not_here)
-
-
-def _ended(where: str, schema: Schema) -> Schema:
-    """The schema with bounds; a part that may be anything stays so, and a text of an unknown format is any text."""
-    try:
-        check_schema(schema)
-    except SpecError as error:
-        raise SpecError(f"{brief(where)}: {error}") from None
-    for part in (schema, {key: value for key, value in schema.items() if key != "format"}):
-        try:
-            return bounded(part)
-        except SpecError:
-            continue
-    return schema
-
-
-def _not_here(*arguments: object, **keywords: object) -> object:
-    raise SpecError("the function itself is not here, but its declaration alone: name the file that it stands in")
 
 
 def declaration(functions: Sequence[Function]) -> str:

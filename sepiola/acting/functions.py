@@ -6,146 +6,25 @@ docstring. What a call could not say without doubt is refused when the function 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from sepiola.acting.bounds import bounded
-from sepiola.errors import CallError, SpecError, brief, shown
-from sepiola.generation.schemas import Schema, check_schema
-from sepiola.specs.base import Plain, nearest
+from sepiola.calling.bounds import bounded
+from sepiola.calling.functions import Function, Parameter
+from sepiola.calling.schemas import Schema, check_schema
+from sepiola.errors import SpecError, brief, shown
 
 STATE = "phone"
 """The name of a first parameter that the agent supplies: it is no argument of the call."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument of a call. `schema` is bounded: every string, list and number of it ends.
-
-    `copied`: a model was taught that its open strings are the request's own words (`sepiola.acting.spans`), or that
-    they may be others; None where it was taught neither.
-    """
-
-    name: str
-    schema: Schema
-    adapter: TypeAdapter[Any] = field(repr=False, compare=False)
-    required: bool = True
-    default: object = None
-    copied: bool | None = field(default=None, compare=False)
-
-    @property
-    def description(self) -> str:
-        return str(self.schema.get("description", ""))
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function's name, and the JSON values of its arguments; those that are left out have their defaults."""
-
-    name: str
-    arguments: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        given = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.arguments.items())
-        return f"{self.name}({given})"
-
-    def to_json(self) -> Plain:
-        """`{"name": …, "arguments": {…}}`."""
-        return {"name": self.name, "arguments": dict(self.arguments)}
-
-
-@dataclass(frozen=True)
-class Function:
-    """A callable that a model may call. It is called as the callable itself is."""
-
-    name: str
-    description: str
-    parameters: tuple[Parameter, ...]
-    call: Callable[..., object] = field(repr=False, compare=False)
-    takes_state: bool = False
-    examples: tuple[str, ...] = field(default=(), compare=False)
-    """How people ask for it, a phrasing each (`sepiola.acting.synthesis`)."""
-
-    def __call__(self, *arguments: object, **keywords: object) -> Any:
-        return self.call(*arguments, **keywords)
-
-    def parameter(self, name: str) -> Parameter:
-        """Raises CallError for a name that is no parameter's."""
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        known = [parameter.name for parameter in self.parameters]
-        raise CallError(f"{self.name} has no argument '{brief(name)}'; {nearest(name, known)}")
-
-    @cached_property
-    def schema(self) -> Plain:
-        """The JSON Schema of the arguments."""
-        properties = {
-            p.name: {**p.schema, **({} if p.default is None else {"default": p.default})} for p in self.parameters
-        }
-        required = [parameter.name for parameter in self.parameters if parameter.required]
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-    @property
-    def tool(self) -> Plain:
-        """As OpenAI's `tools` list it."""
-        described = {"name": self.name, "description": self.description, "parameters": self.schema}
-        return {"type": "function", "function": described}
-
-    @cached_property
-    def signature(self) -> str:
-        """A hash of the name, the parameters and their types: descriptions may change, what is called may not."""
-        return signature_of(self.name, self.schema)
-
-    def check(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """The Python values of a call's arguments, defaults left out.
-
-        Raises CallError for an argument that is unknown, missing, or not what its type says.
-        """
-        values = {}
-        for name, value in arguments.items():
-            parameter = self.parameter(name)
-            try:
-                values[name] = parameter.adapter.validate_json(_json(value), strict=True)
-            except (ValidationError, ValueError, TypeError, RecursionError) as error:
-                raise CallError(f"{self.name}: {name}: got {shown(value)}; {_reason(error)}") from None
-        for parameter in self.parameters:
-            if parameter.required and parameter.name not in arguments:
-                raise CallError(f"{self.name}: the argument '{parameter.name}' is missing")
-        return values
-
-    def act(self, state: object, arguments: Mapping[str, Any]) -> Any:
-        """Runs a call, on the state that an agent holds where the function takes one. Raises CallError as `check`."""
-        values = self.check(arguments)
-        return self.call(state, **values) if self.takes_state else self.call(**values)
-
-
-def signature_of(name: str, schema: Mapping[str, object]) -> str:
-    """A hash of a function's name and of what its arguments may be."""
-    said = json.dumps([name, _bare(schema)], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _bare(schema: object, named: bool = False) -> object:
-    """A schema without the words that describe it; the keys of `named` objects are names."""
-    if isinstance(schema, Mapping):
-        return {
-            key: _bare(value, not named and key in ("properties", "$defs"))
-            for key, value in schema.items()
-            if named or key not in ("description", "title", "examples")
-        }
-    return [_bare(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def function(call: Callable[..., object]) -> Function:
@@ -209,7 +88,7 @@ def _parameter(name: str, given: inspect.Parameter, hints: Mapping[str, Any], de
     default = None if required else _default(where, adapter, given.default)
     if default is not None and _may_be_null(schema):
         raise SpecError(f"{where}: may be None and has another default: a call could not tell them apart")
-    return Parameter(given.name, schema, adapter, required, default)
+    return Parameter(given.name, schema, required, default, read=partial(_value, adapter))
 
 
 def _default(where: str, adapter: TypeAdapter[Any], value: object) -> object:
@@ -221,9 +100,12 @@ def _default(where: str, adapter: TypeAdapter[Any], value: object) -> object:
         raise SpecError(f"{where}: the default {shown(value)} is not of its own type; {_reason(error)}") from None
 
 
-def _json(value: object) -> str:
-    """Raises ValueError for what JSON does not have: numbers that are none, or infinite."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _value(adapter: TypeAdapter[Any], value: object) -> object:
+    """The Python value of a JSON value. Raises ValueError for another type, and for numbers that JSON does not have."""
+    try:
+        return adapter.validate_json(json.dumps(value, ensure_ascii=False, allow_nan=False), strict=True)
+    except ValidationError as error:
+        raise ValueError(_reason(error)) from None
 
 
 def _may_be_null(schema: Schema) -> bool:

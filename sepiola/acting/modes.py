@@ -11,12 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sepiola.acting import calls
-from sepiola.acting.constraint import functional
 from sepiola.acting.declaring import NUMBERS, declaration
-from sepiola.acting.functions import Call, Function
+from sepiola.calling import calls
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
+from sepiola.calling.functional import functional
+from sepiola.calling.functions import Call, Function
 from sepiola.errors import SpecError
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 
 
 class Mode(Protocol):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sepiola.acting.checking import same_calls
-from sepiola.acting.functions import Call, Function
+from sepiola.calling.functions import Call, Function
 from sepiola.data.language import language_of
 from sepiola.specs.base import Plain
 

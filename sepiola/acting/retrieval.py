@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sepiola.acting.functions import Function
+from sepiola.calling.functions import Function
 from sepiola.errors import SpecError
 from sepiola.specs.model import ModelSpec
 from sepiola.text.tokenizer import Tokenizer

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sepiola.acting import wording
-from sepiola.acting.bounds import FORMATS
 from sepiola.acting.wording import label, words_of
+from sepiola.calling.bounds import FORMATS
+from sepiola.calling.schemas import Schema
 from sepiola.errors import SpecError, shown
-from sepiola.generation.schemas import Schema
 from sepiola.tidepool.phone import dates
 from sepiola.tidepool.phone.fills import Context
 from sepiola.tidepool.phone.grammar import share_of

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepiola.acting import phone
-from sepiola.acting.declaring import declared
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import android
-from sepiola.acting.spans import is_span, strings
+from sepiola.calling.functions import Function, as_taught, with_copied
+from sepiola.calling.spans import is_span, strings
 from sepiola.checkpoints.processor import FUNCTIONS, read_functions
 from sepiola.data.example import Example
 from sepiola.errors import SpecError, brief
@@ -105,18 +104,6 @@ def _copied(functions: Sequence[Function], examples: Iterable[Example]) -> set[t
     return seen - composed
 
 
-def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
-    """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
-    made = declared([entry["tool"] for entry in known])
-    with_examples = [replace(f, examples=tuple(e.get("examples", ()))) for f, e in zip(made, known, strict=True)]
-    return [_with_copied(f, entry.get("copied", ())) for f, entry in zip(with_examples, known, strict=True)]
-
-
-def _with_copied(function: Function, names: Collection[str]) -> Function:
-    parameters = tuple(replace(parameter, copied=parameter.name in names) for parameter in function.parameters)
-    return replace(function, parameters=parameters)
-
-
 def check_taught(known: Sequence[Mapping[str, Any]], functions: Sequence[Function]) -> list[Function]:
     """The given functions in the order of the model's tokens.
 
@@ -133,7 +120,7 @@ def check_taught(known: Sequence[Mapping[str, Any]], functions: Sequence[Functio
                 f"{name}: its signature is {given[name].signature}, and the model was taught {entry['signature']}: "
                 "a call would not fit; teach it anew (sepiola act train), or give the function as it was"
             )
-        ordered.append(_with_copied(given.pop(name), entry.get("copied", ())))
+        ordered.append(with_copied(given.pop(name), entry.get("copied", ())))
     if given:
         raise SpecError(f"the model was not taught '{next(iter(given))}'; teach it (sepiola act add)")
     return ordered

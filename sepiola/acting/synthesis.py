@@ -18,9 +18,10 @@ from typing import Any
 
 from sepiola.acting import wording
 from sepiola.acting.sampling import sample
+from sepiola.calling.days import date_line
+from sepiola.calling.schemas import Schema
 from sepiola.data.example import Example, Message
 from sepiola.errors import SpecError, shown
-from sepiola.generation.schemas import Schema
 from sepiola.tidepool.phone import dates, phrases_en, phrases_zh
 from sepiola.tidepool.phone.distractors_en import TOPICS
 from sepiola.tidepool.phone.fills import Context, NoSuchDayError
@@ -131,7 +132,7 @@ def _example(
     text = written(segments, language, rng)
     today = context.today or dates.some_day(rng)
     if context.today is not None or rng.random() < _DATED:
-        text = f"{dates.date_line(language, today)}\n{text}"
+        text = f"{date_line(language, today)}\n{text}"
     metadata = {
         "split": split,
         "language": language,

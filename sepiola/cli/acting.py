@@ -81,10 +81,10 @@ def run(
 ) -> None:
     """Act on one request."""
     from sepiola.acting.agent import Agent, Policy
-    from sepiola.acting.functions import Call
     from sepiola.acting.phone import Phone
     from sepiola.acting.sets import functions_named, set_of
     from sepiola.api import load
+    from sepiola.calling.functions import Call
     from sepiola.data.files import write_text
     from sepiola.errors import DataError
     from sepiola.specs.safe_files import read_json

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sepiola.acting.functions import Function
 from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import synthesize
+from sepiola.calling.functions import Function
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder, write_text
 from sepiola.datasets.requests import IMAGE

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from sepiola.acting.calls import tokens_of
-from sepiola.acting.functions import Function
 from sepiola.acting.sets import as_taught, functions_named, taught
 from sepiola.acting.synthesis import synthesize
 from sepiola.api import Model, load
+from sepiola.calling.calls import tokens_of
+from sepiola.calling.functions import Function
 from sepiola.checkpoints import adapters
 from sepiola.checkpoints.loading import folder_of
 from sepiola.checkpoints.processor import FUNCTIONS, read_functions

@@ -20,7 +20,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from sepiola.acting.functions import Function
 from sepiola.acting.paraphrasing import (
     EACH,
     REASONS,
@@ -33,6 +32,8 @@ from sepiola.acting.paraphrasing import (
     reading_in,
     said_values,
 )
+from sepiola.calling.days import date_line
+from sepiola.calling.functions import Function
 from sepiola.data.files import write_text
 from sepiola.data.journal import Journal
 from sepiola.data.language import language_of
@@ -40,7 +41,6 @@ from sepiola.datasets.records import json_lines
 from sepiola.errors import SepiolaError
 from sepiola.generation.endpoint import Endpoint
 from sepiola.specs.base import Plain
-from sepiola.tidepool.phone import date_line
 
 SOURCE = "paraphrase_of"
 TOGETHER = 32

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.generation.constraints import ConstrainedRow
-from sepiola.generation.drafts import Allowed
+from sepiola.calling.constraints import ConstrainedRow
+from sepiola.calling.drafts import Allowed
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 

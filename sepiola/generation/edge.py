@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import nn
 
 from sepiola.checkpoints import store
+from sepiola.checkpoints.processor import save_functions
 from sepiola.errors import DataError, SepiolaError, SpecError, shown
 from sepiola.generation.chat import Chat
 from sepiola.generation.edge_asking import asking_of
@@ -81,8 +82,10 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
     except SpecError as error:
         asked = None
         notes.append(f"it cannot be asked: {error}")
-    if processor.functions is not None:
-        notes.append("it writes calls of functions by tokens, which the edge runtime does not read")
+    if processor.functions is not None and not processor.functions:
+        notes.append("it calls functions that a request declares, which the edge runtime does not")
+    if processor.functions and asked is None:
+        notes.append("it cannot act, as it cannot be asked")
     spec, tensors = core_model(network, bits)
     config = {
         "core": spec,
@@ -102,6 +105,8 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
         if asking.kind == "two-stage" and model.rationale is not None:
             save_edge(aside / folders.RATIONALE, model.rationale, bits)
         folders.write(aside, config, tensors, tokenizer.to_json())
+        if processor.functions:
+            save_functions(aside, processor)
     return notes
 
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sepiola.calling.constraints import Grammar
 from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from sepiola.calling.constraints import Grammar
 from sepiola.data.batching import Sample
 from sepiola.data.cutting import cut_middle
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError
 from sepiola.generation.chat import Chat
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling

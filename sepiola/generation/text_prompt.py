@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from sepiola.calling.constraints import Grammar
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor, nn
 
+from sepiola.calling.constraints import Grammar
 from sepiola.errors import DataError
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop

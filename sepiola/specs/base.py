@@ -7,10 +7,9 @@ loaded, with the key's path and, for a misspelt key, the nearest known one.
 from __future__ import annotations
 
 import copy
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -18,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from sepiola.errors import SpecError, brief, shown
+from sepiola.errors import SpecError, brief, nearest, shown
 from sepiola.specs.safe_files import read_text
 from sepiola.specs.safe_yaml import DEEPEST, LONGEST, load_yaml
 
@@ -146,13 +145,6 @@ def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequen
         elif _is_union_tag(str(step), here):
             here = [t for t in here if _is_union_tag(str(step), [t])]
     return {key for model in _models(here, kinds) for key in model.model_fields}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The fix for a name that is not known: the nearest known one, or all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(brief(name), names, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
 
 
 def read_yaml(path: Path) -> Any:

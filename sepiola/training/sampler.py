@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sepiola.calling.constraints import Grammar
 from sepiola.data.batching import IGNORED, Batch, Collator, Sample
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.models.multimodal.interleaved import interleaved
@@ -133,7 +133,7 @@ def replayed(grammar: Grammar, ids: Sequence[int], budget: int) -> Completion:
     allowed: list[np.ndarray[Any, Any]] = []
     while not row.done:
         free.append(True)
-        allowed.append(packed(row.mask().numpy()))
+        allowed.append(packed(row.mask()))
         if len(free) > len(ids):
             break
         row.accept(ids[len(free) - 1])

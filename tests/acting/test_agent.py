@@ -14,11 +14,12 @@ from pydantic import Field
 
 import sepiola
 from sepiola.acting.agent import Agent, Policy, replay
-from sepiola.acting.calls import tokens_of, write
-from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import Phone, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
+from sepiola.calling.calls import tokens_of, write
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, SpecError
 from sepiola.text.tokenizer import Tokenizer

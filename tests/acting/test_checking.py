@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sepiola.acting.checking import fault_of
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example
 from sepiola.datasets import read
 

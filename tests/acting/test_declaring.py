@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sepiola.acting.calls import lark, read, tokens_of, write
-from sepiola.acting.declaring import NUMBERS, Distractors, declaration, declared, masked, tool_of_name
-from sepiola.acting.functions import Call
+from sepiola.acting.declaring import NUMBERS, Distractors, declaration, masked, tool_of_name
+from sepiola.calling.calls import lark, read, tokens_of, write
+from sepiola.calling.constraints import ConstraintVocabulary
+from sepiola.calling.functions import Call, declared
 from sepiola.datasets import read as read_dataset
 from sepiola.errors import CallError, SpecError
-from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.text.tokenizer import Tokenizer
 
 

@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 import sepiola
-from sepiola.acting.functions import Function, function, functions_of, signature_of
+from sepiola.acting.functions import function, functions_of
+from sepiola.calling.functions import Function, signature_of
 from sepiola.errors import CallError, SpecError
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sepiola.acting.declaring import declared
 from sepiola.acting.inventing import invent
 from sepiola.acting.synthesis import synthesize
 from sepiola.acting.wording import is_chinese
+from sepiola.calling.functions import declared
 
 
 def test_functions_are_distinct_and_described() -> None:

@@ -13,12 +13,13 @@ from pydantic import Field
 
 import sepiola
 from sepiola.acting.agent import Agent, Policy
-from sepiola.acting.calls import tokens_of
 from sepiola.acting.declaring import NUMBERS
-from sepiola.acting.functions import Call, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.modes import AsJson, Functional, Numbered, mode_of
 from sepiola.acting.sets import set_of, taught
 from sepiola.api import Model
+from sepiola.calling.calls import tokens_of
+from sepiola.calling.functions import Call
 from sepiola.datasets import read as read_dataset
 from sepiola.errors import CallError, SpecError
 from sepiola.text.tokenizer import Tokenizer

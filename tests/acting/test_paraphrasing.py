@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from sepiola.acting import paraphrasing
-from sepiola.acting.functions import Call, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.paraphrasing import (
     REASONS,
     means,
@@ -19,6 +19,7 @@ from sepiola.acting.paraphrasing import (
     said_values,
     stands,
 )
+from sepiola.calling.functions import Call
 
 
 def feed(pet: Literal["cat", "dog"], grams: Annotated[int, Field(ge=1, le=900)] = 100, note: str | None = None) -> None:

@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 
 from sepiola.acting import agent
-from sepiola.acting.calls import write
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
+from sepiola.calling.calls import write
+from sepiola.calling.functions import Call
 from sepiola.tidepool.phone import requests
 from tests.acting.test_agent import acting_model
 from tests.test_house import REPOSITORY

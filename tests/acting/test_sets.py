@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sepiola.acting.calls import read, write
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import android, functions
 from sepiola.acting.sets import as_taught, functions_named, set_of, taught
+from sepiola.calling.calls import read, write
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example, Message
 from sepiola.errors import SpecError
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.synthesis import KINDS, synthesize
+from sepiola.calling.functions import Function
 from sepiola.data.example import Example
 from sepiola.errors import DataError, SpecError
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sepiola.calling.schemas import check_schema
 from sepiola.datasets import read
-from sepiola.generation.schemas import check_schema
 from tests.tiny import read_fault
 
 FUNCTION = {

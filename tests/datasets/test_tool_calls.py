@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from sepiola.calling.schemas import check_schema
 from sepiola.datasets.tool_calls import schema_of, tool_of
 from sepiola.errors import DataError
-from sepiola.generation.schemas import check_schema
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from typing import Any
 
 from PIL import Image
 
-CONFIG, WEIGHTS = "edge.json", "weights.safetensors"
+CONFIG, WEIGHTS, FUNCTIONS = "edge.json", "weights.safetensors", "functions.json"
 SOME = 500
 """Folders that a child tries."""
 SECONDS = 60
@@ -63,6 +63,7 @@ NASTY: list[Any] = [
 def whole(folder: Path) -> list[Path]:
     """Folders as `sepiola export` writes them, of every kind of model that it lets out."""
     from sepiola.generation.edge import save_edge
+    from tests.edge.test_acting import agent_of
     from tests.runtime.test_native_prompts import seeing
     from tests.tiny import byte_model, decoder, encoder_decoder, llama
 
@@ -78,7 +79,8 @@ def whole(folder: Path) -> list[Path]:
     for number, (name, model) in enumerate(models.items()):
         save_edge(folder / name, model, (4, 8, 16)[number % 3])
         made.append(folder / name)
-    return made
+    agent_of(folder / "agent", encoder_decoder())
+    return [*made, folder / "agent"]
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -134,7 +136,12 @@ def damage(source: Path, home: Path, rng: random.Random) -> None:
     """Writes a damaged copy of a folder."""
     for path in source.iterdir():
         (home / path.name).write_bytes(path.read_bytes())
-    config, weights = (source / name for name in (CONFIG, WEIGHTS))
+    config, weights, functions = (source / name for name in (CONFIG, WEIGHTS, FUNCTIONS))
+    if functions.exists() and rng.random() < 0.5:
+        data = functions.read_bytes()
+        changed = replaced(data, rng) if rng.random() < 0.8 else bytes_changed(data, rng, 1 << 30)
+        (home / FUNCTIONS).write_bytes(changed)
+        return
     match rng.randrange(5):
         case 0 | 1:
             (home / CONFIG).write_bytes(replaced(config.read_bytes(), rng))
@@ -161,6 +168,8 @@ def tried(home: Path) -> str:
             model.chat([{"role": "user", "content": [*pictures, {"type": "text", "text": "ab"}]}], max_tokens=1)
         if model.asking is not None:
             model.ask("ab", choices=["a", "b"])
+        if model.functions:
+            model.act("ab 海", today="2026-11-27")
     except sepiola_edge.EdgeError:
         return "refused"
     except Exception as error:

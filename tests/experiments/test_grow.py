@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 import sepiola
 from sepiola.acting import phone
-from sepiola.acting.calls import lark, tokens_of
 from sepiola.acting.phone import android
 from sepiola.acting.sets import as_taught, functions_named, taught
+from sepiola.calling.calls import lark, tokens_of
 from sepiola.checkpoints.store import write_yaml_file
 from sepiola.checkpoints.tensors import read_tensors
 from sepiola.cli.app import app

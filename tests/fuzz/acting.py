@@ -26,12 +26,13 @@ from torch import Tensor
 
 import sepiola
 from sepiola.acting.agent import Acted, Agent, KeptGenerator, Policy, replay
-from sepiola.acting.calls import tokens_of, write
-from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.modes import mode_of
 from sepiola.acting.phone import Phone, android, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
+from sepiola.calling.calls import tokens_of, write
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.preview import cjk_font_path

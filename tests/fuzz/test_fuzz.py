@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sepiola.acting.agent import Agent, Result, execute
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
 from sepiola.errors import DataError
 from tests.fuzz import watch
 from tests.fuzz.__main__ import commands, fuzz, lines

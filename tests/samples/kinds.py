@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import android, functions
+from sepiola.calling.functions import Function
 from sepiola.datasets import read
 from tests.samples.validity import fault_of_calls, fault_of_json
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 import sepiola
-from sepiola.acting.calls import tokens_of
 from sepiola.acting.phone import android, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
+from sepiola.calling.calls import tokens_of
+from sepiola.calling.constraints import Grammar
 from sepiola.errors import SepiolaError, SpecError
-from sepiola.generation.constraints import Grammar
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.samples.kinds import KINDS, WORDS, Asked, declarations

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sepiola.acting.calls import END, NONE
 from sepiola.acting.phone import functions
-from sepiola.generation.constraints import Grammar
-from sepiola.generation.endings import shortest_text
+from sepiola.calling.calls import END, NONE
+from sepiola.calling.constraints import Grammar
+from sepiola.calling.endings import shortest_text
 from tests.samples.kinds import KINDS
 from tests.samples.sampling import BUDGETS, sample, totals
 from tests.samples.validity import fault_of_calls, fault_of_json
@@ -105,7 +105,7 @@ def test_no_text_is_shorter_than_the_shortest(schema: dict[str, object]) -> None
 
 def test_a_token_that_goes_on_is_not_taken_for_one_that_ends() -> None:
     """A merged token such as `$",` opens the next member of a list, for ever."""
-    from sepiola.generation.constraints import ConstraintVocabulary
+    from sepiola.calling.constraints import ConstraintVocabulary
     from sepiola.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.train(['a$",', 'b$",'] * 9, 262)

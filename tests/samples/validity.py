@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sepiola.acting.calls import CALLS, read, read_json, write
 from sepiola.acting.checking import fault_of
-from sepiola.acting.functions import Call, Function
+from sepiola.calling.calls import CALLS, read, read_json, write
+from sepiola.calling.functions import Call, Function
 from sepiola.errors import CallError
 from tests.json_values import fits
 

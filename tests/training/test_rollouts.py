@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sepiola.calling.constraints import ConstraintVocabulary
 from sepiola.data.example import Example, Message
 from sepiola.errors import SpecError, TrainingError
-from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.text.encoding import IMAGE

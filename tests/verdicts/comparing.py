@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sepiola.acting.checking import fault_of
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
 from sepiola.datasets import read
 from sepiola.datasets.bfcl import ANSWERED
 from tests.verdicts.perturbing import perturbed

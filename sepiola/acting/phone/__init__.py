@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import apis
 from sepiola.acting.phone.phrasings import PHRASINGS, phrased
 from sepiola.acting.phone.state import Phone
+from sepiola.calling.functions import Function
 
 __all__ = ["Phone", "functions"]
 

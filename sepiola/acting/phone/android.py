@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sepiola.acting.functions import Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.phone.apis import ADDRESS, NUMBER, Result, coming, digits, local, same_name
 from sepiola.acting.phone.phrasings import ANDROID, phrased
 from sepiola.acting.phone.state import (
@@ -31,6 +31,7 @@ from sepiola.acting.phone.state import (
     Sound,
     TravelMode,
 )
+from sepiola.calling.functions import Function
 from sepiola.errors import ActionError, brief
 
 

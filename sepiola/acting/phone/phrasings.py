@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sepiola.acting.functions import Function
+from sepiola.calling.functions import Function
 
 
 def phrased(functions: Sequence[Function], phrasings: Mapping[str, str]) -> tuple[Function, ...]:

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.apis import ADDRESS, NUMBER, Result, same_name
 from sepiola.acting.phone.state import Contact, Notice, Pet, Phone, Room
+from sepiola.calling.days import date_line
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.errors import CallError, brief
 from sepiola.specs.base import Plain, nearest
-from sepiola.tidepool.phone import date_line, requests
+from sepiola.tidepool.phone import requests
 from sepiola.tidepool.words import LANGUAGES
 
 

@@ -15,10 +15,9 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
-from sepiola.acting.declaring import declared
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.modes import Mode, mode_of
 from sepiola.acting.sets import as_taught
+from sepiola.calling.functions import Call, Function, declared
 from sepiola.data.example import Example, Message
 from sepiola.errors import CallError, SepiolaError, SpecError, brief
 from sepiola.evaluation.baselines.functions import nearest_functions

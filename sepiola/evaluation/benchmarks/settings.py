@@ -10,10 +10,10 @@ from typing import Protocol
 from rich.console import Console
 
 from sepiola.acting.retrieval import Retrieves
+from sepiola.calling.constraints import ConstraintVocabulary
 from sepiola.data.example import Example
 from sepiola.datasets import check_pictures, read_spec
 from sepiola.errors import DataError
-from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.matcher import Compares
 from sepiola.generation.text_scorer import TextScorer

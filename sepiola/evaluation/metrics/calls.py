@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sepiola.acting.checking import fault_of, same_calls, same_value
-from sepiola.acting.functions import Call, Function
-from sepiola.acting.spans import strings
+from sepiola.calling.functions import Call, Function
+from sepiola.calling.spans import strings
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval

@@ -1,10 +1,9 @@
 """Phone requests with and without pictures, in English and Chinese, whose calls are known."""
 
 from sepiola.tidepool.phone.album import album
-from sepiola.tidepool.phone.dates import date_line
 from sepiola.tidepool.phone.exchange import exchanged
 from sepiola.tidepool.phone.forms import FUNCTIONS
 from sepiola.tidepool.phone.pictures import PICTURES
 from sepiola.tidepool.phone.requests import KINDS, requests
 
-__all__ = ["FUNCTIONS", "KINDS", "PICTURES", "album", "date_line", "exchanged", "requests"]
+__all__ = ["FUNCTIONS", "KINDS", "PICTURES", "album", "exchanged", "requests"]

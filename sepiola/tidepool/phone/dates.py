@@ -12,13 +12,13 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sepiola.calling.days import WEEKDAYS, WEEKDAYS_ZH
+
 FIRST, LAST = datetime.date(2024, 1, 1), datetime.date(2033, 12, 31)
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
-_SHORT = "一二三四五六日"
 NUMBERS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     "zh": ("零", "一", "两", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二"),
@@ -28,7 +28,7 @@ Day = datetime.date
 
 
 class Said(NamedTuple):
-    """A day in words, the day, and how it counts from today: see `sepiola.acting.days`."""
+    """A day in words, the day, and how it counts from today: see `sepiola.calling.days`."""
 
     words: str
     day: Day
@@ -36,13 +36,6 @@ class Said(NamedTuple):
 
 
 _Phrase = Callable[[random.Random, Day], Said]
-
-
-def date_line(language: str, today: Day) -> str:
-    """The line of a prompt that says which day it is."""
-    if language == "zh":
-        return f"今天是{today.isoformat()}，星期{_SHORT[today.weekday()]}。"
-    return f"Today is {today.isoformat()}, {_WEEKDAYS[today.weekday()]}."
 
 
 def some_day(rng: random.Random) -> Day:
@@ -104,12 +97,12 @@ def _en_in_days(rng: random.Random, today: Day) -> Said:
 def _en_on(rng: random.Random, today: Day) -> Said:
     days = rng.randint(1, 7)
     day = _after(today, days)
-    return Said(f"{rng.choice(('on ', 'this coming '))}{_WEEKDAYS[day.weekday()]}", day, f">{day.isoweekday()}")
+    return Said(f"{rng.choice(('on ', 'this coming '))}{WEEKDAYS[day.weekday()]}", day, f">{day.isoweekday()}")
 
 
 def _en_next(rng: random.Random, today: Day) -> Said:
     day = _after(_monday(today), 7 + rng.randrange(7))
-    return Said(f"next {_WEEKDAYS[day.weekday()]}", day, f"+w{day.isoweekday()}")
+    return Said(f"next {WEEKDAYS[day.weekday()]}", day, f"+w{day.isoweekday()}")
 
 
 def _en_date(rng: random.Random, today: Day, sign: int = 1) -> Said:
@@ -126,7 +119,7 @@ def _en_ago(rng: random.Random, today: Day) -> Said:
 
 def _en_last(rng: random.Random, today: Day) -> Said:
     day = _after(today, -rng.randint(1, 7))
-    return Said(f"last {_WEEKDAYS[day.weekday()]}", day, f"<{day.isoweekday()}")
+    return Said(f"last {WEEKDAYS[day.weekday()]}", day, f"<{day.isoweekday()}")
 
 
 def _zh_in_days(rng: random.Random, today: Day) -> Said:
@@ -135,7 +128,7 @@ def _zh_in_days(rng: random.Random, today: Day) -> Said:
 
 
 def _zh_weekday(rng: random.Random, day: Day) -> str:
-    return rng.choice(("周", "星期")) + _SHORT[day.weekday()]
+    return rng.choice(("周", "星期")) + WEEKDAYS_ZH[day.weekday()]
 
 
 def _zh_this(rng: random.Random, today: Day) -> Said:

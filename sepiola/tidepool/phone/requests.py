@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 
+from sepiola.calling.days import date_line
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
@@ -102,7 +103,7 @@ def _example(split: str, index: int, seed: int, function: str, kind: str, langua
     today = context.today or dates.some_day(rng)
     text = written(request.segments, language, rng)
     if needs_date or rng.random() < _DATED:
-        text = f"{dates.date_line(language, today)}\n{text}"
+        text = f"{date_line(language, today)}\n{text}"
     metadata: dict[str, object] = {
         "split": split,
         "language": language,

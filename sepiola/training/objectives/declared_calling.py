@@ -17,10 +17,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from sepiola.acting.calls import tokens_of, write
-from sepiola.acting.declaring import NUMBERS, Distractors, declaration, declared, masked, tool_of_name
-from sepiola.acting.functions import Call, Function
+from sepiola.acting.declaring import NUMBERS, Distractors, declaration, masked, tool_of_name
 from sepiola.acting.sets import functions_named
+from sepiola.calling.calls import tokens_of, write
+from sepiola.calling.functions import Call, Function, declared
 from sepiola.data.example import Example, Message
 from sepiola.errors import CallError, SpecError, TrainingError
 from sepiola.specs.base import Plain

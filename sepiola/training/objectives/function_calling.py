@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from sepiola.acting.calls import tokens_of, write
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.sets import functions_named, taught
+from sepiola.calling.calls import tokens_of, write
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.errors import CallError, TrainingError
 from sepiola.specs.data import DataSpec

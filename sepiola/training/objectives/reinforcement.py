@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from sepiola.acting.constraint import grammar_of
 from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import taught
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
 from sepiola.data.batching import Batch, Collator
 from sepiola.data.example import Example
 from sepiola.data.features import encoder_key
 from sepiola.errors import TrainingError
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.sampling import LEAST_TEMPERATURE
 from sepiola.nn.precision import resolve
 from sepiola.specs.data import DataSpec

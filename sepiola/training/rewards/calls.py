@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from sepiola.acting.calls import read, read_json, tokens_of
 from sepiola.acting.checking import same_value
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.sets import functions_named
+from sepiola.calling.calls import read, read_json, tokens_of
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.errors import CallError, DataError
 from sepiola.training.rewards.contract import RewardSpec, Written

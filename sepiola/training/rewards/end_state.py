@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
-from sepiola.acting.calls import tokens_of
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import Task, perform, task_of
+from sepiola.calling.calls import tokens_of
 from sepiola.data.example import Example
 from sepiola.errors import ActionError, CallError, DataError
 from sepiola.training.rewards.calls import calls_in, wanted

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sepiola.acting.functions import Function
 from sepiola.acting.phone import Phone, android, functions
+from sepiola.calling.functions import Function
 from sepiola.errors import ActionError
 
 LETTERS = [

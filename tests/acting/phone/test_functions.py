@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sepiola.acting.calls import lark, read, write
-from sepiola.acting.functions import Call, Function
 from sepiola.acting.phone import Phone, android, functions
 from sepiola.acting.phone.tasks import perform, tasks
+from sepiola.calling.calls import lark, read, write
+from sepiola.calling.functions import Call, Function
 from sepiola.errors import CallError
 from sepiola.tidepool.phone import FUNCTIONS
 

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from sepiola.acting.functions import Function
 from sepiola.acting.phone import android, functions
 from sepiola.acting.phone.phrasings import ANDROID, PHRASINGS
 from sepiola.acting.synthesis import synthesize
 from sepiola.acting.wording import is_chinese
+from sepiola.calling.functions import Function
 from sepiola.tidepool.phone import FUNCTIONS
 from sepiola.tidepool.phone.grammar import Template, templates
 

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import Phone, android, functions
 from sepiola.acting.phone.tasks import Task, perform, phone_for, task_of, tasks
+from sepiola.calling.functions import Call
 from sepiola.errors import ActionError, CallError, DataError
 from sepiola.tidepool import SPLITS
 from sepiola.tidepool.phone import FUNCTIONS, requests

@@ -10,10 +10,11 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from sepiola.acting.calls import write
-from sepiola.acting.functions import Call, Function, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import synthesize
+from sepiola.calling.calls import write
+from sepiola.calling.functions import Call, Function
 from sepiola.data.example import Example
 from sepiola.datasets import read
 from sepiola.errors import SpecError

@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from sepiola.acting import agent as acting
-from sepiola.acting.calls import write
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import android, functions
 from sepiola.acting.phone.tasks import task_of
 from sepiola.acting.sets import check_taught, taught
+from sepiola.calling.calls import write
+from sepiola.calling.functions import Call
 from sepiola.cli.app import app
 from sepiola.data.example import Example
 from sepiola.errors import SpecError

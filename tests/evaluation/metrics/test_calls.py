@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sepiola.acting.functions import Call, function
+from sepiola.acting.functions import function
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example, Message
 from sepiola.evaluation.metrics.calls import call_figures, call_tables, judged
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example, Message
 from sepiola.evaluation.metrics.calls import Judged, judged
 from sepiola.evaluation.metrics.constraint import constraint_figures, constraint_tables

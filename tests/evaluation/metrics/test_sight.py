@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sepiola.acting.functions import Call
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example
 from sepiola.evaluation.metrics.calls import Judged, judged
 from sepiola.evaluation.metrics.sight import sight_figures

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from sepiola.calling.days import date_line
 from sepiola.tidepool.phone import dates
 
 TODAY = datetime.date(2026, 5, 6)  # a Wednesday
@@ -59,7 +60,7 @@ def test_times_are_said_in_both_languages() -> None:
 
 
 def test_today_is_said_with_its_weekday() -> None:
-    assert dates.date_line("en", TODAY) == "Today is 2026-05-06, Wednesday."
-    assert dates.date_line("zh", TODAY) == "今天是2026-05-06，星期三。"
+    assert date_line("en", TODAY) == "Today is 2026-05-06, Wednesday."
+    assert date_line("zh", TODAY) == "今天是2026-05-06，星期三。"
     assert dates.next_occurrence(TODAY, 5, 6) == TODAY
     assert dates.next_occurrence(TODAY, 5, 5) == datetime.date(2027, 5, 5)

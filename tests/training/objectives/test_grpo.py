@@ -19,10 +19,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import sepiola
 from sepiola.acting.phone import functions
+from sepiola.calling.constraints import ConstraintVocabulary
 from sepiola.data.example import Example, Message
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
-from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.training.objectives.grpo import GRPOSpec, advantages, token_losses, token_weights
 from tests import policies, tiny
 from tests.policies import KINDS, batch_of

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sepiola.acting.calls import write
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
+from sepiola.calling.calls import write
+from sepiola.calling.functions import Call
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError
 from sepiola.tidepool.phone import requests

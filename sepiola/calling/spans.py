@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from sepiola.acting.bounds import TEXT
-from sepiola.generation.schemas import Schema
+from .bounds import TEXT
+from .schemas import Schema
 
 LETTERS = r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 """Letters that words are made of; Chinese characters stand alone."""

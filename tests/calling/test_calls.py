@@ -11,10 +11,11 @@ import pytest
 from pydantic import BaseModel, Field
 
 import sepiola
-from sepiola.acting.calls import END, NONE, json_form, read, read_json, tokens_of, write
-from sepiola.acting.functions import Call, functions_of
+from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import taught
 from sepiola.api import Model
+from sepiola.calling.calls import END, NONE, json_form, read, read_json, tokens_of, write
+from sepiola.calling.functions import Call
 from sepiola.errors import CallError
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
@@ -161,7 +162,7 @@ def test_a_token_never_stands_for_another_function(models: dict[str, Model]) -> 
 
 
 def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model]) -> None:
-    from sepiola.acting.calls import lark
+    from sepiola.calling.calls import lark
 
     model = models["functional"]
     grammar = model.vocabulary.compiled("lark", lark(FUNCTIONS, ["stop", "feed"]))

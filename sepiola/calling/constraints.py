@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
-from torch import Tensor
+from numpy.typing import NDArray
 
-from sepiola.errors import SepiolaError, brief
-from sepiola.generation.drafts import DRAFT, Allowed, Draft, PromptLookup, draft
-from sepiola.generation.endings import AT_ONCE, OPENING, ending, likely, shortest_text
-from sepiola.generation.schemas import Schema, check_schema, dated, parts_of
-from sepiola.text.tokenizer import Tokenizer
+from .drafts import DRAFT, Allowed, Draft, PromptLookup, draft
+from .endings import AT_ONCE, OPENING, ending, likely, shortest_text
+from .errors import SepiolaError, brief
+from .schemas import Schema, check_schema, dated, parts_of
 
 QUICK = '}]",:0123456789.-etfna '
 """Characters that endings are made of, the likeliest first."""
@@ -40,6 +38,14 @@ MISSES = 5
 """Guesses in a row that may come to nothing before there is a pause."""
 GROWTH = 16
 """Tokens that one token adds to the shortest ending where it opens nothing new."""
+
+
+class Tokenizer(Protocol):
+    """What constraints ask of a tokenizer: its `tokenizer.json`, and texts with their special tokens."""
+
+    def to_json(self) -> str: ...
+    def special_ids(self) -> Collection[int]: ...
+    def decode(self, ids: Sequence[int], *, special_tokens: bool = False) -> str: ...
 
 
 class ConstraintVocabulary:
@@ -93,7 +99,7 @@ class ConstraintVocabulary:
     @cached_property
     def _special(self) -> list[int]:
         """Special tokens that end no text, the last first."""
-        return sorted(self.tokenizer.special_ids() - set(self.ends), reverse=True)
+        return sorted({*self.tokenizer.special_ids()} - {*self.ends}, reverse=True)
 
     @cached_property
     def stops(self) -> list[int]:
@@ -241,9 +247,9 @@ class ConstrainedRow:
         """Whether nothing may follow any more."""
         return len(self.written) >= self.budget or self._matcher.is_stopped()
 
-    def mask(self) -> Tensor:
-        """Which tokens may follow, `(vocabulary,)` of booleans."""
-        return torch.from_numpy(self.allowed()[: self.vocabulary.size])
+    def mask(self) -> NDArray[np.bool_]:
+        """Which tokens may follow, `(vocabulary,)`."""
+        return self.allowed()[: self.vocabulary.size]
 
     def allowed(self) -> Allowed:
         """Which tokens may follow; there may be more of them than the model has."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sepiola.calling.schemas import check_schema
 from sepiola.errors import SepiolaError, SpecError
-from sepiola.generation.schemas import check_schema
 from tests.tiny import byte_model, llama
 
 

@@ -15,7 +15,7 @@ from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from sepiola.generation.constraints import ConstraintVocabulary
+    from .constraints import ConstraintVocabulary
 
 Allowed = NDArray[np.bool_]
 """Which tokens of a vocabulary may follow."""

@@ -10,15 +10,15 @@ from llguidance import LLMatcher
 from pydantic import BaseModel, Field
 
 import sepiola
-from sepiola.acting.calls import read, tokens_of
-from sepiola.acting.constraint import functional
 from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import as_taught, check_taught, taught
-from sepiola.acting.spans import is_span, regex, strings, words
 from sepiola.api import Model
+from sepiola.calling.calls import read, tokens_of
+from sepiola.calling.constraints import ConstraintVocabulary
+from sepiola.calling.functional import functional
+from sepiola.calling.spans import is_span, regex, strings, words
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
-from sepiola.generation.constraints import ConstraintVocabulary
 from sepiola.generation.engine import Prompt
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer

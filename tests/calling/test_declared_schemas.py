@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from sepiola.calling.schemas import FORMATS
 from sepiola.datasets import read
 from sepiola.errors import SepiolaError
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.schemas import FORMATS
 from tests.json_values import fits
 from tests.tiny import byte_model, llama
 

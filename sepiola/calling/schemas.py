@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sepiola.errors import SpecError, brief, shown
+from .errors import SpecError, brief, shown
 
 TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
 FORMATS = ("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")

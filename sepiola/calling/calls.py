@@ -6,7 +6,7 @@ of the signature between `<fn_sep>`, and `<fn_end>` after the last call:
     <fn_1>Anna<fn_sep>I will be late<fn_end>        <fn_none><fn_end> calls nothing
 
 Strings, dates and the members of a Literal stand as they are: the separators are special tokens, which no text holds.
-A text of letters has a space before it that is not of it, and days may count from today (`sepiola.acting.days`). All
+A text of letters has a space before it that is not of it, and days may count from today (`calling.days`). All
 else is JSON. `<fn_none>` stands for an argument that is left out. The *declared* form, for functions that a request
 describes, is a JSON list of `{"name": …, "arguments": {…}}`.
 """
@@ -18,11 +18,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from sepiola.acting import days, spans
-from sepiola.acting.bounds import FORMATS
-from sepiola.acting.functions import Call, Function, Parameter
-from sepiola.errors import CallError, brief, shown
-from sepiola.generation.schemas import Schema
+from . import days, spans
+from .bounds import FORMATS
+from .errors import CallError, brief, shown
+from .functions import Call, Function, Parameter
+from .schemas import Schema
 
 NONE, SEPARATOR, END = "<fn_none>", "<fn_sep>", "<fn_end>"
 CALLS = 8

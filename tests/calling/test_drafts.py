@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepiola.acting.calls import lark, tokens_of, write
-from sepiola.acting.functions import Call
 from sepiola.acting.phone import functions
 from sepiola.api import Model
-from sepiola.generation import constraints
+from sepiola.calling import constraints
+from sepiola.calling.calls import lark, tokens_of, write
+from sepiola.calling.constraints import ConstraintVocabulary
+from sepiola.calling.drafts import PromptLookup, draft
+from sepiola.calling.functions import Call
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
-from sepiola.generation.constraints import ConstraintVocabulary
-from sepiola.generation.drafts import PromptLookup, draft
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import byte_model, decoder, encoder_decoder, llama

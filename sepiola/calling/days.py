@@ -12,9 +12,11 @@ import datetime
 import re
 from collections.abc import Mapping
 
-from sepiola.acting.bounds import FORMATS
-from sepiola.errors import CallError, shown
+from .bounds import FORMATS
+from .errors import CallError, shown
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAYS_ZH = "一二三四五六日"
 NEAR = 14
 """Days from today that are counted one by one."""
 YEAR = 365
@@ -28,6 +30,13 @@ PATTERNS = {
     f"^{FORMATS['date-time']}$": f"(?:{FORMATS['date']}|{_RELATIVE})T{FORMATS['time']}",
 }
 """How a day, or a day and a time, may be written, by the pattern of the argument's schema."""
+
+
+def date_line(language: str, today: datetime.date) -> str:
+    """The line of a prompt that says which day it is."""
+    if language == "zh":
+        return f"今天是{today.isoformat()}，星期{WEEKDAYS_ZH[today.weekday()]}。"
+    return f"Today is {today.isoformat()}, {WEEKDAYS[today.weekday()]}."
 
 
 def relative(said: str, today: datetime.date, known: Mapping[str, str] | None = None) -> str:

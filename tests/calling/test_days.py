@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sepiola.acting.days import PATTERNS, absolute, relative
+from sepiola.calling.days import PATTERNS, absolute, relative
 from sepiola.errors import CallError
 from sepiola.tidepool.phone import dates
 

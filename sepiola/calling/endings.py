@@ -13,7 +13,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 if TYPE_CHECKING:
-    from sepiola.generation.constraints import ConstraintVocabulary
+    from .constraints import ConstraintVocabulary
 
 FEW = 64
 """So many tokens are each tried for an ending; where more may follow, a text is under way."""

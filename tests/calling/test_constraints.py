@@ -11,10 +11,10 @@ import torch
 
 import sepiola
 from sepiola.api import Model
+from sepiola.calling.constraints import ConstraintVocabulary, Grammar
 from sepiola.errors import SepiolaError, SpecError
 from sepiola.generation import constrained_decoding
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
-from sepiola.generation.constraints import ConstraintVocabulary, Grammar
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import byte_model, decoder, encoder_decoder, llama
@@ -78,7 +78,7 @@ def test_greedy_takes_the_likeliest_token_that_is_allowed(models: list[Model]) -
     forced = row.forced()
     for place in range(len(forced), len(written)):
         logits = model(torch.tensor([[*read, *written[:place]]]))[0, -1]
-        allowed = logits.masked_fill(~row.mask(), -torch.inf)
+        allowed = logits.masked_fill(torch.from_numpy(~row.mask()), -torch.inf)
         assert int(allowed.argmax()) == written[place]
         row.accept(written[place])
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sepiola.errors import SpecError, shown
-from sepiola.generation.schemas import DATE, Schema
+from .errors import SpecError, shown
+from .schemas import DATE, Schema
 
 TEXT = 200
 """Characters of a string that names no bound."""
