@@ -34,6 +34,7 @@ from sepiola.training.collate import pixel_inputs
 from sepiola.training.lora import begin_learning
 from sepiola.training.trainer import Trainer
 
+DATA = "data.json"
 _ANEW = "begin anew: under another name (--set name=…), in another folder (--runs), or with this one removed"
 
 
@@ -74,7 +75,7 @@ class Run(Stages):
         """Notes in the run's folder what its stages read. Raises TrainingError when that is not what was noted there
         before: a part of the run was trained on other data.
         """
-        path, now = self.folder / "data.json", self.digests()
+        path, now = self.folder / DATA, self.digests()
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = [name for name in now if before[name] != now[name]]
@@ -176,6 +177,8 @@ def claimed(folder: Path, recipe: object, resume: bool, console: Console) -> Ite
     _check(folder, recipe, resume)
     with held(folder, console if resume else None):
         _check(folder, recipe, resume)
+        if not _begun(folder):
+            (folder / DATA).unlink(missing_ok=True)
         store.write_yaml_file(folder / "recipe.yaml", recipe)
         yield
 
@@ -183,13 +186,18 @@ def claimed(folder: Path, recipe: object, resume: bool, console: Console) -> Ite
 def _check(folder: Path, recipe: object, resume: bool) -> None:
     """Raises TrainingError when the folder holds another run, or this one without `resume`."""
     path = folder / "recipe.yaml"
-    if path.is_file():
+    if path.is_file() and _begun(folder):
         if read_yaml(path) != recipe:
             raise TrainingError(
                 f"{folder} holds a run of another recipe; choose another name (--set name=…), or remove the folder"
             )
         if not resume:
             raise TrainingError(f"{folder} holds this run already; go on with --resume, or remove the folder")
+
+
+def _begun(folder: Path) -> bool:
+    """Whether anything was trained; a run that failed before its first step may be mended and begun anew."""
+    return (folder / "checkpoint").exists() or any(folder.rglob("metrics.jsonl"))
 
 
 @contextmanager

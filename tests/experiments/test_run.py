@@ -19,7 +19,7 @@ import sepiola
 from sepiola.checkpoints.tensors import read_tensors
 from sepiola.data.batching import Sample
 from sepiola.datasets import read
-from sepiola.errors import CheckpointError, DataError, SpecError, TrainingError
+from sepiola.errors import CheckpointError, DataError, SepiolaError, SpecError, TrainingError
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run, claimed
@@ -159,6 +159,19 @@ def test_a_folder_is_taken_once(finished: Path, tmp_path: Path) -> None:
         Run(recipe(tmp_path, "stages.0.steps=5"), finished, console=QUIET, resume=True).go()
     report = Run(recipe(tmp_path), finished, console=QUIET, resume=True).go()
     assert report["count"] == 12
+
+
+def test_a_run_that_failed_before_its_first_step_leaves_its_folder_free(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    wrong = recipe(tmp_path, "tokenizer.vocabulary=9")
+    with pytest.raises(SepiolaError):
+        Run(wrong, folder, console=QUIET).go()
+    assert (folder / "recipe.yaml").is_file()
+    (folder / "data.json").write_text("{}")
+    report = Run(recipe(tmp_path), folder, console=QUIET).go()
+    assert report["count"] == 12
+    with pytest.raises(TrainingError, match="another recipe"):
+        Run(wrong, folder, console=QUIET).go()
 
 
 def test_blind_is_blind(tmp_path: Path) -> None:
