@@ -227,8 +227,7 @@ class Model:
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
-        choices = tuple(choices or self.spec.labels)
-        sees = self.image_encoder is not None
+        choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
@@ -304,11 +303,12 @@ class Model:
         return (self._image_encoder or self.encode_images) if self.spec.bridge is not None else None
 
     def score(self, items: Sequence[Scored]) -> list[float]:
-        """A reward model's score of each text or conversation, conversations by the checkpoint's chat template.
+        """A reward model's score of each text or conversation. Raises as `RewardModel`."""
+        return RewardModel.of(self).score(items)
 
-        Raises SepiolaError for another model, and DataError for a text that is empty or too long.
-        """
-        return RewardModel(self.network, self.require_tokenizer(), self.template).score(items)
+    def reward(self, messages: Sequence[Message | Mapping[str, object]]) -> float:
+        """A reward model's score of a conversation's last turn, the assistant's. Raises as `RewardModel`."""
+        return RewardModel.of(self).reward(messages)
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
         """Text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
-from sepiola.models.classifier import Classifier
+from sepiola.models.classifier import LAYER, Classifier, score_layer
 from sepiola.models.initialisation import initialise
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
@@ -49,9 +49,12 @@ def assemble(spec: ModelSpec) -> nn.Module:
     vision = build_vision_encoder(spec.vision) if spec.vision is not None else None
     language = _language(spec.language) if spec.language is not None else None
     if spec.bridge is not None:
-        return BRIDGES[spec.bridge.kind](spec, language, vision)
+        seeing = BRIDGES[spec.bridge.kind](spec, language, vision)
+        if spec.classifier is not None:
+            seeing.add_module(LAYER, score_layer(seeing.spec.width))
+        return seeing
     if spec.classifier is not None:
-        assert isinstance(language, LanguageModel)
+        assert language is not None
         return Classifier(language, spec.classifier)
     model = language if language is not None else vision
     assert model is not None

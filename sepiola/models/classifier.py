@@ -4,7 +4,7 @@ sequence's states (Sentence-BERT, arXiv 1908.10084).
 
 Classification and entailment read one sequence. Similarity has no order, so both orders of its texts are read and their
 states added. Multiple choice reads a sequence an option, and the layer gives each one number. A reward model reads
-one sequence and gives one number.
+one sequence and gives one number; its layer may stand on any model that writes text (`sepiola.models.reward`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.data.example import Example
-from sepiola.models.transformer import LanguageModel
+from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.models.vocabulary import grow
 from sepiola.nn.dropout import Dropout
 from sepiola.specs.classifier import ClassifierKind, ClassifierSpec, ClassifierTokens, Pooling
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.classification import labels_of
 
-CLASSIFIER = "classifier.weight"  # the layer's only tensor
+LAYER = "classifier"
+CLASSIFIER = f"{LAYER}.weight"  # the layer's only tensor
 
 
 class Classifier(nn.Module):
-    """A decoder, or an encoder, under a linear layer; the layer has no bias, as in the paper."""
+    """A language model alone under a linear layer; the layer has no bias, as in the paper. Only a reward model's stands
+    on an encoder-decoder.
+    """
 
-    def __init__(self, language: LanguageModel, classifier: ClassifierSpec) -> None:
+    def __init__(self, language: LanguageModel | EncoderDecoder, classifier: ClassifierSpec) -> None:
         super().__init__()
         self.language = language
         self.classifier_spec = classifier
@@ -44,6 +47,11 @@ class Classifier(nn.Module):
         """The language model; the layer belongs to no part."""
         return {"language": self.language}
 
+    def states(self, *tokens: Tensor, **masks: Tensor | None) -> Tensor:
+        """The language model's final states, without its head."""
+        states: Tensor = self.language.states(*tokens, **masks)  # type: ignore[arg-type]
+        return states
+
     def forward(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """Logits `(batch, labels)`, or `(batch, options)` of multiple choice, or scores `(batch, 1)`.
 
@@ -54,7 +62,7 @@ class Classifier(nn.Module):
         batch, width = tokens.shape[0], tokens.shape[-1]
         rows = tokens.reshape(-1, width)
         mask = None if attention_mask is None else attention_mask.reshape(-1, width)
-        states = self.language.states(rows, attention_mask=mask)
+        states = self.states(rows, attention_mask=mask)
         real = torch.ones_like(rows) if mask is None else mask
         places = torch.arange(rows.numel(), device=rows.device).view(rows.shape)
         ends = torch.where(real != 0, places, -1).amax(dim=1).view(batch, -1)
@@ -71,6 +79,13 @@ class Classifier(nn.Module):
         if self.classifier_spec.kind == "multiple-choice":
             return self.classifier(self.dropout(chosen))[..., 0].masked_fill(ends < 0, -torch.inf)
         return self.classifier(self.dropout(chosen.sum(dim=1)))
+
+
+def score_layer(width: int) -> nn.Linear:
+    """A reward model's layer."""
+    layer = nn.Linear(width, 1, bias=False)
+    nn.init.normal_(layer.weight, std=1 / (width + 1))
+    return layer
 
 
 def last_states(states: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:

@@ -1,63 +1,186 @@
-"""Scores of a reward model: one number a text or conversation, read at its last token."""
+"""Scores of a reward model: one number a text or conversation, read at its last token.
+
+A conversation is laid out as the model was trained: by its chat template, or else in the words in which recipes have
+prompts and replies, the end token last. Pictures stand in its messages.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sepiola.data.example import Message
-from sepiola.errors import DataError, SepiolaError
-from sepiola.models.classifier import Classifier
-from sepiola.text.chat import ChatTemplate
-from sepiola.text.tokenizer import Tokenizer
+from sepiola.data.batching import Sample
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.data.scored import ScoredCollator
+from sepiola.errors import CheckpointError, DataError, SepiolaError
+from sepiola.generation.image_features import encode_tiles
+from sepiola.models.multimodal.interleaved import in_line, interleaved
+from sepiola.models.multimodal.vision_language import vision_of
+from sepiola.models.reward import scores
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.text.encoding import encode, placing
+from sepiola.text.layouts import LAYOUTS
+from sepiola.text.processor import Processor
 
 ROWS = 16  # sequences that are read at once
 Scored = str | Sequence[Message | Mapping[str, object]]
 
 
+class Scores(Protocol):
+    """What a loaded reward model says of itself."""
+
+    answering: AnsweringSpec | None
+
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def processor(self) -> Processor: ...
+
+
 class RewardModel:
-    """A reward model with its tokenizer and, for conversations, its chat template."""
+    """A reward model with what stands around it; `layout` names the words in which it was trained, if it has any."""
 
-    def __init__(self, network: nn.Module, tokenizer: Tokenizer, template: ChatTemplate | None = None) -> None:
-        """Raises SepiolaError for another model."""
-        if not isinstance(network, Classifier) or network.classifier_spec.kind != "reward":
-            raise SepiolaError("only a reward model scores texts: load a …ForSequenceClassification with one label")
+    def __init__(self, network: nn.Module, spec: ModelSpec, processor: Processor, layout: str | None = None) -> None:
+        """Raises SepiolaError for another model, and CheckpointError for one without a tokenizer."""
+        if spec.classifier is None or spec.classifier.kind != "reward" or spec.language is None:
+            raise SepiolaError(
+                "only a reward model scores texts: train one (objective: reward), or load a …ForSequenceClassification "
+                "with one label"
+            )
+        if processor.tokenizer is None:
+            raise CheckpointError(f"'{spec.name}' has no tokenizer: put its tokenizer.json beside the weights")
         self.network = network
-        self.tokenizer = tokenizer
-        self.template = template
+        self.spec = spec
+        self.language = spec.language
+        self.tokenizer = processor.tokenizer
+        self.processor = processor
+        self.layout = LAYOUTS.get(layout or "")
+        self._features: dict[tuple[ImageRef, ...], Tensor] = {}
 
-    @torch.inference_mode()
+    @classmethod
+    def of(cls, model: Scores) -> RewardModel:
+        """What a loaded model scores by."""
+        return cls(model.network, model.spec, model.processor, model.answering.layout if model.answering else None)
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """How conversations are laid out; None where recipes say it."""
+        return self.processor.template
+
     def score(self, items: Sequence[Scored]) -> list[float]:
         """The score of each text or conversation. Raises DataError for one that is empty, or too long for the model."""
         if isinstance(items, str) or any(isinstance(item, Message | Mapping) for item in items):
             raise DataError("score takes a list of texts or of conversations: put this one into a list")
-        rows = [self._ids(item) for item in items]
-        device, pad = self.network.classifier.weight.device, self.network.spec.tokens.pad
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        scores = [0.0] * len(rows)
+        return self._scores([self._sample(item) for item in items])
+
+    def reward(self, messages: Sequence[Message | Mapping[str, object]]) -> float:
+        """The score of one conversation: of its last turn, which is the assistant's."""
+        if isinstance(messages, str | Mapping | Message):
+            raise DataError("reward takes a conversation, a list of messages whose last one is the assistant's")
+        turns = [as_message(message) for message in messages]
+        if len(turns) < 2 or turns[-1].role != "assistant":
+            raise DataError("a conversation is scored by its last turn, which is the assistant's; this one has none")
+        return self.score([turns])[0]
+
+    def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
+        """The score of each prompt's reply; a reply that did not come to its end has no end token either."""
+        samples = [
+            self._sample([*prompt.messages, Message("assistant", (text,))])
+            for prompt, (text, _) in zip(prompts, replies, strict=True)
+        ]
+        if self.template is None:
+            ended = [end for _, end in replies]
+            samples = [one if end else _without_end(one) for one, end in zip(samples, ended, strict=True)]
+        return self._scores(samples)
+
+    @torch.inference_mode()
+    def _scores(self, samples: Sequence[Sample]) -> list[float]:
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        tokens, kind = self.language.tokens, self.language.kind
+        collate = ScoredCollator(tokens, kind=kind, features=self._encode, **in_line(self.network))
+        order = sorted(range(len(samples)), key=lambda i: samples[i].length)
+        found = [0.0] * len(samples)
         for start in range(0, len(order), ROWS):
             chosen = order[start : start + ROWS]
-            width = len(rows[chosen[-1]])
-            tokens = torch.tensor([rows[i] + [pad] * (width - len(rows[i])) for i in chosen], device=device)
-            mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in chosen], device=device)
-            numbers = self.network(tokens, attention_mask=mask).flatten().tolist()
-            for i, number in zip(chosen, numbers, strict=True):
-                scores[i] = number
-        return scores
+            batch = collate([samples[i] for i in chosen])
+            for i, number in zip(chosen, scores(self.network, batch.to(device)).tolist(), strict=True):
+                found[i] = number
+        self._features.clear()
+        return found
 
-    def _ids(self, item: Scored) -> list[int]:
-        if isinstance(item, str):
-            ids = self.tokenizer.encode(item, framed=True)
-        elif self.template is None:
-            raise DataError("this checkpoint has no chat template, so it scores texts: lay the conversation out as one")
-        else:
-            ids = self.tokenizer.encode(self.template.render(item, add_generation_prompt=False))
-        spec = self.network.spec
-        most = spec.positions.length if spec.positions.kind == "learned" else None
-        if not ids or (most is not None and len(ids) > most):
+    def _encode(self, rows: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
+        """Features `(patches, width)` of each row's pictures, each encoded once."""
+        if self.spec.vision is None:
+            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+        vision, weight = vision_of(self.network), next(self.network.parameters())
+        for images in {tuple(row) for row in rows} - self._features.keys():
+            self._features[images] = weight.new_zeros(0, vision.width)
+            if images:
+                pixels = self.spec.vision.pixels
+                encoded = encode_tiles(vision, images, pixels, weight.device, weight.dtype, whole=False)
+                self._features[images] = encoded
+        return [self._features[tuple(row)] for row in rows]
+
+    def _sample(self, item: Scored) -> Sample:
+        sample = self._text(item) if isinstance(item, str) else self._conversation([as_message(one) for one in item])
+        most = self.language.positions.length if self.language.positions.kind == "learned" else None
+        tokens = sample.positions_for(self.language.kind) + (self.language.kind == "decoder")
+        if most is not None and tokens > most:
+            raise DataError(f"a text of {tokens} tokens; the model reads 1 to {most}: {str(item)[:60]!r}")
+        return sample
+
+    def _text(self, text: str) -> Sample:
+        if self.language.kind == "encoder-decoder":
             raise DataError(
-                f"a text of {len(ids)} tokens; the model reads 1 to {most or 'any number'}: {str(item)[:60]!r}"
+                "this reward model reads the prompt in its encoder and the reply in its decoder: give conversations"
             )
-        return ids
+        ids = self.tokenizer.encode(text, framed=True)
+        if not ids:
+            raise DataError("a text of 0 tokens; the model reads 1 or more")
+        return Sample("text", (), tuple(ids))
+
+    def _conversation(self, turns: Sequence[Message]) -> Sample:
+        images = any(not isinstance(part, str) for turn in turns for part in turn.content)
+        if images and self.spec.bridge is None:
+            raise DataError("the conversation shows pictures, and this reward model reads text alone; leave them out")
+        if self.template is not None:
+            if images:
+                raise DataError("a reward model with a chat template scores conversations without pictures")
+            return self._text(self.template.render(turns, add_generation_prompt=False))
+        if not turns or turns[-1].role != "assistant":
+            raise DataError("a conversation is scored by its last turn, which is the assistant's; this one has none")
+        example = Example("conversation", tuple(turns[:-1]), turns[-1].text)
+        (sample,) = encode(
+            [example],
+            self.tokenizer,
+            self.language.tokens,
+            close=self.language.kind == "encoder-decoder",
+            layout=self.layout,
+            qformer_tokenizer=self.processor.qformer_tokenizer,
+            **placing(interleaved(self.network)),
+        )
+        return sample
+
+
+def _without_end(sample: Sample) -> Sample:
+    return replace(sample, target=sample.target[:-1]) if len(sample.target) > 1 else sample
+
+
+def words_of(template: ChatTemplate | None, layout: str | None = None) -> str:
+    """What tells one way of laying conversations out from others: a chat template by its digest, a layout, or lines."""
+    if template is not None:
+        said = json.dumps([dict(template.templates), dict(template.special_tokens)], sort_keys=True)
+        return f"the chat template {hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    return f"the layout {layout}" if layout else "one message a line"

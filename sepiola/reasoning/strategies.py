@@ -169,7 +169,7 @@ class ClassifierStrategy:
         for start in range(0, len(order), CLASSIFIER_ROWS):
             chosen = order[start : start + CLASSIFIER_ROWS]
             batch = self.collate([samples[i] for i in chosen]).to(device)
-            states = self.network.language.states(batch.target, attention_mask=batch.target_mask)
+            states = self.network.states(batch.target, attention_mask=batch.target_mask)
             logits = self.network.read(states, batch.ends, batch.lengths).float()
             shares, evidence = logits.softmax(dim=-1).tolist(), logits.logsumexp(dim=-1).tolist()
             for i, row, sure in zip(chosen, shares, evidence, strict=True):

@@ -176,7 +176,7 @@ Part = Literal["language", "vision", "bridge"]
 
 class ModelSpec(Spec):
     """A model: vision encoder + bridge + language model, each may be absent. A `classifier` stands on a language model
-    alone.
+    alone; a reward model's on any model that writes text, too.
 
     `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
     """
@@ -219,7 +219,10 @@ class ModelSpec(Spec):
             raise ValueError("a model needs 'language', 'vision' or both")
         alone = self.language.kind if self.language and not (self.vision or self.bridge) else None
         if self.classifier is not None and alone not in ("decoder", "encoder"):
-            raise ValueError("'classifier' needs a 'language' model alone, a decoder or an encoder")
+            if self.classifier.kind != "reward":
+                raise ValueError("'classifier' needs a 'language' model alone, a decoder or an encoder")
+            if self.language is None or isinstance(self.bridge, DualSpec):
+                raise ValueError("'classifier': a reward model reads texts: it needs 'language', and no dual encoder")
         if self.bridge is None:
             if self.language is not None and self.vision is not None:
                 raise ValueError("'vision' and 'language' need a 'bridge' between them")

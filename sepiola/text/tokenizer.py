@@ -140,6 +140,11 @@ class Tokenizer:
                 rows += [e.ids for e in backend.encode_batch_fast(some, add_special_tokens=special)]
         return rows
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Which letters of a text each of its tokens stands for: the first one's place, and that after the last."""
+        with reading(text):
+            return [(start, end) for start, end in self.backend.encode(text, add_special_tokens=False).offsets]
+
     def _plain_backend(self) -> tokenizers.Tokenizer:
         """A copy that reads the names of special tokens as letters, made when it is first asked for."""
         plain = self._plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from sepiola.data.batching import Collator, Noise
-from sepiola.models.multimodal.interleaved import interleaved
+from sepiola.models.multimodal.interleaved import in_line
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.pixels import to_pixels
 from sepiola.models.vision.tiles import to_tiles
@@ -21,12 +21,12 @@ def text_collator(
     stage: StageSpec,
     images: ImageInputs | None = None,
     noise: Noise | None = None,
+    *,
+    layout: type[Collator] = Collator,
 ) -> Collator:
-    """What lays the stage's samples out for the network, whose language model is of `spec`."""
+    """What lays the stage's samples out for the network, whose language model is of `spec`: as `layout` does."""
     images = images or ImageInputs()
-    sees = interleaved(network)
-    read = sees.instructed if sees is not None else None
-    return Collator(
+    return layout(
         spec.tokens,
         kind=spec.kind,
         packed=stage.packed,
@@ -35,9 +35,7 @@ def text_collator(
         features=images.features,
         pixels=images.pixels,
         noise=noise,
-        patches=sees.vision.patches if sees is not None and sees.vision is not None else None,
-        sizes=sees.sizes if sees is not None else None,
-        instruction_pad=read.pad if read is not None else 0,
+        **in_line(network),
     )
 
 

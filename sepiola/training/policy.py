@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sepiola.data.batching import IGNORED, Batch
-from sepiola.training.loss import target_states
+from sepiola.models.states import target_states
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from sepiola.text.tokenizer import Tokenizer
 from tests import tiny
 
 TEXTS = ["A sunny day.", "今天下雨了，我们在家。", "No", "好", "Please explain how magnets work in a few words."]
+REPLY = {"role": "assistant", "content": "It pulls iron."}
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}>{% endif %}"
 )
@@ -72,10 +74,14 @@ def test_what_it_cannot_do_is_said(use: Callable[[sepiola.Model], object], messa
         use(model)
 
 
-def test_a_conversation_without_a_template_and_another_model_are_refused(model: sepiola.Model) -> None:
+def test_a_conversation_without_a_reply_and_another_model_are_refused(model: sepiola.Model) -> None:
     bare = sepiola.Model(model.network, model.spec, model.tokenizer)
-    with pytest.raises(DataError, match="no chat template"):
+    with pytest.raises(DataError, match="by its last turn, which is the assistant's"):
         bare.score([[{"role": "user", "content": "hi"}]])
+    with pytest.raises(DataError, match="shows pictures, and this reward model reads text alone"):
+        bare.reward([{"role": "user", "content": [{"type": "image", "image": np.zeros((8, 8, 3), np.uint8)}]}, REPLY])
+    with pytest.raises(DataError, match="reward takes a conversation"):
+        bare.reward("hi")
     language = sepiola.Model(
         model.network.language, model.spec.model_copy(update={"classifier": None}), model.tokenizer
     )

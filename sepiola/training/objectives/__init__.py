@@ -15,6 +15,7 @@ from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.ppo import PPO
+from sepiola.training.objectives.reward import RewardModelling
 from sepiola.training.objectives.span_corruption import SpanCorruption
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -33,6 +34,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "declared-calling": DeclaredCalling,
     "grpo": GRPO,
     "ppo": PPO,
+    "reward": RewardModelling,
 }
 
 

@@ -19,6 +19,7 @@ from sepiola.data.example import Example
 from sepiola.errors import TrainingError
 from sepiola.models.build import outline
 from sepiola.models.multimodal.interleaved import interleaved
+from sepiola.models.states import target_states
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -31,7 +32,7 @@ from sepiola.text.prompts import PromptFormat
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
 from sepiola.training.experts import routed, routing_loss
-from sepiola.training.loss import Loss, target_states
+from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
 
 
@@ -154,12 +155,14 @@ class LanguageModelling(Objective):
             )
         if is_plain(examples):
             return self.windows(examples)
-        samples = self.encoded(
-            examples,
-            images=self.setting.images and self.own.images,
-            layout=LAYOUTS[self.own.layout] if self.own.layout else None,
-        )
+        samples = self.encoded(examples, **self.encoding)
         return in_rows(examples, samples, self.own.shots) if self.own.shots else samples
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """How messages become tokens: keywords of `encoded`."""
+        layout = LAYOUTS[self.own.layout] if self.own.layout else None
+        return {"images": self.setting.images and self.own.images, "layout": layout}
 
     def encoded(self, examples: Sequence[Example], **options: Any) -> list[Sample]:
         """Prompts and targets in token ids."""

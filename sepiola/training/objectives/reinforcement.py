@@ -26,6 +26,7 @@ from sepiola.data.features import encoder_key
 from sepiola.errors import TrainingError
 from sepiola.generation.sampling import LEAST_TEMPERATURE
 from sepiola.nn.precision import resolve
+from sepiola.reasoning.reward import words_of
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
@@ -113,6 +114,7 @@ class Reinforcement(LanguageModelling):
 
     def batches(self, data: DataSpec, images: ImageInputs) -> Rollouts:  # type: ignore[override]
         """Rollouts over the data's prompts. Raises TrainingError for data without."""
+        self.rl.reward.check_words(words_of(None, self.own.layout))
         examples = self.laid_out(data)
         if examples and is_plain(examples):
             raise TrainingError(f"stage '{self.stage.name}': {data.reader} is plain text; {self.rl.kind} needs prompts")

@@ -11,6 +11,7 @@ from sepiola.training.rewards.contract import Reward, RewardSpec, Written
 from sepiola.training.rewards.end_state import EndState
 from sepiola.training.rewards.exact import Exact
 from sepiola.training.rewards.judge import Judge
+from sepiola.training.rewards.learned import Learned
 
 __all__ = ["REWARDS", "Reward", "RewardSpec", "Written", "reward_of", "reward_spec"]
 
@@ -19,6 +20,7 @@ REWARDS: dict[str, type[Reward]] = {
     "calls": Calls,
     "end-state": EndState,
     "judge": Judge,
+    "learned": Learned,
 }
 
 

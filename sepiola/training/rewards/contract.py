@@ -35,6 +35,11 @@ class RewardSpec(Spec):
         """The functions whose calls it rewards: what `constrained` lets the policy write."""
         return ()
 
+    def check_words(self, words: str) -> None:
+        """Raises SpecError where it judges conversations that are laid out otherwise than by `words`
+        (`sepiola.reasoning.reward.words_of`), which the policy writes by.
+        """
+
 
 class Reward(Protocol):
     """How good completions are."""

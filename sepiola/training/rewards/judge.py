@@ -94,9 +94,7 @@ class LocalJudge:
     def model(self) -> RewardModel:
         """Loaded when the first completion is judged. Raises CheckpointError and SepiolaError for another model."""
         checkpoint = load(self.path)
-        if checkpoint.processor.tokenizer is None:
-            raise SpecError(f"reward.model: {self.path} has no tokenizer")
-        return RewardModel(checkpoint.network, checkpoint.processor.tokenizer, checkpoint.processor.template)
+        return RewardModel(checkpoint.network, checkpoint.spec, checkpoint.processor)
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
         return self.model.score([self._read(e, one) for e, one in zip(examples, written, strict=True)])
