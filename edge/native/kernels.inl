@@ -26,7 +26,7 @@ static inline float largest(F x) {
 template <int T>
 static inline void prefetch(const uint8_t* from, int bytes) {
     if (T == 1)
-        for (int i = 0; i < bytes; i += 64) __builtin_prefetch(from + 4096 + i, 0, 3);
+        for (int i = 0; i < bytes; i += 64) __builtin_prefetch(from + 8192 + i, 0, 2);
 }
 
 template <int T>

@@ -2,10 +2,14 @@
 //
 // Who waits spins for a moment, for the next piece comes in microseconds, and then sleeps, so that a busy neighbour gets
 // the processor. One `run` is one parallel region: every thread runs the same function, and `each` inside it shares work.
+//
+// Where threads lose much of a region to waiting for one that has no processor, fewer take part for a while: see `Pace`.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,6 +21,30 @@ namespace sepiola {
 // Processors that this process may use: by its affinity and its control group's quota.
 int processors();
 
+// How many threads take part. Where they waited for each other during more than two fifths of the last regions, one
+// thread fewer does; a while later all are tried again, and after each try that fails, later still.
+class Pace {
+public:
+    using Clock = std::chrono::steady_clock;
+    using Time = Clock::duration;
+
+    explicit Pace(int threads) : threads_(threads), taking_part_(threads) {}
+
+    int taking_part() const { return taking_part_; }
+    // Before a region.
+    void begin(Clock::time_point now);
+    // After one that took so long, of which the thread that waited longest did nothing else for so long.
+    void end(Clock::time_point now, Time took, Time waited);
+
+private:
+    void change(int threads, Clock::time_point now);
+
+    int threads_, taking_part_;
+    double took_ = 0, waited_ = 0;  // seconds of the last regions, the older the less
+    Clock::time_point changed_{}, again_{};
+    Time patience_ = std::chrono::milliseconds(50);
+};
+
 class Team {
 public:
     explicit Team(int threads);
@@ -26,7 +54,7 @@ public:
 
     int size() const { return size_; }
 
-    // Runs `work(thread)` on every thread, the caller's own among them, and returns when all are done.
+    // Runs `work(thread)` on every thread that takes part, the caller's own among them, and returns when all are done.
     void run(const std::function<void(int)>& work);
 
     // Inside a region: calls `work(first, last)` for chunks of [0, count), and returns when all of them are done.
@@ -35,12 +63,12 @@ public:
         Lane& lane = lanes_[thread];
         std::atomic<int>& next = counters_[lane.phase % COUNTERS].value;
         int chunks = (count + chunk - 1) / chunk;
-        for (int at = thread; at < chunks; at = size_ + next.fetch_add(1, std::memory_order_relaxed))
+        for (int at = thread; at < chunks; at = lane.threads + next.fetch_add(1, std::memory_order_relaxed))
             work(at * chunk, at * chunk + chunk < count ? at * chunk + chunk : count);
         barrier(lane);
     }
 
-    // Inside a region: waits for all threads.
+    // Inside a region: waits for all threads of it.
     void barrier(int thread) { barrier(lanes_[thread]); }
 
     // Who holds it may run regions; a second thread of the program waits here for its turn.
@@ -53,23 +81,32 @@ private:
     };
     struct alignas(64) Lane {
         unsigned phase = 0;
+        int threads = 1;              // of the region
+        std::atomic<long> waited{0};  // nanoseconds
     };
+    // A region's number, and above it how many threads take part: one word, for those who do not look at nothing else.
+    using Epoch = uint64_t;
+    static int taking_part(Epoch epoch) { return int(epoch >> 32); }
 
     void barrier(Lane& lane);
     void start();
-    void work(int thread, unsigned epoch);
+    void work(int thread, Epoch seen);
+    void take_part(int thread, int threads);
+    // Returns the nanoseconds that it took, if more than a moment.
     template <class Ready>
-    void wait(const Ready& ready);
+    long wait(const Ready& ready);
     void wake();
+    void wake_parked();
 
     int size_;
+    Pace pace_;
     std::vector<std::thread> threads_;
     std::vector<Lane> lanes_;
     int process_;
     Counter counters_[COUNTERS];
     Counter arrived_;
     alignas(64) std::atomic<unsigned> phase_{0};
-    alignas(64) std::atomic<unsigned> epoch_{0};
+    alignas(64) std::atomic<Epoch> epoch_{0};
     alignas(64) std::atomic<int> sleeping_{0};
     std::atomic<bool> ended_{false};
     const std::function<void(int)>* work_ = nullptr;
@@ -77,7 +114,7 @@ private:
     // Apart, so that a forked process can leave behind what threads held that it has not.
     struct Bed {
         std::mutex turn, mutex;
-        std::condition_variable condition;
+        std::condition_variable condition, parked;  // the latter for those who do not take part
     };
     std::unique_ptr<Bed> bed_;
 };
