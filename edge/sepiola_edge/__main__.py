@@ -52,6 +52,12 @@ def answer(arguments: Sequence[str]) -> None:
     options.add_argument("--max-tokens", type=int, help="of a reply or a text")
     options.add_argument("--temperature", type=float, default=0.0, help="of a reply or a text; 0 is greedy")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument(
+        "--prompt-lookup-num-tokens",
+        type=int,
+        default=0,
+        help="guessed at most: the same text in less time if it repeats",
+    )
     given = options.parse_args(arguments)
 
     def say(piece: str) -> None:
@@ -66,7 +72,12 @@ def answer(arguments: Sequence[str]) -> None:
         return
     model = load(MODEL if comes_along else given.folder)
     penalty = model.sampling.repetition_penalty
-    sampling = Sampling(temperature=given.temperature, seed=given.seed, repetition_penalty=penalty)
+    sampling = Sampling(
+        temperature=given.temperature,
+        seed=given.seed,
+        repetition_penalty=penalty,
+        prompt_lookup_num_tokens=given.prompt_lookup_num_tokens,
+    )
     drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
     chats = model.asking is None or (model.asking.layout == "chat" and not given.choice and not given.hint)
     if given.raw:

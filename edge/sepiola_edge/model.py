@@ -23,6 +23,7 @@ from sepiola_edge._native import Batch
 from sepiola_edge._native import Model as Core
 from sepiola_edge.asking import Answer, Asking
 from sepiola_edge.calling.functions import Call, Function
+from sepiola_edge.calling.token_lookup import TokenLookup
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
 from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
@@ -241,18 +242,31 @@ class Model:
     def tokens(self, prompt: Prompt, room: int, sampling: Sampling, ends: frozenset[int]) -> Iterator[int]:
         """The tokens after a prompt, one by one, the end token left out."""
         random = np.random.default_rng(sampling.seed)
-        logits = np.empty((1, self.vocabulary), np.float32)
-        state = np.empty((1, self.width), np.float32)
+        most = sampling.prompt_lookup_num_tokens
+        logits = np.empty((most + 1, self.vocabulary), np.float32)
+        states = np.empty((most + 1, self.width), np.float32)
         batch, read, following = self._begin(prompt)
-        for _ in range(room):
-            self.core.extend(batch, np.array(following, np.int32), np.zeros(len(following), np.int32), state)
-            self.core.logits(state, logits)
-            token = sampling.draw(logits[0], read, random)
-            if token in ends:
-                return
-            yield token
-            read.append(token)
-            following = [token]
+        lookup = TokenLookup(prompt.ids if most else (), most)
+        while room:
+            guess = lookup.guess(room - 1)
+            some = len(guess) + 1
+            given = np.array([*following, *guess], np.int32)
+            self.core.extend(batch, given, np.zeros(some, np.int32), states[:some])
+            self.core.logits(states[:some], logits[:some])
+            for right in range(some):
+                token = sampling.draw(logits[right], read, random)
+                if token in ends:
+                    return
+                yield token
+                read.append(token)
+                following, room = [token], room - 1
+                if most:
+                    lookup.add(token)
+                if guess[right : right + 1] != following:
+                    break
+            lookup.judged(len(guess), right)
+            if right < len(guess):
+                batch.rewind([len(guess) - right])
 
     def constrained(self, prompt: Prompt, row: ConstrainedRow) -> list[int]:
         """The tokens after a prompt that a row of a grammar allows."""

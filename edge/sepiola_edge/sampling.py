@@ -14,7 +14,8 @@ from sepiola_edge.errors import EdgeError
 @dataclass(frozen=True)
 class Sampling:
     """Temperature 0 is greedy. `top_k` 0, `top_p` 1 and `min_p` 0 keep all tokens; a `repetition_penalty` above 1 makes
-    tokens of prompt and reply less likely. Names and figures are those of `sepiola.Sampling`.
+    tokens of prompt and reply less likely. `prompt_lookup_num_tokens` are guessed at most, where a text repeats what it
+    has read: the same tokens come, in fewer passes. Names and figures are those of `sepiola.Sampling`.
     """
 
     temperature: float = 0.0
@@ -23,6 +24,7 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int = 0
+    prompt_lookup_num_tokens: int = 0
 
     def __post_init__(self) -> None:
         bounds = {
@@ -31,6 +33,7 @@ class Sampling:
             "top_p": (0 < self.top_p <= 1, "more than 0 and at most 1"),
             "min_p": (0 <= self.min_p <= 1, "0 to 1"),
             "repetition_penalty": (self.repetition_penalty > 0, "more than 0"),
+            "prompt_lookup_num_tokens": (self.prompt_lookup_num_tokens >= 0, "0 (guesses nothing) or more"),
         }
         for name, (fits, expected) in bounds.items():
             if not fits:

@@ -101,6 +101,14 @@ def chat(
         typer.Option("--stop", help="The reply ends before this text. Repeatable; beside the checkpoint's own."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    prompt_lookup_num_tokens: Annotated[
+        int,
+        typer.Option(
+            "--prompt-lookup-num-tokens",
+            help="Guess so many tokens at most by what stood in the talk before: the same reply, in less time where it "
+            "repeats (quotes, code); 0 is off.",
+        ),
+    ] = 0,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         typer.Option("--precision", help="auto: bfloat16 where the machine has it."),
@@ -134,6 +142,7 @@ def chat(
         "frequency_penalty": frequency_penalty,
         "no_repeat_ngram_size": no_repeat_ngram,
         "seed": seed,
+        "prompt_lookup_num_tokens": prompt_lookup_num_tokens,
     }
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     Sampling(**asked)  # what is out of bounds is said before anything is loaded

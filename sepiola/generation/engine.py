@@ -20,6 +20,7 @@ from sepiola.data.cutting import Ids
 from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
+from sepiola.generation.prompt_lookup import LookupDecoding
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -117,7 +118,10 @@ class Engine:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
                 first, read = first[fan], read[fan]
-            if grammar is None:
+            if grammar is None and LookupDecoding.serves(self.spec, sampling, len(most)):
+                guessing = LookupDecoding(self.executor, sampling, self._ends(self.ends), stop and stop())
+                written = [guessing.run(state, asked[0].tokens, first, read, most[0], generator)]
+            elif grammar is None:
                 written = self._decode(state, first, read, most, sampling, generator, stop)
             else:
                 each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
@@ -353,7 +357,7 @@ class Engine:
         done = torch.zeros(rows, dtype=torch.bool, device=self.device)
         stops = [stop() for _ in range(rows)] if stop is not None else []
         lengths = [*limits]  # how many of each row's tokens are its own
-        ends = self._ends(end for end in self.ends if 0 <= end < self.spec.vocabulary)
+        ends = self._ends(self.ends)
         for step in range(1, most + 1):
             logits = self.executor.logits(state.extend(following)[:, -1])
             drawn = sampling.draw(logits, tokens, generator, prompt=prompt, ends=ends, last=step == most)
@@ -383,7 +387,7 @@ class Engine:
         return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
 
     def _ends(self, ends: Iterable[int]) -> Tensor:
-        return torch.tensor([*ends], dtype=torch.long, device=self.device)
+        return torch.tensor([e for e in ends if 0 <= e < self.spec.vocabulary], dtype=torch.long, device=self.device)
 
     def _trim(self, tokens: list[int]) -> list[int]:
         """The tokens before the first end token."""

@@ -51,6 +51,7 @@ _BOUNDS = {
     "frequency_penalty": _SHIFT,
     "no_repeat_ngram_size": _COUNT,
     "min_new_tokens": _COUNT,
+    "prompt_lookup_num_tokens": _COUNT._replace(expected="a whole number of at least 0 (0 guesses nothing)"),
     "min_length": _COUNT,
     "suppress_tokens": _TOKENS,
     "begin_suppress_tokens": _TOKENS,
@@ -66,7 +67,8 @@ class Sampling:
     written, and at what an encoder-decoder's decoder has. `min_length` counts the same, `min_new_tokens` what was
     written; no row ends before. `forced_bos_token_id` follows a lone first token (BART's start), and
     `forced_eos_token_id` is the last token where nothing else ends a row. `suppress_tokens` are never written, and
-    `begin_suppress_tokens` not as the first token.
+    `begin_suppress_tokens` not as the first token. `prompt_lookup_num_tokens` are guessed at most, where a lone row
+    repeats what it has read (`sepiola.generation.prompt_lookup`): the same tokens come, in fewer passes.
     """
 
     temperature: float = 0.0
@@ -84,6 +86,7 @@ class Sampling:
     forced_eos_token_id: int | None = None
     suppress_tokens: Sequence[int] = ()
     begin_suppress_tokens: Sequence[int] = ()
+    prompt_lookup_num_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name, bound in _BOUNDS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -78,6 +79,23 @@ def test_it_writes_what_sepiola_writes(tmp_path: Path) -> None:
                 assert edge.generate(prompt, max_tokens=9, on_text=pieces.append) == expected
                 assert "".join(pieces) == expected
                 assert len(expected) > 0
+
+
+def test_guessed_tokens_change_nothing_but_the_time(tmp_path: Path) -> None:
+    for name, language in {"decoder": llama(tied=False), "encoder-decoder": encoder_decoder()}.items():
+        edge = exported(byte_model(language), tmp_path / name)
+        for how in (Sampling(), Sampling(temperature=0.6, top_k=4, repetition_penalty=1.2, seed=2)):
+            for prompt in ("abcabcabcabc", "海海海海海海", "The sea"):
+                expected = edge.generate(prompt, max_tokens=24, sampling=how)
+                before = edge.core.computed
+                guessing = dataclasses.replace(how, prompt_lookup_num_tokens=5)
+                assert edge.generate(prompt, max_tokens=24, sampling=guessing) == expected
+                assert edge.core.computed > before
+                for limit in (1, 4, 7):
+                    short = edge.generate(prompt, max_tokens=limit, sampling=how)
+                    assert edge.generate(prompt, max_tokens=limit, sampling=guessing) == short
+    with pytest.raises(sepiola_edge.EdgeError, match="prompt_lookup_num_tokens: got -1"):
+        Sampling(prompt_lookup_num_tokens=-1)
 
 
 @pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS, GEMMA])
