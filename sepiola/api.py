@@ -38,7 +38,8 @@ from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.reasoning.answer import Answer, Reply
 from sepiola.reasoning.asking import default_asking, question_example, read_strategy, save_strategy
 from sepiola.reasoning.reward import RewardModel, Scored
-from sepiola.reasoning.strategies import Replies, Strategy, strategy_of
+from sepiola.reasoning.sample_and_rank import RatesReplies
+from sepiola.reasoning.strategies import REPLYING, Strategy, strategy_of
 from sepiola.runtime import executor
 from sepiola.runtime.executor import Executor
 from sepiola.specs.model import ModelSpec
@@ -54,7 +55,7 @@ NEW_TOKENS = 128
 """Tokens that `generate` writes at most where neither the caller nor the checkpoint names a number."""
 
 
-class Model:
+class Model(RatesReplies):
     """A network with its spec, its processor (tokenizer, chat template, end tokens …) and its way of answering.
 
     A tokenizer in the processor's place stands for that of the spec with this tokenizer.
@@ -258,7 +259,7 @@ class Model:
     def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
         """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
         if self.spec.classifier is None and examples and all(example.question is None for example in examples):
-            return Replies(self.example_generator(self.asking.answer_tokens, self.asking)).answer(examples, **keywords)
+            return REPLYING[self.asking.kind](self, self.asking).answer(examples, **keywords)
         return self.strategy().answer(examples, **keywords)
 
     def blind(self) -> Model:
@@ -339,8 +340,7 @@ class Model:
         if self.tokenizer is None:
             raise CheckpointError(
                 f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
-                "From a SentencePiece model, transformers writes one: "
-                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+                "Of SentencePiece transformers makes one: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         return self.tokenizer
 

@@ -23,6 +23,7 @@ from sepiola.errors import CheckpointError, shown
 from sepiola.specs import safe_files
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.rating import AttributeSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.encoding import IMAGE
@@ -31,6 +32,7 @@ from sepiola.text.tokenizer import Tokenizer
 
 GENERATION = "generation_config.json"
 FUNCTIONS = "functions.json"  # what the model was taught to call, by the order of its tokens
+ATTRIBUTES = "attributes.json"  # what the model was taught to rate replies by
 QFORMER_TOKENIZER = "qformer_tokenizer"  # as the Hub has it: what an instructed Q-Former reads by
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ def read(folder: Path, spec: ModelSpec, config: Config | None = None, adapter: P
         tokenizer_config={key: value for key, value in tokenizer_config.items() if key != "chat_template"},
         generation_config=generation_config or {key: settings[key] for key in _settings(settings)},
         functions=read_functions(folder),
+        attributes=read_attributes(folder),
     )
     if spec.language is None:
         return processor
@@ -253,6 +256,8 @@ def save(folder: Path, processor: Processor, *, writes: bool) -> None:
         write_text(folder / GENERATION, json.dumps(generation_file(processor), indent=2) + "\n")
     save_qformer_tokenizer(folder, processor)
     save_functions(folder, processor)
+    if processor.attributes is not None:
+        write_text(folder / ATTRIBUTES, attributes_file(processor.attributes))
 
 
 def save_functions(folder: Path, processor: Processor) -> None:
@@ -275,6 +280,22 @@ def read_functions(folder: Path) -> tuple[Mapping[str, object], ...] | None:
     if not isinstance(said, list) or not all(isinstance(f, dict) and {"name", "signature"} <= set(f) for f in said):
         raise CheckpointError(f"{path}: expected a list of functions, each with its name and signature")
     return tuple(said)
+
+
+def attributes_file(attributes: Sequence[AttributeSpec]) -> str:
+    """The `attributes.json` of what a model was taught to rate replies by."""
+    return json.dumps([attribute.to_dict() for attribute in attributes], ensure_ascii=False, indent=1) + "\n"
+
+
+def read_attributes(folder: Path) -> tuple[AttributeSpec, ...] | None:
+    """What the model was taught to rate replies by; None where it was not. Raises CheckpointError for another file."""
+    path = folder / ATTRIBUTES
+    if not os.path.lexists(path):
+        return None
+    said = safe_files.read_json(path, CheckpointError)
+    if not isinstance(said, list):
+        raise CheckpointError(f"{path}: expected a list of attributes, got {shown(said)}")
+    return tuple(AttributeSpec.parse(each, f"{path}, attribute {number}") for number, each in enumerate(said, start=1))
 
 
 def generation_file(processor: Processor) -> JSON:

@@ -11,7 +11,15 @@ import json
 import tokenizers
 
 from sepiola.checkpoints.config import JSON
-from sepiola.checkpoints.processor import FUNCTIONS, GENERATION, QFORMER_TOKENIZER, functions_file, generation_file
+from sepiola.checkpoints.processor import (
+    ATTRIBUTES,
+    FUNCTIONS,
+    GENERATION,
+    QFORMER_TOKENIZER,
+    attributes_file,
+    functions_file,
+    generation_file,
+)
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.text.chat import CONFIG as TOKENIZER_CONFIG
@@ -51,6 +59,8 @@ def texts(processor: Processor, spec: ModelSpec) -> dict[str, str]:
         }
     if processor.functions is not None:
         files[FUNCTIONS] = functions_file(processor.functions)
+    if processor.attributes is not None:
+        files[ATTRIBUTES] = attributes_file(processor.attributes)
     return {
         path: content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
         for path, content in files.items()

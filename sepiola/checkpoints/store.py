@@ -27,7 +27,7 @@ from sepiola.specs.model import ModelSpec
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
 OWNED = re.compile(  # what a checkpoint folder of ours holds
     r"(rationale|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
-    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config|functions)\.json"
+    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config|functions|attributes)\.json"
 )
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,12 @@ from pydantic import create_model
 
 from sepiola.data.example import Example, digest
 from sepiola.datasets.bfcl import read_bfcl
+from sepiola.datasets.cdial import read_cdial
 from sepiola.datasets.clinc_oos import read_clinc_oos
 from sepiola.datasets.coco_mini import read_coco_mini
 from sepiola.datasets.daquar import read_daquar
+from sepiola.datasets.dialogues import read_dialogues
+from sepiola.datasets.diasafety import read_diasafety
 from sepiola.datasets.easy_vqa import read_easy_vqa
 from sepiola.datasets.flickr8k import read_flickr8k
 from sepiola.datasets.glaive import read_glaive
@@ -75,6 +78,9 @@ DATASETS: dict[str, Dataset] = {
     "toolalpaca": Dataset(read_toolalpaca),
     "glaive": Dataset(read_glaive),
     "screenagent": Dataset(read_screenagent),
+    "cdial": Dataset(read_cdial),
+    "diasafety": Dataset(read_diasafety),
+    "dialogues": Dataset(read_dialogues),
 }
 
 

@@ -146,7 +146,7 @@ class Stages(RecipeText):
                 reply = reply.model_copy(update={"answer_tokens": self.recipe.reply_tokens})
             return self._model(last, reply)
         answer, rationale = self.stages[strategy.answer], self._rationale_stage()
-        change: dict[str, object] = {"kind": strategy.kind, "by": strategy.by}
+        change: dict[str, object] = {"kind": strategy.kind, "by": strategy.by, "candidates": strategy.candidates}
         change["rationale_tokens"] = (rationale or answer).target_tokens
         first = None
         if rationale is not None:

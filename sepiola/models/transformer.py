@@ -146,7 +146,7 @@ class Stack(nn.Module):
         )
         if self.relative is None:
             return mask
-        bias = self.relative(tokens, past + tokens, past).to(x.dtype)
+        bias = self.relative(tokens, past + tokens, past, segments).to(x.dtype)
         return bias if mask is None else bias + mask
 
     def _seen(self, segments: Tensor | None, past: int, x: Tensor) -> dict[int | None, Tensor | Band | None]:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sepiola.nn.attend import segment_begins
+from sepiola.nn.attend import has_gaps, segment_begins
 from sepiola.nn.custom_backward import RotaryFunction, custom_backward
 from sepiola.nn.rope import frequencies
 from sepiola.specs.rope import RopeScaling
@@ -114,12 +114,16 @@ class RelativeBias(nn.Module):
         self.bidirectional = bidirectional
         self.embedding = nn.Embedding(buckets, heads)
 
-    def forward(self, queries: int, keys: int, offset: int = 0) -> Tensor:
-        """The bias `(1, heads, queries, keys)`; the first query stands at position `offset` among the keys.
+    def forward(self, queries: int, keys: int, offset: int = 0, segments: Tensor | None = None) -> Tensor:
+        """The bias `(batch | 1, heads, queries, keys)`; the first query stands at position `offset` among the keys.
 
-        Only `queries + keys - 1` distances exist, so the table is looked up once for each and then laid out.
+        Only `queries + keys - 1` distances exist, so the table is looked up once for each and then laid out: not so
+        where the `segments` `(batch, keys)` have padding between tokens, which is no distance.
         """
         device = self.embedding.weight.device
+        if segments is not None and has_gaps(segments):
+            at = token_positions(segments, 0, keys, device)
+            return self.embedding(self._bucket(at[:, None] - at[:, offset:, None])).permute(0, 3, 1, 2)
         distances = torch.arange(1 - queries - offset, keys - offset, device=device)
         by_distance = self.embedding(self._bucket(distances)).t()
         rows = torch.arange(queries - 1, -1, -1, device=device)[:, None] + torch.arange(keys, device=device)

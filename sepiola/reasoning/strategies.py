@@ -2,7 +2,8 @@
 
 Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
 arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A classifier
-answers by its labels. Where no question is asked, a model replies to the messages as they are.
+answers by its labels. Where no question is asked, a model replies to the messages as they are, or by the best of
+several replies (`sepiola.reasoning.sample_and_rank`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from torch import nn
 
 from sepiola.data.example import Example, Question
 from sepiola.errors import CheckpointError, DataError
+from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.sample_and_rank import SampleAndRank
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat_questions import ChatQuestions, format_of
 from sepiola.text.classification import ClassificationCollator, classification_samples
+from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
 
@@ -186,7 +190,7 @@ class ClassifierStrategy:
         return [answers[i] for i in range(len(examples))]
 
 
-Strategy = Direct | OneStage | TwoStage | ClassifierStrategy
+Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank
 
 
 class Answers(Protocol):
@@ -196,6 +200,10 @@ class Answers(Protocol):
     def spec(self) -> ModelSpec: ...
     @property
     def network(self) -> nn.Module: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def processor(self) -> Processor: ...
     @property
     def rationale(self) -> Answers | None: ...
     def require_tokenizer(self) -> Tokenizer: ...
@@ -219,12 +227,27 @@ def _two_stage(model: Answers, answering: AnsweringSpec) -> TwoStage:
     return TwoStage(writer, answering.rationale_format, _direct(model, answering))
 
 
+def _sample_and_rank(model: Answers, answering: AnsweringSpec) -> SampleAndRank:
+    return SampleAndRank(model, candidates=answering.candidates, max_tokens=answering.answer_tokens)
+
+
+def _replies(model: Answers, answering: AnsweringSpec) -> Replies:
+    return Replies(model.example_generator(answering.answer_tokens, answering))
+
+
 STRATEGIES: dict[str, Callable[[Answers, AnsweringSpec], Strategy]] = {
     "direct": _direct,
     "one-stage": _one_stage,
     "two-stage": _two_stage,
+    "sample-and-rank": _sample_and_rank,
 }
 """How the strategy of each kind is made for a model."""
+
+REPLYING: dict[str, Callable[[Answers, AnsweringSpec], Replies | SampleAndRank]] = {
+    **dict.fromkeys(STRATEGIES, _replies),
+    "sample-and-rank": _sample_and_rank,
+}
+"""The same where no question is asked."""
 
 
 def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:

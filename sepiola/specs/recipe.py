@@ -17,6 +17,8 @@ from sepiola.specs.stage import StageSpec
 from sepiola.specs.values import Name, Seed, Tokens, Vocabulary
 
 Layout = Literal["minigpt-4", "minigpt-4-llama-2"]
+Candidates = Annotated[int, Field(ge=1, le=1024)]
+"""Replies that are sampled at once."""
 
 
 class TokenizerSpec(Spec):
@@ -37,13 +39,15 @@ class StrategySpec(Spec):
     """How the trained model answers. `rationale` and `answer` name the stages whose models write them.
 
     `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`). Where `answer` is a
-    stage that trains a classifier, it answers, and neither `kind` nor `by` is of use.
+    stage that trains a classifier, it answers, and neither `kind` nor `by` is of use. `sample-and-rank` says the best
+    of so many `candidates` by the ratings that the stage teaches.
     """
 
-    kind: Literal["direct", "one-stage", "two-stage"] = "direct"
+    kind: Literal["direct", "one-stage", "two-stage", "sample-and-rank"] = "direct"
     answer: str
     rationale: str | None = None
     by: Literal["generate", "score"] = "generate"
+    candidates: Candidates = 16
 
     @model_validator(mode="after")
     def _stages(self) -> StrategySpec:
@@ -82,7 +86,7 @@ class AnsweringSpec(Spec):
     model's context, less the reply.
     """
 
-    kind: Literal["direct", "one-stage", "two-stage"] = "direct"
+    kind: Literal["direct", "one-stage", "two-stage", "sample-and-rank"] = "direct"
     answer_format: str = "QCM-A"
     rationale_format: str | None = None
     by: Literal["generate", "score"] = "generate"
@@ -91,6 +95,7 @@ class AnsweringSpec(Spec):
     source_tokens: Tokens | None = None
     answer_tokens: Tokens = 64
     rationale_tokens: Tokens = 512
+    candidates: Candidates = 16
 
 
 class RecipeSpec(Spec):
@@ -134,6 +139,9 @@ class RecipeSpec(Spec):
                 raise ValueError(
                     f"strategy.{role}: stage '{name}' answers no questions; give its objective a format, such as QCM-A"
                 )
+        ranks = self.strategy.answer if self.strategy and self.strategy.kind == "sample-and-rank" else None
+        if any(stage.name == ranks and not stage.objective.rates for stage in self.stages):
+            raise ValueError("strategy.kind: sample-and-rank needs a stage that teaches ratings (generate-and-rate)")
         if self.model.language is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if self.model.classifier is not None:

@@ -100,6 +100,11 @@ class ObjectiveSpec(Spec):
         return False
 
     @property
+    def rates(self) -> bool:
+        """Whether what it leaves rates replies."""
+        return False
+
+    @property
     def predicts(self) -> bool:
         """Whether it predicts tokens, so that the language model needs its head."""
         return True

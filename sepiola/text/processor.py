@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec
+from sepiola.specs.rating import AttributeSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 
@@ -25,7 +26,8 @@ class Processor:
     is what an instructed Q-Former reads by. `tokenizer_config` and `generation_config` are the checkpoint's files of
     that name as they were, the template left out: what we do not honour leaves with the model as it came. `functions`
     are what the model was taught to call by tokens, in their order, as name, signature and tool: an empty list where
-    the tokens are numbers of what a request declares. None for other models.
+    the tokens are numbers of what a request declares. None for other models. `attributes` are what it was taught to
+    rate replies by, None where it was not.
     """
 
     tokenizer: Tokenizer | None = None
@@ -39,6 +41,7 @@ class Processor:
     tokenizer_config: Mapping[str, object] = field(default_factory=dict)
     generation_config: Mapping[str, object] = field(default_factory=dict)
     functions: tuple[Mapping[str, object], ...] | None = None
+    attributes: tuple[AttributeSpec, ...] | None = None
 
     @classmethod
     def of(

@@ -11,6 +11,7 @@ from sepiola.training.objectives.declared_calling import DeclaredCalling
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
 from sepiola.training.objectives.function_calling import FunctionCalling
+from sepiola.training.objectives.generate_and_rate import GenerateAndRate
 from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
@@ -32,6 +33,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "multiple-choice": Classification,
     "function-calling": FunctionCalling,
     "declared-calling": DeclaredCalling,
+    "generate-and-rate": GenerateAndRate,
     "grpo": GRPO,
     "ppo": PPO,
     "reward": RewardModelling,
