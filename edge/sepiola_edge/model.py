@@ -27,7 +27,7 @@ from sepiola_edge.calling.token_lookup import TokenLookup
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
 from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
-from sepiola_edge.prompt import Fused, Placed, Prompt, images_of
+from sepiola_edge.prompt import Fused, Placed, Prompt, Vision, images_of
 from sepiola_edge.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Model:
     """A core with its tokenizer. What a prompt shares with the one before is not read again, where it is a decoder.
 
     `rationale` is the model that reasons before this one answers, where there are two; `functions` are what it was
-    taught to call.
+    taught to call. It `sees` by a vision encoder of its own; one that reasons may see by the other's.
     """
 
     def __init__(self, core: Core, config: Mapping[str, Any], tokenizer: tokenizers.Tokenizer) -> None:
@@ -61,7 +61,7 @@ class Model:
         self.rationale: Model | None = None
         self.functions: list[Function] = []
         spec = config["core"]
-        self.encodes = "encoder" in spec
+        self.encodes, self.sees = "encoder" in spec, "vision" in spec
         self.width, self.vocabulary, self.length = spec["width"], spec["vocabulary"], spec["length"]
         self.ends = frozenset(checks.wholes(config, "ends"))
         self.chat_ends = frozenset(checks.wholes(config, "chat_ends"))
@@ -85,8 +85,11 @@ class Model:
         return acting.vocabulary_of(self)
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 0) -> Model:
-        """The model of a folder. Raises EdgeError for one that is damaged or holds none."""
+    def load(cls, folder: Path, *, threads: int = 0, vision: Vision | None = None) -> Model:
+        """The model of a folder, which sees by `vision` where it has no vision encoder of its own.
+
+        Raises EdgeError for one that is damaged or holds none.
+        """
         config, tensors = folders.read(folder)
         path = folder / folders.TOKENIZER
         try:
@@ -100,10 +103,17 @@ class Model:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
             raise EdgeError(f"{folder} holds no model that can run: {error}") from None
+        if made.images is not None and not made.sees:
+            if vision is None:
+                raise EdgeError(f"{folder}: the model sees pictures, and its vision encoder is not there")
+            made.images.vision = vision
         if (folder / folders.FUNCTIONS).exists():
             made.functions = acting.read_functions(folder / folders.FUNCTIONS)
         if made.asking is not None and made.asking.kind == "two-stage":
-            made.rationale = cls.load(folder / folders.RATIONALE, threads=threads)
+            shared = Vision(core) if made.sees else None
+            made.rationale = cls.load(folder / folders.RATIONALE, threads=threads, vision=shared)
+            if made.images is not None and not made.rationale.sees:
+                made.images.vision = shared or made.images.vision
         return made
 
     def ask(

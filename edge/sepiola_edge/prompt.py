@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -33,6 +33,28 @@ class Prompt:
     pictures: tuple[Image.Image, ...] = ()
 
 
+class Vision:
+    """The vision encoder of a core. Where models share it, it keeps what it made of the pictures of the last prompt."""
+
+    def __init__(self, core: Core | None = None) -> None:
+        self.core = core
+        self._kept: dict[bytes, list[Floats]] = {}
+
+    def features(self, core: Core, key: bytes, tiles: Floats) -> Iterator[Floats]:
+        """Features of a picture's tiles, some tiles at a time; `core` sees them where no other one is shared."""
+        parts = (tiles[at : at + TOGETHER] for at in range(0, len(tiles), TOGETHER))
+        if self.core is None:
+            yield from (core.features(part) for part in parts)
+            return
+        if key not in self._kept:
+            self._kept[key] = [self.core.features(part) for part in parts]
+        yield from self._kept[key]
+
+    def keep(self, keys: Collection[bytes]) -> None:
+        """Forgets all other pictures."""
+        self._kept = {key: made for key, made in self._kept.items() if key in keys}
+
+
 class Images(ABC):
     """How a model sees. What the core made of the pictures of the last prompt is kept, for conversations go on."""
 
@@ -42,6 +64,7 @@ class Images(ABC):
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.tiling = tiling(raw["pixels"])
         self.newline = np.array(raw["newline"] or [], np.float32)
+        self.vision = Vision()
         self._made: dict[bytes, Floats] = {}
 
     def make(self, core: Core, pictures: Sequence[Image.Image]) -> list[Floats]:
@@ -51,10 +74,11 @@ class Images(ABC):
         for key, picture in zip(keys, pictures, strict=True):
             if key not in self._made:
                 tiles = self.tiling.tiles(picture, alone=alone)
-                made = [self._read(core, tiles[at : at + TOGETHER]) for at in range(0, len(tiles), TOGETHER)]
+                made = [self._read(core, features) for features in self.vision.features(core, key, tiles)]
                 size = (picture.height, picture.width)
                 self._made[key] = self.tiling.laid_out(np.concatenate(made), size, self.newline)
         self._made = {key: self._made[key] for key in keys}
+        self.vision.keep(keys)
         return [self._made[key] for key in keys]
 
     def run(self, picture: Image.Image, *, alone: bool) -> Run:
@@ -62,8 +86,8 @@ class Images(ABC):
         return []
 
     @abstractmethod
-    def _read(self, core: Core, pixels: Floats) -> Floats:
-        """What the language model reads of tiles."""
+    def _read(self, core: Core, features: Floats) -> Floats:
+        """What the language model reads of the features of tiles."""
 
 
 class Placed(Images):
@@ -110,8 +134,8 @@ class Placed(Images):
             out[places] = np.concatenate(made)
         return out
 
-    def _read(self, core: Core, pixels: Floats) -> Floats:
-        return core.vectors(core.features(pixels))
+    def _read(self, core: Core, features: Floats) -> Floats:
+        return core.vectors(features)
 
 
 class Fused(Images):
@@ -129,8 +153,8 @@ class Fused(Images):
         core.fuse(states, rows, features, feature_rows, out)
         return out
 
-    def _read(self, core: Core, pixels: Floats) -> Floats:
-        return core.features(pixels)
+    def _read(self, core: Core, features: Floats) -> Floats:
+        return features
 
 
 TILINGS: dict[str, type[Grid] | type[AnyRes]] = {"grid": Grid, "anyres": AnyRes}

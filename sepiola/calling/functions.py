@@ -18,7 +18,7 @@ Plain = dict[str, Any]
 
 
 def _any(value: object) -> object:
-    """Any JSON value. Raises ValueError for what JSON does not have: numbers that are none, or infinite."""
+    """A JSON value as it is. Raises ValueError for what JSON does not have: numbers that are none, or infinite."""
     json.dumps(value, allow_nan=False)
     return value
 

@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from torch import nn
 
 from sepiola.checkpoints import store
@@ -25,12 +26,16 @@ from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.runtime.native import BUILD, built
 from sepiola.runtime.native_parts import core_model, core_parts
+from sepiola.runtime.native_weights import Packed
 from sepiola.runtime.plain import TorchExecutor
+from sepiola.specs.base import Plain
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 BITS = (4, 8, 16)
+
+Tensors = dict[str, Packed]
 
 
 class Leaving(Protocol):
@@ -54,12 +59,27 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
     """
     if bits not in BITS:
         raise SpecError(f"bits: got {shown(bits)}; expected 4, 8 or 16")
+    config, tensors, notes = _laid_out(model, bits)
+    from sepiola_edge import folder as folders
+
+    with store.saving(folder) as aside:
+        if model.asking.kind == "two-stage" and (rationale := model.rationale) is not None:
+            reasoning, weights, more = _laid_out(rationale, bits)
+            _share_vision(reasoning, weights, config, tensors)
+            folders.write(aside / folders.RATIONALE, reasoning, weights, rationale.require_tokenizer().to_json())
+            notes += [note for note in more if note not in notes]
+        folders.write(aside, config, tensors, model.require_tokenizer().to_json())
+        if model.processor.functions:
+            save_functions(aside, model.processor)
+    return notes
+
+
+def _laid_out(model: Leaving, bits: int) -> tuple[Plain, Tensors, list[str]]:
+    """The configuration and the tensors of a folder, and what the model cannot do there."""
     network, processor, tokenizer = model.network, model.processor, model.require_tokenizer()
     images = _images(network, tokenizer)
     if not built():
         raise SepiolaError(f"the native core is not built: {BUILD}")
-    from sepiola_edge import folder as folders
-
     engine = Engine(TorchExecutor(network), ends=frozenset(processor.ends))
     chat = Chat(engine, processor, tokenizer)
     generation = processor.generation
@@ -87,7 +107,7 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
     if processor.functions and asked is None:
         notes.append("it cannot act, as it cannot be asked")
     spec, tensors = core_model(network, bits)
-    config = {
+    config: Plain = {
         "core": spec,
         "bits": bits,
         "ends": sorted(engine.ends),
@@ -101,13 +121,24 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
         "frame": None if frame is None else dataclasses.asdict(frame),
         "asking": asked,
     }
-    with store.saving(folder) as aside:
-        if asking.kind == "two-stage" and model.rationale is not None:
-            save_edge(aside / folders.RATIONALE, model.rationale, bits)
-        folders.write(aside, config, tensors, tokenizer.to_json())
-        if processor.functions:
-            save_functions(aside, processor)
-    return notes
+    return config, tensors, notes
+
+
+def _share_vision(config: Plain, tensors: Tensors, other: Plain, others: Tensors) -> None:
+    """Leaves out a model's vision encoder where another's is the same: pictures are then seen once."""
+    seeing = {name for name in (*tensors, *others) if name.startswith("vision.")}
+    if not seeing or config["images"] is None or other["images"] is None:
+        return
+    pixels = [each["images"]["pixels"] for each in (config, other)]
+    same = pixels[0] == pixels[1] and config["core"]["vision"] == other["core"]["vision"]
+    if same and all(name in tensors and name in others and _equal(tensors[name], others[name]) for name in seeing):
+        del config["core"]["vision"]
+        for name in seeing:
+            del tensors[name]
+
+
+def _equal(one: Packed, other: Packed) -> bool:
+    return one[0] == other[0] and one[2:] == other[2:] and np.array_equal(one[1], other[1])
 
 
 def _images(network: nn.Module, tokenizer: Tokenizer) -> dict[str, object] | None:

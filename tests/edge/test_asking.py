@@ -154,6 +154,44 @@ def test_a_fused_model_reasons_and_answers_alike(tmp_path: Path, vision: Any) ->
     assert blind.ask("What?", image=picture(64, 64)) == blind.ask("What?")
 
 
+class Counting:
+    """A core that counts the pictures that its vision encoder reads."""
+
+    def __init__(self, core: Any) -> None:
+        self.core, self.seen = core, 0
+
+    def features(self, pixels: Any) -> Any:
+        self.seen += len(pixels)
+        return self.core.features(pixels)
+
+
+def test_stages_of_one_vision_encoder_see_a_picture_once(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train([], 259)
+    spec = {"language": encoder_decoder(tokenizer.vocabulary, 24, 2), "vision": detr()}
+    spec |= {"bridge": {"kind": "gated-fusion"}}
+    stages = []
+    for seed in (1, 2):
+        built = sepiola.build(spec, seed=seed)
+        randomise(built.network, std=0.25, generator=torch.Generator().manual_seed(seed))
+        stages.append(Model(built.network, built.spec, tokenizer))
+    stages[1].network.vision.load_state_dict(stages[0].network.vision.state_dict())
+    asked = AnsweringSpec(answer_format="QG-A", kind="two-stage", rationale_format="QC-E", rationale_tokens=8)
+    model = Model(stages[0].network, stages[0].spec, tokenizer, asked, stages[1])
+    save_edge(tmp_path / "edge", model, 8)
+    for stage in (model, stages[1]):
+        stage.run("native", bits=8)
+    edge = sepiola_edge.load(tmp_path / "edge")
+    assert not any("vision" in name for name in json.loads((tmp_path / "edge/rationale/edge.json").read_text())["core"])
+    counting = edge.images.vision.core = Counting(edge.core)
+    one, two = picture(90, 60), picture(64, 64)
+    assert_same_answers(model, edge, [one])
+    assert counting.seen == 1
+    assert_same_answers(model, edge, [two, [two, one]])
+    assert counting.seen == 1 + len(QUESTIONS) * 3
+    with pytest.raises(sepiola_edge.EdgeError, match="its vision encoder is not there"):
+        sepiola_edge.load(tmp_path / "edge" / "rationale")
+
+
 def test_formats_that_nobody_can_fill_are_named() -> None:
     for answering, reason in (
         (AnsweringSpec(answer_format="QCML-A"), "QCML-A shows the record's own lecture"),
