@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sepiola
-from sepiola.acting.agent import Acted
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import Task, task_of
+from sepiola.calling.policy import Acted
 from sepiola.specs.base import Plain
 from sepiola.tidepool.phone import requests
 

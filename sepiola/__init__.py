@@ -6,14 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sepiola.acting.agent import Agent, Policy
+    from sepiola.acting.agent import Agent
     from sepiola.acting.functions import function
     from sepiola.api import Model, Reply, build, load
+    from sepiola.calling.policy import Policy
 
 _HOMES = {
     "Agent": "sepiola.acting.agent",
     "Model": "sepiola.api",
-    "Policy": "sepiola.acting.agent",
+    "Policy": "sepiola.calling.policy",
     "Reply": "sepiola.api",
     "build": "sepiola.api",
     "function": "sepiola.acting.functions",

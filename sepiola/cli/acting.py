@@ -31,7 +31,7 @@ from sepiola.errors import SpecError, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sepiola.acting.agent import Acted
+    from sepiola.calling.policy import Acted
     from sepiola.evaluation.figures import Figures
 
 
@@ -80,11 +80,12 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Act on one request."""
-    from sepiola.acting.agent import Agent, Policy
+    from sepiola.acting.agent import Agent
     from sepiola.acting.phone import Phone
     from sepiola.acting.sets import functions_named, set_of
     from sepiola.api import load
     from sepiola.calling.functions import Call
+    from sepiola.calling.policy import Policy
     from sepiola.data.files import write_text
     from sepiola.errors import DataError
     from sepiola.specs.safe_files import read_json

@@ -13,13 +13,14 @@ import pytest
 from pydantic import Field
 
 import sepiola
-from sepiola.acting.agent import Agent, Policy, replay
+from sepiola.acting.agent import Agent, replay
 from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import Phone, functions
 from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.calling.calls import tokens_of, write
 from sepiola.calling.functions import Call, Function
+from sepiola.calling.policy import Policy
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, SpecError
 from sepiola.text.tokenizer import Tokenizer

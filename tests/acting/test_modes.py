@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 import sepiola
-from sepiola.acting.agent import Agent, Policy
+from sepiola.acting.agent import Agent
 from sepiola.acting.declaring import NUMBERS
 from sepiola.acting.functions import functions_of
 from sepiola.acting.modes import AsJson, Functional, Numbered, mode_of
@@ -20,6 +20,7 @@ from sepiola.acting.sets import set_of, taught
 from sepiola.api import Model
 from sepiola.calling.calls import tokens_of
 from sepiola.calling.functions import Call
+from sepiola.calling.policy import Policy
 from sepiola.datasets import read as read_dataset
 from sepiola.errors import CallError, SpecError
 from sepiola.text.tokenizer import Tokenizer

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import sepiola
-from sepiola.acting.agent import Agent, Policy
+from sepiola.acting.agent import Agent
 from sepiola.acting.functions import functions_of
 from sepiola.acting.phone import functions
 from sepiola.acting.retrieval import FunctionRetriever, described_as
 from sepiola.api import Model
 from sepiola.calling.functions import Function
+from sepiola.calling.policy import Policy
 from sepiola.errors import SpecError
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import byte_model, llama

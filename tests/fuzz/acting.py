@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import sepiola
-from sepiola.acting.agent import Acted, Agent, KeptGenerator, Policy, replay
+from sepiola.acting.agent import Agent, KeptGenerator, replay
 from sepiola.acting.functions import functions_of
 from sepiola.acting.modes import mode_of
 from sepiola.acting.phone import Phone, android, functions
@@ -33,6 +33,7 @@ from sepiola.acting.sets import taught
 from sepiola.api import Model
 from sepiola.calling.calls import tokens_of, write
 from sepiola.calling.functions import Call, Function
+from sepiola.calling.policy import Acted, Policy
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.preview import cjk_font_path

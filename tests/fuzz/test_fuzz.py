@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sepiola.acting.agent import Agent, Result, execute
+from sepiola.acting.agent import Agent
 from sepiola.calling.functions import Call
+from sepiola.calling.policy import Result, Runner, execute
 from sepiola.errors import DataError
 from tests.fuzz import watch
 from tests.fuzz.__main__ import commands, fuzz, lines
@@ -97,12 +98,12 @@ def test_an_agent_that_does_what_it_may_not_is_seen(tmp_path: Path, monkeypatch:
     def read(agent: Agent, written: str, today: datetime.date) -> list[Call]:
         return agent.mode.read(written, agent.functions, None, today)
 
-    def run(agent: Agent, call: Call, before: int, seconds: float) -> Result:
-        return execute(call, agent._named[call.name], agent.phone)
+    def run(runner: Runner, call: Call, before: int, seconds: float) -> Result:
+        return execute(call, runner.functions[call.name], runner.state)
 
-    for name, method in (("read", read), ("_run", run)):
+    for owner, name, method in ((Agent, "read", read), (Runner, "_result", run)):
         with monkeypatch.context() as patched:
-            patched.setattr(Agent, name, method)
+            patched.setattr(owner, name, method)
             faults = {fault for _, _, fault in fuzz(150, 0, ["reply"], tmp_path / name)}
         assert any("what the policy forbids" in fault or "dry run" in fault for fault in faults)
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from rich.progress import Progress
 
-from sepiola.acting.agent import TOKENS, Acted, Agent, KeptGenerator, execute
+from sepiola.acting.agent import TOKENS, Agent, KeptGenerator
 from sepiola.acting.phone import functions
 from sepiola.acting.phone.tasks import Task, task_of
 from sepiola.acting.sets import as_taught
 from sepiola.calling.functions import Function
+from sepiola.calling.policy import Acted, execute
 from sepiola.data.example import Example
 from sepiola.errors import SpecError
 from sepiola.evaluation.benchmarks.acting import calls_of
