@@ -217,10 +217,3 @@ def test_the_command_needs_no_torch_and_says_where_a_library_is_missing(tmp_path
     assert (said.returncode, said.stderr) == (2, "error: acting needs llguidance: pip install 'sepiola-edge[act]'\n")
     said = run("", text, "--today", "soon")
     assert said.returncode == 2 and said.stderr.startswith("error: today: got 'soon'")
-
-
-def test_export_says_what_cannot_act(tmp_path: Path) -> None:
-    model = agent_of(tmp_path / "edge", encoder_decoder())
-    model.processor = dataclasses.replace(model.processor, functions=())
-    assert "declares" in save_edge(tmp_path / "declared", model, 8)[0]
-    assert not (tmp_path / "declared" / "functions.json").exists()

@@ -261,7 +261,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
     model.answering, model.processor = None, dataclasses.replace(model.processor, functions=())
     (note,) = save_edge(tmp_path / "edge", model, 8)
-    assert note == "it writes calls of functions by tokens, which the edge runtime does not read"
+    assert note == "it calls functions that a request declares, which the edge runtime does not"
     vision_language_folder(tmp_path / "seeing", "smolvlm", TEMPLATE)
     save_edge(tmp_path / "edge", sepiola.load(tmp_path / "seeing"), 8)
     seeing = sepiola_edge.load(tmp_path / "edge")
