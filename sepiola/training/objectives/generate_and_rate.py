@@ -19,6 +19,7 @@ from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
 from sepiola.errors import DataError, TrainingError, shown
 from sepiola.models.build import outline
+from sepiola.models.states import target_states
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
@@ -29,7 +30,7 @@ from sepiola.text.processor import Processor
 from sepiola.text.rated_dialogue import RESPONSE, RatedDialogue, dialogue_template, end_token
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
-from sepiola.training.loss import Loss, target_states
+from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
 
 
