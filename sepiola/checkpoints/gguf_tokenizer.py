@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sepiola.errors import SepiolaError, shown
-from sepiola.text.tokenizer import Tokenizer
+from sepiola.text.tokenizer import WORDS, Tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of tokens."""
@@ -27,6 +27,10 @@ _CUTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smollm": (("digits", "gpt-2"), False),
     "qwen2": ((_CUT % r"\p{N}", "bytes"), False),
     "llama-bpe": ((_CUT % r"\p{N}{1,3}", "bytes"), True),
+    "qwen35": (
+        (WORDS, "bytes"),
+        False,
+    ),  # makes its words of whole ones of ours
 }
 # Tokens that end a text in llama.cpp by their names, whatever a file says.
 ENDS_BY_NAME = frozenset(
@@ -122,6 +126,8 @@ def _bytewise(
     name = next((name for name, known in _CUTS.items() if known == (cut, whole)), None)
     if name is None:
         raise _refusal(f"cuts texts as none of llama.cpp's that are known here ({', '.join(_CUTS)})")
+    if WORDS in cut:
+        notes.append("llama.cpp may group the bytes of a sign that no token spells with those of the letters after it")
     return GgufTokenizer(BYTEWISE, name, [], [], merges=[" ".join(merge) for merge in merges], notes=notes)
 
 
