@@ -15,6 +15,7 @@ from sepiola.errors import SepiolaError, SpecError
 if TYPE_CHECKING:
     from sepiola.data.example import Message
     from sepiola.generation.chat import ChatReply
+    from sepiola.reasoning.sample_and_rank import RankedReply
 
 HELP = """Type a message. /image FILE shows a picture with the next one, /new begins again, /exit or Ctrl-D ends.
 输入消息即可对话。/image 文件 为下一条消息附上图片，/new 重新开始，/exit 或 Ctrl-D 结束。"""
@@ -64,6 +65,23 @@ def chat(
         list[Path] | None, typer.Option("--image", help="A picture for the first message. Repeatable.")
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt.")] = None,
+    greeting: Annotated[
+        str | None, typer.Option("--greeting", help="The model's first turn, which sets the role that it plays.")
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--candidates",
+            min=1,
+            max=1024,
+            help="Sample so many replies (by top-k 40 unless --temperature is given), let the model rate them, drop "
+            "those below a threshold, and say the best: for a model of the objective generate-and-rate.",
+        ),
+    ] = None,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="With --candidates: show each with its ratings, what was dropped, and why."),
+    ] = False,
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", min=1, help="Tokens of a reply at most; else as the checkpoint says, or 512."),
@@ -127,9 +145,18 @@ def chat(
     from sepiola.data.image import ImageRef
     from sepiola.generation.sampling import Sampling
     from sepiola.nn.precision import resolve
+    from sepiola.reasoning.sample_and_rank import REPLY as ROOM
+    from sepiola.reasoning.sample_and_rank import SAMPLING
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
+    if show and candidates is None:
+        raise SpecError("--show shows the candidates of a reply: add --candidates 16")
+    if candidates is not None and (image or stop):
+        raise SpecError(
+            "--candidates: replies that the model rates have no pictures and no stop strings; leave out "
+            f"--{'image' if image else 'stop'}"
+        )
     if "" in (stop or []):
         raise SpecError('--stop: got an empty text, expected one that ends the reply, such as --stop "User:"')
     given = {
@@ -150,6 +177,7 @@ def chat(
     loaded = load(model, adapter=adapter, dtype=dtype, device=device).run(runtime, bits=bits, release=True)
     sampling = dataclasses.replace(loaded.sampling, **asked)
     opening = [Message("system", (system,))] if system else []
+    opening += [Message("assistant", (greeting,))] if greeting else []
     pictures = [ImageRef.of(path) for path in image or []]
 
     def answered(messages: list[Message], aloud: bool) -> ChatReply:
@@ -159,6 +187,21 @@ def chat(
             print()
         return reply
 
+    def ranked(messages: list[Message], asked: int) -> RankedReply:
+        drawn = sampling if temperature else SAMPLING
+        found = loaded.sample_and_rank(
+            messages, candidates=asked, max_tokens=max_tokens or ROOM, sampling=dataclasses.replace(drawn, seed=seed)
+        )
+        if not as_json:
+            print(found.text)
+            _tell(found, show)
+        return found
+
+    if prompt is not None and candidates is not None:
+        found = ranked([*opening, Message("user", (prompt,))], candidates)
+        if as_json:
+            print_json(dataclasses.asdict(found))
+        return
     if prompt is not None:
         reply = answered([*opening, Message("user", (*pictures, prompt))], aloud=not as_json)
         if as_json:
@@ -190,9 +233,28 @@ def chat(
         elif line:
             said = [*messages, Message("user", (*pictures, line))]
             try:
-                reply = answered(said, aloud=True)
+                text = answered(said, aloud=True).text if candidates is None else ranked(said, candidates).text
             except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
                 print(f"error: {error}" if isinstance(error, SepiolaError) else "")
                 pictures = []
                 continue
-            messages, pictures = [*said, Message("assistant", (reply.text,))], []
+            messages, pictures = [*said, Message("assistant", (text,))], []
+
+
+def _tell(reply: RankedReply, show: bool) -> None:
+    """What a reply was chosen from, on standard error so that the reply alone stands on standard output."""
+    from rich.table import Table
+
+    console = console_of(True)
+    if reply.note:
+        console.print(f"[yellow]{escape(reply.note)}[/yellow]")
+    if not show:
+        return
+    names = [*reply.candidates[0].ratings]
+    table = Table(*("score", *names, "times", "reply", "dropped"), caption=f"tokens read: {dict(reply.tokens)}")
+    for candidate in reply.candidates:
+        ratings = (f"{candidate.ratings[name]:.3f}" for name in names)
+        style = "dim" if candidate.dropped else None
+        said = (escape(candidate.text), escape(candidate.dropped or ""))
+        table.add_row(f"{candidate.score:.3f}", *ratings, str(candidate.times), *said, style=style)
+    console.print(table)

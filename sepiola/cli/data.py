@@ -1,4 +1,4 @@
-"""`sepiola data`: a dataset's counts and a sheet of some pictures, before training on it."""
+"""`sepiola data`: a dataset's counts and a sheet of some pictures, before training; and turns that a model rates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import AsJson, DataFolder, ReaderOption, console_of, data_spec, print_json
+from sepiola.cli.options import AsJson, DataFolder, ModelName, ReaderOption, console_of, data_spec, print_json
 
 data_app = typer.Typer(help="Show data before training on it.", no_args_is_help=True)
 
@@ -40,3 +40,31 @@ def data_show(
         print_json(summary)
     else:
         console_of(False).print(write_yaml(summary), highlight=False)
+
+
+@data_app.command("rate")
+def data_rate(
+    reader: Annotated[str, typer.Argument(help="cdial, dialogues, turns …: examples whose target is a turn.")],
+    model: ModelName,
+    out: Annotated[Path, typer.Option("--out", help="A folder for turns.jsonl, which the reader 'turns' reads.")],
+    root: DataFolder = None,
+    split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
+    option: ReaderOption = None,
+    keep: Annotated[
+        float,
+        typer.Option("--keep", help="Of the turns above the model's thresholds, the best so many: a share."),
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model that generates and rates clean dialogues: drop what is below its thresholds, keep the best."""
+    from sepiola.api import load
+    from sepiola.experiments.rated_data import rate_data
+    from sepiola.specs.base import write_yaml
+
+    data = data_spec(reader, root, split, count, option)
+    found = rate_data(load(model), data, out, keep=keep, console=console_of(as_json))
+    if as_json:
+        print_json(found)
+    else:
+        console_of(False).print(write_yaml(found), highlight=False)

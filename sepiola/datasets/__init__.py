@@ -33,6 +33,7 @@ from sepiola.datasets.text import read_text
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.datasets.tidepool import read_tidepool
 from sepiola.datasets.toolalpaca import read_toolalpaca
+from sepiola.datasets.turns import read_turns
 from sepiola.errors import DataError, SpecError, brief
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.data import DataSpec
@@ -81,6 +82,7 @@ DATASETS: dict[str, Dataset] = {
     "cdial": Dataset(read_cdial),
     "diasafety": Dataset(read_diasafety),
     "dialogues": Dataset(read_dialogues),
+    "turns": Dataset(read_turns),
 }
 
 

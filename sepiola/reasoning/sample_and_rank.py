@@ -118,6 +118,10 @@ class SampleAndRank:
         note = f"all {len(texts)} candidates were dropped; a fixed text is said" if best.dropped is not None else None
         return RankedReply(NOTHING[language] if note else best.text, tuple(every), note, spent)
 
+    def judge(self, context: str | Sequence[Turn], reply: str) -> Candidate:
+        """One given reply, as `reply` judges those that it samples."""
+        return self._judged(reply, self.rate(context, [reply])[0], 1)
+
     def answer(self, examples: Sequence[Example], on_done: Callable[[int], None] | None = None) -> list[Answer]:
         """The reply to the messages of each example."""
         answers = []
@@ -141,7 +145,7 @@ class SampleAndRank:
     def _judged(self, text: str, ratings: Mapping[str, float], times: int) -> Candidate:
         good = {attribute.name: attribute.goodness(ratings[attribute.name]) for attribute in self.attributes}
         reasons = [
-            f"{a.name if a.good else 'not ' + a.name} {good[a.name]:.3f}, below {a.threshold:g}"
+            f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {a.goodness(a.threshold):g}"
             for a in self.attributes
             if a.threshold is not None and good[a.name] < a.threshold
         ]

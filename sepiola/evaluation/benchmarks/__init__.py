@@ -20,6 +20,7 @@ from sepiola.evaluation.benchmarks import (
     lambada,
     nq_open,
     pope,
+    ratings,
     retrieval,
     scienceqa,
     tasks,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "intents": intents.BENCHMARK,
     "acting": acting.BENCHMARK,
     "tasks": tasks.BENCHMARK,
+    "ratings": ratings.BENCHMARK,
     "text": text.BENCHMARK,
     "lambada": lambada.PLAIN,
     "lambada_cloze": lambada.CLOZE,
@@ -56,7 +58,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cmrc2018": cmrc2018.BENCHMARK,
 }
 
-GENERAL = ("retrieval", "intents", "acting", "captions")
+GENERAL = ("ratings", "retrieval", "intents", "acting", "captions")
 """Benchmarks of any dataset."""
 
 

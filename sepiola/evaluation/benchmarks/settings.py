@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sepiola.acting.retrieval import Retrieves
 from sepiola.calling.constraints import ConstraintVocabulary
-from sepiola.data.example import Example
+from sepiola.data.example import Example, Message
 from sepiola.datasets import check_pictures, read_spec
 from sepiola.errors import DataError
 from sepiola.generation.example_generator import ExampleGenerator
@@ -44,6 +44,8 @@ class MeasuredModel(Protocol):
     def blind(self) -> MeasuredModel: ...
 
     def strategy(self) -> Strategy: ...
+
+    def rate(self, context: Sequence[Message], replies: Sequence[str]) -> list[dict[str, float]]: ...
 
     def example_generator(self, target_tokens: int) -> ExampleGenerator: ...
 
