@@ -8,7 +8,8 @@ may learn beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,7 @@ class AdaptedLinear(nn.Module):
         self.base_layer = base
         self.rows = {name.rpartition(".")[2]: rows for name, rows in blocks.items()}
         self.scale = spec.alpha / spec.rank
+        self.off = False
         self.dropout = nn.Dropout(spec.dropout)
         new = base.weight.new_empty
         self.lora_A = nn.ParameterDict({name: nn.Parameter(new(spec.rank, base.in_features)) for name in self.rows})
@@ -61,6 +63,8 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         base: Tensor = self.base_layer(x)
+        if self.off:
+            return base
         x, parts, end = self.dropout(x), [], 0
         for name, rows in self.rows.items():
             change = self.scale * linear(linear(x, self.lora_A[name]), self.lora_B[name])
@@ -77,8 +81,11 @@ class TokenRows(nn.Module):
         self.tokens = tuple(tokens)
         self.register_buffer("places", torch.tensor(self.tokens, device=weight.device), persistent=False)
         self.rows = nn.Parameter(weight.detach()[list(self.tokens)].clone())
+        self.off = False
 
     def forward(self, weight: Tensor) -> Tensor:
+        if self.off:
+            return weight
         places = self.get_buffer("places")
         return weight.index_copy(0, places, self.rows.to(weight.dtype))
 
@@ -116,6 +123,19 @@ class Adapter:
         for name in self.tokens:
             parametrize.remove_parametrizations(self.model.get_submodule(name), "weight")
         return merge(self.model, updates).requires_grad_(True)
+
+
+@contextmanager
+def without_adapter(model: nn.Module) -> Iterator[None]:
+    """The model as it is under its adapter, for a while."""
+    adapted = [module for module in model.modules() if isinstance(module, AdaptedLinear | TokenRows)]
+    for module in adapted:
+        module.off = True
+    try:
+        yield
+    finally:
+        for module in adapted:
+            module.off = False
 
 
 def begin_learning(model: nn.Module, stage: StageSpec, seed: int) -> Adapter | None:

@@ -10,13 +10,17 @@ from sepiola.training.objectives.contrastive import Contrastive
 from sepiola.training.objectives.declared_calling import DeclaredCalling
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
+from sepiola.training.objectives.dpo import DPO
 from sepiola.training.objectives.function_calling import FunctionCalling
 from sepiola.training.objectives.generate_and_rate import GenerateAndRate
 from sepiola.training.objectives.grpo import GRPO
+from sepiola.training.objectives.ipo import IPO
+from sepiola.training.objectives.kto import KTO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
+from sepiola.training.objectives.rloo import RLOO
 from sepiola.training.objectives.span_corruption import SpanCorruption
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -36,7 +40,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "generate-and-rate": GenerateAndRate,
     "grpo": GRPO,
     "ppo": PPO,
+    "rloo": RLOO,
     "reward": RewardModelling,
+    "dpo": DPO,
+    "ipo": IPO,
+    "kto": KTO,
 }
 
 

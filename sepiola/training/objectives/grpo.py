@@ -5,7 +5,8 @@ A completion's advantage is its reward less the mean of its group, over the grou
 1e-4). Each token's ratio to the policy that drew it is clipped as in PPO, and k3 to the reference stands in the loss.
 `loss` says how tokens are averaged: `grpo` within each completion first; `bnpo` over a batch's tokens; `dr_grpo` (arXiv
 2503.20783) by the longest that a completion may be, so that long wrong ones are not spared; `dapo` (2503.14476) over
-all tokens of a step. Names, defaults and figures are trl's.
+all tokens of a step. With `importance: sequence` all tokens of a completion have its ratio, the geometric mean of
+theirs (GSPO, 2507.18071, whose loss is `grpo`). Names, defaults and figures are trl's.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class GRPOSpec(ReinforcementSpec):
 
     kind: Literal["grpo"]  # type: ignore[assignment]
     loss: LossKind = "dapo"
+    importance: Literal["token", "sequence"] = "token"
     scale: Scale = "group"
     beta: NonNegativeFloat = 0.0
     epsilon_low: PositiveFloat = 0.2
@@ -86,8 +88,7 @@ class GRPO(Reinforcement):
                 assert batch.numbers is not None
                 rows = worth[batch.numbers]
                 old = self.log_probabilities_of(self.policy, batch) if moves else None
-                reference = self.log_probabilities_of(self.reference, batch) if self.reference is not None else None
-                batch = replace(batch, old=old, reference=reference)
+                batch = replace(batch, old=old, reference=self.reference_of(batch))
                 batches.append(replace(batch, advantages=rows[batch.rows], weights=weight))
             credited.append(batches)
         return credited
@@ -138,7 +139,10 @@ def token_losses(log_probs: Tensor, batch: RolloutBatch, spec: GRPOSpec) -> tupl
     """The loss of each label, unweighted, and what is reported of all labels, summed."""
     worth = batch.advantages
     assert worth is not None
-    ratio = (log_probs - (log_probs.detach() if batch.old is None else batch.old)).exp()
+    log_ratio = log_probs - (log_probs.detach() if batch.old is None else batch.old)
+    if spec.importance == "sequence":
+        log_ratio = row_means(log_ratio, batch)[batch.rows]
+    ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - spec.epsilon_low, 1 + spec.epsilon_high)
     losses = -torch.minimum(ratio * worth, clipped * worth)
     outside = ((ratio < 1 - spec.epsilon_low) & (worth < 0)) | ((ratio > 1 + spec.epsilon_high) & (worth > 0))
@@ -148,3 +152,9 @@ def token_losses(log_probs: Tensor, batch: RolloutBatch, spec: GRPOSpec) -> tupl
         losses = losses + spec.beta * divergence
         parts["kl"] = divergence.sum()
     return losses, parts
+
+
+def row_means(values: Tensor, batch: RolloutBatch) -> Tensor:
+    """The means of labels' numbers over each row; 0 for a row without labels."""
+    lengths = batch.chosen.sum(1).clamp(min=1)
+    return values.new_zeros(len(lengths)).index_add(0, batch.rows, values) / lengths

@@ -103,7 +103,7 @@ class PPO(Reinforcement):
         lengths = [length for batch in batches for length in batch.lengths]
         values = torch.cat([known(batch.values) for batch in batches])
         earned = torch.zeros(len(values))
-        if self.reference is not None:
+        if self.keeps_reference:
             old = torch.cat([known(batch.old) for batch in batches])
             reference = torch.cat([known(batch.reference) for batch in batches])
             earned = -self.rl.beta * KLS[self.rl.kl](old, reference)
@@ -127,8 +127,7 @@ class PPO(Reinforcement):
             states = chosen_states(policy, here)
             old, _ = log_probabilities(policy, states, here, self.rl.temperature)
             values = values_of(policy, states)
-        reference = self.log_probabilities_of(self.reference, batch) if self.reference is not None else None
-        return replace(batch, old=old.cpu(), values=values.cpu(), reference=reference)
+        return replace(batch, old=old.cpu(), values=values.cpu(), reference=self.reference_of(batch))
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `ppo`."""

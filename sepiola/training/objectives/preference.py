@@ -82,7 +82,7 @@ class Preference(LanguageModelling):
             self.language,
             RankingCollator(collate),
             seed=self.setting.seed,
-            known={"tied_prompts": len(examples) - len(rankings)},
+            known=self.left_out(examples, rankings),
             reference=self.reference,
         )
 
@@ -95,6 +95,10 @@ class Preference(LanguageModelling):
                     "(kto learns from single ones)"
                 )
         return [ranking for ranking in self.laid_out_whole(examples) if ranking.pairs]
+
+    def left_out(self, examples: Sequence[Example], rankings: Sequence[Ranking]) -> dict[str, int]:
+        """How much of the data says nothing, by why."""
+        return {"tied_prompts": len(examples) - len(rankings)}
 
     def laid_out_whole(self, examples: Sequence[Example]) -> list[Ranking]:
         """Each prompt with all its completions as samples; the prompt's tokens are the same in all of them."""

@@ -1,6 +1,7 @@
-"""What GRPO and PPO have in common: prompts, a policy that answers them, a reward, and a reference to stay near to.
+"""What GRPO, PPO and RLOO have in common: prompts, a policy that answers them, a reward, and a reference to stay near.
 
-The reference is the stage's beginning: its weights as they are before the first step. `kl` is estimated token by token
+The reference is the stage's beginning: its weights as they are before the first step; where an adapter learns, the
+weights under it, without a second copy. `kl` is estimated token by token
 (Schulman, "Approximating KL divergence", 2020): k1 is log π − log π_ref, k3 is π_ref / π − 1 − log(π_ref / π).
 """
 
@@ -34,6 +35,7 @@ from sepiola.text.pretraining import is_plain
 from sepiola.text.processor import Processor
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
+from sepiola.training.lora import without_adapter
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
 from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
@@ -106,9 +108,11 @@ class Reinforcement(LanguageModelling):
         return False
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """The network, which is the policy from now on; where one is needed, a copy is the reference."""
+        """The network, which is the policy from now on; where one is needed, a copy is the reference, but for an
+        adapter, under which it lies.
+        """
         self.policy = network
-        if self.keeps_reference:
+        if self.keeps_reference and self.stage.lora is None:
             self.reference = copy.deepcopy(network).requires_grad_(False).eval()
         return network
 
@@ -151,6 +155,16 @@ class Reinforcement(LanguageModelling):
     def marks(self) -> str:
         """What tells this objective, and its reference, from others."""
         return encoder_key(self.rl, self.reference.state_dict() if self.reference is not None else {})
+
+    def reference_of(self, batch: RolloutBatch) -> Tensor | None:
+        """The log-probability of each label under the reference; None where none is kept."""
+        if not self.keeps_reference:
+            return None
+        assert self.policy is not None
+        if self.reference is not None:
+            return self.log_probabilities_of(self.reference, batch)
+        with without_adapter(self.policy):
+            return self.log_probabilities_of(self.policy, batch)
 
     def sampler(self, collate: Collator, images: ImageInputs) -> PolicySampler:
         """What writes, with the policy's weights of the moment."""

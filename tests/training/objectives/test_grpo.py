@@ -53,7 +53,7 @@ def trl_loss(
         aux_loss_enabled=False,
         top_entropy_quantile=1.0,
         off_policy_mask_threshold=None,
-        importance_sampling_level="token",
+        importance_sampling_level=spec.importance,
         beta=spec.beta,
         loss_type=spec.loss,
         epsilon_low=spec.epsilon_low,
@@ -79,21 +79,22 @@ def trl_loss(
     return loss, dict(trainer._metrics["train"])
 
 
+@pytest.mark.parametrize("importance", ["token", "sequence"])
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo"])
-def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: Any) -> None:
-    """Of a step of two batches, whose ratios lie on both sides of what is clipped."""
+def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: Any, importance: str) -> None:
+    """Of a step of two batches, whose ratios, of tokens or sequences, lie on both sides of what is clipped."""
     pytest.importorskip("trl", reason="compared with trl, from the dev extra")
     torch.manual_seed(0)
-    spec = spec_of(loss=loss, beta=beta, epsilon_low=0.2, epsilon_high=0.28)
+    spec = spec_of(loss=loss, beta=beta, epsilon_low=0.2, epsilon_high=0.28, importance=importance)
     worth = advantages(torch.randn(4, 2), scale).flatten().split(4)
     total, ours, theirs, clipped = torch.tensor(sum(map(sum, LENGTHS))), [], [], 0.0
     step = [batch_of(lengths) for lengths in LENGTHS]
     weights = token_weights(step, loss, LONGEST)
     for lengths, batch, rows, weight in zip(LENGTHS, step, worth, weights, strict=True):
         old, reference = -torch.rand(sum(lengths)) * 3, -torch.rand(sum(lengths)) * 3
-        drawn = old + 0.5 * torch.randn(len(old))
+        drawn = old + 0.5 * torch.randn(len(old)) + 0.4 * (importance == "sequence") * torch.randn(4)[batch.rows]
         mine, other = drawn.clone().requires_grad_(), padded(drawn, lengths).requires_grad_()
         kept = reference if beta else None
         batch = batch_of(lengths, old=old, reference=kept, advantages=rows[batch.rows], weights=weight)
@@ -114,7 +115,8 @@ def test_losses_and_gradients_are_those_of_trl(loss: Any, beta: float, scale: An
         their.backward()
         assert mine.grad is not None and other.grad is not None
         torch.testing.assert_close(padded(mine.grad, lengths), other.grad, atol=1e-5, rtol=1e-5)
-        assert float(parts["clip_fraction"]) / sum(lengths) == pytest.approx(metrics["clip_ratio/region_mean"][0])
+        if importance == "token":  # trl counts sequences there, and here their tokens are counted
+            assert float(parts["clip_fraction"]) / sum(lengths) == pytest.approx(metrics["clip_ratio/region_mean"][0])
         if beta:
             assert parts["kl"].item() / sum(lengths) == pytest.approx(metrics["kl"][0], rel=1e-5)
         clipped += float(parts["clip_fraction"])

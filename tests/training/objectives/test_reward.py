@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -27,20 +26,8 @@ from sepiola.specs.model import ModelSpec
 from sepiola.training.objectives.reward import ranking_loss
 from sepiola.training.rewards import Written, reward_of, reward_spec
 from tests import policies, preferences, tiny
-from tests.preferences import reader  # noqa: F401 (a fixture)
+from tests.preferences import LANGUAGES, SEEING, reader  # noqa: F401 (reader is a fixture)
 from tests.trainers import stage_of
-
-LANGUAGES = {
-    "decoder": tiny.llama(width=32, hidden=64),
-    "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64),
-}
-SEEING: dict[str, dict[str, Any]] = {
-    "prefix": tiny.vision_language({"kind": "projection"}),
-    "cross": tiny.vision_language(
-        {"kind": "gated-cross", "attention": {"heads": 2, "head_width": 8}}, language=tiny.llama(400, width=32)
-    ),
-    "fused": tiny.vision_language({"kind": "gated-fusion"}, language=tiny.encoder_decoder(400, 32)),
-}
 
 
 @pytest.mark.parametrize(("margin", "centring"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.01), (0.7, 0.3)])
@@ -111,16 +98,7 @@ def test_a_models_loss_and_gradients_are_those_of_trl(side: str, tmp_path: Path)
 
 
 def of_trl(centring: float) -> Any:
-    """What trl's loss asks of its trainer."""
-    gather = {"gather_for_metrics": lambda x: x, "gather": lambda x: x}
-    return SimpleNamespace(
-        model=nn.Module().eval(),
-        args=SimpleNamespace(center_rewards_coefficient=centring or None),
-        accelerator=SimpleNamespace(**gather),
-        _metrics={"eval": defaultdict(list)},
-        _total_train_tokens=0,
-        _tp_size=1,
-    )
+    return preferences.of_trl(args=SimpleNamespace(center_rewards_coefficient=centring or None))
 
 
 def test_rankings_are_their_pairs_and_ties_are_dropped() -> None:
@@ -235,12 +213,7 @@ def test_the_prompt_is_made_into_tokens_once() -> None:
 
 
 def taught(kind: str, folder: Path) -> Path:
-    model = SEEING.get(kind) or {"language": {**LANGUAGES[kind], "vocabulary": 400}}
-    options = {"pictures": kind in SEEING}
-    data = {"reader": preferences.READER, "options": options}
-    stage = {"name": "judge", "data": data, "validation": data, "objective": {"kind": "reward"}, "steps": 3}
-    stage |= {"batch": 4, "target_tokens": 8, "precision": "float32"}
-    return tiny.run_recipe(tiny.recipe("judged", model, [stage]), folder)
+    return tiny.run_recipe(preferences.recipe(kind, {"kind": "reward"}, steps=3, batch=4), folder)
 
 
 @pytest.mark.parametrize("kind", [*LANGUAGES, *SEEING])

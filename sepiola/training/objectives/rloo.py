@@ -1,0 +1,118 @@
+"""REINFORCE leave-one-out (RLOO, arXiv 2402.14740): a completion's baseline is the mean reward of its prompt's others.
+
+A completion is one action: it is paid its reward less β times its KL to the reference, summed over its tokens (k1), and
+its ratio to the policy that drew it is clipped as a whole. The loss is the mean over the completions of a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor, nn
+
+from sepiola.data.batching import Batch
+from sepiola.specs.model import ModelSpec
+from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.grpo import DEVIATION, token_weights
+from sepiola.training.objectives.reinforcement import (
+    Reinforcement,
+    ReinforcementSpec,
+    described,
+    k1,
+    k3,
+    only_rollout,
+    validation_loss,
+)
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.rollouts import Step
+
+
+class RLOOSpec(ReinforcementSpec):
+    """`beta` weighs the KL; at 0 no reference is kept. With `normalised`, advantages of a rollout have the mean 0 and
+    the deviation 1. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
+    """
+
+    kind: Literal["rloo"]  # type: ignore[assignment]
+    beta: NonNegativeFloat = 0.05
+    normalised: bool = False
+    epsilon_low: PositiveFloat = 0.2
+    epsilon_high: PositiveFloat = 0.2
+
+    def check(self, model: ModelSpec, stage: StageSpec) -> None:
+        """Raises ValueError also for groups of one."""
+        super().check(model, stage)
+        if self.samples < 2:
+            raise ValueError(f"'{stage.name}': rloo compares the completions of one prompt; give samples: 2 or more")
+
+
+class RLOO(Reinforcement):
+    """The clipped policy loss of whole completions."""
+
+    spec: ClassVar[type[ObjectiveSpec]] = RLOOSpec
+
+    @property
+    def keeps_reference(self) -> bool:
+        return bool(self.rl.beta)
+
+    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
+        """Each label has its completion's advantage, and its log-probabilities of the moment."""
+        assert self.policy is not None
+        measured, paid = [], rewards.flatten().clone()
+        for step in steps:
+            weights = token_weights(step, "grpo", self.stage.target_tokens)
+            batches = []
+            for batch, weight in zip(step, weights, strict=True):
+                assert batch.numbers is not None
+                old = self.log_probabilities_of(self.policy, batch)
+                reference = self.reference_of(batch)
+                if reference is not None:
+                    paid[batch.numbers] -= self.rl.beta * summed(k1(old, reference), batch)
+                batches.append(replace(batch, old=old, reference=reference, weights=weight))
+            measured.append(batches)
+        worth = leave_one_out(paid.view_as(rewards), normalised=self.rl.normalised).flatten()
+        return [[replace(one, advantages=worth[one.numbers][one.rows]) for one in step] for step in measured]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `rloo`."""
+        return rloo(model, only_rollout(batch), self.rl)
+
+
+def leave_one_out(rewards: Tensor, *, normalised: bool = False) -> Tensor:
+    """The advantages of completions with rewards `(prompts, samples)`: each less the mean of the others."""
+    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+    advantages = rewards - others
+    return (advantages - advantages.mean()) / (advantages.std() + DEVIATION) if normalised else advantages
+
+
+def summed(values: Tensor, batch: RolloutBatch) -> Tensor:
+    """The sums of labels' numbers over each row."""
+    return values.new_zeros(len(batch.labels)).index_add(0, batch.rows, values)
+
+
+def rloo(model: object, batch: RolloutBatch, spec: RLOOSpec) -> Loss:
+    """The loss of a batch, by its weights."""
+    if batch.advantages is None:
+        return validation_loss(batch)
+    log_probs, entropies = log_probabilities(model, chosen_states(model, batch), batch, spec.temperature)
+    losses, parts = completion_losses(log_probs, batch, spec)
+    assert batch.weights is not None
+    shown = described(batch, entropy=entropies.sum(), **parts)
+    return Loss((losses * batch.weights).sum(), batch.labelled, parts=shown)
+
+
+def completion_losses(log_probs: Tensor, batch: RolloutBatch, spec: RLOOSpec) -> tuple[Tensor, dict[str, Tensor]]:
+    """At each label the loss of its whole completion, and what is reported of all labels, summed."""
+    worth = batch.advantages
+    assert worth is not None and batch.old is not None
+    ratio = summed(log_probs - batch.old, batch).exp()[batch.rows]
+    clipped = ratio.clamp(1 - spec.epsilon_low, 1 + spec.epsilon_high)
+    losses = -torch.minimum(ratio * worth, clipped * worth)
+    outside = ((ratio < 1 - spec.epsilon_low) & (worth < 0)) | ((ratio > 1 + spec.epsilon_high) & (worth > 0))
+    parts = {"clip_fraction": outside.sum()}
+    if batch.reference is not None:
+        parts["kl"] = k3(log_probs, batch.reference).sum()
+    return losses, parts
