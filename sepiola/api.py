@@ -22,7 +22,8 @@ from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.errors import CheckpointError, SepiolaError, shown
+from sepiola.errors import SepiolaError, shown
+from sepiola.evaluation.calibration import round_by
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
@@ -337,12 +338,7 @@ class Model(RatesReplies):
         return self.spec.vision.pixels
 
     def require_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise CheckpointError(
-                f"'{self.spec.name}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
-                "Of SentencePiece transformers makes one: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-            )
-        return self.tokenizer
+        return self._processor.require_tokenizer(self.spec.name)
 
     def encode_images(self, images: Sequence[ImageRef]) -> Tensor:
         """The vision encoder's features of the images, one after the other, `(patches, width)`, each at its own size;
@@ -377,21 +373,25 @@ def load(
     device: str = "cpu",
     runtime: str = "torch",
     bits: int | None = None,
+    calibrate: Mapping[str, object] | None = None,
 ) -> Model:
     """Loads a run, a checkpoint folder, or a Hub id; an adapter there comes with the base that it names.
 
-    The `adapter` of a folder or a Hub id, in peft's layout, is merged into the model that answers. With `vision_only`,
-    the vision encoder alone of a model that has one (CLIP, LLaVA …), and nothing else is read. Raises CheckpointError
-    when it does not fit or is not there, SpecError for a device that is not. For `runtime` and `bits` see `Model.run`.
+    The `adapter` of a folder or a Hub id, in peft's layout, is merged into the model that answers. With `vision_only`
+    nothing but the vision encoder is read. `runtime` and `bits` are those of `Model.run`; by `calibrate`, data in a
+    recipe's words, matrices are rounded (`round_by`). Raises CheckpointError when it does not fit or is not there.
     """
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
         return Model(read.network, read.spec)
-    beside = read.folder / RATIONALE
-    again = partial(load, dtype=dtype, device=device, runtime=runtime, bits=bits)
-    asking, rationale = read_strategy(read.folder) or read.answering, again(beside) if beside.is_dir() else None
-    model = Model(read.network, read.spec, read.processor, asking, rationale)
-    return model if runtime == "torch" and bits is None else model.run(runtime, bits=bits)
+    rationale = load(beside, dtype=dtype, device=device) if (beside := read.folder / RATIONALE).is_dir() else None
+    model = Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
+    stages = [model] if model.rationale is None else [model, model.rationale]
+    if calibrate is not None:
+        round_by(calibrate, model, [stage.network for stage in stages])
+    for stage in stages if runtime != "torch" or bits is not None else ():
+        stage.run(runtime, bits=bits)
+    return model
 
 
 def build(preset_or_spec: str | ModelSpec | Mapping[str, object], *, seed: int = 0) -> Model:

@@ -32,11 +32,23 @@ inline float clipped(float value, float low, float high) {
     return value > high ? high : value;
 }
 
-// The scale of a group of int4 weights with the least squared error among some around the largest weight's own.
+// Whether weights are whole multiples of a scale that 4 bits hold.
+bool rounded(const float* weights, float scale) {
+    float inverse = 1 / scale;
+    if (scale == 0 || !std::isfinite(scale) || !std::isfinite(inverse)) return false;
+    for (int i = 0; i < GROUP; i++)
+        if (scale * clipped(nearest(weights[i] * inverse), -8, 7) != weights[i]) return false;
+    return true;
+}
+
+// The scale of a group of int4 weights: that which they were rounded by before (with calibration data, say), or else of
+// some around the largest weight's own the one with the least squared error.
 float int4_scale(const float* weights) {
     float extreme = 0;
     for (int i = 0; i < GROUP; i++)
         if (std::fabs(weights[i]) > std::fabs(extreme)) extreme = weights[i];
+    for (int whole = 8; whole >= 1; whole--)
+        if (float scale = half_to_float(float_to_half(extreme / -whole)); rounded(weights, scale)) return scale;
     float best = 0, least = INFINITY;
     for (int step = -4; step <= 8; step++) {
         float scale = half_to_float(float_to_half(extreme / (-8.0f + 0.2f * step))), inverse = 1 / scale;

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from sepiola.models.vocabulary import Head
 from sepiola.nn.feedforward import GatedFeedForward
 from sepiola.nn.norms import ZeroCentredRMSNorm
 from sepiola.nn.rope import frequencies
+from sepiola.nn.rounding import q4_0
 from sepiola.specs.generation import PENALTIES
 from sepiola.specs.model import PositionSpec, TransformerSpec
 from sepiola.specs.rope import LinearScaling, Llama3Scaling, YarnScaling
@@ -250,7 +252,9 @@ def _write_tensor(writer: GGUFWriter, name: str, values: NDArray[np.float32], bi
         return False
     plain = bits != 16 and values.shape[1] % 32 != 0
     kind = GGMLQuantizationType[KINDS[16 if plain else bits]]
-    writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+    four = kind is GGMLQuantizationType.Q4_0
+    data = q4_0(torch.from_numpy(values)).numpy() if four else quantize(values, kind)
+    writer.add_tensor(name, data, raw_dtype=kind)
     return plain
 
 

@@ -15,12 +15,14 @@ from sepiola.cli.options import (
     Adapter,
     AsJson,
     Bits,
+    Calibrate,
     DataFolder,
     ModelName,
     ReaderOption,
     Retriever,
     Runtime,
     Top,
+    calibration,
     console_of,
     data_spec,
     load_retriever,
@@ -89,6 +91,7 @@ def evaluate(
     ] = None,
     runtime: Runtime = "torch",
     bits: Bits = None,
+    calibrate: Calibrate = None,
     option: ReaderOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -124,7 +127,7 @@ def evaluate(
     spec = data_spec(benchmark, data, split, count, option)
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
-    loaded = load(model, adapter=adapter, runtime=runtime, bits=bits)
+    loaded = load(model, adapter=adapter, runtime=runtime, bits=bits, calibrate=calibration(calibrate, bits))
     looks = loaded.image_encoder is not None and loaded.asking.images
     settings = Settings(
         spec,

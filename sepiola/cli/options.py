@@ -27,6 +27,15 @@ Runtime = Annotated[
     typer.Option("--runtime", help="What runs the model: torch, prepacked, or native, the C++ core (see --bits)."),
 ]
 Bits = Annotated[int | None, typer.Option("--bits", help="Of a weight under --runtime native: 4, 8 (default) or 16.")]
+Calibrate = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrate",
+        metavar="DATA",
+        help="With 4 bits: round by what matrices multiply in these data (GPTQ), which costs less. A dataset's name, "
+        "or data in a recipe's words: '{reader: text, root: FOLDER}'; 128 examples where they name no count.",
+    ),
+]
 Adapter = Annotated[
     str | None,
     typer.Option("--adapter", help="A LoRA adapter for the model: a folder or a Hub id, in peft's layout."),
@@ -61,6 +70,20 @@ Retriever = Annotated[
     ),
 ]
 Top = Annotated[int | None, typer.Option("--top", min=1, help="Functions that the retriever chooses (default: 4).")]
+
+
+def calibration(data: str | None, bits: int | None) -> dict[str, object] | None:
+    """The data that `--calibrate` names. Raises SpecError for other numbers of bits than 4."""
+    from sepiola.errors import SpecError
+    from sepiola.specs.data import DataSpec
+    from sepiola.specs.safe_yaml import load_yaml
+
+    if data is None:
+        return None
+    if bits != 4:
+        raise SpecError("--calibrate rounds to 4 bits: add --bits 4")
+    raw = load_yaml(data, "--calibrate")
+    return DataSpec.parse({"reader": raw} if isinstance(raw, str) else raw, "--calibrate").to_dict()
 
 
 def load_retriever(name: str | None, top: int | None) -> FunctionRetriever | None:

@@ -26,6 +26,8 @@ from sepiola.specs.model import TransformerSpec
 
 KINDS = {4: "int4", 8: "int8", 16: "bf16", 32: "f32"}
 """How matrices are packed, by bits of a weight."""
+LOOKED_UP = 8
+"""Bits of a weight at least in embeddings of which a token reads one row: fewer bits would save no time."""
 NUMBERS = "f32"
 """The kind of what is no matrix."""
 
@@ -114,7 +116,8 @@ def core_tensors(network: LanguageModel | EncoderDecoder, bits: int, *, release:
 
     With `release` the network gives its matrices up as they are packed.
     """
-    return packed(_tensors(network), bits, release=release)
+    tensors = packed(_tensors(network), bits, release=release)
+    return tensors | packed(_tables(network), max(bits, LOOKED_UP), release=release)
 
 
 def packed(tensors: Iterator[Named], bits: int, *, release: bool = False) -> dict[str, Packed]:
@@ -141,11 +144,19 @@ def _tensors(network: LanguageModel | EncoderDecoder) -> Iterator[Named]:
     if head.bias is not None:
         yield "head.bias", head.bias, None
     if isinstance(network, EncoderDecoder):
-        if network.decoder_embedding is not None:
-            yield "decoder_embedding", network.decoder_embedding.weight, network.decoder_embedding
         yield from _stack("encoder", network.encoder)
     yield from _stack("decoder", network.decoder)
-    yield "embedding", network.embedding.weight, network.embedding
+    if head.projection is None:
+        yield "embedding", network.embedding.weight, network.embedding  # which is the head too
+
+
+def _tables(network: LanguageModel | EncoderDecoder) -> Iterator[Named]:
+    """Embeddings that are no head."""
+    assert isinstance(network.head, Head)
+    if isinstance(network, EncoderDecoder) and network.decoder_embedding is not None:
+        yield "decoder_embedding", network.decoder_embedding.weight, network.decoder_embedding
+    if network.head.projection is not None:
+        yield "embedding", network.embedding.weight, network.embedding
 
 
 def _stack(name: str, stack: Stack) -> Iterator[Named]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sepiola.errors import CheckpointError
 from sepiola.specs.generation import GenerationSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.rating import AttributeSpec
@@ -69,6 +70,16 @@ class Processor:
     def prefix(self) -> int | None:
         """What an empty text is read as: the start token, else the tokenizer's own end token, else the first end."""
         return self.start if self.start is not None else self.named("eos_token", next(iter(self.ends), None))
+
+    def require_tokenizer(self, model: str) -> Tokenizer:
+        """Raises CheckpointError, which names the `model`, where there is none."""
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"'{model}' has no tokenizer: put its tokenizer.json beside the weights, or give token ids. "
+                "From a SentencePiece model, transformers writes one: "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            )
+        return self.tokenizer
 
     def named(self, name: str, default: int | None = None) -> int | None:
         """The id of a token that the tokenizer's config names (`eos_token` …)."""

@@ -287,6 +287,17 @@ def test_weights_that_do_not_fit_are_refused(arrays: dict[str, Any], message: st
         core.Model(core_spec(network.spec, network), {name: value for name, value in tensors.items() if value})
 
 
+def test_embeddings_that_are_no_head_have_8_bits_at_least() -> None:
+    from sepiola.runtime.native_weights import core_tensors
+
+    for name, kinds in (("llama", {}), ("qwen2", {"embedding"}), ("bart", {"decoder_embedding"})):
+        network: Any = network_of(name)
+        packed = {key: kind for key, (kind, *_) in core_tensors(network, 4).items() if kind.startswith("packed")}
+        assert {key for key, kind in packed.items() if kind == "packed int8"} == set(kinds)
+        assert {kind for key, kind in packed.items() if key not in kinds} == {"packed int4"}
+        assert {kind for kind, *_ in core_tensors(network, 16).values()} == {"packed bf16", "f32"}
+
+
 @pytest.mark.parametrize("change", [{"width": 0}, {"width": "x"}, {"vocabulary": 2**30}, {"decoder": {}}])
 def test_specs_that_are_out_of_bounds_are_refused(change: dict[str, Any]) -> None:
     from sepiola.runtime.native_weights import core_spec, core_tensors

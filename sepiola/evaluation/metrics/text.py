@@ -26,7 +26,7 @@ def text_figures(
     text_scorer: TextScorer, held_out: Sequence[Example], train: Sequence[Example], base: TextScorer | None = None
 ) -> Figures:
     """Bits per byte of each language: the model's (`model`) with its `perplexity`, then `baselines` that learned from
-    `train`. Only for a decoder: other models do not predict the next token of a text.
+    `train`, if any. Only for a decoder: other models do not predict the next token of a text.
 
     With `base`, `kl_divergence` is how far the model is from that one (`divergence`), by language. `continuations` show
     how the model goes on from the beginning of some documents.
@@ -52,9 +52,11 @@ def text_figures(
         }
         if base is not None:
             apart[language] = divergence(text_scorer, base, ids)
-    others = baselines(known, texts, encode, tokenizer.vocabulary)
+    others = baselines(known, texts, encode, tokenizer.vocabulary) if train else dict[str, dict[str, float]]()
     return {
-        "bits_per_byte": {language: {**figures, "baselines": others[language]} for language, figures in found.items()},
+        "bits_per_byte": {
+            language: {**figures, "baselines": others.get(language, {})} for language, figures in found.items()
+        },
         **({"kl_divergence": apart} if apart else {}),
         "continuations": [
             c for language, documents in texts.items() for c in _continuations(text_scorer, language, documents)
