@@ -105,7 +105,7 @@ def evaluate(
     from sepiola.specs.base import nearest
     from sepiola.specs.recipe import FewShotSpec
 
-    known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name not in GENERAL]
+    known = [name for name in dict.fromkeys((*BENCHMARKS, *DATASETS)) if name in DATASETS or name not in GENERAL]
     if benchmark not in known:
         raise SpecError(f"no benchmark is named '{benchmark}'; {nearest(benchmark, known)}")
     given: dict[str, object] = {

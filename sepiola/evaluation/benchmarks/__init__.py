@@ -20,6 +20,7 @@ from sepiola.evaluation.benchmarks import (
     lambada,
     nq_open,
     pope,
+    preferences,
     ratings,
     retrieval,
     scienceqa,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "coco_mini": captions.BENCHMARK,
     "captions": captions.BENCHMARK,
     "retrieval": retrieval.BENCHMARK,
+    "preferences": preferences.BENCHMARK,
     "intents": intents.BENCHMARK,
     "acting": acting.BENCHMARK,
     "tasks": tasks.BENCHMARK,
@@ -58,7 +60,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cmrc2018": cmrc2018.BENCHMARK,
 }
 
-GENERAL = ("ratings", "retrieval", "intents", "acting", "captions")
+GENERAL = ("preferences", "ratings", "retrieval", "intents", "acting", "captions")
 """Benchmarks of any dataset."""
 
 

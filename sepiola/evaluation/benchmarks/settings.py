@@ -18,6 +18,7 @@ from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.matcher import Compares
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.reward import Scored
 from sepiola.reasoning.strategies import OnDone, Strategy
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import DataSpec, FewShotSpec
@@ -44,6 +45,8 @@ class MeasuredModel(Protocol):
     def blind(self) -> MeasuredModel: ...
 
     def strategy(self) -> Strategy: ...
+
+    def score(self, items: Sequence[Scored]) -> list[float]: ...
 
     def rate(self, context: Sequence[Message], replies: Sequence[str]) -> list[dict[str, float]]: ...
 

@@ -1,0 +1,79 @@
+"""Preferences: whether a reward model scores the better completion of a prompt higher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.progress import track
+
+from sepiola.data.example import Example, Message
+from sepiola.data.preferences import KEY, completions_of
+from sepiola.evaluation.benchmarks.contract import Measurement
+from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
+from sepiola.evaluation.figures import Figures, Headline, Table
+from sepiola.evaluation.metrics.preferences import preference_figures, preference_tables
+from sepiola.evaluation.metrics.seeds import mean_over_seeds
+from sepiola.reasoning.answer import Answer
+
+PROMPTS = 16  # whose completions are scored at a time
+
+
+class Preferences:
+    """Any set of prompts with completions, for a reward model."""
+
+    split = "test"
+    takes: Sequence[str] = ("option",)
+
+    def measures(self, model: MeasuredModel, settings: Settings) -> bool:
+        scores = model.spec.classifier is not None and model.spec.classifier.kind == "reward"
+        return scores and any(KEY in example.metadata for example in settings.examples)
+
+    def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
+        """Scores every completion of every prompt."""
+        examples, console = settings.examples, settings.console
+        starts = range(0, len(examples), PROMPTS)
+        scores: list[list[float]] = []
+        for start in track(starts, settings.what, console=console, disable=not console.is_terminal, transient=True):
+            scores += scored(model, examples[start : start + PROMPTS])
+        return Measurement(preference_figures(examples, scores, settings.seed))
+
+    def tables(self, figures: Figures) -> list[Table]:
+        return preference_tables(figures)
+
+    def headlines(self, figures: Figures) -> list[Headline]:
+        return [
+            {
+                "name": "Pairs in the right order",
+                "value": f"{100 * figures['accuracy']:.1f}%",
+                "note": f"of {figures['count']:,}; Kendall's tau {figures['kendall_tau']['value']:.3f}",
+            }
+        ]
+
+    def merge(self, arms: Mapping[str, Sequence[Figures]]) -> Figures:
+        """The first arm's figures, with those of all arms over their seeds as `arms`."""
+        return {**next(iter(arms.values()))[0], "arms": {arm: _over_seeds(seeds) for arm, seeds in arms.items()}}
+
+    def reward(self, example: Example, answer: Answer) -> float | None:
+        """None: completions are scored, and no answer."""
+        return None
+
+
+def scored(model: MeasuredModel, examples: Sequence[Example]) -> list[list[float]]:
+    """The scores of each example's completions."""
+    rows = [completions_of(example) for example in examples]
+    talks = [
+        [*example.messages, Message("assistant", (one.text,))]
+        for example, row in zip(examples, rows, strict=True)
+        for one in row
+    ]
+    found = iter(model.score(talks))
+    return [[next(found) for _ in row] for row in rows]
+
+
+def _over_seeds(seeds: Sequence[Figures]) -> Figures:
+    taus = mean_over_seeds([each["kendall_tau"] for each in seeds], "value", 1.0)
+    alike = mean_over_seeds([each["alike_in_length"] for each in seeds], "accuracy", 1.0)
+    return {**mean_over_seeds(seeds, "accuracy", 1.0), "kendall_tau": taus, "alike_in_length": alike}
+
+
+BENCHMARK = Preferences()

@@ -1,0 +1,63 @@
+"""Preferences: a reward model is measured by a recipe, a comparison and on the command line; other models are not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import sepiola
+from sepiola.cli.app import app
+from sepiola.errors import SpecError
+from sepiola.evaluation.benchmarks import BENCHMARKS, benchmark_of, measure
+from sepiola.evaluation.benchmarks.preferences import scored
+from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.specs.data import DataSpec
+from tests import preferences, tiny
+from tests.preferences import reader  # noqa: F401 (a fixture)
+
+
+def test_a_recipe_and_the_command_line_measure_it(reader: str, tmp_path: Path) -> None:  # noqa: F811
+    """The same figures, which are those of `model.reward`."""
+    raw = preferences.recipe("decoder", {"kind": "reward"}, steps=30, batch=10)
+    data = {"reader": reader, "split": "test"}
+    folder = tiny.run_recipe({**raw, "evaluation": [data]}, tmp_path)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["benchmark"] == "preferences"
+    assert report["accuracy"] > 0.6
+    assert (report["rows"][0]["accuracy"], report["rows"][0]["count"]) == (report["accuracy"], report["count"])
+    assert "the longer one wins" in (folder / "report.html").read_text()
+    result = CliRunner().invoke(app, ["eval", reader, "--model", str(folder), "--json"])
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["accuracy"] == pytest.approx(report["accuracy"])
+    assert shown["kendall_tau"]["value"] == pytest.approx(report["kendall_tau"]["value"])
+    model, examples = sepiola.load(folder), preferences.rankings()
+    first = model.reward([*examples[0].messages, {"role": "assistant", "content": "1"}])
+    assert scored(model, examples)[0][0] == pytest.approx(first, abs=1e-5)
+
+
+def test_arms_are_compared_over_seeds() -> None:
+    figures = {"accuracy": 0.8, "interval": [0.7, 0.9], "count": 10, "prompts": 5}
+    figures |= {
+        "kendall_tau": {"value": 0.6, "interval": [0.5, 0.7]},
+        "longer_wins": {"accuracy": 0.5, "interval": None},
+    }
+    figures["alike_in_length"] = {"accuracy": 0.7, "interval": [0.6, 0.8], "count": 5}
+    better = {**figures, "accuracy": 0.9}
+    merged = BENCHMARKS["preferences"].merge({"seeing": [figures, better], "blind": [figures, figures]})
+    assert merged["arms"]["seeing"]["accuracy"] == pytest.approx(0.85)
+    (table,) = BENCHMARKS["preferences"].tables(merged)
+    assert [line["name"] for line in table["lines"]] == ["seeing", "blind", "the longer one wins"]
+
+
+def test_other_models_are_not_measured_so(reader: str) -> None:  # noqa: F811
+    model = tiny.byte_model(tiny.decoder())
+    settings = Settings(DataSpec(reader=reader, split="test"), Console(quiet=True))
+    with pytest.raises(SpecError, match="no benchmark for"):
+        benchmark_of(model, settings)
+    with pytest.raises(SpecError, match="no benchmark for"):
+        measure(model, settings)
