@@ -40,6 +40,8 @@ def export(
     Example: sepiola export runs/chat --to edge --bits 4 --out edge/chat; python -m sepiola_edge edge/chat "Hello"
 
     With 4 bits that cost less: sepiola export runs/demo --to edge --bits 4 --calibrate tidepool --out edge/demo
+
+    An agent: sepiola export runs/agent --out edge/agent; python -m sepiola_edge act edge/agent "Text Anna I am late"
     """
     from sepiola.api import load
 
