@@ -14,6 +14,7 @@ from sepiola.data.example import Example
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
@@ -82,6 +83,7 @@ class ExampleSetting:
     seed: int = 0
     images: bool = True
     qformer_tokenizer: Tokenizer | None = None
+    template: ChatTemplate | None = None
 
     def read(self, data: DataSpec) -> list[Example]:
         return list(self.examples)

@@ -15,16 +15,17 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sepiola.data.cutting import Ids, compact, cut_text
+from sepiola.data.feature_rows import lay_features
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.specs.base import Plain
 from sepiola.specs.model import SpecialTokens
 
 IGNORED = -100
-
 
 # The images of each sample to its features, `(patches, width)`; `(0, width)` where there is no image.
 FeatureRows = Callable[[Sequence[Sequence[ImageRef]]], list[Tensor]]
@@ -39,7 +40,8 @@ class Sample:
     """Token ids of one example: `source` is read, `target` (which ends with the end token) is written.
 
     `placeholder` is the token that stands for images in the source, where the model places them there, `image_tokens`
-    all that are theirs (around tiles, too), and `instruction` what its bridge reads beside each of them.
+    all that are theirs (around tiles, too), and `instruction` what its bridge reads beside each of them. `learned` says
+    which tokens of the target are learned, the last of them always; None: all.
     """
 
     id: str
@@ -49,10 +51,13 @@ class Sample:
     placeholder: int | None = None
     instruction: Ids = ()
     image_tokens: frozenset[int] = frozenset()
+    learned: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.target) == 0:
             raise DataError(f"sample {self.id}: the target is empty; expected at least the end token")
+        if self.learned is not None and not self.learned[-1]:
+            raise DataError(f"sample {self.id}: its target ends with a token that is not learned")
 
     @property
     def length(self) -> int:
@@ -76,7 +81,7 @@ class Sample:
         answer. A long target loses its tail, and with it the end token, so that the model is not taught to
         stop there. Images are never cut. Raises DataError when they alone are longer than the source may be.
         """
-        source, target = self.source, self.target
+        source, target, learned = self.source, self.target, self.learned
         if len(source) > source_tokens:
             pictures = self.image_tokens | ({self.placeholder} if self.placeholder is not None else set())
             source, taken = cut_text(source, source_tokens, pictures)
@@ -91,8 +96,12 @@ class Sample:
                     f"({target_tokens}): raise it"
                 )
             target = tuple(target[:target_tokens])
-        whole = source is self.source and target is self.target
-        return self if whole else replace(self, source=source, target=target)
+            if learned is not None:  # a target ends with what is learned
+                learned = learned[: int(np.flatnonzero(learned[:target_tokens])[-1]) + 1]
+                target = target[: len(learned)]
+        if source is self.source and target is self.target:
+            return self
+        return replace(self, source=source, target=target, learned=learned)
 
     def compact(self) -> Sample:
         """The sample with its ids as arrays."""
@@ -178,8 +187,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: Plain = {k: v.to(device, non_blocking=True) for k, v in values.items() if isinstance(v, Tensor)}
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        moved: Plain = {k: v.to(device, non_blocking=True) for k, v in values if isinstance(v, Tensor)}
         return replace(self, **moved)
 
 
@@ -270,9 +279,10 @@ class Collator:
     def _written(self, sample: Sample) -> tuple[list[int], list[int]]:
         """The decoder's inputs and its labels, one for each input."""
         target = list(sample.target)
-        wanted = target
-        if sample.placeholder in target:  # images are read, and never written
-            wanted = [IGNORED if token == sample.placeholder else token for token in target]
+        # Images are read, and never written.
+        wanted = [IGNORED if token == sample.placeholder else token for token in target]
+        if sample.learned is not None:
+            wanted = np.where(sample.learned, wanted, IGNORED).tolist()
         if self.kind == "encoder":
             return list(sample.source), wanted
         if self.kind == "encoder-decoder":
@@ -344,34 +354,6 @@ class Collator:
     def _sizes(self, samples: Sequence[Sample]) -> Tensor | None:
         sizes = [pair for s in samples if s.images and self.sizes and (pair := self.sizes(s.images)) is not None]
         return torch.cat(sizes) if sizes else None
-
-
-def lay_features(rows: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor | None]:
-    """Features `(batch, patches, width)` and their segment numbers, of the samples `(patches, width)` of each
-    row.
-
-    The numbers are None when every row holds one sample and all images have as many patches. A sample without
-    an image `(0, width)` has zeros: one patch does where patches are numbered, for attention over equal
-    patches does not depend on how many there are.
-    """
-    counts = {len(part) for row in rows for part in row if len(part)}
-    if all(len(row) == 1 for row in rows) and len(counts) <= 1:
-        patches = max(counts, default=1)
-        images = rows[0][0].new_zeros(len(rows), patches, rows[0][0].shape[1])
-        for image, (part,) in zip(images, rows, strict=True):
-            image[: len(part)] = part
-        return images, None
-    filled = [[part if len(part) else part.new_zeros(1, part.shape[1]) for part in row] for row in rows]
-    width = max(sum(len(part) for part in row) for row in filled)
-    images = filled[0][0].new_zeros(len(filled), width, filled[0][0].shape[1])
-    segments = torch.zeros(len(filled), width, dtype=torch.long)
-    for number, row in enumerate(filled):
-        at = 0
-        for segment, part in enumerate(row, start=1):
-            images[number, at : at + len(part)] = part
-            segments[number, at : at + len(part)] = segment
-            at += len(part)
-    return images, segments
 
 
 def _lay_pixels(samples: Sequence[Sample], pixels: Pixels) -> tuple[Tensor, Tensor | None]:

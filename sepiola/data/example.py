@@ -10,22 +10,27 @@ import datetime
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 
 Content = str | ImageRef
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: who speaks, and text and images in their order."""
+    """One turn: who speaks, and text and images in their order.
+
+    A turn of the assistant may be `calls`, each a `name` and its `arguments`; the last part of its content is then
+    their JSON, for who knows no calls. A `tool` says what came of them.
+    """
 
     role: Role
     content: tuple[Content, ...]
+    calls: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def text(self) -> str:
@@ -61,7 +66,8 @@ class Example:
     """One record: `messages` in, `target` out.
 
     `metadata` is plain JSON data: `split`, `language` ("en" or "zh"), `group` (the scene or source that must not
-    stand on both sides of a split), and what the dataset knows (subject, grade, the scene's truth …).
+    stand on both sides of a split), and what the dataset knows (subject, grade, the scene's truth …). In a conversation
+    `replies` are the places of earlier messages that are learned as the target is, and `tools` what it declares.
     """
 
     id: str
@@ -91,12 +97,29 @@ class Example:
         return datetime.date.fromisoformat(self.metadata["today"]) if self.metadata.get("today") else None
 
 
+def each_reply(example: Example) -> list[Example]:
+    """The example once for each reply that is learned: for those among its messages (metadata `replies`), and the last.
+
+    Each reads what was said before it.
+    """
+    about = {key: value for key, value in example.metadata.items() if key != "replies"}
+    found = []
+    for at in example.metadata.get("replies", ()):
+        reply = example.messages[at]
+        calls = {"calls": [dict(call) for call in reply.calls]} if reply.calls else {}
+        own = {key: value for key, value in about.items() if key != "calls"} | calls
+        found.append(
+            replace(example, id=f"{example.id}#{at}", messages=example.messages[:at], target=reply.text, metadata=own)
+        )
+    return [*found, replace(example, metadata=about) if found else example]
+
+
 def digest(examples: Iterable[Example]) -> str:
     """What tells these examples from others: all that they say, in their order, and the marks of their images."""
     hashed = hashlib.sha256()
     for example in examples:
         turns = [
-            [message.role, [part if isinstance(part, str) else part.mark for part in message.content]]
+            [message.role, [part if isinstance(part, str) else part.mark for part in message.content], *message.calls]
             for message in example.messages
         ]
         question = example.question and asdict(example.question)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.data.batching import lay_features
+from sepiola.data.feature_rows import lay_features
 from sepiola.data.files import locked, make_folder, no_links
 from sepiola.data.image import ImageRef
 from sepiola.errors import DataError

@@ -17,6 +17,7 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives import OBJECTIVES
 
@@ -59,6 +60,12 @@ class RecipeText:
         source = weights.get("bridge") if isinstance(weights, dict) else weights
         instructed = getattr(self.recipe.model.bridge, "instructed", False)
         return qformer_tokenizer(source) if instructed and source is not None else None
+
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        """The chat template that lies beside the recipe's tokenizer, if that is a file."""
+        path = self.recipe.tokenizer.path
+        return None if path is None else ChatTemplate.load(Path(path).parent, sees=self.recipe.model.vision is not None)
 
     def read(self, data: DataSpec) -> list[Example]:
         """The examples of some data, read once."""

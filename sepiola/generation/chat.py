@@ -7,7 +7,6 @@ template writes is a control token: names of such tokens in a message's text are
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,19 +19,10 @@ from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop
 from sepiola.generation.text_prompt import TextPrompts
-from sepiola.text.chat import DEFAULT, ChatTemplate
-from sepiola.text.guard import Guard, GuardedText, Letters
+from sepiola.text.conversation import Conversations, reply_ids, without_pictures
+from sepiola.text.guard import GuardedText
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
-
-PLAIN = (
-    "{% for message in messages %}{{ message.role | capitalize }}: {% for part in message.content %}"
-    "{{ image_token if part.type == 'image' else part.text }}{% endfor %}{{ '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-
-MARKER = re.compile(r"(?=.*\w).*[^\w\s]").match
-"""Whether a token's name has letters and signs: no space, no word."""
 
 REPLY = 512
 """Tokens of a reply at most, where neither the caller nor the checkpoint says it."""
@@ -63,12 +53,10 @@ class Chat:
         self.engine = engine
         self.tokenizer = tokenizer
         self.prompts = TextPrompts(engine, processor, tokenizer, image_encoder)
-        self.bare = processor.template is None
-        place = {"image_token": self.prompts.place or ""}
-        self.template = processor.template or ChatTemplate({DEFAULT: PLAIN}, place)
+        self.conversations = Conversations(tokenizer, processor.template, self.prompts.place)
+        self.template = self.conversations.template
         self.generation = processor.generation
-        self.ends = self._ends(processor.template)
-        self.guard = Guard(tokenizer, self._controls())
+        self.ends = self.conversations.ends(engine.ends)
 
     def reply(
         self,
@@ -117,10 +105,10 @@ class Chat:
             raise DataError("the conversation shows pictures, and this model has no vision encoder; leave them out")
         sees = self.engine.images is not None
         if not sees:
-            messages = [Message(m.role, (m.text,)) for m in messages]
-        (text,), letters = self._laid_out(messages, None)
+            messages = without_pictures(messages)
+        (text,), letters = self.conversations.laid_out(messages)
         begin = self.template.special_tokens.get("bos_token")
-        framed = self.bare or (sees and not (begin and text.startswith(begin)))
+        framed = self.conversations.bare or (sees and not (begin and text.startswith(begin)))
         return self.prompts.prompt(text, images, framed=framed, placed=True, letters=letters)
 
     def text(self, messages: Sequence[Message]) -> GuardedText:
@@ -128,7 +116,7 @@ class Chat:
 
         Raises DataError where the template refuses it or takes its text for control tokens or pictures.
         """
-        (text,), letters = self._laid_out(messages, None)
+        (text,), letters = self.conversations.laid_out(messages)
         if self.prompts.place is not None and self.prompts.place in text:
             raise DataError(
                 f"a text names {self.prompts.place}, which stands for pictures, and shows none: leave it out"
@@ -138,63 +126,8 @@ class Chat:
     def reply_ids(self, messages: Sequence[Message], reply: str) -> list[int]:
         """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""
         if self.engine.images is None:
-            messages = [Message(m.role, (m.text,)) for m in messages]
-        (before, whole, reply), letters = self._laid_out(messages, reply)
-        after = whole.removeprefix(before) if whole.startswith(before) else reply
-        lead, _, tail = after.partition(reply)
-        known = letters.encode(before)
-        ids = letters.encode(before + lead + reply)
-        # Where prompt and reply melt into one token, the reply is encoded alone.
-        ids = ids[len(known) :] if ids[: len(known)] == known else letters.encode(lead + reply)
-        end = next((token for token in self.tokenizer.encode(tail)[:1] if token in self.ends), self.engine.tokens.end)
-        return [*ids, end]
-
-    def _laid_out(self, messages: Sequence[Message], reply: str | None) -> tuple[list[str], Letters]:
-        """The conversation as text, with a reply also the text that ends with it and the reply; names are marked.
-
-        Raises DataError where the template reads the names or changes them, so that which is whose is unknown.
-        """
-        turns = [*messages] if reply is None else [*messages, Message("assistant", (reply,))]
-        marked, letters = self.guard.mark(turns)
-        texts = [self.template.render(marked[: len(messages)])]
-        if reply is not None:
-            texts += [self.template.render(marked, add_generation_prompt=False), marked[-1].text]
-        if letters.marks:
-            plain = [self.template.render(messages)]
-            if reply is not None:
-                plain += [self.template.render(turns, add_generation_prompt=False), reply]
-            if [letters.restore(text) for text in texts] != plain:
-                found = {name for turn in turns for name in self.guard.pattern.findall(turn.text)}
-                raise DataError(
-                    f"the conversation's text names control tokens ({', '.join(sorted(found))}), and the chat template "
-                    "changes or reads them, so that they cannot be kept as text: leave them out"
-                )
-        return texts, letters
-
-    def _controls(self) -> set[str]:
-        """Names that are no text where the template writes them: special tokens, and added ones around turns.
-
-        The placeholder of pictures is not among them: a text that names it is refused.
-        """
-        turns = [Message(role, ("?",)) for role in ("user", "assistant", "user")]
-        try:
-            frame = self.template.render(turns, add_generation_prompt=False)
-        except DataError:
-            frame = ""
-        added = self.tokenizer.backend.get_added_tokens_decoder().values()
-        names = {
-            token.content for token in added if token.special or (token.content in frame and MARKER(token.content))
-        }
-        return names - {self.prompts.place}
-
-    def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
-        """The model's end tokens, the tokenizer's, and the special token that the template sets after a turn."""
-        ends: set[int | None] = set(self.engine.ends)
-        if template is not None:
-            ends.add(self.tokenizer.id_of(template.special_tokens.get("eos_token", "")))
-            after = self.tokenizer.encode(template.turn_end())[:1]
-            ends.update(token for token in after if self.tokenizer.is_special(token))
-        return frozenset(end for end in ends if end is not None)
+            messages = without_pictures(messages)
+        return reply_ids(self.conversations, self.ends, self.engine.tokens.end, messages, reply)
 
 
 def without_indent(on_text: Callable[[str], None]) -> Callable[[str], None]:

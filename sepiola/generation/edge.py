@@ -89,7 +89,7 @@ def _laid_out(model: Leaving, bits: int) -> tuple[Plain, Tensors, list[str]]:
     notes: list[str] = []
     try:
         place = chat.prompts.place if isinstance(network, PrefixModel) else None
-        frame, reason = frame_of(chat.template, framed=chat.bare, place=place)
+        frame, reason = frame_of(chat.template, framed=chat.conversations.bare, place=place)
         notes += [] if reason is None else [f"it cannot chat about pictures: {reason}"]
     except DataError as error:
         frame = None

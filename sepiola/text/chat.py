@@ -9,7 +9,9 @@ sees plain data only.
 from __future__ import annotations
 
 import base64
+import itertools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,7 +29,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError, brief
 from sepiola.specs.base import Plain
 from sepiola.specs.safe_files import MOST_JSON, read_json, read_text
-from sepiola.text.template_sandbox import BudgetError, RefusalError, budget, counting, environment
+from sepiola.text.template_sandbox import BudgetError, RefusalError, budget, counting, environment, marked
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
 PROCESSOR = "processor_config.json"
@@ -37,6 +39,8 @@ REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a turn's 
 # Marks where a message that is to be continued ends; the space at its end tells whether the template trims messages.
 REASON = 400  # letters of a template's own message
 OPEN_END = "OPEN-END-OF-THE-LAST-MESSAGE "
+REPLY_MARKS = ("\U0010fffe", "\U0010ffff")  # no characters: no text holds them
+_REPLY_MARKS = re.compile("[\U0010fffe\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,19 @@ class ChatTemplate:
         )
         return _cut_open_end(text) if continue_final_message else text
 
+    def render_replies(
+        self, messages: Sequence[Message | Mapping[str, object]], tools: Sequence[Mapping[str, object]] | None = None
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """A whole conversation as text, and where the template says that the assistant wrote (`{% generation %}`).
+
+        There is none where it does not say.
+        """
+        with marked(*REPLY_MARKS):
+            text = self.render(messages, tools, add_generation_prompt=False)
+        pieces = _REPLY_MARKS.split(text)
+        ends = list(itertools.accumulate(len(piece) for piece in pieces))
+        return "".join(pieces), list(zip(ends[:-1:2], ends[1::2], strict=True))
+
     def turn_end(self) -> str:
         """What the template sets after the text of an assistant's turn; nothing where it does not tell."""
         messages = [Message("user", ("?",)), Message("assistant", ("!",))]
@@ -150,10 +167,13 @@ def _by_name(templates: object, folder: Path) -> dict[str, str]:
 
 def as_dict(message: Message, *, in_parts: bool = True) -> Plain:
     """A message of ours as the Hub writes it: content as a list of parts, or as one text, images left out."""
+    said = message.content[:-1] if message.calls else message.content
+    calls: Plain = {"tool_calls": [{"type": "function", "function": call} for call in message.calls]}
+    rest = calls if message.calls else {}
     if not in_parts:
-        return {"role": message.role, "content": message.text}
-    parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in message.content]
-    return {"role": message.role, "content": parts}
+        return {"role": message.role, "content": "".join(p for p in said if isinstance(p, str)), **rest}
+    parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in said]
+    return {"role": message.role, "content": parts, **rest}
 
 
 def as_message(message: Message | Mapping[str, Any]) -> Message:
@@ -247,7 +267,7 @@ def _turn(message: Message | Mapping[str, object], source: str) -> Plain:
     """A message as the template reads it: plain data, no None, its reasoning under every name."""
     if isinstance(message, Message):
         pictured = any(not isinstance(part, str) for part in message.content)
-        return as_dict(message, in_parts=pictured or _compile(source)[1])
+        return dict(_plain(as_dict(message, in_parts=pictured or _compile(source)[1])))
     if not isinstance(message, Mapping):
         raise DataError(f"a message is a dict with 'role' and 'content', or a Message; got {message!r}")
     turn: Plain = _plain({key: value for key, value in message.items() if value is not None})

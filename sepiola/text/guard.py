@@ -12,9 +12,9 @@ import json
 import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import filterfalse
+from itertools import accumulate, filterfalse, pairwise
 
 import tokenizers
 
@@ -50,6 +50,30 @@ class Letters:
         with reading(hidden):
             ids: list[int] = self.guard.backend.encode(hidden, add_special_tokens=framed).ids
         return ids
+
+    def encode_spans(
+        self, text: str, spans: Sequence[tuple[int, int]], *, framed: bool = False
+    ) -> tuple[list[int], list[bool]]:
+        """Token ids of a marked text, and which of them hold letters of `spans` of it, in their order."""
+        bounds = [0, *(bound for span in spans for bound in span), len(text)]
+        pieces = [self._hidden(text[begin:end]) for begin, end in pairwise(bounds)]
+        places = list(accumulate(map(len, pieces)))
+        hidden = "".join(pieces)
+        backend = self.guard.backend if self.marks else self.guard.tokenizer.backend
+        with reading(hidden):
+            encoding = backend.encode(hidden, add_special_tokens=framed)
+        learned = [False] * len(encoding.ids)
+        for begin, end in zip(places[:-1:2], places[1::2], strict=True):
+            inside = [at for at, (first, last) in enumerate(encoding.offsets) if first < end and last > begin]
+            if inside:
+                learned[inside[0] : inside[-1] + 1] = [True] * (inside[-1] + 1 - inside[0])
+        return encoding.ids, learned
+
+    def _hidden(self, text: str) -> str:
+        """The text with the template's control tokens under their secret names, and the marked ones as letters."""
+        if not self.marks:
+            return text
+        return self.restore(self.guard.pattern.sub(lambda name: self.guard.secret[name.group()], text))
 
 
 @dataclass(frozen=True)
@@ -109,7 +133,7 @@ class Guard:
                 if isinstance(part, str):
                     part, rest = rest[: len(part)], rest[len(part) :]
                 content.append(part)
-            marked.append(Message(message.role, tuple(content)))
+            marked.append(replace(message, content=tuple(content)))
         return marked, Letters(self, marks)
 
     @cached_property

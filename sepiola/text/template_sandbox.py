@@ -194,13 +194,32 @@ class _Counting(NodeTransformer):
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks what the assistant wrote, for training; it changes nothing in the text."""
+    """`{% generation %}` says what the assistant wrote, for training; only `marked` shows it in the text."""
 
     tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        marks = [nodes.Output([self.call_method("mark", [nodes.Const(end)])], lineno=line) for end in (False, True)]
+        return nodes.Scope([marks[0], *body, marks[1]], lineno=line)
+
+    def mark(self, end: bool) -> str:
+        """What stands before and after what the assistant wrote: nothing where nobody asks."""
+        return _marks.get()[end]
+
+
+_marks: ContextVar[tuple[str, str]] = ContextVar("marks", default=("", ""))
+
+
+@contextmanager
+def marked(begin: str, end: str) -> Iterator[None]:
+    """Renders with these texts around what the assistant wrote, where the template says it."""
+    token = _marks.set((begin, end))
+    try:
+        yield
+    finally:
+        _marks.reset(token)
 
 
 class _Namespace(Namespace):

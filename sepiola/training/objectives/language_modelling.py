@@ -1,13 +1,16 @@
 """Language modelling: predict each target token from those before it and from what was read (teacher forcing).
 
-Questions are laid out by a prompt format (`QCM-LE`), messages by the words of a `layout` or as they are, and plain text
-is cut into windows. With `shots`, a row of training holds so many examples of one episode before one more, so that the
-model learns to read demonstrations; a decoder learns all of them.
+Questions are laid out by a prompt format (`QCM-LE`), messages by the words of a `layout`, by a chat template or as they
+are, and plain text is cut into windows. Of a conversation all replies are learned, and nothing else. With `shots`, a
+row of training holds so many examples of one episode before one more, so that the model learns to read demonstrations;
+a decoder learns all of them.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -15,8 +18,8 @@ from pydantic import NonNegativeInt
 from torch import nn
 
 from sepiola.data.batching import Batch, Noise, Row, Sample
-from sepiola.data.example import Example
-from sepiola.errors import TrainingError
+from sepiola.data.example import Example, each_reply
+from sepiola.errors import DataError, SpecError, TrainingError
 from sepiola.models.build import outline
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.models.states import target_states
@@ -25,9 +28,12 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, Layout
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.text.chat import ChatTemplate
+from sepiola.text.conversation import Conversations, ConversationSamples, own_template
 from sepiola.text.encoding import encode, in_rows, placing
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.pretraining import is_plain, pretraining_samples
+from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
@@ -35,17 +41,20 @@ from sepiola.training.experts import routed, routing_loss
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
 
+log = logging.getLogger(__name__)
+
 
 class LanguageModellingSpec(ObjectiveSpec):
     """`format` lays questions out; absent, examples are used as they are. `layout` names the words around images and
-    requests (MiniGPT-4's). `images: false` leaves pictures out, for a language model that learns to speak before it
-    sees. `rationales` says whether a format that reads a rationale gets the dataset's (`gold`) or the one that the
-    strategy's rationale model writes (`generated`).
+    requests (MiniGPT-4's); with `chat` the template beside the recipe's tokenizer lays conversations out, or a plain
+    one of our own, which goes with the model. `images: false` leaves pictures out, for a language model that learns to
+    speak before it sees. `rationales` says whether a format that reads a rationale gets the dataset's (`gold`) or the
+    one that the strategy's rationale model writes (`generated`).
     """
 
     kind: Literal["language-modelling"]
     format: str | None = None
-    layout: Layout | None = None
+    layout: Layout | Literal["chat"] | None = None
     images: bool = True
     rationales: Literal["gold", "generated"] = "gold"
     shots: NonNegativeInt = 0
@@ -72,6 +81,8 @@ class LanguageModellingSpec(ObjectiveSpec):
             raise ValueError(f"'{stage.name}': an encoder sees both ways; its objective is 'masked'")
         if self.shots and kind != "decoder":
             raise ValueError(f"'{stage.name}': shots are for language-modelling with a decoder")
+        if self.shots and self.layout == "chat":
+            raise ValueError(f"'{stage.name}': shots stand in a row as they are; layout: chat lays out conversations")
 
 
 class LanguageModelling(Objective):
@@ -118,7 +129,9 @@ class LanguageModelling(Objective):
     def identity(self) -> list[object]:
         """With the rationales that it reads, if it reads any."""
         reads = self.format is not None and self.format.takes_rationale
-        return [*super().identity(), self.setting.rationales_key(generated=self.reads_generated) if reads else None]
+        chat = [self.template.to_config()] if self.own.layout == "chat" else []
+        key = self.setting.rationales_key(generated=self.reads_generated) if reads else None
+        return [*super().identity(), key, *chat]
 
     def answering(self) -> AnsweringSpec:
         """Answers in the stage's format. Raises SpecError where it has none."""
@@ -135,6 +148,22 @@ class LanguageModelling(Objective):
     def replying(self) -> AnsweringSpec:
         """In the stage's layout."""
         return super().replying().model_copy(update={"layout": self.own.layout})
+
+    @property
+    def place(self) -> str | None:
+        """The name of the token that stands for pictures, if one does."""
+        sees = interleaved(self.network)
+        return None if sees is None or sees.token is None else self.setting.tokenizer.name_of(sees.token)
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """What lays conversations out."""
+        end = self.setting.tokenizer.name_of(self.language.tokens.end)
+        return self.setting.template or own_template(self.place, end or "")
+
+    def processor(self, processor: Processor) -> Processor:
+        """With the chat template that the model learned by, if it did."""
+        return processor if self.own.layout != "chat" else replace(processor, template=self.template)
 
     def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
         """The samples of some data, in batches."""
@@ -155,12 +184,17 @@ class LanguageModelling(Objective):
             )
         if is_plain(examples):
             return self.windows(examples)
+        if self.own.layout == "chat":
+            return self.conversations(examples, data)
+        examples = [one for example in examples for one in each_reply(example)]
         samples = self.encoded(examples, **self.encoding)
         return in_rows(examples, samples, self.own.shots) if self.own.shots else samples
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """How messages become tokens: keywords of `encoded`."""
+        """How messages become tokens: keywords of `encoded`. Raises SpecError for a chat template, which is none."""
+        if self.own.layout == "chat":
+            raise SpecError(f"stage '{self.stage.name}': layout: chat is for language-modelling; name a layout, or none")
         layout = LAYOUTS[self.own.layout] if self.own.layout else None
         return {"images": self.setting.images and self.own.images, "layout": layout}
 
@@ -170,6 +204,32 @@ class LanguageModelling(Objective):
         tokenizer, tokens = self.setting.tokenizer, self.language.tokens
         options |= {**placing(interleaved(self.network)), "qformer_tokenizer": self.setting.qformer_tokenizer}
         return encode(examples, tokenizer, tokens, close=close, **options)
+
+    def conversations(self, examples: Sequence[Example], data: DataSpec) -> list[Sample]:
+        """Conversations laid out by the template, their replies learned.
+
+        Those that the template refuses are left out, and counted. Raises TrainingError where none is left.
+        """
+        shows = self.setting.images and self.own.images
+        laid_out = ConversationSamples(
+            Conversations(self.setting.tokenizer, self.template, self.place),
+            self.language.tokens.end,
+            decoder=self.language.kind == "decoder",
+            images=interleaved(self.network) if shows else None,
+        )
+        samples, faults = list[Sample](), list[str]()
+        for example in examples:
+            try:
+                samples += laid_out.of(example)
+            except DataError as error:
+                faults.append(f"{example.id}: {error}")
+        if faults:
+            log.warning("%d conversations of %s are left out: %s", len(faults), data.reader, faults[0])
+        if not samples:
+            raise TrainingError(
+                f"stage '{self.stage.name}': no conversation of {data.reader} can be laid out: {faults[0]}"
+            )
+        return samples
 
     def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
         """Plain documents, cut."""
