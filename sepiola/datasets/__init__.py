@@ -26,6 +26,7 @@ from sepiola.datasets.glaive import read_glaive
 from sepiola.datasets.instructions import read_instructions
 from sepiola.datasets.pairs import read_pairs
 from sepiola.datasets.pope import read_pope
+from sepiola.datasets.preferences import read_preferences
 from sepiola.datasets.requests import read_requests
 from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.screenagent import read_screenagent
@@ -74,6 +75,7 @@ DATASETS: dict[str, Dataset] = {
     "pope": Dataset(read_pope, drawn=True),
     "pairs": Dataset(read_pairs),
     "instructions": Dataset(read_instructions),
+    "preferences": Dataset(read_preferences),
     "requests": Dataset(read_requests),
     "tasks": Dataset(read_tasks, drawn=True),
     "bfcl": Dataset(read_bfcl),

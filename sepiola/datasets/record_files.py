@@ -7,13 +7,17 @@ JSON file is a set of its own name, whose records are known by their keys. Recor
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sepiola.datasets.conversations import joined
+from sepiola.data.example import Example, Message
+from sepiola.data.image import ImageRef
+from sepiola.data.language import language_of
+from sepiola.datasets.conversations import UnusableError, joined
 from sepiola.datasets.record_shapes import Shape, shape_of, shape_of_entry
 from sepiola.datasets.records import existing_folder, one_of, read_file, read_json
 from sepiola.errors import DataError, brief, shown
@@ -26,6 +30,7 @@ INDEX = "dataset_info.json"
 ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 DIALOGUES = (".txt", ".txt.gz")  # a dialogue a line, its turns parted by tabs
 SPLITS = ["train", "val", "test"]
+LETTERS = 400  # of each turn, by which a conversation's language is known
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,80 @@ def record_sets(root: Path, sets: Sequence[str] | None, what: str) -> list[Recor
         return _indexed(folder, sets)
     named = {_stem(path): path for path in sorted(folder.iterdir()) if path.name.endswith((*ENDINGS, *DIALOGUES))}
     usual = [name for name, path in named.items() if path.name.endswith(ENDINGS)]
-    chosen = usual if sets is None else [_stem(Path(name)) for name in sets]
+    named |= {name: folder / name for name in sets or () if (folder / name).is_file()}
+    chosen = usual if sets is None else [name if name in named else _stem(Path(name)) for name in sets]
     for name in chosen:
         if name not in named:
             raise DataError(f"{folder}: no set is named {shown(name)}; {nearest(name, named)}")
     if not chosen:
         raise DataError(f"{brief(str(folder))}: holds no .json or .jsonl file; give the folder that holds {what}")
-    return [RecordSet(name, named[name]) for name in chosen]
+    return [RecordSet(_stem(named[name]), named[name]) for name in chosen]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an example is made of: a record and its name, where it stands, its shape, and where its pictures lie."""
+
+    name: str
+    where: str
+    record: Plain
+    shape: Shape
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a reader of records was asked: the options that all such readers have, and what they `hold`, in words."""
+
+    root: Path
+    split: str
+    holds: str
+    sets: Sequence[str] | None
+    languages: Sequence[str] | None
+    held_out: int
+    images: str | None
+
+    def examples(self, make: Callable[[Source], Example]) -> list[Example]:
+        """The examples of the split that `make` makes of the records: it gives each its `group`.
+
+        Records that it calls unusable and those that repeat another are left out and counted. Raises DataError when
+        nothing is left.
+        """
+        one_of(self.split, SPLITS, f"A file of {self.holds}")
+        examples, left_out, known = list[Example](), Counter[str](), set[str]()
+        for one in record_sets(self.root, self.sets, f"{self.holds} (.json, .jsonl, or {INDEX} with its files)"):
+            folder = Path(self.images) if self.images is not None else one.file.parent
+            for name, where, record, shape in one.records():
+                try:
+                    example = make(Source(name, where, record, shape, folder))
+                except UnusableError as error:
+                    left_out[str(error)] += 1
+                    continue
+                if (key := _key(example)) in known:
+                    left_out["repeat another"] += 1
+                    continue
+                known.add(key)
+                if split_of(example.metadata["group"], self.held_out) != self.split:
+                    continue
+                about = {"split": self.split, "set": one.name, "language": _language(example), **example.metadata}
+                if self.languages is None or about["language"] in self.languages:
+                    examples.append(replace(example, metadata=about))
+        for reason, count in sorted(left_out.items()):
+            log.warning("%s: %d record%s left out: they %s", self.root, count, " is" if count == 1 else "s are", reason)
+        if not examples:
+            wanted = "" if self.languages is None else f" in {', '.join(self.languages)}"
+            reasons = "".join(f"; {count} {reason}" for reason, count in left_out.items())
+            raise DataError(f"{self.root}: nothing of the split '{self.split}'{wanted} can be read{reasons}")
+        return examples
+
+
+def group_of(turns: Iterable[Message]) -> str:
+    """What must not stand on both sides of a split: a conversation's pictures, or its first request."""
+    turns = list(turns)
+    pictures = [_name(part) for turn in turns for part in turn.content if isinstance(part, ImageRef)]
+    asked = next((turn.text for turn in turns if turn.role == "user"), "")
+    source = pictures or [" ".join(asked.split()).casefold()]
+    return hashlib.sha256("\n".join(source).encode()).hexdigest()[:16]
 
 
 def split_of(group: str, held_out: int) -> str:
@@ -86,15 +158,20 @@ def split_of(group: str, held_out: int) -> str:
     return {0: "test", 1: "val"}.get(place, "train")
 
 
-def check_split(split: str, reader: str) -> str:
-    """`split` itself. Raises DataError when there is none of this name."""
-    return one_of(split, SPLITS, f"The reader '{reader}'")
+def _key(example: Example) -> str:
+    """What two examples have in common that say the same."""
+    said = [[m.role, [p if isinstance(p, str) else _name(p) for p in m.content]] for m in example.messages]
+    whole = json.dumps([said, example.target, example.metadata.get("completions")], ensure_ascii=False)
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def report(left_out: Counter[str], where: Path) -> None:
-    """Says how many records are left out, and why."""
-    for reason, count in sorted(left_out.items()):
-        log.warning("%s: %d record%s left out: they %s", where, count, " is" if count == 1 else "s are", reason)
+def _language(example: Example) -> str:
+    texts = [turn.text[:LETTERS] for turn in example.messages if turn.role != "system"]
+    return language_of(" ".join([*texts, example.target[:LETTERS]])[: 2 * LETTERS])
+
+
+def _name(image: ImageRef) -> str:
+    return str(image.path) if image.path is not None else image.digest
 
 
 def _indexed(folder: Path, sets: Sequence[str] | None) -> list[RecordSet]:

@@ -44,6 +44,9 @@ QUESTIONS = (
     (("textbox_q_instruction", "textbox_q_context", "textbox_question"), ("textbox_answer", "textbox_answer_analysis")),
 )
 """Keys of a request and of its reply: what is there of each is joined by line breaks."""
+PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
+RANKED = ("completions", "answers", "responses")
+"""Keys of replies that are compared: of two, and of several with their scores or ranks."""
 UNSEEN = {
     **dict.fromkeys(("videos", "video", "video_url", "input_video"), "hold video, which no model here sees"),
     **dict.fromkeys(("audios", "audio", "audio_url", "input_audio"), "hold sound, which no model here hears"),
@@ -69,23 +72,25 @@ class Shape:
     images: str | None = None
     chosen: str | None = None
     rejected: str | None = None
+    ranked: str | None = None
     label: str | None = None
 
 
 def shape_of(record: Mapping[str, object], where: str) -> Shape:
     """The shape of a record, by its keys. Raises DataError for one that is none of them."""
     images = next((key for key in ("images", "image") if key in record), None)
-    pair = ("chosen", "rejected") if {"chosen", "rejected"} <= record.keys() else (None, None)
+    pair = next((names for names in PAIRS if record.keys() >= {*names}), (None, None))
+    ranked = next((key for key in RANKED if isinstance(record.get(key), list)), None)
     label = next((key for key in ("label", "kto_tag") if isinstance(record.get(key), bool)), None)
-    base = Shape(images=images, chosen=pair[0], rejected=pair[1], label=label)
+    base = Shape(images=images, chosen=pair[0], rejected=pair[1], ranked=ranked, label=label)
     for key in TALKS:
         turns = record.get(key)
         if isinstance(turns, list) and turns:
-            role, content = _keys(turns[0], f"{where}: {key}")
+            role, content = keys_of(turns[0], f"{where}: {key}")
             return replace(base, messages=key, role=role, content=content)
     for prompt, response in QUESTIONS:
         if prompt[-1] in record or (prompt[0] in record and len(prompt) == 2):
-            if response[0] in record or label is not None or pair[0] is not None:
+            if response[0] in record or label is not None or pair[0] or ranked:
                 return replace(base, prompt=prompt, response=response)
             if isinstance(record.get("instances"), list):  # seed tasks, each with inputs and outputs of its own
                 return replace(base, prompt=("instruction", "input"), response=("output",))
@@ -139,7 +144,7 @@ def shape_of_entry(entry: Mapping[str, object], where: str) -> Shape:
     return replace(base, prompt=prompt, response=response)
 
 
-def _keys(turn: object, where: str) -> tuple[str, str]:
+def keys_of(turn: object, where: str) -> tuple[str, str]:
     """The keys of a turn: ShareGPT's or OpenAI's."""
     if isinstance(turn, Mapping):
         for role, content in (("role", "content"), ("from", "value"), ("role", "value"), ("from", "content")):

@@ -194,7 +194,9 @@ class LanguageModelling(Objective):
     def encoding(self) -> dict[str, Any]:
         """How messages become tokens: keywords of `encoded`. Raises SpecError for a chat template, which is none."""
         if self.own.layout == "chat":
-            raise SpecError(f"stage '{self.stage.name}': layout: chat is for language-modelling; name a layout, or none")
+            raise SpecError(
+                f"stage '{self.stage.name}': layout: chat is for language-modelling; name a layout, or none"
+            )
         layout = LAYOUTS[self.own.layout] if self.own.layout else None
         return {"images": self.setting.images and self.own.images, "layout": layout}
 

@@ -66,7 +66,7 @@ def test_all_replies_are_learned_and_the_template_goes_with_the_model(folder: Pa
     assert model.template is not None
     turns = [{"role": "user", "content": "Hi"}]
     assert model.template.render(turns) == "User: Hi\nAssistant:"
-    assert isinstance(model.chat(turns, max_tokens=3), str)
+    assert model.chat(turns, max_tokens=3).prompt_tokens == 18
 
 
 def test_without_a_template_each_reply_is_a_sample(folder: Path, tmp_path: Path) -> None:
