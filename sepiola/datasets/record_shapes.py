@@ -88,12 +88,13 @@ def shape_of(record: Mapping[str, object], where: str) -> Shape:
         if isinstance(turns, list) and turns:
             role, content = keys_of(turns[0], f"{where}: {key}")
             return replace(base, messages=key, role=role, content=content)
-    for prompt, response in QUESTIONS:
-        if prompt[-1] in record or (prompt[0] in record and len(prompt) == 2):
-            if response[0] in record or label is not None or pair[0] or ranked:
-                return replace(base, prompt=prompt, response=response)
-            if isinstance(record.get("instances"), list):  # seed tasks, each with inputs and outputs of its own
-                return replace(base, prompt=("instruction", "input"), response=("output",))
+    asked = [both for both in QUESTIONS if both[0][-1] in record or (both[0][0] in record and len(both[0]) == 2)]
+    whole = [both for both in asked if both[1][0] in record]
+    if isinstance(record.get("instances"), list):  # seed tasks, each with inputs and outputs of its own
+        whole = whole or asked
+    if whole or (asked and (label is not None or pair[0] or ranked)):
+        prompt, response = (whole or asked)[0]
+        return replace(base, prompt=prompt, response=response)
     if pair[0] is not None:
         return base
     if "text" in record:

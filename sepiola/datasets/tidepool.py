@@ -1,4 +1,4 @@
-"""Tidepool as a dataset: questions, captions, episodes, phone requests and their pictures, made on the spot."""
+"""Tidepool as a dataset, made on the spot: questions, captions, preferences, episodes, phone requests with pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.specs.values import Drawn, Names, Seed
-from sepiola.tidepool import captions, episodes, generate
+from sepiola.tidepool import captions, episodes, generate, preferences
 from sepiola.tidepool.canvas import UNITS
 from sepiola.tidepool.phone import album, requests
 from sepiola.tidepool.words import LANGUAGES
@@ -22,6 +22,7 @@ TASKS: dict[str, Callable[..., list[Example]]] = {
     "episodes": episodes,
     "phone": requests,
     "album": album,
+    "preferences": preferences,
 }
 
 Pixels = Annotated[int, Field(ge=UNITS, le=2048)]
@@ -44,19 +45,22 @@ def read_tidepool(
     named: Share | None = None,
     aspects: Names | None = None,
     kinds: Annotated[Sequence[str], Field(min_length=1)] | None = None,
+    completions: Annotated[int, Field(ge=2, le=9)] | None = None,
+    texts: Names | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`.
 
-    `task` is `questions`, `captions`, `phone`, `album` or `episodes`, of which there are `count`. A family that is
-    named twice has two turns. `length` to `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`,
-    families are functions, and `kinds` are kinds of requests; in `album`, families are kinds of the phone's pictures
-    (`sepiola.tidepool.phone`).
+    `task` is one of TASKS; of `episodes` there are `count`. A family that is named twice has two turns. `length` to
+    `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are
+    kinds of requests; in `album`, families are kinds of the phone's pictures (`sepiola.tidepool.phone`). `completions`
+    and `texts` are options of preferences (`sepiola.tidepool.preferences`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
     of_task: dict[str, dict[str, object]] = {
         "episodes": {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects},
         "phone": {"kinds": kinds},
+        "preferences": {"completions": completions, "texts": texts},
     }
     for other, options in of_task.items():
         given = [name for name, value in options.items() if value is not None]

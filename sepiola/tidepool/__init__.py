@@ -1,8 +1,9 @@
 """Tidepool: the built-in procedural world of pictures and questions in English and Chinese."""
 
 from sepiola.tidepool.binding import episodes
-from sepiola.tidepool.claims import Claim, check, claims, hallucinated
+from sepiola.tidepool.claims import Claim, check, claims, false_claims, hallucinated
 from sepiola.tidepool.family import Family, Query, Scene
+from sepiola.tidepool.preferences import preferences
 from sepiola.tidepool.world import FAMILIES, SPLITS, captions, generate, group_of, split_of
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "check",
     "claims",
     "episodes",
+    "false_claims",
     "generate",
     "group_of",
     "hallucinated",
+    "preferences",
     "split_of",
 ]

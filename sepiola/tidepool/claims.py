@@ -55,6 +55,12 @@ def check(claim: Claim, scene: Scene) -> bool:
     return family_named(claim.family).check(claim.name, claim.values, dict(scene))
 
 
+def false_claims(text: str, scene: Scene, family: str, language: str) -> tuple[int, int]:
+    """How many claims of a text are false of a scene, and how many it makes. A text that claims nothing has none."""
+    made = claims(text, language, family)
+    return sum(not check(claim, scene) for claim in made), len(made)
+
+
 def hallucinated(example: Example, rationale: str) -> tuple[int, int]:
     """How many claims of `rationale` are false of the example's picture, and how many it makes.
 
@@ -63,8 +69,7 @@ def hallucinated(example: Example, rationale: str) -> tuple[int, int]:
     metadata = example.metadata
     if metadata.get("family") not in FAMILIES or "scene" not in metadata:
         raise DataError(f"{example.id}: no scene to check claims against; expected an example made by Tidepool")
-    made = claims(rationale, metadata["language"], metadata["family"])
-    return sum(not check(claim, metadata["scene"]) for claim in made), len(made)
+    return false_claims(rationale, metadata["scene"], metadata["family"], metadata["language"])
 
 
 def _plain(text: str, language: str) -> str:

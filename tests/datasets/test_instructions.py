@@ -208,7 +208,7 @@ def test_an_index_names_columns_and_tags(tmp_path: Path) -> None:
         ({"instruction": 3, "output": "x"}, "'instruction' is 3; expected a text"),
         ({"messages": [{"role": "alien", "content": "x"}]}, "'role' is 'alien'; known: .*assistant"),
         ({"messages": ["x"]}, "expected turns with 'role' and 'content'"),
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "a preference .*the reader is 'preferences'"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "a preference, .*the reader is 'preferences'"),
         (7, "expected an object, or a dialogue as a list of texts; got 7"),
     ],
 )
