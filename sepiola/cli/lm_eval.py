@@ -54,15 +54,19 @@ class SepiolaLM(TemplateLM):
         max_length: int | None = None,
         max_batch_size: int | None = None,
         adapter: str | None = None,
+        runtime: str = "torch",
+        bits: int | None = None,
     ) -> None:
-        """`adapter` is a folder or a Hub id, as `peft` of lm-eval's `hf`.
+        """`adapter` is a folder or a Hub id, as `peft` of lm-eval's `hf`; `runtime` and `bits` are those of `load`.
 
         `max_batch_size` is what lm-eval's command line gives every model; it says nothing here.
         """
         super().__init__()
         if device is None or (device.startswith("cuda") and not torch.cuda.is_available()):
             device = "cpu"  # lm-eval's command line says cuda on any machine
-        model = path if isinstance(path, Model) else load(path, adapter=adapter, device=device)
+        if not isinstance(path, Model):
+            path = load(path, adapter=adapter, device=device, runtime=runtime, bits=bits)
+        model = path
         self.name = model.spec.name
         self.template = model.template
         self.sampling = model.sampling

@@ -33,7 +33,7 @@ Calibrate = Annotated[
         "--calibrate",
         metavar="DATA",
         help="With 4 bits: round by what matrices multiply in these data (GPTQ), which costs less. A dataset's name, "
-        "or data in a recipe's words: '{reader: text, root: FOLDER}'; 128 examples where they name no count.",
+        "or data in a recipe's words: '{reader: text, root: FOLDER}'; 64 examples where they name no count.",
     ),
 ]
 Adapter = Annotated[

@@ -18,7 +18,7 @@ from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.runtime.calibration import round_matrices, watching
 from sepiola.specs.data import DataSpec
 
-EXAMPLES = 128
+EXAMPLES = 64
 """Examples that are read where the data name no `count`, spread evenly over all."""
 
 

@@ -21,6 +21,7 @@ from sepiola.api import Model
 from sepiola.data.batching import Sample
 from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.sampling import Sampling
+from sepiola.runtime.native import NativeExecutor
 from sepiola.text.tokenizer import Tokenizer
 from tests.hub_folders import CHAT_TEMPLATE, chat_llama
 from tests.tiny import HUB_GPT, HUB_LLAMA, HUB_OPT
@@ -241,6 +242,15 @@ def test_lm_evals_cache_is_told_every_result(folders: tuple[Path, Path]) -> None
         ("generate_until", ("Q:", how), text),
         ("loglikelihood_rolling", ("问：",), rolled),
     ]
+
+
+def test_the_native_core_scores_as_torch_does_but_for_rounding(folders: tuple[Path, Path]) -> None:
+    pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
+    pairs = [("The sea", " is wide"), ("海", "很宽")]
+    torch_, native = (SepiolaLM(str(folders[0]), **how).text_scorer for how in ({}, {"runtime": "native", "bits": 16}))
+    assert isinstance(native.engine.executor, NativeExecutor)
+    for ours, theirs in zip(native.score(pairs), torch_.score(pairs), strict=True):
+        assert ours.log_likelihood == pytest.approx(theirs.log_likelihood, rel=0.02)
 
 
 def test_generation_keywords_are_read_and_unknown_ones_refused() -> None:
