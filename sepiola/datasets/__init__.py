@@ -23,6 +23,7 @@ from sepiola.datasets.diasafety import read_diasafety
 from sepiola.datasets.easy_vqa import read_easy_vqa
 from sepiola.datasets.flickr8k import read_flickr8k
 from sepiola.datasets.glaive import read_glaive
+from sepiola.datasets.instruction_kinds import read_instruction_kinds
 from sepiola.datasets.instructions import read_instructions
 from sepiola.datasets.pairs import read_pairs
 from sepiola.datasets.pope import read_pope
@@ -76,6 +77,7 @@ DATASETS: dict[str, Dataset] = {
     "pairs": Dataset(read_pairs),
     "instructions": Dataset(read_instructions),
     "preferences": Dataset(read_preferences),
+    "instruction_kinds": Dataset(read_instruction_kinds),
     "requests": Dataset(read_requests),
     "tasks": Dataset(read_tasks, drawn=True),
     "bfcl": Dataset(read_bfcl),

@@ -137,11 +137,13 @@ class Stages(RecipeText):
         return strategy
 
     def model(self) -> Model:
-        """The trained model with its way of answering; without a strategy it replies to messages, if it sees."""
+        """The trained model with its way of answering; without a strategy it replies, if it sees or chats."""
         strategy = self.recipe.strategy
         if strategy is None:
             last = self.recipe.stages[-1]
-            reply = self.objective(last).replying() if self.recipe.model.bridge is not None else None
+            reply: AnsweringSpec | None = self.objective(last).replying()
+            if self.recipe.model.bridge is None and reply is not None and reply.layout != "chat":
+                reply = None
             if reply is not None and self.recipe.reply_tokens:
                 reply = reply.model_copy(update={"answer_tokens": self.recipe.reply_tokens})
             return self._model(last, reply)

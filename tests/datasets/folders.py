@@ -66,3 +66,42 @@ def coco(root: Path, **changes: Any) -> Path:
     texts = [{"id": 3, "captions": ["A cow."]}, {"id": 4, "captions": ["A pig.", "Pigs."]}]
     (root / "captions_val2017_text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
     return root
+
+
+HINT = "The passage below tells of a red boat that sails on a lake, number {}."
+
+
+def instruction_sources(root: Path) -> Path:
+    """The folders that the five kinds of instruction are made of."""
+    flickr(root / "flickr8k")
+    zh = root / "flickr8k" / "zh"
+    lines = "".join(f"{name}.jpg#zhb#{n} 狗{name}{n}译。\n" for name in "abcd" for n in range(2))
+    (zh / "flickr8kzhb.caption.txt").write_text(lines + "a.jpg#zhb#4 \n", encoding="utf-8")
+    (zh / "flickr8kzhmtest.captions.txt").write_text(lines.replace("zhb", "zhm"), encoding="utf-8")
+    asked = {str(n): problem(hint=HINT.format(n), choices=["red", "blue"], answer=0) for n in range(40)}
+    names = [*asked]
+    problems(root / "scienceqa", asked, train=names[:30], val=names[30:32], test=names[32:])
+    (root / "cmrc2018").mkdir()
+    for name, numbers in (("dev", range(30)), ("trial", range(30, 60))):
+        paragraphs = [
+            {
+                "context": f"开头{n}。" + "长" * 200 + f"。城市叫第{n}城。结尾。",
+                "qas": [{"question": "叫什么？", "answers": [{"text": f"第{n}城"}]}],
+            }
+            for n in numbers
+        ]
+        text = json.dumps({"data": [{"paragraphs": paragraphs}]}, ensure_ascii=False)
+        (root / "cmrc2018" / f"cmrc2018_{name}.json").write_text(text, encoding="utf-8")
+    (root / "act" / "clinc_oos").mkdir(parents=True)
+    rows: dict[str, Any] = {s: [[f"{s} {n}", "play_music"] for n in range(3)] for s in ("train", "val", "test")}
+    (root / "act" / "clinc_oos" / "data_full.json").write_text(json.dumps(rows | {f"oos_{k}": [] for k in rows}))
+    (root / "text" / "zh").mkdir(parents=True)
+    (root / "text" / "zh" / "thucnews_headlines_class.txt").write_text("体育\n财经\n", encoding="utf-8")
+    for name in ("dev", "test"):
+        headlines = "".join(f"标题{name}{n}\t{n % 2}\n" for n in range(40))
+        (root / "text" / "zh" / f"thucnews_headlines_{name}.txt").write_text(headlines, encoding="utf-8")
+    (root / "align" / "alpaca").mkdir(parents=True)
+    for language, said in (("en", "Say {}"), ("zh", "请说{}号")):
+        lines = "".join(json.dumps({"instruction": said.format(n), "output": said.format(n)}) + "\n" for n in range(80))
+        (root / "align" / "alpaca" / f"alpaca_{language}.jsonl").write_text(lines)
+    return root

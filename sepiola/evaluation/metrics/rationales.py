@@ -110,6 +110,11 @@ def _rouge_l(pairs: Sequence[tuple[str, str]]) -> list[float]:
     return [100 * float(scorer.score(reference, given)["rougeL"].fmeasure) for reference, given in pairs]
 
 
+def rouge_l(given: str, reference: str) -> float:
+    """ROUGE-L of one text, 0 to 1; each Chinese character is a word."""
+    return _rouge_l([(reference, given)])[0] / 100
+
+
 def _tfidf_cosine(pairs: Sequence[tuple[str, str]]) -> list[float]:
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -29,6 +29,7 @@ from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.recipe import AnsweringSpec, Layout
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.chat import ChatTemplate
+from sepiola.text.chat_questions import CHAT
 from sepiola.text.conversation import Conversations, ConversationSamples, own_template
 from sepiola.text.encoding import encode, in_rows, placing
 from sepiola.text.layouts import LAYOUTS
@@ -146,7 +147,10 @@ class LanguageModelling(Objective):
         )
 
     def replying(self) -> AnsweringSpec:
-        """In the stage's layout."""
+        """In the stage's layout; a conversation is read as far as the model reads."""
+        if self.own.layout == "chat":
+            chat = {"layout": "chat", "answer_format": CHAT, "source_tokens": None}
+            return super().replying().model_copy(update=chat)
         return super().replying().model_copy(update={"layout": self.own.layout})
 
     @property
