@@ -11,7 +11,7 @@ from typing import Any
 
 from .bounds import bounded
 from .errors import CallError, SpecError, brief, nearest, shown
-from .schemas import Schema, check_schema
+from .schemas import Schema, check_schema, parts_of
 
 Plain = dict[str, Any]
 """Plain data of JSON by its keys."""
@@ -164,6 +164,9 @@ def _ended(where: str, schema: Schema) -> Schema:
     """The schema with bounds; a part that may be anything stays so, and a text of an unknown format is any text."""
     try:
         check_schema(schema)
+        for path, part in parts_of(schema):
+            if isinstance(part, bool) and not path.endswith("/additionalProperties"):
+                raise SpecError(f"{path}: got {part}, which says nothing of a value; name its type")
     except SpecError as error:
         raise SpecError(f"{brief(where)}: {error}") from None
     for part in (schema, {key: value for key, value in schema.items() if key != "format"}):
@@ -179,8 +182,14 @@ def _not_here(*arguments: object, **keywords: object) -> object:
 
 
 def as_taught(known: Sequence[Mapping[str, Any]]) -> list[Function]:
-    """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run."""
+    """The functions that a model was taught, as they are kept beside it: they can be written and read, and not run.
+
+    Raises SpecError for one whose arguments have no end.
+    """
     made = declared([entry["tool"] for entry in known])
+    for each in made:
+        for parameter in each.parameters:
+            bounded(parameter.schema)
     with_examples = [replace(f, examples=tuple(e.get("examples", ()))) for f, e in zip(made, known, strict=True)]
     return [with_copied(f, entry.get("copied", ())) for f, entry in zip(with_examples, known, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,6 +69,7 @@ def _check(path: str, part: Schema) -> None:
     for key in part:
         if key not in KNOWN:
             raise SpecError(f"{path}/{brief(str(key))}: a keyword that constraints do not support; leave it out")
+    _check_texts(path, part)
     types = part.get("type", [])
     for name in [types] if isinstance(types, str) else types if isinstance(types, list) else [types]:
         if name not in TYPES:
@@ -83,8 +85,22 @@ def _check(path: str, part: Schema) -> None:
     for key in NUMBERS:
         if key in part and (isinstance(part[key], bool) or not isinstance(part[key], int | float)):
             raise SpecError(f"{path}/{key}: got {shown(part[key])}, expected a number")
+    if "pattern" in part and not isinstance(part["pattern"], str):
+        raise SpecError(f"{path}/pattern: got {shown(part['pattern'])}, expected a regular expression")
     if "enum" in part and not (isinstance(part["enum"], list) and part["enum"]):
         raise SpecError(f"{path}/enum: got {shown(part['enum'])}, expected a list of at least one value")
+
+
+def _check_texts(path: str, part: Schema) -> None:
+    """Raises SpecError where what a part's own values, or the names in it, say is no text that could be written."""
+    said = {key: value for key, value in part.items() if key not in (*SCHEMA, *SCHEMAS, *NAMED)}
+    names = [[*part[key]] for key in NAMED if isinstance(part.get(key), Mapping)]
+    try:
+        json.dumps([said, names], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise SpecError(f"{path}: holds half a character pair, which no text has") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: is no JSON ({brief(str(error))})") from None
 
 
 def parts_of(schema: object, path: str = "#", depth: int = 0) -> Iterator[tuple[str, object]]:

@@ -41,6 +41,10 @@ def test_schemas_of_every_kind_pass() -> None:
         ({"anyOf": {}}, "#/anyOf"),
         ({"properties": []}, "#/properties"),
         ({"items": 3}, "#/items"),
+        ({"items": {"pattern": {}}}, "#/items/pattern: got {}, expected a regular expression"),
+        ({"items": {"enum": ["\ud800"]}}, "#/items: holds half a character pair"),
+        ({"properties": {"\ud800": {}}}, "#: holds half a character pair"),
+        ({"const": {1, 2}}, "#: is no JSON"),
         (["string"], "#"),
     ],
 )

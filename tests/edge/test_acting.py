@@ -186,6 +186,19 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         sepiola_edge.Agent(
             edge, {"google_search": lambda query, kind="", results=0: None}, sepiola_edge.Policy(deny=("send_email",))
         )
+    known = json.loads((folder / "functions.json").read_text())
+    parameters = known[0]["tool"]["function"]["parameters"]["properties"]
+    for schema, fault in (
+        (True, "got True, which says nothing of a value"),
+        ({}, "may be anything"),
+        ({"anyOf": [False]}, "got False, which says nothing"),
+        ({"type": "string", "pattern": {}}, "expected a regular expression"),
+        ({"enum": ["\ud800"]}, "half a character pair"),
+    ):
+        parameters["to"] = schema
+        (folder / "functions.json").write_text(json.dumps(known))
+        with pytest.raises(sepiola_edge.EdgeError, match=fault):
+            sepiola_edge.load(folder)
     (folder / "functions.json").write_text('[{"name": "x"}]')
     with pytest.raises(sepiola_edge.EdgeError, match=r"functions\.json is damaged"):
         sepiola_edge.load(folder)
