@@ -29,9 +29,11 @@ from tests.preferences import LANGUAGES, SEEING, reader  # noqa: F401 (reader is
 
 
 def prepared(kind: str = "decoder", raw: Mapping[str, Any] | None = None, **options: Any) -> tuple[Any, Any]:
-    """An objective of random weights, and its network."""
+    """An objective of random weights, and its network, whose padding token is its end token."""
     made = preferences.tokenizer()
-    network, spec = preferences.model(LANGUAGES[kind], made)
+    end = made.id_of("</s>")
+    language = {**LANGUAGES[kind], "tokens": {"start": made.id_of("<unk>"), "end": end, "pad": end}}
+    network, spec = preferences.model(language, made)
     learned: Any = preferences.objective({"kind": "dpo", **(raw or {})}, spec, made, **options)
     return learned, learned.prepare(tiny.randomise(network, std=0.3))
 
