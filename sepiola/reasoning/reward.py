@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -27,6 +28,7 @@ from sepiola.models.reward import scores
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.text.conversation import Conversations, ConversationSamples
 from sepiola.text.encoding import encode, placing
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.processor import Processor
@@ -49,9 +51,13 @@ class Scores(Protocol):
 
 
 class RewardModel:
-    """A reward model with what stands around it; `layout` names the words in which it was trained, if it has any."""
+    """A reward model with what stands around it; `answering` says how it was trained to read, if it does: in the words
+    of a layout, or without pictures.
+    """
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, processor: Processor, layout: str | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, spec: ModelSpec, processor: Processor, answering: AnsweringSpec | None = None
+    ) -> None:
         """Raises SepiolaError for another model, and CheckpointError for one without a tokenizer."""
         if spec.classifier is None or spec.classifier.kind != "reward" or spec.language is None:
             raise SepiolaError(
@@ -65,18 +71,14 @@ class RewardModel:
         self.language = spec.language
         self.tokenizer = processor.tokenizer
         self.processor = processor
-        self.layout = LAYOUTS.get(layout or "")
+        self.layout = LAYOUTS.get(answering.layout or "") if answering is not None else None
+        self.blind = answering is not None and not answering.images
         self._features: dict[tuple[ImageRef, ...], Tensor] = {}
 
     @classmethod
     def of(cls, model: Scores) -> RewardModel:
         """What a loaded model scores by."""
-        return cls(model.network, model.spec, model.processor, model.answering.layout if model.answering else None)
-
-    @property
-    def template(self) -> ChatTemplate | None:
-        """How conversations are laid out; None where recipes say it."""
-        return self.processor.template
+        return cls(model.network, model.spec, model.processor, model.answering)
 
     def score(self, items: Sequence[Scored]) -> list[float]:
         """The score of each text or conversation. Raises DataError for one that is empty, or too long for the model."""
@@ -94,15 +96,13 @@ class RewardModel:
         return self.score([turns])[0]
 
     def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
-        """The score of each prompt's reply; a reply that did not come to its end has no end token either."""
-        samples = [
-            self._sample([*prompt.messages, Message("assistant", (text,))])
-            for prompt, (text, _) in zip(prompts, replies, strict=True)
-        ]
-        if self.template is None:
-            ended = [end for _, end in replies]
-            samples = [one if end else _without_end(one) for one, end in zip(samples, ended, strict=True)]
-        return self._scores(samples)
+        """The score of each prompt's reply, which says whether it came to its end; if not, it is read without one."""
+        return self._scores(
+            [
+                self._fitting(self._conversation([*prompt.messages, Message("assistant", (text,))], ended=ended))
+                for prompt, (text, ended) in zip(prompts, replies, strict=True)
+            ]
+        )
 
     @torch.inference_mode()
     def _scores(self, samples: Sequence[Sample]) -> list[float]:
@@ -134,11 +134,16 @@ class RewardModel:
         return [self._features[tuple(row)] for row in rows]
 
     def _sample(self, item: Scored) -> Sample:
-        sample = self._text(item) if isinstance(item, str) else self._conversation([as_message(one) for one in item])
+        return self._fitting(
+            self._text(item) if isinstance(item, str) else self._conversation([as_message(one) for one in item])
+        )
+
+    def _fitting(self, sample: Sample) -> Sample:
+        """The sample. Raises DataError where the model does not read so many tokens."""
         most = self.language.positions.length if self.language.positions.kind == "learned" else None
         tokens = sample.positions_for(self.language.kind) + (self.language.kind == "decoder")
         if most is not None and tokens > most:
-            raise DataError(f"a text of {tokens} tokens; the model reads 1 to {most}: {str(item)[:60]!r}")
+            raise DataError(f"a text of {tokens} tokens; the model reads 1 to {most}")
         return sample
 
     def _text(self, text: str) -> Sample:
@@ -151,27 +156,37 @@ class RewardModel:
             raise DataError("a text of 0 tokens; the model reads 1 or more")
         return Sample("text", (), tuple(ids))
 
-    def _conversation(self, turns: Sequence[Message]) -> Sample:
-        images = any(not isinstance(part, str) for turn in turns for part in turn.content)
-        if images and self.spec.bridge is None:
+    def _conversation(self, turns: Sequence[Message], *, ended: bool = True) -> Sample:
+        if self.spec.bridge is None and any(not isinstance(part, str) for turn in turns for part in turn.content):
             raise DataError("the conversation shows pictures, and this reward model reads text alone; leave them out")
-        if self.template is not None:
-            if images:
-                raise DataError("a reward model with a chat template scores conversations without pictures")
-            return self._text(self.template.render(turns, add_generation_prompt=False))
         if not turns or turns[-1].role != "assistant":
             raise DataError("a conversation is scored by its last turn, which is the assistant's; this one has none")
         example = Example("conversation", tuple(turns[:-1]), turns[-1].text)
+        if self.chat is not None:
+            return self.chat.scored(example, ended=ended)
         (sample,) = encode(
             [example],
             self.tokenizer,
             self.language.tokens,
             close=self.language.kind == "encoder-decoder",
+            images=not self.blind,
             layout=self.layout,
             qformer_tokenizer=self.processor.qformer_tokenizer,
             **placing(interleaved(self.network)),
         )
-        return sample
+        return sample if ended else _without_end(sample)
+
+    @cached_property
+    def chat(self) -> ConversationSamples | None:
+        """What lays conversations out by the chat template; None where there is none."""
+        if self.processor.template is None:
+            return None
+        sees = interleaved(self.network)
+        place = None if sees is None or sees.token is None else self.tokenizer.name_of(sees.token)
+        conversations = Conversations(self.tokenizer, self.processor.template, place)
+        decoder = self.language.kind == "decoder"
+        images = None if self.blind else sees
+        return ConversationSamples(conversations, self.language.tokens.end, decoder=decoder, images=images)
 
 
 def _without_end(sample: Sample) -> Sample:
@@ -181,6 +196,6 @@ def _without_end(sample: Sample) -> Sample:
 def words_of(template: ChatTemplate | None, layout: str | None = None) -> str:
     """What tells one way of laying conversations out from others: a chat template by its digest, a layout, or lines."""
     if template is not None:
-        said = json.dumps([dict(template.templates), dict(template.special_tokens)], sort_keys=True)
+        said = json.dumps(dict(template.templates), sort_keys=True)
         return f"the chat template {hashlib.sha256(said.encode()).hexdigest()[:12]}"
     return f"the layout {layout}" if layout else "one message a line"

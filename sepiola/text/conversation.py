@@ -66,7 +66,7 @@ class Conversations:
                 texts += [self.template.render(said, tools, add_generation_prompt=False), said[-1].text]
             return texts
 
-        return self._marked(turns, rendered)
+        return self.marked(turns, rendered)
 
     def whole(
         self, messages: Sequence[Message], learned: Sequence[int], tools: Sequence[Mapping[str, object]] | None = None
@@ -90,7 +90,7 @@ class Conversations:
         names, letters = self.guard.mark(turns)
         if not letters.marks:
             return rendered(turns)[0], spans, letters
-        (text,), letters = self._marked(turns, rendered)
+        (text,), letters = self.marked(turns, rendered)
         rendered(names)
         return text, spans, letters
 
@@ -104,9 +104,13 @@ class Conversations:
             raise DataError("the chat template lays out what was said before anew, once a conversation goes on")
         return len(prompt), len(until)
 
-    def _marked(
+    def marked(
         self, turns: Sequence[Message], rendered: Callable[[Sequence[Message]], list[str]]
     ) -> tuple[list[str], Letters]:
+        """What is rendered of turns in which names of control tokens are marked, and the marks.
+
+        Raises DataError where the template reads the names or changes them.
+        """
         marked, letters = self.guard.mark(turns)
         texts = rendered(marked)
         if letters.marks and [letters.restore(text) for text in texts] != rendered(turns):
@@ -167,7 +171,7 @@ class ConversationSamples:
         """The samples of a conversation. Raises DataError where the template refuses it, or nobody knows who is who."""
         if self.rows:
             return [self._row(example)]
-        return [self._one(one) for one in each_reply(example)]
+        return [self.reply(one) for one in each_reply(example)]
 
     def _row(self, example: Example) -> Sample:
         """All of a conversation, its replies learned."""
@@ -193,8 +197,8 @@ class ConversationSamples:
             learned=None if bool(mask.all()) else mask,
         )
 
-    def _one(self, example: Example) -> Sample:
-        """A reply after what was said before it."""
+    def reply(self, example: Example) -> Sample:
+        """The last reply after what was said before it, up to the token that ends it."""
         turns, tools = self._seen(example.messages), example.metadata.get("tools")
         (text,), letters = self.conversations.laid_out(turns, tools=tools)
         pictures = _pictures(turns)
@@ -203,6 +207,29 @@ class ConversationSamples:
         if not self.decoder and source[-1:] != [self.end]:
             source.append(self.end)
         target = tuple(reply_ids(self.conversations, self.ends, self.end, turns, example.target, tools))
+        return Sample(example.id, source, target, pictures, self._placeholder(pictures), image_tokens=special)
+
+    def scored(self, example: Example, *, ended: bool = True) -> Sample:
+        """The last reply with all that the template sets after it, as reward models read it; without, where it did not
+        come to its end. An encoder-decoder reads it as `reply` has it.
+        """
+        if not self.decoder:
+            sample = self.reply(example)
+            return sample if ended or len(sample.target) == 1 else replace(sample, target=sample.target[:-1])
+        turns, render = self._seen(example.messages), self.conversations.template.render
+        tools, last = example.metadata.get("tools"), Message("assistant", (example.target,))
+
+        def rendered(said: Sequence[Message]) -> list[str]:
+            whole = render(said, tools, add_generation_prompt=False, continue_final_message=not ended)
+            return [whole, render(said[:-1], tools)]
+
+        (text, prompt), letters = self.conversations.marked([*turns, last], rendered)
+        pictures = _pictures(turns)
+        text, _, before, special = self._with_pictures(text, [], pictures)
+        prompt, *_ = self._with_pictures(prompt, [], pictures)
+        whole, asked = (letters.encode(one, framed=self._framed(one)) for one in (text, prompt))
+        asked = asked if whole[: len(asked)] == asked and len(asked) < len(whole) else []
+        source, target = (*before, *asked), tuple(whole[len(asked) :])
         return Sample(example.id, source, target, pictures, self._placeholder(pictures), image_tokens=special)
 
     def _seen(self, messages: Sequence[Message]) -> list[Message]:

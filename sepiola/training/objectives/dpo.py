@@ -35,22 +35,29 @@ class DPO(Direct):
 
     spec: ClassVar[type[ObjectiveSpec]] = DPOSpec
 
+    @property
+    def direct(self) -> DPOSpec:
+        """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, DPOSpec)
+        return self.stage.objective
+
     def token_counts(
         self, completions: Sequence[Completion], parts: Sequence[Sample]
     ) -> tuple[tuple[float, ...], ...] | None:
         """`dense` for tokens in corrected segments. Raises DataError for a prompt without any."""
-        if self.direct.dense is None:
+        dense = self.direct.dense
+        if dense is None:
             return None
         if not any(completion.corrected for completion in completions):
             raise DataError(f"{parts[0].id}: no completion has corrected segments, which dense DPO weighs; unset dense")
-        return tuple(self._counts(one, len(part.target)) for one, part in zip(completions, parts, strict=True))
+        return tuple(self._counts(one, dense, len(part.target)) for one, part in zip(completions, parts, strict=True))
 
-    def _counts(self, completion: Completion, tokens: int) -> tuple[float, ...]:
+    def _counts(self, completion: Completion, dense: float, tokens: int) -> tuple[float, ...]:
         inside = [
             any(start < to and end > at for at, to in completion.corrected)
             for start, end in self.setting.tokenizer.spans(completion.text)
         ]
-        return tuple(self.direct.dense if corrected else 1.0 for corrected in (inside + [False] * tokens)[:tokens])
+        return tuple(dense if corrected else 1.0 for corrected in (inside + [False] * tokens)[:tokens])
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `dpo`."""

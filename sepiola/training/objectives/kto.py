@@ -50,6 +50,12 @@ class KTO(Direct):
 
     spec: ClassVar[type[ObjectiveSpec]] = KTOSpec
 
+    @property
+    def direct(self) -> KTOSpec:
+        """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, KTOSpec)
+        return self.stage.objective
+
     def rankings(self, examples: Sequence[Example]) -> list[Ranking]:
         """A record a reply that is desirable or not, with the reply of another prompt. Raises TrainingError where there
         is no other prompt.

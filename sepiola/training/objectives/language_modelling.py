@@ -19,7 +19,7 @@ from torch import nn
 
 from sepiola.data.batching import Batch, Noise, Row, Sample
 from sepiola.data.example import Example, each_reply
-from sepiola.errors import DataError, SpecError, TrainingError
+from sepiola.errors import DataError, TrainingError
 from sepiola.models.build import outline
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.models.states import target_states
@@ -196,12 +196,8 @@ class LanguageModelling(Objective):
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """How messages become tokens: keywords of `encoded`. Raises SpecError for a chat template, which is none."""
-        if self.own.layout == "chat":
-            raise SpecError(
-                f"stage '{self.stage.name}': layout: chat is for language-modelling; name a layout, or none"
-            )
-        layout = LAYOUTS[self.own.layout] if self.own.layout else None
+        """How messages become tokens where no chat template lays them out: keywords of `encoded`."""
+        layout = LAYOUTS.get(self.own.layout or "")
         return {"images": self.setting.images and self.own.images, "layout": layout}
 
     def encoded(self, examples: Sequence[Example], **options: Any) -> list[Sample]:
@@ -211,22 +207,25 @@ class LanguageModelling(Objective):
         options |= {**placing(interleaved(self.network)), "qformer_tokenizer": self.setting.qformer_tokenizer}
         return encode(examples, tokenizer, tokens, close=close, **options)
 
+    @cached_property
+    def conversing(self) -> ConversationSamples:
+        """What lays conversations out by the template."""
+        return ConversationSamples(
+            Conversations(self.setting.tokenizer, self.template, self.place),
+            self.language.tokens.end,
+            decoder=self.language.kind == "decoder",
+            images=interleaved(self.network) if self.setting.images and self.own.images else None,
+        )
+
     def conversations(self, examples: Sequence[Example], data: DataSpec) -> list[Sample]:
         """Conversations laid out by the template, their replies learned.
 
         Those that the template refuses are left out, and counted. Raises TrainingError where none is left.
         """
-        shows = self.setting.images and self.own.images
-        laid_out = ConversationSamples(
-            Conversations(self.setting.tokenizer, self.template, self.place),
-            self.language.tokens.end,
-            decoder=self.language.kind == "decoder",
-            images=interleaved(self.network) if shows else None,
-        )
         samples, faults = list[Sample](), list[str]()
         for example in examples:
             try:
-                samples += laid_out.of(example)
+                samples += self.conversing.of(example)
             except DataError as error:
                 faults.append(f"{example.id}: {error}")
         if faults:

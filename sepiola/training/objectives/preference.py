@@ -1,6 +1,6 @@
 """What objectives over preferences have in common: prompts with completions that others wrote, laid out once.
 
-A prompt is made into tokens once for all its completions, and a completion by itself, so that no token reaches over
+A prompt is made into the same tokens for all its completions, and a completion by itself, so that no token reaches over
 their border; completions end with the end token. The losses of `dpo`, `ipo` and `kto` need how much more likely the
 policy finds a completion than a reference does, which is the network at the stage's beginning.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -106,15 +106,18 @@ class Preference(LanguageModelling):
         each = [
             dataclasses.replace(e, target=one.text) for e, row in zip(examples, replies, strict=True) for one in row
         ]
-        samples = iter(self.encoded(each, **self.encoding))
+        samples = iter(self.replies(each))
         return [self._ranking(example, row, samples) for example, row in zip(examples, replies, strict=True)]
+
+    def replies(self, examples: Sequence[Example]) -> list[Sample]:
+        """Each example's prompt and target as a sample."""
+        if self.own.layout == "chat":
+            return [self.conversing.reply(example) for example in examples]
+        return self.encoded(examples, **self.encoding)
 
     def _ranking(self, example: Example, completions: Sequence[Completion], samples: Iterable[Sample]) -> Ranking:
         rows = [sample for _, sample in zip(completions, samples, strict=False)]
-        parts = [
-            dataclasses.replace(row, id=f"{example.id}#{place}", source=rows[0].source)
-            for place, row in enumerate(rows, start=1)
-        ]
+        parts = [dataclasses.replace(row, id=f"{example.id}#{place}") for place, row in enumerate(rows, start=1)]
         counts = self.token_counts(completions, parts)
         return Ranking(example.id, tuple(parts), tuple(one.score for one in completions), counts)
 
@@ -138,8 +141,9 @@ class Direct(Preference):
     policy: nn.Module | None = None
 
     @property
-    def direct(self) -> Any:
+    def direct(self) -> DirectSpec:
         """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, DirectSpec)
         return self.stage.objective
 
     def prepare(self, network: nn.Module) -> nn.Module:

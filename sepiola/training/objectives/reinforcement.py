@@ -118,11 +118,15 @@ class Reinforcement(LanguageModelling):
 
     def batches(self, data: DataSpec, images: ImageInputs) -> Rollouts:  # type: ignore[override]
         """Rollouts over the data's prompts. Raises TrainingError for data without."""
-        self.rl.reward.check_words(words_of(None, self.own.layout))
+        chats = self.own.layout == "chat"
+        self.rl.reward.check_words(words_of(self.template if chats else None, self.own.layout))
         examples = self.laid_out(data)
         if examples and is_plain(examples):
             raise TrainingError(f"stage '{self.stage.name}': {data.reader} is plain text; {self.rl.kind} needs prompts")
-        samples = [part for sample in self.samples(data) for part in sample.parts]
+        if chats:
+            samples = [self.conversing.reply(example) for example in examples]
+        else:
+            samples = [part for sample in self.samples(data) for part in sample.parts]
         collate = text_collator(self.network, self.language, self.stage, images)
         return Rollouts(
             samples,
@@ -143,6 +147,7 @@ class Reinforcement(LanguageModelling):
 
     def processor(self, processor: Processor) -> Processor:
         """With the functions that the reward is for, where the tokenizer has a token for each."""
+        processor = super().processor(processor)
         return dataclasses.replace(processor, functions=self.known) if self.known else processor
 
     @property

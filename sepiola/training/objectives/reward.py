@@ -8,13 +8,15 @@ learned K − 1 times. Scores have no place of their own; `centring` · (r_bette
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from sepiola.data.batching import Batch, Collator
+from sepiola.data.batching import Batch, Collator, Sample
+from sepiola.data.example import Example
 from sepiola.data.scored import ScoredCollator
 from sepiola.models.reward import add_reward, scores, with_reward
 from sepiola.specs.model import ModelSpec
@@ -48,8 +50,9 @@ class RewardModelling(Preference):
     layout: type[Collator] = ScoredCollator
 
     @property
-    def rewards(self) -> Any:
+    def rewards(self) -> RewardModelSpec:
         """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, RewardModelSpec)
         return self.stage.objective
 
     def model(self) -> ModelSpec:
@@ -59,6 +62,12 @@ class RewardModelling(Preference):
     def prepare(self, network: nn.Module) -> nn.Module:
         """The model under a layer that is initialised from the run's seed."""
         return add_reward(network, self.model(), self.setting.seed)
+
+    def replies(self, examples: Sequence[Example]) -> list[Sample]:
+        """With all that a chat template sets after a reply: as reward models of the Hub read it."""
+        if self.own.layout == "chat":
+            return [self.conversing.scored(example) for example in examples]
+        return super().replies(examples)
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `ranking_loss`. Dropout is off: scores are compared as they will be read."""

@@ -100,7 +100,7 @@ class LocalJudge:
         return self.model.score([self._read(e, one) for e, one in zip(examples, written, strict=True)])
 
     def _read(self, example: Example, one: Written) -> Scored:
-        if self.model.template is None:
+        if self.model.chat is None:
             return example.prompt + one.text
         return [*example.messages, Message("assistant", (one.text,))]
 

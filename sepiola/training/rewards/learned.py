@@ -50,8 +50,7 @@ class Learned:
     def model(self) -> RewardModel:
         """Loaded when the first completion is judged. Raises CheckpointError and SepiolaError for another model."""
         read = load(self.path)
-        answering = read_strategy(read.folder)
-        return RewardModel(read.network, read.spec, read.processor, answering.layout if answering else None)
+        return RewardModel(read.network, read.spec, read.processor, read_strategy(read.folder))
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
         return self.model.replies(examples, [(one.text, one.ended) for one in written])

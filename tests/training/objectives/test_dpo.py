@@ -270,3 +270,12 @@ def test_an_adapter_learns_from_what_lies_under_it(tmp_path: Path) -> None:
 def test_a_dry_run_explains_it(reader: str) -> None:  # noqa: F811
     (run,) = explain(parse_recipe(preferences.recipe("decoder", {"kind": "dpo"})), tiny.QUIET)["runs"]
     assert run["stages"][0]["samples"] == 20
+
+
+def test_a_chat_template_lays_out_what_is_preferred() -> None:
+    """The prompt with the header of the assistant's turn, and replies up to the token that ends them."""
+    learned, _ = prepared(raw={"layout": "chat"}, source_tokens=32)
+    made, ranking = learned.setting.tokenizer, preferences.batches(learned).samples[0]
+    assert {made.decode(list(part.source), special_tokens=True) for part in ranking.parts} == {"User: zero\nAssistant:"}
+    texts = [made.decode(list(part.target), special_tokens=True) for part in ranking.parts]
+    assert texts == [" 1</s>", " 2 zero</s>", " 0 zero</s>"]

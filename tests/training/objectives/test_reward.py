@@ -353,3 +353,42 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     model = tiny.byte_model(tiny.decoder())
     with pytest.raises(SepiolaError, match="only a reward model scores texts"):
         model.reward([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder-decoder", "prefix"])
+def test_a_chat_template_lays_out_what_is_scored(kind: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+    """With all that it sets after a reply; the template goes with the model, and pictures stand in it."""
+    folder = tiny.run_recipe(preferences.recipe(kind, {"kind": "reward", "layout": "chat"}, steps=2), tmp_path)
+    model = sepiola.load(folder)
+    assert model.template is not None
+    examples = preferences.rankings(picture=kind in SEEING)[:4]
+    firsts = [[*e.messages, Message("assistant", (e.metadata["completions"][0]["text"],))] for e in examples]
+    found = model.score(firsts)
+    assert len({*found}) == 4
+    if kind == "decoder":
+        texts = [model.template.render(talk, add_generation_prompt=False) for talk in firsts]
+        assert texts[0].startswith("User: zero\nAssistant: 1</s>")
+        assert model.score(texts) == pytest.approx(found, abs=1e-5)
+    if kind == "prefix":
+        other = [[Message("user", (tiny.colour_picture("black"), talk[0].text)), talk[-1]] for talk in firsts]
+        assert model.score(other) != pytest.approx(found, abs=1e-6)
+    paid = reward_of(reward_spec({"kind": "learned", "model": str(folder)}))
+    written = [Written(talk[-1].text, "", True) for talk in firsts]
+    assert paid.score(examples, written) == pytest.approx(found, abs=1e-5)
+    assert paid.score(examples, [replace(one, ended=False) for one in written]) != pytest.approx(found, abs=1e-6)
+    made = preferences.tokenizer()
+    _, spec = policies.policy(policies.KINDS["decoder"], made)
+    raw = {"kind": "grpo", "samples": 2, "layout": "chat", "reward": {"kind": "learned", "model": str(folder)}}
+    (tmp_path / "own").mkdir()
+    chatting = policies.objective(raw, spec, made)
+    assert policies.rollouts(chatting, None).samples[0].source is not None, "its own template is the reward model's"
+    with pytest.raises(SpecError, match="and the policy writes by one message a line"):
+        policies.rollouts(policies.objective({**raw, "layout": None}, spec, made), None)
+
+
+def test_a_blind_twin_is_blind_where_it_scores(reader: str, tmp_path: Path) -> None:  # noqa: F811
+    raw = {**preferences.recipe("prefix", {"kind": "reward"}, steps=2), "images": False}
+    model = sepiola.load(tiny.run_recipe(raw, tmp_path))
+    reply = Message("assistant", ("1",))
+    shown = [[Message("user", (tiny.colour_picture(colour, (64, 64)), "one")), reply] for colour in ("red", "blue")]
+    assert model.reward(shown[0]) == model.reward(shown[1]) == model.reward([Message("user", ("one",)), reply])
