@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sepiola.data.example import Message
     from sepiola.generation.chat import ChatReply
     from sepiola.reasoning.sample_and_rank import RankedReply
+    from sepiola.reasoning.toolset import Toolset
 
 HELP = """Type a message. /image FILE shows a picture with the next one, /new begins again, /exit or Ctrl-D ends.
 输入消息即可对话。/image 文件 为下一条消息附上图片，/new 重新开始，/exit 或 Ctrl-D 结束。"""
@@ -82,6 +84,14 @@ def chat(
         bool,
         typer.Option("--show", help="With --candidates: show each with its ratings, what was dropped, and why."),
     ] = False,
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tool",
+            help="What the model may ask by writing 'TS, …' before it answers 'User, …': calculator, "
+            "translator=phrases.tsv, retrieval=FOLDER of text. Repeatable.",
+        ),
+    ] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", min=1, help="Tokens of a reply at most; else as the checkpoint says, or 512."),
@@ -145,8 +155,10 @@ def chat(
     from sepiola.data.image import ImageRef
     from sepiola.generation.sampling import Sampling
     from sepiola.nn.precision import resolve
+    from sepiola.reasoning.grounding import Grounded, ground
     from sepiola.reasoning.sample_and_rank import REPLY as ROOM
     from sepiola.reasoning.sample_and_rank import SAMPLING
+    from sepiola.reasoning.toolset import toolset_of
 
     if as_json and prompt is None:
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
@@ -172,6 +184,7 @@ def chat(
         "prompt_lookup_num_tokens": prompt_lookup_num_tokens,
     }
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    toolset = toolset_of(tool) if tool else None
     Sampling(**asked)  # what is out of bounds is said before anything is loaded
     dtype = resolve(precision, torch.device(device))
     loaded = load(model, adapter=adapter, dtype=dtype, device=device).run(runtime, bits=bits, release=True)
@@ -187,20 +200,37 @@ def chat(
             print()
         return reply
 
-    def ranked(messages: list[Message], asked: int) -> RankedReply:
-        drawn = sampling if temperature else SAMPLING
+    def ranked(messages: Sequence[Message]) -> RankedReply:
+        drawn = dataclasses.replace(sampling if temperature else SAMPLING, seed=seed)
         found = loaded.sample_and_rank(
-            messages, candidates=asked, max_tokens=max_tokens or ROOM, sampling=dataclasses.replace(drawn, seed=seed)
+            messages, candidates=candidates or 1, max_tokens=max_tokens or ROOM, sampling=drawn
         )
-        if not as_json:
-            print(found.text)
-            _tell(found, show)
+        _tell(found, show)
         return found
 
-    if prompt is not None and candidates is not None:
-        found = ranked([*opening, Message("user", (prompt,))], candidates)
+    def grounded(messages: Sequence[Message], tools: Toolset) -> Grounded:
+        def write(said: Sequence[Message]) -> str:
+            return answered([*said], aloud=False).text if candidates is None else ranked(said).text
+
+        found = ground(write, messages, tools)
+        for step in found.steps:
+            console_of(True).print(f"[dim]TS, {escape(step.asked)} → {escape('; '.join(step.found) or '-')}[/dim]")
+        return found
+
+    def replied(messages: list[Message]) -> str:
+        """The reply to a talk, which has been printed."""
+        if toolset is None and candidates is None:
+            return answered(messages, aloud=True).text
+        text = ranked(messages).text if toolset is None else grounded(messages, toolset).text
+        print(text)
+        return text
+
+    if prompt is not None and (candidates is not None or toolset is not None):
+        said = [*opening, Message("user", (*pictures, prompt))]
         if as_json:
-            print_json(dataclasses.asdict(found))
+            print_json(dataclasses.asdict(ranked(said) if toolset is None else grounded(said, toolset)))
+        else:
+            replied(said)
         return
     if prompt is not None:
         reply = answered([*opening, Message("user", (*pictures, prompt))], aloud=not as_json)
@@ -233,7 +263,7 @@ def chat(
         elif line:
             said = [*messages, Message("user", (*pictures, line))]
             try:
-                text = answered(said, aloud=True).text if candidates is None else ranked(said, candidates).text
+                text = replied(said)
             except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
                 print(f"error: {error}" if isinstance(error, SepiolaError) else "")
                 pictures = []

@@ -23,6 +23,7 @@ from sepiola.datasets.diasafety import read_diasafety
 from sepiola.datasets.easy_vqa import read_easy_vqa
 from sepiola.datasets.flickr8k import read_flickr8k
 from sepiola.datasets.glaive import read_glaive
+from sepiola.datasets.grounded import read_grounded
 from sepiola.datasets.instruction_kinds import read_instruction_kinds
 from sepiola.datasets.instructions import read_instructions
 from sepiola.datasets.pairs import read_pairs
@@ -89,6 +90,7 @@ DATASETS: dict[str, Dataset] = {
     "diasafety": Dataset(read_diasafety),
     "dialogues": Dataset(read_dialogues),
     "turns": Dataset(read_turns),
+    "grounded": Dataset(read_grounded),
 }
 
 

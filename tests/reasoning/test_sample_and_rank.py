@@ -127,6 +127,19 @@ def test_chat_shows_candidates_and_why(tmp_path: Path) -> None:
         app(["chat", "hi", "--model", str(tmp_path / "model"), "--show"], standalone_mode=False)
 
 
+@pytest.mark.parametrize("ranked", [[], ["--candidates", "2"]])
+def test_chat_asks_its_tools(ranked: list[str], tmp_path: Path) -> None:
+    rating_model().save(tmp_path / "model")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_text("鱿鱼有十条腕。", encoding="utf-8")
+    asked = ["chat", "What is 1+1?", "--model", str(tmp_path / "model"), "--max-tokens", "6", "--json", *ranked]
+    asked += ["--tool", "calculator", "--tool", f"retrieval={tmp_path / 'corpus'}", "--runtime", "torch"]
+    found = json.loads(CliRunner().invoke(app, asked).stdout)
+    assert {*found} == {"text", "steps", "ended"} and found["ended"] in ("unaddressed", "user", "limit")
+    with pytest.raises(SepiolaError, match="no tool is named 'calc'; known: calculator"):
+        app([*asked, "--tool", "calc"], standalone_mode=False)
+
+
 def test_a_model_cleans_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"好{n}" if n % 2 else f"well {n}" for n in range(20)]
     model = halving_model("hi", texts)

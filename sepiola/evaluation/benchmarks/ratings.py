@@ -45,12 +45,14 @@ class Ratings:
         figures: Figures = {}
         for attribute in model.processor.attributes or ():
             name, about = attribute.name, {"weight": attribute.weight, "labels": attribute.labels}
-            asked = [e for e in settings.examples if name in (e.metadata.get("ratings") or {})]
+            asked = _rate(settings.examples, name)
             labels = [int(e.metadata["ratings"][name]) for e in asked]
             figures[name] = {**about, **rating_figures([0.5] * len(asked), labels)}
             if "auc" not in figures[name]:
                 continue
-            train = [e for e in known if name in (e.metadata.get("ratings") or {})]
+            train = _rate(known, name) or _rate(
+                settings.learnable(None)[0], name
+            )  # a stage may read it by another name
             systems = {
                 "own": _rated(model, asked, name, settings),
                 "shuffled": _rated(model, shuffled(asked, settings.seed), name, settings),
@@ -111,6 +113,11 @@ class Ratings:
 
     def reward(self, example: Example, answer: Answer) -> float | None:
         return None
+
+
+def _rate(examples: Sequence[Example], name: str) -> list[Example]:
+    """Those that rate an attribute."""
+    return [example for example in examples if name in (example.metadata.get("ratings") or {})]
 
 
 def _own(figures: Figures, name: str, measure: str) -> Figures:

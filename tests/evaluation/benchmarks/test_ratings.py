@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+import sepiola
 from sepiola.data.example import Example, Message
 from sepiola.evaluation.benchmarks import BENCHMARKS, benchmark_of
 from sepiola.evaluation.benchmarks.ratings import shuffled
@@ -16,6 +17,7 @@ from sepiola.evaluation.metrics.ratings import auc, macro_f1, rating_figures
 from sepiola.specs.data import DataSpec
 from sepiola.specs.rating import AttributeSpec
 from sepiola.text.processor import Processor
+from tests.tiny import decoder
 
 
 def test_figures_are_scikit_learns() -> None:
@@ -45,6 +47,7 @@ def test_a_shuffled_set_has_every_reply_once_and_no_context_of_its_own() -> None
 class Rater:
     """It says 1 where the context's last letter is in the reply: it needs the context."""
 
+    spec = sepiola.build({"name": "rater", "language": decoder()}).spec
     processor = Processor(
         attributes=(AttributeSpec(name="SAFE", threshold=0.5, labels="ours"), AttributeSpec(name="INTERESTING"))
     )

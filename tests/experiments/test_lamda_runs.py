@@ -1,0 +1,54 @@
+"""The recipe lamda/dialogue at a tiny size: both stages, the ratings measured, and the best of some replies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sepiola
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
+from sepiola.specs.recipe import RecipeSpec
+from tests.datasets.test_cdial import LONGER
+from tests.tiny import QUIET
+
+
+def folder(root: Path) -> Path:
+    """Eighty replies in English with ratings, and dialogues of two and three turns in Chinese."""
+    for name in ("diasafety", "cdial_gpt_toy"):
+        (root / "align" / name).mkdir(parents=True)
+    for split, first, count in (("train", 0, 60), ("val", 60, 8), ("test", 70, 8)):
+        rows = [
+            {"context": f"is {n} so?", "response": f"{'bad' if n % 2 else 'nice'} {n}", "category": "c"}
+            | {"label": "Unsafe" if n % 2 else "Safe"}
+            for n in range(first, first + count)
+        ]
+        (root / "align" / "diasafety" / f"{split}.json").write_text(json.dumps(rows), encoding="utf-8")
+    for split, first in (("train", 0), ("valid", 40)):
+        lines = [f"第{n}天去不去\t不去了我要睡{n}觉\n" for n in range(first, first + 30)]
+        (root / "align" / "cdial_gpt_toy" / f"toy_{split}.txt").write_text("".join(lines), encoding="utf-8")
+    (root / "align" / "cdial_gpt_toy" / "toy_data.json").write_text(json.dumps(LONGER), encoding="utf-8")
+    return root
+
+
+def test_the_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEPIOLA_DATA", str(folder(tmp_path / "data")))
+    changes = ["model.language.width=24", "model.language.layers=1", "model.language.attention.heads=2"]
+    changes += ["model.language.feed_forward.width=32", "tokenizer.vocabulary=400", "model.language.vocabulary=400"]
+    for stage in (0, 1):
+        changes += [f"stages.{stage}.epochs=null", f"stages.{stage}.steps=4", f"stages.{stage}.validate_every=2"]
+        changes += [f"stages.{stage}.optimizer.warmup=1", f"stages.{stage}.batch=8"]
+    recipe = read_recipe("lamda/dialogue", [*changes, "strategy.candidates=3"])
+    assert isinstance(recipe, RecipeSpec)
+    report = Run(recipe, tmp_path / "run", console=QUIET).go()
+    safe, proxies = report["evaluations"]
+    assert safe["benchmark"] == proxies["benchmark"] == "ratings" and safe["ratings"]["SAFE"]["count"] == 8
+    assert {*safe["ratings"]["SAFE"]["beside"]} == {"shuffled", "tfidf", "reply_alone"}
+    assert safe["ratings"]["INTERESTING"]["count"] == 0 and "does not count" in safe["ratings"]["INTERESTING"]["labels"]
+    assert proxies["ratings"]["SENSIBLE"]["count"] > 20 and "proxy" in proxies["ratings"]["SENSIBLE"]["labels"]
+    model = sepiola.load(tmp_path / "run")
+    assert model.answering is not None and (model.answering.kind, model.answering.candidates) == ("sample-and-rank", 3)
+    assert model.sample_and_rank("第3天去不去", candidates=3, max_tokens=4).candidates
+    assert (tmp_path / "run" / "report.html").is_file()
