@@ -8,6 +8,7 @@ from rich.progress import track
 
 from sepiola.data.example import Example, Message
 from sepiola.data.preferences import KEY, completions_of
+from sepiola.evaluation.baselines.preferences import preference_baselines
 from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
@@ -29,13 +30,18 @@ class Preferences:
         return scores and any(KEY in example.metadata for example in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
-        """Scores every completion of every prompt."""
+        """Scores every completion of every prompt; baselines learn from the training examples."""
         examples, console = settings.examples, settings.console
         starts = range(0, len(examples), PROMPTS)
         scores: list[list[float]] = []
         for start in track(starts, settings.what, console=console, disable=not console.is_terminal, transient=True):
             scores += scored(model, examples[start : start + PROMPTS])
-        return Measurement(preference_figures(examples, scores, settings.seed))
+        known, missing = settings.learnable(settings.data.reader)
+        baselines = {name: found.to_dict() for name, found in preference_baselines(known, examples).items()}
+        figures = {**preference_figures(examples, scores, settings.seed), "baselines": baselines}
+        if missing:
+            figures["baselines_left_out"] = {"baselines": "linear", "reason": missing}
+        return Measurement(figures)
 
     def tables(self, figures: Figures) -> list[Table]:
         return preference_tables(figures)

@@ -20,6 +20,7 @@ from sepiola.evaluation.figures import Cell, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 
 RESAMPLES = 1000
+BASELINES = {"longer": "the longer one", "shorter": "the shorter one", "linear": "TF-IDF, linear"}
 Numbers = npt.NDArray[np.float64]
 
 
@@ -42,7 +43,6 @@ def preference_figures(examples: Sequence[Example], scores: Sequence[Sequence[fl
         **_share(right, prompts, seed),
         "kendall_tau": {"value": float(taus.mean()), "interval": _interval(taus, np.ones_like(taus), seed)},
         "alike_in_length": _share(right[alike], prompts[alike], seed),
-        "longer_wins": _share(_right(lengths[:, 0] - lengths[:, 1]), prompts, seed),
     }
 
 
@@ -57,14 +57,11 @@ def tau(scores: Sequence[float], truth: Sequence[float]) -> float:
 
 
 def preference_tables(figures: Figures) -> list[Table]:
-    """The model (or a comparison's `arms`) and the longer completion in lines."""
+    """The model (or a comparison's `arms`) and the baselines in lines."""
     arms = figures.get("arms") or {"This model": figures}
     first = next(iter(arms))
     lines = [_line(name, found, own=name == first) for name, found in arms.items()]
-    baselines = {"the longer one wins": figures["longer_wins"], **figures.get("baselines", {})}
-    lines += [
-        _line(name, {"accuracy": found["accuracy"], "interval": found["interval"]}) for name, found in baselines.items()
-    ]
+    lines += [_line(BASELINES[name], found) for name, found in figures.get("baselines", {}).items()]
     return [
         {
             "title": "Preferences",

@@ -29,7 +29,8 @@ def test_a_recipe_and_the_command_line_measure_it(reader: str, tmp_path: Path) -
     assert report["benchmark"] == "preferences"
     assert report["accuracy"] > 0.6
     assert (report["rows"][0]["accuracy"], report["rows"][0]["count"]) == (report["accuracy"], report["count"])
-    assert "the longer one wins" in (folder / "report.html").read_text()
+    assert {*report["baselines"]} == {"longer", "shorter", "linear"}
+    assert "TF-IDF, linear" in (folder / "report.html").read_text()
     result = CliRunner().invoke(app, ["eval", reader, "--model", str(folder), "--json"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
@@ -44,14 +45,14 @@ def test_arms_are_compared_over_seeds() -> None:
     figures = {"accuracy": 0.8, "interval": [0.7, 0.9], "count": 10, "prompts": 5}
     figures |= {
         "kendall_tau": {"value": 0.6, "interval": [0.5, 0.7]},
-        "longer_wins": {"accuracy": 0.5, "interval": None},
+        "baselines": {"longer": {"accuracy": 0.5, "interval": None}},
     }
     figures["alike_in_length"] = {"accuracy": 0.7, "interval": [0.6, 0.8], "count": 5}
     better = {**figures, "accuracy": 0.9}
     merged = BENCHMARKS["preferences"].merge({"seeing": [figures, better], "blind": [figures, figures]})
     assert merged["arms"]["seeing"]["accuracy"] == pytest.approx(0.85)
     (table,) = BENCHMARKS["preferences"].tables(merged)
-    assert [line["name"] for line in table["lines"]] == ["seeing", "blind", "the longer one wins"]
+    assert [line["name"] for line in table["lines"]] == ["seeing", "blind", "the longer one"]
 
 
 def test_other_models_are_not_measured_so(reader: str) -> None:  # noqa: F811
