@@ -1,7 +1,8 @@
 """Turns that were written down before: `.jsonl` files of `sepiola data rate`, one turn a line.
 
 A line has `messages` as OpenAI writes them, the turn that follows last, and may have an `id`, a `split` (by default
-`train`), a `language`, a `group` and what people or models say of it, `ratings`, each 0 or 1.
+`train`), a `language`, a `group` and what people or models say of it, `ratings`, each 0 or 1. `harmful` says of a
+request whether it is to be refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sepiola.specs.base import Plain
 
 SPLITS = ["train", "val", "test"]
 ROLES = ("system", "user", "assistant")
-KEPT = ("group", "dialogue", "category", "ratings", "rated_by")
+KEPT = ("group", "dialogue", "category", "harmful", "ratings", "rated_by")
 
 
 def read_turns(root: Path, split: str) -> list[Example]:

@@ -12,6 +12,7 @@ from sepiola.training.rewards.end_state import EndState
 from sepiola.training.rewards.exact import Exact
 from sepiola.training.rewards.judge import Judge
 from sepiola.training.rewards.learned import Learned
+from sepiola.training.rewards.rubric import ByRubric
 
 __all__ = ["REWARDS", "Reward", "RewardSpec", "Written", "reward_of", "reward_spec"]
 
@@ -21,6 +22,7 @@ REWARDS: dict[str, type[Reward]] = {
     "end-state": EndState,
     "judge": Judge,
     "learned": Learned,
+    "rubric": ByRubric,
 }
 
 
