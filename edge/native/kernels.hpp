@@ -51,9 +51,10 @@ struct Attention {
 struct Kernels {
     const char* name;
 
-    // out[t * stride + row] = bias[row] + panel's row · token t, for 16 rows; with `add`, added to what is there.
-    void (*multiply)(const Matrix& matrix, int panel, const Input& input, int token, int tokens, const float* bias,
-                     float* out, long stride, bool add);
+    // out[t * stride + row] = bias[row] + row · token t, for the rows of so many panels; with `add`, added to what is
+    // there.
+    void (*multiply)(const Matrix& matrix, int panel, int panels, const Input& input, int token, int tokens,
+                     const float* bias, float* out, long stride, bool add);
     // Fills the bytes, scales and sums of one row of `width` numbers, a multiple of 64.
     void (*quantise)(const float* values, int width, int8_t* bytes, float* scales, int32_t* sums);
     // LayerNorm (`centred`) or RMSNorm over `count` numbers; `weight` and `bias` may be null.
@@ -62,6 +63,12 @@ struct Kernels {
     // x = activation(x), times `factor` where that is not null.
     void (*activate)(Activation activation, float* x, const float* factor, int count);
     void (*attend)(const Attention& attention);
+    // x = e to the power of `scale` · (x - the largest), zeros from `count` to the next multiple of 64; returns the sum.
+    float (*soften)(float* x, int count, float scale);
+    // Rows of keys, each less the mean of all, as an int8 matrix `(count, columns)`: scores differ by a number for all.
+    void (*pack_keys)(const float* keys, long stride, int count, int columns, uint8_t* matrix);
+    // Rows of values as the columns of an int8 matrix `(columns, count)`.
+    void (*pack_values)(const float* values, long stride, int count, int columns, uint8_t* matrix);
     // Turns the two halves of a head by angles with these cosines and sines.
     void (*rotate)(float* head, const float* cosines, const float* sines, int half);
     void (*add)(float* x, const float* y, int count);

@@ -14,6 +14,7 @@ static inline float sum(F x) {
     return lanes[0];
 }
 
+#ifndef LARGEST
 static inline float largest(F x) {
     float lanes[16];
     store(lanes, x);
@@ -21,6 +22,7 @@ static inline float largest(F x) {
         for (int i = 0; i < half; i++) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
     return lanes[0];
 }
+#endif
 
 // Asks for weights that are read soon: while it computes, the processor itself looks less far ahead.
 template <int T>
@@ -32,6 +34,7 @@ static inline void prefetch(const uint8_t* from, int bytes) {
 template <int T>
 static inline void finish(F* sums, const float* bias, float* out, long stride, bool add_) {
     F more = bias ? load(bias) : set(0);
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) {
         F result = bias ? add(sums[t], more) : sums[t];
         store(out + t * stride, add_ ? add(load(out + t * stride), result) : result);
@@ -56,6 +59,7 @@ static void multiply_int8(const uint8_t* panel, int width, const Input& x, int t
     const int32_t* sums = x.sums + token * (x.stride / GROUP);
     const long groups = x.stride / GROUP;
     F total[T];
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) total[t] = set(0);
     for (int g = 0; g < width / GROUP; g++) {
         prefetch<T>(w + g * 512L, 512);
@@ -65,6 +69,7 @@ static void multiply_int8(const uint8_t* panel, int width, const Input& x, int t
         for (int t = 0; t < T; t++) total[t] = fma(floats(products[t]), set(scales[t * groups + g]), total[t]);
     }
     F rows = load(reinterpret_cast<const float*>(panel));
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) total[t] = mul(total[t], rows);
     finish<T>(total, bias, out, stride, add_);
 }
@@ -77,6 +82,7 @@ static void multiply_int4(const uint8_t* panel, int width, const Input& x, int t
     const int32_t* sums = x.sums + token * (x.stride / GROUP);
     const long groups = x.stride / GROUP;
     F total[T];
+#pragma GCC unroll 16
     for (int t = 0; t < T; t++) total[t] = set(0);
     for (int g = 0; g < width / GROUP; g++) {
         const uint8_t* block = panel + (g / 2) * 576L;
@@ -132,8 +138,8 @@ struct Count {
     static constexpr int value = T;
 };
 
-static void multiply(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias, float* out,
-                     long stride, bool add_) {
+static void multiply_panel(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias,
+                           float* out, long stride, bool add_) {
     constexpr int FLOATS = TOKENS > 8 ? 8 : TOKENS;  // whose sums take more registers
     const uint8_t* panel = m.panel(index);
     int t = 0;
@@ -148,13 +154,82 @@ static void multiply(const Matrix& m, int index, const Input& x, int token, int 
     go(Count<1>());
 }
 
-static void quantise(const float* x, int width, int8_t* bytes, float* scales, int32_t* sums) {
+#ifdef PAIRS
+// Two panels of bytes and T tokens: each number of a token is read once for both.
+template <int T>
+static void multiply_pair(const uint8_t* first, const uint8_t* second, int width, const Input& x, int token,
+                          const float* bias, float* out, long stride, bool add_) {
+    const long groups = x.stride / GROUP;
+    const int8_t* bytes = x.bytes + token * x.stride;
+    const float* scales = x.scales + token * groups;
+    const int32_t* sums = x.sums + token * groups;
+    F upper[T], lower[T];
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) upper[t] = lower[t] = set(0);
     for (int g = 0; g < width / GROUP; g++) {
-        F first = load(x + g * GROUP), second = load(x + g * GROUP + 16);
-        float size = largest(maximum(magnitude(first), magnitude(second)));
-        F inverse = set(size > 0 ? 127.0f / size : 0.0f);
-        scales[g] = size / 127.0f;
-        sums[g] = -128 * store_bytes(bytes + g * GROUP, mul(first, inverse), mul(second, inverse));
+        I above[T], below[T];
+        dots<T>(first + 64 + g * 512L, second + 64 + g * 512L, bytes + g * GROUP, x.stride, sums + g, above, below);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) {
+            F scale = set(scales[t * groups + g]);
+            upper[t] = fma(floats(above[t]), scale, upper[t]), lower[t] = fma(floats(below[t]), scale, lower[t]);
+        }
+    }
+    F rows = load(reinterpret_cast<const float*>(first)), more = load(reinterpret_cast<const float*>(second));
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) upper[t] = mul(upper[t], rows), lower[t] = mul(lower[t], more);
+    finish<T>(upper, bias, out, stride, add_);
+    finish<T>(lower, bias ? bias + ROWS : nullptr, out + ROWS, stride, add_);
+}
+
+static void multiply_two(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias,
+                         float* out, long stride, bool add_) {
+    int t = 0;
+    auto go = [&](auto some) {
+        constexpr int T = decltype(some)::value;
+        multiply_pair<T>(m.panel(index), m.panel(index + 1), m.width(), x, token + t, bias, out + t * stride, stride,
+                         add_);
+        t += T;
+    };
+    while (tokens - t >= PAIRS && tokens - t != 8) go(Count<PAIRS>());
+    while (tokens - t >= 4) go(Count<4>());
+    for (int i = 0; i < 2 && t < tokens; i++)
+        multiply_panel(m, index + i, x, token + t, tokens - t, bias ? bias + i * ROWS : nullptr,
+                       out + t * stride + i * ROWS, stride, add_);
+}
+#endif
+
+static void multiply(const Matrix& m, int index, int panels, const Input& x, int token, int tokens, const float* bias,
+                     float* out, long stride, bool add_) {
+    int i = 0;
+#ifdef PAIRS
+    if (m.kind == Kind::int8 && tokens >= 4)
+        for (; i + 2 <= panels; i += 2)
+            multiply_two(m, index + i, x, token, tokens, bias ? bias + i * ROWS : nullptr, out + i * ROWS, stride, add_);
+#endif
+    for (; i < panels; i++)
+        multiply_panel(m, index + i, x, token, tokens, bias ? bias + i * ROWS : nullptr, out + i * ROWS, stride, add_);
+}
+
+static void quantise(const float* x, int width, int8_t* bytes, float* scales, int32_t* sums) {
+    constexpr int MANY = 64;  // groups, whose divisions are done together
+    const int groups = width / GROUP;
+    for (int begin = 0; begin < groups; begin += MANY, x += MANY * GROUP, bytes += MANY * GROUP) {
+        float inverse[MANY];
+        float* sizes = scales + begin;
+        const int some = least(MANY, groups - begin);
+        for (int g = 0; g < some; g++)
+            sizes[g] = largest(maximum(magnitude(load(x + g * GROUP)), magnitude(load(x + g * GROUP + 16))));
+        for (int g = 0; g < some; g++) {
+            float times = 127.0f / (sizes[g] > 0 ? sizes[g] : 1.0f);
+            inverse[g] = sizes[g] > 0 ? times : 0.0f;
+            sizes[g] /= 127.0f;
+        }
+        for (int g = 0; g < some; g++) {
+            F factor = set(inverse[g]);
+            const float* from = x + g * GROUP;
+            sums[begin + g] = -128 * store_bytes(bytes + g * GROUP, mul(load(from), factor), mul(load(from + 16), factor));
+        }
     }
 }
 
@@ -241,127 +316,7 @@ static void activate(Activation activation, float* x, const float* factor, int c
     }
 }
 
-// Two vectors of keys that follow each other, or of values.
-template <bool HALF>
-static inline void load_pair(const uint8_t* from, F& first, F& second) {
-    if (HALF) return load_bf16(from, first, second);
-    first = load(reinterpret_cast<const float*>(from)), second = load(reinterpret_cast<const float*>(from) + 16);
-}
-
-template <bool HALF, int Q, int N>
-static inline void gather_values(const Attention& a, int first, int last, int column, const float* totals) {
-    constexpr int SIZE = HALF ? 2 : 4;
-    F sums[Q][N];
-    for (int q = 0; q < Q; q++)
-        for (int n = 0; n < N; n++) sums[q][n] = set(0);
-    for (int page = first / PAGE; page * PAGE < last; page++) {
-        const uint8_t* values = a.pages[page] + a.values + column * SIZE;
-        int begin = most(first, page * PAGE), end = least(last, (page + 1) * PAGE);
-        for (int p = begin; p < end; p++) {
-            F value[N];
-            for (int n = 0; n < N; n += 2)
-                load_pair<HALF>(values + ((p % PAGE) * long(a.value_width) + 16 * n) * SIZE, value[n], value[n + 1]);
-#pragma GCC unroll 16
-            for (int q = 0; q < Q; q++) {
-                F weight = set(a.scores[q * a.score_stride + p]);
-#pragma GCC unroll 4
-                for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
-            }
-        }
-    }
-    for (int q = 0; q < Q; q++)
-        for (int n = 0; n < N; n++) {
-            int at = column + 16 * n;
-            store_some(a.out[q] + at, div(sums[q][n], set(totals[q])), a.head_width - at);
-        }
-}
-
-// Scores of the positions of B blocks from p on: so many sums at once that none waits for itself.
-template <bool HALF, int Q, int B>
-static inline void score_blocks(const Attention& a, int p) {
-    constexpr int SIZE = HALF ? 2 : 4;
-    const uint8_t* keys = a.pages[p / PAGE] + a.keys + long(p % PAGE) * a.key_width * SIZE;
-    F score[Q][B];
-    for (int q = 0; q < Q; q++)
-        for (int b = 0; b < B; b++) score[q][b] = set(0);
-    for (int d = 0; d < a.head_width; d += 2) {
-        F key[B], next[B];
-        for (int b = 0; b < B; b++) load_pair<HALF>(keys + 16L * (d + b * a.key_width) * SIZE, key[b], next[b]);
-#pragma GCC unroll 16
-        for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-            for (int b = 0; b < B; b++) score[q][b] = fma(key[b], set(a.query[q][d]), score[q][b]);
-        if (d + 1 < a.head_width)
-#pragma GCC unroll 16
-            for (int q = 0; q < Q; q++)
-#pragma GCC unroll 4
-                for (int b = 0; b < B; b++) score[q][b] = fma(next[b], set(a.query[q][d + 1]), score[q][b]);
-    }
-    for (int q = 0; q < Q; q++)
-        for (int b = 0; b < B; b++) {
-            int at = p + 16 * b;
-            F scaled = mul(score[q][b], set(a.scale));
-            store(a.scores + q * a.score_stride + at, a.bias[q] ? add(scaled, load(a.bias[q] + at)) : scaled);
-        }
-}
-
-template <bool HALF, int Q>
-static void attend_some(const Attention& a) {
-    constexpr int BLOCKS = Q <= SCORES / 4 ? 4 : Q <= SCORES / 2 ? 2 : 1;
-    int first = a.begin[0], last = a.end[0];
-    for (int q = 1; q < Q; q++) first = least(first, a.begin[q]), last = most(last, a.end[q]);
-    int low = first / 16 * 16, high = (last + 15) / 16 * 16;
-    for (int p = low; p < high;) {
-        if (p % (16 * BLOCKS) == 0 && p + 16 * BLOCKS <= high)
-            score_blocks<HALF, Q, BLOCKS>(a, p), p += 16 * BLOCKS;
-        else
-            score_blocks<HALF, Q, 1>(a, p), p += 16;
-    }
-    float totals[Q];
-    for (int q = 0; q < Q; q++) {
-        float* scores = a.scores + q * a.score_stride;
-        F top = set(-__builtin_inff()), total = set(0);
-        for (int p = low; p < a.begin[q]; p++) scores[p] = -__builtin_inff();
-        for (int p = a.end[q]; p < high; p++) scores[p] = -__builtin_inff();
-        for (int p = low; p < high; p += 16) top = maximum(load(scores + p), top);
-        F peak = set(largest(top));
-        for (int p = low; p < high; p += 16) store(scores + p, exponential(sub(load(scores + p), peak)));
-        for (int p = low; p < a.begin[q]; p++) scores[p] = 0;
-        for (int p = a.end[q]; p < high; p++) scores[p] = 0;
-        for (int p = low; p < high; p += 16) total = add(total, load(scores + p));
-        totals[q] = sum(total);
-    }
-    constexpr int COLUMNS = Q > 4 ? 2 : 4;
-    int column = 0;
-    for (; column + 16 * COLUMNS <= a.value_width; column += 16 * COLUMNS)
-        gather_values<HALF, Q, COLUMNS>(a, first, last, column, totals);
-    for (; column < a.value_width; column += 32) gather_values<HALF, Q, 2>(a, first, last, column, totals);
-}
-
-template <bool HALF>
-static void attend_queries(const Attention& a) {
-    switch (a.queries) {
-        case 1: return attend_some<HALF, 1>(a);
-        case 2: return attend_some<HALF, 2>(a);
-        case 3: return attend_some<HALF, 3>(a);
-        case 4: return attend_some<HALF, 4>(a);
-        default: return attend_some<HALF, SCORES >= 16 ? 8 : 4>(a);
-    }
-}
-
-// As many queries meet each key as registers hold.
-static void attend(const Attention& a) {
-    Attention some = a;
-    for (int done = 0; done < a.queries; done += some.queries) {
-        int left = a.queries - done;
-        some.queries = left >= 8 && SCORES >= 16 ? 8 : least(left, 4);
-        for (int q = 0; q < some.queries; q++) {
-            some.query[q] = a.query[done + q], some.out[q] = a.out[done + q], some.bias[q] = a.bias[done + q];
-            some.begin[q] = a.begin[done + q], some.end[q] = a.end[done + q];
-        }
-        a.half ? attend_queries<true>(some) : attend_queries<false>(some);
-    }
-}
+#include "attention.inl"
 
 static void rotate(float* head, const float* cosines, const float* sines, int half) {
     for (int i = 0; i < half; i++) {
@@ -375,4 +330,5 @@ static void add_to(float* x, const float* y, int count) {
     for (int i = 0; i < count; i++) x[i] += y[i];
 }
 
-static const Kernels table = {NAME, multiply, quantise, norm, activate, attend, rotate, add_to};
+static const Kernels table = {NAME,      multiply, quantise, norm, activate, attend, soften,
+                             pack_keys, pack_values, rotate, add_to};

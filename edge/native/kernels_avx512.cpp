@@ -8,6 +8,7 @@ namespace avx512 {
 
 constexpr const char* NAME = "avx512";
 constexpr int TOKENS = 12, SCORES = 16;
+#define PAIRS 6  // tokens that meet two panels at once
 
 using F = __m512;
 using I = __m512i;
@@ -94,6 +95,29 @@ static inline void dots(const Nibbles& w, const int8_t* x, long stride, const in
     for (int t = 0; t < T; t++) products[t] = _mm512_srai_epi32(_mm512_set1_epi32(sums[t * (stride / GROUP)]), 4);
     add_dots<T>(w.v, x, stride, products);
 }
+
+// The same of two panels of bytes.
+template <int T>
+static inline void dots(const uint8_t* first, const uint8_t* second, const int8_t* x, long stride, const int32_t* sums,
+                        I* above, I* below) {
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t++) above[t] = below[t] = _mm512_set1_epi32(sums[t * (stride / GROUP)]);
+#pragma GCC unroll 16
+    for (int i = 0; i < 8; i++) {
+        __m512i upper = _mm512_loadu_si512(first + 64 * i), lower = _mm512_loadu_si512(second + 64 * i);
+#pragma GCC unroll 16
+        for (int t = 0; t < T; t++) {
+            int32_t bytes;
+            __builtin_memcpy(&bytes, x + t * stride + 4 * i, 4);
+            __m512i four = _mm512_set1_epi32(bytes);
+            above[t] = _mm512_dpbusd_epi32(above[t], upper, four);
+            below[t] = _mm512_dpbusd_epi32(below[t], lower, four);
+        }
+    }
+}
+
+#define LARGEST
+static inline float largest(F x) { return _mm512_reduce_max_ps(x); }
 
 static inline int32_t store_bytes(int8_t* p, F one, F two) {
     F low = set(-127), high = set(127);

@@ -106,6 +106,7 @@ struct Stack {
     Norm embedding_norm, norm;
     bool normalises_embedding = false, normalises_heads = false;
     bool quantised = false;  // some matrix multiplies bytes
+    bool attends_in_bytes = false;  // not causal, and without windows and distances
     const float* relative = nullptr;  // [heads][2 · distance + 1], by the key's position less the query's
     int distance = 0;
     int laid = 0;                 // positions for which it is laid out

@@ -94,8 +94,7 @@ nb::object product(const Bytes& packed, const std::string& kind, long rows, long
                    &sums[t * stride / GROUP]);
     }
     Input input{values.data(), bytes.data(), scales.data(), sums.data(), stride};
-    for (int p = 0; p < m.panels(); p++)
-        k.multiply(m, p, input, 0, int(tokens), nullptr, wide.data() + p * ROWS, long(m.panels()) * ROWS, false);
+    k.multiply(m, 0, m.panels(), input, 0, int(tokens), nullptr, wide.data(), long(m.panels()) * ROWS, false);
     auto* out = new float[size_t(tokens) * rows];
     for (long t = 0; t < tokens; t++) std::memcpy(out + t * rows, &wide[t * m.panels() * ROWS], rows * 4);
     return owned(out, tokens, rows);

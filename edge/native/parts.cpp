@@ -8,7 +8,7 @@ namespace sepiola {
 
 namespace {
 
-constexpr int TOGETHER = 128;  // rows that meet a panel before the next one
+constexpr int BLOCK_ROWS = 132;  // rows that meet panels before the next ones do
 
 }  // namespace
 
@@ -41,13 +41,15 @@ void Part::multiply(const Linear& linear, Vectors& rows, Vectors& out, Activatio
             k.quantise(rows.row(t), int(x.stride), x.bytes + t * x.stride, x.scales + t * x.stride / GROUP,
                        x.sums + t * x.stride / GROUP);
         });
-    int blocks = (rows.count + TOGETHER - 1) / TOGETHER;
-    each(blocks * m.panels(), [&](int index) {
-        int begin = index / m.panels() * TOGETHER, some = std::min(TOGETHER, rows.count - begin), p = index % m.panels();
+    int some = rows.count > 1 ? PANELS : 1, pieces = (m.panels() + some - 1) / some;
+    int blocks = (rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    each(blocks * pieces, [&](int index) {
+        int begin = index / pieces * BLOCK_ROWS, count = std::min(BLOCK_ROWS, rows.count - begin);
+        int p = index % pieces * some, panels = std::min(some, m.panels() - p);
         float* to = out.row(first + begin) + p * ROWS;
-        k.multiply(m, p, x, begin, some, linear.bias ? linear.bias + p * ROWS : nullptr, to, stride, add);
+        k.multiply(m, p, panels, x, begin, count, linear.bias ? linear.bias + p * ROWS : nullptr, to, stride, add);
         if (activation == Activation::none) return;
-        for (int t = 0; t < some; t++) k.activate(activation, to + t * stride, nullptr, ROWS);
+        for (int t = 0; t < count; t++) k.activate(activation, to + t * stride, nullptr, panels * ROWS);
     });
 }
 

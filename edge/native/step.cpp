@@ -11,17 +11,17 @@ namespace sepiola {
 
 int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 8), 1, 64); }
 
-float* Work::floats(size_t count) {
-    memory_.emplace_back(count);
-    return memory_.back().data();
+float* Work::floats(std::vector<Floats>& memory, size_t count) {
+    memory.emplace_back(count);
+    return memory.back().data();
 }
 
-Input Work::input(int tokens_, long columns) {
+Input Work::input(std::vector<Floats>& memory, int tokens_, long columns) {
     long width = padded(int(columns), BLOCK);
-    float* values = floats(tokens_ * width);
-    auto* bytes = reinterpret_cast<int8_t*>(floats(tokens_ * width / 4));
-    float* scales = floats(tokens_ * width / GROUP);
-    auto* sums = reinterpret_cast<int32_t*>(floats(tokens_ * width / GROUP));
+    float* values = floats(memory, tokens_ * width);
+    auto* bytes = reinterpret_cast<int8_t*>(floats(memory, tokens_ * width / 4));
+    float* scales = floats(memory, tokens_ * width / GROUP);
+    auto* sums = reinterpret_cast<int32_t*>(floats(memory, tokens_ * width / GROUP));
     return {values, bytes, scales, sums, width};
 }
 
@@ -32,18 +32,19 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
         tokens = std::max(tokens_, 2 * tokens);
         memory_.clear();
         own.assign(threads, {});
+        byte_positions_ = 0;
         stride = padded(width, BLOCK);
         heads_stride = padded(std::max(s.heads, 2 * s.kv_heads) * s.head_width + 2 * s.kv_heads * s.head_width, BLOCK);
-        x = floats(tokens * stride);
-        heads = floats(tokens * heads_stride);
-        closing = floats(tokens * stride);
-        normed = input(tokens, width);
-        attended = input(tokens, s.heads * s.head_width);
-        inner = input(tokens, s.inner);
+        x = floats(memory_, tokens * stride);
+        heads = floats(memory_, tokens * heads_stride);
+        closing = floats(memory_, tokens * stride);
+        normed = input(memory_, tokens, width);
+        attended = input(memory_, tokens, s.heads * s.head_width);
+        inner = input(memory_, tokens, s.inner);
         for (Own& one : own) {
-            one.normed = input(1, width);
-            one.other = input(1, std::max(s.inner, s.heads * s.head_width));
-            one.tile = floats(size_t(tokens) * ROWS);
+            one.normed = input(memory_, 1, width);
+            one.other = input(memory_, 1, std::max(s.inner, s.heads * s.head_width));
+            one.tile = floats(memory_, size_t(tokens) * PANELS * ROWS);
         }
         score_stride = 0;
     }
@@ -100,22 +101,24 @@ Input Lane::ready(const Input& input, int columns, bool quantised) const {
     return input;
 }
 
-// A panel of a matrix and a block of a step's tokens: so many tokens meet a panel before the next block does.
+// Panels of a matrix, two where several tokens meet them, and a block of a step's tokens, before the next block does.
 template <class Piece>
 static void each_panel(Team& team, int thread, const Matrix& m, int count, const Piece& piece) {
-    constexpr int BLOCK_TOKENS = 128;
-    int panels = m.panels(), blocks = (count + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
-    team.each(thread, panels * blocks, chunk(panels * blocks, team.size()), [&](int first, int last) {
+    constexpr int BLOCK_TOKENS = 132;
+    int some = count > 1 ? PANELS : 1, pieces = (m.panels() + some - 1) / some;
+    int blocks = (count + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    team.each(thread, pieces * blocks, chunk(pieces * blocks, team.size()), [&](int first, int last) {
         for (int i = first; i < last; i++) {
-            int begin = i / panels * BLOCK_TOKENS;
-            piece(i % panels, begin, std::min(BLOCK_TOKENS, count - begin));
+            int begin = i / pieces * BLOCK_TOKENS, p = i % pieces * some;
+            piece(p, std::min(some, m.panels() - p), begin, std::min(BLOCK_TOKENS, count - begin));
         }
     });
 }
 
 void Lane::product(const Linear& linear, const Input& input, float* out, long stride, bool add) const {
-    each_panel(model.team_, thread, linear.matrix, count, [&](int p, int token, int tokens) {
-        model.kernels_.multiply(linear.matrix, p, input, token, tokens, linear.bias ? linear.bias + p * ROWS : nullptr,
+    each_panel(model.team_, thread, linear.matrix, count, [&](int p, int panels, int token, int tokens) {
+        const float* bias = linear.bias ? linear.bias + p * ROWS : nullptr;
+        model.kernels_.multiply(linear.matrix, p, panels, input, token, tokens, bias,
                                 out + token * stride + p * ROWS, stride, add);
     });
 }
@@ -138,119 +141,21 @@ void Lane::close(const Linear& linear, const Input& input, const Norm& norm, con
     });
 }
 
-// Normalises and turns the heads [first, last) of a token, queries first, then keys.
-void Lane::turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const {
-    const StackSpec& s = stack.spec;
-    for (int h = first; h < last; h++) {
-        float* head = work.heads + token * work.heads_stride + h * s.head_width;
-        if (stack.normalises_heads) {
-            const Norm& norm = h < s.heads ? layer.q_norm : layer.k_norm;
-            model.kernels_.norm(head, s.head_width, norm.weight, norm.bias, s.eps, false, head);
-        }
-        if (layer.rotary < 0) continue;
-        const Rotary& rotary = stack.rotaries[layer.rotary];
-        size_t at = size_t(position) * (s.head_width / 2);
-        model.kernels_.rotate(head, rotary.cosines.data() + at, rotary.sines.data() + at, s.head_width / 2);
-    }
-}
-
-// What the tokens [from, to) of a run attend to by one head of keys and values, for all of its heads of queries.
-void Lane::see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
-               int window, bool cross) const {
-    const StackSpec& s = stack.spec;
-    int group = s.heads / s.kv_heads;
-    Attention a = cache.attention(layer, head);
-    a.scale = s.scale, a.scores = work.own[thread].scores, a.score_stride = work.score_stride;
-    auto flush = [&] {
-        if (a.queries) model.kernels_.attend(a);
-        a.queries = 0;
-    };
-    for (int t = from; t < to; t++)
-        for (int g = 0; g < group; g++) {
-            int q = head * group + g, i = a.queries++, position = run.position + t;
-            a.query[i] = work.heads + (run.first + t) * work.heads_stride + q * s.head_width;
-            a.out[i] = work.attended.values + (run.first + t) * work.attended.stride + q * s.head_width;
-            a.begin[i] = window ? std::max(0, position - window + 1) : 0;
-            a.end[i] = cross ? run.context_length : s.causal ? position + 1 : run.seen;
-            a.bias[i] = nullptr;
-            if (stack.relative && !cross)
-                a.bias[i] = stack.relative_row.data() + size_t(q) * (2 * stack.laid + 48) + stack.laid + 16 - position;
-            if (a.queries == QUERIES) flush();
-        }
-    flush();
-}
-
-void Lane::attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
-    const StackSpec& s = stack.spec;
-    const Layer& own = stack.layers[layer];
-    int group = s.heads / s.kv_heads, held = s.causal ? layer : 0;  // an encoder's keys are those of one layer
-    auto keep = [&](const Model::Run& run, int t, int head) {
-        const float* row = work.heads + (run.first + t) * work.heads_stride;
-        run.cache->put(held, head, run.position + t, row + (s.heads + head) * s.head_width,
-                       row + (s.heads + s.kv_heads + head) * s.head_width);
-    };
-    int pieces = 0, longest = 0;
-    for (const Model::Run& run : runs) longest = std::max(longest, run.count);
-    if (longest == 1) {
-        pieces = int(runs.size()) * s.kv_heads;
-        model.team_.each(thread, pieces, 1, [&](int first, int last) {
-            for (int i = first; i < last; i++) {  // rows that share keys and values read them one after the other
-                const Model::Run& run = runs[i % int(runs.size())];
-                int head = i / int(runs.size());
-                turn(stack, own, run.first, run.position, head * group, (head + 1) * group);
-                turn(stack, own, run.first, run.position, s.heads + head, s.heads + head + 1);
-                keep(run, 0, head);
-                see(stack, run, *run.cache, held, head, 0, 1, own.window, false);
-            }
-        });
-        return;
-    }
-    for (const Model::Run& run : runs)
-        model.team_.each(thread, run.count, chunk(run.count, model.threads()), [&](int first, int last) {
-            for (int t = first; t < last; t++) {
-                turn(stack, own, run.first + t, run.position + t, 0, s.heads + s.kv_heads);
-                for (int head = 0; head < s.kv_heads; head++) keep(run, t, head);
-            }
-        });
-    for (const Model::Run& run : runs) {
-        int slices = (run.count + 15) / 16;
-        model.team_.each(thread, slices * s.kv_heads, 1, [&](int first, int last) {
-            for (int i = first; i < last; i++) {  // the last slices, which see most, come first
-                int slice = slices - 1 - i / s.kv_heads;
-                see(stack, run, *run.cache, held, i % s.kv_heads, slice * 16, std::min(run.count, slice * 16 + 16),
-                    own.window, false);
-            }
-        });
-    }
-}
-
-void Lane::look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
-    const StackSpec& s = stack.spec;
-    for (const Model::Run& run : runs) {
-        int slices = (run.count + 15) / 16;
-        model.team_.each(thread, slices * s.kv_heads, 1, [&](int first, int last) {
-            for (int i = first; i < last; i++) {
-                int slice = i / s.kv_heads;
-                see(stack, run, *run.context, layer, i % s.kv_heads, slice * 16, std::min(run.count, slice * 16 + 16),
-                    0, true);
-            }
-        });
-    }
-}
-
 void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec& s) const {
     const Matrix& up = layer.up.matrix;
     float* tile = work.own[thread].tile;
+    const Kernels& k = model.kernels_;
     auto bias = [](const Linear& linear, int p) { return linear.bias ? linear.bias + p * ROWS : nullptr; };
-    each_panel(model.team_, thread, up, count, [&](int p, int token, int tokens) {
+    each_panel(model.team_, thread, up, count, [&](int p, int panels, int token, int tokens) {
+        int wide = panels * ROWS;
         float* out = work.inner.values + token * work.inner.stride + p * ROWS;
-        model.kernels_.multiply(up, p, input, token, tokens, bias(layer.up, p), out, work.inner.stride, false);
+        k.multiply(up, p, panels, input, token, tokens, bias(layer.up, p), out, work.inner.stride, false);
         if (s.gated)
-            model.kernels_.multiply(layer.gate.matrix, p, input, token, tokens, bias(layer.gate, p), tile, ROWS, false);
+            k.multiply(layer.gate.matrix, p, panels, input, token, tokens, bias(layer.gate, p), tile, wide, false);
         for (int t = 0; t < tokens; t++) {
-            float *row = out + t * work.inner.stride, *gate = tile + t * ROWS;
-            model.kernels_.activate(s.activation, s.gated ? gate : row, s.gated ? row : nullptr, ROWS);
-            if (s.gated) std::memcpy(row, gate, ROWS * 4);
+            float *row = out + t * work.inner.stride, *gate = tile + t * wide;
+            k.activate(s.activation, s.gated ? gate : row, s.gated ? row : nullptr, wide);
+            if (s.gated) std::memcpy(row, gate, wide * 4);
         }
     });
 }
@@ -265,6 +170,7 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
         for (int t = 0; t < run.count; t++) positions[run.first + t] = run.position + t;
     }
     work.fit(*this, stack, count, seen);
+    if (stack.attends_in_bytes) work.fit_bytes(stack, runs);
     const Matrix& embedding = &stack == &decoder_ ? decoder_embedding_ : embedding_;
     auto enter = [&](int t) {
         float* x = work.x + t * work.stride;
@@ -283,12 +189,13 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
             kernels_.norm(x, s.width, stack.embedding_norm.weight, stack.embedding_norm.bias, s.eps, s.centred, x);
     };
     bool pre = s.place != Place::post;
-    team_.run([&](int thread) {
+    auto some_layers = [&](int from, int to, int thread) {
         Lane lane{*this, work, thread, count};
-        team_.each(thread, count, 4, [&](int first, int last) {
-            for (int t = first; t < last; t++) enter(t);
-        });
-        for (int i = 0; i < s.layers; i++) {
+        if (from == 0)
+            team_.each(thread, count, 4, [&](int first, int last) {
+                for (int t = first; t < last; t++) enter(t);
+            });
+        for (int i = from; i < to; i++) {
             const Layer& layer = stack.layers[i];
             auto open = [&](const Norm& norm) {
                 return lane.open(work.x, work.stride, pre ? &norm : nullptr, s, stack.quantised);
@@ -310,7 +217,7 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
             Input inner = lane.ready(work.inner, s.inner, stack.quantised);
             lane.close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
         }
-        if (!states) return;
+        if (!states || to < s.layers) return;
         team_.each(thread, count, chunk(count, threads()), [&](int first, int last) {
             for (int t = first; t < last; t++) {
                 float *x = work.x + t * work.stride, *out = states + size_t(t) * s.width;
@@ -320,7 +227,10 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
                     std::memcpy(out, x, size_t(s.width) * 4);
             }
         });
-    });
+    };
+    constexpr int MANY = 32;  // tokens that make a layer long: then threads may come and go between layers
+    for (int from = 0, each = count > MANY ? 1 : s.layers; from < s.layers; from += each)
+        team_.run([&](int thread) { some_layers(from, from + each, thread); });
 }
 
 void Model::logits(int count, const float* states, int chosen, const int32_t* tokens, float* out) {
@@ -357,10 +267,10 @@ void Model::logits(int count, const float* states, int chosen, const int32_t* to
                     const float* bias = head_bias_ ? head_bias_ + p * ROWS : nullptr;
                     float* to = out + size_t(begin) * wide;
                     if (!tokens && (p + 1) * ROWS <= spec_.vocabulary) {
-                        kernels_.multiply(head_, p, input, 0, some, bias, to + p * ROWS, wide, false);
+                        kernels_.multiply(head_, p, 1, input, 0, some, bias, to + p * ROWS, wide, false);
                         continue;
                     }
-                    kernels_.multiply(head_, p, input, 0, some, bias, tile, ROWS, false);
+                    kernels_.multiply(head_, p, 1, input, 0, some, bias, tile, ROWS, false);
                     for (int t = 0; t < some; t++) {
                         if (!tokens)
                             std::memcpy(to + t * wide + p * ROWS, tile + t * ROWS, (spec_.vocabulary - p * ROWS) * 4);
@@ -388,7 +298,7 @@ void Model::stream() {
         team_.each(thread, int(panels.size()), 8, [&](int first, int last) {
             for (int i = first; i < last; i++) {
                 const Matrix& m = *panels[i].first;
-                kernels_.multiply(m, panels[i].second, m.columns > spec_.width ? own.other : own.normed, 0, 1, nullptr,
+                kernels_.multiply(m, panels[i].second, 1, m.columns > spec_.width ? own.other : own.normed, 0, 1, nullptr,
                                   own.tile, ROWS, false);
             }
         });

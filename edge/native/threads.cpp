@@ -17,7 +17,7 @@ namespace sepiola {
 namespace {
 
 constexpr auto SPIN = std::chrono::microseconds(60);
-constexpr double LOST = 0.4;  // of the time: then a thread that stands still costs more than doing without it
+constexpr double LOST = 0.5;  // of the time: then a thread that stands still costs more than doing without it
 constexpr double ENOUGH = 0.015, REMEMBERED = 0.03;  // seconds
 constexpr auto SOON = std::chrono::milliseconds(50), LATE = std::chrono::milliseconds(500);
 

@@ -21,7 +21,7 @@ namespace sepiola {
 // Processors that this process may use: by its affinity and its control group's quota.
 int processors();
 
-// How many threads take part. Where they waited for each other during more than two fifths of the last regions, one
+// How many threads take part. Where they waited for each other during more than half of the last regions, one
 // thread fewer does; a while later all are tried again, and after each try that fails, later still.
 class Pace {
 public:

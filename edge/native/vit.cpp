@@ -24,6 +24,8 @@ public:
         stack_.causal = stack_.cross = false;
         stack_.closes = s.flag("closes");
         layers_ = stack(stack_, "vision");
+        bool plain = !layers_.relative && *std::max_element(stack_.windows.begin(), stack_.windows.end()) == 0;
+        layers_.attends_in_bytes = plain && layers_.layers[0].qkv.matrix.quantised();
         embedding_ = linear("vision.patch_embedding", width, 3 * patch_ * patch_);
         if (class_) class_token_ = numbers("vision.class_token", width);
     }

@@ -5,9 +5,13 @@
 
 namespace sepiola {
 
+constexpr int PANELS = 2;  // panels that several tokens meet at once
+
 struct Work {
     // Memory for a step of so many tokens through a stack, in rows of which none has more than `seen` positions.
     void fit(const Model& model, const Stack& stack, int tokens, int seen);
+    // And for one whose runs attend in bytes.
+    void fit_bytes(const Stack& stack, const std::vector<Model::Run>& runs);
 
     int tokens = 0;
     long stride = 0, heads_stride = 0, score_stride = 0;
@@ -19,17 +23,20 @@ struct Work {
     // A thread's own. Where a step is one token, each quantises it for itself: nobody waits for the others.
     struct Own {
         Input normed{}, other{};
-        float* tile = nullptr;  // [token][16]
+        float* tile = nullptr;  // [token][16 · PANELS]
         float* scores = nullptr;
+        Input queries{}, probabilities{};  // of one head, where it attends in bytes, and what they give
+        float* looked = nullptr;
     };
     std::vector<Own> own;
+    std::vector<Floats> byte_heads;  // of each run: keys and values of its heads as matrices of bytes
 
 private:
-    Input input(int tokens, long columns);
-    float* floats(size_t count);
+    static Input input(std::vector<Floats>& memory, int tokens, long columns);
+    static float* floats(std::vector<Floats>& memory, size_t count);
 
-    std::vector<Floats> memory_;
-    std::vector<Floats> scores_;
+    std::vector<Floats> memory_, scores_, byte_memory_;
+    int byte_positions_ = 0;
 };
 
 // One thread in a step of `count` tokens.
@@ -55,6 +62,8 @@ private:
     void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
     void see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
              int window, bool cross) const;
+    void attend_in_bytes(const Stack& stack, const Layer& layer, const std::vector<Model::Run>& runs) const;
+    void see_bytes(const StackSpec& s, const Matrix& keys, const Matrix& values, int head, int first, int tokens) const;
     void normalise(const float* x, const Norm& norm, const StackSpec& spec, float* out) const;
 };
 

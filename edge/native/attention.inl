@@ -1,0 +1,217 @@
+// Attention over keys and values of floats, and over such that are matrices of bytes: a part of kernels.inl.
+
+// Two vectors of keys that follow each other, or of values.
+template <bool HALF>
+static inline void load_pair(const uint8_t* from, F& first, F& second) {
+    if (HALF) return load_bf16(from, first, second);
+    first = load(reinterpret_cast<const float*>(from)), second = load(reinterpret_cast<const float*>(from) + 16);
+}
+
+template <bool HALF, int Q, int N>
+static inline void gather_values(const Attention& a, int first, int last, int column, const float* totals) {
+    constexpr int SIZE = HALF ? 2 : 4;
+    F sums[Q][N];
+    for (int q = 0; q < Q; q++)
+        for (int n = 0; n < N; n++) sums[q][n] = set(0);
+    for (int page = first / PAGE; page * PAGE < last; page++) {
+        const uint8_t* values = a.pages[page] + a.values + column * SIZE;
+        int begin = most(first, page * PAGE), end = least(last, (page + 1) * PAGE);
+        for (int p = begin; p < end; p++) {
+            F value[N];
+            for (int n = 0; n < N; n += 2)
+                load_pair<HALF>(values + ((p % PAGE) * long(a.value_width) + 16 * n) * SIZE, value[n], value[n + 1]);
+#pragma GCC unroll 16
+            for (int q = 0; q < Q; q++) {
+                F weight = set(a.scores[q * a.score_stride + p]);
+#pragma GCC unroll 4
+                for (int n = 0; n < N; n++) sums[q][n] = fma(weight, value[n], sums[q][n]);
+            }
+        }
+    }
+    for (int q = 0; q < Q; q++)
+        for (int n = 0; n < N; n++) {
+            int at = column + 16 * n;
+            store_some(a.out[q] + at, div(sums[q][n], set(totals[q])), a.head_width - at);
+        }
+}
+
+// Scores of the positions of B blocks from p on: so many sums at once that none waits for itself.
+template <bool HALF, int Q, int B>
+static inline void score_blocks(const Attention& a, int p) {
+    constexpr int SIZE = HALF ? 2 : 4;
+    const uint8_t* keys = a.pages[p / PAGE] + a.keys + long(p % PAGE) * a.key_width * SIZE;
+    F score[Q][B];
+    for (int q = 0; q < Q; q++)
+        for (int b = 0; b < B; b++) score[q][b] = set(0);
+    for (int d = 0; d < a.head_width; d += 2) {
+        F key[B], next[B];
+        for (int b = 0; b < B; b++) load_pair<HALF>(keys + 16L * (d + b * a.key_width) * SIZE, key[b], next[b]);
+#pragma GCC unroll 16
+        for (int q = 0; q < Q; q++)
+#pragma GCC unroll 4
+            for (int b = 0; b < B; b++) score[q][b] = fma(key[b], set(a.query[q][d]), score[q][b]);
+        if (d + 1 < a.head_width)
+#pragma GCC unroll 16
+            for (int q = 0; q < Q; q++)
+#pragma GCC unroll 4
+                for (int b = 0; b < B; b++) score[q][b] = fma(next[b], set(a.query[q][d + 1]), score[q][b]);
+    }
+    for (int q = 0; q < Q; q++)
+        for (int b = 0; b < B; b++) {
+            int at = p + 16 * b;
+            F scaled = mul(score[q][b], set(a.scale));
+            store(a.scores + q * a.score_stride + at, a.bias[q] ? add(scaled, load(a.bias[q] + at)) : scaled);
+        }
+}
+
+template <bool HALF, int Q>
+static void attend_some(const Attention& a) {
+    constexpr int BLOCKS = Q <= SCORES / 4 ? 4 : Q <= SCORES / 2 ? 2 : 1;
+    int first = a.begin[0], last = a.end[0];
+    for (int q = 1; q < Q; q++) first = least(first, a.begin[q]), last = most(last, a.end[q]);
+    int low = first / 16 * 16, high = (last + 15) / 16 * 16;
+    for (int p = low; p < high;) {
+        if (p % (16 * BLOCKS) == 0 && p + 16 * BLOCKS <= high)
+            score_blocks<HALF, Q, BLOCKS>(a, p), p += 16 * BLOCKS;
+        else
+            score_blocks<HALF, Q, 1>(a, p), p += 16;
+    }
+    float totals[Q];
+    for (int q = 0; q < Q; q++) {
+        float* scores = a.scores + q * a.score_stride;
+        F top = set(-__builtin_inff()), total = set(0);
+        for (int p = low; p < a.begin[q]; p++) scores[p] = -__builtin_inff();
+        for (int p = a.end[q]; p < high; p++) scores[p] = -__builtin_inff();
+        for (int p = low; p < high; p += 16) top = maximum(load(scores + p), top);
+        F peak = set(largest(top));
+        for (int p = low; p < high; p += 16) store(scores + p, exponential(sub(load(scores + p), peak)));
+        for (int p = low; p < a.begin[q]; p++) scores[p] = 0;
+        for (int p = a.end[q]; p < high; p++) scores[p] = 0;
+        for (int p = low; p < high; p += 16) total = add(total, load(scores + p));
+        totals[q] = sum(total);
+    }
+    constexpr int COLUMNS = Q > 4 ? 2 : 4;
+    int column = 0;
+    for (; column + 16 * COLUMNS <= a.value_width; column += 16 * COLUMNS)
+        gather_values<HALF, Q, COLUMNS>(a, first, last, column, totals);
+    for (; column < a.value_width; column += 32) gather_values<HALF, Q, 2>(a, first, last, column, totals);
+}
+
+template <bool HALF>
+static void attend_queries(const Attention& a) {
+    switch (a.queries) {
+        case 1: return attend_some<HALF, 1>(a);
+        case 2: return attend_some<HALF, 2>(a);
+        case 3: return attend_some<HALF, 3>(a);
+        case 4: return attend_some<HALF, 4>(a);
+        default: return attend_some<HALF, SCORES >= 16 ? 8 : 4>(a);
+    }
+}
+
+// As many queries meet each key as registers hold.
+static void attend(const Attention& a) {
+    Attention some = a;
+    for (int done = 0; done < a.queries; done += some.queries) {
+        int left = a.queries - done;
+        some.queries = left >= 8 && SCORES >= 16 ? 8 : least(left, 4);
+        for (int q = 0; q < some.queries; q++) {
+            some.query[q] = a.query[done + q], some.out[q] = a.out[done + q], some.bias[q] = a.bias[done + q];
+            some.begin[q] = a.begin[done + q], some.end[q] = a.end[done + q];
+        }
+        a.half ? attend_queries<true>(some) : attend_queries<false>(some);
+    }
+}
+
+// Attention in bytes: keys and values are matrices, packed here, queries and probabilities what they multiply.
+
+constexpr int WIDEST = 1024;  // of heads
+
+static inline int whole(int size, int of) { return (size + of - 1) / of * of; }
+
+// Four bytes of each of 16 rows, as matrices hold them.
+static inline void interleave(const int8_t* rows, long stride, int columns, uint8_t* panel) {
+    for (int c = 0; c < columns / 4; c++)
+        for (int r = 0; r < ROWS; r++) {
+            uint32_t four;
+            __builtin_memcpy(&four, rows + r * stride + 4 * c, 4);
+            four ^= 0x80808080u;
+            __builtin_memcpy(panel + (c * ROWS + r) * 4, &four, 4);
+        }
+}
+
+static void pack_keys(const float* keys, long stride, int count, int columns, uint8_t* out) {
+    float mean[WIDEST] = {}, row[WIDEST];
+    int8_t bytes[ROWS * WIDEST];
+    const int width = whole(columns, BLOCK);
+    for (int p = 0; p < count; p++)
+        for (int d = 0; d < columns; d++) mean[d] += keys[p * stride + d];
+    for (int d = 0; d < columns; d++) mean[d] /= count;
+    for (int first = 0; first < count; first += ROWS, out += 64 + ROWS * width) {
+        float scales[ROWS];
+        for (int r = 0; r < ROWS; r++) {
+            const float* key = keys + (first + r) * stride;
+            F top = set(0);
+            for (int d = 0; d < width; d += 16) {
+                bool there = first + r < count && d < columns;
+                F x = there ? sub(load_some(key + d, columns - d), load(mean + d)) : set(0);
+                top = maximum(top, magnitude(x));
+                store(row + d, x);
+            }
+            float size = largest(top);
+            scales[r] = size / 127.0f;
+            F inverse = set(size > 0 ? 127.0f / size : 0.0f);
+            for (int d = 0; d < width; d += 32)
+                store_bytes(bytes + r * WIDEST + d, mul(load(row + d), inverse), mul(load(row + d + 16), inverse));
+        }
+        __builtin_memcpy(out, scales, 64);
+        interleave(bytes, WIDEST, width, out + 64);
+    }
+}
+
+static void pack_values(const float* values, long stride, int count, int columns, uint8_t* out) {
+    float inverse[WIDEST] = {}, scales[WIDEST] = {};
+    int8_t bytes[4 * WIDEST];
+    const int rows = whole(columns, ROWS), width = whole(count, BLOCK);
+    const long panel = 64 + long(ROWS) * width;
+    for (int p = 0; p < count; p++)
+        for (int d = 0; d < columns; d++) {
+            float size = __builtin_fabsf(values[p * stride + d]);
+            scales[d] = size > scales[d] ? size : scales[d];
+        }
+    for (int d = 0; d < columns; d++) {
+        inverse[d] = scales[d] > 0 ? 127.0f / scales[d] : 0.0f;
+        scales[d] /= 127.0f;
+    }
+    for (int d = 0; d < rows; d += ROWS) __builtin_memcpy(out + d / ROWS * panel, scales + d, 64);
+    for (int p = 0; p < width; p += 4) {
+        for (int i = 0; i < 4; i++)
+            for (int d = 0; d < rows; d += 32) {
+                const float* x = values + (p + i) * stride + d;
+                bool there = p + i < count;
+                F first = there ? load_some(x, columns - d) : set(0);
+                F second = there && d + 16 < columns ? load_some(x + 16, columns - d - 16) : set(0);
+                store_bytes(bytes + i * WIDEST + d, mul(first, load(inverse + d)), mul(second, load(inverse + d + 16)));
+            }
+        for (int d = 0; d < rows; d += ROWS) {
+            uint8_t* to = out + d / ROWS * panel + 64 + p * ROWS;
+            for (int r = 0; r < ROWS; r++)
+                for (int i = 0; i < 4; i++) to[r * 4 + i] = static_cast<uint8_t>(bytes[i * WIDEST + d + r] ^ 0x80);
+        }
+    }
+}
+
+static float soften(float* x, int count, float scale) {
+    const F factor = set(scale);
+    F top = set(-__builtin_inff()), total = set(0);
+    for (int i = count; i < whole(count, 16); i++) x[i] = x[0];
+    for (int i = 0; i < count; i += 16) top = maximum(load(x + i), top);
+    const F peak = set(largest(top));
+    for (int i = 0; i < count; i += 16) {
+        F y = exponential(mul(sub(load(x + i), peak), factor));
+        if (i + 16 > count) y = keep(y, count - i);
+        store(x + i, y);
+        total = add(total, y);
+    }
+    for (int i = whole(count, 16); i < whole(count, BLOCK); i += 16) store(x + i, set(0));
+    return sum(total);
+}
