@@ -51,7 +51,7 @@ def ranking(number: int, name: str, *, replies: int = 3, picture: bool = False) 
     corrected = [((0, 1),) if place < replies - 1 else () for place in range(replies)]
     completions = [Completion(*one) for one in zip(texts, scores, corrected, strict=True)]
     metadata = {"language": "en" if name.isascii() else "zh", "split": "train", "group": str(number)}
-    return preference(f"{name}-{number}", [Message("user", (*colour, name))], completions, metadata)
+    return preference(f"{name}-{number}", [Message("user", (*colour, f"{name}?"))], completions, metadata)
 
 
 def rankings(**options: Any) -> list[Example]:

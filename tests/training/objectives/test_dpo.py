@@ -276,6 +276,8 @@ def test_a_chat_template_lays_out_what_is_preferred() -> None:
     """The prompt with the header of the assistant's turn, and replies up to the token that ends them."""
     learned, _ = prepared(raw={"layout": "chat"}, source_tokens=32)
     made, ranking = learned.setting.tokenizer, preferences.batches(learned).samples[0]
-    assert {made.decode(list(part.source), special_tokens=True) for part in ranking.parts} == {"User: zero\nAssistant:"}
+    assert {made.decode(list(part.source), special_tokens=True) for part in ranking.parts} == {
+        "User: zero?\nAssistant:"
+    }
     texts = [made.decode(list(part.target), special_tokens=True) for part in ranking.parts]
     assert texts == [" 1</s>", " 2 zero</s>", " 0 zero</s>"]

@@ -367,7 +367,7 @@ def test_a_chat_template_lays_out_what_is_scored(kind: str, reader: str, tmp_pat
     assert len({*found}) == 4
     if kind == "decoder":
         texts = [model.template.render(talk, add_generation_prompt=False) for talk in firsts]
-        assert texts[0].startswith("User: zero\nAssistant: 1</s>")
+        assert texts[0].startswith("User: zero?\nAssistant: 1</s>")
         assert model.score(texts) == pytest.approx(found, abs=1e-5)
     if kind == "prefix":
         other = [[Message("user", (tiny.colour_picture("black"), talk[0].text)), talk[-1]] for talk in firsts]
