@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sepiola_edge import checks
 from sepiola_edge._native import Model as Core
 from sepiola_edge.anyres import AnyRes
 from sepiola_edge.errors import EdgeError
@@ -21,6 +23,8 @@ from sepiola_edge.tiles import Grid, Run, Tiling
 Floats = NDArray[np.float32]
 TOGETHER = 4
 """Tiles that pass through the vision encoder at once."""
+MOST = 1 << 16
+"""Tokens of a tile at most."""
 GAP = 2
 """Equal tokens at most that stand between those of a picture and belong to it: the line breaks of a grid of tiles."""
 
@@ -31,6 +35,15 @@ class Prompt:
 
     ids: list[int]
     pictures: tuple[Image.Image, ...] = ()
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """What the core says of parts of other shapes, of a damaged folder, as an EdgeError."""
+    try:
+        yield
+    except ValueError as error:
+        raise EdgeError(f"the folder's vision encoder and its bridge do not fit together: {error}") from None
 
 
 class Vision:
@@ -74,7 +87,8 @@ class Images(ABC):
         for key, picture in zip(keys, pictures, strict=True):
             if key not in self._made:
                 tiles = self.tiling.tiles(picture, alone=alone)
-                made = [self._read(core, features) for features in self.vision.features(core, key, tiles)]
+                with _fitting():
+                    made = [self._read(core, features) for features in self.vision.features(core, key, tiles)]
                 size = (picture.height, picture.width)
                 self._made[key] = self.tiling.laid_out(np.concatenate(made), size, self.newline)
         self._made = {key: self._made[key] for key in keys}
@@ -98,7 +112,8 @@ class Placed(Images):
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
-        self.token, self.name, self.tokens = int(raw["token"]), str(raw["name"]), int(raw["tokens"])
+        self.token, self.name = int(raw["token"]), str(raw["name"])
+        self.tokens = checks.whole(raw, "tokens", 1, MOST)
         self.first = bool(raw["first"])
 
     def run(self, picture: Image.Image, *, alone: bool) -> Run:
@@ -150,7 +165,8 @@ class Fused(Images):
         features = np.concatenate(self.make(core, pictures)) if pictures else np.zeros((1, self.width), np.float32)
         out = np.empty_like(states)
         rows, feature_rows = (np.zeros(len(each), np.int32) for each in (states, features))
-        core.fuse(states, rows, features, feature_rows, out)
+        with _fitting():
+            core.fuse(states, rows, features, feature_rows, out)
         return out
 
     def _read(self, core: Core, features: Floats) -> Floats:

@@ -271,6 +271,23 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
         seeing.generate("an <image>", images=[picture(4, 4), picture(4, 4)])
 
 
+def test_parts_that_do_not_fit_together_are_one_message(tmp_path: Path) -> None:
+    vision_language_folder(tmp_path / "seeing", "smolvlm", TEMPLATE)
+    save_edge(tmp_path / "edge", sepiola.load(tmp_path / "seeing"), 8)
+    path = tmp_path / "edge" / "edge.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for part, key, value, fault in (
+        ("images", "tokens", 2**63, "'images' is damaged"),
+        ("core", "bridge", None, "do not fit together: this model has no bridge"),
+    ):
+        damaged = {**whole, part: {**whole[part], key: value}}
+        if value is None:
+            del damaged[part][key]
+        path.write_text(json.dumps(damaged), encoding="utf-8")
+        with pytest.raises(sepiola_edge.EdgeError, match=fault):
+            sepiola_edge.load(tmp_path / "edge").ask("What?", image=picture(9, 7))
+
+
 def test_it_is_a_command(tmp_path: Path) -> None:
     vision_language_folder(tmp_path / "model", "smolvlm", TEMPLATE)
     model = sepiola.load(tmp_path / "model")
