@@ -159,3 +159,13 @@ def test_a_model_cleans_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [type(e) for e in kept] == [Example] * len(best)
     with pytest.raises(DataError, match="is there already"):
         rate_data(model, data, tmp_path / "out", console=QUIET)
+
+
+@pytest.mark.parametrize(("runtime", "bits", "near"), [("prepacked", None, 1e-5), ("native", 16, 0.01)])
+def test_other_runtimes_rate_alike(runtime: str, bits: int | None, near: float) -> None:
+    if runtime == "native":
+        pytest.importorskip("sepiola_edge._native")
+    replies = ["你好 there", "no", ""]
+    rated = rating_model().run(runtime, bits=bits).rate("hi", replies)
+    for ratings, wanted in zip(rated, rating_model().rate("hi", replies), strict=True):
+        assert ratings == pytest.approx(wanted, abs=near)

@@ -38,7 +38,8 @@ class Ratings:
     takes: Sequence[str] = ("option",)
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
-        return model.processor.attributes is not None and any(e.metadata.get("ratings") for e in settings.examples)
+        rated = any(example.metadata.get("ratings") for example in settings.examples)
+        return rated and model.processor.attributes is not None
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
         known, missing = settings.learnable(settings.data.reader)
