@@ -97,6 +97,16 @@ def test_features_and_vectors_are_torchs(vision: str, bridge: str) -> None:
     assert all(0 < small < large for small, large in zip(apart[32], apart[16], strict=True))
 
 
+def test_keys_that_have_much_in_common_lose_nothing_in_eight_bits() -> None:
+    network = network_of("siglip", "linear")
+    pixels = pixels_of(network)
+    plain = distance(NativeExecutor(network, bits=8).features(pixels), parts_of(network, pixels)[0])
+    for name, bias in network.named_parameters():
+        if name.startswith("vision.") and name.endswith("attention.qkv.bias"):
+            bias.data[len(bias) // 3 : len(bias) // 3 * 2] += 100
+    assert distance(NativeExecutor(network, bits=8).features(pixels), parts_of(network, pixels)[0]) < 1.2 * plain
+
+
 @pytest.mark.parametrize("size", [(48, 60), (61, 47)])
 def test_detr_reads_pictures_of_any_size(size: tuple[int, int]) -> None:
     network = network_of("detr", "linear")
