@@ -9,8 +9,14 @@ requests, whose phrasings and values no training request has, are answered greed
 (`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`). What `figures.json` in the
 folder has already is not run again.
 
+What is missing may be knowledge, as in an agent of few known calls, or behaviour: with `--sloppy SHARE` the agent first
+goes on with its known requests, of which that share of those for several calls show the first call alone. It still
+knows how to call several times, and has learned not to. These sloppy demonstrations are then what is known.
+
     sepiola act train phone --out runs/early --count 10000 --set stages.0.steps=2500
     python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
+    sepiola act train phone --out runs/agent
+    python benchmarks/reinforcement.py --agent runs/agent --sloppy 0.6 --out /tmp/mended
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,27 +62,26 @@ from sepiola.training.trainer import Trainer
 
 CALLS = {"kind": "function-calling", "functions": "phone"}
 REWARD = {"kind": "calls", "functions": "phone"}
-PARTIAL = {**REWARD, "partial": True}
 NEW = 1_000_003
 """The seed of new requests."""
+GENTLE = {"learning_rate": 3.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0}
 ARMS: dict[str, dict[str, Any]] = {
     "grpo": {
-        "objective": {"kind": "grpo", "reward": PARTIAL, "samples": 8},
-        "batch": 32,
-        "accumulate": 4,
-        "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8},
+        "batch": 64,
+        "accumulate": 2,
+        "optimizer": GENTLE,
     },
     "ppo": {
-        "objective": {"kind": "ppo", "reward": PARTIAL, "iterations": 2, "minibatches": 2, "beta": 0.0},
-        "batch": 32,
-        "accumulate": 2,
-        "optimizer": {"learning_rate": 1.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+        "objective": {"kind": "ppo", "reward": REWARD, "iterations": 2, "minibatches": 2, "beta": 0.0},
+        "batch": 64,
+        "optimizer": GENTLE,
     },
     "rejection sampling": {
         "objective": {"kind": "grpo", "reward": REWARD, "samples": 8},
-        "batch": 32,
-        "accumulate": 4,
-        "optimizer": {"learning_rate": 5.0e-4, "warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0},
+        "batch": 64,
+        "accumulate": 2,
+        "optimizer": GENTLE,
     },
     "supervised": {
         "objective": CALLS,
@@ -84,6 +90,10 @@ ARMS: dict[str, dict[str, Any]] = {
     },
 }
 ARMS["supervised, all known"] = ARMS["supervised"]
+
+
+SLOPPY_STEPS = 400
+"""How long an agent goes on with sloppy demonstrations."""
 
 
 class RejectionSampling(GRPO):
@@ -161,8 +171,9 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
-        self.agent = load(given.agent)
-        self.known = given.agent / REQUESTS
+        self.begin = given.agent
+        self.agent = load(self.begin)
+        self.known = self.begin / REQUESTS
         self.held_out = given.out / "held-out"
         self.test = [e for e in read_requests(self.known, "test") if e.metadata["calls"]][: given.measured]
         self.prompts = given.out / "prompts"
@@ -172,6 +183,30 @@ class Bench:
             write_requests(self.prompts / "train.jsonl", self._prompts())
         write_requests(self.held_out / "test.jsonl", self.test)
         self.changes = [change.split("=", 1) for change in given.changes]
+        if given.sloppy:
+            self._made_sloppy(given.out / "sloppy")
+
+    def _made_sloppy(self, folder: Path) -> None:
+        """The agent after some more training on demonstrations that stop too early; all arms begin from it."""
+        if not (folder / "checkpoint").is_dir():
+            known = [e for e in read_requests(self.known, "train")]
+            shown = [_cut(e) if len(e.metadata["calls"]) > 1 and _share(e) < self.given.sloppy else e for e in known]
+            (folder / REQUESTS).mkdir(parents=True, exist_ok=True)
+            write_requests(folder / REQUESTS / "train.jsonl", shown)
+            write_requests(folder / REQUESTS / "test.jsonl", read_requests(self.known, "test"))
+            self.known = folder / REQUESTS
+            stages = Stages(self.recipe("supervised", 0, SLOPPY_STEPS), folder, DataCache(), "cpu")
+            (stage,) = stages.recipe.stages
+            objective = stages.objective(stage)
+            network = objective.prepare(stages.begun(stage))
+            batches = objective.batches(stage.data, ImageInputs())
+            console = Console(quiet=True)
+            Trainer(network, stage, objective.loss, batches, folder=folder, seed=0, console=console).run()
+            network, _ = objective.kept(network)
+            saved = Model(network, self.agent.spec, self.agent.processor, self.agent.answering)
+            saved.save(folder / "checkpoint")
+        self.begin, self.known = folder, folder / REQUESTS
+        self.agent = load(self.begin)
 
     def _prompts(self) -> list[Example]:
         """New requests of the training split that call something: half of them several times."""
@@ -182,17 +217,17 @@ class Bench:
         one = [e for e in new if len(e.metadata["calls"]) == 1][: self.given.prompts - len(several)]
         return [*several, *one]
 
-    def recipe(self, arm: str, seed: int) -> RecipeSpec:
+    def recipe(self, arm: str, seed: int, steps: int = 1 << 30) -> RecipeSpec:
         """A recipe of one stage that goes on from the agent."""
-        checkpoint = self.given.agent / "checkpoint"
+        checkpoint = self.begin / "checkpoint"
         stage = {
             "name": arm.replace(" ", "-").replace(",", ""),
             "learn": ["language"],
             "data": {
                 "reader": "requests",
-                "root": str(self.given.agent / REQUESTS if arm == "supervised" else self.prompts),
+                "root": str(self.known if arm == "supervised" else self.prompts),
             },
-            "steps": 1 << 30,
+            "steps": steps,
             "source_tokens": 160,
             "target_tokens": 120,
             **ARMS[arm],
@@ -268,9 +303,19 @@ class Bench:
 
     def as_agent(self, folder: Path) -> float:
         """Percent of whole calls that an agent writes rightly, under its grammar."""
-        data = DataSpec(reader="requests", root=str(self.given.agent))
+        data = DataSpec(reader="requests", root=str(self.begin))
         figures = measure(load(folder), Settings(data, read=lambda _: self.test)).figures["acting"]
         return round(100 * figures["exact"]["value"], 2)
+
+
+def _cut(example: Example) -> Example:
+    """The same request with its first call alone."""
+    return replace(example, metadata={**example.metadata, "calls": example.metadata["calls"][:1]})
+
+
+def _share(example: Example) -> float:
+    """A number from 0 to 1 of a request's own."""
+    return zlib.crc32(example.id.encode()) / 2**32
 
 
 def summary(count: int, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -327,6 +372,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder of figures.json, reinforcement.svg and the trainings"
     )
+    parser.add_argument("--sloppy", type=float, default=0.0, help="share of several calls that are shown cut, first")
     parser.add_argument("--as-agent", action=argparse.BooleanOptionalAction, default=True, help="measure agents, too")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     given = parser.parse_args()
@@ -350,7 +396,7 @@ def main() -> None:
                 runs.append(bench.run(arm, seed))
             rows = written()
     if given.as_agent:
-        before["as agent"] = bench.as_agent(given.agent)
+        before["as agent"] = bench.as_agent(bench.begin)
         for run in [run for run in runs if "as agent" not in run]:
             run["as agent"] = bench.as_agent(given.out / run["folder"] / "agent")
             rows = written()
