@@ -33,8 +33,9 @@ from typing import Any
 
 import torch
 import yaml
+from rejection_sampling import RejectionSampling
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from sepiola.acting.sets import functions_named
 from sepiola.acting.synthesis import synthesize
@@ -52,12 +53,8 @@ from sepiola.experiments.stages import Stages
 from sepiola.specs.data import DataSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.batches import Batches, ImageInputs
-from sepiola.training.loss import Loss
 from sepiola.training.objectives.grpo import GRPO
-from sepiola.training.objectives.reinforcement import described as parts_of
 from sepiola.training.objectives.reinforcement import only_rollout
-from sepiola.training.policy import chosen_states, log_probabilities
-from sepiola.training.rollouts import Step
 from sepiola.training.trainer import Trainer
 
 CALLS = {"kind": "function-calling", "functions": "phone"}
@@ -94,34 +91,6 @@ ARMS["supervised, all known"] = ARMS["supervised"]
 
 SLOPPY_STEPS = 400
 """How long an agent goes on with sloppy demonstrations."""
-
-
-class RejectionSampling(GRPO):
-    """Learns the right ones of its own replies by their cross-entropy, each of them once a rollout."""
-
-    def teaching(self, rewards: Tensor) -> Tensor:
-        return rewards >= 1
-
-    def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        return [[self._once(batch) for batch in step] for step in steps]
-
-    def _once(self, batch: Any) -> Any:
-        """Replies that stand in the batch twice count once, and wrong ones (where all are) not at all."""
-        seen: set[tuple[object, ...]] = set()
-        first = []
-        for identity, row, reward in zip(batch.ids, batch.labels.tolist(), batch.rewards.tolist(), strict=True):
-            key = (identity, *row)
-            first.append(float(reward >= 1 and key not in seen))
-            seen.add(key)
-        weights = torch.tensor(first)[batch.rows]
-        return replace(batch, weights=weights * len(weights) / weights.sum().clamp(min=1), advantages=weights)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        rollout = only_rollout(batch)
-        log_probs, entropies = log_probabilities(model, chosen_states(model, rollout), rollout, self.rl.temperature)
-        assert rollout.weights is not None
-        shown = parts_of(rollout, entropy=entropies.sum())
-        return Loss(-(log_probs * rollout.weights).sum(), rollout.labelled, parts=shown)
 
 
 class Timed:

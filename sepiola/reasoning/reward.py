@@ -185,8 +185,8 @@ class RewardModel:
         place = None if sees is None or sees.token is None else self.tokenizer.name_of(sees.token)
         conversations = Conversations(self.tokenizer, self.processor.template, place)
         decoder = self.language.kind == "decoder"
-        images = None if self.blind else sees
-        return ConversationSamples(conversations, self.language.tokens.end, decoder=decoder, images=images)
+        images, fused = None if self.blind else sees, not self.blind and sees is None and self.spec.bridge is not None
+        return ConversationSamples(conversations, self.language.tokens.end, decoder=decoder, images=images, fused=fused)
 
 
 def _without_end(sample: Sample) -> Sample:

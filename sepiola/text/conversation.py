@@ -152,16 +152,23 @@ class ConversationSamples:
 
     A decoder whose template closes replies by a token learns all replies of a conversation in one row; any other model
     reads a conversation anew before each of them. `images` says how the model has pictures among the words; None: it
-    sees none, and they are left out.
+    sees none, and they are left out, or they are fused with its states, and a conversation that shows some is refused.
     """
 
     def __init__(
-        self, conversations: Conversations, end: int, *, decoder: bool, images: InterleavedImages | None = None
+        self,
+        conversations: Conversations,
+        end: int,
+        *,
+        decoder: bool,
+        images: InterleavedImages | None = None,
+        fused: bool = False,
     ) -> None:
         self.conversations = conversations
         self.tokenizer = conversations.tokenizer
         self.end = end
         self.images = images
+        self.fused = fused
         self.decoder = decoder
         self.ends = conversations.ends((end,))
         closing = self.tokenizer.encode(conversations.template.turn_end())[:1]
@@ -233,7 +240,12 @@ class ConversationSamples:
         return Sample(example.id, source, target, pictures, self._placeholder(pictures), image_tokens=special)
 
     def _seen(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages, without pictures for a model that sees none."""
+        """The messages, without pictures for a model that sees none. Raises DataError where it fuses them."""
+        if self.fused and _pictures(messages):
+            raise DataError(
+                "the conversation shows pictures, and this model fuses them with its states: a chat template has no "
+                "place for them; use another layout, or images: false"
+            )
         return [*messages] if self.images is not None else without_pictures(messages)
 
     def _placeholder(self, pictures: Sequence[ImageRef]) -> int | None:

@@ -204,6 +204,9 @@ def test_pictures_stand_where_they_are_shown(tokenizer: Tokenizer) -> None:
     assert (written, sample.images, sample.placeholder) == (" A.</s> C.</s>", (picture, picture), Images.token)
     blind = ConversationSamples(Conversations(tokenizer, own_template("<image>"), "<image>"), 1, decoder=True)
     assert blind.of(example)[0].images == ()
+    fused = ConversationSamples(Conversations(tokenizer, own_template()), 1, decoder=False, fused=True)
+    with pytest.raises(DataError, match="images: false"):
+        fused.of(example)
 
 
 def test_only_what_is_learned_is_labelled_and_a_cut_ends_with_it() -> None:

@@ -210,11 +210,14 @@ class LanguageModelling(Objective):
     @cached_property
     def conversing(self) -> ConversationSamples:
         """What lays conversations out by the template."""
+        seen = self.setting.images and self.own.images
+        images = interleaved(self.network) if seen else None
         return ConversationSamples(
             Conversations(self.setting.tokenizer, self.template, self.place),
             self.language.tokens.end,
             decoder=self.language.kind == "decoder",
-            images=interleaved(self.network) if self.setting.images and self.own.images else None,
+            images=images,
+            fused=seen and images is None and self.setting.spec.bridge is not None,
         )
 
     def conversations(self, examples: Sequence[Example], data: DataSpec) -> list[Sample]:

@@ -24,6 +24,7 @@ from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import DataSpec, RecipeSpec
+from sepiola.text.processor import Processor
 from sepiola.tidepool import generate
 from tests import tiny
 
@@ -126,6 +127,7 @@ def test_every_benchmark_says_what_it_takes() -> None:
 def test_a_dataset_that_nothing_measures_is_refused() -> None:
     class Mute:
         spec = ModelSpec.parse({"language": tiny.decoder()})
+        processor = Processor()
 
     nothing = Settings(DataSpec(reader="pairs"), read=lambda spec: [Example("a", (), "")])
     with pytest.raises(SpecError, match="no benchmark for 'pairs'; known: scienceqa"):
