@@ -11,6 +11,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.pretraining import is_plain
+from sepiola.text.processor import Processor
 from sepiola.training.objectives.contract import Objective
 from sepiola.training.objectives.language_modelling import LanguageModelling
 
@@ -47,6 +48,10 @@ class Pretraining(LanguageModelling):
     def answering(self) -> AnsweringSpec:
         """It answers no questions."""
         return Objective.answering(self)
+
+    def processor(self, processor: Processor) -> Processor:
+        """As any objective's."""
+        return Objective.processor(self, processor)
 
     def replying(self) -> AnsweringSpec:
         """As any objective's."""
