@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from PIL import Image
 from pydantic import Field
 
 import sepiola
@@ -188,11 +187,6 @@ def test_what_was_taught_is_kept_with_the_model(model: Model, tmp_path: Path) ->
 def test_requests_that_are_none(model: Model, text: Any, today: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         Agent(model, TEN).run(text, today=today)
-
-
-def test_pictures_that_the_model_does_not_see_are_refused(model: Model) -> None:
-    with pytest.raises(DataError, match="reads text alone"):
-        Agent(model, TEN).run("这是谁？", Image.new("RGB", (8, 8)))
 
 
 def test_a_log_that_is_none_is_refused() -> None:
