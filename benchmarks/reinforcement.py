@@ -49,6 +49,7 @@ from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.experiments.agent import REQUESTS, described, write_requests
 from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.experiments.run import Run
 from sepiola.experiments.stages import Stages
 from sepiola.specs.data import DataSpec
 from sepiola.specs.recipe import RecipeSpec
@@ -158,22 +159,13 @@ class Bench:
     def _made_sloppy(self, folder: Path) -> None:
         """The agent after some more training on demonstrations that stop too early; all arms begin from it."""
         if not (folder / "checkpoint").is_dir():
-            known = [e for e in read_requests(self.known, "train")]
-            shown = [_cut(e) if len(e.metadata["calls"]) > 1 and _share(e) < self.given.sloppy else e for e in known]
             (folder / REQUESTS).mkdir(parents=True, exist_ok=True)
+            known = read_requests(self.known, "train")
+            shown = [_cut(e) if len(e.metadata["calls"]) > 1 and _share(e) < self.given.sloppy else e for e in known]
             write_requests(folder / REQUESTS / "train.jsonl", shown)
             write_requests(folder / REQUESTS / "test.jsonl", read_requests(self.known, "test"))
             self.known = folder / REQUESTS
-            stages = Stages(self.recipe("supervised", 0, SLOPPY_STEPS), folder, DataCache(), "cpu")
-            (stage,) = stages.recipe.stages
-            objective = stages.objective(stage)
-            network = objective.prepare(stages.begun(stage))
-            batches = objective.batches(stage.data, ImageInputs())
-            console = Console(quiet=True)
-            Trainer(network, stage, objective.loss, batches, folder=folder, seed=0, console=console).run()
-            network, _ = objective.kept(network)
-            saved = Model(network, self.agent.spec, self.agent.processor, self.agent.answering)
-            saved.save(folder / "checkpoint")
+            Run(self.recipe("supervised", 0, SLOPPY_STEPS), folder, console=Console(quiet=True), resume=True).go()
         self.begin, self.known = folder, folder / REQUESTS
         self.agent = load(self.begin)
 
