@@ -102,12 +102,15 @@ class Agent:
         text: str,
         image: AnyImage | Sequence[AnyImage] | None = None,
         today: datetime.date | str | None = None,
+        *,
+        unseen_pictures: bool = False,
     ) -> Acted:
         """Acts on a request, in English or Chinese, with a picture or without.
 
-        `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's. Raises
-        DataError for a request that is empty or holds half a character pair, for a day that is none, and as the model
-        does for pictures.
+        `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's. With
+        `unseen_pictures` a model that reads text alone acts without the pictures, as benchmarks measure it. Raises
+        DataError for a request that is empty or holds half a character pair, for a day that is none, for pictures that
+        the model does not see, and as the model does for pictures.
         """
         if not isinstance(text, str) or not text.strip():
             raise DataError("the request is empty; say what is to be done")
@@ -116,6 +119,8 @@ class Agent:
             self.phone.today = _day(today)
         day = self.phone.today
         pictures = ImageRef.each_of(image)
+        if pictures and not unseen_pictures and self.model.example_generator(TOKENS).image_encoder is None:
+            raise DataError("the request shows pictures, and this agent reads text alone; leave them out")
         acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
         offering = self.offering(text)
         if offering is not self:

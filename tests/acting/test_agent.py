@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from PIL import Image
 from pydantic import Field
 
 import sepiola
@@ -187,6 +188,13 @@ def test_what_was_taught_is_kept_with_the_model(model: Model, tmp_path: Path) ->
 def test_requests_that_are_none(model: Model, text: Any, today: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         Agent(model, TEN).run(text, today=today)
+
+
+def test_pictures_that_the_model_does_not_see_are_refused_or_left_out_as_asked(model: Model) -> None:
+    agent, picture = Agent(model, TEN), Image.new("RGB", (8, 8))
+    with pytest.raises(DataError, match="reads text alone"):
+        agent.run("这是谁？", picture)
+    assert len(agent.run("这是谁？", picture, unseen_pictures=True).log) > 1
 
 
 def test_a_log_that_is_none_is_refused() -> None:

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from sepiola.acting.phone import functions
 from sepiola.cli.app import app
+from sepiola.errors import DataError
 from tests.acting.test_agent import acting_model
 from tests.tiny import encoder_decoder
 
@@ -44,6 +46,14 @@ def test_the_policy_of_the_command_line(agent: Path) -> None:
     assert all(call["name"] == "google_search" for call in said["calls"])
     assert all(result["status"] == "planned" for result in said["results"])
     assert run("--model", str(agent), "Search", "--dry-run")["calls"] is not None
+
+
+def test_a_picture_that_the_agent_does_not_see_is_refused(agent: Path, tmp_path: Path) -> None:
+    picture, log = tmp_path / "picture.png", tmp_path / "log.jsonl"
+    Image.new("RGB", (8, 8)).save(picture)
+    with pytest.raises(DataError, match="reads text alone; leave them out"):
+        run("这是谁？", "--model", str(agent), "--image", str(picture), "--log", str(log))
+    assert not log.exists()
 
 
 def test_mistakes_are_one_message(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
