@@ -29,7 +29,7 @@ from sepiola.models.build import build, preset
 from sepiola.specs.stage import StageSpec
 from sepiola.training.memory import keep_pages
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.optimizers import optimizer_for
 
 RATE, BETAS, DECAY, CLIP = 3e-4, (0.9, 0.95), 0.1, 1.0

@@ -24,7 +24,7 @@ from sepiola.data.sampler import BatchSampler
 from sepiola.specs.stage import StageSpec
 from sepiola.training.memory import keep_pages
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.optimizers import optimizer_for
 
 

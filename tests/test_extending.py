@@ -20,12 +20,13 @@ from sepiola.datasets import DATASETS, Dataset
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
+from sepiola.models.states import target_states
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
 from sepiola.training.objectives import OBJECTIVES
-from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec, target_states
+from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 from tests.tiny import QUIET, decoder
 
 # ------------------------------------------------------------------------- a dataset in one file: what this part holds
@@ -53,10 +54,10 @@ def read_turns(
 # ----------------------------------------------------------------------- an objective in one file: what this part holds
 
 
-class FocalSpec(LanguageModellingSpec):
+class FocalSpec(PromptsSpec):
     """Hard tokens weigh more, by `gamma`."""
 
-    kind: Literal["focal"]  # type: ignore[assignment]
+    kind: Literal["focal"]
     gamma: PositiveFloat = 2.0
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:

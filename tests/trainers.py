@@ -20,7 +20,7 @@ from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
 from sepiola.training.lora import begin_learning
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.trainer import Trainer
 
 OPTIMIZER = ("learning_rate", "final_learning_rate", "schedule", "warmup", "weight_decay", "betas", "clip")

@@ -96,16 +96,12 @@ def chat(
         int | None,
         typer.Option("--max-tokens", min=1, help="Tokens of a reply at most; else as the checkpoint says, or 512."),
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0, help="0, the default, is greedy.")
-    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[
         float,
         typer.Option("--top-p", help="Nucleus sampling: the likeliest tokens of so much mass."),
     ] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", help="The so many likeliest tokens; 0, the default, is all.")
-    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", help="The so many likeliest tokens; 0 is all.")] = 0,
     min_p: Annotated[
         float, typer.Option("--min-p", help="Tokens of at least this share of the likeliest's probability.")
     ] = 0.0,
@@ -168,14 +164,11 @@ def chat(
         raise SpecError('--json is for one message: sepiola chat --model M --json "What is this?"')
     if show and candidates is None:
         raise SpecError("--show shows the candidates of a reply: add --candidates 16")
-    unranked = {"image": image, "stop": stop, "prompt-lookup-num-tokens": prompt_lookup_num_tokens}
-    if candidates is not None and (unfit := [f"--{name}" for name, value in unranked.items() if value]):
+    if candidates is not None and (image or stop):
         raise SpecError(
-            "--candidates: replies that the model rates have no pictures, no stop strings and no guessed tokens; leave "
-            f"out {', '.join(unfit)}"
+            "--candidates: replies that the model rates have no pictures and no stop strings; leave out "
+            f"--{'image' if image else 'stop'}"
         )
-    if candidates is not None and temperature == 0:
-        raise SpecError("--candidates: --temperature 0 would write one reply again and again; give one above 0")
     if "" in (stop or []):
         raise SpecError('--stop: got an empty text, expected one that ends the reply, such as --stop "User:"')
     given = {
@@ -208,7 +201,7 @@ def chat(
         return reply
 
     def ranked(messages: Sequence[Message]) -> RankedReply:
-        drawn = dataclasses.replace(SAMPLING if temperature is None else sampling, **asked)
+        drawn = dataclasses.replace(sampling if temperature else SAMPLING, seed=seed)
         found = loaded.sample_and_rank(
             messages, candidates=candidates or 1, max_tokens=max_tokens or ROOM, sampling=drawn
         )

@@ -8,14 +8,16 @@ is left out of `train`.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from sepiola.data.example import Example, Message, Role
-from sepiola.datasets.conversations import joined
 from sepiola.datasets.records import existing_folder, one_of, read_json, read_lines
 from sepiola.errors import DataError, shown
 
 SPLITS = ["train", "val", "test"]
+_WIDE = r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_PARTED = re.compile(rf"(?<={_WIDE}) | (?={_WIDE})")
 
 
 def read_cdial(root: Path, split: str) -> list[Example]:
@@ -60,4 +62,4 @@ def _examples(identity: str, turns: list[str], split: str) -> list[Example]:
 def _turns(dialogue: object, path: Path) -> list[str]:
     if not isinstance(dialogue, list) or not all(isinstance(turn, str) and turn.strip() for turn in dialogue):
         raise DataError(f"{path.parent}: a dialogue is {shown(dialogue)}; expected a list of turns that say something")
-    return [joined(turn) for turn in dialogue]
+    return [_PARTED.sub("", turn).strip() for turn in dialogue]

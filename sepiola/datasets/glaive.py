@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from sepiola.data.example import Example, Message
-from sepiola.datasets.conversations import tools_of
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
-from sepiola.datasets.tool_calls import calling
+from sepiola.datasets.tool_calls import calling, tool_of
 from sepiola.errors import DataError, shown
 from sepiola.specs.base import Plain
 from sepiola.specs.safe_files import parse_json
@@ -43,7 +42,7 @@ def read_glaive(root: Path, split: str, *, languages: Names = LANGUAGES) -> list
                 where = f"{path}, conversation {number}"
                 if not isinstance(record, dict):
                     raise DataError(f"{where}: expected an object, got {shown(record)}")
-                if tools := tools_of(record.get("tools"), where):
+                if tools := _tools(record, where):
                     talks.append((language, f"glaive-{language}-{number}", record, tools, where))
     groups = _groups([[tool["function"]["name"] for tool in tools] for _, _, _, tools, _ in talks])
     members = Counter(groups[tools[0]["function"]["name"]] for _, _, _, tools, _ in talks)
@@ -61,7 +60,7 @@ def read_glaive(root: Path, split: str, *, languages: Names = LANGUAGES) -> list
 
 
 def _requests(
-    record: Mapping[str, object], identity: str, tools: Sequence[Plain], metadata: Mapping[str, object], where: str
+    record: Mapping[str, object], identity: str, tools: list[Plain], metadata: Mapping[str, object], where: str
 ) -> list[Example]:
     """An example for each request of a conversation."""
     turns = [_turn(turn, where) for turn in field(record, "conversations", (list,), where)]
@@ -90,6 +89,17 @@ def _call(text: str, where: str) -> dict[str, object]:
     if not isinstance(said, dict):
         raise DataError(f"{where}: expected a call, got {shown(said)}")
     return {"name": field(said, "name", (str,), where), "arguments": field(said, "arguments", (dict,), where)}
+
+
+def _tools(record: Mapping[str, object], where: str) -> list[Plain]:
+    text = field(record, "tools", (str,), where)
+    declared = parse_json(text, f"{where}: tools", DataError) if text.strip() else []
+    if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):
+        raise DataError(f"{where}: 'tools' is {shown(declared)}; expected a list of functions")
+    return [
+        tool_of(field(f, "name", (str,), where), str(f.get("description") or ""), f.get("parameters"), where)
+        for f in declared
+    ]
 
 
 def _groups(declared: list[list[str]]) -> dict[str, str]:

@@ -26,8 +26,8 @@ FILE = "turns.jsonl"
 def rate_data(model: Model, data: DataSpec, out: Path, *, keep: float = 1.0, console: Console) -> Plain:
     """Rates the turn of every example, and writes what is kept to `out/turns.jsonl`, which the reader `turns` reads.
 
-    Dropped is what the model's thresholds drop; of the rest the best share `keep` stays, one at least, in the data's
-    order. Raises SpecError for a share that is none, and DataError where nothing is kept or the file is there already.
+    Dropped is what the model's thresholds drop; of the rest the best share `keep` stays, in the data's order. Raises
+    SpecError for a share that is none, and DataError where nothing is kept or the file is there already.
     """
     if not 0 < keep <= 1:
         raise SpecError(f"keep: got {keep:g}, expected a share above 0 and at most 1")
@@ -40,13 +40,9 @@ def rate_data(model: Model, data: DataSpec, out: Path, *, keep: float = 1.0, con
     reasons = [reason for candidate in judged if candidate.dropped for reason in candidate.dropped.split("; ")]
     dropped = Counter(reason.partition(" ")[0] for reason in reasons)
     left = [place for place, candidate in enumerate(judged) if candidate.dropped is None]
-    best = sorted(left, key=lambda place: -judged[place].score)[: max(1, round(keep * len(left)))]
+    best = sorted(left, key=lambda place: -judged[place].score)[: round(keep * len(left))]
     if not best:
-        below = ", ".join(f"{count} by {name}" for name, count in sorted(dropped.items()))
-        raise DataError(
-            f"of {len(examples)} turns none is kept: the model's thresholds drop {below}; a lower `threshold` in its "
-            "attributes.json keeps more"
-        )
+        raise DataError(f"of {len(examples)} turns none is kept: {dict(dropped)} are below the model's thresholds")
     make_folder(out)
     lines = [written(examples[place]) | {"rated": _rated(judged[place])} for place in sorted(best)]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -101,7 +101,7 @@ def _path(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[
         if not fields and _is_union_tag(str(step), types_here):
             continue
         text += f".{step}" if text else str(step)
-        types_here = [m for f in fields for m in _members(f.annotation)] or _values(types_here)
+        types_here = [m for f in fields for m in _members(f.annotation)]
     return text
 
 
@@ -132,12 +132,6 @@ def _models(candidates: Sequence[object], kinds: Sequence[type[BaseModel]]) -> l
     return models + [kind for kind in kinds for model in models if issubclass(kind, model) and kind is not model]
 
 
-def _values(candidates: Sequence[object]) -> list[object]:
-    """The types of what lies under any key of the mappings among the candidates."""
-    mappings = [t for t in candidates if typing.get_origin(t) in (dict, Mapping)]
-    return [m for t in mappings for m in _members(typing.get_args(t)[1])]
-
-
 def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[type[BaseModel]] = ()) -> set[str]:
     here: list[object] = [root]
     for step in location:
@@ -150,8 +144,6 @@ def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequen
             here = [m for f in fields for m in _members(f.annotation)]
         elif _is_union_tag(str(step), here):
             here = [t for t in here if _is_union_tag(str(step), [t])]
-        else:
-            here = _values(here)
     return {key for model in _models(here, kinds) for key in model.model_fields}
 
 

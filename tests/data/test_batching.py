@@ -17,7 +17,7 @@ from sepiola.data.sampler import BatchSampler
 from sepiola.errors import DataError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 
 PATCHES, WIDTH = 3, 7
 

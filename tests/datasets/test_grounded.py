@@ -48,7 +48,8 @@ def test_sums_are_solved_by_the_loop_that_they_teach(tmp_path: Path) -> None:
     known = {tuple(m.text for m in turn.messages): turn.target for turn in sums["test"]}
     for turn in sums["test"]:
         if turn.metadata["step"] == 0:
-            reply = ground(lambda said: known[tuple(m.text for m in said)], turn.messages, Toolset([Calculator()]))
+            write = lambda said: known[tuple(m.text for m in said)]  # noqa: E731
+            reply = ground(write, turn.messages, Toolset([Calculator()]))
             assert reply.ended == "user" and turn.metadata["answer"] in reply.text and len(reply.steps) == 1
 
 

@@ -25,7 +25,7 @@ from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.encoding import IMAGE, encode
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from tests.tiny import QUIET, recipe, run_recipe, tidepool, vision_language, vit
 
 DATA = tidepool(40, "objects", "counting")

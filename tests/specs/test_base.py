@@ -28,24 +28,6 @@ class _Sized(Spec):
     wide: bool = True
 
 
-class _Sizes(Spec):
-    by_name: dict[str, _Sized] | None = None
-    lists: dict[str, list[_Sized]] | None = None
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        ({"by_name": {"a": {"cuont": 1}}}, "by_name.a.cuont: unknown key; did you mean 'count'?"),
-        ({"lists": {"甲": [{}, {"cuont": 1}]}}, "lists.甲[1].cuont: unknown key; did you mean 'count'?"),
-    ],
-)
-def test_an_unknown_key_under_a_name_is_told_with_the_nearest(raw: object, message: str) -> None:
-    with pytest.raises(SpecError) as error:
-        _Sizes.parse(raw)
-    assert message in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

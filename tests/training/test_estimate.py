@@ -13,7 +13,7 @@ from sepiola.models.build import build, count
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.estimate import estimate
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from tests.trainers import stage_of, text_batches
 
 SPEC = ModelSpec.parse({

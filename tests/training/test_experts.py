@@ -19,7 +19,7 @@ from sepiola.models.build import build
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.training.experts import balance_loss, routed, router_z_loss
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from tests.trainers import stage_of, text_trainer
 
 SPARSE: dict[str, Any] = {

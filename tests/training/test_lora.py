@@ -33,7 +33,7 @@ from sepiola.text.tokenizer import Tokenizer
 from sepiola.training import lora
 from sepiola.training.estimate import estimate
 from sepiola.training.experts import routed
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.trainer import Trainer
 from tests.tiny import QUIET, encoder_decoder, llama, wait_until
 from tests.trainers import stage_of, text_batches, text_trainer

@@ -12,7 +12,7 @@ from sepiola.data.batching import Sample
 from sepiola.models.build import build, outline
 from sepiola.specs.model import ModelSpec
 from sepiola.training.estimate import estimate
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.shapes import Memory, outlined
 from tests import tiny
 from tests.trainers import stage_of, text_batches

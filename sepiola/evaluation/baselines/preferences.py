@@ -60,10 +60,10 @@ def linear_margins(known: Sequence[Pair], asked: Sequence[Pair], *, chinese: boo
         first, second = (vectors.transform([pair[at] for pair in pairs]) for at in (0, 1))
         return first - second
 
+    rows = difference(known)
     # Each pair both ways, so that nothing is learned but the difference.
-    both = [difference(known), difference([(worse, better) for better, worse in known])]
     machine = LogisticRegression(C=10.0, max_iter=1000, fit_intercept=False)
-    machine.fit(sparse.vstack(both), [1] * len(known) + [0] * len(known))
+    machine.fit(sparse.vstack([rows, -rows]), [1] * len(known) + [0] * len(known))  # type: ignore[operator]
     return [float(margin) for margin in machine.decision_function(difference(asked))]
 
 

@@ -70,14 +70,12 @@ TOOLS: dict[str, Callable[[Path | None], Tool]] = {
 def toolset_of(named: Sequence[str]) -> Toolset:
     """The tools of `calculator`, `translator=phrases.tsv`, `retrieval=FOLDER`, in their own order.
 
-    Raises SpecError for another name, for one that is given twice, and for one without what it needs.
+    Raises SpecError for another name, and for one without what it needs.
     """
     asked: dict[str, Path | None] = {}
     for entry in named:
         name, _, path = entry.partition("=")
         if name not in TOOLS:
             raise SpecError(f"no tool is named '{name}'; {nearest(name, TOOLS)}")
-        if name in asked:
-            raise SpecError(f"the tool {name} is given twice; give it once, with all that it reads in one place")
         asked[name] = Path(path) if path else None
     return Toolset([make(asked[name]) for name, make in TOOLS.items() if name in asked])

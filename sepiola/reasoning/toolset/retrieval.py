@@ -20,7 +20,6 @@ K1, B = 1.2, 0.75
 TOP, LETTERS = 1, 300
 """Passages that are given, and letters of a passage at most."""
 MOST_PASSAGES = 1_000_000
-_CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _TERM = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 _SENTENCE = re.compile(r"(?<=[。！？])|(?<=[.!?])\s+|\n+")
 _FUNCTION_WORDS = """
@@ -73,7 +72,7 @@ def terms(text: str) -> list[str]:
     """What a text is found by."""
     found: list[str] = []
     for run in _TERM.findall(text.lower()):
-        if _CHINESE.match(run):
+        if run[0] >= "\u3400" and not run.isascii() and re.match(r"[\u3400-\u9fff\uf900-\ufaff]", run):
             found += [*run, *(run[at : at + 2] for at in range(len(run) - 1))]
         else:
             found.append(run)

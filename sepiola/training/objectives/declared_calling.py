@@ -28,21 +28,21 @@ from sepiola.specs.bricks import Probability
 from sepiola.specs.data import DataSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.processor import Processor
-from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 
 log = logging.getLogger(__name__)
 
 Tools = Sequence[Plain]
 
 
-class DeclaredCallingSpec(LanguageModellingSpec):
+class DeclaredCallingSpec(PromptsSpec):
     """At most `declared` functions stand in a prompt. `masked` is the share of functions under random names, and
     `irrelevant` the share of requests whose own functions are not declared. `functions` are those of data that declare
     none: a set's name or a Python file. With `prompts` the data are used again, with other functions beside the right
     ones, until there are so many.
     """
 
-    kind: Literal["declared-calling"]  # type: ignore[assignment]
+    kind: Literal["declared-calling"]
     functions: str | None = None
     declared: int = Field(default=8, ge=1, le=NUMBERS)
     masked: Probability = 0.5

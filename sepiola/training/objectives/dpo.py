@@ -26,7 +26,7 @@ from sepiola.training.rankings import RankingBatch, mean_over_prompts, ranked
 class DPOSpec(DirectSpec):
     """Both log-probabilities are reported: they may well fall together. `dense` is what a corrected token counts."""
 
-    kind: Literal["dpo"]  # type: ignore[assignment]
+    kind: Literal["dpo"]
     dense: PositiveFloat | None = None
 
 

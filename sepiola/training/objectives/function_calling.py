@@ -20,13 +20,13 @@ from sepiola.errors import CallError, TrainingError
 from sepiola.specs.data import DataSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.processor import Processor
-from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 
 
-class FunctionCallingSpec(LanguageModellingSpec):
+class FunctionCallingSpec(PromptsSpec):
     """`functions` is a set's name (`phone`, `android`) or a Python file."""
 
-    kind: Literal["function-calling"]  # type: ignore[assignment]
+    kind: Literal["function-calling"]
     functions: str = "phone"
 
     def tokens(self) -> list[str]:

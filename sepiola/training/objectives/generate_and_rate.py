@@ -18,20 +18,18 @@ from pydantic import Field, PositiveFloat, field_validator
 from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
 from sepiola.errors import DataError, TrainingError, shown
-from sepiola.models.build import outline
 from sepiola.models.states import target_states
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.rating import AttributeSpec, each_once
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.processor import Processor
 from sepiola.text.rated_dialogue import RESPONSE, RatedDialogue, dialogue_template, end_token
-from sepiola.training.batches import ImageInputs, SampleBatches
-from sepiola.training.collate import text_collator
+from sepiola.training.experts import routed, routing_loss
 from sepiola.training.loss import Loss
-from sepiola.training.objectives.contract import Objective
+from sepiola.training.objectives.writing import Writing
 
 
 class GenerateAndRateSpec(ObjectiveSpec):
@@ -69,7 +67,7 @@ class GenerateAndRateSpec(ObjectiveSpec):
             raise ValueError(f"'{stage.name}': generate-and-rate is for a decoder without pictures")
 
 
-class GenerateAndRate(Objective):
+class GenerateAndRate(Writing):
     """The cross-entropy of replies, and of ratings."""
 
     spec: ClassVar[type[ObjectiveSpec]] = GenerateAndRateSpec
@@ -84,12 +82,6 @@ class GenerateAndRate(Objective):
         """The spec of this objective's fields."""
         assert isinstance(self.stage.objective, GenerateAndRateSpec)
         return self.stage.objective
-
-    @property
-    def language(self) -> TransformerSpec:
-        """The language model."""
-        assert self.setting.spec.language is not None
-        return self.setting.spec.language
 
     @cached_property
     def layout(self) -> RatedDialogue:
@@ -109,24 +101,24 @@ class GenerateAndRate(Objective):
         """As a chat."""
         return super().replying().model_copy(update={"layout": "chat"})
 
-    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
-        """Replies and ratings, in batches. Raises TrainingError where the stage learns from data that do not rate an
-        attribute which counts.
+    def samples(self, data: DataSpec) -> list[Sample]:
+        """Replies and ratings. Raises TrainingError where the stage learns from data that do not rate an attribute
+        which counts.
         """
         examples = self.setting.read(data)
         if data == self.stage.data:
             check_rated(self.own.attributes, examples, self.stage.name)
-        samples = samples_of(examples, self.own.attributes, self.layout)
-        collate = text_collator(outline(self.setting.spec), self.language, self.stage, images)
-        return SampleBatches(samples, self.stage, self.language, collate, seed=self.setting.seed)
+        return samples_of(examples, self.own.attributes, self.layout)
 
     def loss(self, model: Any, batch: Batch) -> Loss:
         """The sum over replies' tokens, and over ratings times their weight."""
-        states = target_states(model, batch)
+        with routed(model) as router_logits:
+            states = target_states(model, batch)
         states, matrix = model.head.operands(states)
         attributes = torch.tensor([*self.layout.attributes.values()], device=batch.target.device)
         rated = torch.isin(batch.target, attributes) & (batch.labels != IGNORED)
         parts, extra = dict[str, torch.Tensor](), states.new_zeros((), dtype=torch.float32)
+        extra = extra + batch.labelled * routing_loss(router_logits, batch, model.spec.feed_forward)
         for name, here, weight in (("replies", ~rated, 1.0), ("ratings", rated, self.own.rating_weight)):
             labels = torch.where(here, batch.labels, IGNORED)
             loss, z_loss = linear_cross_entropy(states, matrix, labels, z_loss=model.spec.head.z_loss)

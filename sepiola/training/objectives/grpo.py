@@ -45,7 +45,7 @@ class GRPOSpec(ReinforcementSpec):
     all. `beta` weighs the KL; at 0 no reference is kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
     """
 
-    kind: Literal["grpo"]  # type: ignore[assignment]
+    kind: Literal["grpo"]
     loss: LossKind = "dapo"
     importance: Literal["token", "sequence"] = "token"
     scale: Scale = "group"

@@ -23,7 +23,7 @@ from sepiola.training.rankings import RankingBatch, mean_over_prompts, ranked
 class IPOSpec(DirectSpec):
     """`beta` is the paper's τ."""
 
-    kind: Literal["ipo"]  # type: ignore[assignment]
+    kind: Literal["ipo"]
 
 
 class IPO(Direct):

@@ -34,7 +34,7 @@ class KTOSpec(DirectSpec):
     rarer kind counts so much more that both are worth the same.
     """
 
-    kind: Literal["kto"]  # type: ignore[assignment]
+    kind: Literal["kto"]
     desirable: PositiveFloat | None = None
     undesirable: PositiveFloat | None = None
 
@@ -46,7 +46,7 @@ class KTOSpec(DirectSpec):
 
 
 class KTO(Direct):
-    """What each reply's value falls short of 1. A row of a batch is followed by that of the prompt's other reply."""
+    """What each reply's value falls short of 1. Each row of a batch is followed by its prompt with another's reply."""
 
     spec: ClassVar[type[ObjectiveSpec]] = KTOSpec
 
@@ -90,9 +90,9 @@ class KTO(Direct):
 
 def judged(scores: Sequence[float]) -> list[bool | None]:
     """Whether each of a prompt's replies is desirable; None for one that is neither."""
-    middle = fmean(scores) if len(scores) > 1 else 0.0
     if len(scores) == 1:
         return [scores[0] > 0]
+    middle = fmean(scores)
     return [None if score == middle else score > middle for score in scores]
 
 

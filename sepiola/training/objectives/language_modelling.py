@@ -15,37 +15,29 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt
-from torch import nn
 
-from sepiola.data.batching import Batch, Noise, Row, Sample
+from sepiola.data.batching import Row, Sample
 from sepiola.data.example import Example, each_reply
 from sepiola.errors import DataError, TrainingError
-from sepiola.models.build import outline
 from sepiola.models.multimodal.interleaved import interleaved
-from sepiola.models.states import target_states
-from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
-from sepiola.specs.model import ModelSpec, TransformerSpec
+from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec, Layout
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.chat_questions import CHAT
 from sepiola.text.conversation import Conversations, ConversationSamples, own_template
-from sepiola.text.encoding import encode, in_rows, placing
+from sepiola.text.encoding import in_rows
 from sepiola.text.layouts import LAYOUTS
-from sepiola.text.pretraining import is_plain, pretraining_samples
+from sepiola.text.pretraining import is_plain
 from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat
-from sepiola.training.batches import ImageInputs, SampleBatches
-from sepiola.training.collate import text_collator
-from sepiola.training.experts import routed, routing_loss
-from sepiola.training.loss import Loss
-from sepiola.training.objectives.contract import Objective
+from sepiola.training.objectives.writing import Writing
 
 log = logging.getLogger(__name__)
 
 
-class LanguageModellingSpec(ObjectiveSpec):
+class PromptsSpec(ObjectiveSpec):
     """`format` lays questions out; absent, examples are used as they are. `layout` names the words around images and
     requests (MiniGPT-4's); with `chat` the template beside the recipe's tokenizer lays conversations out, or a plain
     one of our own, which goes with the model. `images: false` leaves pictures out, for a language model that learns to
@@ -53,7 +45,6 @@ class LanguageModellingSpec(ObjectiveSpec):
     one that the strategy's rationale model writes (`generated`).
     """
 
-    kind: Literal["language-modelling"]
     format: str | None = None
     layout: Layout | Literal["chat"] | None = None
     images: bool = True
@@ -86,8 +77,14 @@ class LanguageModellingSpec(ObjectiveSpec):
             raise ValueError(f"'{stage.name}': shots stand in a row as they are; layout: chat lays out conversations")
 
 
-class LanguageModelling(Objective):
-    """The cross-entropy of the targets' tokens, under any model that writes text."""
+class LanguageModellingSpec(PromptsSpec):
+    """Prompts and targets as they are laid out, or windows of plain text."""
+
+    kind: Literal["language-modelling"]
+
+
+class LanguageModelling(Writing):
+    """The cross-entropy of what is laid out as prompts and targets, or of plain text."""
 
     spec: ClassVar[type[ObjectiveSpec]] = LanguageModellingSpec
 
@@ -101,21 +98,10 @@ class LanguageModelling(Objective):
         return laid_out.prompt, laid_out.target
 
     @property
-    def own(self) -> LanguageModellingSpec:
+    def own(self) -> PromptsSpec:
         """The spec of this objective's fields."""
-        assert isinstance(self.stage.objective, LanguageModellingSpec)
+        assert isinstance(self.stage.objective, PromptsSpec)
         return self.stage.objective
-
-    @property
-    def language(self) -> TransformerSpec:
-        """The language model."""
-        assert self.setting.spec.language is not None
-        return self.setting.spec.language
-
-    @cached_property
-    def network(self) -> nn.Module:
-        """The run's network without memory for its tensors: it tells what stands for images in the text."""
-        return outline(self.setting.spec)
 
     @property
     def format(self) -> PromptFormat | None:
@@ -169,15 +155,6 @@ class LanguageModelling(Objective):
         """With the chat template that the model learned by, if it did."""
         return processor if self.own.layout != "chat" else replace(processor, template=self.template)
 
-    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
-        """The samples of some data, in batches."""
-        collate = text_collator(self.network, self.language, self.stage, images, self.noise())
-        return SampleBatches(self.samples(data), self.stage, self.language, collate, seed=self.setting.seed)
-
-    def noise(self) -> Noise | None:
-        """What is hidden of each sample."""
-        return None
-
     def samples(self, data: DataSpec) -> Sequence[Sample | Row]:
         """The data as samples. Raises TrainingError when no record holds what the format asks for."""
         examples = self.laid_out(data)
@@ -199,13 +176,6 @@ class LanguageModelling(Objective):
         """How messages become tokens where no chat template lays them out: keywords of `encoded`."""
         layout = LAYOUTS.get(self.own.layout or "")
         return {"images": self.setting.images and self.own.images, "layout": layout}
-
-    def encoded(self, examples: Sequence[Example], **options: Any) -> list[Sample]:
-        """Prompts and targets in token ids."""
-        close = self.language.kind == "encoder-decoder"
-        tokenizer, tokens = self.setting.tokenizer, self.language.tokens
-        options |= {**placing(interleaved(self.network)), "qformer_tokenizer": self.setting.qformer_tokenizer}
-        return encode(examples, tokenizer, tokens, close=close, **options)
 
     @cached_property
     def conversing(self) -> ConversationSamples:
@@ -239,17 +209,6 @@ class LanguageModelling(Objective):
             )
         return samples
 
-    def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
-        """Plain documents, cut."""
-        return pretraining_samples(
-            documents,
-            self.setting.tokenizer,
-            self.language.tokens,
-            window=self.stage.target_tokens,
-            packed=self.stage.packed,
-            seed=self.setting.seed,
-        )
-
     def laid_out(self, data: DataSpec) -> list[Example]:
         """The examples as prompt and target; records that lack what the format is made of are left out."""
         examples, layout = self.setting.read(data), self.format
@@ -261,20 +220,3 @@ class LanguageModelling(Objective):
         return [
             layout.apply(e, written[e.id]) for e in examples if e.id in written and layout.trainable(e, written[e.id])
         ]
-
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """See `language_modelling`."""
-        return language_modelling(model, batch)
-
-
-def language_modelling(model: Any, batch: Batch) -> Loss:
-    """The loss of a batch under an encoder-decoder, a decoder or a model that sees.
-
-    Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
-    """
-    with routed(model) as router_logits:
-        states = target_states(model, batch)
-    states, matrix = model.head.operands(states)
-    loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
-    routing = routing_loss(router_logits, batch, model.spec.feed_forward)
-    return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)

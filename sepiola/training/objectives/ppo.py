@@ -47,7 +47,7 @@ class PPOSpec(ReinforcementSpec):
     `whiten_rewards` divides a rollout's rewards by their standard deviation; their mean stays.
     """
 
-    kind: Literal["ppo"]  # type: ignore[assignment]
+    kind: Literal["ppo"]
     samples: Annotated[int, Field(ge=1, le=1 << 16)] = 1
     iterations: PositiveInt = 4
     beta: NonNegativeFloat = 0.05

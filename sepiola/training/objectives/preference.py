@@ -27,12 +27,12 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
-from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 from sepiola.training.policy import chosen_states, log_probabilities
 from sepiola.training.rankings import Ranking, RankingBatch, RankingBatches, RankingCollator, Reference
 
 
-class PreferenceSpec(LanguageModellingSpec):
+class PreferenceSpec(PromptsSpec):
     """Over examples with completions (`sepiola.data.preferences`); a batch has so many prompts, with all that they
     have.
     """

@@ -1,4 +1,4 @@
-"""What the objectives of pretraining on plain text have in common: language modelling of what noise has hidden."""
+"""What the objectives of pretraining on plain text have in common: what noise has hidden is written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import ClassVar
 from sepiola.data.batching import Row, Sample
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
-from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.pretraining import is_plain
-from sepiola.text.processor import Processor
-from sepiola.training.objectives.contract import Objective
-from sepiola.training.objectives.language_modelling import LanguageModelling
+from sepiola.training.objectives.writing import Writing
 
 
 class PretrainingSpec(ObjectiveSpec):
@@ -33,26 +30,10 @@ class PretrainingSpec(ObjectiveSpec):
             )
 
 
-class Pretraining(LanguageModelling):
+class Pretraining(Writing):
     """Windows of documents, or examples as they are, each hidden in part by the objective's noise."""
 
     def samples(self, data: DataSpec) -> Sequence[Sample | Row]:
         """The data as samples."""
         examples = self.setting.read(data)
         return self.windows(examples) if is_plain(examples) else self.encoded(examples, images=self.setting.images)
-
-    def identity(self) -> list[object]:
-        """As any objective's."""
-        return Objective.identity(self)
-
-    def answering(self) -> AnsweringSpec:
-        """It answers no questions."""
-        return Objective.answering(self)
-
-    def processor(self, processor: Processor) -> Processor:
-        """As any objective's."""
-        return Objective.processor(self, processor)
-
-    def replying(self) -> AnsweringSpec:
-        """As any objective's."""
-        return Objective.replying(self)

@@ -37,7 +37,7 @@ from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
 from sepiola.training.lora import without_adapter
 from sepiola.training.loss import Loss
-from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
 from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
 from sepiola.training.rollouts import Rollouts, Step
@@ -47,7 +47,7 @@ ROWS = 64
 """Completions that are written at a time, or as many as a batch has."""
 
 
-class ReinforcementSpec(LanguageModellingSpec):
+class ReinforcementSpec(PromptsSpec):
     """A rollout has `samples` completions of each prompt, drawn at `temperature`; it serves `minibatches` steps, all of
     them `iterations` times. `constrained`: under the grammar of the reward's functions.
     """

@@ -33,7 +33,7 @@ class RewardModelSpec(PreferenceSpec):
 
     ends: ClassVar[bool] = True
 
-    kind: Literal["reward"]  # type: ignore[assignment]
+    kind: Literal["reward"]
     margin: NonNegativeFloat = 0.0
     centring: NonNegativeFloat = 0.0
 

@@ -36,7 +36,7 @@ class RLOOSpec(ReinforcementSpec):
     the deviation 1. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
     """
 
-    kind: Literal["rloo"]  # type: ignore[assignment]
+    kind: Literal["rloo"]
     beta: NonNegativeFloat = 0.05
     normalised: bool = False
     epsilon_low: PositiveFloat = 0.2

@@ -16,7 +16,7 @@ from sepiola.models.build import build
 from sepiola.models.multimodal.cross import last_image
 from sepiola.runtime.plain import TorchExecutor
 from sepiola.specs.model import ModelSpec, SpecialTokens
-from sepiola.training.objectives.language_modelling import language_modelling
+from sepiola.training.objectives.writing import language_modelling
 from tests.tiny import decoder, vit
 
 IMG = 9  # the placeholder

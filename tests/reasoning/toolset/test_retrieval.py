@@ -68,8 +68,6 @@ def test_a_folder_is_read_and_tools_stand_in_their_order(tmp_path: Path) -> None
     for named, fault in faults.items():
         with pytest.raises(SpecError, match=fault):
             toolset_of([named])
-    with pytest.raises(SpecError, match="the tool retrieval is given twice"):
-        toolset_of([f"retrieval={tmp_path / 'corpus'}", f"retrieval={tmp_path / 'empty'}"])
 
 
 def test_questions_of_cmrc_find_their_passage(data_root: Path) -> None:

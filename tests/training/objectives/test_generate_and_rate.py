@@ -17,8 +17,11 @@ from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.specs.rating import AttributeSpec
 from sepiola.text.rated_dialogue import RatedDialogue
 from sepiola.text.tokenizer import Tokenizer
+from sepiola.training.batches import ImageInputs
+from sepiola.training.objectives import objective_of
 from sepiola.training.objectives.generate_and_rate import check_rated, samples_of
 from tests.tiny import Raw, decoder, encoder_decoder, recipe, run_recipe
+from tests.trainers import ExampleSetting
 
 SAFE, UNSAFE = AttributeSpec(name="SAFE", threshold=0.5), AttributeSpec(name="UNSAFE", good=0)
 TOKENIZER = Tokenizer.train([], 262, extra=["<response>", "<SAFE>", "<UNSAFE>"])
@@ -152,8 +155,6 @@ def test_the_log_has_replies_and_ratings_apart(talker: Path) -> None:
 
 
 def test_a_rating_counts_as_often_as_its_weight_says() -> None:
-    from sepiola.training.objectives import objective_of
-
     spec = sepiola.build({"name": "d", "language": decoder(262)}).spec
     losses = []
     for weight in (1.0, 4.0):
@@ -180,6 +181,17 @@ def test_a_rating_counts_as_often_as_its_weight_says() -> None:
     one, four = losses
     assert float(four.parts["ratings"]) == pytest.approx(4 * float(one.parts["ratings"]), rel=1e-5)
     assert float(four.parts["replies"]) == pytest.approx(float(one.parts["replies"]), rel=1e-5)
+
+
+def test_experts_are_kept_in_use() -> None:
+    experts = {"width": 24, "activation": "silu", "gated": True, "experts": 4, "balance_loss": 0.1}
+    made = sepiola.build({"name": "d", "language": decoder(262, feed_forward=experts)}, seed=1)
+    stage = parse_recipe(dialogue_recipe(Path("nowhere"), attributes=[SAFE.to_dict()])).stages[0]
+    examples = [turn("ok", {"SAFE": 1}), turn("no", {"SAFE": 0})]
+    objective: Any = objective_of(stage, ExampleSetting(made.spec, TOKENIZER, examples))
+    (batch,) = objective.batches(stage.data, ImageInputs()).next()
+    assert float(objective.loss(made.network.train(), batch).extra) > 0.1 * batch.labelled
+    assert float(objective.loss(made.network.eval(), batch).extra) == 0
 
 
 def test_other_models_and_stages_are_refused(tmp_path: Path) -> None:

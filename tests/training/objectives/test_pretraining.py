@@ -10,7 +10,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.text.pretraining import SENTINELS
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives import OBJECTIVES
-from sepiola.training.objectives.language_modelling import LanguageModelling
+from sepiola.training.objectives.writing import Writing
 from tests import tiny
 from tests.trainers import ExampleSetting, stage_of
 
@@ -29,10 +29,10 @@ def tokenizer(*objectives: str) -> Tokenizer:
     return Tokenizer.train(TEXTS * 20, 380, extra=list(dict.fromkeys(tokens)))
 
 
-def objective(kind: str, made: Tokenizer) -> LanguageModelling:
+def objective(kind: str, made: Tokenizer) -> Writing:
     setting = ExampleSetting(ModelSpec.parse({"language": LANGUAGE}), made, EXAMPLES)
     learned = OBJECTIVES[kind](stage_of(steps=1, objective=kind), setting)
-    assert isinstance(learned, LanguageModelling)
+    assert isinstance(learned, Writing)
     return learned
 
 

@@ -1,0 +1,89 @@
+"""What the objectives have in common by which a language model learns to write: the cross-entropy of its targets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from sepiola.data.batching import Batch, Noise, Row, Sample
+from sepiola.data.example import Example
+from sepiola.models.build import outline
+from sepiola.models.multimodal.interleaved import interleaved
+from sepiola.models.states import target_states
+from sepiola.nn.loss import linear_cross_entropy
+from sepiola.specs.data import DataSpec
+from sepiola.specs.model import TransformerSpec
+from sepiola.text.encoding import encode, placing
+from sepiola.text.pretraining import pretraining_samples
+from sepiola.training.batches import ImageInputs, SampleBatches
+from sepiola.training.collate import text_collator
+from sepiola.training.experts import routed, routing_loss
+from sepiola.training.loss import Loss
+from sepiola.training.objectives.contract import Objective
+
+
+class Writing(Objective):
+    """The cross-entropy of the targets' tokens, under any model that writes text. A kind says its `samples`."""
+
+    @property
+    def language(self) -> TransformerSpec:
+        """The language model."""
+        assert self.setting.spec.language is not None
+        return self.setting.spec.language
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The run's network without memory for its tensors: it tells what stands for images in the text."""
+        return outline(self.setting.spec)
+
+    def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
+        """The samples of some data, in batches."""
+        collate = text_collator(self.network, self.language, self.stage, images, self.noise())
+        return SampleBatches(self.samples(data), self.stage, self.language, collate, seed=self.setting.seed)
+
+    def noise(self) -> Noise | None:
+        """What is hidden of each sample."""
+        return None
+
+    @abstractmethod
+    def samples(self, data: DataSpec) -> Sequence[Sample | Row]:
+        """The data as samples."""
+
+    def encoded(self, examples: Sequence[Example], **options: Any) -> list[Sample]:
+        """Prompts and targets in token ids."""
+        close = self.language.kind == "encoder-decoder"
+        tokenizer, tokens = self.setting.tokenizer, self.language.tokens
+        options |= {**placing(interleaved(self.network)), "qformer_tokenizer": self.setting.qformer_tokenizer}
+        return encode(examples, tokenizer, tokens, close=close, **options)
+
+    def windows(self, documents: Sequence[Example]) -> Sequence[Sample | Row]:
+        """Plain documents, cut."""
+        return pretraining_samples(
+            documents,
+            self.setting.tokenizer,
+            self.language.tokens,
+            window=self.stage.target_tokens,
+            packed=self.stage.packed,
+            seed=self.setting.seed,
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """See `language_modelling`."""
+        return language_modelling(model, batch)
+
+
+def language_modelling(model: Any, batch: Batch) -> Loss:
+    """The loss of a batch under an encoder-decoder, a decoder or a model that sees.
+
+    Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
+    """
+    with routed(model) as router_logits:
+        states = target_states(model, batch)
+    states, matrix = model.head.operands(states)
+    loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
+    routing = routing_loss(router_logits, batch, model.spec.feed_forward)
+    return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
