@@ -127,6 +127,11 @@ class Run(Stages):
             spec = kept_spec if kept is learner else self.spec
             base, before = self._under(stage, spec)
             adapter.save(folder / "adapter", spec, base, before=before)
+            if beside := adapter.beside():
+                self.console.print(
+                    f"stage {stage.name}: adapter/ lacks {', '.join(beside)}, which learned beside it; checkpoint/ has "
+                    "all: load that"
+                )
             adapter.merge()
         store.save(folder / "checkpoint", kept, kept_spec)
 

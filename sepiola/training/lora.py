@@ -115,6 +115,11 @@ class Adapter:
         """
         adapters.write(folder, [*before, *self.updates()], spec, base=base, dropout=self.dropout)
 
+    def beside(self) -> list[str]:
+        """Names of the parameters that learn beside the adapter, which `save` does not write: a classifier's layer."""
+        own = {id(p) for part in (*self.layers.values(), *self.tokens.values()) for p in part.parameters()}
+        return [name for name, p in self.model.named_parameters() if p.requires_grad and id(p) not in own]
+
     def merge(self) -> nn.Module:
         """Adds the adapter to the weights under it: the network as it was built, with new weights."""
         updates = self.updates()

@@ -342,6 +342,13 @@ def test_a_recipes_stage_leaves_a_merged_checkpoint_and_its_adapter(tmp_path: Pa
         read_recipe(str(path), ["stages.1.lora.targets=[qvk]"])
 
 
+def test_what_learns_beside_an_adapter_is_known() -> None:
+    alone = ModelSpec.parse({"language": llama()})
+    scored = ModelSpec.parse({"language": llama(tied=True), "classifier": {"kind": "reward"}})
+    beside = [lora.attach(build(spec), stage(), seed=0).beside() for spec in (alone, scored)]
+    assert beside == [[], ["classifier.weight"]]
+
+
 def test_a_stage_goes_on_from_an_adapter_of_the_hub(tmp_path: Path) -> None:
     """What it saves is both, on the base of the first; one that holds more than low rank is merged into its base."""
     (tmp_path / "text").mkdir()
