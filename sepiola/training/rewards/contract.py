@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
+
+from pydantic import AfterValidator
 
 from sepiola.data.example import Example
+from sepiola.errors import SpecError
+from sepiola.generation.endpoint import checked_base
 from sepiola.specs.base import Spec
+
+
+def _base(url: str) -> str:
+    try:
+        return checked_base(url)
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
+BaseURL = Annotated[str, AfterValidator(_base)]
+"""Where a chat model answers: http://HOST/v1."""
 
 
 @dataclass(frozen=True)

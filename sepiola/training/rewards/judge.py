@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar, Literal, Protocol
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from sepiola.checkpoints.loading import load
 from sepiola.data.example import Example, Message
-from sepiola.errors import SepiolaError, SpecError, brief
-from sepiola.generation.endpoint import Endpoint, checked_base
+from sepiola.errors import SepiolaError, brief
+from sepiola.generation.endpoint import Endpoint
 from sepiola.reasoning.reward import RewardModel, Scored
-from sepiola.training.rewards.contract import RewardSpec, Written
+from sepiola.training.rewards.contract import BaseURL, RewardSpec, Written
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +47,8 @@ class JudgeSpec(RewardSpec):
 
     kind: Literal["judge"]
     model: str
-    endpoint: str | None = None
+    endpoint: BaseURL | None = None
     rubric: str | None = Field(None, min_length=1, max_length=4000)
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_a_base_url(cls, endpoint: str | None) -> str | None:
-        try:
-            return None if endpoint is None else checked_base(endpoint)
-        except SpecError as error:
-            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _rubrics_are_for_chat_models(self) -> JudgeSpec:

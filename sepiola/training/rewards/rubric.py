@@ -21,11 +21,11 @@ from sepiola.checkpoints.loading import load
 from sepiola.data.example import Example, Message
 from sepiola.errors import CheckpointError, DataError, SepiolaError, SpecError, brief
 from sepiola.generation.chat import Chat
-from sepiola.generation.endpoint import Endpoint, checked_base
+from sepiola.generation.endpoint import Endpoint
 from sepiola.generation.engine import Engine
 from sepiola.runtime import executor
 from sepiola.specs.base import Spec, read_yaml
-from sepiola.training.rewards.contract import RewardSpec, Written
+from sepiola.training.rewards.contract import BaseURL, RewardSpec, Written
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class RubricSpec(RewardSpec):
     kind: Literal["rubric"]
     rubric: str = "safety"
     model: str
-    endpoint: str | None = None
+    endpoint: BaseURL | None = None
 
     @field_validator("rubric")
     @classmethod
@@ -93,14 +93,6 @@ class RubricSpec(RewardSpec):
         except SpecError as error:
             raise ValueError(str(error)) from None
         return rubric
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_a_base_url(cls, endpoint: str | None) -> str | None:
-        try:
-            return None if endpoint is None else checked_base(endpoint)
-        except SpecError as error:
-            raise ValueError(str(error)) from None
 
 
 class ByRubric:

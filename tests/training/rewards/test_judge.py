@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import torch
 import sepiola
 from sepiola.data.example import Example, Message
 from sepiola.errors import SepiolaError
-from sepiola.generation import endpoint
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.text.chat import DEFAULT, ChatTemplate
@@ -54,15 +51,6 @@ def test_a_model_that_scores_nothing_is_refused(tmp_path: Path) -> None:
     tiny.byte_model(tiny.decoder()).save(tmp_path)
     with pytest.raises(SepiolaError, match="only a reward model scores texts"):
         reward_of(reward_spec({"kind": "judge", "model": str(tmp_path)})).score(EXAMPLES, REPLIES)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(endpoint, "Retry", partial(endpoint.Retry, backoff_max=0.01))
-    running = ChatServer()
-    yield running
-    running.close()
 
 
 def grades(server: ChatServer, *replies: str, **more: str) -> list[float]:

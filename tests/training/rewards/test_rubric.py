@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import pytest
 
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, SepiolaError
-from sepiola.generation import endpoint
 from sepiola.training.rewards import Written, reward_of, reward_spec
 from sepiola.training.rewards.rubric import Rubric, rubric_figures
 from tests.chat_server import ChatServer
@@ -27,15 +24,6 @@ def asked(*harmful: bool | None) -> list[Example]:
 
 def replies(*texts: str) -> list[Written]:
     return [Written(text, text, True) for text in texts]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(endpoint, "Retry", partial(endpoint.Retry, backoff_max=0.01))
-    running = ChatServer()
-    yield running
-    running.close()
 
 
 def remote(server: ChatServer, **more: Any) -> Any:
