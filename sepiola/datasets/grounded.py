@@ -23,8 +23,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sepiola.data.example import Example, Message
-from sepiola.datasets.records import existing_folder, field, json_lines, one_of, read_json
-from sepiola.errors import DataError
+from sepiola.datasets.cmrc2018 import passages
+from sepiola.datasets.records import existing_folder, field, json_lines, one_of
 from sepiola.specs.values import Drawn, Seed
 
 SPLITS = ["train", "val", "test"]
@@ -104,22 +104,18 @@ def _gsm8k(root: Path, split: str) -> list[Example]:
 def _cmrc2018(root: Path, split: str) -> list[Example]:
     """The trial set for `val`, and of the development set's passages a fifth for `test`, the others to train on."""
     path = root / ("cmrc2018_trial.json" if split == "val" else "cmrc2018_dev.json")
-    data = read_json(path)
-    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
-        raise DataError(f"{path}: expected CMRC 2018's 'data'")
     examples = []
-    for paragraph in (p for entry in data["data"] for p in field(entry, "paragraphs", (list,), str(path))):
-        context = field(paragraph, "context", (str,), str(path))
+    for context, questions in passages(path):
         if split != "val" and (_split(context, 5) == "val") != (split == "test"):
             continue
-        for asked in field(paragraph, "qas", (list,), str(path)):
-            first = field(asked, "answers", (list,), str(path))[0]["text"]
-            place, question = context.find(first), field(asked, "question", (str,), str(path))
+        for asked in questions:
+            first, question = asked.answers[0], asked.text
+            place = context.find(first)
             if place < 0:
                 continue
             begin = max(0, min(place - (LETTERS - len(first)) // 2, len(context) - LETTERS))
             steps = [(question, context[begin : begin + LETTERS].strip())]
-            examples += _turns(f"cmrc-{asked['id']}", question, steps, f"User, {first}", first, split, "zh")
+            examples += _turns(f"cmrc-{asked.id}", question, steps, f"User, {first}", first, split, "zh")
     return examples
 
 

@@ -26,10 +26,11 @@ from pydantic import Field
 
 from sepiola.data.example import Example, Message
 from sepiola.datasets.clinc_oos import read_clinc_oos
+from sepiola.datasets.cmrc2018 import passages
 from sepiola.datasets.flickr8k import read_flickr8k
 from sepiola.datasets.instructions import read_instructions
 from sepiola.datasets.record_files import split_of
-from sepiola.datasets.records import existing_folder, field, one_of, read_json, read_lines
+from sepiola.datasets.records import existing_folder, one_of, read_lines
 from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.thucnews import read_thucnews
 from sepiola.errors import DataError, shown
@@ -143,17 +144,14 @@ def _comprehension(root: Path, split: str, language: str, each: int) -> list[Ite
         return items
     found = []
     for name in ("cmrc2018_dev.json", "cmrc2018_trial.json"):
-        path = root / "cmrc2018" / name
-        for article in field(read_json(path), "data", (list,), str(path)):
-            for paragraph in article["paragraphs"]:
-                group = hashlib.sha256(paragraph["context"].encode()).hexdigest()[:16]
-                if split_of(group, HELD_OUT) != split:
-                    continue
-                for asked in paragraph["qas"]:
-                    answer = asked["answers"][0]["text"]
-                    around = _around(paragraph["context"], answer)
-                    if around is not None:
-                        found.append((f"{around}\n{asked['question'].strip()}", answer, group))
+        for context, questions in passages(root / "cmrc2018" / name):
+            group = hashlib.sha256(context.encode()).hexdigest()[:16]
+            if split_of(group, HELD_OUT) != split:
+                continue
+            for one in questions:
+                around = _around(context, one.answers[0])
+                if around is not None:
+                    found.append((f"{around}\n{one.text.strip()}", one.answers[0], group))
     return found
 
 

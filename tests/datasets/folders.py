@@ -86,7 +86,7 @@ def instruction_sources(root: Path) -> Path:
         paragraphs = [
             {
                 "context": f"开头{n}。" + "长" * 200 + f"。城市叫第{n}城。结尾。",
-                "qas": [{"question": "叫什么？", "answers": [{"text": f"第{n}城"}]}],
+                "qas": [{"id": f"Q{n}", "question": "叫什么？", "answers": [{"text": f"第{n}城"}]}],
             }
             for n in numbers
         ]

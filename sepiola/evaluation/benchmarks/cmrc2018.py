@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepiola.datasets.records import field, read_json
+from sepiola.datasets.cmrc2018 import passages
 from sepiola.errors import SepiolaError
 from sepiola.evaluation.benchmarks.prompted import Prompted
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
@@ -69,12 +69,10 @@ def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
 
 def _items(path: Path) -> tuple[PromptItem, ...]:
     items = []
-    for article in field(read_json(path), "data", (list,), str(path)):
-        for paragraph in article["paragraphs"]:
-            for asked in paragraph["qas"]:
-                answers = tuple(answer["text"] for answer in asked["answers"])
-                prompt = f"短文：{paragraph['context'].strip()}\n问题：{asked['question'].strip()}\n答案："
-                items.append(PromptItem(asked["id"], prompt, answers[0], references=answers, head=HEAD))
+    for context, questions in passages(path):
+        for asked in questions:
+            prompt = f"短文：{context.strip()}\n问题：{asked.text.strip()}\n答案："
+            items.append(PromptItem(asked.id, prompt, asked.answers[0], references=asked.answers, head=HEAD))
     return tuple(items)
 
 
