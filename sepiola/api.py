@@ -229,7 +229,7 @@ class Model(RatesReplies):
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
-        choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None
+        choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None and self.asking.images
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
         answer = self.strategy(score=bool(choices)).answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output

@@ -150,9 +150,8 @@ class Asking:
 
     def prompt(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> tuple[Prompt, Pieces]:
         """The prompt, and of a conversation its texts."""
-        if pictures and model.images is None:
-            raise EdgeError("the question shows pictures, and this model has no vision encoder; leave them out")
-        pictures = pictures if self.images else ()
+        if pictures and (model.images is None or not self.images):
+            raise EdgeError("the question shows pictures, and this model reads text alone; leave them out")
         room = self.source_tokens
         if room is None and self.context is not None:
             room = self.context if model.encodes else max(self.context - tokens, self.context // 2)

@@ -127,7 +127,8 @@ class Model:
         """Answers one question about any picture (or none), in English or Chinese.
 
         With `choices` the answer is one of them, with a probability for each. A two-stage model writes its rationale
-        first. Raises EdgeError for a picture that is none, and where the model was exported without a way to be asked.
+        first. Raises EdgeError for a picture that is none or that the model does not see, and where the model was
+        exported without a way to be asked.
         """
         if self.asking is None:
             raise EdgeError("this model was exported without a way to be asked; use chat or generate")

@@ -27,10 +27,7 @@ _CUTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smollm": (("digits", "gpt-2"), False),
     "qwen2": ((_CUT % r"\p{N}", "bytes"), False),
     "llama-bpe": ((_CUT % r"\p{N}{1,3}", "bytes"), True),
-    "qwen35": (
-        (WORDS, "bytes"),
-        False,
-    ),  # makes its words of whole ones of ours
+    "qwen35": ((WORDS, "bytes"), False),  # makes its words of whole ones of ours
 }
 # Tokens that end a text in llama.cpp by their names, whatever a file says.
 ENDS_BY_NAME = frozenset(

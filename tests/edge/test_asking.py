@@ -16,7 +16,7 @@ from PIL import Image
 
 import sepiola
 from sepiola.api import Model
-from sepiola.errors import SepiolaError, SpecError
+from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.generation.edge import save_edge
 from sepiola.generation.edge_asking import asking_of, words_of
 from sepiola.generation.edge_frame import frame_of
@@ -151,7 +151,11 @@ def test_a_fused_model_reasons_and_answers_alike(tmp_path: Path, vision: Any) ->
     model.answering = asked.model_copy(update={"images": False})
     save_edge(tmp_path / "edge", model, 16)
     blind = sepiola_edge.load(tmp_path / "edge")
-    assert blind.ask("What?", image=picture(64, 64)) == blind.ask("What?")
+    with pytest.raises(sepiola_edge.EdgeError, match="reads text alone"):
+        blind.ask("What?", image=picture(64, 64))
+    with pytest.raises(DataError, match="reads text alone"):
+        model.ask("What?", image=picture(64, 64))
+    assert_same_answers(model, blind, [None])
 
 
 class Counting:
@@ -246,7 +250,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     model = byte_model(llama())
     save_edge(tmp_path / "edge", model, 8)
     edge = sepiola_edge.load(tmp_path / "edge")
-    with pytest.raises(sepiola_edge.EdgeError, match="no vision encoder; leave them out"):
+    with pytest.raises(sepiola_edge.EdgeError, match="reads text alone; leave them out"):
         edge.ask("What?", image=picture(4, 4))
     with pytest.raises(sepiola_edge.EdgeError, match="question, hint and choices are texts"):
         edge.ask("What?", choices="ab")
