@@ -66,6 +66,11 @@ class RolloutBatch(Batch):
         return counts
 
 
+def row_sums(values: Tensor, batch: RolloutBatch) -> Tensor:
+    """The sums of labels' numbers over each row; 0 for a row without labels."""
+    return values.new_zeros(len(batch.labels)).index_add(0, batch.rows, values)
+
+
 def chosen_states(model: Any, batch: RolloutBatch) -> Tensor:
     """The states `(labels, width)` that predict the labels, without dropout."""
     model.eval()

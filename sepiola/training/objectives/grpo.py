@@ -26,12 +26,13 @@ from sepiola.training.loss import Loss
 from sepiola.training.objectives.reinforcement import (
     Reinforcement,
     ReinforcementSpec,
+    clipped,
     described,
     k3,
     only_rollout,
     validation_loss,
 )
-from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities, row_sums
 from sepiola.training.rollouts import Step
 
 LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
@@ -143,9 +144,7 @@ def token_losses(log_probs: Tensor, batch: RolloutBatch, spec: GRPOSpec) -> tupl
     if spec.importance == "sequence":
         log_ratio = row_means(log_ratio, batch)[batch.rows]
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - spec.epsilon_low, 1 + spec.epsilon_high)
-    losses = -torch.minimum(ratio * worth, clipped * worth)
-    outside = ((ratio < 1 - spec.epsilon_low) & (worth < 0)) | ((ratio > 1 + spec.epsilon_high) & (worth > 0))
+    losses, outside = clipped(ratio, worth, spec.epsilon_low, spec.epsilon_high)
     parts = {"clip_fraction": outside.sum()}
     if batch.reference is not None:
         divergence = k3(log_probs, batch.reference)
@@ -156,5 +155,4 @@ def token_losses(log_probs: Tensor, batch: RolloutBatch, spec: GRPOSpec) -> tupl
 
 def row_means(values: Tensor, batch: RolloutBatch) -> Tensor:
     """The means of labels' numbers over each row; 0 for a row without labels."""
-    lengths = batch.chosen.sum(1).clamp(min=1)
-    return values.new_zeros(len(lengths)).index_add(0, batch.rows, values) / lengths
+    return row_sums(values, batch) / batch.chosen.sum(1).clamp(min=1)

@@ -24,6 +24,7 @@ from sepiola.training.loss import Loss
 from sepiola.training.objectives.reinforcement import (
     Reinforcement,
     ReinforcementSpec,
+    clipped,
     described,
     k1,
     k3,
@@ -198,12 +199,11 @@ def clipped_losses(
     """The loss of each label, and what is reported of all labels, summed."""
     worth, returns, before = known(batch.advantages), known(batch.returns), known(batch.values)
     ratio = (log_probs - known(batch.old)).exp()
-    clipped = ratio.clamp(1 - spec.epsilon, 1 + spec.epsilon)
-    policy = torch.maximum(-worth * ratio, -worth * clipped)
+    policy, outside = clipped(ratio, worth, spec.epsilon, spec.epsilon)
     near = before + (values - before).clamp(-spec.value_epsilon, spec.value_epsilon)
     value = 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
     parts = {"policy_loss": policy.sum(), "value_loss": value.sum()}
-    parts["clip_fraction"] = (-worth * clipped > -worth * ratio).sum()
+    parts["clip_fraction"] = outside.sum()
     if batch.reference is not None:
         parts["kl"] = KLS[spec.kl](log_probs, batch.reference).sum()
     return policy + spec.value_weight * value, parts

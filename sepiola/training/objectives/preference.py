@@ -28,7 +28,7 @@ from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
 from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
-from sepiola.training.policy import chosen_states, log_probabilities
+from sepiola.training.policy import chosen_states, log_probabilities, row_sums
 from sepiola.training.rankings import Ranking, RankingBatch, RankingBatches, RankingCollator, Reference
 
 
@@ -174,8 +174,7 @@ def summed(log_probs: Tensor, batch: RankingBatch) -> Tensor:
     """The log-probabilities of whole completions: sums over their labels, the end token among them. Where labels do not
     count alike, their weighted mean (RLHF-V, arXiv 2312.00849, section 3.2).
     """
-    zeros = log_probs.new_zeros(len(batch.prompts))
     if batch.weights is None:
-        return zeros.index_add(0, batch.rows, log_probs)
+        return row_sums(log_probs, batch)
     weights = batch.weights.to(log_probs)
-    return zeros.index_add(0, batch.rows, weights * log_probs) / zeros.index_add(0, batch.rows, weights)
+    return row_sums(weights * log_probs, batch) / row_sums(weights, batch)

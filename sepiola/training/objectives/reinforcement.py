@@ -220,6 +220,14 @@ def described(batch: RolloutBatch, **summed: Tensor) -> Mapping[str, Tensor]:
     return {**figures, **{name: value.detach() for name, value in summed.items()}}
 
 
+def clipped(ratio: Tensor, worth: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """The clipped loss of ratios to the policy that drew, which count from 1 − `low` to 1 + `high`; and which of them
+    are clipped, so that no gradient flows.
+    """
+    inside = ratio.clamp(1 - low, 1 + high)
+    return -torch.minimum(ratio * worth, inside * worth), inside * worth < ratio * worth
+
+
 def k1(log_probs: Tensor, reference: Tensor) -> Tensor:
     """log π − log π_ref: unbiased, and below 0 half of the time."""
     return log_probs - reference

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
@@ -21,13 +20,14 @@ from sepiola.training.objectives.grpo import DEVIATION, token_weights
 from sepiola.training.objectives.reinforcement import (
     Reinforcement,
     ReinforcementSpec,
+    clipped,
     described,
     k1,
     k3,
     only_rollout,
     validation_loss,
 )
-from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities, row_sums
 from sepiola.training.rollouts import Step
 
 
@@ -70,7 +70,7 @@ class RLOO(Reinforcement):
                 old = self.log_probabilities_of(self.policy, batch)
                 reference = self.reference_of(batch)
                 if reference is not None:
-                    paid[batch.numbers] -= self.rl.beta * summed(k1(old, reference), batch)
+                    paid[batch.numbers] -= self.rl.beta * row_sums(k1(old, reference), batch)
                 batches.append(replace(batch, old=old, reference=reference, weights=weight))
             measured.append(batches)
         worth = leave_one_out(paid.view_as(rewards), normalised=self.rl.normalised).flatten()
@@ -88,11 +88,6 @@ def leave_one_out(rewards: Tensor, *, normalised: bool = False) -> Tensor:
     return (advantages - advantages.mean()) / (advantages.std() + DEVIATION) if normalised else advantages
 
 
-def summed(values: Tensor, batch: RolloutBatch) -> Tensor:
-    """The sums of labels' numbers over each row."""
-    return values.new_zeros(len(batch.labels)).index_add(0, batch.rows, values)
-
-
 def rloo(model: object, batch: RolloutBatch, spec: RLOOSpec) -> Loss:
     """The loss of a batch, by its weights."""
     if batch.advantages is None:
@@ -108,10 +103,8 @@ def completion_losses(log_probs: Tensor, batch: RolloutBatch, spec: RLOOSpec) ->
     """At each label the loss of its whole completion, and what is reported of all labels, summed."""
     worth = batch.advantages
     assert worth is not None and batch.old is not None
-    ratio = summed(log_probs - batch.old, batch).exp()[batch.rows]
-    clipped = ratio.clamp(1 - spec.epsilon_low, 1 + spec.epsilon_high)
-    losses = -torch.minimum(ratio * worth, clipped * worth)
-    outside = ((ratio < 1 - spec.epsilon_low) & (worth < 0)) | ((ratio > 1 + spec.epsilon_high) & (worth > 0))
+    ratio = row_sums(log_probs - batch.old, batch).exp()[batch.rows]
+    losses, outside = clipped(ratio, worth, spec.epsilon_low, spec.epsilon_high)
     parts = {"clip_fraction": outside.sum()}
     if batch.reference is not None:
         parts["kl"] = k3(log_probs, batch.reference).sum()
