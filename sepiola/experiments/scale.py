@@ -193,8 +193,8 @@ def _rungs(whole: Run, stage: StageSpec, sizes: Sequence[int], tokens_per_parame
     """A rung for each width, with the steps that its parameters ask for and its figures so far."""
     assert stage.validation is not None
     objective = whole.objective(stage)
-    if not isinstance(objective, LanguageModelling):
-        raise SpecError(f"{whole.recipe.name}: stages[0].objective: a ladder is of language models")
+    if not isinstance(objective, LanguageModelling) or stage.objective.kind != "language-modelling":
+        raise SpecError(f"stages[0].objective: got {stage.objective.kind}; a ladder is of language-modelling")
     train, validation = (objective.samples(data) for data in (stage.data, stage.validation))
     held_out, epoch_tokens = _tokens(validation), _tokens(train)
     if held_out < HELD_OUT:

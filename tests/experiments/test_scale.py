@@ -163,6 +163,7 @@ def test_killed_and_resumed_is_uninterrupted_and_the_forecast_stays(recipe: Path
         ("8,16,24,32", ["stages.0.validation=null"], r"stages\[0\].validation"),
         ("8,16,24,32", ["stages.0.validation.count=1"], "tokens, too few"),
         ("8,16,24,32", ["model.language.kind=encoder-decoder"], "a ladder is of decoders"),
+        ("8,16,24,32", ["stages.0.objective=dpo", "stages.0.packed=false"], "got dpo; a ladder is of"),
     ],
 )
 def test_what_makes_no_ladder_is_refused(
