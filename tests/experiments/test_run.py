@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from sepiola.errors import CheckpointError, DataError, SepiolaError, SpecError, 
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
 from sepiola.experiments.run import Run, claimed
+from sepiola.reasoning.asking import question_example
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.base import override
 from sepiola.specs.recipe import RecipeSpec
@@ -180,9 +182,11 @@ def test_blind_is_blind(tmp_path: Path) -> None:
     run.go()
     model = sepiola.load(tmp_path / "blind")
     examples = read("tidepool", Path(), "test", count=4, size=64)
-    pictures = [e.images[0] for e in examples]
-    first, *others = [model.ask("Which?", image=p, choices=("a", "b")).probabilities for p in pictures]
+    seen = [replace(question_example("Which?", e.images, ("a", "b"), ""), id=e.id) for e in examples]
+    first, *others = [a.probabilities for a in model.strategy(score=True).answer(seen)]
     assert all(other == first for other in others)
+    with pytest.raises(DataError, match="reads text alone"):
+        model.ask("Which?", image=examples[0].images[0], choices=("a", "b"))
 
 
 def test_generated_rationales_are_read_in_training(tmp_path: Path) -> None:
