@@ -17,7 +17,7 @@ from sepiola.data.features import FeatureCache, encoder_key
 from sepiola.data.image import ImageRef
 from sepiola.models.vision.tiles import TOGETHER, tiling, to_tiles
 from sepiola.models.vision.vision_encoder import VisionEncoder
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.vision import PixelSpec, VisionSpec
 
 ImageEncoder = Callable[[Sequence[ImageRef]], Tensor]
@@ -59,7 +59,7 @@ class ImageFeatures:
             features = []
             for tiles in pixels.flatten(0, 1).split(together):
                 moved = tiles.to(parameter.device, parameter.dtype)
-                with torch.autocast(parameter.device.type, dtype, enabled=dtype != torch.float32):
+                with autocast(parameter.device, dtype):
                     features.append(vision.eval()(moved).float())
             return torch.cat(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 

@@ -15,6 +15,11 @@ def resolve(precision: Literal["auto", "float32", "bfloat16"], device: torch.dev
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Products in `dtype` while it is entered; nothing changes for float32."""
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
 def product_dtype(x: Tensor) -> torch.dtype:
     """The format in which products with `x` are computed here and now: autocast's, or its own."""
     kind = x.device.type

@@ -19,7 +19,7 @@ from torch import nn
 
 from sepiola.data.batching import Batch
 from sepiola.models.build import count
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import Batches
 from sepiola.training.lora import begin_learning
@@ -141,7 +141,7 @@ def _step_memory(
     with memory:
         optimizer = optimizer_for(network, stage)
         begun = memory.held - before
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(device, dtype):
             (loss(network, batch).total / max(batch.labelled, 1)).backward()
         passes = memory.peak
         gradients = memory.held - before - begun

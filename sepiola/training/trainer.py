@@ -8,7 +8,6 @@ batches of a step (`accumulate`) count each token alike, as one large batch woul
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from sepiola.data.features import encoder_key
 from sepiola.data.files import sweep
 from sepiola.data.metrics_log import MetricsLog
 from sepiola.errors import CheckpointError, TrainingError
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.stage import StageSpec
 from sepiola.training import nonfinite, state
 from sepiola.training.batches import Batches
@@ -217,7 +216,7 @@ class Trainer:
         """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts."""
         sums = {"loss": 0.0}
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
-        with self._autocast():
+        with autocast(self.device, self.dtype):
             for batch in batches:
                 loss = self.loss(self.model, batch)
                 value = loss.loss_sum.item()
@@ -241,7 +240,7 @@ class Trainer:
     def _refuse(self, what: str, before: State, *batches: Batch) -> None:
         """Saves the state before this step, which is not applied, and says where the fault began."""
         self._restore_place(before)
-        with self._autocast():
+        with autocast(self.device, self.dtype):
             where = nonfinite.locate(self.model, [partial(self.loss, self.model, batch) for batch in batches])
         self.optimizer.zero_grad(set_to_none=True)
         self._restore_place(before)
@@ -317,7 +316,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             for batch in self.validation.once():
-                with self._autocast():  # features are float16, which autocast on a CPU refuses
+                with autocast(self.device, self.dtype):  # features are float16, which autocast on a CPU refuses
                     loss = self.loss(self.model, batch.to(self.device))
                 total, labelled = total + loss.loss_sum.item(), labelled + loss.tokens
         for module, mode in zip(self.model.modules(), modes, strict=True):
@@ -345,9 +344,6 @@ class Trainer:
 
     def _put_back(self, weights: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict({**self.base, **weights})
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def _place(self) -> State:
         return {"data": self.batches.state(), "random": state.random_state()}

@@ -16,7 +16,8 @@ from sepiola.evaluation.baselines.instructions import instruction_baselines
 from sepiola.evaluation.benchmarks.contract import Measurement
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
-from sepiola.evaluation.metrics.instructions import SCORES, mean_interval, score
+from sepiola.evaluation.metrics.bootstrap import mean_interval
+from sepiola.evaluation.metrics.instructions import SCORES, score
 from sepiola.reasoning.answer import Answer
 
 TOKENS = 96
@@ -130,8 +131,7 @@ def _cell(example: Example) -> tuple[str, str]:
 
 def _figure(kind: str, asked: Sequence[Example], replies: Sequence[str]) -> Figures:
     scores = [score(kind, reply, example.target) for example, reply in zip(asked, replies, strict=True)]
-    mean, interval = mean_interval(scores)
-    return {"score": mean, "interval": list(interval)}
+    return {"score": sum(scores) / len(scores), "interval": mean_interval(scores)}
 
 
 BENCHMARK = InstructionKinds()

@@ -23,13 +23,13 @@ import numpy.typing as npt
 
 from sepiola.errors import DataError, SepiolaError
 from sepiola.evaluation.figures import Figures
+from sepiola.evaluation.metrics.bootstrap import RESAMPLES, drawn_counts, percentiles
 from sepiola.evaluation.metrics.rationales import words
 
 METRICS = ("cider", "bleu1", "bleu2", "bleu3", "bleu4", "rougeL")
 ORDER = 4
 SIGMA = 6.0
 BETA = 1.2
-RESAMPLES = 1000
 
 Tokens = Sequence[str]
 _Floats = npt.NDArray[np.float64]
@@ -52,18 +52,12 @@ def caption_metrics(
     means = {"cider": 100 * cider_d(given, known), "rougeL": 100 * _rouge_l(given, known)}
     counts = _bleu_counts(given, known)
     pictures = len(captions)
-    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
+    drawn = drawn_counts(pictures, seed, resamples)
     whole = np.ones((1, pictures))
     found = {name: ((whole @ values)[0] / pictures, (drawn @ values) / pictures) for name, values in means.items()}
     scores, spread = _bleu(whole @ counts)[0], _bleu(drawn @ counts)
     found |= {f"bleu{n + 1}": (scores[n], spread[:, n]) for n in range(ORDER)}
-    return {
-        name: {
-            "value": float(found[name][0]),
-            "interval": [float(v) for v in np.quantile(found[name][1], (0.025, 0.975))],
-        }
-        for name in METRICS
-    }
+    return {name: {"value": float(found[name][0]), "interval": percentiles(found[name][1])} for name in METRICS}
 
 
 def cider_d(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> _Floats:

@@ -14,9 +14,8 @@ import torch
 
 from sepiola.errors import SpecError
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
+from sepiola.evaluation.metrics.bootstrap import drawn_counts, percentiles
 from sepiola.generation.text_scorer import TextScorer, windows
-
-RESAMPLES = 1000
 
 
 def divergence(model: TextScorer, base: TextScorer, documents: Sequence[Sequence[int]], seed: int = 0) -> Figures:
@@ -30,7 +29,7 @@ def divergence(model: TextScorer, base: TextScorer, documents: Sequence[Sequence
         raise SpecError("kl-divergence: the two models have different tokenizers; compare a model with itself")
     length = min(model.length, base.length)
     table = np.array([_sums(model, base, ids, length) for ids in documents])
-    draws = np.random.default_rng(seed).multinomial(len(table), [1 / len(table)] * len(table), size=RESAMPLES) @ table
+    draws = drawn_counts(len(table), seed) @ table
 
     def change(sums: np.ndarray) -> np.ndarray:
         return np.exp((sums[..., 1] - sums[..., 2]) / sums[..., 0]) - 1
@@ -38,12 +37,12 @@ def divergence(model: TextScorer, base: TextScorer, documents: Sequence[Sequence
     tokens, own, other, kl, same = (float(total) for total in table.sum(0))
     return {
         "kl": kl / tokens,
-        "kl_interval": _interval(draws[:, 3] / draws[:, 0]),
+        "kl_interval": percentiles(draws[:, 3] / draws[:, 0]),
         "same_top": same / tokens,
         "perplexity": math.exp(own / tokens),
         "base_perplexity": math.exp(other / tokens),
         "perplexity_change": float(change(table.sum(0))),
-        "perplexity_change_interval": _interval(change(draws)),
+        "perplexity_change_interval": percentiles(change(draws)),
     }
 
 
@@ -62,11 +61,6 @@ def _sums(model: TextScorer, base: TextScorer, ids: Sequence[int], length: int) 
             kl += float((theirs.exp() * (theirs - ours)).sum())
             same += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
     return float(len(ids)), own, other, kl, float(same)
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return [float(low), float(high)]
 
 
 def divergence_tables(languages: Figures) -> list[Table]:

@@ -13,6 +13,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import join_by_id, wilson_interval
+from sepiola.evaluation.metrics.bootstrap import ratio_interval
 from sepiola.reasoning.answer import Answer
 
 Judge = Callable[[Example, str], tuple[int, int]]
@@ -51,7 +52,7 @@ def hallucination(
     tainted = int((table[:, 0] > 0).sum())
     return {
         "rate": wrong / claims if claims else None,
-        "interval": _bootstrap(table, seed, resamples) if claims else None,
+        "interval": ratio_interval(table[:, 0], table[:, 1], seed, resamples) if claims else None,
         "false_per_rationale": wrong / rationales if rationales else None,
         "share_with_false": tainted / rationales if rationales else None,
         "share_interval": list(wilson_interval(tainted, rationales)) if rationales else None,
@@ -61,15 +62,3 @@ def hallucination(
         "without_claims": int((table[:, 1] == 0).sum()),
         "without_rationale": without,
     }
-
-
-def _bootstrap(table: np.ndarray, seed: int, resamples: int) -> list[float]:
-    """The interval of the ratio of sums; rationales are drawn whole, since claims of one rationale hang
-    together."""
-    generator = np.random.default_rng(seed)
-    kinds, numbers = np.unique(table, axis=0, return_counts=True)
-    # Equal rationales are drawn together: a multinomial draw of kinds is the same bootstrap, and far smaller.
-    sums = generator.multinomial(len(table), numbers / len(table), size=resamples) @ kinds
-    sums = sums[sums[:, 1] > 0]
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    return [float(low), float(high)]

@@ -11,13 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from sepiola.errors import SepiolaError
 from sepiola.evaluation.metrics.accuracy import normalised
 from sepiola.evaluation.metrics.rationales import rouge_l, words
 
-DRAWS = 1_000
 _PAIRS = re.compile(r"[;；\n]")
 
 
@@ -30,14 +27,6 @@ def score(kind: str, reply: str, reference: str) -> float:
 def first_line(text: str) -> str:
     """The first line that says something: a model that was never tuned does not know where to end."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """The mean, and its 95% interval by a bootstrap over the items."""
-    table = np.asarray(values)
-    drawn = np.random.default_rng(seed).integers(len(table), size=(DRAWS, len(table)))
-    low, high = np.quantile(table[drawn].mean(axis=1), (0.025, 0.975))
-    return float(table.mean()), (float(low), float(high))
 
 
 def _chrf(given: str, reference: str) -> float:

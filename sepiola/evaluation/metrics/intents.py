@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from sepiola.errors import DataError
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
+from sepiola.evaluation.metrics.bootstrap import RESAMPLES, percentiles
 
 COST = 0.005
 """The share of right answers that rejecting may cost on the validation split: one in two hundred."""
-RESAMPLES = 1000
 FIGURES = {"in_scope": "In scope", "unrejected": "nothing rejected", "recall": "Out of scope: recall",
            "precision": "precision", "auroc": "AUROC"}  # fmt: skip
 
@@ -94,9 +94,8 @@ def _auroc(requests: Sorted, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.
 
 def _figure(values: npt.NDArray[np.float64], count: int) -> Figures:
     """The first value, and the interval of the others."""
-    known = values[1:][~np.isnan(values[1:])]
-    interval = [float(v) for v in np.quantile(known, (0.025, 0.975))] if len(known) else None
-    return {"value": None if np.isnan(values[0]) else float(values[0]), "interval": interval, "count": count}
+    value = None if np.isnan(values[0]) else float(values[0])
+    return {"value": value, "interval": percentiles(values[1:]), "count": count}
 
 
 def intent_tables(figures: Figures) -> list[Table]:

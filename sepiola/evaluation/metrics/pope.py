@@ -16,10 +16,10 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import verdicts
+from sepiola.evaluation.metrics.bootstrap import RESAMPLES, drawn_counts, percentiles
 from sepiola.reasoning.answer import Answer
 
 FIGURES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "yes": "Yes"}
-RESAMPLES = 1000
 _YES, _NO = 0, 1
 
 
@@ -60,15 +60,14 @@ def _figures(asked: Sequence[tuple[Example, int | None]], seed: int, resamples: 
         counts[kind if choice in (_YES, _NO) else "missed" if there else "unclear"] += 1
     kinds = ("true yes", "false yes", "true no", "false no", "missed", "unclear")
     table = np.array([[counts[kind] for kind in kinds] for counts in by_picture.values()], dtype=np.float64)
-    pictures = len(table)
-    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
-    whole, spread = _shares(table.sum(axis=0)[None]), _shares(drawn @ table)
+    whole, spread = _shares(table.sum(axis=0)[None]), _shares(drawn_counts(len(table), seed, resamples) @ table)
     figures: Figures = {"count": len(asked), "unparsed": sum(c not in (_YES, _NO) for _, c in asked)}
     for index, name in enumerate(FIGURES):
-        known = spread[~np.isnan(spread[:, index]), index]
         value = whole[0, index]
-        interval = [float(v) for v in np.quantile(known, (0.025, 0.975))] if len(known) else None
-        figures[name] = {"value": None if np.isnan(value) else float(value), "interval": interval}
+        figures[name] = {
+            "value": None if np.isnan(value) else float(value),
+            "interval": percentiles(spread[:, index]),
+        }
     return figures
 
 

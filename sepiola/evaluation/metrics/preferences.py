@@ -18,8 +18,8 @@ from sepiola.data.preferences import Completion, completions_of
 from sepiola.errors import DataError
 from sepiola.evaluation.figures import Cell, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import wilson_interval
+from sepiola.evaluation.metrics.bootstrap import mean_interval, ratio_interval
 
-RESAMPLES = 1000
 BASELINES = {"longer": "the longer one", "shorter": "the shorter one", "linear": "TF-IDF, linear"}
 Numbers = npt.NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def preference_figures(examples: Sequence[Example], scores: Sequence[Sequence[fl
     return {
         "prompts": len(taus),
         **_share(right, prompts, seed),
-        "kendall_tau": {"value": float(taus.mean()), "interval": _interval(taus, np.ones_like(taus), seed)},
+        "kendall_tau": {"value": float(taus.mean()), "interval": mean_interval(taus, seed)},
         "alike_in_length": _share(right[alike], prompts[alike], seed),
     }
 
@@ -103,12 +103,5 @@ def _share(right: Numbers, prompts: npt.NDArray[np.int_], seed: int) -> Figures:
     totals = np.bincount(prompts, right)[there].astype(np.float64)
     counts = every[there].astype(np.float64)
     alone = bool((counts == 1).all())
-    interval = [*wilson_interval(float(right.sum()), len(right))] if alone else _interval(totals, counts, seed)
+    interval = [*wilson_interval(float(right.sum()), len(right))] if alone else ratio_interval(totals, counts, seed)
     return {"accuracy": float(right.mean()), "interval": interval, "count": len(right)}
-
-
-def _interval(totals: Numbers, counts: Numbers, seed: int) -> list[float]:
-    """The 95% percentile bootstrap interval of Σ totals / Σ counts, over prompts."""
-    drawn = np.random.default_rng(seed).integers(0, len(totals), (RESAMPLES, len(totals)))
-    low, high = np.percentile(totals[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
-    return [float(low), float(high)]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sepiola.evaluation.figures import Figures
+from sepiola.evaluation.metrics.bootstrap import percentiles
 
 RESAMPLES = 500
 Numbers = npt.NDArray[np.float64]
@@ -43,6 +44,6 @@ def rating_figures(ratings: Sequence[float], labels: Sequence[int], seed: int = 
     places = [np.flatnonzero(right), np.flatnonzero(~right)]
     drawn = [np.concatenate([rng.choice(some, len(some)) for some in places]) for _ in range(RESAMPLES)]
     for name, measured in (("macro_f1", macro_f1), ("auc", auc)):
-        low, high = np.percentile([measured(numbers[some], right[some]) for some in drawn], [2.5, 97.5])
-        figures[name] = {"value": measured(numbers, right), "interval": [float(low), float(high)]}
+        spread = np.array([measured(numbers[some], right[some]) for some in drawn])
+        figures[name] = {"value": measured(numbers, right), "interval": percentiles(spread)}
     return figures

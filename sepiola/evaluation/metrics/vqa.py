@@ -17,11 +17,11 @@ import numpy as np
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
 from sepiola.evaluation.metrics.accuracy import join_by_id, normalised
+from sepiola.evaluation.metrics.bootstrap import RESAMPLES, ratio_interval
 from sepiola.reasoning.answer import Answer
 from sepiola.text.answers import read_open
 
 FIGURES = {"exact": "Exact", "sets": "Equal sets", "soft": "Soft accuracy"}
-RESAMPLES = 1000
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {"none": "0", **{word: str(n) for n, word in enumerate(_DIGITS)}}
@@ -125,11 +125,9 @@ def _figure(scores: Sequence[tuple[str, float]], seed: int, resamples: int) -> F
     for picture, score in scores:
         by_picture.setdefault(picture, []).append(score)
     table = np.array([[sum(found), len(found)] for found in by_picture.values()])
-    pictures = len(table)
-    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples) @ table
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
+    interval = ratio_interval(table[:, 0], table[:, 1], seed, resamples)
     value = float(table[:, 0].sum() / table[:, 1].sum())
-    return {"value": value, "interval": [float(low), float(high)], "count": len(scores)}
+    return {"value": value, "interval": interval, "count": len(scores)}
 
 
 def vqa_tables(figures: Figures) -> list[Table]:

@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sepiola.errors import DataError, SpecError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import wilson_interval
+from sepiola.evaluation.metrics.bootstrap import mean_interval
 from sepiola.evaluation.prompting.asking import Asking
 from sepiola.evaluation.prompting.item import PromptItem, PromptSet
 from sepiola.evaluation.prompting.task import PromptOutcome, Task
@@ -28,7 +27,6 @@ from sepiola.generation.text_scorer import Context, OnDone, TextScorer
 from sepiola.specs.base import nearest
 
 SHARES = ("accuracy", "exact_match")
-RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -196,9 +194,7 @@ def _figure(metric: str, values: Sequence[float], seed: int) -> Figures:
     if metric in SHARES:
         share = _share(values)
         return {"value": share["accuracy"], "interval": share["interval"]}
-    drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)), dtype=np.int32)
-    low, high = np.quantile(np.asarray(values)[drawn].mean(1), [0.025, 0.975])
-    return {"value": sum(values) / len(values), "interval": [float(low), float(high)]}
+    return {"value": sum(values) / len(values), "interval": mean_interval(values, seed)}
 
 
 def _perplexity(log_likelihood: float) -> float:

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
@@ -122,8 +122,7 @@ class PPO(Reinforcement):
     def _measured(self, batch: RolloutBatch) -> RolloutBatch:
         policy: Any = self.policy
         device = next(policy.parameters()).device
-        dtype = resolve(self.stage.precision, device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        with autocast(device, resolve(self.stage.precision, device)):
             here = batch.to(device)
             states = chosen_states(policy, here)
             old, _ = log_probabilities(policy, states, here, self.rl.temperature)

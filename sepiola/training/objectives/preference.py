@@ -21,7 +21,7 @@ from sepiola.data.example import Example
 from sepiola.data.preferences import Completion, completions_of
 from sepiola.errors import DataError, TrainingError
 from sepiola.generation.sampling import LEAST_TEMPERATURE
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
@@ -160,8 +160,7 @@ class Direct(Preference):
     def _before(self, batch: RankingBatch) -> Tensor:
         assert self.policy is not None, "prepare comes before the first batch"
         device = next(self.policy.parameters()).device
-        dtype = resolve(self.stage.precision, device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        with autocast(device, resolve(self.stage.precision, device)):
             return self.likelihoods(self.policy, batch.to(device)).cpu()
 
     def likelihoods(self, model: nn.Module, batch: RankingBatch) -> Tensor:

@@ -26,7 +26,7 @@ from sepiola.data.example import Example
 from sepiola.data.features import encoder_key
 from sepiola.errors import TrainingError
 from sepiola.generation.sampling import LEAST_TEMPERATURE
-from sepiola.nn.precision import resolve
+from sepiola.nn.precision import autocast, resolve
 from sepiola.reasoning.reward import words_of
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
@@ -194,9 +194,8 @@ class Reinforcement(LanguageModelling):
     def log_probabilities_of(self, network: nn.Module, batch: RolloutBatch) -> Tensor:
         """The log-probability of each label under a network, in the stage's precision."""
         device = next(network.parameters()).device
-        dtype = resolve(self.stage.precision, device)
         on_device = batch.to(device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        with autocast(device, resolve(self.stage.precision, device)):
             states = chosen_states(network, on_device)
             return log_probabilities(network, states, on_device, self.rl.temperature)[0].cpu()
 

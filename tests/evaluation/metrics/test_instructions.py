@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sepiola.evaluation.metrics.instructions import first_line, mean_interval, score
+from sepiola.evaluation.metrics.instructions import first_line, score
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,3 @@ def test_scores(kind: str, given: str, wanted: str, value: float) -> None:
 def test_only_an_open_reply_has_several_lines() -> None:
     assert first_line("\n one \ntwo") == "one"
     assert score("generation", "a\nb", "a b") == 1.0
-
-
-def test_an_interval_holds_the_mean() -> None:
-    mean, (low, high) = mean_interval([0.0, 1.0] * 50)
-    assert mean == 0.5 and 0.38 < low < 0.5 < high < 0.62
-    assert mean_interval([1.0] * 5) == (1.0, (1.0, 1.0))
