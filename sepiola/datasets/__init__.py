@@ -123,7 +123,7 @@ def read(name: str, root: Path | None, split: str, *, look: bool = True, **optio
     """
     named = dataset(name)
     if root is None and not named.drawn:
-        raise DataError(f"the dataset '{name}' lies on disk: name its folder in `root`")
+        raise DataError(f"the dataset '{name}' lies on disk: name its folder (`root` in YAML, --data in a command)")
     checked = _options(name, options)
     examples = named.read(root if root is None else Path(root), split, **checked)
     return check_pictures(examples) if look else examples

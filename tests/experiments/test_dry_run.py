@@ -62,7 +62,7 @@ def test_the_memory_of_each_stage_is_within_twice_what_is_said(raw: dict[str, An
         peak = json.loads(metrics.read_text().splitlines()[-1])["peak_memory_gb"]
         most = max(most, stage["memory_gb"])
         assert most / 2 < peak < 2 * most, stage
-        assert stage["activations"] > 0.15, "the stage holds too little to tell anything"
+        assert stage["activations"] > 0.1, "the stage holds too little to tell anything"
         assert peak > stage["process"] + 0.6 * stage["activations"], stage
         assert stage["memory_gb"] == pytest.approx(
             sum(

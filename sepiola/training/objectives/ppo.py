@@ -204,5 +204,5 @@ def clipped_losses(
     parts = {"policy_loss": policy.sum(), "value_loss": value.sum()}
     parts["clip_fraction"] = outside.sum()
     if batch.reference is not None:
-        parts["kl"] = KLS[spec.kl](log_probs, batch.reference).sum()
+        parts["kl"] = k3(log_probs, batch.reference).sum()
     return policy + spec.value_weight * value, parts

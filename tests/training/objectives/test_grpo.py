@@ -225,7 +225,14 @@ def test_under_a_grammar_a_policy_earns_more_too(tmp_path: Path) -> None:
 
 QUESTIONS = {"reader": "tidepool", "count": 24, "options": {"size": 64, "families": ["magnets"]}}
 STAGES = [
-    {"name": "answer", "data": QUESTIONS, "objective": {"format": "QCM-A"}, "steps": 2, "batch": 8},
+    {
+        "name": "answer",
+        "data": QUESTIONS,
+        "objective": {"format": "QCM-A"},
+        "steps": 60,  # until some completions of a question are right and some are wrong
+        "batch": 8,
+        "optimizer": {"learning_rate": 1e-2, "warmup": 0},
+    },
     {
         "name": "reinforced",
         "start": "answer",
@@ -234,7 +241,7 @@ STAGES = [
         "objective": {"kind": "grpo", "format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1},
         "steps": 2,
         "batch": 8,
-        "target_tokens": 8,
+        "target_tokens": 24,
     },
 ]
 
@@ -244,7 +251,7 @@ def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> Non
     """From the stage before on; a checkpoint that is loaded answers."""
     stages = [STAGES[0], STAGES[1] | ({"lora": {"rank": 2}} if kind == "lora" else {})]
     if kind == "ppo":
-        stages[1] = {**STAGES[1], "objective": {"kind": "ppo", "format": "QCM-A", "reward": "exact"}}
+        stages[1] = {**STAGES[1], "objective": {"kind": "ppo", "format": "QCM-A", "reward": "exact", "samples": 4}}
     language = {**KINDS.get(kind, KINDS["decoder"]), "vocabulary": 400}
     raw = tiny.recipe("reinforced", {"language": language}, stages, strategy={"answer": "reinforced"})
     folder = tiny.run_recipe(raw, tmp_path)
@@ -254,7 +261,7 @@ def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> Non
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if line["stage"] == "reinforced"][-1]
     assert 0 <= -last["validation_loss"] <= 1
-    assert last["kl"] >= 0
+    assert last["kl"] >= 0 and last["reward_std"] > 0
     explained = explain(parse_recipe(raw), tiny.QUIET)
     assert [stage["samples"] for run in explained["runs"] for stage in run["stages"]] == [24, 24]
 
