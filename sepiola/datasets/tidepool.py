@@ -1,4 +1,4 @@
-"""Tidepool as a dataset, made on the spot: questions, captions, preferences, episodes, phone requests with pictures."""
+"""Tidepool as a dataset, made on the spot: questions, captions, preferences, episodes, phone requests, problems."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sepiola.specs.values import Drawn, Names, Seed
 from sepiola.tidepool import captions, episodes, generate, preferences
 from sepiola.tidepool.canvas import UNITS
 from sepiola.tidepool.phone import album, requests
+from sepiola.tidepool.word_problems import word_problems
 from sepiola.tidepool.words import LANGUAGES
 
 TASKS: dict[str, Callable[..., list[Example]]] = {
@@ -23,6 +24,7 @@ TASKS: dict[str, Callable[..., list[Example]]] = {
     "phone": requests,
     "album": album,
     "preferences": preferences,
+    "word-problems": word_problems,
 }
 
 Pixels = Annotated[int, Field(ge=UNITS, le=2048)]
@@ -47,13 +49,15 @@ def read_tidepool(
     kinds: Annotated[Sequence[str], Field(min_length=1)] | None = None,
     completions: Annotated[int, Field(ge=2, le=9)] | None = None,
     texts: Names | None = None,
+    choices: Annotated[int, Field(ge=2, le=9)] | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`.
 
     `task` is one of TASKS; of `episodes` there are `count`. A family that is named twice has two turns. `length` to
     `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are
     kinds of requests; in `album`, families are kinds of the phone's pictures (`sepiola.tidepool.phone`). `completions`
-    and `texts` are options of preferences (`sepiola.tidepool.preferences`).
+    and `texts` are options of preferences (`sepiola.tidepool.preferences`). In `word-problems`, which have no pictures,
+    families are what is asked, and `choices` are so many numbers to choose from (`sepiola.tidepool.word_problems`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
@@ -61,6 +65,7 @@ def read_tidepool(
         "episodes": {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects},
         "phone": {"kinds": kinds},
         "preferences": {"completions": completions, "texts": texts},
+        "word-problems": {"choices": choices},
     }
     for other, options in of_task.items():
         given = [name for name, value in options.items() if value is not None]

@@ -15,6 +15,7 @@ from functools import lru_cache
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.tidepool.family import Scene
+from sepiola.tidepool.word_problems import false_sums
 from sepiola.tidepool.words import slot_key, slot_pattern
 from sepiola.tidepool.world import FAMILIES, family_named, language_named
 
@@ -64,9 +65,11 @@ def false_claims(text: str, scene: Scene, family: str, language: str) -> tuple[i
 def hallucinated(example: Example, rationale: str) -> tuple[int, int]:
     """How many claims of `rationale` are false of the example's picture, and how many it makes.
 
-    Raises DataError when the example is not one of Tidepool's.
+    The claims of a word problem's chain are its sums. Raises DataError when the example is not one of Tidepool's.
     """
     metadata = example.metadata
+    if "structure" in metadata:
+        return false_sums(rationale)
     if metadata.get("family") not in FAMILIES or "scene" not in metadata:
         raise DataError(f"{example.id}: no scene to check claims against; expected an example made by Tidepool")
     return false_claims(rationale, metadata["scene"], metadata["family"], metadata["language"])

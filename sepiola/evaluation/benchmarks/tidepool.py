@@ -1,4 +1,6 @@
-"""Tidepool: questions about drawn scenes. The scene is known, so false claims in rationales are counted."""
+"""Tidepool: questions about drawn scenes, and word problems. Their truth is known, so false claims in rationales are
+counted.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +24,4 @@ class Tidepool(Questions):
         return figures
 
 
-BENCHMARK = Tidepool(buckets=("language", "family", "aspect"))
+BENCHMARK = Tidepool(buckets=("language", "family", "aspect", "steps"))
