@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sepiola.acting.agent import Agent
     from sepiola.acting.functions import function
-    from sepiola.api import Model, Reply, build, load
+    from sepiola.api import Model, build, load
     from sepiola.calling.policy import Policy
+    from sepiola.reasoning.answer import Reply
 
 _HOMES = {
     "Agent": "sepiola.acting.agent",
     "Model": "sepiola.api",
     "Policy": "sepiola.calling.policy",
-    "Reply": "sepiola.api",
+    "Reply": "sepiola.reasoning.answer",
     "build": "sepiola.api",
     "function": "sepiola.acting.functions",
     "load": "sepiola.api",

@@ -6,7 +6,6 @@ name or a spec and initialises fresh weights.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -22,12 +21,12 @@ from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.errors import SepiolaError, shown
+from sepiola.errors import SepiolaError
 from sepiola.evaluation.calibration import round_by
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
-from sepiola.generation.image_features import ImageEncoder, encode_tiles
+from sepiola.generation.image_features import ImageEncoder, encode_tiles, keeps_last
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_prompt import TextPrompts, generate_text
@@ -36,11 +35,10 @@ from sepiola.generation.token_ids import generate_ids
 from sepiola.models.build import build as build_network
 from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
-from sepiola.reasoning.answer import Answer, Reply
-from sepiola.reasoning.asking import default_asking, question_example, read_strategy, save_strategy
-from sepiola.reasoning.reward import RewardModel, Scored
+from sepiola.reasoning.answering import AnswersQuestions
+from sepiola.reasoning.asking import read_strategy, save_strategy
+from sepiola.reasoning.reward import RewardModel, ScoresTexts
 from sepiola.reasoning.sample_and_rank import RatesReplies
-from sepiola.reasoning.strategies import REPLYING, Strategy, strategy_of
 from sepiola.runtime import executor
 from sepiola.runtime.executor import Executor
 from sepiola.specs.model import ModelSpec
@@ -56,7 +54,7 @@ NEW_TOKENS = 128
 """Tokens that `generate` writes at most where neither the caller nor the checkpoint names a number."""
 
 
-class Model(RatesReplies):
+class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     """A network with its spec, its processor (tokenizer, chat template, end tokens …) and its way of answering.
 
     A tokenizer in the processor's place stands for that of the spec with this tokenizer.
@@ -79,6 +77,7 @@ class Model(RatesReplies):
         self.answering = answering
         self.rationale = rationale
         self._image_encoder = image_encoder
+        self._verifiers: dict[str, RewardModel] = {}
 
     def __call__(self, *tensors: Tensor, **keywords: object) -> Tensor:
         """The network's forward pass: logits of a language model, features of a vision encoder."""
@@ -215,26 +214,6 @@ class Model(RatesReplies):
     def _prompts(self) -> TextPrompts:
         return TextPrompts(self.engine, self._processor, self.require_tokenizer(), self.image_encoder)
 
-    def ask(
-        self,
-        question: str,
-        *,
-        image: AnyImage | Sequence[AnyImage] | None = None,
-        choices: Sequence[str] = (),
-        hint: str = "",
-    ) -> Reply:
-        """Answers one question about any picture (or none), in English or Chinese. Raises DataError for a picture that
-        the model does not see. With `choices` the answer is one of them, with a probability for each. A two-stage model
-        writes its rationale first. A classifier knows its labels; of two texts it takes the premise as `hint`.
-        """
-        if isinstance(choices, str):
-            raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
-        choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None and self.asking.images
-        example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
-        answer = self.strategy(score=bool(choices)).answer([example])[0]
-        text = choices[answer.choice] if answer.choice is not None else answer.output
-        return Reply(text, answer.rationale, answer.probabilities, answer.choice, choices)
-
     def chat(
         self,
         messages: Sequence[Message | Mapping[str, object]],
@@ -257,33 +236,18 @@ class Model(RatesReplies):
     def _chat(self) -> Chat:
         return Chat(self.engine, self._processor, self.require_tokenizer(), self.image_encoder)
 
-    def answer(self, examples: Sequence[Example], **keywords: Any) -> list[Answer]:
-        """Answers many questions by the model's own strategy; where none is asked, replies to the messages."""
-        if self.spec.classifier is None and examples and all(example.question is None for example in examples):
-            return REPLYING[self.asking.kind](self, self.asking).answer(examples, **keywords)
-        return self.strategy().answer(examples, **keywords)
-
-    def blind(self) -> Model:
-        """The same model without its vision encoder: it reads the text alone."""
-        model = copy.copy(self)
-        model.answering = self.asking.model_copy(update={"images": False})
-        return model
-
-    @property
-    def asking(self) -> AnsweringSpec:
-        """How questions are put to this model (`sepiola.reasoning.asking`)."""
-        return self.answering or default_asking(chats=self.template is not None)
-
-    def strategy(self, *, score: bool | None = None) -> Strategy:
-        """How this model answers, as it was trained to; `score` overrides choosing by likelihood."""
-        chosen = {} if score is None else {"by": "score" if score else "generate"}
-        return strategy_of(self, self.asking.model_copy(update=chosen))
+    def verifier(self, folder: str) -> RewardModel:
+        """The reward model in a folder, which scores this model's chains; it is loaded once."""
+        if folder not in self._verifiers:
+            self._verifiers[folder] = RewardModel.of(load(folder))
+        return self._verifiers[folder]
 
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
         """Text over this model's engine, laid out by `answering`, as the model was trained, or as plain text."""
         tokenizer = self.require_tokenizer()
         answering = answering or self.answering or AnsweringSpec(layout="text")
-        layout, image_encoder = answering.layout, self.image_encoder if answering.images else None
+        encode = self.image_encoder if answering.images else None
+        layout, image_encoder = answering.layout, None if encode is None else keeps_last(encode)
         return ExampleGenerator(
             self.engine,
             tokenizer,
@@ -303,14 +267,6 @@ class Model(RatesReplies):
     def image_encoder(self) -> ImageEncoder | None:
         """What turns pictures into what the model takes; None for a model that reads text alone."""
         return (self._image_encoder or self.encode_images) if self.spec.bridge is not None else None
-
-    def score(self, items: Sequence[Scored]) -> list[float]:
-        """A reward model's score of each text or conversation. Raises as `RewardModel`."""
-        return RewardModel.of(self).score(items)
-
-    def reward(self, messages: Sequence[Message | Mapping[str, object]]) -> float:
-        """A reward model's score of a conversation's last turn, the assistant's. Raises as `RewardModel`."""
-        return RewardModel.of(self).reward(messages)
 
     def text_scorer(self, length: int | None = None) -> TextScorer:
         """Text over this model's engine, in rows of `length` tokens at most. Raises as `example_generator`."""

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from sepiola.cli.options import Adapter, AsJson, Bits, Device, ModelName, Runtime, console_of, print_json
+from sepiola.cli.options import (
+    Adapter,
+    AsJson,
+    Bits,
+    ChainsOption,
+    Device,
+    ModelName,
+    Runtime,
+    StrategyOption,
+    console_of,
+    print_json,
+    strategy_of,
+)
 from sepiola.errors import SepiolaError, SpecError
 
 if TYPE_CHECKING:
@@ -34,6 +46,8 @@ def ask(
         typer.Option("--choices", help="One option of the answer. Repeatable; or several at once, parted by |."),
     ] = None,
     hint: Annotated[str, typer.Option("--hint", help="Context that the question builds on.")] = "",
+    strategy: StrategyOption = None,
+    chains: ChainsOption = None,
     adapter: Adapter = None,
     runtime: Runtime = "torch",
     bits: Bits = None,
@@ -43,12 +57,15 @@ def ask(
     from sepiola.api import load
 
     options = [part.strip() for choice in choices or [] for part in choice.split("|")]
+    chosen = strategy_of(strategy, chains)
     reply = load(model, adapter=adapter, runtime=runtime, bits=bits).ask(
-        question, image=image, choices=options, hint=hint
+        question, image=image, choices=options, hint=hint, strategy=chosen
     )
     probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None
     if as_json:
-        print_json({"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities})
+        said = {"answer": reply.answer, "rationale": reply.rationale, "probabilities": probabilities}
+        drawn = {"chains": [dataclasses.asdict(chain) for chain in reply.chains]} if reply.chains else {}
+        print_json({**said, "confidence": reply.confidence, **drawn})
         return
     console = console_of(False)
     if reply.rationale:
@@ -56,6 +73,10 @@ def ask(
     console.print(f"[bold]{escape(reply.answer)}[/bold]")
     for option, probability in (probabilities or {}).items():
         console.print(f"  {100 * probability:5.1f}%  {escape(option)}")
+    if reply.chains and reply.confidence is not None:
+        voted = sum(chain.vote is not None for chain in reply.chains)
+        summary = f"{voted} of {len(reply.chains)} chains name an answer; confidence {100 * reply.confidence:.1f}%"
+        console.print(f"[dim]{summary}[/dim]")
 
 
 def chat(

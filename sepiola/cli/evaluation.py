@@ -16,17 +16,20 @@ from sepiola.cli.options import (
     AsJson,
     Bits,
     Calibrate,
+    ChainsOption,
     DataFolder,
     ModelName,
     ReaderOption,
     Retriever,
     Runtime,
+    StrategyOption,
     Top,
     calibration,
     console_of,
     data_spec,
     load_retriever,
     print_json,
+    strategy_of,
 )
 from sepiola.errors import SpecError
 
@@ -74,6 +77,8 @@ def evaluate(
             "--chat-template/--no-chat-template", help="Prompted: ask a chat model in its template, shots as turns."
         ),
     ] = True,
+    strategy: StrategyOption = None,
+    chains: ChainsOption = None,
     adapter: Adapter = None,
     retriever: Retriever = None,
     top: Top = None,
@@ -117,7 +122,7 @@ def evaluate(
         "only": only,
     }
     given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
-    given |= {"kl-divergence": kl_divergence}
+    given |= {"kl-divergence": kl_divergence, "strategy": strategy}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -127,7 +132,9 @@ def evaluate(
     spec = data_spec(benchmark, data, split, count, option)
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
+    chosen = strategy_of(strategy, chains)
     loaded = load(model, adapter=adapter, runtime=runtime, bits=bits, calibrate=calibration(calibrate, bits))
+    loaded = loaded if chosen is None else loaded.by(chosen)
     looks = loaded.image_encoder is not None and loaded.asking.images
     settings = Settings(
         spec,

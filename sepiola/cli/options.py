@@ -40,6 +40,18 @@ Adapter = Annotated[
     str | None,
     typer.Option("--adapter", help="A LoRA adapter for the model: a folder or a Hub id, in peft's layout."),
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="STRATEGY",
+        help="How answers are reached, if not as the model was trained: direct, one-stage, two-stage, "
+        "self-consistency, or in a recipe's words: '{kind: self-consistency, chains: 16, stop: 0.95}'.",
+    ),
+]
+ChainsOption = Annotated[
+    int | None, typer.Option("--chains", min=1, max=1024, help="Of --strategy self-consistency: chains that vote.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Set = Annotated[
     list[str] | None,
@@ -70,6 +82,24 @@ Retriever = Annotated[
     ),
 ]
 Top = Annotated[int | None, typer.Option("--top", min=1, help="Functions that the retriever chooses (default: 4).")]
+
+
+def strategy_of(strategy: str | None, chains: int | None) -> dict[str, object] | None:
+    """What `--strategy` and `--chains` say, in a recipe's words. Raises SpecError for what is no strategy."""
+    from sepiola.errors import SpecError
+    from sepiola.specs.recipe import AnsweringSpec
+    from sepiola.specs.safe_yaml import load_yaml
+
+    if strategy is None:
+        if chains is not None:
+            raise SpecError("--chains: several chains are a strategy: add --strategy self-consistency")
+        return None
+    read = load_yaml(strategy, "--strategy")
+    found: dict[str, object] = {**read} if isinstance(read, dict) else {"kind": strategy}
+    if chains is not None:
+        found["chains"] = chains
+    AnsweringSpec().by(found)  # what is no strategy is said before anything is loaded
+    return found
 
 
 def calibration(data: str | None, bits: int | None) -> dict[str, object] | None:

@@ -264,7 +264,7 @@ def _samples(spec: ComparisonSpec, main: Path) -> list[tuple[Example, Answer]]:
     path = answers_files(main, recipe)[0] if recipe.evaluation else None
     if path is None or not path.is_file():
         return []
-    answers = [Answer(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    answers = [Answer.of(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     examples = {example.id: example for example in _first_set(recipe)}
     return pick_samples([(examples[answer.id], answer) for answer in answers if answer.id in examples])
 

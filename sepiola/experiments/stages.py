@@ -25,6 +25,7 @@ from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.strategy import TwoStageSpec
 from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training.load_parts import load_parts
@@ -117,7 +118,8 @@ class Stages(RecipeText):
 
     def _rationale_stage(self) -> StageSpec | None:
         strategy = self.recipe.strategy
-        return self.stages[strategy.rationale] if strategy is not None and strategy.rationale is not None else None
+        name = getattr(strategy, "rationale", None)
+        return self.stages[name] if name is not None else None
 
     def _rationale_format(self) -> str | None:
         stage = self._rationale_stage()
@@ -129,7 +131,7 @@ class Stages(RecipeText):
         if stage is None:
             raise SpecError("rationales: generated needs a two-stage strategy whose rationale stage has a format")
         answering = self.objective(stage).answering()
-        two_stage = {"kind": "two-stage", "rationale_format": answering.answer_format}
+        two_stage = {"strategy": TwoStageSpec(kind="two-stage"), "rationale_format": answering.answer_format}
         model = self._model(stage, answering.model_copy(update={**two_stage, "rationale_tokens": stage.target_tokens}))
         model.rationale = model
         strategy = model.strategy()
@@ -147,9 +149,9 @@ class Stages(RecipeText):
             if reply is not None and self.recipe.reply_tokens:
                 reply = reply.model_copy(update={"answer_tokens": self.recipe.reply_tokens})
             return self._model(last, reply)
-        answer, rationale = self.stages[strategy.answer], self._rationale_stage()
-        change: dict[str, object] = {"kind": strategy.kind, "by": strategy.by, "candidates": strategy.candidates}
-        change["rationale_tokens"] = (rationale or answer).target_tokens
+        answer, rationale = self.stages[str(strategy.answer)], self._rationale_stage()
+        change: dict[str, object] = {"rationale_tokens": (rationale or answer).target_tokens}
+        change["strategy"] = strategy.model_copy(update=dict.fromkeys(strategy.stages))
         first = None
         if rationale is not None:
             change["rationale_format"] = self._rationale_format()

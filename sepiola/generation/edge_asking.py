@@ -17,12 +17,15 @@ from sepiola.text.yes_no import NO, YES
 
 Words = dict[str, dict[str, object]]
 _LAYOUTS = (None, "text", "chat")
+_KINDS = ("direct", "one-stage", "two-stage")
 
 
 def asking_of(answering: AnsweringSpec, *, context: int | None, opening: tuple[int, ...]) -> dict[str, object]:
     """`sepiola_edge.asking.Asking`, as `edge.json` holds it. Raises SpecError for a way of asking that it has not."""
     if answering.layout not in _LAYOUTS:
         raise SpecError(f"the edge runtime has no prompt layout '{answering.layout}'")
+    if answering.kind not in _KINDS:
+        raise SpecError(f"the edge runtime has no strategy '{answering.kind}'; it has {', '.join(_KINDS)}")
     answer = format_of(answering.answer_format)
     rationale = None if answering.rationale_format is None else PromptFormat.parse(answering.rationale_format)
     if answer.takes_rationale and answering.kind != "two-stage":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -21,6 +20,8 @@ from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.prompt_lookup import LookupDecoding
+from sepiola.generation.row_decoding import RowDecoding, RowEnd
+from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -49,8 +50,12 @@ class Prompt:
     instruction: Ids = ()
 
 
-RowEnd = Callable[[int], bool]
-"""Given the tokens of one row, one at a time, it says whether the row is over with this one."""
+class Drawn(NamedTuple):
+    """A continuation, how likely it was (natural logarithm), and of how many tokens, its end among them."""
+
+    tokens: list[int]
+    log_probability: float
+    drawn: int
 
 
 class Score(NamedTuple):
@@ -122,7 +127,8 @@ class Engine:
                 guessing = LookupDecoding(self.executor, sampling, self._ends(self.ends), stop and stop())
                 written = [guessing.run(state, asked[0].tokens, first, read, most[0], generator)]
             elif grammar is None:
-                written = self._decode(state, first, read, most, sampling, generator, stop)
+                decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
+                written = decoding.run(state, first, read, generator)
             else:
                 each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
                 begun = [each[i // samples].begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
@@ -136,6 +142,41 @@ class Engine:
         cut = sum(len(o) == limit < max_tokens for row, limit in ended for o in row) if grammar is None else 0
         if cut:
             log.warning("%d replies ended at the last of the model's %s positions", cut, self.length)
+        return results
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        sampling: Sampling,
+        stop: Callable[[], RowEnd] | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[list[Drawn]]:
+        """For each prompt, a continuation by each of its `seeds` (`sampling.seed` does not count), from one reading of
+        the prompt. What a seed draws does not depend on what else is drawn. Raises as `generate`.
+        """
+        prompts = self._opened(prompts)
+        limits = [self.room(prompt, max_tokens) for prompt in prompts]
+        results: list[list[Drawn]] = [[] for _ in prompts]
+        for rows in self._batches([len(p.tokens) for p in prompts], [len(row) for row in seeds]):
+            asked, fan = [prompts[r] for r in rows], [i for i, r in enumerate(rows) for _ in seeds[r]]
+            most = [limits[rows[i]] for i in fan]
+            state, first = self._begin(asked, max(most)) if len(fan) > 1 else self._begin_alone(asked[0], most[0])
+            read, chosen = self._read(asked, sampling), torch.tensor(fan, device=self.device)
+            if len(fan) > len(rows):
+                state.select(chosen)
+            draws = RowDraws(torch.tensor([seed for r in rows for seed in seeds[r]], device=self.device))
+            decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
+            written = decoding.run(state, first[chosen], read[chosen], draws)
+            for i, found in zip(
+                fan, zip(written, decoding.log_probabilities, decoding.drawn, strict=True), strict=True
+            ):
+                results[rows[i]].append(Drawn(*found))
+            if on_done is not None:
+                on_done(len(rows))
         return results
 
     def room(self, prompt: Prompt, max_tokens: int) -> int:
@@ -335,63 +376,8 @@ class Engine:
             return {}
         return {"instructions": self._pad(rows, left=False, pad=spec.pad)}
 
-    def _decode(
-        self,
-        state: Decoding,
-        first: Tensor,
-        read: Tensor,
-        limits: Sequence[int],
-        sampling: Sampling,
-        generator: torch.Generator,
-        stop: Callable[[], RowEnd] | None,
-    ) -> list[list[int]]:
-        """Continues every row until it is done; rows that are done leave once a quarter of the batch is.
-
-        `read` `(batch, tokens)` is what `sampling` reads of the prompts. A row that has its limit leaves at once, for
-        it may have no position left.
-        """
-        rows, prompt, most = first.shape[0], read.shape[1], max(limits)
-        results: list[list[int]] = [[] for _ in range(rows)]
-        alive = torch.arange(rows, device=self.device)
-        tokens, following = read, first
-        done = torch.zeros(rows, dtype=torch.bool, device=self.device)
-        stops = [stop() for _ in range(rows)] if stop is not None else []
-        lengths = [*limits]  # how many of each row's tokens are its own
-        ends = self._ends(self.ends)
-        for step in range(1, most + 1):
-            logits = self.executor.logits(state.extend(following)[:, -1])
-            drawn = sampling.draw(logits, tokens, generator, prompt=prompt, ends=ends, last=step == most)
-            following = drawn[:, None]
-            tokens = torch.cat((tokens, following), dim=1)
-            done |= torch.isin(drawn, ends)
-            if stop is not None:
-                over = done.tolist()
-                for i, (row, token) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
-                    if not over[i] and stops[row](token):
-                        over[i], lengths[row] = True, step
-                done = torch.tensor(over, device=self.device)
-            full = step < most and step in limits
-            if full:
-                done |= torch.tensor([limits[row] == step for row in alive.tolist()], device=self.device)
-            finished = int(done.sum())
-            if finished == len(done):
-                break
-            if full or finished * 4 >= len(done):
-                for i in done.nonzero().flatten().tolist():
-                    results[int(alive[i])] = tokens[i, prompt:].tolist()
-                keep = (~done).nonzero().flatten()
-                state.select(keep)
-                alive, tokens, done, following = alive[keep], tokens[keep], done[keep], following[keep]
-        for i, row in enumerate(alive.tolist()):
-            results[row] = tokens[i, prompt:].tolist()
-        return [self._trim(tokens[:length]) for tokens, length in zip(results, lengths, strict=True)]
-
     def _ends(self, ends: Iterable[int]) -> Tensor:
         return torch.tensor([e for e in ends if 0 <= e < self.spec.vocabulary], dtype=torch.long, device=self.device)
-
-    def _trim(self, tokens: list[int]) -> list[int]:
-        """The tokens before the first end token."""
-        return list(takewhile(lambda token: token not in self.ends, tokens))
 
     def _pad(self, rows: Sequence[list[int]], *, left: bool, pad: int | None = None) -> Tensor:
         longest = max(len(r) for r in rows)

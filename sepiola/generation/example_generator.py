@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from sepiola.calling.constraints import Grammar
 from sepiola.data.batching import Sample
@@ -24,6 +25,14 @@ from sepiola.text.layouts import Layout
 from sepiola.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+
+class Sampled(NamedTuple):
+    """A text, how likely it was (natural logarithm), and of how many tokens, its end among them."""
+
+    text: str
+    log_probability: float
+    tokens: int
 
 
 class ExampleGenerator:
@@ -108,6 +117,16 @@ class ExampleGenerator:
         if special_tokens:
             return [[self.tokenizer.decode(ids, special_tokens=True) for ids in texts] for texts in outputs]
         return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
+
+    def sample(
+        self, examples: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int
+    ) -> list[list[Sampled]]:
+        """For each example, a text that answers its messages by each of its seeds (`Engine.sample`)."""
+        prompts = self._prompts(examples)
+        sampling = dataclasses.replace(self.sampling or Sampling(), temperature=temperature, top_k=top_k)
+        most = self._most(prompts)
+        rows = self.engine.sample(prompts, seeds, max_tokens=most, sampling=sampling, stop=self.stop)
+        return [[Sampled(self.stop.text(one.tokens).strip(), *one[1:]) for one in row] for row in rows]
 
     def write_or_cut(
         self, examples: Sequence[Example], *, on_done: Callable[[int], None] | None = None

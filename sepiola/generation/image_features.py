@@ -23,6 +23,22 @@ from sepiola.specs.vision import PixelSpec, VisionSpec
 ImageEncoder = Callable[[Sequence[ImageRef]], Tensor]
 """One prompt's images to what the model takes."""
 
+
+def keeps_last(encode: ImageEncoder) -> ImageEncoder:
+    """The same encoder, which is not run again where the images are those of the prompt before."""
+    kept: dict[tuple[ImageRef, ...], Tensor] = {}
+
+    def encoded(images: Sequence[ImageRef]) -> Tensor:
+        key = tuple(images)
+        if key not in kept:
+            features = encode(images)
+            kept.clear()
+            kept[key] = features
+        return kept[key]
+
+    return encoded
+
+
 BATCH_PIXELS = 1 << 21  # together through the vision encoder: 64 small pictures, three of 800 pixels
 
 

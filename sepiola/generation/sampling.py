@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sepiola.errors import SepiolaError
+from sepiola.generation.row_draws import RowDraws
 from sepiola.specs.generation import PENALTIES, GenerationSpec
 
 LARGEST = 1e9  # temperature or penalty
@@ -30,6 +31,7 @@ class _Bound(NamedTuple):
     expected: str
 
 
+_NOT_NUMBERS = "the model's logits are not numbers (nan): its weights are damaged, or too large for its dtype"
 _COUNT = _Bound(Integral, lambda value: value >= 0, "a whole number of at least 0")
 _TOKENS = _Bound(
     Sequence,
@@ -125,7 +127,7 @@ class Sampling:
         self,
         logits: Tensor,
         tokens: Tensor,
-        generator: torch.Generator,
+        generator: torch.Generator | RowDraws,
         *,
         prompt: int = 0,
         ends: Tensor | None = None,
@@ -139,20 +141,22 @@ class Sampling:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time
         return self.pick(self.process(logits, tokens, prompt=prompt, ends=ends, last=last), generator)
 
-    def pick(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """Tokens `(batch,)` of processed logits. Raises SepiolaError as `draw`.
+    def pick(self, logits: Tensor, generator: torch.Generator | RowDraws) -> Tensor:
+        """Tokens `(batch,)` of processed logits, drawn by each row or for all. Raises SepiolaError as `draw`.
 
         A number a row is drawn and looked up in the cumulated probabilities: `torch.multinomial` draws one for every
         token of the vocabulary, which takes longer than the model's own head.
         """
         if self.temperature == 0:
             return logits.max(-1).indices
+        if isinstance(generator, RowDraws):
+            if bool(logits.isnan().any()):
+                raise SepiolaError(_NOT_NUMBERS)
+            return generator.pick(logits, self.top_k)
         cumulated = logits.softmax(-1).cumsum(-1)
         total = cumulated[:, -1:]
         if not bool(total.isfinite().all()):
-            raise SepiolaError(
-                "the model's logits are not numbers (nan): its weights are damaged, or too large for its dtype"
-            )
+            raise SepiolaError(_NOT_NUMBERS)
         drawn = total * torch.rand(total.shape, generator=generator, device=total.device)
         below = torch.nextafter(total, torch.zeros_like(total))  # what is drawn is rounded, perhaps to the total itself
         return torch.searchsorted(cumulated, drawn.minimum(below), right=True).squeeze(1)

@@ -189,6 +189,18 @@ class RewardModel:
         return ConversationSamples(conversations, self.language.tokens.end, decoder=decoder, images=images, fused=fused)
 
 
+class ScoresTexts:
+    """The verbs of a reward model."""
+
+    def score(self: Scores, items: Sequence[Scored]) -> list[float]:
+        """A reward model's score of each text or conversation. Raises as `RewardModel`."""
+        return RewardModel.of(self).score(items)
+
+    def reward(self: Scores, messages: Sequence[Message | Mapping[str, object]]) -> float:
+        """A reward model's score of a conversation's last turn, the assistant's. Raises as `RewardModel`."""
+        return RewardModel.of(self).reward(messages)
+
+
 def _without_end(sample: Sample) -> Sample:
     return replace(sample, target=sample.target[:-1]) if len(sample.target) > 1 else sample
 

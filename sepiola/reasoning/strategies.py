@@ -1,38 +1,39 @@
 """Strategies: how an answer is reached. Each takes examples with questions and returns Answers with the same ids.
 
 Direct asks for the answer; one-stage for rationale and answer in one output; two-stage (Multimodal-CoT,
-arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. A classifier
-answers by its labels. Where no question is asked, a model replies to the messages as they are, or by the best of
-several replies (`sepiola.reasoning.sample_and_rank`).
+arXiv 2302.00923) lets one model write the rationale and another answer from it, the two joined by id. Any of the three
+can be sampled, as self-consistency does (`sepiola.reasoning.chains`). A classifier answers by its labels
+(`sepiola.reasoning.classifying`). Where no question is asked, a model replies to the messages as they are, or by the
+best of several replies (`sepiola.reasoning.sample_and_rank`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from sepiola.data.example import Example, Question
-from sepiola.errors import CheckpointError, DataError
+from sepiola.errors import CheckpointError, DataError, SepiolaError
 from sepiola.generation.engine import Engine
-from sepiola.generation.example_generator import ExampleGenerator
+from sepiola.generation.example_generator import ExampleGenerator, Sampled
 from sepiola.models.classifier import Classifier
-from sepiola.reasoning.answer import Answer
-from sepiola.reasoning.sample_and_rank import SampleAndRank
+from sepiola.reasoning.answer import Answer, Chain
+from sepiola.reasoning.chains import SelfConsistency
+from sepiola.reasoning.classifying import ClassifierStrategy, OnDone
+from sepiola.reasoning.reward import RewardModel
+from sepiola.reasoning.sample_and_rank import CANDIDATES, SampleAndRank
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
+from sepiola.specs.strategy import SampleAndRankSpec, SelfConsistencySpec
+from sepiola.text.answers import normalised, read_open
 from sepiola.text.chat_questions import ChatQuestions, format_of
-from sepiola.text.classification import ClassificationCollator, classification_samples
 from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.text.tokenizer import Tokenizer
-
-CLASSIFIER_ROWS = 64  # sequences that a classifier reads at once
-OnDone = Callable[[int], None] | None
 
 
 class Direct:
@@ -72,11 +73,28 @@ class Direct:
             asked, options, self.generator.probabilities(asked, options), strict=True
         ):
             best = max(range(len(texts)), key=probabilities.__getitem__)
+            answer = Answer.scored(example.id, texts[best], best, probabilities)
             cut = example.id in self.generator.cut
-            answers.append(
-                Answer(example.id, texts[best], best, rationales.get(example.id), probabilities, prompt_cut=cut)
-            )
+            answers.append(dataclasses.replace(answer, rationale=rationales.get(example.id), prompt_cut=cut))
         return answers
+
+    def prompts(self, example: Example) -> tuple[Example, ...]:
+        """The example as it is asked."""
+        return (self.format.apply(example),)
+
+    def sample(
+        self, examples: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int
+    ) -> list[list[Chain]]:
+        """For each example an answer by each of its seeds: written, never scored, for scores are always the same."""
+        asked = [self.format.apply(e) for e in examples]
+        return self.chains(asked, seeds, temperature=temperature, top_k=top_k)
+
+    def chains(
+        self, asked: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int
+    ) -> list[list[Chain]]:
+        """As `sample`, of examples that are laid out."""
+        rows = self.generator.sample(asked, seeds, temperature=temperature, top_k=top_k)
+        return [[_chain(text, self.format, e) for text in row] for e, row in zip(asked, rows, strict=True)]
 
 
 class OneStage:
@@ -110,7 +128,31 @@ class OneStage:
         options = _options(dataclasses.replace(example, question=question), self.format)
         (probabilities,) = self.generator.probabilities([example], [options])
         best = max(range(len(options)), key=probabilities.__getitem__)
-        return dataclasses.replace(answer, choice=best, probabilities=probabilities)
+        return dataclasses.replace(answer, choice=best, probabilities=probabilities, confidence=probabilities[best])
+
+    def prompts(self, example: Example) -> tuple[Example, ...]:
+        """The example as it is asked."""
+        return (self.format.apply(example),)
+
+    def sample(
+        self, examples: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int
+    ) -> list[list[Chain]]:
+        """For each example a rationale by each of its seeds, with the answer that it comes to or that is likeliest
+        after it.
+        """
+        asked = [self.format.apply(e) for e in examples]
+        rows = self.generator.sample(asked, seeds, temperature=temperature, top_k=top_k)
+        chains = [[_chain(text, self.format, e) for text in row] for e, row in zip(asked, rows, strict=True)]
+        if not self.score or not all(_question(e).choices for e in asked):
+            return chains
+        endings = {(i, chain.rationale or ""): e for i, e in enumerate(asked) for chain in chains[i]}
+        reasoned = [
+            dataclasses.replace(e, question=dataclasses.replace(_question(e), lecture="", solution=rationale))
+            for (_, rationale), e in endings.items()
+        ]
+        options = [_options(e, self.format) for e in reasoned]
+        likely = dict(zip(endings, self.generator.probabilities([*endings.values()], options), strict=True))
+        return [[_chosen(chain, likely[i, chain.rationale or ""]) for chain in row] for i, row in enumerate(chains)]
 
 
 class TwoStage:
@@ -132,6 +174,48 @@ class TwoStage:
         texts = self.rationale.write([self.rationale_format.apply(e) for e in examples], on_done=on_done)
         return {e.id: split_rationale(text)[0] for e, (text,) in zip(examples, texts, strict=True)}
 
+    def prompts(self, example: Example) -> tuple[Example, ...]:
+        """The example as the first model is asked, and as the second is but for the rationale."""
+        second = self.second.format
+        return self.rationale_format.apply(example), second.apply(example, "" if second.takes_rationale else None)
+
+    def sample(
+        self, examples: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int
+    ) -> list[list[Chain]]:
+        """For each example a rationale by each of its seeds, and an answer from it: written, or the likeliest option.
+
+        A prompt of the first model is read once, in however many orders the second is shown the options.
+        """
+        asked = [self.rationale_format.apply(e) for e in examples]
+        firsts: dict[tuple[object, ...], list[int]] = {}
+        for i, e in enumerate(asked):
+            firsts.setdefault((e.id, e.messages), []).append(i)
+        merged = [asked[places[0]] for places in firsts.values()]
+        drawn = [[seed for i in places for seed in seeds[i]] for places in firsts.values()]
+        texts = self.rationale.sample(merged, drawn, temperature=temperature, top_k=top_k)
+        written: dict[tuple[int, int], Sampled] = {}
+        for places, row in zip(firsts.values(), texts, strict=True):
+            written |= dict(zip([(i, seed) for i in places for seed in seeds[i]], row, strict=True))
+        answered: dict[tuple[int, str], list[int]] = {}  # the seeds of each rationale, which is read once
+        for (i, seed), text in written.items():
+            answered.setdefault((i, split_rationale(text.text)[0]), []).append(seed)
+        second = self.second
+        prompts = [second.format.apply(examples[i], rationale) for i, rationale in answered]
+        found: dict[tuple[int, int], Chain] = {}
+        if second.score and all(_question(e).choices for e in prompts):
+            options = [_options(e, second.format) for e in prompts]
+            likely = second.generator.probabilities(prompts, options)
+            for ((i, _), numbers), spoken, chances in zip(answered.items(), options, likely, strict=True):
+                best = max(range(len(spoken)), key=chances.__getitem__)
+                found |= {
+                    (i, seed): Chain(spoken[best], best, math.log(max(chances[best], 1e-30)), 0) for seed in numbers
+                }
+        else:
+            chains = second.chains(prompts, [*answered.values()], temperature=temperature, top_k=top_k)
+            for ((i, _), numbers), drawn_chains in zip(answered.items(), chains, strict=True):
+                found |= {(i, seed): chain for seed, chain in zip(numbers, drawn_chains, strict=True)}
+        return [[_after(written[i, seed], found[i, seed]) for seed in row] for i, row in enumerate(seeds)]
+
 
 class Replies:
     """Writes what the messages of examples without a question ask for: captions."""
@@ -147,50 +231,7 @@ class Replies:
         ]
 
 
-class ClassifierStrategy:
-    """Reads a question's sequences once; the likeliest label or option is the answer.
-
-    Sequences longer than `source_tokens`, or than its model reads, are cut as in training.
-    """
-
-    def __init__(self, network: Classifier, tokenizer: Tokenizer, *, source_tokens: int | None = None) -> None:
-        self.network = network
-        self.tokenizer = tokenizer
-        spec = network.spec
-        self.source_tokens = min(source_tokens or sys.maxsize, spec.positions.length or sys.maxsize)
-        self.collate = ClassificationCollator(
-            spec.tokens, network.classifier_spec.tokens, causal=spec.kind == "decoder"
-        )
-
-    @torch.inference_mode()
-    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
-        """Raises DataError when an example lacks what the classifier reads."""
-        classifier, device = self.network.classifier_spec, self.network.classifier.weight.device
-        whole = classification_samples(examples, self.tokenizer, classifier)
-        samples = [sample.cut(self.source_tokens, 1) for sample in whole]
-        answers: dict[int, Answer] = {}
-        order = sorted(range(len(samples)), key=lambda i: samples[i].length)
-        for start in range(0, len(order), CLASSIFIER_ROWS):
-            chosen = order[start : start + CLASSIFIER_ROWS]
-            batch = self.collate([samples[i] for i in chosen]).to(device)
-            states = self.network.states(batch.target, attention_mask=batch.target_mask)
-            logits = self.network.read(states, batch.ends, batch.lengths).float()
-            shares, evidence = logits.softmax(dim=-1).tolist(), logits.logsumexp(dim=-1).tolist()
-            for i, row, sure in zip(chosen, shares, evidence, strict=True):
-                question = examples[i].question
-                options = classifier.labels or (question.choices if question else ())
-                best = max(range(len(options)), key=row.__getitem__)
-                probabilities = tuple(row[: len(options)])
-                cut = samples[i] is not whole[i]
-                answers[i] = Answer(
-                    examples[i].id, options[best], best, probabilities=probabilities, evidence=sure, prompt_cut=cut
-                )
-            if on_done is not None:
-                on_done(len(chosen))
-        return [answers[i] for i in range(len(examples))]
-
-
-Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank
+Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank | SelfConsistency
 
 
 class Answers(Protocol):
@@ -208,16 +249,17 @@ class Answers(Protocol):
     def rationale(self) -> Answers | None: ...
     def require_tokenizer(self) -> Tokenizer: ...
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator: ...
+    def verifier(self, folder: str) -> RewardModel: ...
 
 
 def _direct(model: Answers, answering: AnsweringSpec) -> Direct:
     generator = model.example_generator(answering.answer_tokens, answering)
-    return Direct(generator, answering.answer_format, score=answering.by == "score")
+    return Direct(generator, answering.answer_format, score=answering.strategy.by == "score")
 
 
 def _one_stage(model: Answers, answering: AnsweringSpec) -> OneStage:
     generator = model.example_generator(answering.rationale_tokens + answering.answer_tokens, answering)
-    return OneStage(generator, answering.answer_format, score=answering.by == "score")
+    return OneStage(generator, answering.answer_format, score=answering.strategy.by == "score")
 
 
 def _two_stage(model: Answers, answering: AnsweringSpec) -> TwoStage:
@@ -228,7 +270,19 @@ def _two_stage(model: Answers, answering: AnsweringSpec) -> TwoStage:
 
 
 def _sample_and_rank(model: Answers, answering: AnsweringSpec) -> SampleAndRank:
-    return SampleAndRank(model, candidates=answering.candidates, max_tokens=answering.answer_tokens)
+    spec = answering.strategy
+    candidates = spec.candidates if isinstance(spec, SampleAndRankSpec) else CANDIDATES
+    return SampleAndRank(model, candidates=candidates, max_tokens=answering.answer_tokens)
+
+
+def _self_consistency(model: Answers, answering: AnsweringSpec) -> SelfConsistency:
+    """Over two stages where a rationale model is there, over one where the format gives a rationale."""
+    spec, answer = answering.strategy, format_of(answering.answer_format)
+    assert isinstance(spec, SelfConsistencySpec)
+    reasons = isinstance(answer, PromptFormat) and answer.gives_rationale
+    make = _two_stage if answering.rationale_format is not None else _one_stage if reasons else _direct
+    verifier = None if spec.verifier is None else model.verifier(spec.verifier)
+    return SelfConsistency(make(model, answering), spec, verifier)
 
 
 def _replies(model: Answers, answering: AnsweringSpec) -> Replies:
@@ -240,22 +294,35 @@ STRATEGIES: dict[str, Callable[[Answers, AnsweringSpec], Strategy]] = {
     "one-stage": _one_stage,
     "two-stage": _two_stage,
     "sample-and-rank": _sample_and_rank,
+    "self-consistency": _self_consistency,
 }
 """How the strategy of each kind is made for a model."""
 
 REPLYING: dict[str, Callable[[Answers, AnsweringSpec], Replies | SampleAndRank]] = {
-    **dict.fromkeys(STRATEGIES, _replies),
+    **dict.fromkeys(("direct", "one-stage", "two-stage"), _replies),
     "sample-and-rank": _sample_and_rank,
 }
 """The same where no question is asked."""
 
 
+def replying_of(model: Answers, answering: AnsweringSpec) -> Replies | SampleAndRank:
+    """How a model replies where no question is asked. Raises SepiolaError for a strategy that is for questions."""
+    if answering.kind not in REPLYING:
+        raise SepiolaError(f"strategy {answering.kind}: it is for questions, and none is asked here; use direct")
+    return REPLYING[answering.kind](model, answering)
+
+
 def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
     """How a model answers: a classifier by its labels, another as `answering` says.
 
-    Raises CheckpointError when what the strategy needs is not there.
+    Raises CheckpointError when what the strategy needs is not there, and SepiolaError for one that a classifier cannot
+    follow.
     """
     if model.spec.classifier is not None and isinstance(model.network, Classifier):
+        if answering.strategy.writes:
+            raise SepiolaError(
+                f"'{model.spec.name}' is a classifier, which writes nothing: no {answering.kind} over it"
+            )
         return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
     return STRATEGIES[answering.kind](model, answering)
 
@@ -273,3 +340,28 @@ def _options(example: Example, prompt_format: PromptFormat | ChatQuestions) -> l
         raise DataError(f"{example.id}: scoring needs choices; answer an open question by generation")
     variants = (dataclasses.replace(question, answer=i) for i in range(len(question.choices)))
     return [prompt_format.target(dataclasses.replace(example, question=v)) for v in variants]
+
+
+def _chain(written: Sampled, prompt_format: PromptFormat | ChatQuestions, example: Example) -> Chain:
+    """A text as a chain. Of one with a rationale only the sentence that announces an answer counts."""
+    question, (text, log_probability, tokens) = _question(example), written
+    rationale, said = None, text
+    if isinstance(prompt_format, PromptFormat) and prompt_format.gives_rationale:
+        rationale, said = split_rationale(text)
+    choice = prompt_format.parse_answer(text, question)
+    said_open = None if question.choices else normalised(read_open(said)) or None
+    return Chain(text, choice, log_probability, tokens, rationale, said_open)
+
+
+def _chosen(chain: Chain, probabilities: Sequence[float]) -> Chain:
+    return dataclasses.replace(chain, choice=max(range(len(probabilities)), key=probabilities.__getitem__))
+
+
+def _after(written: Sampled, answer: Chain) -> Chain:
+    """A second stage's chain with the rationale that it read."""
+    return dataclasses.replace(
+        answer,
+        log_probability=written.log_probability + answer.log_probability,
+        tokens=written.tokens + answer.tokens,
+        rationale=split_rationale(written.text)[0],
+    )

@@ -1,24 +1,25 @@
-"""Specs of a recipe: tokenizer, strategy, few-shot measurement, and the recipe itself.
+"""Specs of a recipe: tokenizer, few-shot measurement, how a saved model answers, and the recipe itself.
 
 A recipe is a model, its ordered stages, and the strategy by which the trained model answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sepiola.errors import SpecError, shown
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.bridge import DualSpec
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.strategy import AnyStrategySpec, DirectSpec, StrategySpec, TwoStageSpec
 from sepiola.specs.values import Name, Seed, Tokens, Vocabulary
 
 Layout = Literal["minigpt-4", "minigpt-4-llama-2"]
-Candidates = Annotated[int, Field(ge=1, le=1024)]
-"""Replies that are sampled at once."""
 
 
 class TokenizerSpec(Spec):
@@ -32,27 +33,6 @@ class TokenizerSpec(Spec):
     def _one(self) -> TokenizerSpec:
         if (self.path is None) == (self.vocabulary is None):
             raise ValueError("give either 'path' (a tokenizer.json) or 'vocabulary' (a size to train)")
-        return self
-
-
-class StrategySpec(Spec):
-    """How the trained model answers. `rationale` and `answer` name the stages whose models write them.
-
-    `by`: answers are generated and parsed, or chosen by the likelihood of each option (`score`). Where `answer` is a
-    stage that trains a classifier, it answers, and neither `kind` nor `by` is of use. `sample-and-rank` says the best
-    of so many `candidates` by the ratings that the stage teaches.
-    """
-
-    kind: Literal["direct", "one-stage", "two-stage", "sample-and-rank"] = "direct"
-    answer: str
-    rationale: str | None = None
-    by: Literal["generate", "score"] = "generate"
-    candidates: Candidates = 16
-
-    @model_validator(mode="after")
-    def _stages(self) -> StrategySpec:
-        if (self.kind == "two-stage") != (self.rationale is not None):
-            raise ValueError("'rationale' names the rationale stage of a two-stage strategy, and of no other")
         return self
 
 
@@ -86,16 +66,43 @@ class AnsweringSpec(Spec):
     model's context, less the reply.
     """
 
-    kind: Literal["direct", "one-stage", "two-stage", "sample-and-rank"] = "direct"
+    strategy: AnyStrategySpec = DirectSpec()
     answer_format: str = "QCM-A"
     rationale_format: str | None = None
-    by: Literal["generate", "score"] = "generate"
     layout: Layout | Literal["chat", "text"] | None = None
     images: bool = True
     source_tokens: Tokens | None = None
     answer_tokens: Tokens = 64
     rationale_tokens: Tokens = 512
-    candidates: Candidates = 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, raw: object) -> object:
+        """What was saved before strategies had specs of their own has a strategy's keys beside the others."""
+        if not isinstance(raw, Mapping) or "strategy" in raw:
+            return raw
+        flat = {key: raw[key] for key in ("kind", "by", "candidates") if key in raw}
+        if flat.get("kind") != "sample-and-rank":
+            flat.pop("candidates", None)
+        return {
+            **{key: value for key, value in raw.items() if key not in ("kind", "by", "candidates")},
+            "strategy": flat,
+        }
+
+    @property
+    def kind(self) -> str:
+        """The strategy's kind."""
+        return self.strategy.kind
+
+    def by(self, strategy: StrategySpec | Mapping[str, object]) -> AnsweringSpec:
+        """The same with another strategy, which chooses answers as the own one does where it does not say.
+
+        Raises SpecError for one that is none.
+        """
+        raw = strategy.model_dump() if isinstance(strategy, StrategySpec) else strategy
+        if not isinstance(raw, Mapping):
+            raise SpecError(f"strategy: expected keys and values, such as kind and chains; got {shown(raw)}")
+        return AnsweringSpec.parse({**self.model_dump(), "strategy": {"by": self.strategy.by, **raw}}, "strategy")
 
 
 class RecipeSpec(Spec):
@@ -114,7 +121,7 @@ class RecipeSpec(Spec):
     weights: str | dict[Part, str] | None = None
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
-    strategy: StrategySpec | None = None
+    strategy: AnyStrategySpec | None = None
     reply_tokens: Tokens | None = None
     few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
@@ -131,8 +138,14 @@ class RecipeSpec(Spec):
                     + nearest(stage.start, earlier)
                 )
             earlier.add(stage.name)
-        for role in ("answer", "rationale"):
-            name = getattr(self.strategy, role, None)
+        if self.strategy is not None and self.strategy.answer is None:
+            raise ValueError("strategy.answer: name the stage whose model answers")
+        if isinstance(self.strategy, TwoStageSpec) and self.strategy.rationale is None:
+            raise ValueError(
+                "strategy.rationale: name the stage whose model writes the rationales of a two-stage strategy"
+            )
+        for role in self.strategy.stages if self.strategy is not None else ():
+            name = getattr(self.strategy, role)
             if name is not None and name not in earlier:
                 raise ValueError(f"strategy.{role}: no stage is named '{name}'; {nearest(name, earlier)}")
             if any(stage.name == name and not stage.objective.answers for stage in self.stages):

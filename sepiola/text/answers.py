@@ -10,6 +10,7 @@ None, which is counted as unparsed.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from sepiola.text.replies import EDGES, answer_of, corrected, is_unknown, known, plain
@@ -109,6 +110,8 @@ _CONCLUDES = re.compile(
     re.I,
 )
 
+_ANSWER_LEAD = re.compile(r"^(?:the answer is|answer:|答案是|答案为|答案:)\s*:?\s*", re.IGNORECASE)
+
 
 def read_choice(text: str, choices: Sequence[str], *, lettered: bool = True) -> int | None:
     """The index of the choice that a text names; None when it names none, or more than one.
@@ -145,6 +148,12 @@ def read_open(text: str) -> str:
     said = _REASON.sub("", line).strip(EDGES)
     said = _OPENING.sub("", said, count=1).strip(EDGES).removesuffix("吧")
     return _ARTICLE.sub("", said.casefold()).strip(EDGES)
+
+
+def normalised(text: str) -> str:
+    """An open answer reduced to what is compared: one width and case, no outer spaces or end punctuation."""
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return _ANSWER_LEAD.sub("", plain).strip(" .。!?\"'()“”")
 
 
 def read_final(text: str) -> str | None:

@@ -27,7 +27,7 @@ from tests.tiny import RECIPE
         ),
         (["stages.0.objective.rationales=generated"], "'answer': rationales: generated needs a format that reads one"),
         (["stages.0.objective.format=QCX-A"], "prompt format 'QCX-A': unknown input letter 'X'"),
-        (["strategy.kind=two-stage"], "'rationale' names the rationale stage of a two-stage strategy"),
+        (["strategy.kind=two-stage"], "strategy.rationale: name the stage whose model writes the rationales"),
         (["tokenizer.path=t.json"], "give either 'path' (a tokenizer.json) or 'vocabulary'"),
         (["model=mm-cot-tyni"], "no preset is named 'mm-cot-tyni'; did you mean 'mm-cot-tiny'?"),
         (["model={like: 5}"], "model: like: expected the name of a preset, got 5"),

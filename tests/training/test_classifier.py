@@ -13,7 +13,7 @@ from sepiola.data.example import Example, Question
 from sepiola.errors import TrainingError
 from sepiola.models.build import build
 from sepiola.models.classifier import Classifier, add_classifier, with_classifier
-from sepiola.reasoning.strategies import ClassifierStrategy
+from sepiola.reasoning.classifying import ClassifierStrategy
 from sepiola.specs.model import ModelSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs

@@ -30,7 +30,7 @@ class Questions:
     """`buckets` are the metadata keys by which the figures are cut."""
 
     split = "test"
-    takes: Sequence[str] = ("shots", "rices", "option")
+    takes: Sequence[str] = ("shots", "rices", "option", "strategy")
 
     def __init__(self, buckets: tuple[str, ...] = ()) -> None:
         self.buckets = buckets

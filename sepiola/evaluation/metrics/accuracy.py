@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.evaluation.figures import Figures
 from sepiola.reasoning.answer import Answer
-from sepiola.text.answers import read_open
+from sepiola.text.answers import normalised, read_open
 
 Unparsed = Literal["wrong", "random"]
 
@@ -32,8 +30,6 @@ Z95 = 1.959963984540054
 
 REFERENCE_OPTIONS = 5
 """The reference draws an unparsed answer among A to E, however many options the question has."""
-
-_ANSWER_LEAD = re.compile(r"^(?:the answer is|answer:|答案是|答案为|答案:)\s*:?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -204,12 +200,6 @@ def difference_of(outcomes: Sequence[tuple[bool, bool]], seed: int = 0, resample
         only_second=only_second,
         count=count,
     )
-
-
-def normalised(text: str) -> str:
-    """An open answer reduced to what is compared: one width and case, no outer spaces or end punctuation."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return _ANSWER_LEAD.sub("", plain).strip(" .。!?\"'()“”")
 
 
 def _verdict(example: Example, answer: Answer, unparsed: Unparsed, seed: int) -> Verdict:

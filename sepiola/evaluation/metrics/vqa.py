@@ -16,10 +16,10 @@ import numpy as np
 
 from sepiola.data.example import Example
 from sepiola.evaluation.figures import Cell, Column, Figures, Line, Table
-from sepiola.evaluation.metrics.accuracy import join_by_id, normalised
+from sepiola.evaluation.metrics.accuracy import join_by_id
 from sepiola.evaluation.metrics.bootstrap import RESAMPLES, ratio_interval
 from sepiola.reasoning.answer import Answer
-from sepiola.text.answers import read_open
+from sepiola.text.answers import normalised, read_open
 
 FIGURES = {"exact": "Exact", "sets": "Equal sets", "soft": "Soft accuracy"}
 

@@ -1,0 +1,111 @@
+"""Specs of strategies: how an answer is reached, one spec a `kind`.
+
+A recipe's `strategy`, what is saved beside a model, and what `ask` and `--strategy` are given are the same specs. In a
+recipe `answer` and `rationale` name the stages whose models write them; elsewhere they are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sepiola.specs.base import Spec
+from sepiola.specs.values import Seed
+
+Candidates = Annotated[int, Field(ge=1, le=1024)]
+"""Replies that are sampled at once."""
+Chains = Annotated[int, Field(ge=1, le=1024)]
+
+
+class StrategySpec(Spec):
+    """The base of every strategy's spec. `by`: answers are generated and parsed, or chosen by the likelihood of each
+    option (`score`).
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ("answer",)
+    """The keys that name stages of a recipe."""
+
+    writes: ClassVar[bool] = False
+    """Whether it is nothing for a classifier, which reads and does not write."""
+
+    kind: str
+    answer: str | None = None
+    by: Literal["generate", "score"] = "generate"
+
+
+class DirectSpec(StrategySpec):
+    """The answer alone. Where `answer` is a stage that trains a classifier, it answers by its labels."""
+
+    kind: Literal["direct"] = "direct"
+
+
+class OneStageSpec(StrategySpec):
+    """Rationale and answer in one output."""
+
+    kind: Literal["one-stage"]
+
+
+class TwoStageSpec(StrategySpec):
+    """One model writes the rationale, another answers from it."""
+
+    stages = ("answer", "rationale")
+
+    kind: Literal["two-stage"]
+    rationale: str | None = None
+
+
+class SampleAndRankSpec(StrategySpec):
+    """The best of so many `candidates` by the ratings that the stage teaches."""
+
+    kind: Literal["sample-and-rank"]
+    candidates: Candidates = 16
+
+
+class SelfConsistencySpec(StrategySpec):
+    """Several `chains` are sampled and vote (arXiv 2203.11171): over two stages where a rationale model is there, else
+    in one output.
+
+    Chains are drawn at `temperature` among the `top_k` likeliest tokens. A vote counts one (`plain`); or by the softmax
+    over the question's chains, divided by `vote_temperature`, of a chain's mean log-probability a token (`weighted`) or
+    of its score by the reward model in the folder `verifier` (`verifier`). With `shuffle` the options stand in another
+    order in each chain. With `stop`, chains are drawn `round` at a time, until the leader's lead is so probable
+    (arXiv 2305.11860). `calibration` is the temperature that makes a probability of the share of votes.
+    """
+
+    stages = ("answer", "rationale")
+    writes = True
+
+    kind: Literal["self-consistency"]
+    rationale: str | None = None
+    chains: Chains = 8
+    vote: Literal["plain", "weighted", "verifier"] = "plain"
+    verifier: str | None = None
+    vote_temperature: float = Field(default=0.1, gt=0.0, le=1e6)
+    temperature: float = Field(default=0.7, ge=0.0, le=1e6)
+    top_k: int = Field(default=40, ge=0, le=1 << 24)
+    seed: Seed = 0
+    shuffle: bool = True
+    stop: float | None = Field(default=None, gt=0.5, lt=1.0)
+    round: Chains = 4
+    calibration: float | None = Field(default=None, gt=0.0, le=1e6)
+
+    @model_validator(mode="after")
+    def _votes(self) -> SelfConsistencySpec:
+        if self.temperature == 0 and self.chains > 1:
+            raise ValueError("temperature: 0 writes the same chain every time, and equal chains cannot vote; give 0.7")
+        if (self.vote == "verifier") != (self.verifier is not None):
+            raise ValueError("'verifier' is the folder of the reward model of vote: verifier, and of no other")
+        return self
+
+
+def _direct_by_default(raw: object) -> object:
+    return {"kind": "direct", **raw} if isinstance(raw, Mapping) else raw
+
+
+AnyStrategy: TypeAlias = Annotated[
+    DirectSpec | OneStageSpec | TwoStageSpec | SampleAndRankSpec | SelfConsistencySpec, Field(discriminator="kind")
+]
+AnyStrategySpec: TypeAlias = Annotated[AnyStrategy, BeforeValidator(_direct_by_default)]
+"""The spec of any strategy; one that names no kind is direct."""
