@@ -57,8 +57,11 @@ class AnswersQuestions:
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
         choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None and self.asking.images
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
-        how = self.strategy(score=bool(choices)) if strategy is None else strategy_of(self, self.asking.by(strategy))
-        answer = how.answer([example])[0]
+        if strategy is None:
+            chosen = self.strategy(score=bool(choices))
+        else:
+            chosen = strategy_of(self, self.asking.by(strategy))
+        answer = chosen.answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
         of_chains = answer.confidence, answer.chains
         return Reply(text, answer.rationale, answer.probabilities, answer.choice, choices, *of_chains)

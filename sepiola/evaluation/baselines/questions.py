@@ -23,9 +23,10 @@ import numpy as np
 
 from sepiola.data.example import Example, Question
 from sepiola.errors import DataError, SepiolaError
-from sepiola.evaluation.metrics.accuracy import Accuracy, normalised
+from sepiola.evaluation.metrics.accuracy import Accuracy
 from sepiola.evaluation.metrics.rationales import words
 from sepiola.reasoning.answer import Answer
+from sepiola.text.answers import normalised
 
 NEIGHBOURS = 10
 _SHARPNESS = 4

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from sepiola.errors import SepiolaError
-from sepiola.evaluation.metrics.accuracy import normalised
 from sepiola.evaluation.metrics.rationales import rouge_l, words
+from sepiola.text.answers import normalised
 
 _PAIRS = re.compile(r"[;；\n]")
 
