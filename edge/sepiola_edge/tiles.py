@@ -50,6 +50,8 @@ class Tiling:
         self.filter = FILTERS[raw["filter"]]
         self.colour = tuple(int(value * 255) for value in raw["mean"])
         self.mean, self.std = (np.array(raw[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise ValueError(f"mean {raw['mean']!r}, std {raw['std']!r}")
 
     def tiles(self, image: Image.Image, *, alone: bool = True) -> Floats:
         """Pixels `(tiles, 3, height, width)` of a picture in RGB that is `alone` in its prompt or not."""

@@ -62,6 +62,15 @@ def test_sides_that_no_picture_has_are_refused(name: str, key: str) -> None:
         edge_tiling(raw)
 
 
+@pytest.mark.parametrize(
+    ("key", "values"), [("std", [0.5, 0.0, 0.5]), ("std", [0.5, -1, 0.5]), ("mean", [0.5, 1e400, 0])]
+)
+def test_pixels_that_are_no_numbers_once_normalised_are_refused(key: str, values: list[float]) -> None:
+    raw = PixelSpec.parse(SPECS["squash"]).model_dump(mode="json")
+    with pytest.raises(EdgeError, match=key):
+        edge_tiling({**raw, key: values})
+
+
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
