@@ -48,10 +48,10 @@ class Tiling:
         if self.mode not in ("squash", "crop", "fit") or not 1 <= min(sides) <= max(sides) <= SIDE:
             raise ValueError(f"mode {self.mode!r}, size {self.size}, resize {self.resize}, longest {self.longest}")
         self.filter = FILTERS[raw["filter"]]
-        self.colour = tuple(int(value * 255) for value in raw["mean"])
         self.mean, self.std = (np.array(raw[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
         if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
             raise ValueError(f"mean {raw['mean']!r}, std {raw['std']!r}")
+        self.colour = tuple(int(value * 255) for value in raw["mean"])
 
     def tiles(self, image: Image.Image, *, alone: bool = True) -> Floats:
         """Pixels `(tiles, 3, height, width)` of a picture in RGB that is `alone` in its prompt or not."""
