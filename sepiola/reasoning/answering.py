@@ -57,10 +57,8 @@ class AnswersQuestions:
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
         choices, sees = tuple(choices or self.spec.labels), self.image_encoder is not None and self.asking.images
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
-        if strategy is None:
-            chosen = self.strategy(score=bool(choices))
-        else:
-            chosen = strategy_of(self, self.asking.by(strategy))
+        asking = None if strategy is None else self.asking.by(strategy)
+        chosen = self.strategy(score=bool(choices)) if asking is None else strategy_of(self, asking)
         answer = chosen.answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output
         of_chains = answer.confidence, answer.chains

@@ -16,12 +16,15 @@ from sepiola.evaluation.benchmarks.retrieval import compares
 from sepiola.evaluation.benchmarks.settings import MeasuredModel, Settings
 from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import accuracy, verdicts
+from sepiola.evaluation.metrics.chains import chain_figures, chain_tables
+from sepiola.evaluation.metrics.confidence import confidence_figures, confidence_headlines
 from sepiola.evaluation.metrics.rationales import rationale_metrics
 from sepiola.evaluation.metrics.scienceqa import buckets_by, members_by
 from sepiola.evaluation.metrics.seeds import accuracy_rows
 from sepiola.evaluation.metrics.vqa import vqa_figures, vqa_tables
 from sepiola.evaluation.report.buckets import bucket_tables
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.chains import SelfConsistency
 
 LEARNED = "those that learn from training questions (majority, the text's; chance at open questions)"
 
@@ -49,6 +52,9 @@ class Questions:
         figures = self.figures(examples, answers, spread(train, settings.baseline_questions or len(train)))
         if missing:
             figures["baselines_left_out"] = {"baselines": LEARNED, "reason": missing}
+        strategy = model.strategy() if any(answer.chains for answer in answers) else None
+        if isinstance(strategy, SelfConsistency):
+            figures["chains"] = chain_figures(examples, answers, strategy.spec)
         return Measurement({**figures, **curve}, list(zip(examples, answers, strict=True)))
 
     def figures(self, examples: Sequence[Example], answers: Sequence[Answer], train: Sequence[Example] = ()) -> Figures:
@@ -63,6 +69,8 @@ class Questions:
         figures["baselines"] = self._baselines(examples, train)
         if opened := vqa_figures(examples, answers):
             figures["vqa"] = opened
+        if sure := confidence_figures(examples, answers):
+            figures["confidence"] = sure
         if any(a.rationale is not None for a in answers):
             figures["rationales"] = rationale_metrics(examples, answers)
         return figures
@@ -103,10 +111,10 @@ class Questions:
         return baselines
 
     def tables(self, figures: Figures) -> list[Table]:
-        return [*vqa_tables(figures), *bucket_tables(figures)]
+        return [*chain_tables(figures), *vqa_tables(figures), *bucket_tables(figures)]
 
     def headlines(self, figures: Figures) -> list[Headline]:
-        headlines: list[Headline] = []
+        headlines = confidence_headlines(figures)
         rationales, claims = figures.get("rationales") or {}, figures.get("hallucination") or {}
         if rationales.get("rougeL") is not None:
             note = f"of {rationales['count']:,} rationales"

@@ -29,7 +29,15 @@ from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.accuracy import Accuracy
 from sepiola.evaluation.report.buckets import bucket_tables, interval_text
 from sepiola.evaluation.report.curves import stage_curves
-from sepiola.evaluation.report.plots import available, interval_bars, price, shot_curves, standalone
+from sepiola.evaluation.report.plots import (
+    available,
+    chain_curves,
+    interval_bars,
+    price,
+    risk_coverage,
+    shot_curves,
+    standalone,
+)
 from sepiola.evaluation.report.samples import sample_card
 from sepiola.evaluation.report.scaling import scaling_figures, scaling_plot, scaling_tables
 from sepiola.reasoning.answer import Answer
@@ -74,13 +82,17 @@ def write_report(
 
 
 def plots(report: Figures) -> dict[str, Markup]:
-    """The plots of a report's figures by name: `accuracy` of compared rows and what it costs, `shots`, `scaling`."""
+    """The plots of a report's figures by name: `accuracy` of compared rows and what it costs, `shots`, `chains`,
+    `coverage`, `scaling`.
+    """
     rows = report.get("rows") or []
     bars = [(r["name"], r["accuracy"], r.get("interval")) for r in rows if r.get("accuracy") is not None]
     found = {
         "accuracy": interval_bars(bars),
         **_prices(rows),
         "shots": _shots_plot(report),
+        "chains": _chains_plot(report),
+        "coverage": _coverage_plot(report),
         "scaling": scaling_plot(report["scaling"]) if report.get("scaling") else Markup(""),
     }
     return {name: plot for name, plot in found.items() if plot}
@@ -138,6 +150,18 @@ def _shots_plot(report: Figures) -> Markup:
     false = [(p["shots"], p["shuffled"]["accuracy"], p["shuffled"]["interval"]) for p in points if "shuffled" in p]
     series = [("true answers", true), *([("answers exchanged", false)] if false else [])]
     return shot_curves(series, report["baselines"]["chance"]["accuracy"])
+
+
+def _chains_plot(report: Figures) -> Markup:
+    votes = (report.get("chains") or {}).get("votes") or {}
+    return chain_curves(
+        [(name, [(p["chains"], p["accuracy"], p["interval"]) for p in points]) for name, points in votes.items()]
+    )
+
+
+def _coverage_plot(report: Figures) -> Markup:
+    points = (report.get("confidence") or {}).get("risk_coverage") or []
+    return risk_coverage([(p["coverage"], p["accuracy"]) for p in points])
 
 
 def _figures(report: Figures) -> list[Headline]:

@@ -203,6 +203,48 @@ def shot_curves(series: Sequence[tuple[str, Sequence[tuple[int, float, Interval]
     return _drawn(draw, (480, 270), "Accuracy over the number of demonstrations, with 95% intervals", "; ".join(ends))
 
 
+def chain_curves(series: Sequence[tuple[str, Sequence[tuple[int, float, Interval]]]]) -> Markup:
+    """Accuracy (0 to 1) over the number of chains (a logarithmic axis), a line for each way to vote, with the intervals
+    of the first.
+    """
+    numbers = sorted({number for _, points in series for number, _, _ in points})
+    if len(numbers) < 2:
+        return Markup("")
+    looks = [(MARK, "-"), (SECOND, "-"), (INK, "-"), (SOFT, "--")]
+
+    def draw(axes: Axes) -> None:
+        for place, ((name, points), (color, line)) in enumerate(zip(series, looks, strict=False)):
+            places, shares = [n for n, _, _ in points], [100 * share for _, share, _ in points]
+            below = [100 * (share - low) for _, share, (low, _) in points]
+            above = [100 * (high - share) for _, share, (_, high) in points]
+            bars = [below, above] if place == 0 else None
+            axes.errorbar(places, shares, bars, color=color, linestyle=line, marker="o", markersize=4, label=name)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(numbers, [str(number) for number in numbers])
+        axes.yaxis.set_major_formatter("{x:g}%")
+        axes.set_xlabel("chains", loc="right")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
+
+    ends = [f"{name}: {100 * points[0][1]:.1f}% to {100 * points[-1][1]:.1f}%" for name, points in series]
+    return _drawn(draw, (480, 270), "Accuracy over the number of chains", "; ".join(ends))
+
+
+def risk_coverage(points: Sequence[Point]) -> Markup:
+    """Accuracy of the surest answers (0 to 1) over the share of questions that are answered."""
+    if len(points) < 2:
+        return Markup("")
+
+    def draw(axes: Axes) -> None:
+        axes.plot([100 * x for x, _ in points], [100 * y for _, y in points], color=MARK, marker="o", markersize=4)
+        axes.set_xlim(0, 103)
+        axes.xaxis.set_major_formatter("{x:g}%")
+        axes.yaxis.set_major_formatter("{x:g}%")
+        axes.set_xlabel("questions answered, the surest first", loc="right")
+
+    ends = f"{100 * points[0][1]:.1f}% of the surest {100 * points[0][0]:.0f}%, {100 * points[-1][1]:.1f}% of all"
+    return _drawn(draw, (480, 250), "Accuracy over coverage", ends)
+
+
 def standalone(plot: Markup) -> str:
     """A plot as an SVG file."""
     return f"<svg{_XMLNS}{str(plot).removeprefix('<svg')}\n"

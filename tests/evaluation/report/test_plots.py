@@ -15,10 +15,12 @@ from markupsafe import Markup
 from sepiola.evaluation.report.plots import (
     MARK,
     SECOND,
+    chain_curves,
     interval_bars,
     loss_curve,
     power_law,
     price,
+    risk_coverage,
     shortened,
     shot_curves,
     standalone,
@@ -78,6 +80,8 @@ PLOTS = {
     "loss": lambda: loss_curve("对齐", [(i, 4.0 / i) for i in range(1, 50)], [(10, 1.0), (40, 0.5)]),
     "scaling": scaling_plot,
     "shots": lambda: shot_curves(SHOTS, 0.25),
+    "chains": lambda: chain_curves([("plain", SHOTS[0][1]), ("oracle", SHOTS[0][1])]),
+    "coverage": lambda: risk_coverage([(0.5, 0.9), (1.0, 0.7)]),
 }
 
 
@@ -137,6 +141,7 @@ def test_what_does_not_differ_is_not_drawn() -> None:
     assert interval_bars([("eyes", 0.9, None)]) == interval_bars([]) == ""
     assert loss_curve("", [(5, 2.0)], [(5, 3.0)]) == loss_curve("", [], []) == ""
     assert shot_curves([("true answers", SHOTS[0][1][:1])], 0.25) == ""
+    assert chain_curves([]) == "" and risk_coverage([(1.0, 0.5)]) == ""
 
 
 def test_loss_curve_is_drawn_inside_and_to_scale() -> None:
