@@ -11,9 +11,11 @@ from torch import nn
 
 from sepiola.data.batching import FeatureRows, Noise, Pixels, Row, Sample
 from sepiola.data.example import Example
+from sepiola.reasoning.answer import Answer
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.strategy import StrategySpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs, SampleBatches
@@ -93,3 +95,14 @@ class ExampleSetting:
 
     def rationales_key(self, *, generated: bool) -> str:
         return ""
+
+    def trained(self, name: str) -> tuple[nn.Module, ModelSpec]:
+        raise AssertionError("no stage was before")
+
+    def answers(
+        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+    ) -> list[Answer]:
+        raise AssertionError("no stage was before")
+
+    def answers_key(self, stage: str) -> str:
+        return stage

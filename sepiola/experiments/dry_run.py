@@ -20,9 +20,12 @@ from sepiola.experiments.run import Run
 from sepiola.models.build import count, outline, parameter_counts
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.tiles import tiling
+from sepiola.reasoning.answer import Answer, Chain
 from sepiola.specs.base import Plain
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.strategy import StrategySpec
+from sepiola.text.answers import normalised, read_open
 from sepiola.training.batches import ImageInputs
 from sepiola.training.estimate import estimate
 from sepiola.training.memory import resident_memory
@@ -51,6 +54,16 @@ class _Untrained(Run):
 
     def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]:
         return super().rationales(examples, generated=False)
+
+    def answers(
+        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+    ) -> list[Answer]:
+        questions = [(e.id, e.question) for e in examples if e.question is not None]
+        right = [
+            Chain("", q.answer, 0.0, 1, q.solution, normalised(read_open(q.answer_text or "")) or None)
+            for _, q in questions
+        ]
+        return [Answer(name, "", chains=(chain,)) for (name, _), chain in zip(questions, right, strict=True)]
 
     def image_shapes(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
         """Zeros in the shapes in which the stage's images would reach the model; a picture of each size is opened."""

@@ -123,6 +123,9 @@ class Run(Stages):
         if validation is not None:
             trainer.load_best()
         kept, kept_spec = objective.kept(learner)
+        if outcome := objective.outcome():
+            write_text(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=1) + "\n")
+            self.console.print(f"stage {stage.name}: " + ", ".join(f"{k} {v}" for k, v in outcome.items()))
         if adapter is not None:
             spec = kept_spec if kept is learner else self.spec
             base, before = self._under(stage, spec)

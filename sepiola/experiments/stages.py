@@ -6,6 +6,7 @@ Nothing trains here (`sepiola.experiments.run` does).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -13,6 +14,9 @@ from torch import nn
 from sepiola.api import Model, load
 from sepiola.checkpoints import store
 from sepiola.data.example import Example
+from sepiola.data.example import digest as examples_digest
+from sepiola.data.files import locked
+from sepiola.data.journal import Journal
 from sepiola.datasets import DataCache
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_text import RecipeText, digest
@@ -21,15 +25,19 @@ from sepiola.models.build import build
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.device import find_device
+from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.specs.stage import StageSpec
-from sepiola.specs.strategy import TwoStageSpec
+from sepiola.specs.strategy import StrategySpec, TwoStageSpec
 from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training.load_parts import load_parts
 from sepiola.training.objectives import Objective, objective_of
+
+TOGETHER = 256
+"""Questions whose answers are kept at once: what a kill can cost."""
 
 
 class Stages(RecipeText):
@@ -65,6 +73,8 @@ class Stages(RecipeText):
                 found[f"stage {stage.name}: data"] = self.data.digest(stage.data)
             if stage.validation is not None and self.runs(stage):
                 found[f"stage {stage.name}: validation"] = self.data.digest(stage.validation)
+            for name, data in stage.objective.reads_beside.items() if self.runs(stage) else ():
+                found[f"stage {stage.name}: {name}"] = self.data.digest(data)
         return found
 
     def stage_folder(self, stage: StageSpec) -> Path:
@@ -116,6 +126,31 @@ class Stages(RecipeText):
         stage = self._rationale_stage()
         return self.key(stage) if generated and stage is not None else str(self._rationale_format())
 
+    def answers(
+        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+    ) -> list[Answer]:
+        """What the model of a stage answers by a strategy; with a `network`, what it would by these weights.
+
+        The answers of a stage that is done are kept beside it as they come, so that a run that was stopped goes on.
+        """
+        own = self.stages[stage]
+        change = {"strategy": strategy, "rationale_tokens": own.target_tokens}
+        model = self._model(own, self.objective(own).answering().model_copy(update=change), network=network)
+        if network is not None:
+            return model.answer(examples)
+        key = digest([self.key(own), strategy.to_dict(), examples_digest(examples)])
+        folder = self.shared / "stages" / f"answers-{key}"
+        with locked(folder):
+            journal = Journal(folder / "answers.jsonl", {"stage": stage})
+            left = [example for example in examples if example.id not in journal.records]
+            for start in range(0, len(left), TOGETHER):
+                journal.add([asdict(answer) for answer in model.answer(left[start : start + TOGETHER])])
+            return [Answer.of(journal.records[example.id]) for example in examples]
+
+    def answers_key(self, stage: str) -> str:
+        """What tells these answers from others."""
+        return self.key(self.stages[stage])
+
     def _rationale_stage(self) -> StageSpec | None:
         strategy = self.recipe.strategy
         name = getattr(strategy, "rationale", None)
@@ -158,8 +193,16 @@ class Stages(RecipeText):
             first = self._model(rationale)
         return self._model(answer, self.objective(answer).answering().model_copy(update=change), first)
 
-    def _model(self, stage: StageSpec, answering: AnsweringSpec | None = None, first: Model | None = None) -> Model:
-        network, spec = self.trained(stage.name)
+    def _model(
+        self,
+        stage: StageSpec,
+        answering: AnsweringSpec | None = None,
+        first: Model | None = None,
+        network: nn.Module | None = None,
+    ) -> Model:
+        spec = self.objective(stage).model()
+        if network is None:
+            network, spec = self.trained(stage.name)
         encode = None
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
             features = self.features(network.vision)

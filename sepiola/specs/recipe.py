@@ -137,6 +137,11 @@ class RecipeSpec(Spec):
                     f"stages: '{stage.name}' starts from '{stage.start}', which is no earlier stage; "
                     + nearest(stage.start, earlier)
                 )
+            for name in stage.objective.asks:
+                if name not in earlier:
+                    raise ValueError(
+                        f"stages: '{stage.name}' asks '{name}', which is no earlier stage; {nearest(name, earlier)}"
+                    )
             earlier.add(stage.name)
         if self.strategy is not None and self.strategy.answer is None:
             raise ValueError("strategy.answer: name the stage whose model answers")

@@ -100,6 +100,16 @@ class ObjectiveSpec(Spec):
         return False
 
     @property
+    def asks(self) -> tuple[str, ...]:
+        """The earlier stages whose models it asks."""
+        return ()
+
+    @property
+    def reads_beside(self) -> Mapping[str, DataSpec]:
+        """The data that it reads beside the stage's own, by what they are to it."""
+        return {}
+
+    @property
     def rates(self) -> bool:
         """Whether what it leaves rates replies."""
         return False

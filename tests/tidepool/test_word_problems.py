@@ -41,7 +41,7 @@ def test_every_chain_is_true_and_ends_in_the_answer(split: str) -> None:
         known = given | {1, 2}
         for left, sign, right, result in operations:
             exact = sign == "÷" and "left over" not in example.metadata["family"]
-            assert SIGNS[sign](left, right) == result and 0 < result < 100
+            assert SIGNS[sign](left, right) == result and 0 < result <= 50
             assert not exact or left % right == 0
             assert {left, right} <= known, "worked out of what is given, or of what was found before"
             known.add(result)
@@ -64,7 +64,7 @@ def test_splits_share_neither_structures_nor_held_out_sums() -> None:
         assert all(facts(e) - trained for e in splits[split]), "each asks for something that training never worked out"
     by_rule = [f for e in splits["test"] for f in facts(e) if f in trained]
     assert by_rule, "not all that a held-out problem asks for is new"
-    assert len(structures["train"]) > 400 and len(structures["test"]) > 50
+    assert len(structures["train"]) > 300 and len(structures["test"]) > 40
 
 
 def test_both_languages_tell_the_same_problem() -> None:
@@ -106,10 +106,7 @@ def test_a_seed_makes_the_same_and_each_index_alone() -> None:
     assert first.prompt == FIRST
 
 
-FIRST = (
-    "The elder and the younger share 36 sweets, and the elder takes 3 times as many as the younger. The elder finds 18 "
-    "more. How many sweets does the elder have now?"
-)
+FIRST = "Paul has 8 stickers and Sara has 4 times as many. For 2 days Sara uses 7 a day. How many stickers does Sara have now?"
 
 
 def test_choices_hold_the_answer_once_and_steps_on_the_way() -> None:

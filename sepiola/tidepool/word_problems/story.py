@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sepiola.tidepool.word_problems.program import Number, Operation, Program, UnfitError, constant
+from sepiola.tidepool.word_problems.program import LARGEST, Number, Operation, Program, UnfitError, constant
 
 Slots = dict[str, int]
 
@@ -57,26 +57,26 @@ class Story:
 
 
 def _both(story: Story) -> None:
-    story.have = [story.given(11, 60), story.given(11, 60)]
+    story.have = [story.given(5, 35), story.given(5, 35)]
     story.tell("both", A=0, B=1, n=story.have[0], m=story.have[1])
 
 
 def _more(story: Story) -> None:
-    base, more = story.given(5, 45), story.given(3, 40)
+    base, more = story.given(4, 30), story.given(3, 20)
     story.tell("more", A=0, B=1, n=base, m=more)
     story.have = [story.apply("+", base, more), base]
     story.reason("has", A=0)
 
 
 def _fewer(story: Story) -> None:
-    base, fewer = story.given(20, 80), story.given(3, 40)
+    base, fewer = story.given(12, 50), story.given(3, 25)
     story.tell("fewer", A=0, B=1, n=base, m=fewer)
     story.have = [story.apply("-", base, fewer), base]
     story.reason("has", A=0)
 
 
 def _times(story: Story) -> None:
-    base, times = story.given(3, 19), story.given(2, 5)
+    base, times = story.given(3, 14), story.given(2, 5)
     story.tell("times", A=0, B=1, n=base, k=times)
     story.have = [story.apply("×", base, times), base]
     story.reason("has", A=0)
@@ -84,7 +84,7 @@ def _times(story: Story) -> None:
 
 def _share_times(story: Story) -> None:
     times = story.rng.randint(2, 4)
-    share_times(story, (times + 1) * story.rng.randint(4, 19), times)
+    share_times(story, (times + 1) * story.rng.randint(3, 12), times)
 
 
 def share_times(story: Story, all_of_them: int, times: int) -> None:
@@ -97,9 +97,9 @@ def share_times(story: Story, all_of_them: int, times: int) -> None:
 
 
 def _share_more(story: Story) -> None:
-    small, more = story.rng.randint(5, 40), story.given(2, 18)
+    small, more = story.rng.randint(3, 22), story.given(2, 14)
     total = story.program.given(2 * small + more.value)
-    if total.value > 99:
+    if total.value > LARGEST:
         raise UnfitError
     less = story.apply("÷", story.apply("-", total, more), constant(2))
     story.have = [story.apply("+", less, more), less]
@@ -108,14 +108,14 @@ def _share_more(story: Story) -> None:
 
 
 def _rates(story: Story) -> None:
-    numbers = [story.given(2, 9) for _ in range(4)]
+    numbers = [story.given(2, 7) for _ in range(4)]
     story.tell("rates", A=0, B=1, n=numbers[0], k=numbers[1], m=numbers[2], j=numbers[3])
     story.have = [story.apply("×", *numbers[:2]), story.apply("×", *numbers[2:])]
     story.reason("rates", A=0, B=1)
 
 
 def _packs(story: Story) -> None:
-    packs, each, loose, other = story.given(2, 9), story.given(3, 9), story.given(2, 9), story.given(11, 60)
+    packs, each, loose, other = story.given(2, 6), story.given(3, 8), story.given(2, 9), story.given(5, 35)
     story.tell("packs", A=0, B=1, n=packs, m=each, k=loose, j=other)
     story.have = [story.apply("+", story.apply("×", packs, each), loose), other]
     story.reason("packs", A=0)
@@ -125,7 +125,7 @@ def _packs(story: Story) -> None:
 
 
 def _change(name: str, sign: str) -> Callable[[Story, int], None]:
-    return lambda story, child: change(story, child, name, sign, story.rng.randint(2, 30))
+    return lambda story, child: change(story, child, name, sign, story.rng.randint(2, 18))
 
 
 def change(story: Story, child: int, name: str, sign: str, by: int) -> None:
@@ -137,7 +137,7 @@ def change(story: Story, child: int, name: str, sign: str, by: int) -> None:
 
 
 def _hands(story: Story, child: int) -> None:
-    number = story.given(2, 20)
+    number = story.given(2, 12)
     story.tell("hands", A=child, B=1 - child, n=number)
     story.have[child] = story.apply("-", story.have[child], number)
     story.have[1 - child] = story.apply("+", story.have[1 - child], number)
@@ -153,7 +153,7 @@ def _fraction(story: Story, child: int) -> None:
 
 def _rate(name: str, sign: str) -> Callable[[Story, int], None]:
     def event(story: Story, child: int) -> None:
-        each, days = story.given(2, 9), story.given(2, 7)
+        each, days = story.given(2, 7), story.given(2, 5)
         story.tell(name, A=child, B=1 - child, n=each, k=days)
         story.have[child] = story.apply(sign, story.have[child], story.apply("×", each, days))
         story.reason(name, A=child)
@@ -194,7 +194,7 @@ def _even(story: Story, child: int) -> Number:
 def _handover(story: Story, child: int) -> Number:
     """The textbook's own question: of the rest the other child shall have so many more; how many must change hands?"""
     total = story.have[0].value + story.have[1].value
-    return handover(story, child, story.rng.choice([m for m in range(2, 20) if (total - m) % 2 == 0]))
+    return handover(story, child, story.rng.choice([m for m in range(2, 13) if (total - m) % 2 == 0]))
 
 
 def handover(story: Story, child: int, by: int) -> Number:

@@ -21,10 +21,12 @@ from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
 from sepiola.training.objectives.rloo import RLOO
+from sepiola.training.objectives.self_taught import SelfTaught
 from sepiola.training.objectives.span_corruption import SpanCorruption
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "language-modelling": LanguageModelling,
+    "self-taught": SelfTaught,
     "masked": Masked,
     "span-corruption": SpanCorruption,
     "denoising": Denoising,

@@ -14,10 +14,13 @@ from torch import nn
 from sepiola.data.batching import Batch
 from sepiola.data.example import Example
 from sepiola.errors import SpecError
+from sepiola.reasoning.answer import Answer
+from sepiola.specs.base import Plain
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.specs.strategy import StrategySpec
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat
@@ -44,6 +47,11 @@ class Setting(Protocol):
     def read(self, data: DataSpec) -> list[Example]: ...
     def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]: ...
     def rationales_key(self, *, generated: bool) -> str: ...
+    def trained(self, name: str) -> tuple[nn.Module, ModelSpec]: ...
+    def answers(
+        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+    ) -> list[Answer]: ...
+    def answers_key(self, stage: str) -> str: ...
 
 
 class Objective(Protocol):
@@ -77,6 +85,10 @@ class Objective(Protocol):
     def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
         """What is saved of the module that `prepare` made."""
         return trained, self.model()
+
+    def outcome(self) -> Plain:
+        """What there is to say of the stage when it is done, beside its losses."""
+        return {}
 
     def processor(self, processor: Processor) -> Processor:
         """What stands around the weights that the stage leaves."""

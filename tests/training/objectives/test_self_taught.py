@@ -1,0 +1,153 @@
+"""Which chains a round learns: right ones, of the questions on which chains disagree; rounds run, resume and refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sepiola.data.example import Example, Message, Question
+from sepiola.datasets import DATASETS, Dataset
+from sepiola.errors import SpecError
+from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.reasoning.answer import Answer, Chain
+from sepiola.specs.stage import StageSpec
+from sepiola.training.objectives import objective_specs
+from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, is_right, picked
+from tests.tiny import decoder, recipe, run_recipe, stage_weights
+
+SPEC: dict[str, Any] = {"kind": "self-taught", "format": "Q-EA", "writer": "first", "questions": {"reader": "coins"}}
+
+
+def asked(name: str, right: str = "4", **parts: Any) -> Example:
+    question = Question("2 + 2?", answer_text=None if "choices" in parts else right, **parts)
+    return Example(name, (Message("user", ("2 + 2?",)),), right, question, {"language": "en"})
+
+
+def chains(*said: str | None, likely: Sequence[float] = ()) -> Answer:
+    return Answer(
+        "q",
+        "",
+        chains=tuple(
+            Chain(f"way {n}", None, likelihood, 2, f"way {n}", one)
+            for n, (one, likelihood) in enumerate(zip(said, likely or [-1.0] * len(said), strict=True))
+        ),
+    )
+
+
+def test_disagreement_is_the_entropy_of_the_votes() -> None:
+    assert disagreement(chains("4", "4", "4", "4").chains) == 0.0
+    assert disagreement(chains("4", "5", "4", "5").chains) == pytest.approx(math.log(2))
+    assert disagreement(chains("4", "5", "6", None).chains) == pytest.approx(math.log(4))
+
+
+def test_a_chain_is_right_by_its_answer() -> None:
+    assert is_right(asked("a"), chains("4").chains[0]) and not is_right(asked("a"), chains("5").chains[0])
+    assert not is_right(asked("a"), chains(None).chains[0])
+    chosen = asked("b", choices=("3", "4"), answer=1)
+    assert is_right(chosen, Chain("", 1, 0.0, 1)) and not is_right(chosen, Chain("", 0, 0.0, 1))
+
+
+def test_the_questions_that_chains_disagree_on_are_learned_with_their_likeliest_right_chain() -> None:
+    questions = [asked(name) for name in "abcd"]
+    answers = [
+        chains("4", "4", "4", "4"),
+        chains("5", "4", "6", "4", likely=[-1.0, -9.0, -1.0, -3.0]),
+        chains("5", "6", "7", "8"),
+        chains("4", "4", "5", "4"),
+    ]
+    spec = SelfTaughtSpec.model_validate({**SPEC, "picks": 2})
+    found = picked(questions, answers, spec)
+    assert [example.id for example in found] == ["b#chain", "d#chain"], "c has no right chain, and on a all agree"
+    assert found[0].question is not None and found[0].question.solution == "way 3"
+    everything = picked(questions, answers, spec.model_copy(update={"picks": 9}))
+    assert [example.id for example in everything] == ["a#chain", "b#chain", "d#chain"]
+    at_random = spec.model_copy(update={"pick": "random", "picks": 1})
+    drawn = {picked(questions, answers, at_random, seed)[0].id for seed in range(30)}
+    assert drawn == {"a#chain", "b#chain", "d#chain"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "Q-A"}, "a format that writes them, such as Q-EA"),
+        ({"gate": True}, "the gate of self-taught asks 'validation' questions"),
+        ({"writer": "nobody", "gate": False}, "asks 'nobody', which is no earlier stage"),
+    ],
+)
+def test_what_does_not_fit_is_one_message(change: dict[str, Any], message: str) -> None:
+    raw = rounds()
+    raw["stages"][1] = {key: value for key, value in raw["stages"][1].items() if key != "validation"}
+    raw["stages"][1]["objective"] = {**SPEC, **change}
+    with pytest.raises(SpecError, match=message):
+        parse_recipe(raw, "recipe")
+
+
+# ------------------------------------------------------------------------------------------------------------ runs
+
+
+def read_coins(root: Path | None, split: str, *, count: int = 32, sure: bool = False) -> list[Example]:
+    """Coins whose answer no question tells; where one is `sure`, it is always the same."""
+    made = []
+    for n in range(count):
+        side = "heads" if sure or n % 2 else "tails"
+        question = Question("Which side?", answer_text=side, hint="", lecture="", solution="It fell.")
+        about = {"split": split, "language": "en", "group": f"{split}{n}"}
+        made.append(Example(f"{split}-{n}", (Message("user", (question.text,)),), side, question, about))
+    return made
+
+
+def rounds(sure: bool = False, **objective: Any) -> dict[str, Any]:
+    data = {"reader": "coins", "count": 32, "options": {"sure": sure}}
+    common = {"batch": 8, "source_tokens": 24, "target_tokens": 24, "optimizer": {"learning_rate": 0.02, "warmup": 4}}
+    first = {"name": "first", "objective": {"format": "Q-EA"}, "data": data, "steps": 40, **common}
+    own = {**SPEC, "questions": {**data, "split": "more"}, "chains": 6, "picks": 4, **objective}
+    second = {"name": "second", "objective": own, "data": data, "validation": {**data, "split": "val"}, **common}
+    last = {**second, "name": "third", "objective": {**own, "writer": "second"}}
+    return recipe(
+        "rounds",
+        {"language": decoder(300, 32, positions={"kind": "rotary", "length": 64})},
+        [first, {**second, "steps": 40}, {**last, "steps": 40}],
+        tokenizer={"vocabulary": 300},
+        strategy={"kind": "one-stage", "answer": "third"},
+    )
+
+
+def test_a_round_that_is_no_better_is_refused_and_the_writers_weights_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    folder = run_recipe(rounds(sure=True), tmp_path)
+    outcome = json.loads(next(folder.glob("stages/second-*/outcome.json")).read_text())
+    assert outcome["right_before"] == outcome["right_now"] == outcome["asked"] == 32, "all are right already"
+    assert outcome["round"].startswith("refused") and outcome["chains_learned"] == 4
+    first, third = stage_weights(folder, "first"), stage_weights(folder, "third")
+    assert all(torch.equal(first[name], third[name]) for name in first)
+
+
+def test_rounds_learn_what_was_picked_and_keep_the_chains_that_were_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    folder = run_recipe(rounds(gate=False), tmp_path)
+    first, second = stage_weights(folder, "first"), stage_weights(folder, "second")
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+    drawn = [*folder.glob("stages/answers-*/answers.jsonl")]
+    assert len(drawn) == 2, "the questions, for each of two writers"
+    lines = [json.loads(line) for line in drawn[0].read_text().splitlines()][1:]
+    assert len(lines) == 32 and all(len(line["chains"]) == 6 for line in lines)
+    votes = {chain["said"] for line in lines for chain in line["chains"]}
+    assert {"heads", "tails"} <= votes, "of a coin's sides nobody is sure"
+    metrics = [json.loads(line) for line in next(folder.glob("stages/second-*/metrics.jsonl")).read_text().splitlines()]
+    assert metrics[0]["samples"] == 36, "its own data and four chains"
+
+
+def test_the_spec_reads_from_a_stage() -> None:
+    raw = {"name": "s", "data": {"reader": "coins"}, "steps": 1, "objective": {**SPEC, "gate": False}}
+    stage = StageSpec.parse(raw, kinds=objective_specs())
+    assert stage.objective.asks == ("first",) and {*stage.objective.reads_beside} == {"questions"}
