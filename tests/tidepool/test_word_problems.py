@@ -106,7 +106,10 @@ def test_a_seed_makes_the_same_and_each_index_alone() -> None:
     assert first.prompt == FIRST
 
 
-FIRST = "Paul has 8 stickers and Sara has 4 times as many. For 2 days Sara uses 7 a day. How many stickers does Sara have now?"
+FIRST = (
+    "Paul has 8 stickers and Sara has 4 times as many. For 2 days Sara uses 7 a day. "
+    "How many stickers does Sara have now?"
+)
 
 
 def test_choices_hold_the_answer_once_and_steps_on_the_way() -> None:
