@@ -21,7 +21,7 @@ from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.errors import SepiolaError
+from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.evaluation.calibration import round_by
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
@@ -37,10 +37,12 @@ from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.reasoning.answering import AnswersQuestions
 from sepiola.reasoning.asking import read_strategy, save_strategy
+from sepiola.reasoning.ensembles import Joined, member_folder, read_ensemble
 from sepiola.reasoning.reward import RewardModel, ScoresTexts
 from sepiola.reasoning.sample_and_rank import RatesReplies
 from sepiola.runtime import executor
 from sepiola.runtime.executor import Executor
+from sepiola.specs.ensemble import CombiningSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
@@ -78,6 +80,15 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         self.rationale = rationale
         self._image_encoder = image_encoder
         self._verifiers: dict[str, RewardModel] = {}
+        self.ensemble: Joined[Model] | None = None
+
+    @classmethod
+    def joined(cls, members: Sequence[Model], combining: CombiningSpec) -> Model:
+        """Members that answer questions together. It has the first one's spec and tokenizer, and writes no text."""
+        first = members[0]
+        model = cls(first.network, first.spec, first.processor, first.asking, image_encoder=first._image_encoder)
+        model.ensemble = Joined(tuple(members), combining)
+        return model
 
     def __call__(self, *tensors: Tensor, **keywords: object) -> Tensor:
         """The network's forward pass: logits of a language model, features of a vision encoder."""
@@ -142,6 +153,10 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         """Generates by `torch`, `prepacked` or `native`, the C++ core, with weights of 4, 8 (the default) or 16 `bits`.
         What the network learns later counts after the next `run`. With `release` it is given up, matrix by matrix.
         """
+        for member in self.ensemble.members if self.ensemble is not None else ():
+            member.run(runtime, bits=bits, release=release)
+        if self.ensemble is not None:
+            return self
         self._require_text()
         made = executor(runtime, self.network, bits=bits, release=release)
         self._network = None if release else self._network
@@ -160,6 +175,10 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         return Engine(self._executor or executor("torch", self.network), ends=frozenset(self._processor.ends))
 
     def _require_text(self) -> None:
+        if self.ensemble is not None:
+            raise SepiolaError(
+                "an ensemble chooses among options, and writes no text: ask it with choices, or load one of its members"
+            )
         if reason := self.spec.writes_no_text:
             raise SepiolaError(f"'{self.spec.name}' {reason}")
 
@@ -308,6 +327,10 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads, in place of the one that is there."""
         with store.saving(Path(folder)) as aside:
+            if self.ensemble is not None:
+                for number, member in enumerate(self.ensemble.members):
+                    member.save(member_folder(aside, number))
+                return store.write_yaml_file(aside / store.ENSEMBLE, self.ensemble.combining.to_dict())
             store.save(aside, self.network, self.spec, None if self.tokenizer is None else self.tokenizer.to_json())
             processors.save(aside, self._processor, writes=self.spec.writes_no_text is None)
             if self.answering is not None:
@@ -337,6 +360,11 @@ def load(
     nothing but the vision encoder is read. `runtime` and `bits` are those of `Model.run`; by `calibrate`, data in a
     recipe's words, matrices are rounded (`round_by`). Raises CheckpointError when it does not fit or is not there.
     """
+    if (together := read_ensemble(loading.local_folder(path_or_hub_id))) is not None:
+        if adapter is not None or vision_only:
+            raise CheckpointError(f"{path_or_hub_id}: an ensemble; load one of its members: {together[0][0]}")
+        options: dict[str, Any] = {"dtype": dtype, "device": device, "runtime": runtime, "bits": bits}
+        return Model.joined([load(one, calibrate=calibrate, **options) for one in together[0]], together[1])
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
         return Model(read.network, read.spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class ExampleSetting:
     images: bool = True
     qformer_tokenizer: Tokenizer | None = None
     template: ChatTemplate | None = None
+    taught: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def read(self, data: DataSpec) -> list[Example]:
         return list(self.examples)
@@ -106,3 +107,6 @@ class ExampleSetting:
 
     def answers_key(self, stage: str) -> str:
         return stage
+
+    def probabilities(self, teacher: str, examples: Sequence[Example]) -> Sequence[Sequence[float]]:
+        return [self.taught[example.id] for example in examples]

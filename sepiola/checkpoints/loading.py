@@ -96,13 +96,19 @@ def folder_of(path_or_hub_id: str | Path) -> Path:
 
     Raises CheckpointError when it is not to be had.
     """
-    folder = Path(path_or_hub_id)
-    if (folder / "checkpoint" / store.SPEC).is_file() or interrupted(folder / "checkpoint"):
-        folder = folder / "checkpoint"
+    folder = local_folder(path_or_hub_id)
     if not folder.is_dir():
         folder = hub.fetch(str(path_or_hub_id))
     finish_save(folder)
     return folder
+
+
+def local_folder(path_or_hub_id: str | Path) -> Path:
+    """The folder of that name, or its checkpoint's where it is a run's; it need not be there."""
+    folder = Path(path_or_hub_id)
+    inside = folder / "checkpoint"
+    whole = any((inside / marker).is_file() for marker in (store.SPEC, store.ENSEMBLE))
+    return inside if whole or interrupted(inside) else folder
 
 
 def qformer_tokenizer(path_or_hub_id: str | Path) -> Tokenizer | None:

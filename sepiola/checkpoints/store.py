@@ -25,9 +25,10 @@ from sepiola.specs.base import read_yaml, write_yaml
 from sepiola.specs.model import ModelSpec
 
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
+ENSEMBLE = "ensemble.yaml"  # in the place of a spec: the folder holds several models
 OWNED = re.compile(  # what a checkpoint folder of ours holds
-    r"(rationale|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
-    r"|(spec|strategy)\.yaml|(tokenizer|tokenizer_config|generation_config|functions|attributes)\.json"
+    r"(rationale|members|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
+    r"|(spec|strategy|ensemble)\.yaml|(tokenizer|tokenizer_config|generation_config|functions|attributes)\.json"
 )
 log = logging.getLogger(__name__)
 

@@ -42,8 +42,8 @@ def train(
     from sepiola.experiments.compare import comparison_table
     from sepiola.experiments.costs import costs_table
     from sepiola.experiments.dry_run import explain, print_explanation
+    from sepiola.experiments.members import run_of
     from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
-    from sepiola.experiments.run import Run
 
     spec = read_recipe(recipe, assignments or [])
     console = console_of(as_json)
@@ -57,7 +57,7 @@ def train(
         tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
         tables.append(costs_table(report["costs"]))
     else:
-        report = Run(spec, folder, console=console, device=device, resume=resume).go()
+        report = run_of(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))
     if as_json:
         print_json(report)

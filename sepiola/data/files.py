@@ -30,7 +30,7 @@ if sys.platform != "win32":  # there, nothing tells writers from leftovers, whic
 ASIDE = ".saving"  # what the name of a folder of unfinished files ends with
 REPLACING = ".replacing"  # the new files of a folder, while they move to their places
 OUTDATED = ".outdated.json"  # among them: a list of the files of the save before that have no successor
-MARKERS = ("config.json", "spec.yaml")  # without its marker nobody reads a checkpoint
+MARKERS = ("config.json", "spec.yaml", "ensemble.yaml")  # without its marker nobody reads a checkpoint
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -33,6 +33,7 @@ from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.scaling import load_scipy
 from sepiola.experiments.costs import ASKED, costs
 from sepiola.experiments.evaluate import answers_files, pick_samples
+from sepiola.experiments.members import run_of
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run, claimed
 from sepiola.nn.device import find_device
@@ -176,7 +177,7 @@ def _run(spec: ComparisonSpec, folder: Path, place: Place, console: Console, dev
 def _made(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Run:
     """A run of the comparison; one that has begun goes on."""
     recipe, home = spec.recipes()[place], _place(spec, folder, *place)
-    return Run(recipe, home, console=console, shared=folder, data=data, device=device, resume=True)
+    return run_of(recipe, home, console=console, shared=folder, data=data, device=device, resume=True)
 
 
 def _place(spec: ComparisonSpec, folder: Path, arm: str, seed: int) -> Path:

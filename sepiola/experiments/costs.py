@@ -35,17 +35,19 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     """The figures of a finished run, by the names of `COLUMNS`; None where a model has none of it.
 
     The time to the first token is the median over questions asked one by one: opening the picture, the vision encoder,
-    reading the prompt, and one token.
+    reading the prompt, and one token. The figures of an ensemble are its members' together.
     """
     model = load(run)
-    parts = parts_of(model.network)
+    members = [model] if model.ensemble is None else model.ensemble.members
+    parts = [(name, count(part)) for member in members for name, part in parts_of(member.network).items()]
     learned = {name for stage in recipe.stages if not stage.objective.encodes for name in stage.learn}
     images = next((example.images[:1] for example in examples if example.images), None)
+    times = [_first_token_ms(member, examples[:ASKED]) for member in members]
     return {
-        "learned_parameters": sum(count(part) for name, part in parts.items() if name in learned),
-        "bridge_parameters": count(parts["bridge"]) if "bridge" in parts else None,
-        "image_tokens": _image_tokens(model, images) if images else 0,
-        "first_token_ms": _first_token_ms(model, examples[:ASKED]),
+        "learned_parameters": sum(size for name, size in parts if name in learned),
+        "bridge_parameters": sum(size for name, size in parts if name == "bridge") or None,
+        "image_tokens": _image_tokens(members[0], images) if images else 0,
+        "first_token_ms": round(sum(t for t in times if t is not None), 2) if None not in times else None,
         "training_seconds": _training_seconds(run / "metrics.jsonl"),
     }
 

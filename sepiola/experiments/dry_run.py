@@ -48,8 +48,8 @@ def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> Plain:
 
 
 class _Untrained(Run):
-    """A run that trains nothing: the dataset's rationales stand for those that a model would write, and zeros for
-    pictures.
+    """A run that trains nothing: the dataset's rationales stand for those that a model would write, equal chances for
+    what a teacher would think, and zeros for pictures.
     """
 
     def rationales(self, examples: Sequence[Example], *, generated: bool) -> Mapping[str, str]:
@@ -64,6 +64,10 @@ class _Untrained(Run):
             for _, q in questions
         ]
         return [Answer(name, "", chains=(chain,)) for (name, _), chain in zip(questions, right, strict=True)]
+
+    def probabilities(self, teacher: str, examples: Sequence[Example]) -> Sequence[Sequence[float]]:
+        counts = [len(example.question.choices) if example.question else 1 for example in examples]
+        return [[1 / count] * count for count in counts]
 
     def image_shapes(self, stage: StageSpec, learner: nn.Module) -> ImageInputs:
         """Zeros in the shapes in which the stage's images would reach the model; a picture of each size is opened."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,8 +26,17 @@ REPORT_SAMPLES = 24
 BASELINE_QUESTIONS = 12_000  # as many as ScienceQA has; the neighbours of more would take minutes
 
 
-def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, console: Console) -> Figures:
-    """Measures every evaluation set, writes the report, and returns it: the first set's figures at the top."""
+def evaluate(
+    recipe: RecipeSpec,
+    model: Model,
+    data: DataCache,
+    folder: Path,
+    console: Console,
+    about: Callable[[Model], Figures] = lambda _: {},
+) -> Figures:
+    """Measures every evaluation set, writes the report, and returns it: the first set's figures at the top, and what
+    `about` says of the model.
+    """
 
     def training(reader: str | None) -> list[Example]:
         """All examples of a dataset that the recipe's stages train on."""
@@ -57,6 +66,7 @@ def evaluate(recipe: RecipeSpec, model: Model, data: DataCache, folder: Path, co
         "seed": recipe.seed,
         "images": recipe.images,
         **(sets[0] if sets else {}),
+        **about(model),
         "evaluations": sets,
         "recipe": write_yaml(recipe.model_dump(mode="json", exclude_defaults=True)),
     }

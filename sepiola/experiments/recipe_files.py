@@ -131,10 +131,26 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
         {**raw, "model": resolve_model(model, f"{source}: model").model_dump()}, source, objective_specs()
     )
     _check_data(recipe, source)
+    member_recipes(recipe, source)
     for stage in recipe.stages:
         if stage.lora is not None:
             linears(outline(recipe.model), stage)  # wrong targets are refused before anything is read
     return recipe
+
+
+def member_recipes(recipe: RecipeSpec, source: str = "recipe") -> list[RecipeSpec]:
+    """The recipe of each member of the recipe's ensemble; none without one. Raises SpecError that names the member."""
+    ensemble = recipe.ensemble
+    if ensemble is None:
+        return []
+    alone = recipe.model_copy(update={"ensemble": None})
+    if not isinstance(ensemble.members, tuple):
+        return [alone] * ensemble.members
+    places = [f"{source}: ensemble.members[{number}]" for number in range(len(ensemble.members))]
+    return [
+        parse_recipe(_change(alone.to_dict(), changes, place), place) if changes else alone
+        for changes, place in zip(ensemble.members, places, strict=True)
+    ]
 
 
 def _check_data(recipe: RecipeSpec, source: str) -> None:

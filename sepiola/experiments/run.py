@@ -16,6 +16,7 @@ from filelock import Timeout
 from rich.console import Console
 from torch import nn
 
+from sepiola.api import Model
 from sepiola.checkpoints import adapters, store
 from sepiola.checkpoints.updates import LowRank
 from sepiola.data.files import locked, make_folder, write_text
@@ -61,15 +62,22 @@ class Run(Stages):
         """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
         with claimed(self.folder, self.recipe.to_dict(), self.resume, self.console):
             self.check_data()
-            stages = list(filter(self.runs, self.recipe.stages))
-            for stage in stages:
-                self.train(stage)
-            files = [self.stage_folder(stage) / "metrics.jsonl" for stage in stages]
-            metrics = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+            model, metrics = self.learn()
             write_text(self.folder / "metrics.jsonl", "".join(metrics))
-            model = self.model()
             model.save(self.folder / "checkpoint")
-            return evaluate(self.recipe, model, self.data, self.folder, self.console)
+            return evaluate(self.recipe, model, self.data, self.folder, self.console, self.about)
+
+    def learn(self) -> tuple[Model, list[str]]:
+        """Trains what is not trained. The model, and the metrics of its stages as JSON lines."""
+        stages = list(filter(self.runs, self.recipe.stages))
+        for stage in stages:
+            self.train(stage)
+        files = [self.stage_folder(stage) / "metrics.jsonl" for stage in stages]
+        return self.model(), [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+
+    def about(self, model: Model) -> Figures:
+        """What the report says beside the evaluation's figures."""
+        return {}
 
     def check_data(self) -> None:
         """Notes in the run's folder what its stages read. Raises TrainingError when that is not what was noted there

@@ -26,6 +26,7 @@ from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.device import find_device
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.ensembles import probabilities_of
 from sepiola.reasoning.strategies import TwoStage
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
@@ -150,6 +151,11 @@ class Stages(RecipeText):
     def answers_key(self, stage: str) -> str:
         """What tells these answers from others."""
         return self.key(self.stages[stage])
+
+    def probabilities(self, teacher: str, examples: Sequence[Example]) -> Sequence[Sequence[float]]:
+        """How likely a teacher, a run or a checkpoint, thinks each option of each example's question."""
+        answers = load(teacher, device=self.device).strategy(score=True).answer(examples)
+        return [probabilities_of(answer) for answer in answers]
 
     def _rationale_stage(self) -> StageSpec | None:
         strategy = self.recipe.strategy

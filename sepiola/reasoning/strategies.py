@@ -24,6 +24,7 @@ from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer, Chain
 from sepiola.reasoning.chains import SelfConsistency
 from sepiola.reasoning.classifying import ClassifierStrategy, OnDone
+from sepiola.reasoning.ensembles import Ensemble
 from sepiola.reasoning.reward import RewardModel
 from sepiola.reasoning.sample_and_rank import CANDIDATES, SampleAndRank
 from sepiola.specs.model import ModelSpec
@@ -231,7 +232,13 @@ class Replies:
         ]
 
 
-Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank | SelfConsistency
+Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank | SelfConsistency | Ensemble
+
+
+class Joins(Protocol):
+    """The members of an ensemble."""
+
+    def strategy(self, answering: AnsweringSpec) -> Ensemble: ...
 
 
 class Answers(Protocol):
@@ -247,6 +254,8 @@ class Answers(Protocol):
     def processor(self) -> Processor: ...
     @property
     def rationale(self) -> Answers | None: ...
+    @property
+    def ensemble(self) -> Joins | None: ...
     def require_tokenizer(self) -> Tokenizer: ...
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator: ...
     def verifier(self, folder: str) -> RewardModel: ...
@@ -313,11 +322,13 @@ def replying_of(model: Answers, answering: AnsweringSpec) -> Replies | SampleAnd
 
 
 def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
-    """How a model answers: a classifier by its labels, another as `answering` says.
+    """How a model answers: a classifier by its labels, an ensemble by its members, another as `answering` says.
 
     Raises CheckpointError when what the strategy needs is not there, and SepiolaError for one that a classifier cannot
     follow.
     """
+    if model.ensemble is not None:
+        return model.ensemble.strategy(answering)
     if model.spec.classifier is not None and isinstance(model.network, Classifier):
         if answering.strategy.writes:
             raise SepiolaError(

@@ -14,6 +14,7 @@ from sepiola.errors import SpecError, shown
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.bridge import DualSpec
 from sepiola.specs.data import DataSpec
+from sepiola.specs.ensemble import EnsembleSpec
 from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import AnyStrategySpec, DirectSpec, StrategySpec, TwoStageSpec
@@ -122,6 +123,7 @@ class RecipeSpec(Spec):
     tokenizer: TokenizerSpec
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: AnyStrategySpec | None = None
+    ensemble: EnsembleSpec | None = None
     reply_tokens: Tokens | None = None
     few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
@@ -177,6 +179,7 @@ class RecipeSpec(Spec):
                     f"model.language.head: a model without a head predicts no tokens, and stage '{stage.name}' "
                     f"({stage.objective.kind}) does; set kind: token"
                 )
+        self._check_ensemble()
         if self.few_shot is not None and (self.strategy is None or self.strategy.kind != "direct"):
             raise ValueError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
         if self.model.language.kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
@@ -187,3 +190,32 @@ class RecipeSpec(Spec):
         if isinstance(self.model.bridge, DualSpec) and (self.strategy is not None or not self.images):
             raise ValueError("a dual encoder compares images with texts: it needs 'images', and has no 'strategy'")
         return self
+
+    def _check_ensemble(self) -> None:
+        """Raises ValueError for members that would not answer with probabilities, and for stages that they cannot
+        share.
+        """
+        ensemble, strategy = self.ensemble, self.strategy
+        if ensemble is None:
+            return
+        answers = next((stage for stage in self.stages if strategy and stage.name == strategy.answer), None)
+        if strategy is None or answers is None:
+            raise ValueError("ensemble: its members answer questions; give the recipe a 'strategy'")
+        if getattr(strategy, "by", None) != "score" and not answers.objective.ends:
+            raise ValueError("ensemble: its members answer with a probability for each option; set strategy.by: score")
+        if self.few_shot is not None:
+            raise ValueError("few_shot: demonstrations stand before the questions of one model, and of no ensemble")
+        if ensemble.distilled and answers.objective.kind != "language-modelling":
+            raise ValueError(
+                f"ensemble.distilled: stage '{answers.name}' learns by {answers.objective.kind}; a model is distilled "
+                "by language-modelling alone"
+            )
+        names = [stage.name for stage in self.stages]
+        for name in ensemble.shared:
+            if name not in names:
+                raise ValueError(f"ensemble.shared: no stage is named '{name}'; {nearest(name, names)}")
+            start = self.stages[names.index(name)].start
+            if name == answers.name:
+                raise ValueError(f"ensemble.shared: '{name}' is what the members answer by, and each has its own")
+            if start is not None and start not in ensemble.shared:
+                raise ValueError(f"ensemble.shared: '{name}' starts from '{start}', which is not shared; name it too")

@@ -10,6 +10,7 @@ from sepiola.training.objectives.contrastive import Contrastive
 from sepiola.training.objectives.declared_calling import DeclaredCalling
 from sepiola.training.objectives.denoising import Denoising
 from sepiola.training.objectives.detection import Detection
+from sepiola.training.objectives.distillation import Distillation
 from sepiola.training.objectives.dpo import DPO
 from sepiola.training.objectives.function_calling import FunctionCalling
 from sepiola.training.objectives.generate_and_rate import GenerateAndRate
@@ -30,6 +31,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked": Masked,
     "span-corruption": SpanCorruption,
     "denoising": Denoising,
+    "distillation": Distillation,
     "detection": Detection,
     "contrastive": Contrastive,
     "image-text-alignment": Alignment,

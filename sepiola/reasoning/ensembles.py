@@ -1,0 +1,163 @@
+"""Ensembles: several models answer one question, and their answers become one.
+
+Every member says a probability for each option. They are averaged (bagging), counted as votes of unequal weight
+(boosting), or weighted in a conditional logit (stacking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+
+from sepiola.checkpoints.store import ENSEMBLE
+from sepiola.data.example import Example
+from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.stacking import Scores, Stacked, log_scores
+from sepiola.specs.base import read_yaml
+from sepiola.specs.ensemble import CombiningSpec, MeanSpec, StackedSpec, VotesSpec
+from sepiola.specs.recipe import AnsweringSpec
+from sepiola.specs.strategy import StrategySpec
+
+MEMBERS = "members"
+
+OnDone = Callable[[int], None] | None
+Likely = tuple[float, ...]
+
+
+class Answering(Protocol):
+    """A strategy."""
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]: ...
+
+
+class AsksMember(Protocol):
+    """What an ensemble asks of a member that is a model."""
+
+    @property
+    def asking(self) -> AnsweringSpec: ...
+    def blind(self) -> Self: ...
+    def by(self, strategy: StrategySpec) -> Self: ...
+    def strategy(self, *, score: bool | None = None) -> Answering: ...
+
+
+Member = TypeVar("Member", bound=AsksMember)
+
+
+@dataclass(frozen=True)
+class Joined(Generic[Member]):
+    """Models that answer together, and how their answers become one."""
+
+    members: tuple[Member, ...]
+    combining: CombiningSpec
+
+    def strategy(self, answering: AnsweringSpec) -> Ensemble:
+        """The members' strategies together: each by its own, choosing by likelihood, or all by another one that is
+        asked for. Where `answering` shows no images the members are blind.
+        """
+        asked = [member if answering.images else member.blind() for member in self.members]
+        if _named(answering.strategy) == _named(self.members[0].asking.strategy):
+            return Ensemble([member.strategy(score=True) for member in asked], self.combining)
+        return Ensemble([member.by(answering.strategy).strategy() for member in asked], self.combining)
+
+
+def _named(strategy: StrategySpec) -> StrategySpec:
+    """The strategy, whatever it chooses by."""
+    return strategy.model_copy(update={"by": "score"})
+
+
+def mean(spec: MeanSpec, members: Sequence[Likely]) -> Likely:
+    """The mean of every option's probabilities."""
+    return tuple(np.mean(members, axis=0).tolist())
+
+
+def votes(spec: VotesSpec, members: Sequence[Likely]) -> Likely:
+    """The shares of the votes for each option. Where no member has a vote, all have one."""
+    counted = np.zeros(len(members[0]))
+    alphas = [own.get(len(counted), 0.0) for own in spec.alphas]
+    for likely, alpha in zip(members, alphas if any(alphas) else [1.0] * len(members), strict=True):
+        counted[int(np.argmax(likely))] += alpha
+    return tuple((counted / counted.sum()).tolist())
+
+
+def stacked(spec: StackedSpec, members: Sequence[Likely]) -> Likely:
+    """The conditional logit of the members' log-probabilities."""
+    return Stacked(spec.weights).probabilities([log_scores(likely) for likely in members])
+
+
+COMBINING: dict[str, Callable[[Any, Sequence[Likely]], Likely]] = {"mean": mean, "votes": votes, "stacked": stacked}
+"""How the members' probabilities for one question become the ensemble's."""
+
+
+class Ensemble:
+    """A strategy over the strategies of several members."""
+
+    def __init__(self, members: Sequence[Answering], combining: CombiningSpec) -> None:
+        self.members = members
+        self.combining = combining
+
+    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
+        """Raises SepiolaError for a member that gives no probabilities, or for other options than the rest."""
+        answers = [
+            member.answer(examples, on_done if number == 0 else None) for number, member in enumerate(self.members)
+        ]
+        return [self._joint(each) for each in zip(*answers, strict=True)]
+
+    def _joint(self, members: Sequence[Answer]) -> Answer:
+        likely = [probabilities_of(answer) for answer in members]
+        if len({len(own) for own in likely}) > 1:
+            counts = [len(own) for own in likely]
+            raise SepiolaError(
+                f"{members[0].id}: the members of this ensemble know {counts} options; train them on data with the "
+                "same labels"
+            )
+        joint = COMBINING[self.combining.by.kind](self.combining.by, likely)
+        best = max(range(len(joint)), key=lambda option: (joint[option], sum(own[option] for own in likely)))
+        said = next((answer for answer in members if answer.choice == best), members[0])
+        cut = any(answer.prompt_cut for answer in members)
+        return Answer(said.id, said.output, best, said.rationale, joint, prompt_cut=cut)
+
+
+def probabilities_of(answer: Answer) -> Likely:
+    """An answer's probabilities. Raises SepiolaError where it has none."""
+    if answer.probabilities is None:
+        raise SepiolaError(
+            f"{answer.id}: answered without a probability for each option, so it can be neither averaged nor learned: "
+            "ask a question with choices, by a strategy that scores them (strategy.by: score)"
+        )
+    return answer.probabilities
+
+
+class StrategyScorer:
+    """A strategy as a member of stacking: the logarithms of its probabilities are its scores."""
+
+    def __init__(self, strategy: Answering) -> None:
+        self.strategy = strategy
+
+    def scores(self, examples: Sequence[Example]) -> list[Scores]:
+        """Raises SepiolaError where the strategy gives no probabilities."""
+        return [log_scores(probabilities_of(answer)) for answer in self.strategy.answer(examples)]
+
+
+def read_ensemble(folder: Path) -> tuple[list[Path], CombiningSpec] | None:
+    """Where the members lie of an ensemble in a checkpoint folder, and how their answers become one; None for a folder
+    of one model. Raises CheckpointError for members that are not there.
+    """
+    path = folder / ENSEMBLE
+    if not path.is_file():
+        return None
+    combining = CombiningSpec.parse(read_yaml(path), str(path))
+    folders = [member_folder(folder, number) for number in range(combining.members)]
+    missing = [str(member) for member in folders if not member.is_dir()]
+    if missing:
+        raise CheckpointError(f"{folder}: an ensemble of {len(folders)} members that lacks {', '.join(missing)}")
+    return folders, combining
+
+
+def member_folder(folder: Path, number: int) -> Path:
+    """Where a member lies in an ensemble's checkpoint folder."""
+    return folder / MEMBERS / str(number)

@@ -1,0 +1,266 @@
+"""Ensembles run whole, at a size for tests: draws, votes, out-of-fold scores, resume, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sepiola
+from sepiola.data.example import Example
+from sepiola.data.folds import group_of
+from sepiola.datasets import read
+from sepiola.errors import CheckpointError, SepiolaError, SpecError, TrainingError
+from sepiola.experiments.compare import compare
+from sepiola.experiments.members import EnsembleRun, Member, run_of
+from sepiola.experiments.recipe_files import ComparisonSpec, member_recipes, parse_recipe
+from sepiola.experiments.run import Run
+from sepiola.reasoning.boosting import samme_round
+from sepiola.specs.base import override, read_yaml
+from sepiola.specs.ensemble import CombiningSpec, StackedSpec
+from tests.tiny import QUIET, Raw, decoder, recipe, tidepool, vision_language
+
+DATA = tidepool(40, "objects", "maps")
+STAGE: Raw = {"name": "answer", "data": DATA, "objective": {"format": "QCM-A"}, "steps": 3, "batch": 8}
+STAGE |= {"optimizer": {"learning_rate": 3e-3}, "source_tokens": 96, "target_tokens": 16, "precision": "float32"}
+RECIPE = recipe(
+    "together",
+    {"language": decoder(400, 32, hidden=48)},
+    [STAGE],
+    strategy={"answer": "answer", "by": "score"},
+    evaluation=[{**DATA, "split": "test", "count": 12}],
+)
+KINDS: dict[str, Raw] = {
+    "bagging": {"kind": "bagging", "members": 3},
+    "boosting": {"kind": "boosting", "members": 3},
+    "stacking": {"kind": "stacking", "folds": 2, "members": [{}, {"model.language.width": 16}]},
+}
+
+
+def parsed(ensemble: Raw, *changes: str) -> Any:
+    return parse_recipe({**override(RECIPE, changes), "ensemble": ensemble})
+
+
+def run(ensemble: Raw, folder: Path, *changes: str, resume: bool = False) -> Path:
+    run_of(parsed(ensemble, *changes), folder, console=QUIET, resume=resume).go()
+    return folder
+
+
+def questions(split: str = "test", count: int = 12) -> list[Example]:
+    return read("tidepool", None, split, count=count, size=64, families=["objects", "maps"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {kind: run(ensemble, folder / kind) for kind, ensemble in KINDS.items()}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run's checkpoint holds, but for locks."""
+    found = {p for p in (folder / "checkpoint").rglob("*") if p.is_file() and not p.name.startswith(".")}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loaded_answers_as_the_run_did(kind: str, finished: dict[str, Path]) -> None:
+    model = sepiola.load(finished[kind])
+    assert model.ensemble is not None
+    answers = model.answer(questions())
+    lines = (finished[kind] / "answers-tidepool-test.jsonl").read_text().splitlines()
+    written = [json.loads(line) for line in lines]
+    assert [a.choice for a in answers] == [line["choice"] for line in written]
+    for answer, line in zip(answers, written, strict=True):
+        assert answer.probabilities == pytest.approx(line["probabilities"], abs=1e-5)
+    reply = model.ask("Which?", choices=["red", "green", "blue"])
+    assert reply.answer in ("red", "green", "blue") and sum(reply.probabilities or ()) == pytest.approx(1)
+
+
+def test_the_report_says_what_members_do_alone_and_how_often_they_differ(finished: dict[str, Path]) -> None:
+    about = json.loads((finished["bagging"] / "report.json").read_text())["ensemble"]
+    assert len(about["members"]) == 3 and 0 <= about["differ"] <= 1 and about["combining"] == {"kind": "mean"}
+    lines = [json.loads(line) for line in (finished["bagging"] / "metrics.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == {f"answer, member {n}" for n in range(3)}
+
+
+def test_bagging_averages_members_that_have_seen_bootstraps(finished: dict[str, Path]) -> None:
+    model = sepiola.load(finished["bagging"])
+    assert model.ensemble is not None
+    each = [member.answer(questions()) for member in model.ensemble.members]
+    for joint, *own in zip(model.answer(questions()), *each, strict=True):
+        mean = [sum(p) / 3 for p in zip(*(a.probabilities or () for a in own), strict=True)]
+        assert joint.probabilities == pytest.approx(mean)
+    ensemble = run_of(parsed(KINDS["bagging"]), finished["bagging"], console=QUIET)
+    assert isinstance(ensemble, EnsembleRun)
+    from sepiola.data.folds import bootstrap
+    from sepiola.experiments.members import Draw
+
+    whole = ensemble.read(ensemble.answering.data)
+    member = ensemble.member(1, Draw(("b",), lambda examples: bootstrap(examples, 7)))
+    drawn = member.read(ensemble.answering.data)
+    assert [e.id for e in drawn] == [e.id for e in bootstrap(whole, 7)] != [e.id for e in whole]
+    assert member.tokenizer.to_json() == ensemble.tokenizer.to_json(), "members share the tokenizer of the whole data"
+
+
+def test_boosting_votes_by_samme(finished: dict[str, Path]) -> None:
+    folder = finished["boosting"]
+    plain = Run(parse_recipe(RECIPE), folder, console=QUIET)
+    first = plain.stage_folder(plain.recipe.stages[0])
+    assert (first / "checkpoint" / "spec.yaml").is_file(), "the first member is the recipe's own model"
+    combining = CombiningSpec.parse(read_yaml(folder / "checkpoint" / "ensemble.yaml"))
+    model = sepiola.load(folder)
+    assert model.ensemble is not None and len(model.ensemble.members) == combining.members
+    asked = questions("train", 40)
+    weights: tuple[float, ...] = (1 / 40,) * 40
+    alphas: Sequence[dict[int, float]] = combining.by.alphas  # type: ignore[union-attr]
+    for member, alpha in zip(model.ensemble.members, alphas, strict=True):
+        answers = member.strategy(score=True).answer(asked)
+        right = [a.choice == e.question.answer for a, e in zip(answers, asked, strict=True) if e.question]
+        one = samme_round(weights, [len(e.question.choices) for e in asked if e.question], right)
+        assert alpha == pytest.approx(one.alphas)
+        weights = one.weights
+
+
+def test_stacking_scores_no_example_that_a_member_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[str, set[str]] = {}
+    asked: list[tuple[set[str], set[str]]] = []
+    original = EnsembleRun.trained_member
+
+    def spy(self: EnsembleRun, name: str, member: Run) -> Any:
+        model = original(self, name, member)
+        trained[name] = {group_of(e) for e in member.read(member.recipe.stages[-1].data)}
+        if "without" in name:
+            answer = model.strategy(score=True).answer
+
+            class Spied:
+                def answer(self, examples: Sequence[Example], on_done: Any = None) -> Any:
+                    asked.append((trained[name], {group_of(e) for e in examples}))
+                    return answer(examples)
+
+            monkeypatch.setattr(model, "strategy", lambda score: Spied())
+        return model
+
+    monkeypatch.setattr(EnsembleRun, "trained_member", spy)
+    folder = run(KINDS["stacking"], tmp_path / "run")
+    assert len(asked) == 4, "two folds of two members"
+    everything = {group_of(e) for e in questions("train", 40)}
+    for known, held_out in asked:
+        assert known and held_out and not known & held_out
+        assert known | held_out == everything
+    by = CombiningSpec.parse(read_yaml(folder / "checkpoint" / "ensemble.yaml")).by
+    assert isinstance(by, StackedSpec) and len(by.weights) == 2
+    model = sepiola.load(folder)
+    assert model.ensemble is not None
+    assert [m.spec.language.width for m in model.ensemble.members if m.spec.language] == [32, 16]
+    assert trained["member 0"] == everything, "the members that answer have seen everything"
+
+
+@pytest.mark.parametrize("kind", ["boosting", "stacking"])
+def test_resumed_is_as_if_it_had_never_stopped(
+    kind: str, finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    original = Member.train
+
+    def dies(self: Member, stage: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        original(self, stage)
+
+    monkeypatch.setattr(Member, "train", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(KINDS[kind], tmp_path / "run")
+    monkeypatch.undo()
+    assert files(run(KINDS[kind], tmp_path / "run", resume=True)) == files(finished[kind])
+
+
+def test_a_distilled_run_leaves_one_model_beside_its_teacher(tmp_path: Path) -> None:
+    folder = run({**KINDS["bagging"], "members": 2, "distilled": True}, tmp_path / "run")
+    model, teacher = sepiola.load(folder), sepiola.load(folder / "teacher")
+    assert model.ensemble is None and teacher.ensemble is not None and len(teacher.ensemble.members) == 2
+    assert [a.choice for a in model.answer(questions())] == [
+        json.loads(line)["choice"] for line in (folder / "answers-tidepool-test.jsonl").read_text().splitlines()
+    ]
+    stages = {json.loads(line)["stage"] for line in (folder / "metrics.jsonl").read_text().splitlines()}
+    assert stages == {"answer, member 0", "answer, member 1", "answer, distilled"}
+
+
+SEEING = recipe(
+    "seeing",
+    vision_language({"kind": "projection", "shuffle": 2}),
+    [
+        {**STAGE, "name": "align", "learn": ["bridge"]},
+        {**STAGE, "start": "align", "learn": ["language"]},
+    ],
+    strategy={"answer": "answer", "by": "score"},
+    evaluation=[{**DATA, "split": "test", "count": 6}],
+)
+
+
+def test_a_shared_stage_is_trained_once_and_must_not_have_seen_what_is_asked_out_of_fold(tmp_path: Path) -> None:
+    bagged = parse_recipe({**SEEING, "ensemble": {**KINDS["bagging"], "members": 2, "shared": ["align"]}})
+    run_of(bagged, tmp_path / "bagged", console=QUIET).go()
+    names = sorted(p.name.split("-")[0] for p in (tmp_path / "bagged" / "stages").iterdir() if p.is_dir())
+    assert names == ["align", "answer", "answer"]
+    model = sepiola.load(tmp_path / "bagged")
+    example = questions()[0]
+    assert example.question is not None
+    seen = model.ask(example.question.text, image=example.images[0], choices=example.question.choices)
+    assert seen.probabilities != model.blind().answer([example])[0].probabilities
+    stacked = {"kind": "stacking", "members": [{}, {}], "folds": 2, "shared": ["align"]}
+    with pytest.raises(TrainingError, match="'align' reads .* answer out of fold"):
+        run_of(parse_recipe({**SEEING, "ensemble": stacked}), tmp_path / "stacked", console=QUIET).go()
+
+
+def test_arms_share_members_and_a_table_says_what_they_cost(tmp_path: Path) -> None:
+    arms = {"one": {}, "bagging": {"ensemble": {"kind": "bagging", "members": 2, "bootstrap": False}}}
+    spec = ComparisonSpec.parse({"name": "c", "base": {k: v for k, v in RECIPE.items() if k != "name"}, "arms": arms})
+    report = compare(spec, tmp_path / "c", console=QUIET)
+    stages = [p for p in (tmp_path / "c" / "stages").iterdir() if p.is_dir()]
+    assert len(stages) == 2, "the first member without a bootstrap is the other arm's model"
+    one, bagging = report["rows"][:2]
+    assert bagging["learned_parameters"] == 2 * one["learned_parameters"]
+    assert bagging["training_seconds"] > one["training_seconds"]
+
+
+def test_what_an_ensemble_cannot_do_is_refused(finished: dict[str, Path]) -> None:
+    model = sepiola.load(finished["bagging"])
+    with pytest.raises(SepiolaError, match="writes no text"):
+        model.generate("a")
+    with pytest.raises(SepiolaError, match="open question|choices"):
+        model.ask("Which?")
+    with pytest.raises(CheckpointError, match="load one of its members"):
+        sepiola.load(finished["bagging"], vision_only=True)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "changes", "fault"),
+    [
+        ({"kind": "bagging", "members": 1}, [], "ensemble.members: .*greater than or equal to 2"),
+        ({"kind": "begging"}, [], "ensemble"),
+        ({"kind": "stacking", "members": [{}]}, [], "ensemble.members"),
+        ({"kind": "stacking", "members": [{}, {"model.langage.width": 3}]}, [], r"ensemble.members\[1\]: .*langage"),
+        (KINDS["bagging"], ["strategy.by=generate"], "set strategy.by: score"),
+        (KINDS["bagging"], ["strategy=null"], "give the recipe a 'strategy'"),
+        ({**KINDS["bagging"], "shared": ["answr"]}, [], "no stage is named 'answr'; did you mean 'answer'"),
+        ({**KINDS["bagging"], "shared": ["answer"]}, [], "what the members answer by"),
+        (KINDS["bagging"], ["few_shot={shots: [0, 1]}"], "of no ensemble"),
+    ],
+)
+def test_bad_specs_are_refused_by_name(ensemble: Raw, changes: list[str], fault: str) -> None:
+    with pytest.raises(SpecError, match=fault):
+        parsed(ensemble, *changes)
+
+
+def test_members_are_recipes_of_their_own() -> None:
+    plain, narrow = member_recipes(parsed(KINDS["stacking"]))
+    assert plain == parse_recipe(RECIPE)
+    assert narrow.model.language is not None and narrow.model.language.width == 16
+    assert member_recipes(parse_recipe(RECIPE)) == []
