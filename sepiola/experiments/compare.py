@@ -5,7 +5,6 @@ Arms share what they have in common: a stage with the same model, data, seed and
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -34,6 +33,7 @@ from sepiola.evaluation.report.scaling import load_scipy
 from sepiola.experiments.costs import ASKED, costs
 from sepiola.experiments.evaluate import answers_files, pick_samples
 from sepiola.experiments.members import run_of
+from sepiola.experiments.paired import differences, read_answers
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run, claimed
 from sepiola.nn.device import find_device
@@ -65,7 +65,8 @@ def _compare(spec: ComparisonSpec, folder: Path, console: Console, device: str) 
     report = _report(spec, runs)
     report["costs"] = _costs(spec, folder)
     priced = {row["name"]: row for row in report["costs"]}
-    report["rows"] = [{**row, **priced.get(row["name"], {})} for row in report["rows"]]
+    paired = _paired(spec, folder)
+    report["rows"] = [{**row, **priced.get(row["name"], {}), **paired.get(row["name"], {})} for row in report["rows"]]
     write_report(folder, report, _samples(spec, main), folder / "metrics.jsonl")
     return report
 
@@ -206,7 +207,8 @@ def comparison_table(report: Figures) -> Table:
     """The comparison's rows for the terminal."""
     table = Table(title=report["title"])
     buckets = list(report["rows"][0]["languages"])
-    for column in ("", "accuracy", "95% interval", *buckets, "false claims", "questions"):
+    columns = ("", "accuracy", "95% interval", "against the first", *buckets, "false claims", "questions")
+    for column in columns:
         table.add_column(column, justify="left" if not column else "right")
     for row in report["rows"]:
         interval = "–".join(f"{100 * v:.1f}" for v in row["interval"]) if row["interval"] else ""
@@ -215,11 +217,19 @@ def comparison_table(report: Figures) -> Table:
             row["name"],
             f"{100 * row['accuracy']:.1f}%",
             interval,
+            _signed(row),
             *(f"{100 * row['languages'][b]:.1f}%" if b in row["languages"] else "" for b in buckets),
             f"{100 * false:.1f}%" if false is not None else "",
             str(row["count"]),
         )
     return table
+
+
+def _signed(row: Figures) -> str:
+    """The row's difference from the first one's accuracy, in points, with its interval."""
+    if (span := row.get("difference_interval")) is None:
+        return ""
+    return f"{100 * row['difference']:+.1f} ({100 * span[0]:+.1f} to {100 * span[1]:+.1f})"
 
 
 def _report(spec: ComparisonSpec, runs: Mapping[str, Sequence[Figures]]) -> Figures:
@@ -262,12 +272,20 @@ def _first_set(recipe: RecipeSpec) -> list[Example]:
 def _samples(spec: ComparisonSpec, main: Path) -> list[tuple[Example, Answer]]:
     """Some of the main run's answers to its first evaluation set."""
     recipe = next(iter(spec.recipes().values()))
-    path = answers_files(main, recipe)[0] if recipe.evaluation else None
-    if path is None or not path.is_file():
-        return []
-    answers = [Answer.of(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    answers = read_answers(answers_files(main, recipe)[0]) if recipe.evaluation else []
     examples = {example.id: example for example in _first_set(recipe)}
     return pick_samples([(examples[answer.id], answer) for answer in answers if answer.id in examples])
+
+
+def _paired(spec: ComparisonSpec, folder: Path) -> dict[str, Figures]:
+    """How each arm differs from the first on the first evaluation set; nothing where they have not the same."""
+    recipes = spec.recipes()
+    if any(recipe.evaluation[:1] != next(iter(recipes.values())).evaluation[:1] for recipe in recipes.values()):
+        return {}
+    examples = _first_set(next(iter(recipes.values())))
+    places = {arm: [(_place(spec, folder, arm, seed), recipes[arm, seed]) for seed in spec.seeds] for arm in spec.arms}
+    files = {arm: [answers_files(*place)[0] for place in own if place[1].evaluation] for arm, own in places.items()}
+    return differences(examples, files) if examples else {}
 
 
 def _link(link: Path, target: Path) -> None:
