@@ -363,8 +363,8 @@ def load(
     if (together := read_ensemble(loading.local_folder(path_or_hub_id))) is not None:
         if adapter is not None or vision_only:
             raise CheckpointError(f"{path_or_hub_id}: an ensemble; load one of its members: {together[0][0]}")
-        options: dict[str, Any] = {"dtype": dtype, "device": device, "runtime": runtime, "bits": bits}
-        return Model.joined([load(one, calibrate=calibrate, **options) for one in together[0]], together[1])
+        member = partial(load, dtype=dtype, device=device, runtime=runtime, bits=bits, calibrate=calibrate)
+        return Model.joined([member(folder) for folder in together[0]], together[1])
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)
     if vision_only:
         return Model(read.network, read.spec)

@@ -10,12 +10,15 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+
+from rich.console import Console
 
 from sepiola.api import Model
 from sepiola.data.example import Example
 from sepiola.data.files import write_text
 from sepiola.data.folds import bootstrap, group_of, weighted_draw
+from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import accuracy
@@ -92,8 +95,18 @@ class Member(Run):
 class EnsembleRun(Run):
     """A recipe's ensemble in one folder."""
 
-    def __init__(self, recipe: RecipeSpec, folder: Any, **settings: Any) -> None:
-        super().__init__(recipe, folder, **settings)
+    def __init__(
+        self,
+        recipe: RecipeSpec,
+        folder: Path,
+        *,
+        console: Console,
+        shared: Path | None = None,
+        data: DataCache | None = None,
+        device: str = "cpu",
+        resume: bool = False,
+    ) -> None:
+        super().__init__(recipe, folder, console=console, shared=shared, data=data, device=device, resume=resume)
         assert recipe.ensemble is not None and recipe.strategy is not None
         self.ensemble = recipe.ensemble
         self.answering = self.stages[str(recipe.strategy.answer)]
@@ -102,7 +115,7 @@ class EnsembleRun(Run):
         self.seen: set[str] = set()
 
     def learn(self) -> tuple[Model, list[str]]:
-        members, combining = ENSEMBLES[self.ensemble.kind](self, self.ensemble)
+        members, combining = ENSEMBLES[self.ensemble.kind](self)
         model = Model.joined([member.model() for member in members], combining)
         if self.ensemble.distilled:
             model.save(self.folder / TEACHER)
@@ -184,8 +197,10 @@ def _closed(example: Example) -> bool:
     return question is not None and question.answer is not None and len(question.choices) > 1
 
 
-def bagging(run: EnsembleRun, spec: BaggingSpec) -> tuple[list[Member], CombiningSpec]:
+def bagging(run: EnsembleRun) -> tuple[list[Member], CombiningSpec]:
     """Each member on a bootstrap of its own."""
+    spec = run.ensemble
+    assert isinstance(spec, BaggingSpec)
 
     def draw(seed: int) -> Draw | None:
         return Draw(("bootstrap", seed), lambda examples: bootstrap(examples, seed)) if spec.bootstrap else None
@@ -196,8 +211,10 @@ def bagging(run: EnsembleRun, spec: BaggingSpec) -> tuple[list[Member], Combinin
     return members, CombiningSpec(members=len(members), by=MeanSpec(kind="mean"))
 
 
-def boosting(run: EnsembleRun, spec: BoostingSpec) -> tuple[list[Member], CombiningSpec]:
+def boosting(run: EnsembleRun) -> tuple[list[Member], CombiningSpec]:
     """Each member on what those before it got wrong. Raises TrainingError when the first is no better than chance."""
+    spec = run.ensemble
+    assert isinstance(spec, BoostingSpec)
     examples = run.asked
     options = [len(e.question.choices) if e.question else 0 for e in examples]
     weights = (1 / len(examples),) * len(examples)
@@ -248,8 +265,10 @@ def _answers(run: EnsembleRun, member: Member, model: Model, examples: Sequence[
     return choices
 
 
-def stacking(run: EnsembleRun, spec: StackingSpec) -> tuple[list[Member], CombiningSpec]:
+def stacking(run: EnsembleRun) -> tuple[list[Member], CombiningSpec]:
     """Members on all data, joined by weights that are fitted to what their likes answered out of fold."""
+    spec = run.ensemble
+    assert isinstance(spec, StackingSpec)
     run.check_out_of_fold()
     examples, groups = run.asked, {group_of(example) for example in run.asked}
     scored: list[list[Scores]] = []
@@ -274,7 +293,7 @@ def stacking(run: EnsembleRun, spec: StackingSpec) -> tuple[list[Member], Combin
     return members, CombiningSpec(members=len(members), by=StackedSpec(kind="stacked", weights=fitted.weights))
 
 
-ENSEMBLES: dict[str, Callable[[EnsembleRun, Any], tuple[list[Member], CombiningSpec]]] = {
+ENSEMBLES: dict[str, Callable[[EnsembleRun], tuple[list[Member], CombiningSpec]]] = {
     "bagging": bagging,
     "boosting": boosting,
     "stacking": stacking,
@@ -282,6 +301,16 @@ ENSEMBLES: dict[str, Callable[[EnsembleRun, Any], tuple[list[Member], CombiningS
 """How the members of each kind of ensemble are trained, and what joins them."""
 
 
-def run_of(recipe: RecipeSpec, folder: Any, **settings: Any) -> Run:
+def run_of(
+    recipe: RecipeSpec,
+    folder: Path,
+    *,
+    console: Console,
+    shared: Path | None = None,
+    data: DataCache | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Run:
     """The run of a recipe: of one model, or of an ensemble."""
-    return (Run if recipe.ensemble is None else EnsembleRun)(recipe, folder, **settings)
+    made = Run if recipe.ensemble is None else EnsembleRun
+    return made(recipe, folder, console=console, shared=shared, data=data, device=device, resume=resume)

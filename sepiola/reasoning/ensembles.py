@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.stacking import Scores, Stacked, log_scores
 from sepiola.specs.base import read_yaml
-from sepiola.specs.ensemble import CombiningSpec, MeanSpec, StackedSpec, VotesSpec
+from sepiola.specs.ensemble import CombiningSpec, StackedSpec, VotesSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.strategy import StrategySpec
 
@@ -70,26 +70,32 @@ def _named(strategy: StrategySpec) -> StrategySpec:
     return strategy.model_copy(update={"by": "score"})
 
 
-def mean(spec: MeanSpec, members: Sequence[Likely]) -> Likely:
+def mean(spec: CombiningSpec, members: Sequence[Likely]) -> Likely:
     """The mean of every option's probabilities."""
     return tuple(np.mean(members, axis=0).tolist())
 
 
-def votes(spec: VotesSpec, members: Sequence[Likely]) -> Likely:
+def votes(spec: CombiningSpec, members: Sequence[Likely]) -> Likely:
     """The shares of the votes for each option. Where no member has a vote, all have one."""
+    assert isinstance(spec.by, VotesSpec)
     counted = np.zeros(len(members[0]))
-    alphas = [own.get(len(counted), 0.0) for own in spec.alphas]
+    alphas = [own.get(len(counted), 0.0) for own in spec.by.alphas]
     for likely, alpha in zip(members, alphas if any(alphas) else [1.0] * len(members), strict=True):
         counted[int(np.argmax(likely))] += alpha
     return tuple((counted / counted.sum()).tolist())
 
 
-def stacked(spec: StackedSpec, members: Sequence[Likely]) -> Likely:
+def stacked(spec: CombiningSpec, members: Sequence[Likely]) -> Likely:
     """The conditional logit of the members' log-probabilities."""
-    return Stacked(spec.weights).probabilities([log_scores(likely) for likely in members])
+    assert isinstance(spec.by, StackedSpec)
+    return Stacked(spec.by.weights).probabilities([log_scores(likely) for likely in members])
 
 
-COMBINING: dict[str, Callable[[Any, Sequence[Likely]], Likely]] = {"mean": mean, "votes": votes, "stacked": stacked}
+COMBINING: dict[str, Callable[[CombiningSpec, Sequence[Likely]], Likely]] = {
+    "mean": mean,
+    "votes": votes,
+    "stacked": stacked,
+}
 """How the members' probabilities for one question become the ensemble's."""
 
 
@@ -115,7 +121,7 @@ class Ensemble:
                 f"{members[0].id}: the members of this ensemble know {counts} options; train them on data with the "
                 "same labels"
             )
-        joint = COMBINING[self.combining.by.kind](self.combining.by, likely)
+        joint = COMBINING[self.combining.by.kind](self.combining, likely)
         best = max(range(len(joint)), key=lambda option: (joint[option], sum(own[option] for own in likely)))
         said = next((answer for answer in members if answer.choice == best), members[0])
         cut = any(answer.prompt_cut for answer in members)

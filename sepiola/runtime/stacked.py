@@ -58,7 +58,7 @@ class StackedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shape = list(self.shape)
-        even = F.layer_norm(x, shape, eps=self.eps) if self.mean else F.rms_norm(x, shape, eps=self.eps)
+        even = F.layer_norm(x, shape, eps=self.eps or 1e-5) if self.mean else F.rms_norm(x, shape, eps=self.eps)
         own = even.reshape(self.members, -1, x.shape[-1]) * self.weight
         return (own if self.bias is None else own + self.bias).view(x.shape)
 

@@ -229,6 +229,17 @@ def test_arms_share_members_and_a_table_says_what_they_cost(tmp_path: Path) -> N
     assert bagging["learned_parameters"] == 2 * one["learned_parameters"]
 
 
+def test_another_strategy_goes_over_every_member(finished: dict[str, Path]) -> None:
+    model = sepiola.load(finished["bagging"])
+    assert model.ensemble is not None
+    chains = {"kind": "self-consistency", "chains": 4, "temperature": 2.0}
+    joint = model.by(chains).answer(questions())
+    each = [member.by(chains).answer(questions()) for member in model.ensemble.members]
+    for answer, *own in zip(joint, *each, strict=True):
+        mean = [sum(p) / 3 for p in zip(*(a.probabilities or () for a in own), strict=True)]
+        assert answer.probabilities == pytest.approx(mean)
+
+
 def test_what_an_ensemble_cannot_do_is_refused(finished: dict[str, Path]) -> None:
     model = sepiola.load(finished["bagging"])
     with pytest.raises(SepiolaError, match="writes no text"):

@@ -46,7 +46,7 @@ from sepiola.specs.base import Spec, write_yaml
 Curves = Path | Sequence[Figures] | None
 
 _ROW_COLUMNS = ("name", "accuracy", "interval", "count")
-_HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown", "accuracies", "languages")
+_HIDDEN_COLUMNS = ("buckets", "correct", "unparsed_rule", "unknown", "accuracies", "languages", "difference_interval")
 
 
 def write_report(
