@@ -111,10 +111,15 @@ class Ensemble:
         answers = [
             member.answer(examples, on_done if number == 0 else None) for number, member in enumerate(self.members)
         ]
-        return [self._joint(each) for each in zip(*answers, strict=True)]
+        return [self._joint(e, each) for e, each in zip(examples, zip(*answers, strict=True), strict=True)]
 
-    def _joint(self, members: Sequence[Answer]) -> Answer:
-        likely = [probabilities_of(answer) for answer in members]
+    def _joint(self, example: Example, members: Sequence[Answer]) -> Answer:
+        silent = [answer.probabilities is None and bool(answer.chains) for answer in members]
+        if all(silent):
+            return members[0]
+        count = len(example.question.choices) if example.question is not None else 0
+        equal = (1 / max(1, count),) * count  # a member of whose chains none can be read favours no option
+        likely = [equal if mute else probabilities_of(own) for mute, own in zip(silent, members, strict=True)]
         if len({len(own) for own in likely}) > 1:
             counts = [len(own) for own in likely]
             raise SepiolaError(

@@ -235,9 +235,13 @@ def test_another_strategy_goes_over_every_member(finished: dict[str, Path]) -> N
     chains = {"kind": "self-consistency", "chains": 4, "temperature": 2.0}
     joint = model.by(chains).answer(questions())
     each = [member.by(chains).answer(questions()) for member in model.ensemble.members]
-    for answer, *own in zip(joint, *each, strict=True):
-        mean = [sum(p) / 3 for p in zip(*(a.probabilities or () for a in own), strict=True)]
-        assert answer.probabilities == pytest.approx(mean)
+    for example, answer, *own in zip(questions(), joint, *each, strict=True):
+        count = len(example.question.choices) if example.question else 0
+        said = [a.probabilities or (1 / count,) * count for a in own]
+        if all(a.probabilities is None for a in own):
+            assert answer.choice is None, "nobody says anything"
+        else:
+            assert answer.probabilities == pytest.approx([sum(p) / 3 for p in zip(*said, strict=True)])
 
 
 def test_what_an_ensemble_cannot_do_is_refused(finished: dict[str, Path]) -> None:
