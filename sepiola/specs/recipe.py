@@ -109,9 +109,10 @@ class AnsweringSpec(Spec):
 class RecipeSpec(Spec):
     """A model, its stages in order, and how it answers; without a `strategy` it answers no questions.
 
-    The last stage's model is the recipe's, unless the strategy names another. Without a strategy, a reply has room for
-    `reply_tokens`, or for as many as the last stage's targets. `images: false` trains and runs the same
-    model blind. With `ensemble` several members answer in the model's place. `weights` are a checkpoint to begin with, or one for each part; what they lack is initialised.
+    The last stage's model is the recipe's, unless the strategy names another. Without a strategy, a reply has room
+    for `reply_tokens`, or for as many as the last stage's targets. `images: false` trains and runs the same model
+    blind. With `ensemble` several members answer in the model's place. `weights` are a checkpoint to begin with, or
+    one for each part; what they lack is initialised.
     """
 
     name: Name
