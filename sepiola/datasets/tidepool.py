@@ -11,7 +11,7 @@ from pydantic import Field
 from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.specs.values import Drawn, Names, Seed
-from sepiola.tidepool import captions, episodes, generate, preferences
+from sepiola.tidepool import episodes, generate, hasty_captions, preferences
 from sepiola.tidepool.canvas import UNITS
 from sepiola.tidepool.phone import album, requests
 from sepiola.tidepool.word_problems import word_problems
@@ -19,7 +19,7 @@ from sepiola.tidepool.words import LANGUAGES
 
 TASKS: dict[str, Callable[..., list[Example]]] = {
     "questions": generate,
-    "captions": captions,
+    "captions": hasty_captions,
     "episodes": episodes,
     "phone": requests,
     "album": album,
@@ -50,14 +50,16 @@ def read_tidepool(
     completions: Annotated[int, Field(ge=2, le=9)] | None = None,
     texts: Names | None = None,
     choices: Annotated[int, Field(ge=2, le=9)] | None = None,
+    exchanged: Share | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`.
 
     `task` is one of TASKS; of `episodes` there are `count`. A family that is named twice has two turns. `length` to
     `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are
     kinds of requests; in `album`, families are kinds of the phone's pictures (`sepiola.tidepool.phone`). `completions`
-    and `texts` are options of preferences (`sepiola.tidepool.preferences`). In `word-problems`, which have no pictures,
-    families are what is asked, and `choices` are so many numbers to choose from (`sepiola.tidepool.word_problems`).
+    and `texts` are options of preferences (`sepiola.tidepool.preferences`), and `exchanged` is one of captions
+    (`sepiola.tidepool.exchanges`). In `word-problems`, which have no pictures, families are what is asked, and
+    `choices` are so many numbers to choose from (`sepiola.tidepool.word_problems`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
@@ -66,6 +68,7 @@ def read_tidepool(
         "phone": {"kinds": kinds},
         "preferences": {"completions": completions, "texts": texts},
         "word-problems": {"choices": choices},
+        "captions": {"exchanged": exchanged},
     }
     for other, options in of_task.items():
         given = [name for name, value in options.items() if value is not None]

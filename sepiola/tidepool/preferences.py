@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -22,7 +20,7 @@ from sepiola.errors import DataError
 from sepiola.tidepool.canvas import Canvas
 from sepiola.tidepool.claims import false_claims
 from sepiola.tidepool.family import Family, Scene
-from sepiola.tidepool.words import LANGUAGES, SLOTS
+from sepiola.tidepool.words import LANGUAGES, facts
 from sepiola.tidepool.world import CAPTION_REQUEST, FAMILIES, checked_arguments, group_of, split_of
 
 log = logging.getLogger(__name__)
@@ -193,16 +191,8 @@ def _drawn(rng: random.Random, split: str, family: Family, language: str, what: 
     if what == "rationales":
         question = family.question(scene, family.ask(scene, kind, rng), language)
         prompt, text = f"{question.hint}\n{question.text}\n{EXPLAIN[language]}", question.solution or ""
-    units = tuple(match.span() for match in _facts(language).finditer(text))
+    units = tuple(match.span() for match in facts(language).finditer(text))
     return Writing(scene, group, kind, prompt, text, units)
-
-
-@lru_cache
-def _facts(language: str) -> re.Pattern[str]:
-    """Any word of the vocabulary, or a number."""
-    words = {word for slot in SLOTS[language].values() for word in slot}
-    ordered = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
-    return re.compile(rf"\b(?:\d+|{ordered})(?=s?\b)" if language == "en" else rf"\d+|{ordered}")
 
 
 def _masked(text: str, units: Sequence[Span]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 Key = str | int
 
@@ -102,3 +103,11 @@ def slot_pattern(language: str, slot: str) -> str:
 def slot_key(language: str, slot: str, text: str) -> str:
     """The key that a matched word stands for; digits stand for themselves, without leading zeros."""
     return SLOTS[language][slot].get(text) or text.lstrip("0") or "0"
+
+
+@lru_cache
+def facts(language: str) -> re.Pattern[str]:
+    """Any word of the vocabulary, or a number: what states a fact."""
+    words = {word for slot in SLOTS[language].values() for word in slot}
+    ordered = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+    return re.compile(rf"\b(?:\d+|{ordered})(?=s?\b)" if language == "en" else rf"\d+|{ordered}")

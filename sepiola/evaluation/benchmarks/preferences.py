@@ -16,6 +16,7 @@ from sepiola.evaluation.metrics.preferences import preference_figures, preferenc
 from sepiola.evaluation.metrics.seeds import mean_over_seeds
 from sepiola.reasoning.answer import Answer
 
+FIGURES = ("accuracy", "interval", "count", "prompts", "kendall_tau", "alike_in_length", "baselines")
 PROMPTS = 16  # whose completions are scored at a time
 
 
@@ -37,6 +38,7 @@ class Preferences:
         for start in track(starts, settings.what, console=console, disable=not console.is_terminal, transient=True):
             scores += scored(model, examples[start : start + PROMPTS])
         known, missing = settings.learnable(settings.data.reader)
+        known = [example for example in known if KEY in example.metadata]  # a stage of Tidepool may have captions
         baselines = {name: found.to_dict() for name, found in preference_baselines(known, examples).items()}
         figures = {**preference_figures(examples, scores, settings.seed), "baselines": baselines}
         if missing:
@@ -57,7 +59,9 @@ class Preferences:
 
     def merge(self, arms: Mapping[str, Sequence[Figures]]) -> Figures:
         """The first arm's figures, with those of all arms over their seeds as `arms`."""
-        return {**next(iter(arms.values()))[0], "arms": {arm: _over_seeds(seeds) for arm, seeds in arms.items()}}
+        first = next(iter(arms.values()))[0]
+        own = {name: first[name] for name in FIGURES if name in first}
+        return {**own, "arms": {arm: _over_seeds(seeds) for arm, seeds in arms.items()}}
 
     def reward(self, example: Example, answer: Answer) -> float | None:
         """None: completions are scored, and no answer."""

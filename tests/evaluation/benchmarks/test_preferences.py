@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,29 @@ def test_arms_are_compared_over_seeds() -> None:
         "baselines": {"longer": {"accuracy": 0.5, "interval": None}},
     }
     figures["alike_in_length"] = {"accuracy": 0.7, "interval": [0.6, 0.8], "count": 5}
+    figures |= {"title": "the first arm's", "rows": [{"name": "test"}]}
     better = {**figures, "accuracy": 0.9}
     merged = BENCHMARKS["preferences"].merge({"seeing": [figures, better], "blind": [figures, figures]})
     assert merged["arms"]["seeing"]["accuracy"] == pytest.approx(0.85)
+    assert not {"title", "rows"} & {*merged}, "the comparison has its own"
     (table,) = BENCHMARKS["preferences"].tables(merged)
     assert [line["name"] for line in table["lines"]] == ["seeing", "blind", "the longer one"]
+
+
+def test_a_baseline_learns_from_preferences_alone(reader: str, tmp_path: Path) -> None:  # noqa: F811
+    """Earlier stages may have read the same data as something else: these examples have no completions."""
+    raw = preferences.recipe("decoder", {"kind": "reward"}, steps=1, batch=10)
+    folder = tiny.run_recipe(raw, tmp_path)
+    asked = preferences.rankings()
+    alone = [replace(example, metadata={"language": "en"}) for example in asked]
+    settings = Settings(
+        DataSpec(reader=reader, split="test"),
+        Console(quiet=True),
+        read=lambda _: asked,
+        training=lambda _: [*alone, *asked],
+    )
+    figures = measure(sepiola.load(folder), settings).figures
+    assert figures["baselines"]["linear"]["count"] == figures["count"]
 
 
 def test_other_models_are_not_measured_so(reader: str) -> None:  # noqa: F811
