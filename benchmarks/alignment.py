@@ -1,10 +1,11 @@
 """Reinforcement learning from human feedback with pictures: what each method buys, in a world whose truth is known.
 
-One captioner is taught by hasty annotators (stage 1): in 60% of its captions two colours or numbers have changed places
-(`exchanged`). Its vision encoder is that of `align/captions`, frozen, which tells what there is. From this captioner go
-on PPO and GRPO, paid by the reward model of `align/captions`; DPO and dense DPO, on the pairs that the reward model
-has learned from; and best-of-16, which samples as many captions and says the one that the reward model likes best.
-`grpo, too far` goes on without a KL and by larger steps, to show where the reward model is hacked.
+The captioner of `align/captions` goes on for 250 steps with the captions of hasty annotators (stage 1): in 60% of them
+two colours or numbers have changed places (`exchanged`). Its vision encoder, frozen, tells what there is; it knows how
+to say it, and has learned not to. From this captioner go on PPO and GRPO, paid by the reward model of `align/captions`;
+DPO and dense DPO, on the pairs that the reward model has learned from; and best-of-16, which samples as many captions
+and says the one that the reward model likes best. `grpo, too far` goes on without a KL and by larger steps, to show
+where the reward model is hacked.
 
 Held-out pictures are described twice: by captions drawn from the policy (temperature 1), as it was trained, and by the
 likeliest ones. Their claims are checked against the scene (`sepiola.tidepool.false_claims`): that is the gold reward,
@@ -36,7 +37,7 @@ from sepiola.data.example import Example
 from sepiola.datasets import DataCache
 from sepiola.evaluation.metrics.captions import cider_d
 from sepiola.evaluation.metrics.rationales import words
-from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_recipe
 from sepiola.experiments.stages import Stages
 from sepiola.generation.image_features import ImageFeatures
 from sepiola.models.multimodal.vision_language import vision_of
@@ -55,10 +56,10 @@ GREEDY = 1e-5
 """The temperature of the likeliest caption."""
 PICTURES = {"reader": "tidepool", "count": 24000, "options": {"task": "captions", "size": 64, "seed": 7}}
 PAIRS = {"reader": "tidepool", "count": 12000, "options": {"task": "preferences", "texts": ["captions"], "size": 64}}
-MUON = {"kind": "muon", "learning_rate": 2.0e-3, "warmup": 50, "betas": [0.9, 0.98]}
+MUON = {"kind": "muon", "learning_rate": 1.0e-3, "warmup": 20, "betas": [0.9, 0.98]}
 GENTLE = {"learning_rate": 3.0e-4, "warmup": 5, "betas": [0.9, 0.98], "weight_decay": 0.0}
-TAUGHT = {"objective": "language-modelling", "steps": 600, "batch": 32, "optimizer": MUON}
-PPO = {"kind": "ppo", "iterations": 2, "minibatches": 2, "beta": 0.02}
+TAUGHT = {"objective": "language-modelling", "steps": 250, "batch": 32, "optimizer": MUON}
+PPO = {"kind": "ppo", "iterations": 2, "minibatches": 2, "beta": 0.02, "value_weight": 0.01}
 ARMS: dict[str, dict[str, Any]] = {
     "ppo": {"objective": PPO, "data": PICTURES, "steps": 160, "batch": 64, "optimizer": GENTLE},
     "grpo": {
@@ -135,13 +136,20 @@ class Bench:
             "name": "alignment",
             "seed": seed,
             "model": spec,
-            "weights": {"vision": str(self.source)} if arm == "taught" else str(self.begin),
+            "weights": str(self.captioner() / "checkpoint" if arm == "taught" else self.begin),
             "tokenizer": {"path": str(self.source / "tokenizer.json")},
             "stages": [{**named, "source_tokens": 32, "target_tokens": MOST, **stage, "objective": objective}],
         }
         recipe = parse_recipe(raw, arm)
         assert isinstance(recipe, RecipeSpec)
         return recipe
+
+    def captioner(self) -> Path:
+        """Where the captioner lies that the reward model began with."""
+        spec = read_recipe(str(self.given.rewards / "recipe.yaml"), [])
+        recipe = next(iter(spec.recipes().values())) if isinstance(spec, ComparisonSpec) else spec
+        stages = Stages(recipe, self.given.rewards, self.data, "cpu")
+        return stages.stage_folder(stages.stages["captioner"])
 
     def train(self, arm: str, stage: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
         """An arm from the captioner to its end: what was measured on the way."""

@@ -31,6 +31,7 @@ LANGUAGES = {
     "decoder": tiny.llama(width=32, hidden=64),
     "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64),
 }
+ENCODER = {"encoder": tiny.encoder(width=32, hidden=64)}  # it writes nothing, and may still score
 SEEING: dict[str, dict[str, Any]] = {
     "prefix": tiny.vision_language({"kind": "projection"}),
     "cross": tiny.vision_language(
@@ -176,7 +177,7 @@ def alike(model: Any, reference: Any) -> None:
 
 def recipe(kind: str, objective: Any, **stage: Any) -> dict[str, Any]:
     """A recipe of one stage over the toy, on a decoder, an encoder-decoder or a model that sees."""
-    model = SEEING.get(kind) or {"language": {**LANGUAGES[kind], "vocabulary": 400}}
+    model = SEEING.get(kind) or {"language": {**(LANGUAGES | ENCODER)[kind], "vocabulary": 400}}
     data = {"reader": READER, "options": {"pictures": kind in SEEING}}
     base = {"name": "preferred", "data": data, "validation": data, "objective": objective, "steps": 4, "batch": 8}
     base |= {"target_tokens": 8, "precision": "float32", "optimizer": {"learning_rate": 1e-3}}

@@ -3,8 +3,9 @@
 The layer has no bias, and its weights begin as N(0, 1/(width + 1)) has them, that being the deviation (Stiennon et al.,
 arXiv 2009.01325; Ouyang et al., 2203.02155). It reads the state at a row's last real token, found by where tokens stand
 and never by which token pads: pad and end are one token in many vocabularies. An encoder-decoder has the prompt in its
-encoder and the reply in its decoder, and is read at the decoder's last token. A model that sees holds the layer beside
-its parts.
+encoder and the reply in its decoder, and is read at the decoder's last token. An encoder sees both ways, so no token is
+the one that knows all: the mean of its states is read (Sentence-BERT, 1908.10084). A model that sees holds the layer
+beside its parts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sepiola.data.batching import Batch
 from sepiola.models.build import outline
 from sepiola.models.classifier import CLASSIFIER, Classifier
 from sepiola.models.states import target_states
-from sepiola.specs.classifier import ClassifierSpec
+from sepiola.specs.classifier import ClassifierSpec, Pooling
 from sepiola.specs.model import ModelSpec
 
 
@@ -26,7 +27,8 @@ def with_reward(spec: ModelSpec) -> ModelSpec:
     """The spec of a model under a reward layer; the head over its vocabulary is left out where it is its own."""
     assert spec.language is not None
     language = spec.language.model_copy(update={"tied": True})
-    return spec.model_copy(update={"language": language, "classifier": ClassifierSpec(kind="reward")})
+    pooling: Pooling = "mean" if language.kind == "encoder" else "last"
+    return spec.model_copy(update={"language": language, "classifier": ClassifierSpec(kind="reward", pooling=pooling)})
 
 
 def add_reward(network: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
@@ -47,15 +49,25 @@ def add_reward(network: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
 
 
 def scores(model: Any, batch: Batch) -> Tensor:
-    """The score of each row of a batch `(rows,)`, in float32 or better, at its last real token."""
-    return last_scores(model, target_states(model, batch), batch.real)
+    """The score of each row of a batch `(rows,)`, in float32 or better: at its last real token, or of an encoder."""
+    read = mean_scores if model.spec.kind == "encoder" else last_scores
+    return read(model, target_states(model, batch), batch.real)
 
 
 def last_scores(model: nn.Module, states: Tensor, real: Tensor) -> Tensor:
     """Scores of states `(rows, tokens, width)`; `real` `(rows, tokens)` is False where padding stands, on any side."""
     places = torch.arange(real.shape[1], device=real.device)
     last = torch.where(real, places, -1).amax(1)
-    read = states[torch.arange(len(states), device=states.device), last]
+    return _scored(model, states[torch.arange(len(states), device=states.device), last])
+
+
+def mean_scores(model: nn.Module, states: Tensor, real: Tensor) -> Tensor:
+    """Scores of the means of states over each row's real tokens, shapes as in `last_scores`."""
+    inside = real[..., None].to(torch.promote_types(states.dtype, torch.float32))
+    return _scored(model, (states * inside).sum(1) / inside.sum(1))
+
+
+def _scored(model: nn.Module, read: Tensor) -> Tensor:
     dtype = torch.promote_types(read.dtype, torch.float32)
     weight = model.get_parameter(CLASSIFIER)
     return (read.to(dtype) * weight.to(dtype)).sum(-1)  # a sum of products, which autocast leaves as it is

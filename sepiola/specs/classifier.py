@@ -33,7 +33,7 @@ class ClassifierSpec(Spec):
     `labels` are the answers. Multiple choice has none, for each question brings its own options. Without `tokens` a
     sequence is one text as it is (the Hub's `…ForSequenceClassification`). A `reward` model has neither: the layer
     gives one score to a text or a conversation as it is. `pooling` is what the layer reads of a sequence: the state at
-    its last token, or the mean of its states (Sentence-BERT, arXiv 1908.10084).
+    its last token, or the mean of its states (Sentence-BERT, arXiv 1908.10084), as reward models on an encoder do.
     """
 
     kind: ClassifierKind | Literal["reward"]
@@ -46,8 +46,6 @@ class ClassifierSpec(Spec):
         if self.kind == "reward":
             if self.labels or self.tokens is not None:
                 raise ValueError("reward: a score has no labels, and reads the text as it is, without tokens")
-            if self.pooling != "last":
-                raise ValueError(f"pooling: a score is read at the last token; got '{self.pooling}'")
             return self
         if self.kind == "multiple-choice" and self.labels:
             raise ValueError("labels: multiple choice has none; each question brings its own options")

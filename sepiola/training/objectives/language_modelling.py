@@ -69,7 +69,7 @@ class PromptsSpec(ObjectiveSpec):
         if self.rationales == "generated" and (layout is None or not layout.takes_rationale):
             raise ValueError(f"'{stage.name}': rationales: generated needs a format that reads one, such as QCMG-A")
         kind = model.language.kind if model.language is not None else None
-        if kind == "encoder":
+        if kind == "encoder" and self.predicts:
             raise ValueError(f"'{stage.name}': an encoder sees both ways; its objective is 'masked'")
         if self.shots and kind != "decoder":
             raise ValueError(f"'{stage.name}': shots are for language-modelling with a decoder")

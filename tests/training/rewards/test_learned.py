@@ -55,7 +55,9 @@ def test_a_completion_has_the_score_of_the_conversation_that_it_ends(tmp_path: P
 
 def test_words_of_another_template_are_refused(tmp_path: Path) -> None:
     spec = learned(saved(tmp_path / "judge", ChatTemplate({DEFAULT: TEMPLATE}), {"kind": "reward"}))
-    with pytest.raises(SpecError, match="reads conversations by the chat template .* the policy writes by one message"):
+    with pytest.raises(
+        SpecError, match=r"reads conversations by the chat template .* the policy writes by one message"
+    ):
         spec.check_words("one message a line")
     learned(saved(tmp_path / "lines", None, {"kind": "reward"})).check_words("one message a line")
 
