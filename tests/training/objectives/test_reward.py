@@ -21,7 +21,7 @@ from sepiola.errors import DataError, SepiolaError, SpecError, TrainingError
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.models.classifier import CLASSIFIER
-from sepiola.models.reward import last_scores, mean_scores, scores
+from sepiola.models.reward import last_scores, scores
 from sepiola.specs.model import ModelSpec
 from sepiola.training.objectives.reward import ranking_loss
 from sepiola.training.rewards import Written, reward_of, reward_spec
@@ -332,31 +332,6 @@ def test_a_dry_run_explains_it(reader: str) -> None:  # noqa: F811
     raw = tiny.recipe("judged", {"language": {**LANGUAGES["decoder"], "vocabulary": 400}}, [stage])
     (run,) = explain(parse_recipe(raw), tiny.QUIET)["runs"]
     assert run["stages"][0]["samples"] == 20
-
-
-def test_an_encoder_is_read_by_the_mean_of_its_states(reader: str, tmp_path: Path) -> None:  # noqa: F811
-    """Of all real tokens, whatever stands beside them in a batch."""
-    torch.manual_seed(0)
-    layer = nn.ModuleDict({"classifier": nn.Linear(4, 1, bias=False)})
-    states, real = torch.randn(2, 3, 4), torch.tensor([[True, True, True], [False, True, True]])
-    found = mean_scores(layer, states, real)
-    weight = layer.get_parameter(CLASSIFIER)[0]
-    torch.testing.assert_close(found, torch.stack([states[0].mean(0) @ weight, states[1, 1:].mean(0) @ weight]))
-    model = sepiola.load(taught("encoder", tmp_path / "run"))
-    assert model.spec.classifier is not None and model.spec.classifier.pooling == "mean"
-    talks = [[Message("user", ("one?",)), Message("assistant", (text,))] for text in ("1", "2 one two three", "3 one")]
-    assert model.score(talks) == pytest.approx([model.reward(talk) for talk in talks], abs=1e-5)
-    ids = model.processor.require_tokenizer("it").encode("one?") + model.processor.require_tokenizer("it").encode("1")
-    end = model.spec.language.tokens.end if model.spec.language else 1
-    with torch.no_grad():
-        read = model.network.states(torch.tensor([[*ids, end]]))[0].mean(0)
-    assert float(read @ model.network.get_parameter(CLASSIFIER)[0]) == pytest.approx(model.reward(talks[0]), abs=1e-5)
-
-
-def test_an_encoder_writes_nothing_that_could_be_preferred() -> None:
-    spec = ModelSpec.parse({"language": tiny.encoder()})
-    with pytest.raises(ValueError, match="an encoder sees both ways"):
-        stage_of(steps=1, objective={"kind": "dpo"}).check(spec)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
