@@ -1,11 +1,11 @@
 """Reinforcement learning from human feedback with pictures: what each method buys, in a world whose truth is known.
 
 The captioner of `align/captions` goes on for 250 steps with the captions of hasty annotators (stage 1): in 60% of them
-two colours or numbers have changed places (`exchanged`). Its vision encoder, frozen, tells what there is; it knows how
-to say it, and has learned not to. From this captioner go on PPO and GRPO, paid by the reward model of `align/captions`;
-DPO and dense DPO, on the pairs that the reward model has learned from; and best-of-16, which samples as many captions
-and says the one that the reward model likes best. `grpo, too far` goes on without a KL and by larger steps, to show
-where the reward model is hacked.
+one colour is called by another one's name, or one number is too high (`misnamed`). Its vision encoder, frozen, tells
+what there is; it knows how to say it, and has learned not to. From it go on PPO and GRPO, paid by the reward model of
+`align/captions`; DPO and dense DPO, on the pairs that the reward model has learned from; and best-of-16, which samples
+as many captions and says the one that the reward model likes best. `grpo, too far` goes on without a KL and by larger
+steps, to show where the reward model is hacked.
 
 Held-out pictures are described twice: by captions drawn from the policy (temperature 1), as it was trained, and by the
 likeliest ones. Their claims are checked against the scene (`sepiola.tidepool.false_claims`): that is the gold reward,
@@ -119,7 +119,7 @@ class Bench:
         self.begin = given.out / "taught" / "checkpoint"
         self.taught: nn.Module | None = None
         if not (self.begin / store.SPEC).is_file():
-            captions = {**PICTURES["options"], "exchanged": given.exchanged}
+            captions = {**PICTURES["options"], "misnamed": given.misnamed}
             self.train("taught", {**TAUGHT, "data": {**PICTURES, "options": captions}}, 0)
         self.taught = load(self.begin).network.requires_grad_(False).eval()
 
@@ -261,7 +261,9 @@ def summary(before: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> lis
     rows = [{"arm": "stage 1", "seeds": 1, **before}]
     for arm in dict.fromkeys(run["arm"] for run in runs):
         ends = [run["curve"][-1] for run in runs if run["arm"] == arm]
-        row = {key: round(fmean(end[key] for end in ends), 2) for key in ends[0] if key not in ("step", "greedy")}
+        row: dict[str, Any] = {
+            key: round(fmean(end[key] for end in ends), 2) for key in ends[0] if key not in ("step", "greedy")
+        }
         row["each"] = [end["false"] for end in ends]
         if "greedy" in ends[0]:
             row["greedy"] = {k: round(fmean(end["greedy"][k] for end in ends), 2) for k in ends[0]["greedy"]}
@@ -297,7 +299,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="of the pictures that are measured; val to choose settings by")
     parser.add_argument("--measured", type=int, default=540, help="held-out pictures")
     parser.add_argument("--moments", type=int, default=8, help="how often a curve is measured")
-    parser.add_argument("--exchanged", type=float, default=0.6, help="share of stage 1's captions that are wrong")
+    parser.add_argument("--misnamed", type=float, default=0.6, help="share of stage 1's captions that are wrong")
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder of figures.json, alignment.svg and the trainings"
     )

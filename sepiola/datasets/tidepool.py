@@ -51,14 +51,15 @@ def read_tidepool(
     texts: Names | None = None,
     choices: Annotated[int, Field(ge=2, le=9)] | None = None,
     exchanged: Share | None = None,
+    misnamed: Share | None = None,
 ) -> list[Example]:
     """`count` Tidepool examples; nothing is read from `root`.
 
     `task` is one of TASKS; of `episodes` there are `count`. A family that is named twice has two turns. `length` to
     `aspects` are options of episodes (`sepiola.tidepool.binding`). In `phone`, families are functions, and `kinds` are
     kinds of requests; in `album`, families are kinds of the phone's pictures (`sepiola.tidepool.phone`). `completions`
-    and `texts` are options of preferences (`sepiola.tidepool.preferences`), and `exchanged` is one of captions
-    (`sepiola.tidepool.exchanges`). In `word-problems`, which have no pictures, families are what is asked, and
+    and `texts` are options of preferences (`sepiola.tidepool.preferences`), `exchanged` and `misnamed` of captions
+    (`sepiola.tidepool.hasty`). In `word-problems`, which have no pictures, families are what is asked, and
     `choices` are so many numbers to choose from (`sepiola.tidepool.word_problems`).
     """
     if task not in TASKS:
@@ -68,7 +69,7 @@ def read_tidepool(
         "phone": {"kinds": kinds},
         "preferences": {"completions": completions, "texts": texts},
         "word-problems": {"choices": choices},
-        "captions": {"exchanged": exchanged},
+        "captions": {"exchanged": exchanged, "misnamed": misnamed},
     }
     for other, options in of_task.items():
         given = [name for name, value in options.items() if value is not None]

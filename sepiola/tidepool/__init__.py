@@ -2,8 +2,8 @@
 
 from sepiola.tidepool.binding import episodes
 from sepiola.tidepool.claims import Claim, check, claims, false_claims, hallucinated
-from sepiola.tidepool.exchanges import hasty_captions
 from sepiola.tidepool.family import Family, Query, Scene
+from sepiola.tidepool.hasty import hasty_captions
 from sepiola.tidepool.preferences import preferences
 from sepiola.tidepool.world import FAMILIES, SPLITS, captions, generate, group_of, split_of
 
