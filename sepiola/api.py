@@ -40,6 +40,7 @@ from sepiola.reasoning.asking import read_strategy, save_strategy
 from sepiola.reasoning.ensembles import Joined, member_folder, read_ensemble
 from sepiola.reasoning.reward import RewardModel, ScoresTexts
 from sepiola.reasoning.sample_and_rank import RatesReplies
+from sepiola.reasoning.side_by_side import side_by_side
 from sepiola.runtime import executor
 from sepiola.runtime.executor import Executor
 from sepiola.specs.ensemble import CombiningSpec
@@ -87,7 +88,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         """Members that answer questions together. It has the first one's spec and tokenizer, and writes no text."""
         first = members[0]
         model = cls(first.network, first.spec, first.processor, first.asking, image_encoder=first._image_encoder)
-        model.ensemble = Joined(tuple(members), combining)
+        model.ensemble = Joined(tuple(members), combining, side_by_side)
         return model
 
     def __call__(self, *tensors: Tensor, **keywords: object) -> Tensor:
@@ -153,9 +154,9 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         """Generates by `torch`, `prepacked` or `native`, the C++ core, with weights of 4, 8 (the default) or 16 `bits`.
         What the network learns later counts after the next `run`. With `release` it is given up, matrix by matrix.
         """
-        for member in self.ensemble.members if self.ensemble is not None else ():
-            member.run(runtime, bits=bits, release=release)
         if self.ensemble is not None:
+            run = [member.run(runtime, bits=bits, release=release) for member in self.ensemble.members]
+            self.ensemble = Joined(tuple(run), self.ensemble.combining, side_by_side)
             return self
         self._require_text()
         made = executor(runtime, self.network, bits=bits, release=release)

@@ -7,7 +7,8 @@ Every member says a probability for each option. They are averaged (bagging), co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -50,10 +51,16 @@ Member = TypeVar("Member", bound=AsksMember)
 
 @dataclass(frozen=True)
 class Joined(Generic[Member]):
-    """Models that answer together, and how their answers become one."""
+    """Models that answer together, and how their answers become one.
+
+    `beside` makes of the members a strategy that answers a question, given as often as there are members, as each of
+    them does, all at once; None where that cannot be. It is made once, of the weights as they are then.
+    """
 
     members: tuple[Member, ...]
     combining: CombiningSpec
+    beside: Callable[[Sequence[Member]], Answering | None] = lambda _: None
+    _made: dict[bool, Answering | None] = field(default_factory=dict)
 
     def strategy(self, answering: AnsweringSpec) -> Ensemble:
         """The members' strategies together: each by its own, choosing by likelihood, or all by another one that is
@@ -61,8 +68,14 @@ class Joined(Generic[Member]):
         """
         asked = [member if answering.images else member.blind() for member in self.members]
         if _named(answering.strategy) == _named(self.members[0].asking.strategy):
-            return Ensemble([member.strategy(score=True) for member in asked], self.combining)
+            each = [member.strategy(score=True) for member in asked]
+            return Ensemble(each, self.combining, partial(self._beside, asked, answering.images))
         return Ensemble([member.by(answering.strategy).strategy() for member in asked], self.combining)
+
+    def _beside(self, asked: Sequence[Member], images: bool) -> Answering | None:
+        if images not in self._made:
+            self._made[images] = self.beside(asked)
+        return self._made[images]
 
 
 def _named(strategy: StrategySpec) -> StrategySpec:
@@ -100,17 +113,26 @@ COMBINING: dict[str, Callable[[CombiningSpec, Sequence[Likely]], Likely]] = {
 
 
 class Ensemble:
-    """A strategy over the strategies of several members."""
+    """A strategy over the strategies of several members; a lone question goes to what `beside` gives, if anything."""
 
-    def __init__(self, members: Sequence[Answering], combining: CombiningSpec) -> None:
+    def __init__(
+        self,
+        members: Sequence[Answering],
+        combining: CombiningSpec,
+        beside: Callable[[], Answering | None] = lambda: None,
+    ) -> None:
         self.members = members
         self.combining = combining
+        self.beside = beside
 
     def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
         """Raises SepiolaError for a member that gives no probabilities, or for other options than the rest."""
-        answers = [
-            member.answer(examples, on_done if number == 0 else None) for number, member in enumerate(self.members)
-        ]
+        together = self.beside() if len(examples) == 1 else None
+        if together is not None:
+            answers = [[answer] for answer in together.answer([*examples] * len(self.members))]
+        else:
+            shown = [on_done, *[None] * (len(self.members) - 1)]
+            answers = [member.answer(examples, done) for member, done in zip(self.members, shown, strict=True)]
         return [self._joint(e, each) for e, each in zip(examples, zip(*answers, strict=True), strict=True)]
 
     def _joint(self, example: Example, members: Sequence[Answer]) -> Answer:
@@ -130,7 +152,8 @@ class Ensemble:
         best = max(range(len(joint)), key=lambda option: (joint[option], sum(own[option] for own in likely)))
         said = next((answer for answer in members if answer.choice == best), members[0])
         cut = any(answer.prompt_cut for answer in members)
-        return Answer(said.id, said.output, best, said.rationale, joint, prompt_cut=cut)
+        answer = Answer.scored(said.id, said.output, best, joint)
+        return replace(answer, rationale=said.rationale, prompt_cut=cut)
 
 
 def probabilities_of(answer: Answer) -> Likely:
