@@ -75,6 +75,8 @@ class StackedTokens(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         self.blocks.rows = len(tokens) // self.blocks.members
+        if tokens.is_floating_point():  # vectors come back as they are
+            return tokens
         places = tokens.reshape(self.blocks.members, -1) + self.firsts
         vectors = F.embedding(places, self.weight.flatten(0, 1)).view(*tokens.shape, -1)
         return vectors if self.scale is None else vectors * self.scale

@@ -56,6 +56,16 @@ def test_a_fused_model_with_features() -> None:
         assert together == pytest.approx(scores(network, [prompt])[0], rel=1e-4, abs=1e-4)
 
 
+def test_a_prefix_model_with_features_among_its_tokens() -> None:
+    bridge = {"kind": "projection", "shuffle": 2, "token": 39}
+    spec = vision_language(bridge, vision=vit(64, 16, class_token=False))
+    networks = members({**spec, "language": {**spec["language"], "vocabulary": 40}}, 2)
+    features = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(0))
+    prompt = Prompt([3, *[39] * 4, 4, 5], features)
+    for network, together in zip(networks, scores(stacked(networks), [prompt] * 2), strict=True):
+        assert together == pytest.approx(scores(network, [prompt])[0], rel=1e-4, abs=1e-4)
+
+
 def test_the_members_keep_their_own_weights() -> None:
     networks = members({"language": LANGUAGES["t5"]}, 2)
     before = [{name: value.clone() for name, value in network.state_dict().items()} for network in networks]
