@@ -21,7 +21,7 @@ from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
-from sepiola.errors import CheckpointError, SepiolaError
+from sepiola.errors import SepiolaError
 from sepiola.evaluation.calibration import round_by
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
@@ -341,6 +341,8 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
 
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
+        if self.ensemble is not None:
+            raise SepiolaError("the Hub's layout holds one model, and this is an ensemble: save its members one by one")
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard, processor=self._processor)
 
 
@@ -361,9 +363,8 @@ def load(
     nothing but the vision encoder is read. `runtime` and `bits` are those of `Model.run`; by `calibrate`, data in a
     recipe's words, matrices are rounded (`round_by`). Raises CheckpointError when it does not fit or is not there.
     """
-    if (together := read_ensemble(loading.local_folder(path_or_hub_id))) is not None:
-        if adapter is not None or vision_only:
-            raise CheckpointError(f"{path_or_hub_id}: an ensemble; load one of its members: {together[0][0]}")
+    together = read_ensemble(loading.local_folder(path_or_hub_id)) if adapter is None and not vision_only else None
+    if together is not None:
         member = partial(load, dtype=dtype, device=device, runtime=runtime, bits=bits, calibrate=calibrate)
         return Model.joined([member(folder) for folder in together[0]], together[1])
     read = loading.load(path_or_hub_id, adapter=adapter, vision_only=vision_only, dtype=dtype, device=device)

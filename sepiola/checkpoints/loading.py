@@ -49,6 +49,8 @@ def load(
     """
     find_device(device)
     folder = folder_of(path_or_hub_id)
+    if (folder / store.ENSEMBLE).is_file():
+        raise CheckpointError(f"{folder}: an ensemble of several models; name one of them: {folder / 'members' / '0'}")
     if adapters.is_alone(folder):
         if adapter is not None:
             raise CheckpointError(

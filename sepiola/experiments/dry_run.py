@@ -122,6 +122,7 @@ def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: flo
             "name": recipe.name,
             "images": recipe.images if recipe.model.bridge is not None else None,
             "strategy": recipe.strategy.kind if recipe.strategy else None,
+            "ensemble": recipe.ensemble and {"kind": recipe.ensemble.kind, "trainings": recipe.ensemble.trainings},
             "parameters": parameter_counts(run.spec),
             "stages": stages,
             "evaluation": [f"{e.reader} {e.split}" for e in recipe.evaluation],
@@ -151,6 +152,9 @@ def print_explanation(explanation: Plain, console: Console) -> None:
                 f"{stage['seconds'] / 60:.1f} min",
             )
         console.print(table)
+        if run["ensemble"]:
+            kind, times = run["ensemble"]["kind"], run["ensemble"]["trainings"]
+            console.print(f"{kind}: stages that members do not share are trained {times} times at most, one by one")
         if run["stages"]:
             most = max(run["stages"], key=lambda stage: stage["memory_gb"])
             console.print(f"memory of {most['name']}, in GB: {most['memory_parts']}")

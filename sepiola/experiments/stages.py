@@ -86,6 +86,8 @@ class Stages(RecipeText):
         network = build(self.spec, seed=self.seed)
         for part, source in self._sources(stage):
             earlier = load(source)
+            if earlier.ensemble is not None:
+                raise SpecError(f"weights: {source} is an ensemble of several models; name one of its members")
             load_parts(network, earlier.network, earlier.spec, source, part)
         return network
 

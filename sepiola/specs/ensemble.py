@@ -4,6 +4,7 @@ one.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, model_validator
@@ -25,6 +26,15 @@ class MembersSpec(Spec):
     shared: tuple[Name, ...] = ()
     distilled: bool = False
 
+    @property
+    def trainings(self) -> int:
+        """How often the stages that are not shared are trained, at most."""
+        return self._of_members + self.distilled
+
+    @property
+    @abstractmethod
+    def _of_members(self) -> int: ...
+
 
 class BaggingSpec(MembersSpec):
     """Every member trains on a bootstrap of the data, drawn by whole groups; the option of the greatest mean
@@ -36,6 +46,10 @@ class BaggingSpec(MembersSpec):
     members: Members = 5
     bootstrap: bool = True
 
+    @property
+    def _of_members(self) -> int:
+        return self.members
+
 
 class BoostingSpec(MembersSpec):
     """Every member trains on data that is drawn by weights: what the members before it got wrong weighs more. Each has
@@ -44,6 +58,10 @@ class BoostingSpec(MembersSpec):
 
     kind: Literal["boosting"]
     members: Members = 5
+
+    @property
+    def _of_members(self) -> int:
+        return self.members
 
 
 class StackingSpec(MembersSpec):
@@ -56,6 +74,10 @@ class StackingSpec(MembersSpec):
     members: tuple[Plain, ...] = Field(min_length=2, max_length=64)
     folds: int = Field(default=5, ge=2, le=100)
     penalty: NonNegativeFloat = 1.0
+
+    @property
+    def _of_members(self) -> int:
+        return len(self.members) * (self.folds + 1)
 
 
 EnsembleSpec = Annotated[BaggingSpec | BoostingSpec | StackingSpec, Field(discriminator="kind")]

@@ -11,11 +11,12 @@ import pytest
 
 import sepiola
 from sepiola.data.example import Example
-from sepiola.data.folds import group_of
+from sepiola.data.folds import bootstrap, group_of
 from sepiola.datasets import read
 from sepiola.errors import CheckpointError, SepiolaError, SpecError, TrainingError
 from sepiola.experiments.compare import compare
-from sepiola.experiments.members import EnsembleRun, Member, run_of
+from sepiola.experiments.dry_run import explain, print_explanation
+from sepiola.experiments.members import Draw, EnsembleRun, Member, run_of
 from sepiola.experiments.recipe_files import ComparisonSpec, member_recipes, parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.reasoning.boosting import samme_round
@@ -95,9 +96,6 @@ def test_bagging_averages_members_that_have_seen_bootstraps(finished: dict[str, 
         assert joint.probabilities == pytest.approx(mean)
     ensemble = run_of(parsed(KINDS["bagging"]), finished["bagging"], console=QUIET)
     assert isinstance(ensemble, EnsembleRun)
-    from sepiola.data.folds import bootstrap
-    from sepiola.experiments.members import Draw
-
     whole = ensemble.read(ensemble.answering.data)
     member = ensemble.member(1, Draw(("b",), lambda examples: bootstrap(examples, 7)))
     drawn = member.read(ensemble.answering.data)
@@ -250,8 +248,20 @@ def test_what_an_ensemble_cannot_do_is_refused(finished: dict[str, Path]) -> Non
         model.generate("a")
     with pytest.raises(SepiolaError, match=r"open question|choices"):
         model.ask("Which?")
-    with pytest.raises(CheckpointError, match="load one of its members"):
+    with pytest.raises(SepiolaError, match="holds one model"):
+        model.save_hub(finished["bagging"] / "hub")
+    with pytest.raises(CheckpointError, match="an ensemble of several models; name one of them"):
         sepiola.load(finished["bagging"], vision_only=True)
+    begun = parse_recipe({**RECIPE, "weights": str(finished["bagging"])})
+    with pytest.raises(SpecError, match=r"weights: .* is an ensemble"):
+        Run(begun, finished["bagging"].parent / "begun", console=QUIET).go()
+
+
+def test_a_dry_run_says_how_often_members_are_trained() -> None:
+    found = [explain(parsed(ensemble), QUIET)["runs"][0]["ensemble"] for ensemble in KINDS.values()]
+    assert [one["trainings"] for one in found] == [3, 3, 6]
+    print_explanation(explain(parsed({**KINDS["bagging"], "distilled": True}), QUIET), QUIET)
+    assert explain(parse_recipe(RECIPE), QUIET)["runs"][0]["ensemble"] is None
 
 
 @pytest.mark.parametrize(
