@@ -80,6 +80,10 @@ def _explain(root: type[BaseModel], fault: ErrorDetails, kinds: Sequence[type[Ba
         return f"{path}: this key is required"
     if fault["type"] == "invalid_key":
         return f"{path}: a key is a text, got {shown(fault['loc'][-1])}"
+    if fault["type"] == "union_tag_invalid":
+        known = [tag.strip("' ") for tag in fault["ctx"]["expected_tags"].split(",")]
+        key = fault["ctx"]["discriminator"].strip("'")
+        return f"{path}.{key}: unknown {key} {shown(fault['ctx']['tag'])}; {nearest(fault['ctx']['tag'], known)}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{path}: {message}" if path else message

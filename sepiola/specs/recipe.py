@@ -103,7 +103,7 @@ class AnsweringSpec(Spec):
         raw = strategy.model_dump() if isinstance(strategy, StrategySpec) else strategy
         if not isinstance(raw, Mapping):
             raise SpecError(f"strategy: expected keys and values, such as kind and chains; got {shown(raw)}")
-        return AnsweringSpec.parse({**self.model_dump(), "strategy": {"by": self.strategy.by, **raw}}, "strategy")
+        return AnsweringSpec.parse({**self.model_dump(), "strategy": {"by": self.strategy.by, **raw}}, "answering")
 
 
 class RecipeSpec(Spec):

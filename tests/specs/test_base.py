@@ -6,6 +6,7 @@ import pytest
 
 from sepiola.errors import SpecError
 from sepiola.specs.base import Spec, override
+from sepiola.specs.model import ModelSpec
 from tests.tiny import RECIPE
 
 
@@ -79,3 +80,8 @@ def test_an_override_keeps_the_original_and_the_order_of_keys() -> None:
     assert changed["stages"][0]["steps"] == 9 and RECIPE["stages"][0]["steps"] == 2
     assert changed["extra"] == {"deep": [1, 2]}
     assert list(changed)[: len(RECIPE)] == list(RECIPE)
+
+
+def test_a_kind_that_is_none_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match=r"bridge\.kind: unknown kind 'projektion'; did you mean 'projection'\?"):
+        ModelSpec.parse({"bridge": {"kind": "projektion"}})
