@@ -96,7 +96,7 @@ class SelfConsistencySpec(StrategySpec):
         if self.temperature == 0 and self.chains > 1:
             raise ValueError("temperature: 0 writes the same chain every time, and equal chains cannot vote; give 0.7")
         if (self.vote == "verifier") != (self.verifier is not None):
-            raise ValueError("vote: verifier and 'verifier', a reward model's folder, go together; give both or neither")
+            raise ValueError("vote: verifier and 'verifier', a reward model's folder, go together: give both or none")
         return self
 
 
