@@ -77,7 +77,7 @@ def test_eval_takes_a_strategy(run: Path, capsys: pytest.CaptureFixture[str]) ->
     ("options", "message"),
     [
         (["--chains", "4"], "add --strategy self-consistency"),
-        (["--strategy", "selfconsistency"], "strategy"),
+        (["--strategy", "selfconsistency"], "unknown kind 'selfconsistency'; did you mean 'self-consistency'"),
         (["--strategy", "direct", "--chains", "4"], "unknown key"),
         (["--strategy", "{kind: self-consistency, temperature: 0}"], "0 writes the same chain every time"),
         (["--strategy", "{kind: two-stage}"], "its rationale model is not there"),
