@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
+from sepiola.models.conditional_logit import ConditionalLogit
 from sepiola.models.classifier import LAYER, Classifier, score_layer
 from sepiola.models.initialisation import initialise
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
@@ -48,6 +49,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
     """The module of a spec, on torch's default device, initialised by its global generator."""
     vision = build_vision_encoder(spec.vision) if spec.vision is not None else None
     language = _language(spec.language) if spec.language is not None else None
+    if spec.options is not None:
+        return ConditionalLogit(spec.options, language)
     if spec.bridge is not None:
         seeing = BRIDGES[spec.bridge.kind](spec, language, vision)
         if spec.classifier is not None:

@@ -14,6 +14,7 @@ from sepiola.specs.base import Spec
 from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Probability, check_heads, head_width
 from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
+from sepiola.specs.conditional_logit import ConditionalLogitSpec
 from sepiola.specs.rope import RopeScaling, border, check_scaling
 from sepiola.specs.values import Heads, Layers, TokenId, Tokens, Vocabulary, Width
 from sepiola.specs.vision import VisionSpec, ViTSpec
@@ -176,7 +177,7 @@ Part = Literal["language", "vision", "bridge"]
 
 class ModelSpec(Spec):
     """A model: vision encoder + bridge + language model, each may be absent. A `classifier` stands on a language model
-    alone; a reward model's on any model that writes text, too.
+    alone; a reward model's on any model that writes text, too. With `options` it is a conditional logit.
 
     `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
     """
@@ -188,6 +189,7 @@ class ModelSpec(Spec):
     vision: VisionSpec | None = None
     bridge: BridgeSpec | None = None
     classifier: ClassifierSpec | None = None
+    options: ConditionalLogitSpec | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -197,6 +199,8 @@ class ModelSpec(Spec):
     @property
     def writes_no_text(self) -> str | None:
         """Why the model writes no text, to be read after its name; None when it does."""
+        if self.options is not None:
+            return "chooses among options, and writes no text: ask it with choices"
         if self.language is None and self.bridge is not None:
             return "compares pictures with texts, and writes none: use retriever()"
         if self.language is None:
@@ -215,6 +219,8 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _parts(self) -> ModelSpec:
+        if self.options is not None:
+            return self._checked_options(self.options)
         if self.language is None and self.vision is None:
             raise ValueError("a model needs 'language', 'vision' or both")
         alone = self.language.kind if self.language and not (self.vision or self.bridge) else None
@@ -247,6 +253,16 @@ class ModelSpec(Spec):
             raise ValueError(f"gated fusion needs an encoder-decoder; language.kind is '{kind}'")
         if self.vision is None and self.bridge.image_width is None:
             raise ValueError("'bridge' without 'vision' needs image_width, the width of the stored features")
+        return self
+
+
+    def _checked_options(self, options: ConditionalLogitSpec) -> ModelSpec:
+        if self.vision is not None or self.bridge is not None or self.classifier is not None:
+            raise ValueError("'options' stands alone, or on a 'language' model that is an encoder")
+        if any(texts.by == "states" for texts in options.texts) != (self.language is not None):
+            raise ValueError("'options' compares texts by states of 'language', an encoder: give both or neither")
+        if self.language is not None and (self.language.kind != "encoder" or self.language.head.kind != "none"):
+            raise ValueError("'options' needs a 'language' of kind encoder without a head (head: {kind: none})")
         return self
 
 

@@ -1,0 +1,164 @@
+"""What similar training questions say of a question's options. Every option of every training question is a pair, right or
+wrong; the pairs nearest to the question and one of its options vote on that option: the likeness of the questions, to a
+power, times that of the options. Texts are compared by TF-IDF (hashed, so that no vocabulary is kept) or by vectors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sepiola.errors import SepiolaError
+from sepiola.models.picture_votes import Known
+from sepiola.specs.conditional_logit import Shape, TextVoteSpec
+from sepiola.text.option_features import Asked, hashed, words
+
+Floats = NDArray[np.float32]
+Encode = Callable[[Sequence[str]], Floats]
+"""Vectors of texts, of length 1."""
+
+_TYPES = {
+    "owners": torch.int64,
+    "offered": torch.int64,
+    "labels": torch.float32,
+    "groups": torch.int64,
+}
+_SIDES = ("question", "option")
+_SPARSE = {"places": torch.int64, "values": torch.float32, "starts": torch.int64, "rarity": torch.float32}
+
+
+def question_grams(text: str) -> list[str]:
+    """Runs of one to three words, marks left out."""
+    said = [word for word in words(text) if word[0].isalnum()]
+    return [" ".join(said[i : i + n]) for n in (1, 2, 3) for i in range(len(said) - n + 1)]
+
+
+def option_grams(text: str) -> list[str]:
+    """Runs of one to five characters within a word and the blanks around it: "lions" is like "lion"."""
+    padded = [f" {word} " for word in text.lower().split()]
+    return [word[i : i + n] for word in padded for n in range(1, 6) for i in range(max(0, len(word) - n) + 1)]
+
+
+class TextVotes(nn.Module):
+    """Training pairs that vote: the question of each (`owners`) and its option (`offered`), their `labels`, each
+    question's hash (`groups`), and vectors of all questions and of all options that are not alike.
+
+    The vectors are rows of TF-IDF (`places` and `values` of the entries that are not 0, `starts` of each row, and
+    every place's `rarity`), or of an encoder's states (`vectors`).
+    """
+
+    names = ("vote", "share")
+    """`vote` is the summed worth of the nearest pairs, `share` the same as a part of their weight."""
+
+    def __init__(self, spec: TextVoteSpec, shapes: dict[str, Shape]) -> None:
+        super().__init__()
+        self.spec = spec
+        kinds = {"vectors": torch.float32} if spec.by == "states" else _SPARSE
+        types = {**_TYPES, **{f"{side}_{name}": kind for side in _SIDES for name, kind in kinds.items()}}
+        for name, kind in types.items():
+            self.register_buffer(name, torch.zeros(shapes.get(name, (0,)), dtype=kind))
+
+    def remember(self, known: Sequence[Known], encode: Encode | None) -> dict[str, Tensor]:
+        """What it is to remember of the training questions, by the names of its buffers."""
+        distinct = list(dict.fromkeys(option for each in known for option in each.asked.lower))
+        number = {option: place for place, option in enumerate(distinct)}
+        arrays: dict[str, NDArray[np.generic]] = {
+            "owners": np.repeat(np.arange(len(known)), [len(each.labels) for each in known]),
+            "offered": np.array([number[option] for each in known for option in each.asked.lower], np.int64),
+            "labels": np.array([label for each in known for label in each.labels], np.float32),
+            "groups": np.array([each.asked.group for each in known], np.int64),
+        }
+        for side, texts in (("question", [self._asked(each.asked) for each in known]), ("option", distinct)):
+            found = {"vectors": self._encoded(texts, encode)} if self.spec.by == "states" else self._fitted(side, texts)
+            arrays |= {f"{side}_{name}": array for name, array in found.items()}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def votes(self, asked: Asked, *, learning: bool, encode: Encode | None) -> Floats:
+        """What the nearest pairs say of each option `(options, names)`. When `learning`, questions with the same words
+        and options, the question itself among them, have no vote.
+        """
+        result = np.zeros((len(asked.lower), len(self.names)), np.float32)
+        if not len(self.owners):
+            return result
+        asking, *offering = self._vectors([self._asked(asked)], asked.lower, encode)
+        nearness = np.maximum(self._likeness("question", asking), 0) ** self.spec.question_power
+        if learning:
+            nearness[self.groups.numpy() == asked.group] = 0
+        spread, offered, labels = nearness[self.owners.numpy()], self.offered.numpy(), self.labels.numpy()
+        count = min(self.spec.neighbours, len(labels))
+        heaviest = 0.0
+        for place, vector in enumerate(offering):
+            likeness = np.maximum(self._likeness("option", vector), 0) ** self.spec.option_power
+            weights = spread * likeness[offered]
+            nearest = np.argpartition(-weights, count - 1)[:count]
+            result[place] = weights[nearest] @ labels[nearest]
+            heaviest = max(heaviest, float(weights[nearest].sum()))
+        result[:, 1] /= heaviest + 1e-6
+        return result
+
+    def _asked(self, asked: Asked) -> str:
+        """A question as it is compared: with its hint, and by TF-IDF with its options, which say what it is about."""
+        question = asked.question
+        options = question.choices if self.spec.by == "tfidf" else ()
+        return "\n".join(part for part in (question.text, question.hint, *options) if part)
+
+    def _vectors(self, questions: Sequence[str], options: Sequence[str], encode: Encode | None) -> list[Floats]:
+        """Vectors of texts in the form in which they are compared: dense, over all places."""
+        if self.spec.by == "states":
+            return [*self._encoded([*questions, *options], encode)]
+        found = []
+        for side, texts in (("question", questions), ("option", options)):
+            rarity = getattr(self, f"{side}_rarity").numpy()
+            for text in texts:
+                dense = np.zeros(self.spec.buckets, np.float32)
+                places, values = _weighted(self._counts(side, text), rarity)
+                dense[places] = values
+                found.append(dense)
+        return found
+
+    @staticmethod
+    def _encoded(texts: Sequence[str], encode: Encode | None) -> Floats:
+        if encode is None:
+            raise SepiolaError("votes by states need an encoder: give the model a 'language' of kind encoder")
+        return encode(texts)
+
+    def _likeness(self, side: str, vector: Floats) -> Floats:
+        """The cosine of one text with all that are remembered `(rows,)`."""
+        if self.spec.by == "states":
+            likeness: Floats = getattr(self, f"{side}_vectors").numpy() @ vector
+            return likeness
+        places, values, starts = (getattr(self, f"{side}_{name}").numpy() for name in ("places", "values", "starts"))
+        return np.add.reduceat(values * vector[places], starts)
+
+    def _counts(self, side: str, text: str) -> Counter[int]:
+        """How often each gram stands in a text, by its place; one place is there in every text."""
+        grams = question_grams(text) if side == "question" else option_grams(text)
+        return Counter({0: 1}) + Counter(hashed(gram) % (self.spec.buckets - 1) + 1 for gram in grams)
+
+    def _fitted(self, side: str, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        counts = [self._counts(side, text) for text in texts]
+        frequency = np.zeros(self.spec.buckets)
+        for own in counts:
+            frequency[[*own]] += 1
+        rarity = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
+        rarity[0] = 1e-3
+        rows = [_weighted(own, rarity) for own in counts]
+        lengths = np.array([len(places) for places, _ in rows])
+        return {
+            "places": np.concatenate([places for places, _ in rows]),
+            "values": np.concatenate([values for _, values in rows]),
+            "starts": np.cumsum(lengths) - lengths,
+            "rarity": rarity,
+        }
+
+
+def _weighted(counts: Counter[int], rarity: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """TF-IDF with 1 + log of the counts, of length 1: the places that are not 0, and their values."""
+    places = np.fromiter(counts, np.int64)
+    values = (1 + np.log(np.fromiter(counts.values(), np.float64))) * rarity[places]
+    return places, (values / np.linalg.norm(values)).astype(np.float32)
