@@ -135,7 +135,7 @@ def evaluate(
     chosen = strategy_of(strategy, chains)
     loaded = load(model, adapter=adapter, runtime=runtime, bits=bits, calibrate=calibration(calibrate, bits))
     loaded = loaded if chosen is None else loaded.by(chosen)
-    looks = loaded.image_encoder is not None and loaded.asking.images
+    looks = loaded.spec.sees and loaded.asking.images
     settings = Settings(
         spec,
         console_of(as_json),

@@ -62,7 +62,7 @@ def _image_tokens(model: Model, images: Sequence[ImageRef]) -> int:
 
 def _first_token_ms(model: Model, examples: Sequence[Example]) -> float | None:
     answering = model.answering
-    if answering is None or len(examples) < 2 or model.spec.classifier is not None:
+    if answering is None or len(examples) < 2 or model.spec.writes_no_text is not None:
         return None
     layout, writer = format_of(answering.answer_format), model.example_generator(1, answering)
     times = []

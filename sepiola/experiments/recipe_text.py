@@ -37,6 +37,7 @@ class RecipeText:
         So arms of a comparison that train on the same data have the same tokenizer.
         """
         spec = self.recipe.tokenizer
+        assert spec is not None
         if spec.path is not None:
             tokenizer = Tokenizer.load(spec.path)
             for name in bridge_tokens(self.recipe.model, self.qformer_tokenizer):
@@ -64,7 +65,7 @@ class RecipeText:
     @cached_property
     def template(self) -> ChatTemplate | None:
         """The chat template that lies beside the recipe's tokenizer, if that is a file."""
-        path = self.recipe.tokenizer.path
+        path = self.recipe.tokenizer.path if self.recipe.tokenizer is not None else None
         return None if path is None else ChatTemplate.load(Path(path).parent, sees=self.recipe.model.vision is not None)
 
     def read(self, data: DataSpec) -> list[Example]:
@@ -80,7 +81,9 @@ class RecipeText:
     @cached_property
     def spec(self) -> ModelSpec:
         """The recipe's model with the tokenizer's vocabulary when that was trained here."""
-        trained = self.recipe.tokenizer.path is None
+        if self.recipe.tokenizer is None:
+            return self.recipe.model
+        trained = self.recipe.trains_tokenizer
         return fitted(self.recipe.model, self.tokenizer, trained=trained, qformer=self.qformer_tokenizer)
 
 

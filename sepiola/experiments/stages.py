@@ -67,8 +67,10 @@ class Stages(RecipeText):
 
     def digests(self) -> dict[str, str]:
         """What tells all that the stages read from disk, by what it is to the run."""
-        trained = self.recipe.tokenizer.path is None  # on the data of every stage, of use or not
-        found = {} if trained else {"the tokenizer": digest([self.tokenizer.to_json()])}
+        trained = self.recipe.trains_tokenizer  # on the data of every stage, of use or not
+        found = (
+            {} if trained or self.recipe.tokenizer is None else {"the tokenizer": digest([self.tokenizer.to_json()])}
+        )
         for stage in self.recipe.stages:
             if trained or self.runs(stage):
                 found[f"stage {stage.name}: data"] = self.data.digest(stage.data)
@@ -215,6 +217,7 @@ class Stages(RecipeText):
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
             features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
-        processor = Processor.of(spec, self.tokenizer, qformer_tokenizer=self.qformer_tokenizer)
+        tokenizer = None if self.recipe.tokenizer is None else self.tokenizer
+        processor = Processor.of(spec, tokenizer, qformer_tokenizer=self.qformer_tokenizer)
         processor = self.objective(stage).processor(processor)
         return Model(network.to(self.device), spec, processor, answering, first, encode)

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
-from sepiola.models.conditional_logit import ConditionalLogit
 from sepiola.models.classifier import LAYER, Classifier, score_layer
+from sepiola.models.conditional_logit import ConditionalLogit
 from sepiola.models.initialisation import initialise
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
@@ -186,7 +186,7 @@ def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
     model = outline(spec)
     whole = "language" if spec.language is not None else "vision"
-    parts = model.parts() if isinstance(model, VisionLanguageModel) else {whole: model}
+    parts = model.parts() if isinstance(model, VisionLanguageModel | ConditionalLogit) else {whole: model}
     counts = {part: count(module) for part, module in parts.items()}
     return {**counts, "total": count(model)}
 

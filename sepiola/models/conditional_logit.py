@@ -1,4 +1,5 @@
-"""A conditional logit (McFadden, 1974) that chooses among a question's options: `P(option) = softmax(Σ weight · feature)`.
+"""A conditional logit (McFadden, 1974), which chooses among a question's options: `P(option) = softmax(Σ weight ·
+feature)`.
 
 Its features are hashed pairs of what a question and an option say (`sepiola.text.option_features`), and the votes of
 training questions with similar pictures (`picture_votes`) and similar texts (`text_votes`); how much a vote counts
@@ -24,7 +25,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.text.option_features import Asked, buckets_of, hashes, option_features
 
 _SALT = 101
-Features = tuple[NDArray[np.int64], NDArray[np.float32]]
+Features = tuple[NDArray[np.integer], NDArray[np.float32]]
 """The places of an option's weights in the table, and the values that they multiply."""
 
 
@@ -32,6 +33,8 @@ class ConditionalLogit(nn.Module):
     """The table of weights `(buckets,)`, the hashes of the words that templates are made of (`common`), what votes, and
     the encoder by which votes compare texts, if there is one.
     """
+
+    common: Tensor
 
     def __init__(self, spec: ConditionalLogitSpec, language: nn.Module | None = None) -> None:
         super().__init__()
@@ -43,11 +46,15 @@ class ConditionalLogit(nn.Module):
         self.texts = nn.ModuleList(TextVotes(own, _of(spec, f"texts.{n}")) for n, own in enumerate(spec.texts))
 
     def forward(self, places: Tensor, values: Tensor, starts: Tensor) -> Tensor:
-        """The score of each option `(options,)`: `places` and `values` `(features,)` of all options one after the other,
-        `starts` `(options,)` where each one's begin.
+        """The score of each option `(options,)`: `places` and `values` `(features,)` of all options one after the
+        other, `starts` `(options,)` where each one's begin.
         """
         table = self.weight.unsqueeze(1)
         return F.embedding_bag(places, table, starts, mode="sum", per_sample_weights=values).squeeze(1)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The encoder, if there is one; the table belongs to no part."""
+        return {} if self.language is None else {"language": self.language}
 
     @property
     def words(self) -> frozenset[int]:
@@ -115,3 +122,14 @@ def laid_out(questions: Sequence[Sequence[Features]]) -> tuple[Tensor, Tensor, T
 def _of(spec: ConditionalLogitSpec, part: str) -> dict[str, Shape]:
     """The shapes of one part's buffers, by their names within it."""
     return {name.removeprefix(f"{part}."): s for name, s in spec.shapes.items() if name.startswith(f"{part}.")}
+
+
+def padded(scores: Tensor, sizes: Tensor) -> Tensor:
+    """Scores of all options one after the other as `(questions, options)`, -inf where a question has fewer than others.
+
+    `sizes` `(questions,)` says how many each has.
+    """
+    rows = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+    columns = torch.arange(len(scores), device=sizes.device) - (sizes.cumsum(0) - sizes)[rows]
+    found = scores.new_full((len(sizes), int(sizes.max())), -torch.inf)
+    return found.index_put((rows, columns), scores)

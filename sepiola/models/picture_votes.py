@@ -43,6 +43,12 @@ class PictureVotes(nn.Module):
     (`groups`), of its options `(kept, options)`, and their `labels`, 0 where there is no option.
     """
 
+    pixels: Tensor
+    templates: Tensor
+    groups: Tensor
+    options: Tensor
+    labels: Tensor
+
     names = ("near", "close")
     """`near` shares one vote among the neighbours by their likeness; `close` counts almost equal pictures alone."""
 
@@ -72,19 +78,21 @@ class PictureVotes(nn.Module):
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def votes(self, asked: Asked, image: ImageRef | None, *, learning: bool) -> Floats:
-        """What similar pictures say of each option `(options, names)`, -1 to 1; all 0 without a picture. When `learning`,
-        those of questions with the same words and options, the question's own among them, have no vote.
+        """What similar pictures say of each option `(options, names)`, -1 to 1; all 0 without a picture. When
+        `learning`, the question itself has no vote, nor has any other with the same words, options and pixels.
         """
         result = np.zeros((len(asked.lower), len(self.names)), np.float32)
-        alike = self.templates == hashed(asked.template)
-        if learning:
-            alike &= self.groups != asked.group
-        rows = alike.nonzero().squeeze(1)
+        rows = (self.templates == hashed(asked.template)).nonzero().squeeze(1)
         if image is None or not len(rows):
             return result
         known = self.pixels[rows].numpy().reshape(len(rows), -1).astype(np.float32) / 255
         own = pixels_of(image, self.spec.side).reshape(-1).astype(np.float32) / 255
         distances = ((known - own) ** 2).mean(axis=1)
+        if learning:
+            repeated = (self.groups[rows].numpy() == asked.group) & (distances == 0)
+            rows, distances = rows[torch.from_numpy(~repeated)], distances[~repeated]
+            if not len(rows):
+                return result
         nearest = np.argsort(distances, kind="stable")[: self.spec.neighbours]
         near = 1 / (distances[nearest] + _NEAR)
         close = np.exp(-distances[nearest] / _CLOSE) / _SURE

@@ -1,6 +1,7 @@
-"""What similar training questions say of a question's options. Every option of every training question is a pair, right or
-wrong; the pairs nearest to the question and one of its options vote on that option: the likeness of the questions, to a
-power, times that of the options. Texts are compared by TF-IDF (hashed, so that no vocabulary is kept) or by vectors.
+"""What similar training questions say of a question's options. Every option of every training question is a pair,
+right or wrong; the pairs nearest to the question and one of its options vote on that option: the likeness of the
+questions, to a power, times that of the options. Texts are compared by TF-IDF (hashed, so that no vocabulary is kept)
+or by vectors.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TYPES = {
     "groups": torch.int64,
 }
 _SIDES = ("question", "option")
-_SPARSE = {"places": torch.int64, "values": torch.float32, "starts": torch.int64, "rarity": torch.float32}
+_SPARSE = {"rows": torch.int32, "values": torch.float32, "ends": torch.int64, "rarity": torch.float32}
 
 
 def question_grams(text: str) -> list[str]:
@@ -48,9 +49,14 @@ class TextVotes(nn.Module):
     """Training pairs that vote: the question of each (`owners`) and its option (`offered`), their `labels`, each
     question's hash (`groups`), and vectors of all questions and of all options that are not alike.
 
-    The vectors are rows of TF-IDF (`places` and `values` of the entries that are not 0, `starts` of each row, and
-    every place's `rarity`), or of an encoder's states (`vectors`).
+    The vectors are an encoder's states (`vectors`), or TF-IDF, kept as an inverted index: one place after the other,
+    whose entries end at `ends`, the `rows` that are not 0 there and their `values`; and every place's `rarity`.
     """
+
+    owners: Tensor
+    offered: Tensor
+    labels: Tensor
+    groups: Tensor
 
     names = ("vote", "share")
     """`vote` is the summed worth of the nearest pairs, `share` the same as a part of their weight."""
@@ -85,16 +91,15 @@ class TextVotes(nn.Module):
         result = np.zeros((len(asked.lower), len(self.names)), np.float32)
         if not len(self.owners):
             return result
-        asking, *offering = self._vectors([self._asked(asked)], asked.lower, encode)
-        nearness = np.maximum(self._likeness("question", asking), 0) ** self.spec.question_power
+        (nearness,) = self._likeness("question", [self._asked(asked)], encode)
+        nearness = nearness**self.spec.question_power
         if learning:
             nearness[self.groups.numpy() == asked.group] = 0
         spread, offered, labels = nearness[self.owners.numpy()], self.offered.numpy(), self.labels.numpy()
         count = min(self.spec.neighbours, len(labels))
         heaviest = 0.0
-        for place, vector in enumerate(offering):
-            likeness = np.maximum(self._likeness("option", vector), 0) ** self.spec.option_power
-            weights = spread * likeness[offered]
+        for place, likeness in enumerate(self._likeness("option", asked.lower, encode)):
+            weights = spread * (likeness**self.spec.option_power)[offered]
             nearest = np.argpartition(-weights, count - 1)[:count]
             result[place] = weights[nearest] @ labels[nearest]
             heaviest = max(heaviest, float(weights[nearest].sum()))
@@ -107,18 +112,20 @@ class TextVotes(nn.Module):
         options = question.choices if self.spec.by == "tfidf" else ()
         return "\n".join(part for part in (question.text, question.hint, *options) if part)
 
-    def _vectors(self, questions: Sequence[str], options: Sequence[str], encode: Encode | None) -> list[Floats]:
-        """Vectors of texts in the form in which they are compared: dense, over all places."""
+    def _likeness(self, side: str, texts: Sequence[str], encode: Encode | None) -> list[Floats]:
+        """The cosine of each text with all that are remembered `(rows,)`, or 0 where it is negative."""
         if self.spec.by == "states":
-            return [*self._encoded([*questions, *options], encode)]
+            vectors = getattr(self, f"{side}_vectors").numpy()
+            return [*np.maximum(self._encoded(texts, encode) @ vectors.T, 0)]
+        rows, values, ends, rarity = (getattr(self, f"{side}_{name}").numpy() for name in _SPARSE)
+        count = len(self.groups) if side == "question" else int(self.offered.max()) + 1
         found = []
-        for side, texts in (("question", questions), ("option", options)):
-            rarity = getattr(self, f"{side}_rarity").numpy()
-            for text in texts:
-                dense = np.zeros(self.spec.buckets, np.float32)
-                places, values = _weighted(self._counts(side, text), rarity)
-                dense[places] = values
-                found.append(dense)
+        for text in texts:
+            places, weights = _weighted(self._counts(side, text), rarity)
+            entries = [slice(ends[place - 1] if place else 0, ends[place]) for place in places]
+            products = [values[entry] * weight for entry, weight in zip(entries, weights, strict=True)]
+            met = np.concatenate([rows[entry] for entry in entries])
+            found.append(np.bincount(met, np.concatenate(products), count).astype(np.float32))
         return found
 
     @staticmethod
@@ -126,14 +133,6 @@ class TextVotes(nn.Module):
         if encode is None:
             raise SepiolaError("votes by states need an encoder: give the model a 'language' of kind encoder")
         return encode(texts)
-
-    def _likeness(self, side: str, vector: Floats) -> Floats:
-        """The cosine of one text with all that are remembered `(rows,)`."""
-        if self.spec.by == "states":
-            likeness: Floats = getattr(self, f"{side}_vectors").numpy() @ vector
-            return likeness
-        places, values, starts = (getattr(self, f"{side}_{name}").numpy() for name in ("places", "values", "starts"))
-        return np.add.reduceat(values * vector[places], starts)
 
     def _counts(self, side: str, text: str) -> Counter[int]:
         """How often each gram stands in a text, by its place; one place is there in every text."""
@@ -148,11 +147,13 @@ class TextVotes(nn.Module):
         rarity = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
         rarity[0] = 1e-3
         rows = [_weighted(own, rarity) for own in counts]
-        lengths = np.array([len(places) for places, _ in rows])
+        places = np.concatenate([places for places, _ in rows])
+        order = np.argsort(places, kind="stable")
+        owners = np.repeat(np.arange(len(rows), dtype=np.int32), [len(places) for places, _ in rows])
         return {
-            "places": np.concatenate([places for places, _ in rows]),
-            "values": np.concatenate([values for _, values in rows]),
-            "starts": np.cumsum(lengths) - lengths,
+            "rows": owners[order],
+            "values": np.concatenate([values for _, values in rows])[order],
+            "ends": np.bincount(places, minlength=self.spec.buckets).cumsum(),
             "rarity": rarity,
         }
 

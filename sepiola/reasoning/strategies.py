@@ -21,8 +21,12 @@ from sepiola.errors import CheckpointError, DataError, SepiolaError
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator, Sampled
 from sepiola.models.classifier import Classifier
+from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.text_states import TextStates
+from sepiola.models.transformer import LanguageModel
 from sepiola.reasoning.answer import Answer, Chain
 from sepiola.reasoning.chains import SelfConsistency
+from sepiola.reasoning.choosing import OptionsStrategy
 from sepiola.reasoning.classifying import ClassifierStrategy, OnDone
 from sepiola.reasoning.ensembles import Ensemble
 from sepiola.reasoning.reward import RewardModel
@@ -232,7 +236,9 @@ class Replies:
         ]
 
 
-Strategy = Direct | OneStage | TwoStage | ClassifierStrategy | SampleAndRank | SelfConsistency | Ensemble
+Strategy = (
+    Direct | OneStage | TwoStage | ClassifierStrategy | OptionsStrategy | SampleAndRank | SelfConsistency | Ensemble
+)
 
 
 class Joins(Protocol):
@@ -335,6 +341,14 @@ def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
                 f"'{model.spec.name}' is a classifier, which writes nothing: no {answering.kind} over it"
             )
         return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
+    if isinstance(model.network, ConditionalLogit):
+        if answering.strategy.writes:
+            raise SepiolaError(
+                f"'{model.spec.name}' chooses among options, and writes nothing: no {answering.kind} over it"
+            )
+        reader = model.network.language
+        encode = TextStates(reader, model.require_tokenizer()) if isinstance(reader, LanguageModel) else None
+        return OptionsStrategy(model.network, images=answering.images, encode=encode)
     return STRATEGIES[answering.kind](model, answering)
 
 

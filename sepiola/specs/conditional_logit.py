@@ -22,8 +22,8 @@ class PictureVoteSpec(Spec):
 
 
 class TextVoteSpec(Spec):
-    """Votes of the nearest pairs of a training question and one of its options: how alike are the questions, to the power
-    of `question_power`, times how alike are the options, to that of `option_power`.
+    """Votes of the nearest pairs of a training question and one of its options: how alike are the questions, to the
+    power of `question_power`, times how alike are the options, to that of `option_power`.
 
     They are compared by `tfidf`, words of questions and characters of options, or by the `states` of the model's
     language model, an encoder, averaged over a text's tokens.
@@ -47,4 +47,4 @@ class ConditionalLogitSpec(Spec):
     families: tuple[Family, ...] = FAMILIES
     pictures: PictureVoteSpec | None = PictureVoteSpec()
     texts: tuple[TextVoteSpec, ...] = (TextVoteSpec(),)
-    shapes: dict[str, Shape] = {}
+    shapes: dict[str, Shape] = Field(default_factory=dict)

@@ -197,6 +197,11 @@ class ModelSpec(Spec):
         return self.classifier.labels if self.classifier is not None else ()
 
     @property
+    def sees(self) -> bool:
+        """Whether it looks at pictures beside a text."""
+        return self.bridge is not None or (self.options is not None and self.options.pictures is not None)
+
+    @property
     def writes_no_text(self) -> str | None:
         """Why the model writes no text, to be read after its name; None when it does."""
         if self.options is not None:
@@ -254,7 +259,6 @@ class ModelSpec(Spec):
         if self.vision is None and self.bridge.image_width is None:
             raise ValueError("'bridge' without 'vision' needs image_width, the width of the stored features")
         return self
-
 
     def _checked_options(self, options: ConditionalLogitSpec) -> ModelSpec:
         if self.vision is not None or self.bridge is not None or self.classifier is not None:

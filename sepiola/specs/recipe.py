@@ -121,13 +121,18 @@ class RecipeSpec(Spec):
     images: bool = True
     model: ModelSpec
     weights: str | dict[Part, str] | None = None
-    tokenizer: TokenizerSpec
+    tokenizer: TokenizerSpec | None = None
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     strategy: AnyStrategySpec | None = None
     ensemble: EnsembleSpec | None = None
     reply_tokens: Tokens | None = None
     few_shot: FewShotSpec | None = None
     evaluation: tuple[DataSpec, ...] = ()
+
+    @property
+    def trains_tokenizer(self) -> bool:
+        """Whether the tokenizer is trained on the recipe's own text."""
+        return self.tokenizer is not None and self.tokenizer.path is None
 
     @model_validator(mode="after")
     def _names(self) -> RecipeSpec:
@@ -163,8 +168,10 @@ class RecipeSpec(Spec):
         ranks = self.strategy.answer if self.strategy and self.strategy.kind == "sample-and-rank" else None
         if any(stage.name == ranks and not stage.objective.rates for stage in self.stages):
             raise ValueError("strategy.kind: sample-and-rank needs a stage that teaches ratings (generate-and-rate)")
-        if self.model.language is None:
+        if self.model.language is None and self.model.options is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
+        if (self.tokenizer is None) != (self.model.language is None):
+            raise ValueError("tokenizer: a language model reads by one, and nothing else does; give both or neither")
         if self.model.classifier is not None:
             raise ValueError("model.classifier: a stage makes it of its data; name its kind as the stage's objective")
         heads = {stage.name for stage in self.stages if stage.objective.ends}
@@ -175,7 +182,7 @@ class RecipeSpec(Spec):
                 stage.check(self.model)
             except ValueError as error:
                 raise ValueError(f"stages: {error}") from None
-            if self.model.language.head.kind == "none" and stage.objective.predicts:
+            if self.model.language and self.model.language.head.kind == "none" and stage.objective.predicts:
                 raise ValueError(
                     f"model.language.head: a model without a head predicts no tokens, and stage '{stage.name}' "
                     f"({stage.objective.kind}) does; set kind: token"
@@ -183,7 +190,11 @@ class RecipeSpec(Spec):
         self._check_ensemble()
         if self.few_shot is not None and (self.strategy is None or self.strategy.kind != "direct"):
             raise ValueError("few_shot: demonstrations stand before the questions of a 'direct' strategy")
-        if self.model.language.kind != "decoder" and any(data.reader == "text" for data in self.evaluation):
+        if (
+            self.model.language
+            and self.model.language.kind != "decoder"
+            and any(data.reader == "text" for data in self.evaluation)
+        ):
             raise ValueError(
                 f"evaluation: bits per byte of a text are for a decoder; model.language.kind is "
                 f"'{self.model.language.kind}'"

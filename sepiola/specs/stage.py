@@ -50,13 +50,14 @@ class LoraSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """How weights move: AdamW, or Muon for the matrices of the layers and AdamW for the rest.
+    """How weights move: AdamW, or Muon for the matrices of the layers and AdamW for the rest, or Adagrad, which suits a
+    table of which each step reads few rows.
 
     The learning rate rises over `warmup` steps and falls by `schedule` to `final_learning_rate`. A gradient whose norm
     is above `clip` is scaled down to it.
     """
 
-    kind: Literal["adamw", "muon"] = "adamw"
+    kind: Literal["adamw", "muon", "adagrad"] = "adamw"
     learning_rate: float = Field(default=5e-5, gt=0.0, le=10.0)
     final_learning_rate: NonNegativeFloat = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -72,6 +73,8 @@ class OptimizerSpec(Spec):
                 f"learning_rate ({self.learning_rate:g}) times weight_decay ({self.weight_decay:g}) is the share that "
                 "a weight loses in each step: give less than 1"
             )
+        if self.kind == "adagrad" and self.weight_decay:
+            raise ValueError("adagrad does not decay weights; set weight_decay: 0")
         if self.final_learning_rate > self.learning_rate:
             raise ValueError(
                 f"final_learning_rate ({self.final_learning_rate:g}) is above learning_rate ({self.learning_rate:g}), "
@@ -91,6 +94,9 @@ class ObjectiveSpec(Spec):
 
     encodes: ClassVar[bool] = False
     """Whether what it leaves is a vision encoder alone."""
+
+    chooses: ClassVar[bool] = False
+    """Whether it teaches a model to choose among options (`model.options`), and no other."""
 
     kind: str
 
@@ -205,4 +211,9 @@ class StageSpec(Spec):
         """Raises ValueError when the stage does not fit the model."""
         if "projection" in self.learn and not isinstance(model.bridge, QFormerSpec):
             raise ValueError(f"'{self.name}': learn: projection is a Q-Former's; model.bridge is none")
+        if (model.options is not None) != self.objective.chooses:
+            raise ValueError(
+                f"'{self.name}' has the objective {self.objective.kind}; conditional-logit teaches a model with "
+                "'options', and nothing else does"
+            )
         self.objective.check(model, self)

@@ -1,10 +1,10 @@
 """What a linear model reads of a question's options: pairs of what the question says and what an option says, hashed
 into a table of weights (Weinberger et al., "Feature hashing for large scale multitask learning", 2009).
 
-Pairs tell what no part of a question tells alone: "mammal" in the question and "koala" in the option. Much depends on the kind
-of question, so a question's *template*, its text with rare words left out, is paired with what an option is among the
-others: the largest number, the last by the alphabet, the longest. Where an option stands is no feature, so answers do
-not depend on the options' order. A Chinese character is a word.
+Pairs tell what no part of a question tells alone: "mammal" in the question and "koala" in the option. Much depends on
+the kind of question, so a question's *template*, its text with rare words left out, is paired with what an option is
+among the others: the largest number, the last by the alphabet, the longest. Where an option stands is no feature, so
+answers do not depend on the options' order. A Chinese character is a word.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,14 +117,12 @@ class Asked:
     def kinds(self) -> Hashes:
         """What sort of question it is, from the narrowest to any."""
         opening, ending = " ".join(self.words[:4]), " ".join(self.words[-4:])
-        return hashes(
-            [f"T:{self.template}", f"S:{opening}", f"E:{ending}", "ALL", f"N{len(self.question.choices)}"]
-        )
+        return hashes([f"T:{self.template}", f"S:{opening}", f"E:{ending}", "ALL", f"N{len(self.question.choices)}"])
 
 
 def _grams(tokens: Sequence[str]) -> list[str]:
     """Words and pairs of neighbours, sorted."""
-    return sorted({*tokens, *(" ".join(pair) for pair in zip(tokens, tokens[1:], strict=False))})
+    return sorted({*tokens, *(" ".join(pair) for pair in pairwise(tokens))})
 
 
 def _whole(asked: Asked, option: int) -> str:

@@ -1,5 +1,5 @@
 """Optimizers: AdamW (arXiv 1711.05101), or Muon (Jordan et al., 2024) for the matrices of the layers and AdamW for the
-rest.
+rest, or Adagrad (Duchi et al., 2011).
 
 Muon's steps are scaled to the size of AdamW's (arXiv 2502.16982), so one learning rate serves both. Of a linear layer
 with named blocks each block is a matrix of its own: queries, keys and values are three.
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from sepiola.nn.linear import block_linears
 from sepiola.nn.precision import multiplies_bfloat16
 from sepiola.specs.stage import StageSpec
+
+FIRST_SQUARE = 1e-6  # what Adagrad takes for the sum of squared gradients before the first: it bounds the first step
 
 
 class Optimizer(Protocol):
@@ -121,6 +123,9 @@ class Optimizers:
 def optimizer_for(model: nn.Module, stage: StageSpec) -> Optimizers:
     """What the stage asks for, over what learns. Matrices decay; norms and biases, of one dimension, do not."""
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if stage.optimizer.kind == "adagrad":
+        rate = stage.optimizer.learning_rate
+        return Optimizers([torch.optim.Adagrad([*learning.values()], lr=rate, initial_accumulator_value=FIRST_SQUARE)])
     muon = stage.optimizer.kind == "muon"
     by_muon = {name for name, p in learning.items() if muon and p.dim() == 2 and "layers." in name}
     blocks = {f"{name}.weight": list(linear.rows.values()) for name, linear in block_linears(model)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.objectives.alignment import Alignment
 from sepiola.training.objectives.classification import Classification
+from sepiola.training.objectives.conditional_logit import ConditionalLogitObjective
 from sepiola.training.objectives.contract import Objective, Setting
 from sepiola.training.objectives.contrastive import Contrastive
 from sepiola.training.objectives.declared_calling import DeclaredCalling
@@ -39,6 +40,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "entailment": Classification,
     "similarity": Classification,
     "multiple-choice": Classification,
+    "conditional-logit": ConditionalLogitObjective,
     "function-calling": FunctionCalling,
     "declared-calling": DeclaredCalling,
     "generate-and-rate": GenerateAndRate,
