@@ -34,9 +34,9 @@ _SPARSE = {"rows": torch.int32, "values": torch.float32, "ends": torch.int64, "r
 
 
 def question_grams(text: str) -> list[str]:
-    """Runs of one to three words, marks left out."""
-    said = [word for word in words(text) if word[0].isalnum()]
-    return [" ".join(said[i : i + n]) for n in (1, 2, 3) for i in range(len(said) - n + 1)]
+    """Runs of one to three words within a line, marks left out."""
+    lines = [[word for word in words(line) if word[0].isalnum()] for line in text.split("\n")]
+    return [" ".join(said[i : i + n]) for said in lines for n in (1, 2, 3) for i in range(len(said) - n + 1)]
 
 
 def option_grams(text: str) -> list[str]:

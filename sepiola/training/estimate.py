@@ -19,6 +19,7 @@ from torch import nn
 
 from sepiola.data.batching import Batch
 from sepiola.models.build import count
+from sepiola.models.conditional_logit import ConditionalLogit
 from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import Batches
@@ -165,6 +166,8 @@ def _places(batch: Batch) -> tuple[int, int]:
 
 def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
     source, target = _places(batch)
+    if isinstance(model, ConditionalLogit):
+        return 6.0 * target  # each place is one weight
     parts = parts_of(model)
     language: Any = parts["language"]
     learns = 6 if stage.lora is None else 4  # the adapter's own products are few

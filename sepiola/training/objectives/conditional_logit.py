@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
@@ -182,7 +183,7 @@ class ConditionalLogitObjective(Objective):
     def prepare(self, network: nn.Module) -> nn.Module:
         """The network with what it remembers, its weights as they were; the encoder learns nothing."""
         assert isinstance(network, ConditionalLogit)
-        if isinstance(network.language, LanguageModel):
+        if isinstance(network.language, LanguageModel) and network.weight.device.type != "meta":
             network.language.eval()
             self._encoder = TextStates(network.language, self.setting.tokenizer)
         return filled(network, self._memory)
@@ -199,9 +200,14 @@ class ConditionalLogitObjective(Objective):
 
     @cached_property
     def _memory(self) -> Mapping[str, Tensor]:
-        return remembering(self._blank(), self._known, self._encoder)
+        return remembering(self._blank(), self._known, self._encoder or self._nothing)
 
     _encoder: Encode | None = None
+
+    def _nothing(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors where there are no weights to make them: in a dry run, before anything is prepared."""
+        language = self.setting.spec.language
+        return np.zeros((len(texts), language.width if language is not None else 0), np.float32)
 
     def _questions(self, data: DataSpec) -> list[Example]:
         """The questions with options whose answer is known."""
@@ -223,7 +229,7 @@ class ConditionalLogitObjective(Objective):
         features: list[list[Features]] = []
         for example in examples:
             known = self._read(example, common)
-            said = network.features(known.asked, known.image, learning=True, encode=self._encoder)
+            said = network.features(known.asked, known.image, learning=True, encode=self._encoder or self._nothing)
             features.append([(places.astype(np.int32), values) for places, values in said])
         answers = [e.question.answer or 0 for e in examples if e.question is not None]
         return OptionsBatches([e.id for e in examples], features, answers, self.stage, self.setting.seed)
