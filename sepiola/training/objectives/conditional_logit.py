@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -122,11 +122,11 @@ class OptionsBatches:
         sizes = [sum(len(places) for places, _ in options) for options in self.features]
         return self._laid_out(sorted(range(len(sizes)), key=lambda i: -sizes[i])[: self.batch])
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, int]:
         """Where the order stands."""
         return self.sampler.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, int]) -> None:
         """Goes on where `state` stood."""
         self.sampler.restore(dict(state))
 
