@@ -142,7 +142,7 @@ def print_explanation(explanation: Plain, console: Console) -> None:
         for stage in run["stages"]:
             table.add_row(
                 stage["name"],
-                ", ".join(map(str, stage["objective"].values())),
+                ", ".join(str(value) for value in stage["objective"].values() if not isinstance(value, dict)),
                 str(stage["samples"]),
                 str(stage["steps"]),
                 str(stage["tokens_per_step"]),

@@ -15,11 +15,13 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.datasets import DATASETS, Dataset
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer, Chain
 from sepiola.specs.stage import StageSpec
+from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, is_right, picked
-from tests.tiny import decoder, recipe, run_recipe, stage_weights
+from tests.tiny import QUIET, decoder, recipe, run_recipe, stage_weights
 
 SPEC: dict[str, Any] = {"kind": "self-taught", "format": "Q-EA", "writer": "first", "questions": {"reader": "coins"}}
 
@@ -145,6 +147,22 @@ def test_rounds_learn_what_was_picked_and_keep_the_chains_that_were_drawn(
     assert {"heads", "tails"} <= votes, "of a coin's sides nobody is sure"
     metrics = [json.loads(line) for line in next(folder.glob("stages/second-*/metrics.jsonl")).read_text().splitlines()]
     assert metrics[0]["samples"] == 36, "its own data and four chains"
+
+
+def test_chains_that_were_drawn_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    run = Run(parse_recipe(rounds(gate=False)), tmp_path, console=QUIET)
+    run.train(run.stages["first"])
+    questions = run.read(run.stages["second"].objective.reads_beside["questions"])
+    spec = SelfConsistencySpec(kind="self-consistency", chains=3, seed=1)
+    drawn = run.answers("first", questions, spec)
+    (path,) = tmp_path.glob("stages/answers-*/answers.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:20]) + lines[20][:30])  # as a kill leaves it
+    assert run.answers("first", questions, spec) == drawn and len(path.read_text().splitlines()) == len(lines)
+    kept = [*lines[:1], *(json.dumps({**json.loads(line), "output": "kept"}) + "\n" for line in lines[1:])]
+    path.write_text("".join(kept))
+    assert {answer.output for answer in run.answers("first", questions, spec)} == {"kept"}
 
 
 def test_the_spec_reads_from_a_stage() -> None:
