@@ -44,7 +44,8 @@ def costs(recipe: RecipeSpec, run: Path, examples: Sequence[Example]) -> dict[st
     images = next((example.images[:1] for example in examples if example.images), None)
     times = [_first_token_ms(member, examples[:ASKED]) for member in members]
     return {
-        "learned_parameters": sum(size for name, size in parts if name in learned),
+        "learned_parameters": sum(size for name, size in parts if name in learned)
+        or sum(count(member.network) for member in members),
         "bridge_parameters": sum(size for name, size in parts if name == "bridge") or None,
         "image_tokens": _image_tokens(members[0], images) if images else 0,
         "first_token_ms": round(sum(t for t in times if t is not None), 2) if None not in times else None,
