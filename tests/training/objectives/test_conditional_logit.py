@@ -14,11 +14,14 @@ from sepiola.datasets import read_spec
 from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.models.build import build
 from sepiola.models.conditional_logit import ConditionalLogit, laid_out, padded
 from sepiola.specs.conditional_logit import ConditionalLogitSpec
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
+from sepiola.training.objectives.conditional_logit import OptionsBatches
 from sepiola.training.optimizers import optimizer_for
+from tests import tiny
 from tests.tiny import QUIET, Raw, colour_picture, run_recipe
 from tests.trainers import stage_of
 
@@ -209,3 +212,34 @@ def test_pictures_of_any_kind_are_taken(run: Path) -> None:
         for image in (picture, ImageRef.of(picture))
     ]
     assert same[0].probabilities == same[1].probabilities
+
+
+def test_texts_may_be_compared_by_an_encoder_that_stays_as_it_is(tmp_path: Path) -> None:
+    language = {**tiny.encoder(300), "head": {"kind": "none"}}
+    options = {"buckets": 1 << 12, "pictures": None, "texts": [{"by": "states", "question_power": 8}]}
+    raw = recipe(30, model={"language": language, "options": options}, tokenizer={"vocabulary": 300})
+    explain(parse_recipe(raw), QUIET)
+    folder = run_recipe(raw, tmp_path / "states")
+    model = sepiola.load(folder)
+    fresh = build(model.spec.model_copy(update={"options": None}), seed=0)
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(value, model.network.language.state_dict()[name]), name
+    vectors = model.network.texts[0].question_vectors
+    assert len(vectors) == 30 and vectors.norm(dim=1).tolist() == pytest.approx([1.0] * 30, abs=1e-4)
+    assert sum(model.ask("Attract or repel?", choices=CHOICES).probabilities or ()) == pytest.approx(1.0)
+
+
+def test_batches_go_on_where_they_stood() -> None:
+    rng = torch.Generator().manual_seed(0)
+    features = [[(torch.randint(50, (3,), generator=rng).numpy(), torch.rand(3).numpy())] * 2 for _ in range(7)]
+    first, second = (
+        OptionsBatches([*"abcdefg"], features, [0] * 7, stage_of(epochs=2, batch=2, objective="conditional-logit"), 3)
+        for _ in range(2)
+    )
+    for _ in range(5):
+        first.next()
+    second.restore(first.state())
+    assert first.fingerprint() == second.fingerprint() and first.epoch == second.epoch == 1.25
+    for _ in range(6):
+        (mine,), (theirs,) = first.next(), second.next()
+        assert mine.ids == theirs.ids and torch.equal(mine.target, theirs.target)
