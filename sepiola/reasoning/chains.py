@@ -69,7 +69,10 @@ class SelfConsistency:
             for i, chains in self._sampled(draws):
                 found[i] += chains
             waiting = [
-                i for i in waiting if len(found[i]) < spec.chains and (spec.stop is None or lead(found[i]) < spec.stop)
+                i
+                for i in waiting
+                if len(found[i]) < spec.chains
+                and (spec.stop is None or lead(found[i], spec.chains - len(found[i])) < spec.stop)
             ]
         return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sepiola.reasoning.answer import Chain
 
@@ -65,18 +66,34 @@ def tally(chains: Sequence[Chain], weights: Sequence[float], order: Sequence[Has
     return Tally(totals, winner, speakers[winner])
 
 
-def lead(chains: Sequence[Chain]) -> float:
-    """How probable it is that the answer named most often would stay so against the second, by a uniform prior over
-    the share of the two (Adaptive-Consistency, arXiv 2305.11860): P(p > 1/2) of p ~ Beta(first + 1, second + 1). 0.5
-    where nothing is known.
+def lead(chains: Sequence[Chain], more: int) -> float:
+    """How probable it is that the answer named most often wins against the second once so many `more` chains have
+    voted, equal votes counting half; 0.5 where nothing is known.
+
+    As Adaptive-Consistency (arXiv 2305.11860), from a uniform prior over how often the first, the second, and any other
+    answer come; but it asks for the outcome of the vote and not of endless chains, for a close race that few chains are
+    left to turn need not be run. What comes is then Dirichlet-multinomial.
     """
     counts: dict[Hashable, int] = {}
     for chain in chains:
         if chain.vote is not None:
             counts[chain.vote] = counts.get(chain.vote, 0) + 1
-    first, second, *_ = sorted((*counts.values(), 0, 0), reverse=True)
-    trials = first + second + 1
-    return sum(math.comb(trials, k) for k in range(first + 1)) / 2**trials
+    first, second, *others = sorted((*counts.values(), 0, 0), reverse=True)
+    return _wins(first, second, sum(others), more)
+
+
+@lru_cache(maxsize=1 << 16)
+def _wins(first: int, second: int, others: int, more: int) -> float:
+    weights = (first + 1, second + 1, others + 1)
+    ways = math.comb(sum(weights) + more - 1, more)
+    total = 0.0
+    for i in range(more + 1):
+        for j in range(more - i + 1):
+            drawn = (i, j, more - i - j)
+            likely = math.prod(math.comb(w + n - 1, n) for w, n in zip(weights, drawn, strict=True)) / ways
+            ahead = first + i - second - j
+            total += likely * (1.0 if ahead > 0 else 0.5 if ahead == 0 else 0.0)
+    return total
 
 
 def shares(totals: Mapping[Hashable, float], unparsed: float, answers: Sequence[Hashable]) -> list[float]:

@@ -70,8 +70,9 @@ class SelfConsistencySpec(StrategySpec):
     Chains are drawn at `temperature` among the `top_k` likeliest tokens. A vote counts one (`plain`); or by the softmax
     over the question's chains, divided by `vote_temperature`, of a chain's mean log-probability a token (`weighted`) or
     of its score by the reward model in the folder `verifier` (`verifier`). With `shuffle` the options stand in another
-    order in each chain. With `stop`, chains are drawn `round` at a time, until the leader's lead is so probable
-    (arXiv 2305.11860). `calibration` is the temperature that makes a probability of the share of votes.
+    order in each chain. With `stop`, chains are drawn `round` at a time, until it is so probable that the leader wins
+    the vote of all of them (arXiv 2305.11860). `calibration` is the temperature that makes a probability of the share
+    of votes.
     """
 
     stages = ("answer", "rationale")

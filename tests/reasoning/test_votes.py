@@ -1,4 +1,4 @@
-"""Votes equal those of counting by hand, on many random sets; leads equal their integral."""
+"""Votes equal those of counting by hand, on many random sets; leads equal those of an urn."""
 
 from __future__ import annotations
 
@@ -103,14 +103,23 @@ def test_a_verifier_must_have_scored_the_chains() -> None:
         vote([chain(1)], SPECS["verifier"])
 
 
-def test_the_lead_is_the_integral_of_the_posterior() -> None:
-    for first, second in itertools.product(range(6), repeat=2):
-        chains = [chain(0)] * first + [chain(1)] * second + [chain(None)]
-        most, least = max(first, second), min(first, second)
-        places = [(i + 0.5) / 20_000 for i in range(20_000)]
-        density = [p**most * (1 - p) ** least for p in places]
-        upper = sum(density[10_000:]) / sum(density)
-        assert lead(chains) == pytest.approx(upper, abs=1e-6)
+def test_the_lead_is_that_of_an_urn_that_is_drawn_from_to_the_end() -> None:
+    def urn(first: int, second: int, others: int, more: int) -> float:
+        """One ball after the other; each adds one of its colour."""
+        if not more:
+            return float(first > second) + 0.5 * float(first == second)
+        balls = first + second + others + 3
+        rest = more - 1
+        return (
+            (first + 1) * urn(first + 1, second, others, rest)
+            + (second + 1) * urn(first, second + 1, others, rest)
+            + (others + 1) * urn(first, second, others + 1, rest)
+        ) / balls
+
+    for first, second, others, more in itertools.product(range(4), range(4), range(3), range(6)):
+        if first >= second >= min(others, 1):
+            chains = [chain(0)] * first + [chain(1)] * second + [chain(2 + n) for n in range(others)] + [chain(None)]
+            assert lead(chains, more) == pytest.approx(urn(first, second, others, more))
 
 
 def test_a_temperature_makes_shares_more_or_less_sure_and_keeps_their_order() -> None:

@@ -137,7 +137,7 @@ def _adaptive(asked: Sequence[Asked], spec: SelfConsistencySpec, every: Sequence
     numbers = []
     for _, chains, _ in asked:
         ends = [*range(spec.round, len(chains), spec.round), len(chains)]
-        numbers.append(next((n for n in ends if lead(chains[:n]) >= stop), len(chains)))
+        numbers.append(next((n for n in ends if lead(chains[:n], len(chains) - n) >= stop), len(chains)))
     right = [_right(one, spec, n) for one, n in zip(asked, numbers, strict=True)]
     whole = _tokens(asked, [len(chains) for _, chains, _ in asked])
     tokens = _tokens(asked, numbers)
