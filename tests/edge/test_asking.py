@@ -201,6 +201,7 @@ def test_formats_that_nobody_can_fill_are_named() -> None:
         (AnsweringSpec(answer_format="QCML-A"), "QCML-A shows the record's own lecture"),
         (AnsweringSpec(answer_format="QCMG-A"), "QCMG-A shows a rationale, which nobody writes"),
         (AnsweringSpec(layout="minigpt-4"), "no prompt layout 'minigpt-4'"),
+        (AnsweringSpec(strategy={"kind": "self-consistency"}), "no strategy 'self-consistency'; it has direct"),
     ):
         with pytest.raises(SpecError, match=reason):
             asking_of(answering, context=None, opening=())
