@@ -341,7 +341,7 @@ def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
                 f"'{model.spec.name}' is a classifier, which writes nothing: no {answering.kind} over it"
             )
         return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
-    if isinstance(model.network, ConditionalLogit):
+    if model.spec.options is not None and isinstance(model.network, ConditionalLogit):
         if answering.strategy.writes:
             raise SepiolaError(
                 f"'{model.spec.name}' chooses among options, and writes nothing: no {answering.kind} over it"

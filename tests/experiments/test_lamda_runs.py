@@ -11,6 +11,7 @@ import sepiola
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.specs.strategy import SampleAndRankSpec
 from tests.datasets.test_cdial import LONGER
 from tests.tiny import QUIET
 
@@ -49,6 +50,8 @@ def test_the_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
     assert safe["ratings"]["INTERESTING"]["count"] == 0 and "does not count" in safe["ratings"]["INTERESTING"]["labels"]
     assert proxies["ratings"]["SENSIBLE"]["count"] > 20 and "proxy" in proxies["ratings"]["SENSIBLE"]["labels"]
     model = sepiola.load(tmp_path / "run")
-    assert model.answering is not None and (model.answering.kind, model.answering.candidates) == ("sample-and-rank", 3)
+    assert model.answering is not None and model.answering.strategy == SampleAndRankSpec(
+        kind="sample-and-rank", candidates=3
+    )
     assert model.sample_and_rank("第3天去不去", candidates=3, max_tokens=4).candidates
     assert (tmp_path / "run" / "report.html").is_file()
