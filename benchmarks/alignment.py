@@ -4,8 +4,8 @@ The captioner of `align/captions` goes on for 150 steps with the captions of has
 one colour is called by another one's name, or one number is too high (`misnamed`). Its vision encoder, frozen, tells
 what there is; it knows how to say it, and has learned not to. From it go on PPO and GRPO, paid by the reward model of
 `align/captions`; DPO and dense DPO, on the pairs that the reward model has learned from; and best-of-16, which samples
-as many captions and says the one that the reward model likes best. `grpo, too far` goes on without a KL and by larger
-steps, to show where the reward model is hacked.
+as many captions and says the one that the reward model likes best. `grpo, longer` goes on four times as
+long, to show where the reward model is hacked.
 
 Held-out pictures are described twice: by captions drawn from the policy (temperature 1), as it was trained, and by the
 likeliest ones. Their claims are checked against the scene (`sepiola.tidepool.false_claims`): that is the gold reward,
@@ -79,14 +79,8 @@ ARMS: dict[str, dict[str, Any]] = {
         "batch": 32,
         "optimizer": GENTLE,
     },
-    "grpo, too far": {
-        "objective": {"kind": "grpo", "samples": 8},
-        "data": PICTURES,
-        "steps": 150,
-        "batch": 64,
-        "optimizer": {**GENTLE, "learning_rate": 1.0e-3, "schedule": "constant"},
-    },
 }
+ARMS["grpo, longer"] = {**ARMS["grpo"], "steps": 240}
 BEST = "best of 16"
 SAMPLES = 16
 
