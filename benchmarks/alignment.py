@@ -13,7 +13,7 @@ less what the captions say that is false; the proxy is the reward model's. KL is
 of stage 1, estimated over those drawn. What `figures.json` in the folder has already is not run again.
 
     sepiola train align/captions
-    python benchmarks/alignment.py --rewards runs/align-captions --out /tmp/aligned
+    python benchmarks/alignment.py --rewards runs/align-captions --out runs/aligned
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def train(
         tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
         tables.append(costs_table(report["costs"]))
     else:
-        report = run_of(spec, folder, console=console, device=device, resume=resume).go()
+        report = run_of(spec)(spec, folder, console=console, device=device, resume=resume).go()
         tables = list(terminal_tables(report))
     if as_json:
         print_json(report)

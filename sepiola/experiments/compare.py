@@ -178,7 +178,7 @@ def _run(spec: ComparisonSpec, folder: Path, place: Place, console: Console, dev
 def _made(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Run:
     """A run of the comparison; one that has begun goes on."""
     recipe, home = spec.recipes()[place], _place(spec, folder, *place)
-    return run_of(recipe, home, console=console, shared=folder, data=data, device=device, resume=True)
+    return run_of(recipe)(recipe, home, console=console, shared=folder, data=data, device=device, resume=True)
 
 
 def _place(spec: ComparisonSpec, folder: Path, arm: str, seed: int) -> Path:

@@ -10,15 +10,11 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-
-from rich.console import Console
 
 from sepiola.api import Model
 from sepiola.data.example import Example
 from sepiola.data.files import write_text
 from sepiola.data.folds import bootstrap, group_of, weighted_draw
-from sepiola.datasets import DataCache
 from sepiola.errors import TrainingError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import accuracy
@@ -34,6 +30,7 @@ from sepiola.specs.ensemble import (
     BaggingSpec,
     BoostingSpec,
     CombiningSpec,
+    EnsembleSpec,
     MeanSpec,
     StackedSpec,
     StackingSpec,
@@ -95,24 +92,32 @@ class Member(Run):
 class EnsembleRun(Run):
     """A recipe's ensemble in one folder."""
 
-    def __init__(
-        self,
-        recipe: RecipeSpec,
-        folder: Path,
-        *,
-        console: Console,
-        shared: Path | None = None,
-        data: DataCache | None = None,
-        device: str = "cpu",
-        resume: bool = False,
-    ) -> None:
-        super().__init__(recipe, folder, console=console, shared=shared, data=data, device=device, resume=resume)
-        assert recipe.ensemble is not None and recipe.strategy is not None
-        self.ensemble = recipe.ensemble
-        self.answering = self.stages[str(recipe.strategy.answer)]
-        self.recipes = member_recipes(recipe)
-        self.metrics: list[str] = []
-        self.seen: set[str] = set()
+    @cached_property
+    def ensemble(self) -> EnsembleSpec:
+        """What the recipe says of it."""
+        assert self.recipe.ensemble is not None
+        return self.recipe.ensemble
+
+    @cached_property
+    def answering(self) -> StageSpec:
+        """The stage by which every member answers."""
+        assert self.recipe.strategy is not None
+        return self.stages[str(self.recipe.strategy.answer)]
+
+    @cached_property
+    def recipes(self) -> list[RecipeSpec]:
+        """Each member's recipe."""
+        return member_recipes(self.recipe)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The metrics of what was trained so far, a text a stage."""
+        return []
+
+    @cached_property
+    def seen(self) -> set[str]:
+        """The stages whose metrics are among them."""
+        return set()
 
     def learn(self) -> tuple[Model, list[str]]:
         members, combining = ENSEMBLES[self.ensemble.kind](self)
@@ -301,16 +306,6 @@ ENSEMBLES: dict[str, Callable[[EnsembleRun], tuple[list[Member], CombiningSpec]]
 """How the members of each kind of ensemble are trained, and what joins them."""
 
 
-def run_of(
-    recipe: RecipeSpec,
-    folder: Path,
-    *,
-    console: Console,
-    shared: Path | None = None,
-    data: DataCache | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-) -> Run:
-    """The run of a recipe: of one model, or of an ensemble."""
-    made = Run if recipe.ensemble is None else EnsembleRun
-    return made(recipe, folder, console=console, shared=shared, data=data, device=device, resume=resume)
+def run_of(recipe: RecipeSpec) -> type[Run]:
+    """How a recipe runs: as one model, or as an ensemble."""
+    return Run if recipe.ensemble is None else EnsembleRun

@@ -130,10 +130,10 @@ def _replaced(modules: list[nn.Module], blocks: _Blocks) -> nn.Module:
     if own:
         raise SepiolaError(f"a {type(first).__name__} holds weights of its own ({', '.join(own)}), which do not stack")
     result = copy.copy(first)
-    result._modules = {
-        name: child if child is None or name == "vision" else _replaced([m._modules[name] for m in modules], blocks)  # type: ignore[misc]
-        for name, child in first._modules.items()
-    }
+    result._modules = dict(first._modules)
+    for name, child in first._modules.items():
+        if child is not None and name != "vision":
+            result._modules[name] = _replaced([module.get_submodule(name) for module in modules], blocks)
     return result
 
 

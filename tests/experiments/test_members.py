@@ -46,7 +46,8 @@ def parsed(ensemble: Raw, *changes: str) -> Any:
 
 
 def run(ensemble: Raw, folder: Path, *changes: str, resume: bool = False) -> Path:
-    run_of(parsed(ensemble, *changes), folder, console=QUIET, resume=resume).go()
+    made = parsed(ensemble, *changes)
+    run_of(made)(made, folder, console=QUIET, resume=resume).go()
     return folder
 
 
@@ -94,7 +95,8 @@ def test_bagging_averages_members_that_have_seen_bootstraps(finished: dict[str, 
     for joint, *own in zip(model.answer(questions()), *each, strict=True):
         mean = [sum(p) / 3 for p in zip(*(a.probabilities or () for a in own), strict=True)]
         assert joint.probabilities == pytest.approx(mean)
-    ensemble = run_of(parsed(KINDS["bagging"]), finished["bagging"], console=QUIET)
+    made = parsed(KINDS["bagging"])
+    ensemble = run_of(made)(made, finished["bagging"], console=QUIET)
     assert isinstance(ensemble, EnsembleRun)
     whole = ensemble.read(ensemble.answering.data)
     member = ensemble.member(1, Draw(("b",), lambda examples: bootstrap(examples, 7)))
@@ -204,7 +206,7 @@ SEEING = recipe(
 
 def test_a_shared_stage_is_trained_once_and_must_not_have_seen_what_is_asked_out_of_fold(tmp_path: Path) -> None:
     bagged = parse_recipe({**SEEING, "ensemble": {**KINDS["bagging"], "members": 2, "shared": ["align"]}})
-    run_of(bagged, tmp_path / "bagged", console=QUIET).go()
+    run_of(bagged)(bagged, tmp_path / "bagged", console=QUIET).go()
     names = sorted(p.name.split("-")[0] for p in (tmp_path / "bagged" / "stages").iterdir() if p.is_dir())
     assert names == ["align", "answer", "answer"]
     model = sepiola.load(tmp_path / "bagged")
@@ -214,7 +216,7 @@ def test_a_shared_stage_is_trained_once_and_must_not_have_seen_what_is_asked_out
     assert seen.probabilities != model.blind().answer([example])[0].probabilities
     stacked = {"kind": "stacking", "members": [{}, {}], "folds": 2, "shared": ["align"]}
     with pytest.raises(TrainingError, match=r"'align' reads .* answer out of fold"):
-        run_of(parse_recipe({**SEEING, "ensemble": stacked}), tmp_path / "stacked", console=QUIET).go()
+        EnsembleRun(parse_recipe({**SEEING, "ensemble": stacked}), tmp_path / "stacked", console=QUIET).go()
 
 
 def test_arms_share_members_and_a_table_says_what_they_cost(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sepiola.errors import TrainingError
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
+from sepiola.training.objectives.contract import Setting
 from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 
 
@@ -47,8 +48,8 @@ class Distillation(LanguageModelling):
 
     spec: ClassVar[type[ObjectiveSpec]] = DistillationSpec
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
+    def __init__(self, stage: StageSpec, setting: Setting) -> None:
+        super().__init__(stage, setting)
         self.taught: dict[str, tuple[Sequence[Ids], Sequence[float]]] = {}
 
     def samples(self, data: DataSpec) -> Sequence[Sample | Row]:
