@@ -229,29 +229,39 @@ def chat(
         _tell(found, show)
         return found
 
-    def grounded(messages: Sequence[Message], tools: Toolset) -> Grounded:
+    def grounded(messages: Sequence[Message], tools: Toolset) -> tuple[Grounded, list[RankedReply]]:
+        """The reply, and what each of the model's turns was chosen from, where it rates."""
+        chosen: list[RankedReply] = []
+
         def write(said: Sequence[Message]) -> str:
-            return answered([*said], aloud=False).text if candidates is None else ranked(said).text
+            if candidates is None:
+                return answered([*said], aloud=False).text
+            chosen.append(ranked(said))
+            return chosen[-1].text
 
         found = ground(write, messages, tools)
         for step in found.steps:
             console_of(True).print(f"[dim]TS, {escape(step.asked)} → {escape('; '.join(step.found) or '-')}[/dim]")
-        return found
+        return found, chosen
 
     def replied(messages: list[Message]) -> str:
         """The reply to a talk, which has been printed."""
         if toolset is None and candidates is None:
             return answered(messages, aloud=True).text
-        text = ranked(messages).text if toolset is None else grounded(messages, toolset).text
+        text = ranked(messages).text if toolset is None else grounded(messages, toolset)[0].text
         print(text)
         return text
 
     if prompt is not None and (candidates is not None or toolset is not None):
         said = [*opening, Message("user", (*pictures, prompt))]
-        if as_json:
-            print_json(dataclasses.asdict(ranked(said) if toolset is None else grounded(said, toolset)))
-        else:
+        if not as_json:
             replied(said)
+        elif toolset is None:
+            print_json(dataclasses.asdict(ranked(said)))
+        else:
+            found, chosen = grounded(said, toolset)
+            turns = {"turns": [dataclasses.asdict(turn) for turn in chosen]} if chosen else {}
+            print_json(dataclasses.asdict(found) | turns)
         return
     if prompt is not None:
         reply = answered([*opening, Message("user", (*pictures, prompt))], aloud=not as_json)

@@ -37,8 +37,7 @@ def rate_data(model: Model, data: DataSpec, out: Path, *, keep: float = 1.0, con
     rater, examples = SampleAndRank(model), read_spec(data)
     rows = track(examples, "rating turns", console=console, disable=not console.is_terminal, transient=True)
     judged = [rater.judge(example.messages, example.target) for example in rows]
-    reasons = [reason for candidate in judged if candidate.dropped for reason in candidate.dropped.split("; ")]
-    dropped = Counter(reason.partition(" ")[0] for reason in reasons)
+    dropped = Counter(name for candidate in judged for name in candidate.below)
     left = [place for place, candidate in enumerate(judged) if candidate.dropped is None]
     best = sorted(left, key=lambda place: -judged[place].score)[: round(keep * len(left))]
     if not best:

@@ -153,7 +153,9 @@ class Ensemble:
         said = next((answer for answer in members if answer.choice == best), members[0])
         cut = any(answer.prompt_cut for answer in members)
         answer = Answer.scored(said.id, said.output, best, joint)
-        return replace(answer, rationale=said.rationale, prompt_cut=cut)
+        evidence = [own.evidence for own in members if own.evidence is not None]
+        mean_evidence = sum(evidence) / len(evidence) if len(evidence) == len(members) else None
+        return replace(answer, rationale=said.rationale, evidence=mean_evidence, prompt_cut=cut)
 
 
 def probabilities_of(answer: Answer) -> Likely:

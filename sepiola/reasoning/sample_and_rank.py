@@ -36,7 +36,8 @@ Turn = Message | Mapping[str, object]
 @dataclass(frozen=True)
 class Candidate:
     """One reply, drawn so many `times`, with the probability of a 1 of each attribute and the sum that it is ranked by.
-    `dropped` says why it is out of the question; None for one that may be said.
+    `dropped` says why it is out of the question, None for one that may be said; `below` names the attributes that are
+    under their thresholds.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Candidate:
     score: float
     dropped: str | None = None
     times: int = 1
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,14 +146,17 @@ class SampleAndRank:
 
     def _judged(self, text: str, ratings: Mapping[str, float], times: int) -> Candidate:
         good = {attribute.name: attribute.goodness(ratings[attribute.name]) for attribute in self.attributes}
-        reasons = [
-            f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {a.goodness(a.threshold):g}"
+        below = [
+            (a, a.goodness(a.threshold))
             for a in self.attributes
             if a.threshold is not None and good[a.name] < a.threshold
         ]
+        reasons = [
+            f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {at:g}" for a, at in below
+        ]
         reasons = reasons if text else ["it says nothing", *reasons]
         score = sum(attribute.weight * good[attribute.name] for attribute in self.attributes)
-        return Candidate(text, ratings, score, "; ".join(reasons) or None, times)
+        return Candidate(text, ratings, score, "; ".join(reasons) or None, times, tuple(a.name for a, _ in below))
 
 
 class RatesReplies:

@@ -25,12 +25,13 @@ class Says:
 
     def __init__(self, *likely: Sequence[float] | None) -> None:
         self.likely = likely
+        self.evidence: float | None = None
 
     def answer(self, examples: Sequence[Example], on_done: object = None) -> list[Answer]:
         return [
             Answer(e.id, "?", None)
             if own is None
-            else Answer(e.id, str(np.argmax(own)), int(np.argmax(own)), None, tuple(own))
+            else Answer(e.id, str(np.argmax(own)), int(np.argmax(own)), None, tuple(own), self.evidence)
             for e, own in zip(examples, self.likely, strict=True)
         ]
 
@@ -46,6 +47,19 @@ def test_a_mean_may_choose_what_no_majority_does() -> None:
     answer = joined({"kind": "mean"}, (0.6, 0.4), (0.55, 0.45), (0.05, 0.95))
     assert answer.choice == 1 and answer.output == "1"
     assert answer.probabilities == pytest.approx((0.4, 0.6))
+
+
+def test_the_evidence_is_the_mean_where_every_member_has_some() -> None:
+    def evident(*all_evidence: float | None) -> Answer:
+        members = [Says((0.6, 0.4)) for _ in all_evidence]
+        for member, own in zip(members, all_evidence, strict=True):
+            member.evidence = own
+        spec = CombiningSpec.parse({"members": len(members), "by": {"kind": "mean"}})
+        (answer,) = Ensemble(members, spec).answer([question_example("e", "q", ("a", "b"))])
+        return answer
+
+    assert evident(2.0, -1.0).evidence == pytest.approx(0.5)
+    assert evident(2.0, None).evidence is None and evident(None, None).evidence is None
 
 
 def test_votes_weigh_by_alphas_of_the_questions_number_of_options() -> None:

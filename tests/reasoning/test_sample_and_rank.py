@@ -117,11 +117,7 @@ def test_chat_shows_candidates_and_why(tmp_path: Path) -> None:
     assert {*found} == {"text", "candidates", "note", "tokens"} and sum(c["times"] for c in found["candidates"]) == 6
     said = [Message("assistant", ("我是珠穆朗玛峰。",)), Message("user", ("你是谁？",))]
     assert found["text"] == sepiola.load(tmp_path / "model").sample_and_rank(said, candidates=6, max_tokens=8).text
-    shown = (
-        CliRunner(mix_stderr=False).invoke(app, [*asked, "--show"])
-        if False
-        else CliRunner().invoke(app, [*asked, "--show"])
-    )
+    shown = CliRunner().invoke(app, [*asked, "--show"])
     assert found["text"] in shown.output and "SENSIBLE" in shown.output and "dropped" in shown.output
     with pytest.raises(SepiolaError, match="add --candidates 16"):
         app(["chat", "hi", "--model", str(tmp_path / "model"), "--show"], standalone_mode=False)
@@ -135,7 +131,9 @@ def test_chat_asks_its_tools(ranked: list[str], tmp_path: Path) -> None:
     asked = ["chat", "What is 1+1?", "--model", str(tmp_path / "model"), "--max-tokens", "6", "--json", *ranked]
     asked += ["--tool", "calculator", "--tool", f"retrieval={tmp_path / 'corpus'}", "--runtime", "torch"]
     found = json.loads(CliRunner().invoke(app, asked).stdout)
+    turns = found.pop("turns", [])
     assert {*found} == {"text", "steps", "ended"} and found["ended"] in ("unaddressed", "user", "limit")
+    assert bool(turns) == bool(ranked) and all(sum(c["times"] for c in turn["candidates"]) == 2 for turn in turns)
     with pytest.raises(SepiolaError, match="no tool is named 'calc'; known: calculator"):
         app([*asked, "--tool", "calc"], standalone_mode=False)
 
