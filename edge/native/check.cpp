@@ -93,9 +93,13 @@ struct Small {
                 matrix(at + "cross_kv", kind, 2 * shared, width);
                 matrix(at + "cross_out", kind, width, each);
             }
-            matrix(at + "gate", kind, s.inner, width);
-            matrix(at + "up", kind, s.inner, width);
-            matrix(at + "down", kind, width, s.inner);
+            if (s.experts) matrix(at + "router", "f32", s.experts, width);
+            for (int e = 0; e < std::max(1, s.experts); e++) {
+                std::string own = s.experts ? at + "experts." + std::to_string(e) + "." : at;
+                matrix(own + "gate", kind, s.inner, width);
+                matrix(own + "up", kind, s.inner, width);
+                matrix(own + "down", kind, width, s.inner);
+            }
         }
     }
 };
@@ -231,13 +235,14 @@ std::vector<float> parting(Model& made) {
 }
 
 // The same by two threads of the program at once, who share what is held.
-uint64_t chains(const Kernels& k, const char* kind) {
+uint64_t chains(const Kernels& k, const char* kind, int experts) {
     Small small;
     Spec& spec = small.spec;
     spec.width = 52, spec.vocabulary = 70;
     StackSpec& s = spec.decoder;
     s.width = 52, s.layers = 2, s.heads = 6, s.kv_heads = 2, s.head_width = 18, s.inner = 40;
     s.scale = 0.25f, s.eps = 1e-5f, s.gated = true, s.activation = Activation::silu, s.windows = {0, 70};
+    s.experts = experts, s.chosen = experts / 2;
     small.matrix("embedding", kind, spec.vocabulary, spec.width);
     small.stack("decoder", kind, s);
     Model made(spec, small.tensors, 2, k.name);
@@ -275,7 +280,8 @@ int main() {
             std::printf("%s %s products %016llx\n", k->name, kind, static_cast<unsigned long long>(products(*k, kind)));
             std::printf("%s %s vit %016llx\n", k->name, kind, static_cast<unsigned long long>(vit(*k, kind)));
             std::printf("%s %s detr %016llx\n", k->name, kind, static_cast<unsigned long long>(detr(*k, kind)));
-            std::printf("%s %s chains %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind)));
+            std::printf("%s %s chains %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind, 0)));
+            std::printf("%s %s experts %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind, 5)));
             for (int i = 0; i < 6; i++)
                 std::printf("%s %s %s %016llx\n", k->name, kind, names[i],
                             static_cast<unsigned long long>(model(*k, kind, static_cast<Activation>(i + 1))));

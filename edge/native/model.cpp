@@ -29,6 +29,11 @@ void check_stack(const StackSpec& s, const std::string& name) {
     within("head_width", s.head_width, 1024);
     within("inner", s.inner, LARGEST);
     within("width", s.width, LARGEST);
+    require(s.experts >= 0 && s.experts <= 1024, name + ".experts is " + std::to_string(s.experts) + "; expected 0 to 1024");
+    if (s.experts) {
+        within("chosen", s.chosen, s.experts);
+        require(s.gated, name + ".experts are gated");
+    }
     require(s.heads % s.kv_heads == 0, name + ".heads is no multiple of kv_heads");
     require(long(s.windows.size()) == s.layers, name + ".windows is not one a layer");
 }
@@ -38,6 +43,15 @@ void check_stack(const StackSpec& s, const std::string& name) {
 const Tensor* Model::find(const std::string& name) const {
     auto found = tensors_.find(name);
     return found == tensors_.end() ? nullptr : &found->second;
+}
+
+std::vector<const Linear*> Layer::linears(int chosen) const {
+    std::vector<const Linear*> result;
+    for (const Linear* l : {&qkv, &out, &cross_q, &cross_kv, &cross_out, &gate, &up, &down, &router})
+        if (l->matrix.data) result.push_back(l);
+    for (int e = 0; e < std::min(chosen, int(experts.size())); e++)
+        for (const Linear* l : {&experts[e].gate, &experts[e].up, &experts[e].down}) result.push_back(l);
+    return result;
 }
 
 const float* Model::numbers(const std::string& name, size_t count, bool needed) {
@@ -105,10 +119,17 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
         }
         if (own) layer.feed_forward_norm = norm(at + "feed_forward_norm", width, true);
         if (closes) layer.feed_forward_close = norm(at + "feed_forward_close", width, true);
-        if (s.gated) layer.gate = linear(at + "gate", s.inner, width);
-        layer.up = linear(at + "up", s.inner, width);
-        layer.down = linear(at + "down", width, s.inner);
-        for (const Linear* l : layer.linears()) result.quantised |= l->matrix.data && l->matrix.quantised();
+        auto network = [&](const std::string& at) {
+            return Expert{s.gated ? linear(at + "gate", s.inner, width) : Linear{}, linear(at + "up", s.inner, width),
+                          linear(at + "down", width, s.inner)};
+        };
+        if (s.experts) layer.router = linear(at + "router", s.experts, width);
+        for (int e = 0; e < s.experts; e++) layer.experts.push_back(network(at + "experts." + std::to_string(e) + "."));
+        if (!s.experts) {
+            Expert own = network(at);
+            layer.gate = own.gate, layer.up = own.up, layer.down = own.down;
+        }
+        for (const Linear* l : layer.linears(s.experts)) result.quantised |= l->matrix.quantised();
         result.layers.push_back(layer);
     }
     if (const Tensor* relative = find(name + ".relative")) {
@@ -335,8 +356,8 @@ void Model::fuse(int count, const float* states, const int32_t* rows, int patche
 size_t Model::read_bytes() const {
     size_t bytes = head_.bytes();
     for (const Layer& layer : decoder_.layers)
-        for (const Linear* l : layer.linears())
-            if (l->matrix.data && l != &layer.cross_kv) bytes += l->matrix.bytes();
+        for (const Linear* l : layer.linears(decoder_.spec.chosen))
+            if (l != &layer.cross_kv) bytes += l->matrix.bytes();
     return bytes;
 }
 

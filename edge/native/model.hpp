@@ -52,6 +52,7 @@ enum class Place { pre, post, parallel, sandwich };
 struct StackSpec {
     int width = 0, length = 0;  // learned positions; 0 is none
     int layers = 0, heads = 0, kv_heads = 0, head_width = 0, inner = 0;
+    int experts = 0, chosen = 0;  // of a mixture: networks a layer, and how many of them read a token
     float scale = 0, eps = 0;
     bool centred = false, causal = true, cross = false, gated = false;
     bool closes = true;  // its states pass a last norm
@@ -81,12 +82,17 @@ struct Linear {
     const float* bias = nullptr;  // padded to whole panels
 };
 
+// A gated network of a mixture.
+struct Expert {
+    Linear gate, up, down;
+};
+
 struct Layer {
     Norm attention_norm, attention_close, cross_norm, feed_forward_norm, feed_forward_close, q_norm, k_norm;
-    Linear qkv, out, cross_q, cross_kv, cross_out, gate, up, down;
-    std::vector<const Linear*> linears() const {
-        return {&qkv, &out, &cross_q, &cross_kv, &cross_out, &gate, &up, &down};
-    }
+    Linear qkv, out, cross_q, cross_kv, cross_out, gate, up, down, router;
+    std::vector<Expert> experts;  // instead of gate, up and down
+    // Those that there are; of a mixture's experts the first ones, so many as read a token.
+    std::vector<const Linear*> linears(int chosen) const;
 
     int window = 0;
     int rotary = -1;  // which of the stack's tables

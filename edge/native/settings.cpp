@@ -58,6 +58,7 @@ StackSpec stack_spec(const Settings& d, int width, int length) {
     s.width = width, s.length = length;
     s.layers = d.whole("layers"), s.heads = d.whole("heads"), s.kv_heads = d.whole("kv_heads");
     s.head_width = d.whole("head_width"), s.inner = d.whole("inner");
+    if (d.has("experts")) s.experts = d.whole("experts"), s.chosen = d.whole("chosen");
     s.scale = d.number("scale"), s.eps = d.number("eps");
     s.centred = d.flag("centred"), s.causal = d.flag("causal");
     s.cross = d.flag("cross"), s.gated = d.flag("gated");

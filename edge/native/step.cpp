@@ -40,7 +40,9 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
         closing = floats(memory_, tokens * stride);
         normed = input(memory_, tokens, width);
         attended = input(memory_, tokens, s.heads * s.head_width);
-        inner = input(memory_, tokens, s.inner);
+        int readings = tokens * std::max(1, s.chosen);
+        inner = input(memory_, readings, s.inner);
+        if (s.experts) mixture.fit(memory_, *this, tokens, s);
         for (Own& one : own) {
             one.normed = input(memory_, 1, width);
             one.other = input(memory_, 1, std::max(s.inner, s.heads * s.head_width));
@@ -129,16 +131,16 @@ void Lane::close(const Linear& linear, const Input& input, const Norm& norm, con
     product(linear, input, sandwich ? work.closing : work.x, work.stride, !sandwich);
     if (s.place != Place::post && !sandwich) return;
     model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
-        for (int t = first; t < last; t++) {
-            float *x = work.x + t * work.stride, *y = work.closing + t * work.stride;
-            if (!sandwich) {
-                normalise(x, norm, s, x);
-            } else {
-                normalise(y, closing, s, y);
-                model.kernels_.add(x, y, s.width);
-            }
-        }
+        for (int t = first; t < last; t++) settle(t, norm, closing, s);
     });
+}
+
+void Lane::settle(int t, const Norm& norm, const Norm& closing, const StackSpec& s) const {
+    float *x = work.x + t * work.stride, *y = work.closing + t * work.stride;
+    if (s.place == Place::post) normalise(x, norm, s, x);
+    if (s.place != Place::sandwich) return;
+    normalise(y, closing, s, y);
+    model.kernels_.add(x, y, s.width);
 }
 
 void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec& s) const {
@@ -213,6 +215,10 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
                 lane.close(layer.cross_out, attended, layer.cross_norm, {}, s);
             }
             if (s.place != Place::parallel) normed = open(layer.feed_forward_norm);
+            if (s.experts) {
+                lane.mix(layer, normed, stack);
+                continue;
+            }
             lane.feed_forward(layer, normed, s);
             Input inner = lane.ready(work.inner, s.inner, stack.quantised);
             lane.close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
@@ -287,8 +293,8 @@ void Model::stream() {
     auto turn = team_.turn();
     std::vector<const Matrix*> matrices = {&head_};
     for (const Layer& layer : decoder_.layers)
-        for (const Linear* l : layer.linears())
-            if (l->matrix.data && l != &layer.cross_kv) matrices.push_back(&l->matrix);
+        for (const Linear* l : layer.linears(decoder_.spec.chosen))
+            if (l != &layer.cross_kv) matrices.push_back(&l->matrix);
     std::vector<std::pair<const Matrix*, int>> panels;
     for (const Matrix* m : matrices)
         for (int p = 0; p < m->panels(); p++) panels.push_back({m, p});

@@ -7,6 +7,30 @@ namespace sepiola {
 
 constexpr int PANELS = 2;  // panels that several tokens meet at once
 
+struct Work;
+
+// Tokens of a step and the experts that read them: `chosen` readings of each token, those of one expert together.
+struct Mixture {
+    struct Group {
+        int expert, first, count;  // of readings
+    };
+    void fit(std::vector<Floats>& memory, Work& work, int tokens, const StackSpec& spec);
+    // By the router's logits: the most likely experts, whose probabilities add up to 1.
+    void choose(const Kernels& kernels, int tokens, const StackSpec& spec);
+
+    long logits_stride = 0;
+    float* logits = nullptr;    // [token][logits_stride]
+    std::vector<Group> groups;  // by expert
+    std::vector<int> tokens;    // of each reading
+    std::vector<int> readings;  // [token][chosen], by expert
+    std::vector<float> shares;  // of each of those
+    Input read{};               // [reading]: what its expert reads
+    float* written = nullptr;   // [reading][stride]: and writes
+
+private:
+    std::vector<int> experts_;  // of each reading of a token
+};
+
 struct Work {
     // Memory for a step of so many tokens through a stack, in rows of which none has more than `seen` positions.
     void fit(const Model& model, const Stack& stack, int tokens, int seen);
@@ -19,6 +43,7 @@ struct Work {
     float* heads = nullptr;    // [token][heads_stride]: queries, keys and values
     float* closing = nullptr;  // [token][stride]: a sublayer before its closing norm
     Input normed{}, attended{}, inner{};
+    Mixture mixture;
 
     // A thread's own. Where a step is one token, each quantises it for itself: nobody waits for the others.
     struct Own {
@@ -31,10 +56,10 @@ struct Work {
     std::vector<Own> own;
     std::vector<Floats> byte_heads;  // of each run: keys and values of its heads as matrices of bytes
 
-private:
     static Input input(std::vector<Floats>& memory, int tokens, long columns);
     static float* floats(std::vector<Floats>& memory, size_t count);
 
+private:
     std::vector<Floats> memory_, scores_, byte_memory_;
     int byte_positions_ = 0;
 };
@@ -57,6 +82,8 @@ struct Lane {
     void attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
     void look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
     void feed_forward(const Layer& layer, const Input& input, const StackSpec& spec) const;
+    // A mixture of experts, from what is normed to the residual stream.
+    void mix(const Layer& layer, const Input& input, const Stack& stack) const;
 
 private:
     void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
@@ -64,6 +91,8 @@ private:
              int window, bool cross) const;
     void attend_in_bytes(const Stack& stack, const Layer& layer, const std::vector<Model::Run>& runs) const;
     void see_bytes(const StackSpec& s, const Matrix& keys, const Matrix& values, int head, int first, int tokens) const;
+    // What stands at a token's place when a sublayer has been added, or before it is.
+    void settle(int token, const Norm& norm, const Norm& closing, const StackSpec& spec) const;
     void normalise(const float* x, const Norm& norm, const StackSpec& spec, float* out) const;
 };
 

@@ -17,6 +17,7 @@ from sepiola.errors import SepiolaError
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.models.vocabulary import Head
+from sepiola.nn.feedforward import MixtureOfExperts
 from sepiola.nn.rounding import GROUP, group_scales, nearest
 
 DAMPING = 0.01
@@ -47,11 +48,14 @@ class Moments:
 
 def text_linears(network: nn.Module) -> list[nn.Linear]:
     """The layers of a model's text whose matrices are rounded by what they multiply: all but a head tied to the
-    embedding, which has two uses.
+    embedding, which has two uses, and mixtures of experts, of which some read too little.
     """
     language = network.language if isinstance(network, VisionLanguageModel) else network
     assert isinstance(language, LanguageModel | EncoderDecoder)
-    return [module for module in language.modules() if isinstance(module, nn.Linear)]
+    mixed = {
+        id(m) for mixture in language.modules() if isinstance(mixture, MixtureOfExperts) for m in mixture.children()
+    }
+    return [module for module in language.modules() if isinstance(module, nn.Linear) and id(module) not in mixed]
 
 
 @contextmanager

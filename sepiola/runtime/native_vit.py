@@ -22,8 +22,6 @@ class CoreViT(CoreVision):
 
     @property
     def unsupported(self) -> str | None:
-        if self.vit.spec.feed_forward.experts is not None:
-            return "has mixtures of experts (vision.feed_forward.experts)"
         return None if self.vit.read else "has no layers before its features (vision.feature_layer)"
 
     def spec(self) -> dict[str, object]:

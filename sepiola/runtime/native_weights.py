@@ -17,7 +17,8 @@ from sepiola.errors import SepiolaError
 from sepiola.models.layers import Layer
 from sepiola.models.transformer import EncoderDecoder, LanguageModel, Stack
 from sepiola.models.vocabulary import Head
-from sepiola.nn.feedforward import FeedForward, GatedFeedForward
+from sepiola.nn.feedforward import FeedForward, GatedFeedForward, MixtureOfExperts
+from sepiola.nn.linear import BlockLinear
 from sepiola.nn.norms import ZeroCentredRMSNorm
 from sepiola.nn.positions import Learned, Sinusoidal
 from sepiola.nn.rope import Frequencies
@@ -28,19 +29,20 @@ KINDS = {4: "int4", 8: "int8", 16: "bf16", 32: "f32"}
 """How matrices are packed, by bits of a weight."""
 LOOKED_UP = 8
 """Bits of a weight at least in embeddings of which a token reads one row: fewer bits would save no time."""
+ROUTER = ".router"
+"""The name of matrices that stay as they are: what a router chooses, all else hangs on."""
 NUMBERS = "f32"
 """The kind of what is no matrix."""
 
 Packed = tuple[str, NDArray[np.uint8]] | tuple[str, NDArray[np.uint8], int, int]
 Named = tuple[str, Tensor, nn.Module | None]
-"""A tensor by the core's name, and the module whose weight it is, all of it."""
+"""A tensor by the core's name, and the module whose weight it is, all of it or the last of it."""
 
 
 def unsupported(spec: TransformerSpec) -> str | None:
     """What the core does not compute, to be read after the model's name; None where it computes all of it."""
     lacks = {
         "is an encoder": spec.kind == "encoder",
-        "has mixtures of experts (feed_forward.experts)": spec.feed_forward.experts is not None,
         "has Transformer-XL's positions": spec.positions.kind == "transformer-xl",
         "stretches positions by the text's length (positions.scaling)": spec.positions.border is not None,
         "has a transform before its head (head.transform)": spec.head.transform,
@@ -101,6 +103,7 @@ def stack_spec(
         "windows": [0] * layers,
         "amplitude": 1.0,
         "local_amplitude": 1.0,
+        **({} if feed_forward.experts is None else {"experts": feed_forward.experts, "chosen": feed_forward.chosen}),
     }
 
 
@@ -128,7 +131,8 @@ def packed(tensors: Iterator[Named], bits: int, *, release: bool = False) -> dic
     for name, tensor, owner in tensors:
         numbers = np.ascontiguousarray(tensor.detach().float().numpy())
         if tensor.dim() == 2 and not name.endswith((".relative", ".positions")):
-            result[name] = (f"packed {KINDS[bits]}", pack(numbers, KINDS[bits]), *numbers.shape)
+            kind = KINDS[32 if name.endswith(ROUTER) else bits]
+            result[name] = (f"packed {kind}", pack(numbers, kind), *numbers.shape)
             if release and owner is not None:
                 owner.weight = nn.Parameter(tensor.new_empty(0, tensor.shape[1]), requires_grad=False)
         else:
@@ -194,16 +198,27 @@ def layer_tensors(name: str, layer: Layer) -> Iterator[Named]:
 
 
 def feed_forward_tensors(at: str, inner: nn.Module) -> Iterator[Named]:
-    """Those of a network without experts; `at` stands before their names."""
-    assert isinstance(inner, FeedForward | GatedFeedForward)
+    """Those of a feed-forward network; `at` stands before their names."""
+    assert isinstance(inner, FeedForward | GatedFeedForward | MixtureOfExperts)
+    if isinstance(inner, MixtureOfExperts):
+        yield f"{at}router", inner.router.weight, inner.router
+        yield from _block_tensors(f"{at}experts.", "", inner.gate_up)
+        yield from _block_tensors(f"{at}experts.", ".down", inner.down)
+        return
     if isinstance(inner, GatedFeedForward):
-        for part, rows in inner.gate_up.rows.items():
-            yield f"{at}{part}", inner.gate_up.weight[rows], None
-            if inner.gate_up.bias is not None:
-                yield f"{at}{part}.bias", inner.gate_up.bias[rows], None
+        yield from _block_tensors(at, "", inner.gate_up)
     else:
         yield from linear_tensors(f"{at}up", inner.up)
     yield from linear_tensors(f"{at}down", inner.down)
+
+
+def _block_tensors(at: str, end: str, linear: BlockLinear) -> Iterator[Named]:
+    """The blocks of a linear layer, each a matrix; the last one gives up all of it."""
+    weight, last = linear.weight, next(reversed(linear.blocks))
+    for block, rows in linear.rows.items():
+        yield f"{at}{block}{end}", weight[rows], linear if block == last else None
+        if linear.bias is not None:
+            yield f"{at}{block}{end}.bias", linear.bias[rows], None
 
 
 def linear_tensors(name: str, linear: nn.Linear) -> Iterator[Named]:

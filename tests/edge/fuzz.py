@@ -73,6 +73,7 @@ def whole(folder: Path) -> list[Path]:
         "gemma": llama(norm={"kind": "rms", "place": "sandwich"}, attention=window),
         "opt": decoder(positions={"kind": "learned", "length": 64}, attention={"heads": 2, "bias": True}),
         "t5": encoder_decoder(),
+        "mixtral": llama(feed_forward={"width": 40, "activation": "silu", "gated": True, "experts": 3}),
     }
     made = []
     models = {name: byte_model(spec) for name, spec in specs.items()} | {"smolvlm": seeing()}

@@ -67,6 +67,9 @@ def test_it_writes_what_sepiola_writes(tmp_path: Path) -> None:
     for name, language in {
         "decoder": llama(tied=False),
         "learned": decoder(positions={"kind": "learned", "length": 64}),
+        "experts": llama(
+            feed_forward={"width": 40, "activation": "silu", "gated": True, "experts": 5, "chosen": 2}, tied=False
+        ),
         "encoder-decoder": encoder_decoder(),
     }.items():
         model = byte_model(language)

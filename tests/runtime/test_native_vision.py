@@ -33,6 +33,7 @@ VISION: dict[str, Any] = {
     "clip": clip(2),
     "siglip": vit(27, 8, 24, 2, class_token=False, feed_forward={"width": 40, "activation": "gelu_tanh", "bias": True}),
     "llava's clip": clip(3, feature_layer=-2, patch_features=True),
+    "experts": vit(layers=2, feed_forward={**GATED, "experts": 4}),
     "gated": vit(width=20, layers=2, norm={"kind": "rms"}, attention={"heads": 2, "kv_heads": 1}, feed_forward=GATED),
     "detr": detr(2, encoder_heads=4, encoder_feed_forward=20),
     "detr over bottlenecks": detr(
@@ -263,14 +264,17 @@ def test_a_released_network_sees_as_before() -> None:
 
 
 def test_what_stays_torchs_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    raw = {"language": llama(), "vision": VISION["gated"], "bridge": BRIDGES["linear"]}
-    raw["vision"] = {**raw["vision"], "feed_forward": {**GATED, "experts": 4}}
+    raw = {
+        "language": llama(),
+        "vision": VISION["vit"],
+        "bridge": qformer(feed_forward={**GATED, "experts": 4}, token=7),
+    }
     network = randomise(sepiola.build(raw).network, std=0.3).eval()
     with caplog.at_level(logging.WARNING):
         native = NativeExecutor(network, bits=32)
     assert [record.message for record in caplog.records] == [
-        "the native core does not run this model's vision, which has mixtures of experts "
-        "(vision.feed_forward.experts): PyTorch does"
+        "the native core does not run this model's bridge, which has mixtures of experts "
+        "(bridge.feed_forward.experts): PyTorch does"
     ]
     pixels = pixels_of(native.network)  # type: ignore[arg-type]
     given, expected = parts_of(native.network, pixels), parts_of(network, pixels)
