@@ -199,6 +199,8 @@ void Lane::see_bytes(const StackSpec& s, const Matrix& keys, const Matrix& value
 
 void Lane::look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
     const StackSpec& s = stack.spec;
+    const Layer& own = stack.layers[layer];
+    product(own.cross_q, open(stack, own.cross_norm), work.heads, work.heads_stride, false);
     for (const Model::Run& run : runs) {
         int slices = (run.count + 15) / 16;
         model.team_.each(thread, slices * s.kv_heads, 1, [&](int first, int last) {
@@ -209,6 +211,8 @@ void Lane::look(const Stack& stack, int layer, const std::vector<Model::Run>& ru
             }
         });
     }
+    Input attended = ready(work.attended, s.heads * s.head_width, stack.quantised);
+    close(own.cross_out, attended, own.cross_norm, {}, s);
 }
 
 }  // namespace sepiola

@@ -255,16 +255,17 @@ void Model::forward(Batch& batch, int count, const int32_t* tokens, const float*
             run.context_length = sequence.context_length;
         }
         reach(decoder_, furthest);
+        std::vector<Run> seen = looks(batch, some, tokens ? tokens + first : nullptr, rows + first);
         run(decoder_, *work_, now, some, tokens ? tokens + first : nullptr,
             vectors ? vectors + size_t(first) * spec_.width : nullptr,
-            states ? states + size_t(first) * spec_.width : nullptr);
+            states ? states + size_t(first) * spec_.width : nullptr, inserted_ ? &seen : nullptr);
         computed_ += some;
         for (const Run& run : now) {
             Sequence& sequence = *batch[rows[first + run.first]];
             sequence.vectors |= vectors != nullptr;
             for (int t = first + run.first; t < first + run.first + run.count; t++)
-                sequence.read.push_back(mark(sequence, tokens ? tokens + t : nullptr,
-                                             vectors ? vectors + size_t(t) * spec_.width : nullptr));
+                sequence.read.push_back(known_by(sequence, sequence.read.size(), tokens ? tokens + t : nullptr,
+                                                 vectors ? vectors + size_t(t) * spec_.width : nullptr));
         }
     }
 }
@@ -344,6 +345,15 @@ void Model::vectors(int pictures, int patches, const float* features, int count,
     require(bridge_ != nullptr, "this model has no bridge");
     auto turn = team_.turn();
     bridge_->vectors(pictures, patches, features, count, tokens, places, out);
+}
+
+Pictures Model::look(int pictures, int frames, int patches, const float* features) {
+    require(bridge_ != nullptr, "this model has no bridge");
+    auto turn = team_.turn();
+    Pictures made;
+    for (int i = 0; i < pictures; i++)
+        made.push_back(bridge_->look(frames, patches, features + size_t(i) * patches * bridge_->image_width));
+    return made;
 }
 
 void Model::fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,

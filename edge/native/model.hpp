@@ -145,6 +145,14 @@ private:
     std::vector<uint8_t*> places_;
 };
 
+// A picture as the layers between a decoder's own see it.
+struct Picture {
+    Cache keys_values;  // of each of these layers
+    int latents;
+    uint64_t mark;  // tells it from others
+};
+using Pictures = std::vector<std::shared_ptr<const Picture>>;
+
 struct Sequence {
     Sequence(const StackSpec& spec, bool half) : cache(spec, spec.layers, half) {}
     int length() const { return int(read.size()); }
@@ -153,11 +161,14 @@ struct Sequence {
     Cache cache;
     std::shared_ptr<const Cache> context;
     int context_length = 0;
+    Pictures pictures;      // in the order of their placeholders; all stand before what a decoder of an encoder's writes
+    std::vector<int> seen;  // of each token that was read, the number of the picture that it sees, from 1; 0 is none
 };
 using Batch = std::vector<std::shared_ptr<Sequence>>;
 
 struct Work;
 struct Lane;
+struct Inserted;
 class Part;
 class Vision;
 class Bridge;
@@ -176,7 +187,11 @@ public:
 
     // Rows that have read tokens (or vectors `(count, width)`), each row's together. What rows begin alike with, or with
     // a text that is still held, is read once, and its keys and values shared. The last row that was read alone is held.
-    Batch read(int rows, int count, const int32_t* tokens, const float* vectors, const int32_t* places);
+    // Rows have pictures where layers look at them: `pictures` are none, or those of each row.
+    Batch read(int rows, int count, const int32_t* tokens, const float* vectors, const int32_t* places,
+               std::vector<Pictures> pictures = {});
+    // Gives rows their pictures, before they read.
+    void show(Batch& batch, std::vector<Pictures> pictures);
     // Tokens (or vectors `(count, width)`) of rows, each row's together, into states `(count, width)`, if wanted.
     void extend(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
                 float* states);
@@ -199,18 +214,21 @@ public:
     void features(int pictures, int height, int width, const float* pixels, float* out);
     void vectors(int pictures, int patches, const float* features, int count, const int32_t* tokens,
                  const int32_t* places, float* out);
+    // Pictures of features `(pictures, patches, width)`, which are `frames` frames each; see `Bridge::look`.
+    Pictures look(int pictures, int frames, int patches, const float* features);
     // States of rows that have seen their features; see `Bridge::fuse`.
     void fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
               const int32_t* feature_rows, float* out);
     // Tokens that went through the decoder's layers so far.
     long computed() const { return computed_; }
-    // Bytes of the matrices that one token reads, and a pass over them that multiplies and does nothing else.
+    // Bytes of the decoder's own matrices that one token reads, and a pass over them that multiplies and does nothing else.
     size_t read_bytes() const;
     void stream();
 
 private:
     friend struct Lane;
     friend struct Work;
+    friend struct Inserted;
     friend class Part;
 
     // Tokens of one row in a step: `first` and `count` in the step's list, from `position` in the row on. They see the
@@ -229,10 +247,16 @@ private:
     void check(int count, const int32_t* tokens, const int32_t* rows, int batch) const;
     void reach(Stack& stack, int positions);
     uint64_t mark(const Sequence& sequence, const int32_t* token, const float* vector) const;
+    // The number of the picture that a row's next token sees, after one that sees the picture `before`.
+    int looks_at(const Sequence& sequence, int before, const int32_t* token) const;
+    // What a row's token is known by: a placeholder by its picture. Marks those of `seen`, which it is one of.
+    uint64_t known_by(const Sequence& sequence, size_t at, const int32_t* token, const float* vector) const;
+    // Runs of tokens that see the same picture.
+    std::vector<Run> looks(Batch& batch, int count, const int32_t* tokens, const int32_t* rows) const;
     void forward(Batch& batch, int count, const int32_t* tokens, const float* vectors, const int32_t* rows,
                  float* states);
     void run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,
-             const float* vectors, float* states);
+             const float* vectors, float* states, const std::vector<Run>* looks = nullptr);
     std::vector<Run> runs(int count, const int32_t* rows) const;
 
     Spec spec_;
@@ -248,6 +272,7 @@ private:
     std::unique_ptr<Work> work_, encoder_work_;
     std::unique_ptr<Vision> vision_;
     std::unique_ptr<Bridge> bridge_;
+    std::unique_ptr<Inserted> inserted_;  // a bridge's layers between the decoder's own
     std::vector<std::weak_ptr<Sequence>> held_;  // texts that were read
     std::shared_ptr<Sequence> last_;             // the last that was read alone
     std::atomic<long> computed_{0};

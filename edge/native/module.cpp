@@ -24,7 +24,7 @@ struct Released {
     nb::gil_scoped_release released;
 };
 
-using Pictures = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Pixels = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Features = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 nb::object owned(float* data, size_t pictures, size_t rows, size_t columns) {
@@ -139,6 +139,22 @@ struct Held {
     }
 };
 
+// A picture, as Python holds it.
+struct Shown {
+    std::shared_ptr<const Picture> picture;
+};
+
+// Pictures of each of so many rows.
+std::vector<Pictures> by_row(const std::vector<Shown>& shown, const std::vector<int>& rows, int count) {
+    require(shown.size() == rows.size(), "pictures and rows are not as many");
+    std::vector<Pictures> result(count);
+    for (size_t i = 0; i < rows.size(); i++) {
+        require(rows[i] >= 0 && rows[i] < count, "row " + std::to_string(rows[i]) + " is not in the batch");
+        result[rows[i]].push_back(shown[i].picture);
+    }
+    return result;
+}
+
 // A model, as Python holds it.
 struct Bound {
     Bound(const nb::dict& spec, const nb::dict& tensors, int threads, const std::string& kernels, bool mapped) {
@@ -197,11 +213,32 @@ struct Bound {
         require(rows >= 0 && rows <= 1 << 20, "a batch has at most 2**20 rows");
         return {model, model->begin(rows)};
     }
-    Held read(const Ids& tokens, const Ids& rows, int count) {
+    Held read(const Ids& tokens, const Ids& rows, int count, const std::vector<Shown>& pictures,
+              const std::vector<int>& picture_rows) {
         require(tokens.size() == rows.size(), "tokens and rows are not as many");
         require(count >= 0 && count <= 1 << 20, "a batch has at most 2**20 rows");
+        std::vector<Pictures> seen = by_row(pictures, picture_rows, count);
         Released released;
-        return {model, model->read(count, int(tokens.size()), tokens.data(), nullptr, rows.data())};
+        return {model, model->read(count, int(tokens.size()), tokens.data(), nullptr, rows.data(), std::move(seen))};
+    }
+    void show(Held& held, const std::vector<Shown>& pictures, const std::vector<int>& rows) {
+        std::vector<Pictures> seen = by_row(pictures, rows, int(held.rows.size()));
+        Released released;
+        model->show(held.rows, std::move(seen));
+    }
+    std::vector<Shown> look(const Features& features, int frames) {
+        const Bridge* bridge = model->bridge();
+        require(bridge && long(features.shape(2)) == bridge->image_width,
+                "this model has no bridge that reads features of this width");
+        require(features.shape(0) <= 1 << 16 && features.shape(1) <= 1 << 20, "there are too many features");
+        Pictures made;
+        {
+            Released released;
+            made = model->look(int(features.shape(0)), frames, int(features.shape(1)), features.data());
+        }
+        std::vector<Shown> result;
+        for (auto& picture : made) result.push_back({std::move(picture)});
+        return result;
     }
     Held read_vectors(const Rows& vectors, const Ids& rows, int count) {
         require(vectors.shape(0) == rows.size() && long(vectors.shape(1)) == width(), "the vectors have another shape");
@@ -232,7 +269,7 @@ struct Bound {
         Released released;
         model->embed(int(tokens.size()), tokens.data(), out.data());
     }
-    nb::object features(const Pictures& pixels) {
+    nb::object features(const Pixels& pixels) {
         const Vision* vision = model->vision();
         require(vision, "this model has no vision encoder");
         require(pixels.shape(1) == 3 && pixels.shape(0) <= 1 << 16 && pixels.shape(2) <= 1 << 16 && pixels.shape(3) <= 1 << 16,
@@ -302,6 +339,7 @@ NB_MODULE(_native, m) {
         .def_prop_ro("lengths", &Held::lengths)
         .def("select", &Held::select, "rows"_a)
         .def("rewind", &Held::rewind, "counts"_a);
+    nb::class_<Shown>(m, "Picture", "A picture as layers between the decoder's own see it.");
     nb::class_<Bound>(m, "Model", "A transformer over packed weights.")
         .def(nb::init<const nb::dict&, const nb::dict&, int, const std::string&, bool>(), "spec"_a, "tensors"_a,
              "threads"_a = 0, "kernels"_a = "", "mapped"_a = false)
@@ -310,7 +348,11 @@ NB_MODULE(_native, m) {
         .def_prop_ro("computed", [](const Bound& b) { return b.model->computed(); })
         .def_prop_ro("read_bytes", [](const Bound& b) { return b.model->read_bytes(); })
         .def("begin", &Bound::begin, "rows"_a)
-        .def("read", &Bound::read, "tokens"_a, "rows"_a, "count"_a)
+        .def("read", &Bound::read, "tokens"_a, "rows"_a, "count"_a, "pictures"_a = std::vector<Shown>(),
+             "picture_rows"_a = std::vector<int>())
+        .def("look", &Bound::look, "features"_a, "frames"_a = 1,
+             "Pictures of features (pictures, patches, image width), for layers between the decoder's own.")
+        .def("show", &Bound::show, "batch"_a, "pictures"_a, "rows"_a, "Gives rows their pictures, before they read.")
         .def("read_vectors", &Bound::read_vectors, "vectors"_a, "rows"_a, "count"_a)
         .def("begin_from", &Bound::begin_from, "memory"_a, "rows"_a, "count"_a)
         .def("encode", &Bound::encode, "tokens"_a, "rows"_a, "out"_a)

@@ -145,6 +145,14 @@ void Bridge::fuse(int, const float*, const int32_t*, int, const float*, const in
     throw std::invalid_argument("this model's bridge fuses no states with features");
 }
 
+std::shared_ptr<const Picture> Bridge::look(int, int, const float*) {
+    throw std::invalid_argument("this model's bridge has no layers that look at pictures");
+}
+
+void Part::insert(Stack stack, std::vector<int> at, int token) {
+    model_.inserted_ = std::make_unique<Inserted>(Inserted{std::move(stack), std::move(at), token, {}});
+}
+
 void Part::through(Stack& stack, int runs, int each, const float* vectors, float* states) {
     if (!work_) work_ = std::make_unique<Work>();
     std::vector<Model::Run> now;
@@ -167,7 +175,7 @@ std::unique_ptr<Vision> make_vision(const Settings& settings, Model& model) {
 std::unique_ptr<Bridge> make_bridge(const Settings& settings, Model& model) {
     using Make = std::unique_ptr<Bridge> (*)(const Settings&, Model&);
     static const std::map<std::string, Make> kinds = {
-        {"projection", make_projection}, {"q-former", make_qformer}, {"gated-fusion", make_fusion}};
+        {"projection", make_projection}, {"q-former", make_qformer}, {"gated-fusion", make_fusion}, {"gated-cross", make_gated_cross}};
     return settings.one_of("kind", kinds)(settings, model);
 }
 

@@ -55,6 +55,10 @@ protected:
     const float* numbers(const std::string& name, size_t count) { return model_.numbers(name, count, true); }
     bool has(const std::string& name) const { return model_.find(name) != nullptr; }
     Stack stack(const StackSpec& spec, const std::string& name) { return model_.stack(spec, name); }
+    // Layers that stand before some of the decoder's own.
+    void insert(Stack stack, std::vector<int> at, int token);
+    // Whether keys and values of the decoder are held in bf16.
+    bool half() const { return model_.half_; }
 
     // By the spec's `gated` and `activation`.
     FeedForward feed_forward(const std::string& name, int width, int inner, const Settings& settings);
@@ -112,6 +116,10 @@ public:
     virtual void fuse(int count, const float* states, const int32_t* rows, int patches, const float* features,
                       const int32_t* feature_rows, float* out);
 
+    // A picture of features `(patches, image_width)`, which are those of so many frames, for its layers between the
+    // decoder's own.
+    virtual std::shared_ptr<const Picture> look(int frames, int patches, const float* features);
+
     int tokens = 0, image_width = 0;  // no tokens: it makes none
     bool instructed = false;
 
@@ -130,5 +138,6 @@ std::unique_ptr<Vision> make_detr(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_projection(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_qformer(const Settings& settings, Model& model);
 std::unique_ptr<Bridge> make_fusion(const Settings& settings, Model& model);
+std::unique_ptr<Bridge> make_gated_cross(const Settings& settings, Model& model);
 
 }  // namespace sepiola

@@ -61,23 +61,31 @@ void Model::rewind(Batch& batch, const std::vector<int>& counts) {
     require(counts.size() == batch.size(), "rewind takes one number a row");
     for (size_t i = 0; i < batch.size(); i++)
         require(counts[i] >= 0 && counts[i] <= batch[i]->length(), "a row cannot forget more than it holds");
-    for (size_t i = 0; i < batch.size(); i++) batch[i]->read.resize(batch[i]->read.size() - counts[i]);
+    for (size_t i = 0; i < batch.size(); i++) {
+        batch[i]->read.resize(batch[i]->read.size() - counts[i]);
+        batch[i]->seen.resize(std::min(batch[i]->seen.size(), batch[i]->read.size()));
+    }
 }
 
-Batch Model::read(int rows, int count, const int32_t* tokens, const float* vectors, const int32_t* places) {
+Batch Model::read(int rows, int count, const int32_t* tokens, const float* vectors, const int32_t* places,
+                  std::vector<Pictures> pictures) {
     require(!spec_.decoder.cross, "a decoder that looks at an encoder reads no prompts");
     check(count, tokens, places, rows);
     auto turn = team_.turn();
     Batch batch = begin(rows);
+    for (size_t row = 0; row < pictures.size(); row++) batch[row]->pictures = std::move(pictures[row]);
     std::vector<std::vector<uint64_t>> texts(rows);
     std::vector<int> firsts(rows, 0);
     for (int i = count - 1; i >= 0; i--) firsts[places[i]] = i;
     for (int i = 0; i < count; i++) {
         Sequence& row = *batch[places[i]];
         row.vectors = vectors != nullptr;
-        texts[places[i]].push_back(mark(row, tokens ? tokens + i : nullptr,
-                                        vectors ? vectors + size_t(i) * spec_.width : nullptr));
+        int before = row.seen.empty() ? 0 : row.seen.back();
+        row.seen.push_back(looks_at(row, before, tokens ? tokens + i : nullptr));
+        texts[places[i]].push_back(known_by(row, row.seen.size() - 1, tokens ? tokens + i : nullptr,
+                                            vectors ? vectors + size_t(i) * spec_.width : nullptr));
     }
+    for (const auto& row : batch) row->seen.clear();
 
     // In the order of their texts, rows follow the first that is much like them.
     std::vector<int> order(rows), heads(rows), shared(rows, 0);
@@ -111,8 +119,11 @@ Batch Model::read(int rows, int count, const int32_t* tokens, const float* vecto
                 at.data(), nullptr);
     };
     auto go_on = [&](int row, const Sequence& from, int length) {
+        Pictures own = std::move(batch[row]->pictures);  // of which those before `length` are the same
         *batch[row] = from;
+        batch[row]->pictures = std::move(own);
         batch[row]->read.resize(length);
+        batch[row]->seen.resize(std::min<size_t>(batch[row]->seen.size(), length));
     };
     for (int row = 0; row < rows; row++) {
         if (heads[row] != row) continue;

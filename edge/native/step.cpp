@@ -162,8 +162,19 @@ void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec&
     });
 }
 
+Input Lane::open(const Stack& stack, const Norm& norm) const {
+    return open(work.x, work.stride, stack.spec.place != Place::post ? &norm : nullptr, stack.spec, stack.quantised);
+}
+
+void Lane::feed(const Layer& layer, const Input& input, const Stack& stack) const {
+    const StackSpec& s = stack.spec;
+    if (s.experts) return mix(layer, input, stack);
+    feed_forward(layer, input, s);
+    close(layer.down, ready(work.inner, s.inner, stack.quantised), layer.feed_forward_norm, layer.feed_forward_close, s);
+}
+
 void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,
-                const float* vectors, float* states) {
+                const float* vectors, float* states, const std::vector<Run>* looks) {
     const StackSpec& s = stack.spec;
     int seen = 0;
     std::vector<int> positions(count);
@@ -173,6 +184,7 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
     }
     work.fit(*this, stack, count, seen);
     if (stack.attends_in_bytes) work.fit_bytes(stack, runs);
+    if (looks) inserted_->fit(*this, work, count, *looks);
     const Matrix& embedding = &stack == &decoder_ ? decoder_embedding_ : embedding_;
     auto enter = [&](int t) {
         float* x = work.x + t * work.stride;
@@ -190,7 +202,6 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
         if (stack.normalises_embedding)
             kernels_.norm(x, s.width, stack.embedding_norm.weight, stack.embedding_norm.bias, s.eps, s.centred, x);
     };
-    bool pre = s.place != Place::post;
     auto some_layers = [&](int from, int to, int thread) {
         Lane lane{*this, work, thread, count};
         if (from == 0)
@@ -199,29 +210,16 @@ void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int coun
             });
         for (int i = from; i < to; i++) {
             const Layer& layer = stack.layers[i];
-            auto open = [&](const Norm& norm) {
-                return lane.open(work.x, work.stride, pre ? &norm : nullptr, s, stack.quantised);
-            };
-            Input normed = open(layer.attention_norm);
+            if (looks && inserted_->at[i] >= 0)
+                Lane{*this, inserted_->work, thread, count}.insert(*inserted_, inserted_->at[i], *looks);
+            Input normed = lane.open(stack, layer.attention_norm);
             lane.product(layer.qkv, normed, work.heads, work.heads_stride, false);
             lane.attend(stack, i, runs);
             Input attended = lane.ready(work.attended, s.heads * s.head_width, stack.quantised);
             lane.close(layer.out, attended, layer.attention_norm, layer.attention_close, s);
-            if (s.cross) {
-                Input looking = open(layer.cross_norm);
-                lane.product(layer.cross_q, looking, work.heads, work.heads_stride, false);
-                lane.look(stack, i, runs);
-                attended = lane.ready(work.attended, s.heads * s.head_width, stack.quantised);
-                lane.close(layer.cross_out, attended, layer.cross_norm, {}, s);
-            }
-            if (s.place != Place::parallel) normed = open(layer.feed_forward_norm);
-            if (s.experts) {
-                lane.mix(layer, normed, stack);
-                continue;
-            }
-            lane.feed_forward(layer, normed, s);
-            Input inner = lane.ready(work.inner, s.inner, stack.quantised);
-            lane.close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
+            if (s.cross) lane.look(stack, i, runs);
+            if (s.place != Place::parallel) normed = lane.open(stack, layer.feed_forward_norm);
+            lane.feed(layer, normed, stack);
         }
         if (!states || to < s.layers) return;
         team_.each(thread, count, chunk(count, threads()), [&](int first, int last) {

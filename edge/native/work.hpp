@@ -64,6 +64,17 @@ private:
     int byte_positions_ = 0;
 };
 
+// A bridge's layers before some of the decoder's own, which see pictures; `at` says which stands before a layer, -1 for none.
+struct Inserted {
+    Stack stack;
+    std::vector<int> at;
+    int token;  // the placeholder's id, -1 for none
+    Work work;
+
+    // Makes room for a step in which tokens look at pictures, and lets it share the residual stream.
+    void fit(const Model& model, const Work& outer, int tokens, const std::vector<Model::Run>& looks);
+};
+
 // One thread in a step of `count` tokens.
 struct Lane {
     Model& model;
@@ -80,12 +91,16 @@ struct Lane {
     void close(const Linear& linear, const Input& input, const Norm& norm, const Norm& closing,
                const StackSpec& spec) const;
     void attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
+    // Cross-attention, from the residual stream to it.
     void look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const;
-    void feed_forward(const Layer& layer, const Input& input, const StackSpec& spec) const;
-    // A mixture of experts, from what is normed to the residual stream.
+    // The feed-forward sublayer, from what is normed to the residual stream; and that of a mixture of experts.
+    void insert(const Inserted& inserted, int layer, const std::vector<Model::Run>& looks) const;
+    void feed(const Layer& layer, const Input& input, const Stack& stack) const;
     void mix(const Layer& layer, const Input& input, const Stack& stack) const;
+    Input open(const Stack& stack, const Norm& norm) const;
 
 private:
+    void feed_forward(const Layer& layer, const Input& input, const StackSpec& spec) const;
     void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
     void see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
              int window, bool cross) const;

@@ -222,11 +222,6 @@ def _relative_bias(spec: PositionSpec, heads: int, bidirectional: bool) -> Relat
     return RelativeBias(heads, spec.buckets, spec.max_distance, bidirectional)
 
 
-def known(ahead: Tensor | None) -> int | Tensor:
-    """`DecodingState.ahead` of prompts that are read but for their last token, which `ahead` tokens follow."""
-    return 1 if ahead is None else 1 + ahead[:, None, None, None]
-
-
 class LanguageModel(nn.Module):
     """A decoder (or, with `kind: encoder`, the same seeing both ways) with its embeddings and output head.
 
@@ -261,7 +256,13 @@ class LanguageModel(nn.Module):
         return self.decoder(self.embedding(tokens, token_types), attention_mask, inserted_layers=inserted_layers)
 
     def begin(
-        self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None, ahead: Tensor | None = None
+        self,
+        tokens: Tensor,
+        capacity: int,
+        *,
+        attention_mask: Tensor | None = None,
+        ahead: Tensor | None = None,
+        inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> DecodingState:
         """A state that holds all of the prompts `(batch, tokens)` but their last token, which `extend` takes first.
 
@@ -269,8 +270,8 @@ class LanguageModel(nn.Module):
         """
         state = self.decoder.state(tokens.shape[0], tokens.shape[1] + capacity, attention_mask)
         if tokens.shape[1] > 1:
-            state.ahead = known(ahead)
-            self.extend(tokens[:, :-1], state)
+            state.ahead = 1 if ahead is None else 1 + ahead[:, None, None, None]  # the last token too
+            self.extend(tokens[:, :-1], state, inserted_layers)
             state.ahead = 0
         return state
 
@@ -293,10 +294,6 @@ class LanguageModel(nn.Module):
             state.segments = torch.nn.functional.pad(state.segments, (0, needed - state.segments.shape[1]), value=1)
         segments = None if state.segments is None else state.segments[:, :needed]
         return self.decoder(self.embedding(tokens), segments, state=state, inserted_layers=inserted_layers)
-
-
-def _kept(part: Tensor, dtype: torch.dtype) -> Tensor:
-    return part.to(dtype, memory_format=torch.contiguous_format)
 
 
 class EncoderDecoder(nn.Module):
@@ -373,7 +370,8 @@ class EncoderDecoder(nn.Module):
         """A decoding state over encoder states `(batch, source tokens, width)`; every context is projected once."""
         state = self.decoder.state(memory.shape[0], capacity)
         dtype = torch.float32 if memory.device.type == "cpu" else memory.dtype  # as the cache's
-        state.context = [(_kept(k, dtype), _kept(v, dtype)) for k, v in self.decoder.project_context(memory)]
+        projected = self.decoder.project_context(memory)
+        state.context = [(k.contiguous().to(dtype), v.contiguous().to(dtype)) for k, v in projected]
         if attention_mask is not None:
             state.context_bias = mask_bias(
                 None,

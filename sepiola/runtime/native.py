@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from sepiola.errors import SepiolaError, SpecError, shown
 from sepiola.models.layers import NO_LAYERS, InsertedLayers
-from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
 from sepiola.runtime.executor import Executor
+from sepiola.runtime.native_gated import NativeLayers, NativeMedia
 from sepiola.runtime.native_parts import core_model, native_parts
 from sepiola.runtime.native_weights import KINDS
 from sepiola.runtime.plain import TorchExecutor
@@ -78,8 +78,6 @@ class NativeExecutor(TorchExecutor):
         super().__init__(network)
         if (bits := BITS if bits is None else bits) not in KINDS:
             raise SpecError(f"bits: got {shown(bits)}; expected 4, 8 or 16")
-        if isinstance(network, CrossModel):
-            raise SepiolaError("the native core does not run gated cross-attention (bridge.kind); use runtime='torch'")
         if not built():
             raise SepiolaError(f"the native core is not built: {BUILD}")
         language = self.network.language if isinstance(self.network, VisionLanguageModel) else self.network
@@ -113,10 +111,23 @@ def made_core(network: nn.Module, bits: int, *, release: bool = False) -> Core:
 class NativeState:
     """Rows under way in the core; `real` `(batch, length)` says which positions are no padding, None where all are."""
 
-    def __init__(self, batch: Batch, length: int = 0, real: Tensor | None = None) -> None:
+    def __init__(self, core: Core, batch: Batch, length: int = 0, real: Tensor | None = None) -> None:
+        self.core = core
         self.batch = batch
         self.length = length
         self.real = real
+        self._media: NativeMedia | None = None
+
+    @property
+    def media(self) -> NativeMedia | None:
+        """The pictures of the rows."""
+        return self._media
+
+    @media.setter
+    def media(self, media: NativeMedia | None) -> None:
+        self._media = media
+        if media is not None:
+            self.core.show(self.batch, media.pictures, media.rows)
 
     def add(self, rows: int, new: int, real: Tensor | None) -> None:
         """So many positions more in each row."""
@@ -129,6 +140,8 @@ class NativeState:
     def select(self, rows: Tensor) -> None:
         self.batch.select(rows.tolist())
         self.real = None if self.real is None else self.real[rows]
+        if self.media is not None:
+            self.media.select(rows)
 
     def rewind(self, tokens: int) -> None:
         if tokens == 0:
@@ -150,7 +163,13 @@ class NativeLanguage(nn.Module):
         self.head = NativeHead(self)
 
     def begin(
-        self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None = None, ahead: Tensor | None = None
+        self,
+        tokens: Tensor,
+        capacity: int,
+        *,
+        attention_mask: Tensor | None = None,
+        ahead: Tensor | None = None,
+        inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> NativeState:
         """As `LanguageModel.begin`, and `EncoderDecoder.begin` of a source."""
         if self.spec.kind == "encoder-decoder":
@@ -160,8 +179,10 @@ class NativeLanguage(nn.Module):
         if tokens.is_floating_point():
             batch = self.core.read_vectors(_vectors(tokens, real), rows, len(tokens))
         else:
-            batch = self.core.read(_ids(tokens, real), rows, len(tokens))
-        return NativeState(batch, tokens.shape[1], real)
+            media = _media_of(inserted_layers)
+            pictures, seen = ([], []) if media is None else (media.pictures, media.rows)
+            batch = self.core.read(_ids(tokens, real), rows, len(tokens), pictures, seen)
+        return NativeState(self.core, batch, tokens.shape[1], real)
 
     def encode(self, source: Tensor, *, attention_mask: Tensor | None = None) -> Tensor:
         """As `EncoderDecoder.encode`."""
@@ -176,7 +197,7 @@ class NativeLanguage(nn.Module):
     def begin_from(self, memory: Tensor, capacity: int, attention_mask: Tensor | None = None) -> NativeState:
         """As `EncoderDecoder.begin_from`."""
         real, rows = _places(memory, attention_mask)
-        return NativeState(self.core.begin_from(_vectors(memory, real), rows, len(memory)))
+        return NativeState(self.core, self.core.begin_from(_vectors(memory, real), rows, len(memory)))
 
     def extend(
         self,
@@ -185,9 +206,8 @@ class NativeLanguage(nn.Module):
         inserted_layers: InsertedLayers = NO_LAYERS,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """As a language model's `extend`. Raises SepiolaError for layers between its own."""
-        if inserted_layers:
-            raise SepiolaError("the native core runs no layers of a bridge between the language model's own")
+        """As a language model's `extend`. Raises SepiolaError for layers between its own that are torch's."""
+        _media_of(inserted_layers)
         real, rows = _places(tokens, attention_mask)
         out = np.empty((len(rows), self.spec.width), np.float32)
         if tokens.is_floating_point():
@@ -229,6 +249,15 @@ class NativeHead(nn.Module):
         else:
             language.core.some_logits(flat, _ids(tokens, None), out)
         return torch.from_numpy(out).view(*states.shape[:-1], wide)
+
+
+def _media_of(inserted_layers: InsertedLayers) -> NativeMedia | None:
+    """What the layers between the core's own see. Raises SepiolaError for layers that are not the core's."""
+    if isinstance(inserted_layers, NativeLayers):
+        return inserted_layers.media
+    if inserted_layers:
+        raise SepiolaError("the native core runs no layers of torch between the language model's own")
+    return None
 
 
 def _places(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor | None, NDArray[np.int32]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from sepiola.models.bridges.fusion import GatedFusion
+from sepiola.models.bridges.gated import GatedCross
 from sepiola.models.bridges.projection import AnyResProjection, Projection
 from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
@@ -21,6 +22,7 @@ from sepiola.models.vision.resnet import ResNet
 from sepiola.models.vision.vit import ViT
 from sepiola.runtime.native_detr import CoreDETR
 from sepiola.runtime.native_fusion import CoreFusion
+from sepiola.runtime.native_gated import CoreGatedCross
 from sepiola.runtime.native_part import CorePart
 from sepiola.runtime.native_projection import CoreProjection
 from sepiola.runtime.native_qformer import CoreQFormer
@@ -45,6 +47,7 @@ PARTS: dict[type[nn.Module], Callable[[nn.Module], CorePart]] = {
     AnyResProjection: CoreProjection,
     QFormer: CoreQFormer,
     GatedFusion: CoreFusion,
+    GatedCross: CoreGatedCross,
 }
 """The kinds that the core computes."""
 

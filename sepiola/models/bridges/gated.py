@@ -73,6 +73,7 @@ class GatedCross(nn.Module):
 
     def __init__(self, spec: GatedCrossSpec, width: int, layers: int, image_width: int) -> None:
         super().__init__()
+        self.spec = spec
         self.image_width = image_width
         self.resampler = Resampler(spec.resampler, image_width)
         latent_width = self.resampler.width
@@ -88,7 +89,7 @@ class GatedCross(nn.Module):
 
     def media(self, features: Tensor, count: Tensor) -> Media:
         """What the decoder sees of the features of all images, `count` `(batch)` of them in each row."""
-        latents = self.context(self.resampler(features))
+        latents = self.context(self.resampler(features.to(self.resampler.latents.dtype)))
         place = torch.arange(int(count.max()), device=count.device) < count[:, None]
         rows = latents.new_zeros(*place.shape, *latents.shape[1:])
         rows = rows.masked_scatter(place[..., None, None], latents)

@@ -15,7 +15,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.models.bridges.gated import GatedCross, Media
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
-from sepiola.models.transformer import DecodingState, EncoderDecoder, known
+from sepiola.models.transformer import DecodingState, EncoderDecoder
 from sepiola.models.vision.tiles import ImageTokens
 from sepiola.models.vision.vision_encoder import VisionEncoder
 from sepiola.nn.attend import segment_begins
@@ -71,20 +71,21 @@ class CrossModel(VisionLanguageModel):
         ahead: Tensor | None = None,
     ) -> DecodingState:
         """A decoding state that has read the prompt and holds its images; see the language model's `begin`."""
-        _, media = self._media(tokens, images)
+        place, media = self._media(tokens, images)
         if self.spec.kind == "encoder-decoder":
             state = self.language.begin(tokens, capacity, attention_mask=attention_mask)
             if media is not None:
                 media.current = media.count
             state.media = media
             return state
-        rest = tokens.shape[1] - 1
-        state = self.language.begin(tokens[:, :1], rest + capacity, attention_mask=attention_mask)
+        read = place[:, :-1].cumsum(1)
+        inserted_layers = self.bridge.between(media, read)
+        state = self.language.begin(
+            tokens, capacity, attention_mask=attention_mask, ahead=ahead, inserted_layers=inserted_layers
+        )
+        if media is not None and read.shape[1]:
+            media.current = read[:, -1]
         state.media = media
-        if rest:
-            state.ahead = known(ahead)
-            self.extend(tokens[:, :-1], state)
-            state.ahead = 0
         return state
 
     def extend(self, tokens: Tensor, state: DecodingState, attention_mask: Tensor | None = None) -> Tensor:
@@ -113,7 +114,7 @@ class CrossModel(VisionLanguageModel):
                 f"images are {tuple(images.shape)}; this model has no vision encoder: give features "
                 f"(images, patches, {self.bridge.image_width})"
             )
-        return images.to(self.bridge.resampler.latents.dtype)
+        return images
 
     def image_tokens(self, images: Sequence[ImageRef]) -> list[ImageTokens]:
         """The token that stands for each image of a prompt. Raises DataError where the spec names no placeholder."""
