@@ -217,6 +217,48 @@ uint64_t detr(const Kernels& k, const char* kind) {
     return seeing(k, kind, small, 45, 5);
 }
 
+// Rows that look at one picture or two from between the layers.
+uint64_t gated(const Kernels& k, const char* kind) {
+    Small small;
+    Spec& spec = small.spec;
+    spec.width = 36, spec.vocabulary = 70;
+    StackSpec& s = spec.decoder;
+    s.width = 36, s.layers = 3, s.heads = 2, s.kv_heads = 2, s.head_width = 10, s.inner = 30, s.scale = 0.3f, s.eps = 1e-5f;
+    s.gated = true, s.windows = {0, 0, 0};
+    small.matrix("embedding", kind, spec.vocabulary, spec.width);
+    small.stack("decoder", kind, s);
+    auto resampler = settings({{"latents", 5L}, {"depth", 1L}, {"frames", 2L}, {"heads", 3L}, {"kv_heads", 1L},
+                               {"head_width", 6L}, {"scale", 0.4}, {"inner", 28L}, {"gated", false},
+                               {"activation", std::string("squared_relu")}});
+    spec.bridge = settings({{"kind", std::string("gated-cross")}, {"image_width", long(SEEN)}, {"width", 24L},
+                            {"context_width", 18L}, {"before", std::vector<long>{0, 2}}, {"token", 7L}, {"heads", 4L},
+                            {"kv_heads", 2L}, {"head_width", 9L}, {"scale", 0.3}, {"inner", 44L},
+                            {"activation", std::string("gelu")}, {"resampler", resampler}});
+    small.numbers("bridge.latents", 5 * 24, 1), small.numbers("bridge.times", 2 * 24, 1);
+    small.numbers("bridge.norm.weight", 24, 1);
+    small.matrix("bridge.into", kind, 24, SEEN), small.matrix("bridge.context", kind, 18, 24);
+    for (const char* norm : {"features_norm", "latents_norm", "feed_forward_norm"})
+        small.numbers(std::string("bridge.resampler.0.") + norm + ".weight", 24, 1);
+    small.matrix("bridge.resampler.0.q", kind, 18, 24), small.matrix("bridge.resampler.0.kv", kind, 12, 24);
+    small.matrix("bridge.resampler.0.out", kind, 24, 18), small.matrix("bridge.resampler.0.up", kind, 28, 24);
+    small.matrix("bridge.resampler.0.down", kind, 24, 28);
+    for (std::string at : {"bridge.layers.0.", "bridge.layers.1."}) {
+        small.numbers(at + "cross_norm.weight", 36, 1), small.numbers(at + "feed_forward_norm.weight", 36, 1);
+        small.matrix(at + "cross_q", kind, 36, 36), small.matrix(at + "cross_kv", kind, 36, 18);
+        small.matrix(at + "cross_out", kind, 36, 36), small.matrix(at + "up", kind, 44, 36);
+        small.matrix(at + "down", kind, 36, 44);
+    }
+    Model made(spec, small.tensors, 2, k.name);
+    std::vector<float> features = small.random.many(size_t(2) * 12 * SEEN, 1), states(9 * 36);
+    Pictures pictures = made.look(2, 3, 12, features.data());
+    std::vector<int32_t> tokens = {1, 7, 2, 7, 3, 7, 4, 5}, rows = {0, 0, 0, 0, 0, 1, 1, 1}, next = {8, 9, 7, 8, 9, 10, 7, 1, 2};
+    std::vector<int32_t> next_rows = {0, 0, 0, 0, 0, 1, 1, 1, 1};
+    Batch batch = made.read(2, 8, tokens.data(), nullptr, rows.data(), {pictures, {pictures[1]}});
+    made.rewind(batch, {2, 0});
+    made.extend(batch, 9, next.data(), nullptr, next_rows.data(), states.data());
+    return checksum(states);
+}
+
 // A decoder whose rows read a prompt of more than a page, go on from it, and part.
 std::vector<float> parting(Model& made) {
     int width = made.spec().width;
@@ -280,6 +322,7 @@ int main() {
             std::printf("%s %s products %016llx\n", k->name, kind, static_cast<unsigned long long>(products(*k, kind)));
             std::printf("%s %s vit %016llx\n", k->name, kind, static_cast<unsigned long long>(vit(*k, kind)));
             std::printf("%s %s detr %016llx\n", k->name, kind, static_cast<unsigned long long>(detr(*k, kind)));
+            std::printf("%s %s gated %016llx\n", k->name, kind, static_cast<unsigned long long>(gated(*k, kind)));
             std::printf("%s %s chains %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind, 0)));
             std::printf("%s %s experts %016llx\n", k->name, kind, static_cast<unsigned long long>(chains(*k, kind, 5)));
             for (int i = 0; i < 6; i++)

@@ -27,7 +27,7 @@ from sepiola_edge.calling.token_lookup import TokenLookup
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
 from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
-from sepiola_edge.prompt import Fused, Placed, Prompt, Vision, images_of
+from sepiola_edge.prompt import Embedded, Fused, Looked, Placed, Prompt, Vision, images_of
 from sepiola_edge.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -314,20 +314,24 @@ class Model:
         ids = prompt.ids or [self.end if self.encodes else self.start]
         self._check_tokens(ids)
         rows = np.zeros(len(ids), np.int32)
-        sees = isinstance(self.images, Placed) and bool(prompt.pictures)
+        sees = isinstance(self.images, Embedded) and bool(prompt.pictures)
+        looked = self.images.look(self.core, prompt) if isinstance(self.images, Looked) else []
+        looking = [0] * len(looked)
         if self.encodes:
             memory = np.empty((len(ids), self.width), np.float32)
-            if isinstance(self.images, Placed) and sees:
+            if isinstance(self.images, Embedded) and sees:
                 self.core.encode_vectors(self.images.embed(self.core, prompt, self.width), rows, memory)
             else:
                 self.core.encode(np.array(ids, np.int32), rows, memory)
             if isinstance(self.images, Fused):
                 memory = self.images.fuse(self.core, memory, prompt.pictures)
-            return self.core.begin_from(memory, rows, 1), [self.start], [self.start]
-        if isinstance(self.images, Placed) and sees:
+            batch = self.core.begin_from(memory, rows, 1)
+            self.core.show(batch, looked, looking)
+            return batch, [self.start], [self.start]
+        if isinstance(self.images, Embedded) and sees:
             vectors = self.images.embed(self.core, prompt, self.width)[:-1]
             return self.core.read_vectors(vectors, rows[:-1], 1), list(ids), ids[-1:]
-        return self.core.read(np.array(ids[:-1], np.int32), rows[:-1], 1), list(ids), ids[-1:]
+        return self.core.read(np.array(ids[:-1], np.int32), rows[:-1], 1, looked, looking), list(ids), ids[-1:]
 
     def texts(self, tokens: Iterator[int], stops: Sequence[str]) -> Iterator[str]:
         """The text of tokens, piece by piece, before the first stop string; letters wait until they are whole."""

@@ -15,12 +15,14 @@ from PIL import Image
 
 from sepiola_edge import checks
 from sepiola_edge._native import Model as Core
+from sepiola_edge._native import Picture
 from sepiola_edge.anyres import AnyRes
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.pictures import digest
 from sepiola_edge.tiles import Grid, Run, Tiling
 
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
 TOGETHER = 4
 """Tiles that pass through the vision encoder at once."""
 MOST = 1 << 16
@@ -105,7 +107,7 @@ class Images(ABC):
 
 
 class Placed(Images):
-    """Pictures stand among the words: in the place of each of their tokens, a vector that the core makes of them.
+    """Pictures stand among the words, so many tokens each.
 
     Where they come `first`, they stand before all of a text, its start token too, wherever it names them.
     """
@@ -132,25 +134,54 @@ class Placed(Images):
         runs = [self.run(picture, alone=len(pictures) == 1) for picture in pictures if self.first]
         return [part for run in runs for part in run if not isinstance(part, str)]
 
-    def embed(self, core: Core, prompt: Prompt, width: int) -> Floats:
-        """Vectors `(tokens, width)` of a prompt. Raises EdgeError where its places are not those of its pictures."""
-        ids = np.array(prompt.ids, np.int32)
-        out = np.empty((len(ids), width), np.float32)
-        core.embed(ids, out)
-        places = ids == self.token
-        made = self.make(core, prompt.pictures)
-        count = sum(map(len, made))
+    def places(self, ids: Ids, count: int) -> NDArray[np.bool_]:
+        """Where the tokens of pictures stand. Raises EdgeError where these are not `count`."""
+        places: NDArray[np.bool_] = ids == self.token
         if places.sum() != count:
             raise EdgeError(
                 f"the prompt has {int(places.sum())} places for pictures, and its pictures make {count} tokens: no "
                 f"text may name {self.name}"
             )
+        return places
+
+
+class Embedded(Placed):
+    """In the place of each of their tokens stands a vector that the core makes of pictures."""
+
+    def embed(self, core: Core, prompt: Prompt, width: int) -> Floats:
+        """Vectors `(tokens, width)` of a prompt. Raises EdgeError where its places are not those of its pictures."""
+        ids = np.array(prompt.ids, np.int32)
+        out = np.empty((len(ids), width), np.float32)
+        core.embed(ids, out)
+        made = self.make(core, prompt.pictures)
+        places = self.places(ids, sum(map(len, made)))
         if made:
             out[places] = np.concatenate(made)
         return out
 
     def _read(self, core: Core, features: Floats) -> Floats:
         return core.vectors(features)
+
+
+class Looked(Placed):
+    """Layers between the core's own look at pictures, each token at the last one that stands before it."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__(raw)
+        self._looked: list[tuple[Floats, Picture]] = []
+
+    def look(self, core: Core, prompt: Prompt) -> list[Picture]:
+        """The pictures of a prompt. Raises EdgeError where its places are not those of its pictures."""
+        features = self.make(core, prompt.pictures)
+        self.places(np.array(prompt.ids, np.int32), len(features))
+        known = {id(each): picture for each, picture in self._looked}
+        with _fitting():
+            looked = [(each, known.get(id(each)) or core.look(each[None])[0]) for each in features]
+        self._looked = looked
+        return [picture for _, picture in looked]
+
+    def _read(self, core: Core, features: Floats) -> Floats:
+        return features
 
 
 class Fused(Images):
@@ -176,7 +207,7 @@ class Fused(Images):
 TILINGS: dict[str, type[Grid] | type[AnyRes]] = {"grid": Grid, "anyres": AnyRes}
 """How large pictures are cut, by the names in `edge.json`."""
 
-IMAGES: dict[str, type[Images]] = {"placed": Placed, "fused": Fused}
+IMAGES: dict[str, type[Images]] = {"placed": Embedded, "looked": Looked, "fused": Fused}
 """The ways of seeing, by their names in `edge.json`."""
 
 

@@ -20,6 +20,7 @@ from sepiola.generation.edge_frame import frame_of
 from sepiola.generation.engine import Engine
 from sepiola.generation.sampling import Sampling
 from sepiola.models.bridges.projection import AnyResProjection
+from sepiola.models.multimodal.cross import CrossModel
 from sepiola.models.multimodal.fused import FusedModel
 from sepiola.models.multimodal.prefix import PrefixModel
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
@@ -88,7 +89,7 @@ def _laid_out(model: Leaving, bits: int) -> tuple[Plain, Tensors, list[str]]:
         raise SepiolaError("the checkpoint forces or forbids tokens (generation_config.json); the edge runtime cannot")
     notes: list[str] = []
     try:
-        place = chat.prompts.place if isinstance(network, PrefixModel) else None
+        place = chat.prompts.place if isinstance(network, PrefixModel | CrossModel) else None
         frame, reason = frame_of(chat.template, framed=chat.conversations.bare, place=place)
         notes += [] if reason is None else [f"it cannot chat about pictures: {reason}"]
     except DataError as error:
@@ -158,13 +159,12 @@ def _images(network: nn.Module, tokenizer: Tokenizer) -> dict[str, object] | Non
     settings: dict[str, object] = {"pixels": pixels.model_dump(mode="json"), "newline": newline}
     if isinstance(network, FusedModel):
         return {"kind": "fused", "width": network.bridge.image_width, **settings}
-    if not isinstance(network, PrefixModel):
-        raise SepiolaError("the edge runtime does not look at pictures between layers (bridge.kind)")
+    assert isinstance(network, PrefixModel | CrossModel)
     if network.instructed is not None:
         raise SepiolaError("the edge runtime gives a Q-Former no instruction (bridge.text)")
     named = None if network.token is None else tokenizer.name_of(network.token)
     if named is None:
         raise SepiolaError(f"the tokenizer has no token {network.token}, which stands for pictures (bridge.token)")
-    tokens = network.bridge.tokens
-    settings |= {"first": network.first}
-    return {"kind": "placed", "token": network.token, "name": named, "tokens": tokens, **settings}
+    kind = "placed" if isinstance(network, PrefixModel) else "looked"
+    settings |= {"first": network.first, "token": network.token, "name": named, "tokens": network.bridge.tokens}
+    return {"kind": kind, **settings}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -72,7 +74,8 @@ class TorchExecutor:
         return interleaved(self.network)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> TorchDecoding:
-        state = self.network.begin(tokens, capacity, attention_mask=attention_mask, **images)
+        more: dict[str, Any] = {**images}
+        state = self.network.begin(tokens, capacity, attention_mask=attention_mask, **more)
         return TorchDecoding(self.network, state)
 
     def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:

@@ -64,6 +64,7 @@ def whole(folder: Path) -> list[Path]:
     """Folders as `sepiola export` writes them, of every kind of model that it lets out."""
     from sepiola.generation.edge import save_edge
     from tests.edge.test_acting import agent_of
+    from tests.edge.test_asking import flamingo
     from tests.runtime.test_native_prompts import seeing
     from tests.tiny import byte_model, decoder, encoder_decoder, llama
 
@@ -76,7 +77,8 @@ def whole(folder: Path) -> list[Path]:
         "mixtral": llama(feed_forward={"width": 40, "activation": "silu", "gated": True, "experts": 3}),
     }
     made = []
-    models = {name: byte_model(spec) for name, spec in specs.items()} | {"smolvlm": seeing()}
+    models = {name: byte_model(spec) for name, spec in specs.items()}
+    models |= {"smolvlm": seeing(), "flamingo": flamingo(llama(layers=2))}
     for number, (name, model) in enumerate(models.items()):
         save_edge(folder / name, model, (4, 8, 16)[number % 3])
         made.append(folder / name)

@@ -85,6 +85,41 @@ def test_a_published_model_sees_as_by_sepiola(tmp_path: Path, name: str, templat
             assert edge.generate(prompt, images=seen, max_tokens=8) == model.generate(prompt, images=seen, max_tokens=8)
 
 
+def flamingo(language: Any) -> Model:
+    """A model whose gates are open, and which tells its tokens' names."""
+    tokenizer = Tokenizer.train(["What is it? 这是什么？"], 300, extra=["<image>"])
+    heads = {"heads": 2, "head_width": 12}
+    bridge = {"kind": "gated-cross", "token": tokenizer.id_of("<image>"), "attention": heads}
+    bridge["resampler"] = {"latents": 4, "depth": 2, "attention": heads}
+    built = sepiola.build(
+        {"language": {**language, "vocabulary": tokenizer.vocabulary}, "vision": vit(), "bridge": bridge}
+    )
+    randomise(built.network, std=0.4, generator=torch.Generator().manual_seed(3))
+    for name, parameter in built.network.named_parameters():
+        if name.endswith("_gate"):
+            parameter.data.fill_(2.0)
+    return Model(built.network, built.spec, tokenizer)
+
+
+@pytest.mark.parametrize("language", [llama(layers=3), encoder_decoder(layers=2)])
+def test_flamingo_sees_as_by_sepiola(tmp_path: Path, language: Any) -> None:
+    model = flamingo(language)
+    wide, small = picture(100, 40), picture(30, 30)
+    for bits in (8, 4):
+        save_edge(tmp_path / "edge", model, bits)
+        edge = sepiola_edge.load(tmp_path / "edge")
+        model.run("native", bits=bits)
+        assert_same_answers(model, edge, [None, small, [small, wide]])
+        for prompt, seen in (("Look: <image> and", wide), ("a <image>b<image> c", [small, wide]), ("海", None)):
+            written = edge.generate(prompt, images=seen, max_tokens=8)
+            assert written == model.generate(prompt, images=seen, max_tokens=8)
+        with pytest.raises(sepiola_edge.EdgeError, match="2 places"):
+            edge.generate("<image> <image>", images=wide)
+    answers = [edge.ask("What is it?", image=seen, choices=("a cat", "two dogs")) for seen in (wide, small, wide)]
+    assert answers[0].probabilities != answers[1].probabilities
+    assert answers[0].probabilities == answers[2].probabilities
+
+
 def test_what_a_conversation_showed_is_not_read_again(tmp_path: Path) -> None:
     vision_language_folder(tmp_path / "model", "smolvlm", TEMPLATE)
     save_edge(tmp_path / "edge", sepiola.load(tmp_path / "model"), 8)

@@ -1,4 +1,4 @@
-"""Flamingo by the native core: the picture that a token sees, what torch computes but for rounding, what is read once."""
+"""Flamingo by the native core: the pictures that tokens see, torch's states but for rounding, what is read once."""
 
 from __future__ import annotations
 
