@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +74,8 @@ class TorchExecutor:
         return interleaved(self.network)
 
     def begin(self, tokens: Tensor, capacity: int, *, attention_mask: Tensor | None, **images: Tensor) -> TorchDecoding:
-        more: dict[str, Any] = {**images}
-        state = self.network.begin(tokens, capacity, attention_mask=attention_mask, **more)
+        begin: Callable[..., DecodingState] = self.network.begin
+        state = begin(tokens, capacity, attention_mask=attention_mask, **images)
         return TorchDecoding(self.network, state)
 
     def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:

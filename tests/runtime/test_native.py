@@ -247,8 +247,8 @@ def test_what_the_core_does_not_compute_is_refused_by_name(caplog: pytest.LogCap
         with pytest.raises(SepiolaError, match=reason):
             sepiola.build(raw).run("native")
 
-    biased = {"bridge": {"attention": {"heads": 4, "head_width": 32, "bias": True}}}
-    refused({"like": "flamingo-tiny", **biased}, r"biases \(bridge.attention.bias\)")
+    biased = {"kind": "gated-cross", "token": 7, "image_width": 8, "attention": {"heads": 2, "bias": True}}
+    refused({"language": llama(), "bridge": biased}, r"biases \(bridge.attention.bias\)")
     refused({"language": decoder(positions={"kind": "transformer-xl"})}, "Transformer-XL")
     scaling = {"kind": "dynamic", "factor": 2.0}
     refused({"language": decoder(positions={"kind": "rotary", "length": 20, "scaling": scaling})}, "positions.scaling")
