@@ -42,3 +42,16 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}; set SEPIOLA_DATA to the folder that holds scienceqa/")
     return root
+
+
+@pytest.fixture
+def preference_reader(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The toy of `tests.preferences` as a dataset that recipes may name."""
+    from sepiola.datasets import DATASETS, Dataset
+    from tests import preferences  # takes long, and few tests need it
+
+    def read(root: Path | None, split: str, *, pictures: bool = False, replies: int = 3) -> list[preferences.Example]:
+        return preferences.rankings(picture=pictures, replies=replies)
+
+    monkeypatch.setitem(DATASETS, preferences.READER, Dataset(read, drawn=True))
+    return preferences.READER

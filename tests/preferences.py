@@ -14,7 +14,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import sepiola
 from sepiola.data.example import Example, Message
 from sepiola.data.preferences import Completion, preference
-from sepiola.datasets import DATASETS, Dataset
 from sepiola.specs.model import ModelSpec
 from sepiola.text.encoding import IMAGE
 from sepiola.text.tokenizer import Tokenizer
@@ -89,17 +88,6 @@ def all_of(learned: Preference) -> RankingBatch:
     """All its prompts in one batch, in their order."""
     made = batches(learned)
     return made.laid_out(range(len(made.samples)))
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The toy as a dataset that recipes may name."""
-
-    def read(root: Path | None, split: str, *, pictures: bool = False, replies: int = 3) -> list[Example]:
-        return rankings(picture=pictures, replies=replies)
-
-    monkeypatch.setitem(DATASETS, READER, Dataset(read, drawn=True))
-    return READER
 
 
 class Metrics(dict[str, list[Any]]):

@@ -14,7 +14,9 @@ from sepiola.errors import SpecError, brief, shown
 from sepiola.models.bridges import projection
 from sepiola.models.classifier import LAYER, Classifier, score_layer
 from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.hashed_linear import HashedLinear
 from sepiola.models.initialisation import initialise
+from sepiola.models.linear_reward import LinearReward
 from sepiola.models.multimodal import cross, dual, fused, qformer_model
 from sepiola.models.multimodal.vision_language import LanguageNetwork, VisionLanguageModel
 from sepiola.models.transformer import EncoderDecoder, LanguageModel
@@ -51,6 +53,8 @@ def assemble(spec: ModelSpec) -> nn.Module:
     language = _language(spec.language) if spec.language is not None else None
     if spec.options is not None:
         return ConditionalLogit(spec.options, language)
+    if spec.linear_reward is not None:
+        return LinearReward(spec.linear_reward)
     if spec.bridge is not None:
         seeing = BRIDGES[spec.bridge.kind](spec, language, vision)
         if spec.classifier is not None:
@@ -186,7 +190,7 @@ def parameter_counts(spec: ModelSpec) -> dict[str, int]:
     """Parameters of each part (`language`, `vision`, `bridge`) and in all (`total`), buffers not counted."""
     model = outline(spec)
     whole = "language" if spec.language is not None else "vision"
-    parts = model.parts() if isinstance(model, VisionLanguageModel | ConditionalLogit) else {whole: model}
+    parts = model.parts() if isinstance(model, VisionLanguageModel | HashedLinear) else {whole: model}
     counts = {part: count(module) for part, module in parts.items()}
     return {**counts, "total": count(model)}
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepiola.data.image import ImageRef
+from sepiola.models.hashed_linear import Features, HashedLinear
 from sepiola.models.picture_votes import Known, PictureVotes
 from sepiola.models.text_votes import Encode, TextVotes
 from sepiola.specs.conditional_logit import ConditionalLogitSpec, Shape
@@ -25,11 +25,9 @@ from sepiola.specs.model import ModelSpec
 from sepiola.text.option_features import Asked, buckets_of, hashes, option_features
 
 _SALT = 101
-Features = tuple[NDArray[np.integer], NDArray[np.float32]]
-"""The places of an option's weights in the table, and the values that they multiply."""
 
 
-class ConditionalLogit(nn.Module):
+class ConditionalLogit(HashedLinear):
     """The table of weights `(buckets,)`, the hashes of the words that templates are made of (`common`), what votes, and
     the encoder by which votes compare texts, if there is one.
     """
@@ -37,20 +35,12 @@ class ConditionalLogit(nn.Module):
     common: Tensor
 
     def __init__(self, spec: ConditionalLogitSpec, language: nn.Module | None = None) -> None:
-        super().__init__()
+        super().__init__(spec.buckets)
         self.spec = spec
         self.language = language
-        self.weight = nn.Parameter(torch.zeros(spec.buckets))
         self.register_buffer("common", torch.zeros(spec.shapes.get("common", (0,)), dtype=torch.int64))
         self.pictures = PictureVotes(spec.pictures, _of(spec, "pictures")) if spec.pictures is not None else None
         self.texts = nn.ModuleList(TextVotes(own, _of(spec, f"texts.{n}")) for n, own in enumerate(spec.texts))
-
-    def forward(self, places: Tensor, values: Tensor, starts: Tensor) -> Tensor:
-        """The score of each option `(options,)`: `places` and `values` `(features,)` of all options one after the
-        other, `starts` `(options,)` where each one's begin.
-        """
-        table = self.weight.unsqueeze(1)
-        return F.embedding_bag(places, table, starts, mode="sum", per_sample_weights=values).squeeze(1)
 
     def parts(self) -> dict[str, nn.Module]:
         """The encoder, if there is one; the table belongs to no part."""
@@ -110,26 +100,6 @@ def filled(network: ConditionalLogit, memory: Mapping[str, Tensor]) -> Condition
     return network
 
 
-def laid_out(questions: Sequence[Sequence[Features]]) -> tuple[Tensor, Tensor, Tensor]:
-    """All options' features as `ConditionalLogit.forward` takes them."""
-    flat = [option for question in questions for option in question]
-    lengths = np.array([len(places) for places, _ in flat])
-    starts = np.cumsum(lengths) - lengths
-    places, values = (np.concatenate([option[i] for option in flat]) for i in (0, 1))
-    return torch.from_numpy(places), torch.from_numpy(values), torch.from_numpy(starts)
-
-
 def _of(spec: ConditionalLogitSpec, part: str) -> dict[str, Shape]:
     """The shapes of one part's buffers, by their names within it."""
     return {name.removeprefix(f"{part}."): s for name, s in spec.shapes.items() if name.startswith(f"{part}.")}
-
-
-def padded(scores: Tensor, sizes: Tensor) -> Tensor:
-    """Scores of all options one after the other as `(questions, options)`, -inf where a question has fewer than others.
-
-    `sizes` `(questions,)` says how many each has.
-    """
-    rows = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
-    columns = torch.arange(len(scores), device=sizes.device) - (sizes.cumsum(0) - sizes)[rows]
-    found = scores.new_full((len(sizes), int(sizes.max())), -torch.inf)
-    return found.index_put((rows, columns), scores)

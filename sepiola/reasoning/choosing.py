@@ -8,7 +8,8 @@ import torch
 
 from sepiola.data.example import Example
 from sepiola.errors import DataError
-from sepiola.models.conditional_logit import ConditionalLogit, laid_out
+from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.hashed_linear import laid_out
 from sepiola.models.text_states import TextStates
 from sepiola.models.text_votes import Encode
 from sepiola.reasoning.answer import Answer

@@ -22,6 +22,7 @@ from sepiola.data.image import ImageRef
 from sepiola.data.scored import ScoredCollator
 from sepiola.errors import CheckpointError, DataError, SepiolaError
 from sepiola.generation.image_features import encode_tiles
+from sepiola.models.linear_reward import LinearReward
 from sepiola.models.multimodal.interleaved import in_line, interleaved
 from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.models.reward import scores
@@ -34,14 +35,16 @@ from sepiola.text.layouts import LAYOUTS
 from sepiola.text.processor import Processor
 
 ROWS = 16  # sequences that are read at once
+LAST_TURN = "a conversation is scored by its last turn, which is the assistant's; this one has none"
+TEXT_ALONE = "the conversation shows pictures, and this reward model reads text alone; leave them out"
 Scored = str | Sequence[Message | Mapping[str, object]]
 
 
 class Scores(Protocol):
     """What a loaded reward model says of itself."""
 
-    answering: AnsweringSpec | None
-
+    @property
+    def answering(self) -> AnsweringSpec | None: ...
     @property
     def network(self) -> nn.Module: ...
     @property
@@ -78,6 +81,8 @@ class RewardModel:
     @classmethod
     def of(cls, model: Scores) -> RewardModel:
         """What a loaded model scores by."""
+        if isinstance(model.network, LinearReward):
+            return LinearRewardModel(model.network)
         return cls(model.network, model.spec, model.processor, model.answering)
 
     def score(self, items: Sequence[Scored]) -> list[float]:
@@ -92,7 +97,7 @@ class RewardModel:
             raise DataError("reward takes a conversation, a list of messages whose last one is the assistant's")
         turns = [as_message(message) for message in messages]
         if len(turns) < 2 or turns[-1].role != "assistant":
-            raise DataError("a conversation is scored by its last turn, which is the assistant's; this one has none")
+            raise DataError(LAST_TURN)
         return self.score([turns])[0]
 
     def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
@@ -158,9 +163,9 @@ class RewardModel:
 
     def _conversation(self, turns: Sequence[Message], *, ended: bool = True) -> Sample:
         if self.spec.bridge is None and any(not isinstance(part, str) for turn in turns for part in turn.content):
-            raise DataError("the conversation shows pictures, and this reward model reads text alone; leave them out")
+            raise DataError(TEXT_ALONE)
         if not turns or turns[-1].role != "assistant":
-            raise DataError("a conversation is scored by its last turn, which is the assistant's; this one has none")
+            raise DataError(LAST_TURN)
         example = Example("conversation", tuple(turns[:-1]), turns[-1].text)
         if self.chat is not None:
             return self.chat.scored(example, ended=ended)
@@ -187,6 +192,35 @@ class RewardModel:
         decoder = self.language.kind == "decoder"
         images, fused = None if self.blind else sees, not self.blind and sees is None and self.spec.bridge is not None
         return ConversationSamples(conversations, self.language.tokens.end, decoder=decoder, images=images, fused=fused)
+
+
+class LinearRewardModel(RewardModel):
+    """A linear reward model, which reads what messages say and nothing around it. It can score any policy's replies."""
+
+    def __init__(self, network: LinearReward) -> None:
+        self.network = network
+        self.linear = network
+
+    def score(self, items: Sequence[Scored]) -> list[float]:
+        """As a reward model does; a text is a reply to nothing."""
+        if isinstance(items, str) or any(isinstance(item, Message | Mapping) for item in items):
+            raise DataError("score takes a list of texts or of conversations: put this one into a list")
+        return self.linear.scores([self._parts(item) for item in items])
+
+    def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
+        """The score of each prompt's reply; whether it came to its end is not seen."""
+        return self.linear.scores([(prompt.prompt, text) for prompt, (text, _) in zip(prompts, replies, strict=True)])
+
+    def _parts(self, item: Scored) -> tuple[str, str]:
+        """What was said before, and what is scored. Raises DataError for what is no text with an answer."""
+        if isinstance(item, str):
+            return "", item
+        turns = [as_message(one) for one in item]
+        if not turns or turns[-1].role != "assistant":
+            raise DataError(LAST_TURN)
+        if any(not isinstance(part, str) for turn in turns for part in turn.content):
+            raise DataError(TEXT_ALONE)
+        return Example("conversation", tuple(turns[:-1]), "").prompt, turns[-1].text
 
 
 class ScoresTexts:

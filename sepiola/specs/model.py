@@ -15,6 +15,7 @@ from sepiola.specs.bricks import AttentionSpec, FeedForwardSpec, NormSpec, Proba
 from sepiola.specs.bridge import BridgeSpec, DualSpec, QFormerSpec
 from sepiola.specs.classifier import ClassifierSpec
 from sepiola.specs.conditional_logit import ConditionalLogitSpec
+from sepiola.specs.linear_reward import LinearRewardSpec
 from sepiola.specs.rope import RopeScaling, border, check_scaling
 from sepiola.specs.values import Heads, Layers, TokenId, Tokens, Vocabulary, Width
 from sepiola.specs.vision import VisionSpec, ViTSpec
@@ -177,7 +178,8 @@ Part = Literal["language", "vision", "bridge"]
 
 class ModelSpec(Spec):
     """A model: vision encoder + bridge + language model, each may be absent. A `classifier` stands on a language model
-    alone; a reward model's on any model that writes text, too. With `options` it is a conditional logit.
+    alone; a reward model's on any model that writes text, too. With `options` it is a conditional logit, with
+    `linear_reward` a linear reward model.
 
     `counted` are the parts that the published size counts (Multimodal-CoT's 223M is its T5 alone); all by default.
     """
@@ -190,11 +192,22 @@ class ModelSpec(Spec):
     bridge: BridgeSpec | None = None
     classifier: ClassifierSpec | None = None
     options: ConditionalLogitSpec | None = None
+    linear_reward: LinearRewardSpec | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What a classifier tells apart; nothing for another model."""
         return self.classifier.labels if self.classifier is not None else ()
+
+    @property
+    def alone(self) -> str | None:
+        """Which key says what the model is, where it is no language model or vision encoder."""
+        return next((key for key in ("options", "linear_reward") if getattr(self, key) is not None), None)
+
+    @property
+    def scores(self) -> bool:
+        """Whether it is a reward model."""
+        return self.linear_reward is not None or (self.classifier is not None and self.classifier.kind == "reward")
 
     @property
     def sees(self) -> bool:
@@ -206,6 +219,8 @@ class ModelSpec(Spec):
         """Why the model writes no text, to be read after its name; None when it does."""
         if self.options is not None:
             return "chooses among options, and writes no text: ask it with choices"
+        if self.linear_reward is not None:
+            return "scores replies, and writes no text: use score() or reward()"
         if self.language is None and self.bridge is not None:
             return "compares pictures with texts, and writes none: use retriever()"
         if self.language is None:
@@ -226,6 +241,10 @@ class ModelSpec(Spec):
     def _parts(self) -> ModelSpec:
         if self.options is not None:
             return self._checked_options(self.options)
+        if self.linear_reward is not None:
+            if self.language or self.vision or self.bridge or self.classifier:
+                raise ValueError("'linear_reward' stands alone: it reads replies without a language model")
+            return self
         if self.language is None and self.vision is None:
             raise ValueError("a model needs 'language', 'vision' or both")
         alone = self.language.kind if self.language and not (self.vision or self.bridge) else None
@@ -261,7 +280,7 @@ class ModelSpec(Spec):
         return self
 
     def _checked_options(self, options: ConditionalLogitSpec) -> ModelSpec:
-        if self.vision is not None or self.bridge is not None or self.classifier is not None:
+        if self.vision or self.bridge or self.classifier or self.linear_reward:
             raise ValueError("'options' stands alone, or on a 'language' model that is an encoder")
         if any(texts.by == "states" for texts in options.texts) != (self.language is not None):
             raise ValueError("'options' compares texts by states of 'language', an encoder: give both or neither")

@@ -168,7 +168,7 @@ class RecipeSpec(Spec):
         ranks = self.strategy.answer if self.strategy and self.strategy.kind == "sample-and-rank" else None
         if any(stage.name == ranks and not stage.objective.rates for stage in self.stages):
             raise ValueError("strategy.kind: sample-and-rank needs a stage that teaches ratings (generate-and-rate)")
-        if self.model.language is None and self.model.options is None:
+        if self.model.language is None and self.model.alone is None:
             raise ValueError("model: a recipe trains a language model; model.language is absent")
         if (self.tokenizer is None) != (self.model.language is None):
             raise ValueError("tokenizer: a language model reads by one, and nothing else does; give both or neither")

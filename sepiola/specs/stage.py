@@ -95,8 +95,8 @@ class ObjectiveSpec(Spec):
     encodes: ClassVar[bool] = False
     """Whether what it leaves is a vision encoder alone."""
 
-    chooses: ClassVar[bool] = False
-    """Whether it teaches a model to choose among options (`model.options`), and no other."""
+    teaches: ClassVar[str | None] = None
+    """Which key of a model without a language model it teaches (`ModelSpec.alone`); None where it teaches one with."""
 
     kind: str
 
@@ -211,9 +211,9 @@ class StageSpec(Spec):
         """Raises ValueError when the stage does not fit the model."""
         if "projection" in self.learn and not isinstance(model.bridge, QFormerSpec):
             raise ValueError(f"'{self.name}': learn: projection is a Q-Former's; model.bridge is none")
-        if (model.options is not None) != self.objective.chooses:
+        if model.alone != self.objective.teaches:
             raise ValueError(
                 f"'{self.name}' has the objective {self.objective.kind}; conditional-logit teaches a model with "
-                "'options', and nothing else does"
+                "'options', linear-reward one with 'linear_reward', and nothing else does"
             )
         self.objective.check(model, self)

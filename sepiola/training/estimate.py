@@ -19,7 +19,7 @@ from torch import nn
 
 from sepiola.data.batching import Batch
 from sepiola.models.build import count
-from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.hashed_linear import HashedLinear
 from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import Batches
@@ -166,7 +166,7 @@ def _places(batch: Batch) -> tuple[int, int]:
 
 def _operations(model: nn.Module, stage: StageSpec, batch: Batch) -> float:
     source, target = _places(batch)
-    if isinstance(model, ConditionalLogit):
+    if isinstance(model, HashedLinear):
         return 6.0 * target  # each place is one weight
     parts = parts_of(model)
     language: Any = parts["language"]

@@ -7,16 +7,14 @@ from torch import nn
 from sepiola.errors import TrainingError
 from sepiola.models.bridges.qformer import QFormer
 from sepiola.models.classifier import Classifier
-from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.hashed_linear import HashedLinear
 from sepiola.models.multimodal.vision_language import VisionLanguageModel
 from sepiola.specs.stage import StageSpec
 
 
 def parts_of(model: nn.Module) -> dict[str, nn.Module]:
     """The parts of a model by name; a model without parts is all language."""
-    return (
-        model.parts() if isinstance(model, VisionLanguageModel | Classifier | ConditionalLogit) else {"language": model}
-    )
+    return model.parts() if isinstance(model, VisionLanguageModel | Classifier | HashedLinear) else {"language": model}
 
 
 def learning_parts(model: nn.Module, stage: StageSpec) -> dict[str, nn.Module]:

@@ -14,11 +14,10 @@ from sepiola.models.classifier import CLASSIFIER
 from sepiola.models.reward import mean_scores
 from sepiola.specs.model import ModelSpec
 from tests import preferences, tiny
-from tests.preferences import reader  # noqa: F401 (a fixture)
 from tests.trainers import stage_of
 
 
-def test_an_encoder_is_read_by_the_mean_of_its_states(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_an_encoder_is_read_by_the_mean_of_its_states(preference_reader: str, tmp_path: Path) -> None:
     """Of all real tokens, whatever stands beside them in a batch."""
     torch.manual_seed(0)
     layer = nn.ModuleDict({"classifier": nn.Linear(4, 1, bias=False)})

@@ -27,8 +27,7 @@ class Preferences:
     takes: Sequence[str] = ("option",)
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
-        scores = model.spec.classifier is not None and model.spec.classifier.kind == "reward"
-        return scores and any(KEY in example.metadata for example in settings.examples)
+        return model.spec.scores and any(KEY in example.metadata for example in settings.examples)
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
         """Scores every completion of every prompt; baselines learn from the training examples."""

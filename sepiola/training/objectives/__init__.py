@@ -19,6 +19,7 @@ from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.ipo import IPO
 from sepiola.training.objectives.kto import KTO
 from sepiola.training.objectives.language_modelling import LanguageModelling
+from sepiola.training.objectives.linear_reward import LinearRewardObjective
 from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
@@ -48,6 +49,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "ppo": PPO,
     "rloo": RLOO,
     "reward": RewardModelling,
+    "linear-reward": LinearRewardObjective,
     "dpo": DPO,
     "ipo": IPO,
     "kto": KTO,

@@ -21,15 +21,8 @@ from sepiola.data.batching import Batch
 from sepiola.data.example import Example
 from sepiola.data.sampler import BatchSampler
 from sepiola.errors import TrainingError
-from sepiola.models.conditional_logit import (
-    ConditionalLogit,
-    Features,
-    filled,
-    laid_out,
-    padded,
-    remembering,
-    with_memory,
-)
+from sepiola.models.conditional_logit import ConditionalLogit, filled, remembering, with_memory
+from sepiola.models.hashed_linear import Features, laid_out, padded
 from sepiola.models.picture_votes import Known
 from sepiola.models.text_states import TextStates
 from sepiola.models.text_votes import Encode
@@ -48,7 +41,7 @@ class ConditionalLogitObjectiveSpec(ObjectiveSpec):
     """Words that stand in `common` training questions belong to templates."""
 
     ends: ClassVar[bool] = True
-    chooses: ClassVar[bool] = True
+    teaches: ClassVar[str | None] = "options"
 
     kind: Literal["conditional-logit"]
     common: int = 25

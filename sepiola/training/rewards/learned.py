@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from sepiola.checkpoints import store
 from sepiola.checkpoints.loading import folder_of, load
 from sepiola.data.example import Example
 from sepiola.errors import SpecError
@@ -26,8 +27,12 @@ class LearnedSpec(RewardSpec):
     model: str
 
     def check_words(self, words: str) -> None:
-        """Raises SpecError where the reward model was trained on conversations that are laid out otherwise."""
+        """Raises SpecError where the reward model was trained on conversations that are laid out otherwise; a linear
+        one reads what messages say, however they are laid out.
+        """
         folder = folder_of(self.model)
+        if (folder / store.SPEC).is_file() and store.read(folder)[0].linear_reward is not None:
+            return
         answering = read_strategy(folder)
         own = words_of(ChatTemplate.load(folder), answering.layout if answering is not None else None)
         if own != words:
@@ -50,7 +55,7 @@ class Learned:
     def model(self) -> RewardModel:
         """Loaded when the first completion is judged. Raises CheckpointError and SepiolaError for another model."""
         read = load(self.path)
-        return RewardModel(read.network, read.spec, read.processor, read_strategy(read.folder))
+        return RewardModel.of(read._replace(answering=read_strategy(read.folder)))
 
     def score(self, examples: Sequence[Example], written: Sequence[Written]) -> list[float]:
         return self.model.replies(examples, [(one.text, one.ended) for one in written])

@@ -18,13 +18,12 @@ from sepiola.evaluation.benchmarks.preferences import scored
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.specs.data import DataSpec
 from tests import preferences, tiny
-from tests.preferences import reader  # noqa: F401 (a fixture)
 
 
-def test_a_recipe_and_the_command_line_measure_it(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_recipe_and_the_command_line_measure_it(preference_reader: str, tmp_path: Path) -> None:
     """The same figures, which are those of `model.reward`."""
     raw = preferences.recipe("decoder", {"kind": "reward"}, steps=30, batch=10)
-    data = {"reader": reader, "split": "test"}
+    data = {"reader": preference_reader, "split": "test"}
     folder = tiny.run_recipe({**raw, "evaluation": [data]}, tmp_path)
     report = json.loads((folder / "report.json").read_text())
     assert report["benchmark"] == "preferences"
@@ -32,7 +31,7 @@ def test_a_recipe_and_the_command_line_measure_it(reader: str, tmp_path: Path) -
     assert (report["rows"][0]["accuracy"], report["rows"][0]["count"]) == (report["accuracy"], report["count"])
     assert {*report["baselines"]} == {"longer", "shorter", "linear"}
     assert "TF-IDF, linear" in (folder / "report.html").read_text()
-    result = CliRunner().invoke(app, ["eval", reader, "--model", str(folder), "--json"])
+    result = CliRunner().invoke(app, ["eval", preference_reader, "--model", str(folder), "--json"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     assert shown["accuracy"] == pytest.approx(report["accuracy"])
@@ -58,14 +57,14 @@ def test_arms_are_compared_over_seeds() -> None:
     assert [line["name"] for line in table["lines"]] == ["seeing", "blind", "the longer one"]
 
 
-def test_a_baseline_learns_from_preferences_alone(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_baseline_learns_from_preferences_alone(preference_reader: str, tmp_path: Path) -> None:
     """Earlier stages may have read the same data as something else: these examples have no completions."""
     raw = preferences.recipe("decoder", {"kind": "reward"}, steps=1, batch=10)
     folder = tiny.run_recipe(raw, tmp_path)
     asked = preferences.rankings()
     alone = [replace(example, metadata={"language": "en"}) for example in asked]
     settings = Settings(
-        DataSpec(reader=reader, split="test"),
+        DataSpec(reader=preference_reader, split="test"),
         Console(quiet=True),
         read=lambda _: asked,
         training=lambda _: [*alone, *asked],
@@ -74,9 +73,9 @@ def test_a_baseline_learns_from_preferences_alone(reader: str, tmp_path: Path) -
     assert figures["baselines"]["linear"]["count"] == figures["count"]
 
 
-def test_other_models_are_not_measured_so(reader: str) -> None:  # noqa: F811
+def test_other_models_are_not_measured_so(preference_reader: str) -> None:
     model = tiny.byte_model(tiny.decoder())
-    settings = Settings(DataSpec(reader=reader, split="test"), Console(quiet=True))
+    settings = Settings(DataSpec(reader=preference_reader, split="test"), Console(quiet=True))
     with pytest.raises(SpecError, match="no benchmark for"):
         benchmark_of(model, settings)
     with pytest.raises(SpecError, match="no benchmark for"):

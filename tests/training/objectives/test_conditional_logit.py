@@ -15,7 +15,8 @@ from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.experiments.dry_run import explain
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.models.build import build
-from sepiola.models.conditional_logit import ConditionalLogit, laid_out, padded
+from sepiola.models.conditional_logit import ConditionalLogit
+from sepiola.models.hashed_linear import laid_out, padded
 from sepiola.specs.conditional_logit import ConditionalLogitSpec
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec

@@ -25,7 +25,7 @@ from sepiola.training.objectives.preference import summed
 from sepiola.training.policy import chosen_states, log_probabilities
 from sepiola.training.trainer import Trainer
 from tests import policies, preferences, tiny
-from tests.preferences import LANGUAGES, SEEING, reader  # noqa: F401 (reader is a fixture)
+from tests.preferences import LANGUAGES
 
 
 def prepared(kind: str = "decoder", raw: Mapping[str, Any] | None = None, **options: Any) -> tuple[Any, Any]:
@@ -202,7 +202,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
         ("prefix", "kto"),
     ],
 )
-def test_a_recipe_learns_from_preferences(kind: str, objective: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_recipe_learns_from_preferences(kind: str, objective: str, preference_reader: str, tmp_path: Path) -> None:
     folder = tiny.run_recipe(preferences.recipe(kind, {"kind": objective}, steps=6), tmp_path)
     shown = lines(folder)
     assert {"lead", "kl", "log_prob", "better_log_prob"} & set(shown[-1])
@@ -212,7 +212,7 @@ def test_a_recipe_learns_from_preferences(kind: str, objective: str, reader: str
 
 
 @pytest.mark.parametrize("kind", ["cross", "fused"])
-def test_other_models_that_see_learn_too(kind: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_other_models_that_see_learn_too(kind: str, preference_reader: str, tmp_path: Path) -> None:
     folder = tiny.run_recipe(
         preferences.recipe(kind, {"kind": "dpo"}, learn=["language", "bridge", "vision"]), tmp_path
     )
@@ -267,7 +267,7 @@ def test_an_adapter_learns_from_what_lies_under_it(tmp_path: Path) -> None:
         assert not torch.allclose(learned.likelihoods(network, batch), said, atol=1e-3)
 
 
-def test_a_dry_run_explains_it(reader: str) -> None:  # noqa: F811
+def test_a_dry_run_explains_it(preference_reader: str) -> None:
     (run,) = explain(parse_recipe(preferences.recipe("decoder", {"kind": "dpo"})), tiny.QUIET)["runs"]
     assert run["stages"][0]["samples"] == 20
 

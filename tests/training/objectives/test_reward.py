@@ -26,7 +26,7 @@ from sepiola.specs.model import ModelSpec
 from sepiola.training.objectives.reward import ranking_loss
 from sepiola.training.rewards import Written, reward_of, reward_spec
 from tests import policies, preferences, tiny
-from tests.preferences import LANGUAGES, SEEING, reader  # noqa: F401 (reader is a fixture)
+from tests.preferences import LANGUAGES, SEEING
 from tests.trainers import stage_of
 
 
@@ -217,7 +217,7 @@ def taught(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", [*LANGUAGES, "encoder", *SEEING])
-def test_a_recipe_ends_as_a_reward_model(kind: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_recipe_ends_as_a_reward_model(kind: str, preference_reader: str, tmp_path: Path) -> None:
     """Of any model that writes text; loaded and saved again it scores alike, as training scored."""
     folder = taught(kind, tmp_path / "run")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -285,7 +285,7 @@ def test_the_hub_takes_it_and_gives_it_back(family: str, tmp_path: Path) -> None
     assert theirs.config.num_labels == 1
 
 
-def test_a_policy_is_paid_by_it_in_its_own_words(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_policy_is_paid_by_it_in_its_own_words(preference_reader: str, tmp_path: Path) -> None:
     """The reward of a reply is `model.reward` of the conversation; a cut reply has no end token."""
     folder = taught("prefix", tmp_path / "run")
     model = sepiola.load(folder)
@@ -301,7 +301,7 @@ def test_a_policy_is_paid_by_it_in_its_own_words(reader: str, tmp_path: Path) ->
     assert all(abs(one - other) > 1e-6 for one, other in zip(cut, found, strict=True))
 
 
-def test_other_words_are_refused(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_other_words_are_refused(preference_reader: str, tmp_path: Path) -> None:
     """A reward model of a chat template, and a policy that writes without; and the other way round."""
     plain = taught("decoder", tmp_path / "run")
     reward_spec({"kind": "learned", "model": str(plain)}).check_words("one message a line")
@@ -315,7 +315,7 @@ def test_other_words_are_refused(reader: str, tmp_path: Path) -> None:  # noqa: 
 
 
 @pytest.mark.parametrize("kind", ["grpo", "ppo"])
-def test_policies_learn_by_a_reward_model(kind: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_policies_learn_by_a_reward_model(kind: str, preference_reader: str, tmp_path: Path) -> None:
     judge = taught("encoder-decoder", tmp_path / "judge")
     data = {"reader": preferences.READER}
     objective = {"kind": kind, "reward": {"kind": "learned", "model": str(judge)}, "samples": 2}
@@ -327,8 +327,14 @@ def test_policies_learn_by_a_reward_model(kind: str, reader: str, tmp_path: Path
     assert last["reward"] != 0
 
 
-def test_a_dry_run_explains_it(reader: str) -> None:  # noqa: F811
-    stage = {"name": "judge", "data": {"reader": reader}, "objective": {"kind": "reward"}, "steps": 3, "batch": 4}
+def test_a_dry_run_explains_it(preference_reader: str) -> None:
+    stage = {
+        "name": "judge",
+        "data": {"reader": preference_reader},
+        "objective": {"kind": "reward"},
+        "steps": 3,
+        "batch": 4,
+    }
     raw = tiny.recipe("judged", {"language": {**LANGUAGES["decoder"], "vocabulary": 400}}, [stage])
     (run,) = explain(parse_recipe(raw), tiny.QUIET)["runs"]
     assert run["stages"][0]["samples"] == 20
@@ -356,7 +362,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder", "prefix"])
-def test_a_chat_template_lays_out_what_is_scored(kind: str, reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_chat_template_lays_out_what_is_scored(kind: str, preference_reader: str, tmp_path: Path) -> None:
     """With all that it sets after a reply; the template goes with the model, and pictures stand in it."""
     folder = tiny.run_recipe(preferences.recipe(kind, {"kind": "reward", "layout": "chat"}, steps=2), tmp_path)
     model = sepiola.load(folder)
@@ -386,7 +392,7 @@ def test_a_chat_template_lays_out_what_is_scored(kind: str, reader: str, tmp_pat
         policies.rollouts(policies.objective({**raw, "layout": None}, spec, made), None)
 
 
-def test_a_blind_twin_is_blind_where_it_scores(reader: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_blind_twin_is_blind_where_it_scores(preference_reader: str, tmp_path: Path) -> None:
     raw = {**preferences.recipe("prefix", {"kind": "reward"}, steps=2), "images": False}
     model = sepiola.load(tiny.run_recipe(raw, tmp_path))
     reply = Message("assistant", ("1",))

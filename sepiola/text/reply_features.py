@@ -1,0 +1,105 @@
+"""What a linear reward model reads of a reply: how often words and runs of characters stand in it, each by its place in
+a table of weights (Weinberger et al., "Feature hashing for large scale multitask learning", 2009), and its form.
+
+Words starve where few are repeated, as in Chinese, whose characters are words here; runs of two to five characters do
+not. Form is what no word says: how long a reply is, how it ends, how much of it the prompt has said before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import log, log1p
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepiola.text.option_features import hashes, words
+
+SHORTEST, LONGEST = 2, 5  # characters of a run
+FORM = 0.3  # what a reply's form counts beside its words
+ENDINGS = tuple(".。!！?？")
+Integers = NDArray[np.int64]
+Values = NDArray[np.float32]
+Features = tuple[NDArray[np.integer], Values]
+"""The places of a reply's weights in the table, and what each is multiplied by."""
+
+
+def word_counts(reply: str) -> Mapping[str, float]:
+    """Words and pairs of neighbours, each as 1 + the logarithm of how often it stands there."""
+    said = words(reply)
+    return _damped([*said, *(" ".join(pair) for pair in pairwise(said))])
+
+
+def character_counts(reply: str) -> Mapping[str, float]:
+    """Runs of two to five characters in lower case, spaces made one and one at each end; counted as words are."""
+    text = f" {' '.join(reply.lower().split())} "
+    sizes = range(SHORTEST, LONGEST + 1)
+    return _damped(text[at : at + size] for size in sizes for at in range(len(text) - size + 1))
+
+
+def form_values(prompt: str, reply: str) -> Mapping[str, float]:
+    """A reply's form as numbers, none of them far above 1."""
+    said, asked = words(reply), {*words(prompt)}
+    letters, own = max(len(reply), 1), {*said}
+    length = log1p(len(reply))
+    return {
+        "length": length,
+        "length squared": length * length / 8,
+        "lines": log1p(reply.count("\n")),
+        "asks": float("?" in reply or "？" in reply),
+        "ends": float(reply.rstrip().endswith(ENDINGS)),
+        "digits": 3 * sum(map(str.isdigit, reply)) / letters,
+        "capitals": 5 * sum(map(str.isupper, reply)) / letters,
+        "marks": 3 * sum(not (c.isalnum() or c.isspace()) for c in reply) / letters,
+        "Chinese": sum("\u3400" <= c <= "\u9fff" for c in reply) / letters,
+        "distinct": 2 * len(own) / max(len(said), 1),
+        "said before": 2 * len(asked & own) / max(len(own), 1),
+        "taken up": 2 * len(asked & own) / max(len(asked), 1),
+    }
+
+
+COUNTED: dict[str, Callable[[str], Mapping[str, float]]] = {"words": word_counts, "characters": character_counts}
+"""Families whose features count by how rare they are, by their names."""
+
+
+def counted(reply: str, families: Sequence[str], buckets: int) -> list[Features]:
+    """Of each family among COUNTED the places of its features, each once and in order, and how much they count."""
+    found: list[Features] = []
+    for name in COUNTED:
+        if name in families:
+            counts = COUNTED[name](reply)
+            places, where = np.unique(_places(name, counts, buckets), return_inverse=True)
+            found.append((places, np.bincount(where, [*counts.values()], len(places)).astype(np.float32)))
+    return found
+
+
+def rarity(replies: Iterable[str], families: Sequence[str], buckets: int) -> Values:
+    """How much each place of the table counts: log((1 + n) / (1 + how many of n replies have it)) + 1."""
+    seen, number = np.zeros(buckets, np.int64), 0
+    for reply in replies:
+        number += 1
+        for places, _ in counted(reply, families, buckets):
+            seen[places] += 1
+    return (np.log((1 + number) / (1 + seen)) + 1).astype(np.float32)
+
+
+def reply_features(prompt: str, reply: str, families: Sequence[str], rare: Values) -> Features:
+    """A reply's features: counts by `rare` `(buckets,)`, each family of length 1, and its form."""
+    found: list[Features] = []
+    for places, counts in counted(reply, families, len(rare)):
+        values = counts * rare[places]
+        found.append((places, values / max(float(np.linalg.norm(values)), 1e-12)))
+    if "form" in families:
+        form = form_values(prompt, reply)
+        found.append((_places("form", form, len(rare)), FORM * np.fromiter(form.values(), np.float32)))
+    return np.concatenate([own for own, _ in found]), np.concatenate([own for _, own in found]).astype(np.float32)
+
+
+def _places(family: str, names: Iterable[str], buckets: int) -> Integers:
+    return (hashes(f"{family}:{name}" for name in names) % np.uint64(buckets)).astype(np.int64)
+
+
+def _damped(found: Iterable[str]) -> Mapping[str, float]:
+    return {name: 1.0 + log(count) for name, count in Counter(found).items()}
