@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from sepiola.data.example import Example
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Threads of several workers on the same cores only wait for one another. The variable is for child processes.
@@ -50,7 +52,7 @@ def preference_reader(monkeypatch: pytest.MonkeyPatch) -> str:
     from sepiola.datasets import DATASETS, Dataset
     from tests import preferences  # takes long, and few tests need it
 
-    def read(root: Path | None, split: str, *, pictures: bool = False, replies: int = 3) -> list[preferences.Example]:
+    def read(root: Path | None, split: str, *, pictures: bool = False, replies: int = 3) -> list[Example]:
         return preferences.rankings(picture=pictures, replies=replies)
 
     monkeypatch.setitem(DATASETS, preferences.READER, Dataset(read, drawn=True))
