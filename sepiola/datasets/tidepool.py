@@ -50,6 +50,7 @@ def read_tidepool(
     completions: Annotated[int, Field(ge=2, le=9)] | None = None,
     texts: Names | None = None,
     choices: Annotated[int, Field(ge=2, le=9)] | None = None,
+    sums: Share | None = None,
     exchanged: Share | None = None,
     misnamed: Share | None = None,
 ) -> list[Example]:
@@ -60,7 +61,8 @@ def read_tidepool(
     kinds of requests; in `album`, families are kinds of the phone's pictures (`sepiola.tidepool.phone`). `completions`
     and `texts` are options of preferences (`sepiola.tidepool.preferences`), `exchanged` and `misnamed` of captions
     (`sepiola.tidepool.hasty`). In `word-problems`, which have no pictures, families are what is asked, and
-    `choices` are so many numbers to choose from (`sepiola.tidepool.word_problems`).
+    `choices` are so many numbers to choose from, and `sums` is the share of problems that are bare sums
+    (`sepiola.tidepool.word_problems`).
     """
     if task not in TASKS:
         raise DataError(f"Tidepool has no task '{task}'; known: {', '.join(TASKS)}")
@@ -68,7 +70,7 @@ def read_tidepool(
         "episodes": {"length": length, "scenes": scenes, "described": described, "named": named, "aspects": aspects},
         "phone": {"kinds": kinds},
         "preferences": {"completions": completions, "texts": texts},
-        "word-problems": {"choices": choices},
+        "word-problems": {"choices": choices, "sums": sums},
         "captions": {"exchanged": exchanged, "misnamed": misnamed},
     }
     for other, options in of_task.items():

@@ -196,12 +196,21 @@ class Stages(RecipeText):
             return self._model(last, reply)
         answer, rationale = self.stages[str(strategy.answer)], self._rationale_stage()
         change: dict[str, object] = {"rationale_tokens": (rationale or answer).target_tokens}
-        change["strategy"] = strategy.model_copy(update=dict.fromkeys(strategy.stages))
+        change["strategy"] = strategy.model_copy(update={**dict.fromkeys(strategy.stages), **self._verifier()})
         first = None
         if rationale is not None:
             change["rationale_format"] = self._rationale_format()
             first = self._model(rationale)
         return self._model(answer, self.objective(answer).answering().model_copy(update=change), first)
+
+    def _verifier(self) -> dict[str, str]:
+        """Where the stage lies, as a whole model, that scores the strategy's chains, if a stage does."""
+        stage = self.stages.get(getattr(self.recipe.strategy, "verifier", None) or "")
+        if stage is None:
+            return {}
+        folder = self.stage_folder(stage) / "model"
+        self._model(stage).save(folder)
+        return {"verifier": str(folder)}
 
     def _model(
         self,

@@ -58,16 +58,17 @@ def last_scores(model: nn.Module, states: Tensor, real: Tensor) -> Tensor:
     """Scores of states `(rows, tokens, width)`; `real` `(rows, tokens)` is False where padding stands, on any side."""
     places = torch.arange(real.shape[1], device=real.device)
     last = torch.where(real, places, -1).amax(1)
-    return _scored(model, states[torch.arange(len(states), device=states.device), last])
+    return token_scores(model, states[torch.arange(len(states), device=states.device), last])
 
 
 def mean_scores(model: nn.Module, states: Tensor, real: Tensor) -> Tensor:
     """Scores of the means of states over each row's real tokens, shapes as in `last_scores`."""
     inside = real[..., None].to(torch.promote_types(states.dtype, torch.float32))
-    return _scored(model, (states * inside).sum(1) / inside.sum(1))
+    return token_scores(model, (states * inside).sum(1) / inside.sum(1))
 
 
-def _scored(model: nn.Module, read: Tensor) -> Tensor:
+def token_scores(model: nn.Module, read: Tensor) -> Tensor:
+    """Scores of states `(…, width)`, each by itself `(…)`, in float32 or better."""
     dtype = torch.promote_types(read.dtype, torch.float32)
     weight = model.get_parameter(CLASSIFIER)
     return (read.to(dtype) * weight.to(dtype)).sum(-1)  # a sum of products, which autocast leaves as it is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sepiola.specs.safe_files import check_whole_text
 from sepiola.text.chat_questions import CHAT
 
 STRATEGY = "strategy.yaml"
+VERIFIER = "verifier"  # the folder beside it that holds the strategy's verifier
 EARLIER_SOURCE_TOKENS = 512  # what a saved strategy that names no number was trained to read
 
 
@@ -48,11 +50,27 @@ def read_strategy(folder: Path) -> AnsweringSpec | None:
     if not path.is_file():
         return None
     raw = read_yaml(path)
-    return AnsweringSpec.parse(
+    answering = AnsweringSpec.parse(
         {"source_tokens": EARLIER_SOURCE_TOKENS, **raw} if isinstance(raw, Mapping) else raw, str(path)
     )
+    return _verified_by(answering, str(folder / VERIFIER)) if _verifier(answering) == VERIFIER else answering
 
 
 def save_strategy(folder: Path, answering: AnsweringSpec) -> None:
-    """Writes what `read_strategy` reads."""
+    """Writes what `read_strategy` reads, and beside it the verifier of the strategy where it is a folder."""
+    verifier = Path(_verifier(answering) or "")
+    if verifier.name and verifier.is_dir():
+        checkpoint = verifier / "checkpoint"
+        shutil.copytree(checkpoint if checkpoint.is_dir() else verifier, folder / VERIFIER)
+        answering = _verified_by(answering, VERIFIER)
     write_yaml_file(folder / STRATEGY, {**answering.to_dict(), "source_tokens": answering.source_tokens})
+
+
+def _verifier(answering: AnsweringSpec) -> str | None:
+    """The folder of the reward model that weighs the strategy's chains, if one does."""
+    return getattr(answering.strategy, "verifier", None)
+
+
+def _verified_by(answering: AnsweringSpec, folder: str) -> AnsweringSpec:
+    strategy = answering.strategy.model_copy(update={"verifier": folder})
+    return answering.model_copy(update={"strategy": strategy})

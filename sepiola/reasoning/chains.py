@@ -18,6 +18,7 @@ from sepiola.errors import DataError
 from sepiola.generation.row_draws import seed_of
 from sepiola.reasoning.answer import Answer, Chain
 from sepiola.reasoning.reward import RewardModel
+from sepiola.reasoning.universal import Chooser
 from sepiola.reasoning.votes import Tally, calibrated, lead, mean_log_probability, shares, tally, weights_of
 from sepiola.specs.strategy import SelfConsistencySpec
 
@@ -40,12 +41,19 @@ class Samples(Protocol):
 
 
 class SelfConsistency:
-    """Chains of `base` that vote as `spec` says; a `verifier` scores them where it says so."""
+    """Chains of `base` that vote as `spec` says, scored by a `verifier` or chosen by a `chooser` where it says so."""
 
-    def __init__(self, base: Samples, spec: SelfConsistencySpec, verifier: RewardModel | None = None) -> None:
+    def __init__(
+        self,
+        base: Samples,
+        spec: SelfConsistencySpec,
+        verifier: RewardModel | None = None,
+        chooser: Chooser | None = None,
+    ) -> None:
         self.base = base
         self.spec = spec
         self.verifier = verifier
+        self.chooser = chooser
 
     def answer(self, examples: Sequence[Example], on_done: Callable[[int], None] | None = None) -> list[Answer]:
         """The winner of each vote, with all chains. Where no chain names an answer, there is no choice, and the output
@@ -54,7 +62,9 @@ class SelfConsistency:
         answers: list[Answer] = []
         for start in range(0, len(examples), TOGETHER):
             part = examples[start : start + TOGETHER]
-            answers += [self._voted(e, chains) for e, chains in zip(part, self.chains(part), strict=True)]
+            rows = self.chains(part)
+            named = [None] * len(rows) if self.chooser is None else self.chooser.choose(part, rows)
+            answers += [self._voted(*one) for one in zip(part, rows, named, strict=True)]
             if on_done is not None:
                 on_done(len(part))
         return answers
@@ -123,8 +133,10 @@ class SelfConsistency:
         scores = iter(verifier.replies(prompts, [(chain.whole, True) for row in rows for chain in row]))
         return [[dataclasses.replace(chain, score=next(scores)) for chain in row] for row in rows]
 
-    def _voted(self, example: Example, chains: Sequence[Chain]) -> Answer:
+    def _voted(self, example: Example, chains: Sequence[Chain], named: int | None) -> Answer:
         counted = vote(chains, self.spec, self._first_order(example))
+        if named is not None:
+            counted = dataclasses.replace(counted, winner=chains[named].vote, speaker=named)
         choices = len(example.question.choices) if example.question is not None else 0
         speaker = counted.speaker
         if speaker is None:  # nobody can say what was answered
@@ -143,10 +155,12 @@ class SelfConsistency:
 
 
 def vote(chains: Sequence[Chain], spec: SelfConsistencySpec, order: Sequence[Hashable] = ()) -> Tally:
-    """The tally of chains as `spec` weighs them. Raises DataError where a verifier weighs chains that have no score."""
+    """The tally of chains as `spec` weighs them; those that a model chooses among count one each. Raises DataError
+    where a verifier weighs chains that have no score.
+    """
     voting = [number for number, chain in enumerate(chains) if chain.vote is not None]
     weights = [0.0] * len(chains)
-    if spec.vote == "plain":
+    if spec.vote in ("plain", "universal"):
         found = [1.0] * len(voting)
     elif spec.vote == "weighted":
         found = weights_of([mean_log_probability(chains[n]) for n in voting], spec.vote_temperature)

@@ -29,11 +29,14 @@ from sepiola.reasoning.chains import SelfConsistency
 from sepiola.reasoning.choosing import OptionsStrategy
 from sepiola.reasoning.classifying import ClassifierStrategy, OnDone
 from sepiola.reasoning.ensembles import Ensemble
+from sepiola.reasoning.least_to_most import LeastToMost
+from sepiola.reasoning.replies import Replies
 from sepiola.reasoning.reward import RewardModel
 from sepiola.reasoning.sample_and_rank import CANDIDATES, SampleAndRank
+from sepiola.reasoning.universal import CHOICE_TOKENS, Chooser
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
-from sepiola.specs.strategy import SampleAndRankSpec, SelfConsistencySpec
+from sepiola.specs.strategy import LeastToMostSpec, SampleAndRankSpec, SelfConsistencySpec
 from sepiola.text.answers import normalised, read_open
 from sepiola.text.chat_questions import ChatQuestions, format_of
 from sepiola.text.processor import Processor
@@ -222,22 +225,16 @@ class TwoStage:
         return [[_after(written[i, seed], found[i, seed]) for seed in row] for i, row in enumerate(seeds)]
 
 
-class Replies:
-    """Writes what the messages of examples without a question ask for: captions."""
-
-    def __init__(self, generator: ExampleGenerator) -> None:
-        self.generator = generator
-
-    def answer(self, examples: Sequence[Example], on_done: OnDone = None) -> list[Answer]:
-        texts = self.generator.write_or_cut(examples, on_done=on_done)
-        lost = self.generator.cut
-        return [
-            Answer(e.id, text, cut=cut, prompt_cut=e.id in lost) for e, (text, cut) in zip(examples, texts, strict=True)
-        ]
-
-
 Strategy = (
-    Direct | OneStage | TwoStage | ClassifierStrategy | OptionsStrategy | SampleAndRank | SelfConsistency | Ensemble
+    Direct
+    | OneStage
+    | TwoStage
+    | ClassifierStrategy
+    | OptionsStrategy
+    | SampleAndRank
+    | SelfConsistency
+    | LeastToMost
+    | Ensemble
 )
 
 
@@ -291,13 +288,27 @@ def _sample_and_rank(model: Answers, answering: AnsweringSpec) -> SampleAndRank:
 
 
 def _self_consistency(model: Answers, answering: AnsweringSpec) -> SelfConsistency:
-    """Over two stages where a rationale model is there, over one where the format gives a rationale."""
-    spec, answer = answering.strategy, format_of(answering.answer_format)
+    """Over two stages where a rationale model is there."""
+    spec = answering.strategy
     assert isinstance(spec, SelfConsistencySpec)
-    reasons = isinstance(answer, PromptFormat) and answer.gives_rationale
-    make = _two_stage if answering.rationale_format is not None else _one_stage if reasons else _direct
+    make = _two_stage if answering.rationale_format is not None else _one_output
     verifier = None if spec.verifier is None else model.verifier(spec.verifier)
-    return SelfConsistency(make(model, answering), spec, verifier)
+    chooser = Chooser(model.example_generator(CHOICE_TOKENS, answering)) if spec.vote == "universal" else None
+    return SelfConsistency(make(model, answering), spec, verifier, chooser)
+
+
+def _least_to_most(model: Answers, answering: AnsweringSpec) -> LeastToMost:
+    spec = answering.strategy
+    assert isinstance(spec, LeastToMostSpec)
+    base = _one_output(model, answering)
+    return LeastToMost(base, model.example_generator(answering.answer_tokens, answering), spec.steps)
+
+
+def _one_output(model: Answers, answering: AnsweringSpec) -> Direct | OneStage:
+    """Rationale and answer where the format gives both, else the answer."""
+    answer = format_of(answering.answer_format)
+    reasons = isinstance(answer, PromptFormat) and answer.gives_rationale
+    return (_one_stage if reasons else _direct)(model, answering)
 
 
 def _replies(model: Answers, answering: AnsweringSpec) -> Replies:
@@ -310,6 +321,7 @@ STRATEGIES: dict[str, Callable[[Answers, AnsweringSpec], Strategy]] = {
     "two-stage": _two_stage,
     "sample-and-rank": _sample_and_rank,
     "self-consistency": _self_consistency,
+    "least-to-most": _least_to_most,
 }
 """How the strategy of each kind is made for a model."""
 

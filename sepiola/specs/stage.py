@@ -92,6 +92,9 @@ class ObjectiveSpec(Spec):
     compares: ClassVar[bool] = False
     """Whether what it leaves compares pictures with texts, and writes none: it is measured by retrieval."""
 
+    scores: ClassVar[bool] = False
+    """Whether what it leaves scores texts: a reward model, which can verify a strategy's chains."""
+
     encodes: ClassVar[bool] = False
     """Whether what it leaves is a vision encoder alone."""
 

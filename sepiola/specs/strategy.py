@@ -63,16 +63,26 @@ class SampleAndRankSpec(StrategySpec):
     candidates: Candidates = 16
 
 
+class LeastToMostSpec(StrategySpec):
+    """At most `steps` smaller questions are asked and answered first (arXiv 2205.10625)."""
+
+    writes = True
+
+    kind: Literal["least-to-most"]
+    steps: Annotated[int, Field(ge=1, le=64)] = 4
+
+
 class SelfConsistencySpec(StrategySpec):
     """Several `chains` are sampled and vote (arXiv 2203.11171): over two stages where a rationale model is there, else
     in one output.
 
     Chains are drawn at `temperature` among the `top_k` likeliest tokens. A vote counts one (`plain`); or by the softmax
     over the question's chains, divided by `vote_temperature`, of a chain's mean log-probability a token (`weighted`) or
-    of its score by the reward model in the folder `verifier` (`verifier`). With `shuffle` the options stand in another
-    order in each chain. With `stop`, chains are drawn `round` at a time, until it is so probable that the leader wins
-    the vote of all of them (arXiv 2305.11860). `calibration` is the temperature that makes a probability of the share
-    of votes.
+    of its score by a reward model (`verifier`); or the model itself names the chain that most agree with (`universal`,
+    arXiv 2311.17311). `verifier` is the reward model's folder, or in a recipe the stage that teaches it. With `shuffle`
+    the options stand in another order in each chain. With `stop`, chains are drawn `round` at a time, until it is so
+    probable that the leader wins the vote of all of them (arXiv 2305.11860). `calibration` is the temperature that
+    makes a probability of the share of votes.
     """
 
     stages = ("answer", "rationale")
@@ -81,7 +91,7 @@ class SelfConsistencySpec(StrategySpec):
     kind: Literal["self-consistency"]
     rationale: str | None = None
     chains: Chains = 8
-    vote: Literal["plain", "weighted", "verifier"] = "plain"
+    vote: Literal["plain", "weighted", "verifier", "universal"] = "plain"
     verifier: str | None = None
     vote_temperature: float = Field(default=0.1, gt=0.0, le=1e6)
     temperature: float = Field(default=0.7, ge=0.0, le=1e6)
@@ -106,7 +116,8 @@ def _direct_by_default(raw: object) -> object:
 
 
 AnyStrategy: TypeAlias = Annotated[
-    DirectSpec | OneStageSpec | TwoStageSpec | SampleAndRankSpec | SelfConsistencySpec, Field(discriminator="kind")
+    DirectSpec | OneStageSpec | TwoStageSpec | SampleAndRankSpec | LeastToMostSpec | SelfConsistencySpec,
+    Field(discriminator="kind"),
 ]
 AnyStrategySpec: TypeAlias = Annotated[AnyStrategy, BeforeValidator(_direct_by_default)]
 """The spec of any strategy; one that names no kind is direct."""

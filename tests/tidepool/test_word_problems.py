@@ -12,7 +12,8 @@ from sepiola.datasets import read
 from sepiola.errors import DataError
 from sepiola.tidepool import hallucinated
 from sepiola.tidepool.word_problems import false_sums, textbook, word_problems
-from sepiola.tidepool.word_problems.story import EVENTS, OPENINGS, QUESTIONS
+from sepiola.tidepool.word_problems.program import Operation, fact_split
+from sepiola.tidepool.word_problems.story import EVENTS, OPENINGS, QUESTIONS, SUMS
 from sepiola.tidepool.word_problems.wording import NAMES, REASONS, TELLS, THINGS
 
 SIGNS = {"+": int.__add__, "-": int.__sub__, "×": int.__mul__, "÷": int.__floordiv__}
@@ -77,7 +78,7 @@ def test_both_languages_tell_the_same_problem() -> None:
 
 
 def test_every_piece_has_its_sentences_in_both_languages() -> None:
-    assert set(TELLS["en"]) == set(TELLS["zh"]) == {*OPENINGS, *EVENTS, *QUESTIONS}
+    assert set(TELLS["en"]) == set(TELLS["zh"]) == {*OPENINGS, *EVENTS, *QUESTIONS, *SUMS}
     assert set(REASONS["en"]) == set(REASONS["zh"])
     assert len(NAMES["en"]) == len(NAMES["zh"]) and len(THINGS["en"]) == len(THINGS["zh"])
     for name in TELLS["en"]:
@@ -112,6 +113,29 @@ FIRST = (
 )
 
 
+def test_a_share_of_the_problems_is_bare_sums_that_are_not_held_out() -> None:
+    mixed = word_problems("train", 300, seed=1, sums=0.4)
+    bare = [example for example in mixed if example.metadata["family"] == "sums"]
+    assert 90 < len(bare) < 150
+    others = [example for example in mixed if example.metadata["family"] != "sums"]
+    plain = {example.id: example for example in problems("train", 900)}
+    assert all(example == plain[example.id] for example in others), "the others are those that stand there without"
+    for example in bare:
+        question = example.question
+        assert question is not None and question.solution is not None
+        given = [int(number) for number in re.findall(r"\d+", question.text)]
+        result = given[0]
+        for by, (left, sign, right, found) in zip(given[1:], example.metadata["operations"], strict=True):
+            assert (left, right) == (result, by) and found == SIGNS[sign](left, right) and 0 < found < 100
+            result = found
+        assert example.target == str(result) and false_sums(question.solution) == (0, len(given) - 1)
+        done = [Operation(sign, left, right, found) for left, sign, right, found in example.metadata["operations"]]
+        assert {*map(fact_split, done)} == {"train"}, "no sum that is held out"
+    assert {e.metadata["language"] for e in bare} == {"en", "zh"}
+    structures = {e.metadata["structure"] for split in ("val", "test") for e in problems(split, 90)}
+    assert not structures & {e.metadata["structure"] for e in bare}
+
+
 def test_choices_hold_the_answer_once_and_steps_on_the_way() -> None:
     offered = word_problems("train", 60, choices=4)
     for example, open_one in zip(offered, word_problems("train", 60), strict=True):
@@ -138,6 +162,8 @@ def test_it_is_a_task_of_the_reader() -> None:
         ({"task": "word-problems", "families": ["prices"]}, "unknown kind of word problem 'prices'"),
         ({"choices": 3}, "choices: options of the task 'word-problems'; the task is 'questions'"),
         ({"task": "word-problems", "choices": 1}, "choices"),
+        ({"sums": 0.5}, "sums: options of the task 'word-problems'; the task is 'questions'"),
+        ({"task": "word-problems", "sums": 2.0}, "sums"),
     ):
         with pytest.raises(DataError, match=message):
             read("tidepool", None, "val", count=1, **options)

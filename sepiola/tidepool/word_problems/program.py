@@ -50,8 +50,9 @@ class Operation:
 
 @dataclass
 class Program:
-    """Numbers and operations as they are made, one after the other."""
+    """Numbers and operations as they are made, one after the other; no result is above `largest`."""
 
+    largest: int = LARGEST
     numbers: int = 0
     operations: list[Operation] = field(default_factory=list)
 
@@ -68,7 +69,7 @@ class Program:
         if sign == "÷" and whole and left.value % right.value:
             raise UnfitError
         result = _OPERATIONS[sign](left.value, right.value)
-        if not 0 < result <= LARGEST:
+        if not 0 < result <= self.largest:
             raise UnfitError
         self.operations.append(Operation(sign, left.value, right.value, result))
         self.numbers += 1

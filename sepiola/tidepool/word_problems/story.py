@@ -7,7 +7,7 @@ know no language: a sentence is a name and what fills its slots (`sepiola.tidepo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sepiola.tidepool.word_problems.program import LARGEST, Number, Operation, Program, UnfitError, constant
@@ -273,3 +273,23 @@ QUESTIONS: dict[str, Callable[[Story, int], Number]] = {
     "sells": _sells,
     "lasts": _lasts,
 }
+
+
+# ------------------------------------------------------------------------------------------------------ bare sums
+
+
+def bare_sums(story: Story, signs: Sequence[str]) -> Number:
+    """A number that sums and differences change, one after the other; no children, no things."""
+    result = story.given(2, 60)
+    story.tell("begin", n=result)
+    for sign in signs:
+        by = story.given(2, 48)
+        story.tell("add" if sign == "+" else "take", n=by)
+        result = story.apply(sign, result, by)
+        story.reason("sum")
+    story.tell("what")
+    return result
+
+
+SUMS = ("begin", "add", "take", "what")
+"""The sentences of bare sums."""

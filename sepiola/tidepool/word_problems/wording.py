@@ -83,6 +83,10 @@ TELLS: dict[str, dict[str, tuple[str, ...]]] = {
             "Then {A} uses {n} a day. For how many days do they last?",
             "How many days do {A}'s {things} last at {n} a day?",
         ),
+        "begin": ("Begin with {n}.", "Take the number {n}."),
+        "add": ("Add {n}.", "Then {n} more."),
+        "take": ("Subtract {n}.", "Then {n} less."),
+        "what": ("What is the number?", "How much is it?"),
     },
     "zh": {
         "both": ("{A}有{n}{c}{things}，{B}有{m}{c}。", "{things}分给{A}{n}{c}，分给{B}{m}{c}。"),
@@ -123,6 +127,10 @@ TELLS: dict[str, dict[str, tuple[str, ...]]] = {
         "left over": ("{A}把{things}装袋，每袋{n}{c}，还剩几{c}？", "{A}每袋装{n}{c}，最后剩下多少{c}？"),
         "sells": ("{A}把{things}卖掉，每{c}{n}元，得到多少元？", "每{c}卖{n}元，{A}一共能卖多少元？"),
         "lasts": ("以后{A}每天用{n}{c}，能用多少天？", "{A}的{things}每天用{n}{c}，够用几天？"),
+        "begin": ("从{n}开始。", "有一个数{n}。"),
+        "add": ("加{n}。", "再多{n}。"),
+        "take": ("减{n}。", "再少{n}。"),
+        "what": ("得多少？", "是几？"),
     },
 }  # fmt: skip
 
@@ -148,6 +156,7 @@ REASONS: dict[str, dict[str, str]] = {
         "left over": "Full bags hold {1}, so {2} are left.",
         "sells": "{A} gets {0} coins.",
         "lasts": "They last {0} days.",
+        "sum": "{0}.",
     },
     "zh": {
         "has": "{A}有{0}。",
@@ -170,6 +179,7 @@ REASONS: dict[str, dict[str, str]] = {
         "left over": "装满的袋里有{1}，剩下{2}。",
         "sells": "{A}得到{0}元。",
         "lasts": "能用{0}天。",
+        "sum": "{0}。",
     },
 }
 

@@ -16,13 +16,14 @@ from operator import itemgetter
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.errors import DataError
-from sepiola.tidepool.word_problems.program import Number, UnfitError, split_of, structure_split
+from sepiola.tidepool.word_problems.program import Number, Program, UnfitError, split_of, structure_split
 from sepiola.tidepool.word_problems.story import (
     EVENTS,
     OPENINGS,
     QUESTIONS,
     Sentence,
     Story,
+    bare_sums,
     change,
     handover,
     share_times,
@@ -33,6 +34,7 @@ from sepiola.tidepool.world import checked_arguments
 
 STEPS = range(2, 6)
 """Sentences of a solution."""
+LARGEST_SUM = 99  # of bare sums
 _EVENTS = (0, 1, 1, 1, 2, 2)
 _TRIES = 100  # of numbers, before something else happens
 _BEGINS = re.compile(r"(?:^|(?<=[.?] ))[a-z]")
@@ -48,13 +50,15 @@ def word_problems(
     families: Sequence[str] | None = None,
     size: int = 128,
     choices: int = 0,
+    sums: float = 0.0,
 ) -> list[Example]:
     """`count` problems; families, which are what is asked (`QUESTIONS`), and languages take turns.
 
     Questions are open, the answer a number in digits; with `choices` so many numbers are offered, in their order,
-    those that a step of the solution finds among them. `metadata` holds the `structure`, `operations` and number of
-    `steps`. Nothing is drawn, so `size` is of no use. Raises DataError as `sepiola.tidepool.generate` does, and for
-    a single choice.
+    those that a step of the solution finds among them. A share `sums` of the problems is bare: a number is given, and
+    two to five sums and differences change it (family `sums`). They too are of the split, by structure and by sums.
+    `metadata` holds the `structure`, `operations` and number of `steps`. Nothing is drawn, so `size` is of no use.
+    Raises DataError as `sepiola.tidepool.generate` does, and for a single choice.
     """
     if choices == 1:
         raise DataError("choices: got 1; expected 2 or more, or 0 for open questions")
@@ -63,11 +67,14 @@ def word_problems(
     for index in range(count):
         turn, place = divmod(index, len(names))
         language = spoken[(turn + place) % len(spoken)]
-        rng = random.Random(f"word problems {seed} {split} {index} {names[place]}")
-        story, answer = _drawn(rng, split, names[place])
+        family = names[place]
+        if sums and random.Random(f"sums {seed} {split} {index}").random() < sums:
+            family = "sums"
+        rng = random.Random(f"word problems {seed} {split} {index} {family}")
+        story, answer = _drawn(rng, split, family) if family != "sums" else _drawn_sums(rng, split)
         telling = Telling(language, rng.choice(NAMES[language]), rng.choice(THINGS[language]), rng.choice)
         name = f"tidepool-word-problem-{split}-{index:06d}-{language}"
-        made.append(_example(name, split, names[place], story, answer, telling, choices))
+        made.append(_example(name, split, family, story, answer, telling, choices))
     return made
 
 
@@ -115,6 +122,22 @@ def _drawn(rng: random.Random, split: str, question: str) -> tuple[Story, Number
                 continue
             fits = len(story.reasoned) in STEPS and story.program.uses_all(answer)
             if not fits or structure_split(answer.form) != split:
+                break
+            if split_of(answer.form, story.program.operations) == split:
+                return story, answer
+
+
+def _drawn_sums(rng: random.Random, split: str) -> tuple[Story, Number]:
+    """Bare sums of the split, and what they come to: signs are drawn first, and they are the structure."""
+    while True:
+        signs = [rng.choice("+-") for _ in range(rng.choice(STEPS))]
+        for _ in range(_TRIES):
+            story = Story(rng, Program(LARGEST_SUM))
+            try:
+                answer = bare_sums(story, signs)
+            except UnfitError:
+                continue
+            if structure_split(answer.form) != split:
                 break
             if split_of(answer.form, story.program.operations) == split:
                 return story, answer

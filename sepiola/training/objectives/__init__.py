@@ -26,6 +26,7 @@ from sepiola.training.objectives.reward import RewardModelling
 from sepiola.training.objectives.rloo import RLOO
 from sepiola.training.objectives.self_taught import SelfTaught
 from sepiola.training.objectives.span_corruption import SpanCorruption
+from sepiola.training.objectives.verifier import Verifying
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "language-modelling": LanguageModelling,
@@ -50,6 +51,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "rloo": RLOO,
     "reward": RewardModelling,
     "linear-reward": LinearRewardObjective,
+    "verifier": Verifying,
     "dpo": DPO,
     "ipo": IPO,
     "kto": KTO,

@@ -32,6 +32,7 @@ class RewardModelSpec(PreferenceSpec):
     """
 
     ends: ClassVar[bool] = True
+    scores: ClassVar[bool] = True
 
     kind: Literal["reward"]
     margin: NonNegativeFloat = 0.0

@@ -24,6 +24,7 @@ from sepiola.data.example import Example
 from sepiola.errors import TrainingError
 from sepiola.generation.sampling import LEAST_TEMPERATURE
 from sepiola.reasoning.answer import Answer, Chain
+from sepiola.reasoning.verdicts import is_right
 from sepiola.reasoning.votes import mean_log_probability
 from sepiola.specs.base import Plain
 from sepiola.specs.data import DataSpec
@@ -31,7 +32,6 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.specs.values import Name
-from sepiola.text.answers import normalised, read_open
 from sepiola.text.prompts import PromptFormat
 from sepiola.training.objectives.contract import Setting
 from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
@@ -161,16 +161,6 @@ def disagreement(chains: Sequence[Chain]) -> float:
     """The entropy of the chains' votes, in nats; chains that name no answer are one vote for none."""
     counts = Counter(chain.vote for chain in chains)
     return -sum(n / len(chains) * math.log(n / len(chains)) for n in counts.values())
-
-
-def is_right(example: Example, chain: Chain) -> bool:
-    """Whether a chain comes to the question's answer."""
-    question = example.question
-    if question is None or chain.vote is None:
-        return False
-    if question.choices:
-        return chain.choice == question.answer
-    return chain.said == normalised(read_open(question.answer_text or ""))
 
 
 def _taught(example: Example, answer: Answer) -> Example:

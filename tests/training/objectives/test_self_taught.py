@@ -17,10 +17,11 @@ from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer, Chain
+from sepiola.reasoning.verdicts import is_right
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, is_right, picked
+from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, picked
 from tests.tiny import QUIET, decoder, recipe, run_recipe, stage_weights
 
 SPEC: dict[str, Any] = {"kind": "self-taught", "format": "Q-EA", "writer": "first", "questions": {"reader": "coins"}}
