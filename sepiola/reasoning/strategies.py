@@ -9,9 +9,9 @@ best of several replies (`sepiola.reasoning.sample_and_rank`).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from torch import nn
@@ -83,7 +83,7 @@ class Direct:
             best = max(range(len(texts)), key=probabilities.__getitem__)
             answer = Answer.scored(example.id, texts[best], best, probabilities)
             cut = example.id in self.generator.cut
-            answers.append(dataclasses.replace(answer, rationale=rationales.get(example.id), prompt_cut=cut))
+            answers.append(replace(answer, rationale=rationales.get(example.id), prompt_cut=cut))
         return answers
 
     def prompts(self, example: Example) -> tuple[Example, ...]:
@@ -132,11 +132,11 @@ class OneStage:
         return [self._scored(e, a) for e, a in zip(asked, answers, strict=True)] if self.score else answers
 
     def _scored(self, example: Example, answer: Answer) -> Answer:
-        question = dataclasses.replace(_question(example), lecture="", solution=answer.rationale or "")
-        options = _options(dataclasses.replace(example, question=question), self.format)
+        question = replace(_question(example), lecture="", solution=answer.rationale or "")
+        options = _options(replace(example, question=question), self.format)
         (probabilities,) = self.generator.probabilities([example], [options])
         best = max(range(len(options)), key=probabilities.__getitem__)
-        return dataclasses.replace(answer, choice=best, probabilities=probabilities, confidence=probabilities[best])
+        return replace(answer, choice=best, probabilities=probabilities, confidence=probabilities[best])
 
     def prompts(self, example: Example) -> tuple[Example, ...]:
         """The example as it is asked."""
@@ -155,12 +155,13 @@ class OneStage:
             return chains
         endings = {(i, chain.rationale or ""): e for i, e in enumerate(asked) for chain in chains[i]}
         reasoned = [
-            dataclasses.replace(e, question=dataclasses.replace(_question(e), lecture="", solution=rationale))
+            replace(e, question=replace(_question(e), lecture="", solution=rationale))
             for (_, rationale), e in endings.items()
         ]
         options = [_options(e, self.format) for e in reasoned]
         likely = dict(zip(endings, self.generator.probabilities([*endings.values()], options), strict=True))
-        return [[_chosen(chain, likely[i, chain.rationale or ""]) for chain in row] for i, row in enumerate(chains)]
+        best = {key: max(range(len(chances)), key=chances.__getitem__) for key, chances in likely.items()}
+        return [[replace(c, choice=best[i, c.rationale or ""]) for c in row] for i, row in enumerate(chains)]
 
 
 class TwoStage:
@@ -306,8 +307,7 @@ def _least_to_most(model: Answers, answering: AnsweringSpec) -> LeastToMost:
 
 def _one_output(model: Answers, answering: AnsweringSpec) -> Direct | OneStage:
     """Rationale and answer where the format gives both, else the answer."""
-    answer = format_of(answering.answer_format)
-    reasons = isinstance(answer, PromptFormat) and answer.gives_rationale
+    reasons = format_of(answering.answer_format).gives_rationale
     return (_one_stage if reasons else _direct)(model, answering)
 
 
@@ -375,28 +375,24 @@ def _options(example: Example, prompt_format: PromptFormat | ChatQuestions) -> l
     question = _question(example)
     if not question.choices:
         raise DataError(f"{example.id}: scoring needs choices; answer an open question by generation")
-    variants = (dataclasses.replace(question, answer=i) for i in range(len(question.choices)))
-    return [prompt_format.target(dataclasses.replace(example, question=v)) for v in variants]
+    variants = (replace(question, answer=i) for i in range(len(question.choices)))
+    return [prompt_format.target(replace(example, question=v)) for v in variants]
 
 
 def _chain(written: Sampled, prompt_format: PromptFormat | ChatQuestions, example: Example) -> Chain:
     """A text as a chain. Of one with a rationale only the sentence that announces an answer counts."""
     question, (text, log_probability, tokens) = _question(example), written
     rationale, said = None, text
-    if isinstance(prompt_format, PromptFormat) and prompt_format.gives_rationale:
+    if prompt_format.gives_rationale:
         rationale, said = split_rationale(text)
     choice = prompt_format.parse_answer(text, question)
     said_open = None if question.choices else normalised(read_open(said)) or None
     return Chain(text, choice, log_probability, tokens, rationale, said_open)
 
 
-def _chosen(chain: Chain, probabilities: Sequence[float]) -> Chain:
-    return dataclasses.replace(chain, choice=max(range(len(probabilities)), key=probabilities.__getitem__))
-
-
 def _after(written: Sampled, answer: Chain) -> Chain:
     """A second stage's chain with the rationale that it read."""
-    return dataclasses.replace(
+    return replace(
         answer,
         log_probability=written.log_probability + answer.log_probability,
         tokens=written.tokens + answer.tokens,

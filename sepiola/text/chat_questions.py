@@ -32,6 +32,7 @@ class ChatQuestions:
 
     name = CHAT
     takes_rationale = False
+    gives_rationale = False
 
     def apply(self, example: Example, rationale: str | None = None) -> Example:
         """The example as one user turn, images first, and its target. Raises DataError for more than 26 options, an

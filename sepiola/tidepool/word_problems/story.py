@@ -52,6 +52,10 @@ class Story:
         self._reasoned = len(self.program.operations)
         self.reasoned.append(Sentence(name, {key: int(str(value)) for key, value in slots.items()}, sums))
 
+    def both(self, child: int) -> dict[str, Number | int]:
+        """The slots that say what a child, and the other one, have now."""
+        return {"A": child, "B": 1 - child, "a": self.have[child], "b": self.have[1 - child]}
+
 
 # ------------------------------------------------------------------------------------------------------- openings
 
@@ -172,14 +176,14 @@ def _now(story: Story, child: int) -> Number:
 def _total(story: Story, child: int) -> Number:
     story.tell("total", A=child, B=1 - child)
     total = story.apply("+", *story.have)
-    story.reason("total")
+    story.reason("total", **story.both(0))
     return total
 
 
 def _difference(story: Story, child: int) -> Number:
     story.tell("difference", A=child, B=1 - child)
     difference = story.apply("-", story.have[child], story.have[1 - child])
-    story.reason("difference", A=child)
+    story.reason("difference", **story.both(child))
     return difference
 
 
@@ -187,7 +191,7 @@ def _even(story: Story, child: int) -> Number:
     story.tell("even", A=child, B=1 - child)
     difference = story.apply("-", story.have[child], story.have[1 - child])
     half = story.apply("÷", difference, constant(2))
-    story.reason("even", A=child)
+    story.reason("even", **story.both(child))
     return half
 
 
@@ -203,7 +207,7 @@ def handover(story: Story, child: int, by: int) -> Number:
     story.tell("handover", A=child, B=1 - child, m=more)
     twice = story.apply("-", story.apply("+", story.have[child], story.have[1 - child]), more)
     own = story.apply("÷", twice, constant(2))
-    story.reason("handover", A=child, m=more)
+    story.reason("handover", **story.both(child), m=more)
     over = story.apply("-", story.have[child], own)
     story.reason("hands over", A=child)
     return over
@@ -213,7 +217,7 @@ def _bags(story: Story, child: int) -> Number:
     each = story.given(3, 9)
     story.tell("bags", A=child, B=1 - child, n=each)
     total = story.apply("+", *story.have)
-    story.reason("total")
+    story.reason("total", **story.both(0))
     bags = story.apply("÷", total, each)
     story.reason("bags")
     return bags
@@ -224,7 +228,7 @@ def _left_over(story: Story, child: int) -> Number:
     story.tell("left over", A=child, B=1 - child, n=each)
     held = story.apply("×", story.apply("÷", story.have[child], each, whole=False), each)
     left = story.apply("-", story.have[child], held)
-    story.reason("left over", A=child)
+    story.reason("left over", **story.both(child))
     return left
 
 

@@ -1,7 +1,8 @@
 """The sentences of word problems and their solutions, in English and Chinese, by name.
 
 Slots: `A` and `B` are the children, `things` what they have, `c` its counter, letters the numbers of a sentence, and
-digits the sums of a step of the solution, in their order.
+digits the sums of a step of the solution, in their order. A step whose sums take what both children have says first what
+each has (`a`, `b`), by name.
 """
 
 from __future__ import annotations
@@ -144,16 +145,17 @@ REASONS: dict[str, dict[str, str]] = {
         "gives": "Then {A} has {0}.",
         "finds": "Then {A} has {0}.",
         "hands": "Then {A} has {0} and {B} has {1}.",
-        "fraction": "One part is {0}, so {A} keeps {1}.",
+        "fraction": "{A} makes parts of {0} and keeps {1}.",
         "gathers": "{A} gathers {0} and has {1}.",
         "uses": "{A} uses {0} and has {1}.",
-        "total": "Together they have {0}.",
-        "difference": "{A} has {0} more.",
-        "even": "{A} has {0} more, and half of it is {1}.",
-        "handover": "The rest is {0}, and {1} without the {m} more, so {A} shall have {2}.",
+        "total": "{A} has {a} and {B} has {b}, together {0}.",
+        "difference": "{A} has {a} and {B} has {b}, so {A} has {0} more.",
+        "even": "{A} has {a} and {B} has {b}, {A} has {0} more, and half of it is {1}.",
+        "handover": "{A} has {a} and {B} has {b}, the rest is {0}, and {1} without the {m} more, "
+        "so {A} shall have {2}.",
         "hands over": "{A} must hand over {0}.",
         "bags": "They fill {0} bags.",
-        "left over": "Full bags hold {1}, so {2} are left.",
+        "left over": "{A} has {a}, full bags hold {1}, so {2} are left.",
         "sells": "{A} gets {0} coins.",
         "lasts": "They last {0} days.",
         "sum": "{0}.",
@@ -167,16 +169,16 @@ REASONS: dict[str, dict[str, str]] = {
         "gives": "{A}剩下{0}。",
         "finds": "{A}变成{0}。",
         "hands": "{A}剩下{0}，{B}变成{1}。",
-        "fraction": "一份是{0}，{A}剩下{1}。",
+        "fraction": "{A}一份是{0}，剩下{1}。",
         "gathers": "{A}收集{0}，变成{1}。",
         "uses": "{A}用掉{0}，剩下{1}。",
-        "total": "一共有{0}。",
-        "difference": "{A}多{0}。",
-        "even": "{A}多{0}，它的一半是{1}。",
-        "handover": "余下{0}，去掉多的{m}，有{1}，{A}应有{2}。",
+        "total": "{A}有{a}，{B}有{b}，一共有{0}。",
+        "difference": "{A}有{a}，{B}有{b}，{A}多{0}。",
+        "even": "{A}有{a}，{B}有{b}，{A}多{0}，它的一半是{1}。",
+        "handover": "{A}有{a}，{B}有{b}，余下{0}，去掉多的{m}，有{1}，{A}应有{2}。",
         "hands over": "{A}要交出{0}。",
         "bags": "能装{0}袋。",
-        "left over": "装满的袋里有{1}，剩下{2}。",
+        "left over": "{A}有{a}，装满的袋里有{1}，剩下{2}。",
         "sells": "{A}得到{0}元。",
         "lasts": "能用{0}天。",
         "sum": "{0}。",

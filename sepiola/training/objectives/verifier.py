@@ -3,7 +3,7 @@ questions several times, and this one learns which of its chains come to the rig
 
 As in the paper the questions should be others than the writer learned from, whose chains are all right; and every token
 of a chain predicts whether the chain ends right, so that what is wrong is learned where it is written. Of each question
-as many right chains as wrong ones are learned, so that nothing is told by how hard the question is.
+as many right chains as wrong ones are learned, so that how hard a question is says nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -149,7 +149,7 @@ class Verifying(LanguageModelling):
             for example, chains in mixed
         ]
 
-    def loss(self, model: Any, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `verifying_loss`. Dropout is off: scores are compared as they will be read."""
         model.eval()
         return verifying_loss(token_scores(model, target_states(model, batch)), batch)
@@ -166,13 +166,13 @@ def verifying_loss(scored: Tensor, batch: Batch) -> Loss:
     rows = (losses * labelled).sum(1) / labelled.sum(1)
     among = batch.prompts.bincount()[batch.prompts]
     last = scored.detach()[range(len(scored)), labelled.cumsum(1).argmax(1)]
-    told = ((last > 0) == (right[:, 0] > 0)).to(scored)
-    return Loss((rows / among).sum(), batch.labelled, parts={"accuracy": (told / among).sum()})
+    judged = ((last > 0) == (right[:, 0] > 0)).to(scored)
+    return Loss((rows / among).sum(), batch.labelled, parts={"accuracy": (judged / among).sum()})
 
 
 def balanced(example: Example, answer: Answer, seed: int = 0) -> list[tuple[Chain, bool]]:
     """As many right chains of an answer as wrong ones, each text once; none where all are of one kind."""
-    told = {chain.whole: (chain, is_right(example, chain)) for chain in answer.chains if chain.vote is not None}
-    kinds = [[pair for pair in told.values() if pair[1] == kind] for kind in (True, False)]
+    texts = {chain.whole: (chain, is_right(example, chain)) for chain in answer.chains if chain.vote is not None}
+    kinds = [[pair for pair in texts.values() if pair[1] == kind] for kind in (True, False)]
     count, rng = min(map(len, kinds)), random.Random(f"balanced {seed} {example.id}")
     return [pair for kind in kinds for pair in rng.sample(kind, count)]
