@@ -10,6 +10,7 @@ import pytest
 import sepiola
 from sepiola.experiments.compare import compare
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+from sepiola.specs.recipe import RecipeSpec
 from sepiola.tidepool.word_problems import textbook
 from tests.tiny import QUIET
 
@@ -71,3 +72,17 @@ def test_a_dry_run_explains_rounds(tmp_path: Path, gate: bool) -> None:
     assert isinstance(spec, ComparisonSpec)
     explained = explain(spec.recipes()["disagreements", 0], QUIET)
     assert [stage["samples"] for stage in explained["runs"][0]["stages"]] == [24, 48, 48]
+
+
+def test_a_verifier_begins_with_the_writers_weights_and_is_what_the_strategy_names() -> None:
+    spec = read_recipe("reason/verifier")
+    assert isinstance(spec, RecipeSpec) and spec.strategy is not None
+    writer, verifier = spec.stages
+    own = verifier.objective.to_dict()
+    assert (verifier.start, own["writer"], own["format"]) == (writer.name, writer.name, "Q-EA")
+    assert spec.strategy.to_dict()["verifier"] == verifier.name
+    base = read_recipe("reason/word-problems")
+    assert isinstance(base, ComparisonSpec)
+    assert base.recipes()["chain of thought", 0].stages == (writer,), "the model of reason/word-problems"
+    seeds = [stage.data.options.get("seed", 0) for stage in spec.stages]
+    assert len({*seeds}) == 2, "questions that the writer has not learned"

@@ -1,8 +1,8 @@
 """The sentences of word problems and their solutions, in English and Chinese, by name.
 
 Slots: `A` and `B` are the children, `things` what they have, `c` its counter, letters the numbers of a sentence, and
-digits the sums of a step of the solution, in their order. A step whose sums take what both children have says first what
-each has (`a`, `b`), by name.
+digits the sums of a step of the solution, in their order. A step whose sums take what both children have first says
+what each has (`a`, `b`), by name.
 """
 
 from __future__ import annotations
