@@ -9,7 +9,7 @@
 
 namespace sepiola {
 
-int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 8), 1, 64); }
+int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 32), 1, 16); }
 
 float* Work::floats(std::vector<Floats>& memory, size_t count) {
     memory.emplace_back(count);

@@ -79,7 +79,7 @@ void Pace::change(int threads, Clock::time_point now) {
 }
 
 Team::Team(int threads)
-    : size_(std::max(1, threads)), pace_(size_), lanes_(size_), process_(getpid()), bed_(new Bed) {}
+    : size_(std::max(1, threads)), pace_(size_), lanes_(size_), process_(getpid()), counters_(size_t(COUNTERS) * size_), bed_(new Bed) {}
 
 Team::~Team() {
     ended_ = true;
@@ -200,7 +200,8 @@ void Team::barrier(Lane& lane) {
     unsigned phase = lane.phase++;
     if (arrived_.value.fetch_add(1) == lane.threads - 1) {
         arrived_.value.store(0);
-        counters_[(phase + 2) % COUNTERS].value.store(0);  // nobody is there yet, nor any more
+        for (int part = 0; part < size_; part++)  // nobody is there yet, nor any more
+            counters_[(phase + 2) % COUNTERS * size_ + part].value.store(0, std::memory_order_relaxed);
         phase_.store(phase + 1);
         wake();
         return;

@@ -1,4 +1,5 @@
-// A team of threads that stay: work is shared out in chunks, and whoever is free takes the next one.
+// A team of threads that stay: each has a part of the work, which it takes in chunks one after the other, so that what it
+// reads ahead is its own; whoever is done takes the next chunks of the others.
 //
 // Who waits spins for a moment, for the next piece comes in microseconds, and then sleeps, so that a busy neighbour gets
 // the processor. One `run` is one parallel region: every thread runs the same function, and `each` inside it shares work.
@@ -61,10 +62,14 @@ public:
     template <class Work>
     void each(int thread, int count, int chunk, const Work& work) {
         Lane& lane = lanes_[thread];
-        std::atomic<int>& next = counters_[lane.phase % COUNTERS].value;
-        int chunks = (count + chunk - 1) / chunk;
-        for (int at = thread; at < chunks; at = lane.threads + next.fetch_add(1, std::memory_order_relaxed))
-            work(at * chunk, at * chunk + chunk < count ? at * chunk + chunk : count);
+        Counter* counters = &counters_[lane.phase % COUNTERS * size_];
+        for (int i = 0; i < lane.threads; i++) {
+            int part = (thread + i) % lane.threads;
+            int at = int(long(count) * part / lane.threads), end = int(long(count) * (part + 1) / lane.threads);
+            std::atomic<int>& taken = counters[part].value;
+            for (int done; (done = taken.fetch_add(chunk, std::memory_order_relaxed)) < end - at;)
+                work(at + done, at + done + chunk < end ? at + done + chunk : end);
+        }
         barrier(lane);
     }
 
@@ -103,7 +108,7 @@ private:
     std::vector<std::thread> threads_;
     std::vector<Lane> lanes_;
     int process_;
-    Counter counters_[COUNTERS];
+    std::vector<Counter> counters_;  // [phase][part]: how much of it is taken
     Counter arrived_;
     alignas(64) std::atomic<unsigned> phase_{0};
     alignas(64) std::atomic<Epoch> epoch_{0};

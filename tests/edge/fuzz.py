@@ -27,7 +27,7 @@ from PIL import Image
 CONFIG, WEIGHTS, FUNCTIONS = "edge.json", "weights.safetensors", "functions.json"
 SOME = 500
 """Folders that a child tries."""
-SECONDS = 60
+SECONDS = 300
 """A trial that takes longer hangs."""
 MEMORY = 8 << 30
 NASTY: list[Any] = [
