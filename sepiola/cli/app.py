@@ -8,6 +8,7 @@ A user's mistake ends in one message and status 2, without a traceback; figures 
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -55,5 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    rank = os.environ.get("RANK", "0")  # torchrun's, whose processes speak through one terminal
+    error = "error:" if rank == "0" else f"error on rank {rank}:"
+    Console(stderr=True, highlight=False).print(f"[red]{error}[/red] {escape(message)}", soft_wrap=True)
     sys.exit(status)

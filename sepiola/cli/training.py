@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from sepiola.cli.options import AsJson, Device, Runs, Set, console_of, print_json
 from sepiola.errors import SepiolaError
@@ -36,7 +37,10 @@ def train(
     device: Device = "cpu",
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train a recipe: its stages, then its evaluation. The run lands in runs/NAME/."""
+    """Train a recipe: its stages, then its evaluation. The run lands in runs/NAME/.
+
+    Several processes train one model together: torchrun --nproc-per-node 2 -m sepiola train RECIPE
+    """
     from sepiola.evaluation.report.tables import terminal_tables
     from sepiola.experiments.compare import compare as run_comparison
     from sepiola.experiments.compare import comparison_table
@@ -44,21 +48,31 @@ def train(
     from sepiola.experiments.dry_run import explain, print_explanation
     from sepiola.experiments.members import run_of
     from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+    from sepiola.training.ranks import ranks_of
 
     spec = read_recipe(recipe, assignments or [])
-    console = console_of(as_json)
-    if dry_run:
-        explanation = explain(spec, console)
-        print_json(explanation) if as_json else print_explanation(explanation, console)
-        return
     folder = runs / spec.name
-    if isinstance(spec, ComparisonSpec):
-        report = run_comparison(spec, folder, console=console, device=device, resume=resume)
-        tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
-        tables.append(costs_table(report["costs"]))
-    else:
-        report = run_of(spec)(spec, folder, console=console, device=device, resume=resume).go()
-        tables = list(terminal_tables(report))
+    with ranks_of(device) as ranks:
+        console = console_of(as_json) if ranks.first else Console(quiet=True)
+        if ranks.size > 1 and (isinstance(spec, ComparisonSpec) or spec.ensemble is not None or dry_run):
+            raise SepiolaError(
+                f"{recipe}: {ranks.size} ranks train one model together; a comparison, an ensemble and --dry-run are "
+                "for one process: run them without torchrun, or train each arm or member as a recipe of its own"
+            )
+        if dry_run:
+            explanation = explain(spec, console)
+            print_json(explanation) if as_json else print_explanation(explanation, console)
+            return
+        if isinstance(spec, ComparisonSpec):
+            report = run_comparison(spec, folder, console=console, device=device, resume=resume)
+            tables = [comparison_table(report)] if report["rows"] else list(terminal_tables(report))
+            tables.append(costs_table(report["costs"]))
+        else:
+            run = run_of(spec)(spec, folder, console=console, device=ranks.device, resume=resume, ranks=ranks)
+            report = run.go()
+            if not ranks.first:
+                return
+            tables = list(terminal_tables(report))
     if as_json:
         print_json(report)
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from filelock import Timeout
@@ -32,7 +32,9 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
-from sepiola.training.lora import begin_learning
+from sepiola.training.lora import Adapter, begin_learning
+from sepiola.training.objectives import Objective
+from sepiola.training.ranks import Ranks
 from sepiola.training.trainer import Trainer
 
 DATA = "data.json"
@@ -52,16 +54,26 @@ class Run(Stages):
         data: DataCache | None = None,
         device: str = "cpu",
         resume: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(recipe, shared or folder, data or DataCache(), device)
+        self.ranks = ranks or Ranks()
         self.folder = folder
         self.console = console
         self.resume = resume
 
     def go(self) -> Figures:
-        """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it."""
+        """Trains what is not trained, saves the checkpoint, evaluates, writes the report and returns it: nothing on
+        other ranks than the first, which train with it and leave it alone then.
+        """
+        if not self.ranks.first:
+            self.ranks.by_first(_nothing)
+            for stage in filter(self.runs, self.recipe.stages):
+                self.train(stage)
+            return {}
         with claimed(self.folder, self.recipe.to_dict(), self.resume, self.console):
             self.check_data()
+            self.ranks.by_first(_nothing)
             model, metrics = self.learn()
             write_text(self.folder / "metrics.jsonl", "".join(metrics))
             model.save(self.folder / "checkpoint")
@@ -103,8 +115,8 @@ class Run(Stages):
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""
         folder = self.stage_folder(stage)
-        with held(folder, self.console):
-            if (folder / "checkpoint" / store.SPEC).is_file():
+        with held(folder, self.console) if self.ranks.first else nullcontext():
+            if self.ranks.by_first((folder / "checkpoint" / store.SPEC).is_file):
                 self.console.print(f"stage {stage.name}: done before, {folder}")
             else:
                 self._train(stage, folder)
@@ -126,9 +138,17 @@ class Run(Stages):
             device=self.device,
             console=self.console,
             tensorboard=True,
+            ranks=self.ranks,
         )
         trainer.run(resume=True)
-        if validation is not None:
+        self.ranks.by_first(lambda: self._keep(stage, folder, trainer, objective, adapter))
+
+    def _keep(
+        self, stage: StageSpec, folder: Path, trainer: Trainer, objective: Objective, adapter: Adapter | None
+    ) -> None:
+        """Saves what a stage leaves: its best weights, where it has validation data, or else its last."""
+        learner = trainer.model
+        if trainer.validation is not None:
             trainer.load_best()
         kept, kept_spec = objective.kept(learner)
         if outcome := objective.outcome():
@@ -181,6 +201,10 @@ class Run(Stages):
         if "vision" in stage.learn:
             return pixel_inputs(learner, self.spec.vision)
         return ImageInputs(features=self.features(learner.vision).rows)
+
+
+def _nothing() -> None:
+    """What the others wait for is done before."""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from sepiola.data.sampler import BatchSampler
 from sepiola.errors import TrainingError
 from sepiola.specs.model import TransformerSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.training.ranks import Ranks
 
 LONGEST = 4  # batches that are laid out to find the largest
 
@@ -37,9 +38,14 @@ class ImageInputs:
 
 
 class Batches(Protocol):
-    """The batches of one stage, a step at a time."""
+    """The batches of one stage, a step at a time, which several `ranks` share.
+
+    Where the loss compares the samples of a batch with one another they share batches as they are (`whole`).
+    """
 
     steps_per_epoch: int
+    ranks: Ranks
+    whole: bool
 
     @property
     def epoch(self) -> float:
@@ -50,7 +56,7 @@ class Batches(Protocol):
         """What there is: `samples`, and how many were cut (`truncated_sources`, `truncated_targets`)."""
 
     def next(self) -> list[Batch]:
-        """The batches of the next step; each token of a step weighs alike."""
+        """The rank's batches of the next step; each token of a step weighs alike."""
 
     def once(self) -> Iterator[Batch]:
         """Everything once, in an order that is always the same: validation."""
@@ -87,6 +93,7 @@ class SampleBatches:
         *,
         seed: int = 0,
         room: tuple[int, int] | None = None,
+        whole: bool = False,
     ) -> None:
         if not samples:
             raise TrainingError(f"stage '{stage.name}': there are no samples to train on")
@@ -94,9 +101,11 @@ class SampleBatches:
         self.samples = [sample.cut(*room).compact() for sample in samples]
         self.collate = collate
         self.batch = stage.batch
-        whole = [part for sample in samples for part in sample.parts]
+        self.ranks = Ranks()
+        self.whole = whole
+        uncut = [part for sample in samples for part in sample.parts]
         cut = [part for sample in self.samples for part in sample.parts]
-        pairs = list(zip(cut, whole, strict=True))
+        pairs = list(zip(cut, uncut, strict=True))
         self.counts = {
             "samples": len(samples),
             "truncated_sources": sum(len(after.source) < len(before.source) for after, before in pairs),
@@ -113,27 +122,31 @@ class SampleBatches:
         return self.sampler.epoch + self.sampler.position / self.steps_per_epoch
 
     def next(self) -> list[Batch]:
-        """The batches of the next step."""
-        return self._laid_out(self.sampler.next_step())
+        """The rank's batches of the next step."""
+        return self.ranks.laid_out(self.sampler.next_step(), self.lay_out, whole=self.whole)
 
     def once(self) -> Iterator[Batch]:
         """Every sample once, the shortest first."""
         order = sorted(range(len(self.samples)), key=lambda i: self.samples[i].length)
         for start in range(0, len(order), self.batch):
-            yield self.collate([self.samples[i] for i in order[start : start + self.batch]])
+            yield self.lay_out(order[start : start + self.batch])
 
     def peek(self, steps: int) -> list[list[Batch]]:
         """The batches of some steps of the first epoch."""
         spread = max(1, self.steps_per_epoch // steps)
-        return [self._laid_out(step) for step in self.sampler.steps(0)[::spread]]
+        return [[self.lay_out(numbers) for numbers in step] for step in self.sampler.steps(0)[::spread]]
 
     def largest(self) -> Batch:
         """The batch of the first epoch with the most places, padding included, of the longest few."""
         batches = [numbers for step in self.sampler.steps(0) for numbers in step]
         lengths = self.sampler.lengths
         longest = sorted(batches, key=lambda numbers: len(numbers) * int(lengths[numbers].max()))[-LONGEST:]
-        laid_out = [self.collate([self.samples[i] for i in numbers]) for numbers in reversed(longest)]
+        laid_out = map(self.lay_out, reversed(longest))
         return max(laid_out, key=lambda b: b.target.numel() + (0 if b.source is None else b.source.numel()))
+
+    def lay_out(self, numbers: Sequence[int]) -> Batch:
+        """The batch of some samples."""
+        return self.collate([self.samples[i] for i in numbers])
 
     def state(self) -> dict[str, int]:
         """Where the order stands."""
@@ -151,9 +164,6 @@ class SampleBatches:
             for ids in (part.source, part.target):
                 digest.update(np.asarray(ids, dtype=np.int64).tobytes())
         return digest.hexdigest()[:16]
-
-    def _laid_out(self, step: Sequence[Sequence[int]]) -> list[Batch]:
-        return [self.collate([self.samples[i] for i in numbers]) for numbers in step]
 
 
 def check_lengths(spec: TransformerSpec, samples: Sequence[Sample]) -> None:

@@ -115,8 +115,9 @@ class RankingBatches(SampleBatches):
         seed: int = 0,
         known: Mapping[str, int] | None = None,
         reference: Reference | None = None,
+        whole: bool = False,
     ) -> None:
-        super().__init__(rankings, stage, spec, collate, seed=seed)
+        super().__init__(rankings, stage, spec, collate, seed=seed, whole=whole)
         self.counts |= known or {}
         self.reference = reference
         self.name = self.fingerprint()
@@ -124,14 +125,10 @@ class RankingBatches(SampleBatches):
         if reference is not None:
             reference.asked.append(self)
 
-    def next(self) -> list[Batch]:
-        """The batches of the next step."""
-        return [self._judged(numbers) for numbers in self.sampler.next_step()]
-
     def once(self) -> Iterator[Batch]:
         """Every ranking once, the shortest first."""
         for numbers in self.in_order():
-            yield self._judged(numbers)
+            yield self.lay_out(numbers)
 
     def largest(self) -> Batch:
         """The batch that takes the most memory; what the reference says is 0 in it."""
@@ -166,7 +163,8 @@ class RankingBatches(SampleBatches):
         """The places of these rankings' completions among all."""
         return torch.cat([torch.arange(self.starts[i], self.starts[i + 1]) for i in numbers])
 
-    def _judged(self, numbers: Sequence[int]) -> RankingBatch:
+    def lay_out(self, numbers: Sequence[int]) -> RankingBatch:
+        """The batch of some rankings, with what the reference says of them."""
         batch = self.laid_out(numbers)
         return batch if self.reference is None else replace(batch, before=self.reference.of(self)[self.rows(numbers)])
 
@@ -191,8 +189,10 @@ class Reference:
 
     def _all(self, batches: RankingBatches) -> Tensor:
         said = torch.zeros(int(batches.starts[-1]))
-        for numbers in batches.in_order():
-            said[batches.rows(numbers)] = self.compute(batches.laid_out(numbers))
+        order = [*batches.in_order()]
+        own = [self.compute(batches.laid_out(numbers)) for numbers in batches.ranks.share(order)]
+        for numbers, computed in zip(order, batches.ranks.joined(own), strict=True):
+            said[batches.rows(numbers)] = computed
         return said
 
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -28,7 +29,24 @@ State = dict[str, Any]
 """What a run is at one moment, as plain data and tensors: what `torch.save` writes and its safe reader reads."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
 MAY_CHANGE = ("save_every", "validate_every")  # what a resumed run may be given anew
+
+
+@dataclass
+class Progress:
+    """What a run carries from step to step besides weights and optimizer; saved whole."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    validation_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int | None = None
+    best_checksum: str | None = None
+    samples: int = 0
+    unlabelled: int = 0
+    window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WINDOW, 0.0))
 
 
 def save(state: State, path: Path) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,22 +35,15 @@ from sepiola.training.loss import Loss
 from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.optimizers import optimizer_for
 from sepiola.training.progress import Display
+from sepiola.training.ranks import Ranks
 from sepiola.training.schedules import learning_rate, total_steps
-from sepiola.training.signals import StopSignals
-from sepiola.training.state import State
+from sepiola.training.signals import InterruptedTrainingError, StopSignals
+from sepiola.training.state import WINDOW, Progress, State
 
 _log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 600.0  # without `save_every`, a state is written this often
-WINDOW = ("loss", "labelled", "tokens", "seconds")  # summed between two lines of the metrics
-
-
-class InterruptedTrainingError(TrainingError):
-    """The run was asked to stop; its state is saved. `status` is that of a process which the signal has ended."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+BAD = "not finite"  # what a rank counts its faulty losses by
 
 
 @dataclass(frozen=True)
@@ -64,29 +58,14 @@ class TrainingResult:
     seconds: float
 
 
-@dataclass
-class _Progress:
-    """What a run carries from step to step besides weights and optimizer; saved whole."""
-
-    step: int = 0
-    seconds: float = 0.0
-    loss: float | None = None
-    validation_loss: float | None = None
-    best_loss: float | None = None
-    best_step: int | None = None
-    best_checksum: str | None = None
-    samples: int = 0
-    unlabelled: int = 0
-    window: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WINDOW, 0.0))
-
-
 class Trainer:
     """One stage of training of `model`, in place, by `loss` over `batches`: of all its parameters that need a gradient.
 
     Validation (`validation`, each of its batches once) runs every `validate_every` steps, by default after each epoch,
     and at the end; what is random in its batches is drawn alike each time. A state is written every `save_every` steps,
     by default every ten minutes, and at the end. Where the stage has `lora`, states and best weights hold the adapter
-    alone, and not what it is laid on.
+    alone, and not what it is laid on. Of several `ranks` each takes its share of every step; the first one alone
+    validates, writes files and speaks.
     """
 
     def __init__(
@@ -103,7 +82,10 @@ class Trainer:
         log_every: int = 10,
         tensorboard: bool = False,
         console: Console | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
+        self.ranks.join(model, stage, batches, validation)
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.stage = stage
@@ -122,8 +104,8 @@ class Trainer:
         self.dtype = resolve(stage.precision, self.device)
         base = encoder_key(stage.lora, self.base) if stage.lora else None
         self.identity = state.identity(stage, batches.fingerprint(), seed=seed, products=str(self.dtype), base=base)
-        self.at = _Progress()
-        self.display = Display(stage.name, self.steps, console=console)
+        self.at = Progress()
+        self.display = Display(stage.name, self.steps, console=console if self.ranks.first else Console(quiet=True))
 
     @property
     def state_file(self) -> Path:
@@ -145,17 +127,20 @@ class Trainer:
         """
         if self.device.type == "cpu":
             keep_pages()
-        sweep(self.folder)
-        with state.seeded(self.seed), StopSignals() as stop:
+        with state.seeded(self.seed), StopSignals(alone=self.ranks.size == 1) as stop:
             resumed = self._restore(resume)
-            log = MetricsLog(self.folder, self.at.step if resumed else None, tensorboard=self.tensorboard)
+            log = None
+            if self.ranks.first:
+                sweep(self.folder)
+                log = MetricsLog(self.folder, self.at.step if resumed else None, tensorboard=self.tensorboard)
             try:
-                if not log.resumed:
+                if log is not None and not log.resumed:
                     log.write(self._opening())
                 with self.display:
                     self._train(log, stop)
             finally:
-                log.close()
+                if log is not None:
+                    log.close()
         at = self.at
         if stop.received is not None:  # whenever it came: the caller's work after the last step is not begun
             raise InterruptedTrainingError(
@@ -165,33 +150,37 @@ class Trainer:
             )
         return TrainingResult(at.step, at.loss, at.validation_loss, at.best_loss, at.best_step, at.seconds)
 
-    def _train(self, log: MetricsLog, stop: StopSignals) -> None:
+    def _train(self, log: MetricsLog | None, stop: StopSignals) -> None:
         saved = time.monotonic()
-        while self.at.step < self.steps:
-            if stop.received is not None:
-                self._save(self._snapshot())
-                return
+        while not stop.agreed(self.ranks.gather) and self.at.step < self.steps:
             self._step(log)
             every, late = self.stage.save_every, time.monotonic() - saved > SAVE_SECONDS
             due = self.at.step % every == 0 if every else late
             if due or self.at.step == self.steps:
                 self._save(self._snapshot())
                 saved = time.monotonic()
+        if self.at.step < self.steps:
+            self._save(self._snapshot())
 
-    def _step(self, log: MetricsLog) -> None:
+    def _step(self, log: MetricsLog | None) -> None:
         began = time.monotonic()
         before = self._place()
         rate = learning_rate(self.stage, self.at.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batches = [batch.to(self.device) for batch in self.batches.next()]
-        labelled = sum(batch.labelled for batch in batches)
+        own = Counter[str]()
+        for batch in batches:
+            own.update(labelled=batch.labelled, tokens=batch.tokens, samples=len(batch.ids))
+        count = sum(self.ranks.gather(own), Counter[str]())
+        labelled = count["labelled"]
         sums, norm = {"loss": 0.0}, 0.0
         if labelled:
-            sums = self._gradients(batches, before, labelled)
+            with self.ranks.own_draws(self.seed, self.at.step):
+                sums = self._gradients(batches, before, labelled)
             norm = self._clip(before, batches)
             self.optimizer.step()
-        elif not self.at.unlabelled:
+        elif not self.at.unlabelled and batches:
             _log.warning(
                 "stage '%s', step %d: its samples hold nothing to predict (%s …); such steps change nothing",
                 *(self.stage.name, self.at.step + 1, batches[0].ids[0]),
@@ -201,30 +190,36 @@ class Trainer:
         at, window = self.at, self.at.window
         at.step += 1
         at.seconds += seconds
-        at.samples += sum(len(batch.ids) for batch in batches)
+        at.samples += count["samples"]
         at.unlabelled += not labelled
-        tokens = sum(batch.tokens for batch in batches)
         for name, value in sums.items():
             window[name] = window.get(name, 0.0) + value
         window["labelled"] += labelled
-        window["tokens"] += tokens
+        window["tokens"] += count["tokens"]
         window["seconds"] += seconds
         self.display.update(at.step, sums["loss"] / max(labelled, 1), window["tokens"] / max(window["seconds"], 1e-9))
         self._record(log, rate, norm)
 
     def _gradients(self, batches: Sequence[Batch], before: State, labelled: int) -> dict[str, float]:
-        """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts."""
-        sums = {"loss": 0.0}
+        """Adds the gradients of the mean loss over all tokens of the step; returns the summed loss and its parts, of
+        all ranks.
+        """
+        sums, bad = {"loss": 0.0}, list[Batch]()
         # One context for all batches: autocast casts each weight once and keeps it until the context ends.
         with autocast(self.device, self.dtype):
             for batch in batches:
                 loss = self.loss(self.model, batch)
                 value = loss.loss_sum.item()
                 if not abs(value) < float("inf"):
-                    self._refuse("the loss", before, batch)
+                    bad = [batch]
+                    break
                 (loss.total / labelled).backward()
                 for name, part in {"loss": value, **loss.parts}.items():
                     sums[name] = sums.get(name, 0.0) + float(part)
+        sums = self.ranks.sum({**sums, BAD: len(bad)})
+        if sums.pop(BAD):
+            self._refuse("the loss", before, *bad)
+        self.ranks.sum_gradients(self.learning)
         return sums
 
     def _clip(self, before: State, batches: Sequence[Batch]) -> float:
@@ -238,14 +233,18 @@ class Trainer:
         return norm
 
     def _refuse(self, what: str, before: State, *batches: Batch) -> None:
-        """Saves the state before this step, which is not applied, and says where the fault began."""
+        """Saves the state before this step, which is not applied, and says where the fault began, on ranks that give
+        `batches`.
+        """
         self._restore_place(before)
         with autocast(self.device, self.dtype):
             where = nonfinite.locate(self.model, [partial(self.loss, self.model, batch) for batch in batches])
         self.optimizer.zero_grad(set_to_none=True)
         self._restore_place(before)
         self._save(self._snapshot())
-        ids = [identity for batch in batches for identity in batch.ids]
+        every = self.ranks.gather((where, [identity for batch in batches for identity in batch.ids]))
+        where = next(place for place, some in every if some)
+        ids = [identity for _, some in every for identity in some]
         shown = ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
         raise TrainingError(
             f"stage '{self.stage.name}', step {self.at.step + 1}: {what} is not finite, {where}; "
@@ -254,7 +253,7 @@ class Trainer:
             f"({self.stage.optimizer.warmup}) or use precision: float32"
         )
 
-    def _record(self, log: MetricsLog, rate: float, norm: float) -> None:
+    def _record(self, log: MetricsLog | None, rate: float, norm: float) -> None:
         """A line every `log_every` steps and after each validation."""
         at = self.at
         every = self.stage.validate_every
@@ -279,17 +278,23 @@ class Trainer:
             "seconds": round(at.seconds, 3),
             "peak_memory_gb": peak_memory(self.device),
         }
-        at.window = _Progress().window
+        at.window = Progress().window
         if validate:
             began = time.monotonic()
-            line["validation_loss"] = at.validation_loss = self.validation_loss()
+            line["validation_loss"] = self.ranks.by_first(self._validate)
             at.seconds += time.monotonic() - began
-            if at.best_loss is None or at.validation_loss < at.best_loss:
-                at.best_loss, at.best_step = at.validation_loss, at.step
-                state.save_weights(self._weights(), self.best_file)
-                at.best_checksum = state.checksum(self.best_file)
-            self.display.say(f"{self.stage.name}: step {at.step}  validation loss {at.validation_loss:.4f}")
-        log.write(line)
+        if log is not None:
+            log.write(line)
+
+    def _validate(self) -> float:
+        at, loss = self.at, self.validation_loss()
+        at.validation_loss = loss
+        if at.best_loss is None or loss < at.best_loss:
+            at.best_loss, at.best_step = loss, at.step
+            state.save_weights(self._weights(), self.best_file)
+            at.best_checksum = state.checksum(self.best_file)
+        self.display.say(f"{self.stage.name}: step {at.step}  validation loss {loss:.4f}")
+        return loss
 
     def _opening(self) -> dict[str, float | int | str | None]:
         """The first line of the metrics: what is about to happen."""
@@ -362,7 +367,8 @@ class Trainer:
         }
 
     def _save(self, snapshot: State) -> None:
-        state.save(snapshot, self.state_file)
+        if self.ranks.first:
+            state.save(snapshot, self.state_file)
 
     def _restore(self, resume: bool) -> bool:
         if not self.state_file.exists():
@@ -379,7 +385,7 @@ class Trainer:
         try:
             self._put_back(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.at = _Progress(**saved["progress"])
+            self.at = Progress(**saved["progress"])
             self._restore_place(saved)
             if not isinstance(run, dict) or not 0 <= self.at.step <= self.steps:
                 raise ValueError("its step is none of this stage")

@@ -24,7 +24,8 @@ from sepiola.errors import CheckpointError, TrainingError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
-from sepiola.training.trainer import InterruptedTrainingError, Trainer
+from sepiola.training.signals import InterruptedTrainingError
+from sepiola.training.trainer import Trainer
 from tests import tiny
 from tests.tiny import wait_until
 from tests.trainers import stage_of, text_trainer

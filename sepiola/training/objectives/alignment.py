@@ -77,7 +77,7 @@ class Alignment(Objective):
         assert language is not None
         samples = pairs(self.setting.read(data), self.setting.tokenizer, language.tokens.end)
         collate = text_collator(outline(self.setting.spec), language, self.stage, images)
-        return SampleBatches(samples, self.stage, language, collate, seed=self.setting.seed)
+        return SampleBatches(samples, self.stage, language, collate, seed=self.setting.seed, whole=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `image_text_alignment`."""

@@ -35,6 +35,7 @@ from sepiola.text.option_features import Asked, common_words
 from sepiola.training.batches import ImageInputs
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
+from sepiola.training.ranks import Ranks
 
 
 class ConditionalLogitObjectiveSpec(ObjectiveSpec):
@@ -86,6 +87,8 @@ class OptionsBatches:
         self.features = features
         self.answers = answers
         self.batch = stage.batch
+        self.ranks = Ranks()
+        self.whole = False
         # One length for all: a batch of questions of all lengths takes the time of any other.
         self.sampler = BatchSampler([1] * len(ids), stage.batch, accumulate=stage.accumulate, seed=seed)
         self.steps_per_epoch = self.sampler.steps_per_epoch
@@ -97,8 +100,8 @@ class OptionsBatches:
         return self.sampler.epoch + self.sampler.position / self.steps_per_epoch
 
     def next(self) -> list[Batch]:
-        """The batches of the next step."""
-        return [self._laid_out(numbers) for numbers in self.sampler.next_step()]
+        """The rank's batches of the next step."""
+        return self.ranks.laid_out(self.sampler.next_step(), self._laid_out)
 
     def once(self) -> Iterator[Batch]:
         """Every question once, in the order of the data."""

@@ -66,7 +66,7 @@ class Contrastive(Objective):
         collate = PairCollator(
             model.spec.tokens, length=model.text_length, features=images.features, pixels=images.pixels
         )
-        return SampleBatches(pairs, self.stage, model.spec, collate, seed=self.setting.seed)
+        return SampleBatches(pairs, self.stage, model.spec, collate, seed=self.setting.seed, whole=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `contrastive`."""

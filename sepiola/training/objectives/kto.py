@@ -49,6 +49,7 @@ class KTO(Direct):
     """What each reply's value falls short of 1. Each row of a batch is followed by its prompt with another's reply."""
 
     spec: ClassVar[type[ObjectiveSpec]] = KTOSpec
+    whole: ClassVar[bool] = True
 
     @property
     def direct(self) -> KTOSpec:

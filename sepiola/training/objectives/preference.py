@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -53,6 +53,8 @@ class Preference(LanguageModelling):
 
     layout: type[Collator] = Collator
     """How completions are laid out."""
+    whole: ClassVar[bool] = False
+    """Whether the loss compares the prompts of a batch with one another."""
 
     @classmethod
     def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
@@ -84,6 +86,7 @@ class Preference(LanguageModelling):
             seed=self.setting.seed,
             known=self.left_out(examples, rankings),
             reference=self.reference,
+            whole=self.whole,
         )
 
     def rankings(self, examples: Sequence[Example]) -> list[Ranking]:
