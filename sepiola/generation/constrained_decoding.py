@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sepiola.calling.constraints import ConstrainedRow
 from sepiola.calling.drafts import Allowed
+from sepiola.generation.row_draws import RowGenerators
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 
@@ -36,13 +37,14 @@ class ConstrainedDecoding:
         self.ends = ends
         self.passes = 0
 
-    def run(self, state: Decoding, first: Tensor, generator: torch.Generator) -> list[list[int]]:
+    def run(self, state: Decoding, first: Tensor, draws: torch.Generator | RowGenerators) -> list[list[int]]:
         """The tokens of every row, end tokens left out.
 
         All rows read the same number of tokens at a time, so that the cache has no holes: as many as wait for each.
         """
         waiting = [[int(token), *row.forced()] for token, row in zip(first[:, 0], self.rows, strict=True)]
         alive = [*range(len(self.rows))]
+        generators = draws.each if isinstance(draws, RowGenerators) else [draws] * len(self.rows)
         while True:
             keep = [place for place, i in enumerate(alive) if not self.rows[i].done]
             if len(keep) < len(alive):
@@ -52,7 +54,7 @@ class ConstrainedDecoding:
             if not alive:
                 return [row.written for row in self.rows]
             if len(alive) == 1:
-                self._alone(alive[0], waiting[alive[0]], state, generator)
+                self._alone(alive[0], waiting[alive[0]], state, generators[alive[0]])
                 continue
             count = min(len(waiting[i]) for i in alive)
             tokens = torch.tensor([waiting[i][:count] for i in alive], device=first.device)
@@ -66,7 +68,7 @@ class ConstrainedDecoding:
                 states = states[torch.tensor(ready, device=first.device)]
             logits = self._logits(states, [self.rows[i].allowed() for i in drawing])
             for i, some in zip(drawing, logits, strict=True):
-                waiting[i] = [self._draw(i, some, generator), *self.rows[i].forced()]
+                waiting[i] = [self._draw(i, some, generators[i]), *self.rows[i].forced()]
 
     def _alone(self, i: int, waiting: list[int], state: Decoding, generator: torch.Generator) -> None:
         """Writes a row to its end. A pass reads the tokens that wait and those that are guessed; the row then draws

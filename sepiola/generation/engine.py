@@ -21,7 +21,7 @@ from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.prompt_lookup import LookupDecoding
 from sepiola.generation.row_decoding import RowDecoding, RowEnd
-from sepiola.generation.row_draws import RowDraws
+from sepiola.generation.row_draws import RowDraws, RowGenerators
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -96,8 +96,10 @@ class Engine:
         stop: Callable[[], RowEnd] | None = None,
         grammar: Grammar | Sequence[Grammar] | None = None,
         on_done: Callable[[int], None] | None = None,
+        seeds: Sequence[Sequence[int]] | None = None,
     ) -> list[list[list[int]]]:
-        """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else.
+        """For each prompt, `samples` continuations, the end token left out; greedy unless `sampling` says else, which
+        draws each by its seed of `seeds`, whoever shares its batch, or all by its own.
 
         A row is done at an end token, or when its own `stop` (one is made for each) says so of the token that it has
         just written, which is then its last; and at the model's last position. Under a `grammar`, which may be one for
@@ -119,6 +121,7 @@ class Engine:
             asked, most = [prompts[r] for r in rows], [limits[r] for r in rows for _ in range(samples)]
             state, first = self._begin(asked, max(most)) if len(most) > 1 else self._begin_alone(asked[0], most[0])
             read = self._read(asked, sampling)
+            own = RowGenerators([seed for r in rows for seed in seeds[r]], self.device) if seeds is not None else None
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
@@ -128,12 +131,14 @@ class Engine:
                 written = [guessing.run(state, asked[0].tokens, first, read, most[0], generator)]
             elif grammar is None:
                 decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
-                written = decoding.run(state, first, read, generator)
+                written = decoding.run(state, first, read, own or generator)
             else:
                 each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
                 begun = [each[i // samples].begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
                 ends = self._ends(begun[0].vocabulary.ends)
-                written = ConstrainedDecoding(self.executor, begun, sampling, read, ends).run(state, first, generator)
+                written = ConstrainedDecoding(self.executor, begun, sampling, read, ends).run(
+                    state, first, own or generator
+                )
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:

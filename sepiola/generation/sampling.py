@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sepiola.errors import SepiolaError
-from sepiola.generation.row_draws import RowDraws
+from sepiola.generation.row_draws import RowDraws, RowGenerators
 from sepiola.specs.generation import PENALTIES, GenerationSpec
 
 LARGEST = 1e9  # temperature or penalty
@@ -127,7 +127,7 @@ class Sampling:
         self,
         logits: Tensor,
         tokens: Tensor,
-        generator: torch.Generator | RowDraws,
+        generator: torch.Generator | RowDraws | RowGenerators,
         *,
         prompt: int = 0,
         ends: Tensor | None = None,
@@ -141,7 +141,7 @@ class Sampling:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time
         return self.pick(self.process(logits, tokens, prompt=prompt, ends=ends, last=last), generator)
 
-    def pick(self, logits: Tensor, generator: torch.Generator | RowDraws) -> Tensor:
+    def pick(self, logits: Tensor, generator: torch.Generator | RowDraws | RowGenerators) -> Tensor:
         """Tokens `(batch,)` of processed logits, drawn by each row or for all. Raises SepiolaError as `draw`.
 
         A number a row is drawn and looked up in the cumulated probabilities: `torch.multinomial` draws one for every
@@ -149,7 +149,7 @@ class Sampling:
         """
         if self.temperature == 0:
             return logits.max(-1).indices
-        if isinstance(generator, RowDraws):
+        if not isinstance(generator, torch.Generator):
             if bool(logits.isnan().any()):
                 raise SepiolaError(_NOT_NUMBERS)
             return generator.pick(logits, self.top_k)

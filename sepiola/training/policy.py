@@ -28,7 +28,8 @@ class RolloutBatch(Batch):
     drew (`old`, None: the one that learns) and under the reference (`reference`); `advantages`, None where nothing is
     to be learned (validation), `weights` by which tokens count, and of PPO `values` and `returns`. `figures` describe
     the rollout. `numbers` `(rows,)` are the completions' places in it, and `step` says how many completions and labels
-    the whole step has, those that teach nothing and are not laid out among them.
+    the whole step has, those that teach nothing and are not laid out among them. Of a batch that ranks
+    share `part_of` says how many batches like it the step has, and how many labels all of it.
     """
 
     rewards: Tensor
@@ -43,6 +44,7 @@ class RolloutBatch(Batch):
     figures: Mapping[str, float] | None = None
     numbers: Tensor | None = None
     step: tuple[int, int] | None = None
+    part_of: tuple[int, int] | None = None
 
     @property
     def chosen(self) -> Tensor:

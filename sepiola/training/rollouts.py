@@ -23,12 +23,15 @@ from sepiola.errors import TrainingError
 from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.policy import RolloutBatch
+from sepiola.training.ranks import Ranks, cut
 from sepiola.training.rewards import Reward, Written
 from sepiola.training.sampler import Completion, PolicySampler
 
 Step = list[RolloutBatch]
+Measure = Callable[[RolloutBatch], Mapping[str, Any]]
+"""What models say of a batch, before the first step: its fields `old`, `reference` and `values`."""
 Credit = Callable[[list[Step], Tensor], list[Step]]
-"""Given a rollout's steps and its rewards `(prompts, samples)`, says what each token is worth."""
+"""Given a rollout's steps, measured, and its rewards `(prompts, samples)`, says what each token is worth."""
 Choose = Callable[[Tensor], Tensor]
 """Given the rewards of a rollout, says which of its completions teach anything: booleans, as many."""
 
@@ -37,7 +40,8 @@ class Rollouts:
     """Rollouts over prompts: `samples` are what is read, `examples` what rewards know of them.
 
     A step is `accumulate` batches of `batch` completions, shorter ones first, so that little is padding; those that
-    teach nothing (`choose`) are not laid out.
+    teach nothing (`choose`) are not laid out. Of several ranks each writes, judges and measures its share; then all
+    have all of the rollout.
     Without a sampler nothing can be drawn (a dry run), and without `credit` completions are worth their rewards
     (validation).
     """
@@ -55,6 +59,7 @@ class Rollouts:
         iterations: int = 1,
         minibatches: int = 1,
         sampler: Callable[[], PolicySampler],
+        measure: Measure | None = None,
         credit: Credit | None = None,
         choose: Choose = torch.ones_like,
         seed: int = 0,
@@ -78,8 +83,11 @@ class Rollouts:
         self.marks = marks
         self._make_sampler = sampler
         self._sampler: PolicySampler | None = None
+        self._measure = measure
         self._credit = credit
         self._choose = choose
+        self.ranks = Ranks()
+        self.whole = False
         self.rollouts = 0
         self.used = self.uses
         self.held: list[Step] = []
@@ -100,7 +108,7 @@ class Rollouts:
         return ((self.rollouts - 1) * self.uses + self.used) / self.steps_per_epoch
 
     def next(self) -> list[Batch]:
-        """The batches of the next step; samples a rollout where the last one is used up."""
+        """The rank's batches of the next step; samples a rollout where the last one is used up."""
         if self.used == self.uses:
             self.held = self._rollout(self.asked(self.rollouts))
             self.rollouts, self.used = self.rollouts + 1, 0
@@ -108,7 +116,7 @@ class Rollouts:
         self.used += 1
         if self.used == self.uses:
             self.held = []
-        return [*step]
+        return [*self.ranks.share(step)]
 
     def asked(self, rollout: int) -> list[int]:
         """The numbers of the prompts of a rollout: those of one epoch after another, each in an order of its own."""
@@ -168,10 +176,8 @@ class Rollouts:
         return hashed.hexdigest()[:16]
 
     def _rollout(self, numbers: Sequence[int]) -> list[Step]:
-        asked = [self.samples[i] for i in numbers]
-        completions = [one for row in self.sampler.write(asked, self.fan) for one in row]
         every = [i for i in numbers for _ in range(self.fan)]
-        rewards = torch.tensor(self._rewards(every, completions))
+        completions, rewards = self._written_and_judged(numbers)
         groups = rewards.view(-1, self.fan)
         teaches = self._choose(groups).bool().flatten().numpy()
         lengths = np.array([len(completion.ids) for completion in completions])
@@ -181,14 +187,35 @@ class Rollouts:
             kept = kept[np.argsort(lengths[kept], kind="stable")]
             size = len(part), sum(completions[i].labelled for i in part)
             step: Step = []
-            for some in (kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)):
-                asked, written = [self.samples[every[i]] for i in some], [completions[i] for i in some]
-                batch = self.sampler.lay_out(asked, written, rewards[some])
-                step.append(replace(batch, numbers=torch.tensor(some), step=size))
+            batches = [kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)]
+            for whole in batches:
+                part_of = len(batches), sum(completions[i].labelled for i in whole)
+                for some in cut(whole, self.ranks.pieces(len(batches))):
+                    asked, written = [self.samples[every[i]] for i in some], [completions[i] for i in some]
+                    batch = self.sampler.lay_out(asked, written, rewards[some])
+                    step.append(replace(batch, numbers=torch.tensor(some), step=size, part_of=part_of))
             steps.append(step)
         assert self._credit is not None
         figures = {**self._figures(completions), **figures_of(groups)}
-        return [[replace(batch, figures=figures) for batch in step] for step in self._credit(steps, groups)]
+        credited = self._credit(self._measured(steps), groups)
+        return [[replace(batch, figures=figures) for batch in step] for step in credited]
+
+    def _written_and_judged(self, numbers: Sequence[int]) -> tuple[list[Completion], Tensor]:
+        """Completions of these prompts and their rewards, those of one prompt side by side."""
+        places = self.ranks.share(range(len(numbers)))
+        rows = self.sampler.write([self.samples[i] for i in numbers], self.fan, places)
+        asked = [numbers[place] for place in places for _ in range(self.fan)]
+        judged = self._rewards(asked, [one for row in rows for one in row]) if asked else []
+        rewards = [judged[at : at + self.fan] for at in range(0, len(judged), self.fan)]
+        groups = self.ranks.joined([*zip(rows, rewards, strict=True)])
+        completions = [one for row, _ in groups for one in row]
+        return completions, torch.tensor([value for _, own in groups for value in own])
+
+    def _measured(self, steps: list[Step]) -> list[Step]:
+        assert self._measure is not None
+        batches = [batch for step in steps for batch in step]
+        fields = iter(self.ranks.joined([self._measure(batch) for batch in self.ranks.share(batches)]))
+        return [[replace(batch, **next(fields)) for batch in step] for step in steps]
 
     def _rewards(self, numbers: Sequence[int], completions: Sequence[Completion]) -> list[float]:
         written = [self._written(completion) for completion in completions]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sepiola.calling.constraints import Grammar
 from sepiola.data.batching import IGNORED, Batch, Collator, Sample
 from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.row_draws import seed_of
 from sepiola.generation.sampling import Sampling
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.runtime.plain import TorchExecutor
@@ -72,13 +73,20 @@ class PolicySampler:
         placeholder = self.sees.token if self.sees is not None else None
         self.forbidden = [] if placeholder is None else [placeholder]
 
-    def write(self, prompts: Sequence[Sample], samples: int) -> list[list[Completion]]:
-        """So many completions of each prompt. What is drawn follows torch's generator."""
-        laid_out = [self.prompt(sample) for sample in prompts]
-        sampling = Sampling(self.temperature, seed=int(torch.randint(2**62, ())), suppress_tokens=self.forbidden)
+    def write(
+        self, prompts: Sequence[Sample], samples: int, places: Sequence[int] | None = None
+    ) -> list[list[Completion]]:
+        """So many completions of each prompt, or of those at these `places`.
+
+        What is drawn follows torch's generator and a prompt's place, whatever else is written.
+        """
+        drawn, places = int(torch.randint(2**62, ())), range(len(prompts)) if places is None else places
+        seeds = [[seed_of(drawn, place, number) for number in range(samples)] for place in places]
+        laid_out = [self.prompt(prompts[place]) for place in places]
+        sampling = Sampling(self.temperature, suppress_tokens=self.forbidden)
         self.engine.executor.network.eval()  # type: ignore[attr-defined]
         written = self.engine.generate(
-            laid_out, max_tokens=self.max_tokens, sampling=sampling, samples=samples, grammar=self.grammar
+            laid_out, max_tokens=self.max_tokens, sampling=sampling, samples=samples, grammar=self.grammar, seeds=seeds
         )
         limits = [self.engine.room(prompt, self.max_tokens) for prompt in laid_out]
         return [[self._completion(ids, most) for ids in row] for row, most in zip(written, limits, strict=True)]

@@ -11,9 +11,9 @@ theirs (GSPO, 2507.18071, whose loss is `grpo`). Names, defaults and figures are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -76,11 +76,15 @@ class GRPO(Reinforcement):
             return super().teaching(rewards)
         return (rewards != rewards[:, :1]).any(1, keepdim=True).expand_as(rewards)
 
+    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+        """Old log-probabilities only where the policy will have moved."""
+        if self.rl.iterations * self.rl.minibatches > 1:
+            return super().measured(batch)
+        return {"reference": self.reference_of(batch)}
+
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        """Each label has its completion's advantage; its old log-probability where the policy will have moved."""
+        """Each label has its completion's advantage."""
         worth = advantages(rewards, self.rl.scale).flatten()
-        moves = self.rl.iterations * self.rl.minibatches > 1
-        assert self.policy is not None
         credited = []
         for step in steps:
             weights = token_weights(step, self.rl.loss, self.stage.target_tokens)
@@ -88,8 +92,6 @@ class GRPO(Reinforcement):
             for batch, weight in zip(step, weights, strict=True):
                 assert batch.numbers is not None
                 rows = worth[batch.numbers]
-                old = self.log_probabilities_of(self.policy, batch) if moves else None
-                batch = replace(batch, old=old, reference=self.reference_of(batch))
                 batches.append(replace(batch, advantages=rows[batch.rows], weights=weight))
             credited.append(batches)
         return credited
@@ -120,7 +122,8 @@ def token_weights(step: Sequence[RolloutBatch], loss: LossKind, longest: int) ->
             lengths = torch.tensor(batch.lengths)
             each.append(labels / (rows * lengths[batch.rows].float()))
         else:
-            counted = {"bnpo": len(step) * batch.labelled, "dr_grpo": rows * longest, "dapo": every}[loss]
+            batches, labelled = batch.part_of or (len(step), batch.labelled)
+            counted = {"bnpo": batches * labelled, "dr_grpo": rows * longest, "dapo": every}[loss]
             each.append(torch.full((batch.labelled,), labels / max(counted, 1)))
     return each
 

@@ -8,7 +8,7 @@ policy and value losses are both clipped, and are means over the tokens of a ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -98,9 +98,8 @@ class PPO(Reinforcement):
         return super().kept(trained)
 
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        """Each label has the log-probability and the value of the moment, its advantage and its return."""
-        measured = [[self._measured(batch) for batch in step] for step in steps]
-        batches = [batch for step in measured for batch in step]
+        """Each label has its advantage and its return."""
+        batches = [batch for step in steps for batch in step]
         lengths = [length for batch in batches for length in batch.lengths]
         values = torch.cat([known(batch.values) for batch in batches])
         earned = torch.zeros(len(values))
@@ -113,13 +112,14 @@ class PPO(Reinforcement):
         labels = [batch.labelled for batch in batches]
         parts = iter(zip(worth.split(labels), returns.split(labels), strict=True))
         credited = []
-        for step in measured:
+        for step in steps:
             shares = [(batch, *next(parts)) for batch in step]
             credited.append([replace(batch, advantages=a, returns=r) for batch, a, r in shares])
         return credited
 
     @torch.no_grad()
-    def _measured(self, batch: RolloutBatch) -> RolloutBatch:
+    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+        """With the values that the value head foretells."""
         policy: Any = self.policy
         device = next(policy.parameters()).device
         with autocast(device, resolve(self.stage.precision, device)):
@@ -127,7 +127,7 @@ class PPO(Reinforcement):
             states = chosen_states(policy, here)
             old, _ = log_probabilities(policy, states, here, self.rl.temperature)
             values = values_of(policy, states)
-        return replace(batch, old=old.cpu(), values=values.cpu(), reference=self.reference_of(batch))
+        return {"old": old.cpu(), "values": values.cpu(), "reference": self.reference_of(batch)}
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `ppo`."""

@@ -139,6 +139,7 @@ class Reinforcement(LanguageModelling):
             iterations=self.rl.iterations,
             minibatches=self.rl.minibatches,
             sampler=lambda: self.sampler(collate, images),
+            measure=self.measured,
             credit=self.credited,
             choose=self.teaching,
             seed=self.setting.seed,
@@ -203,9 +204,14 @@ class Reinforcement(LanguageModelling):
         """Which completions teach anything, by their rewards `(prompts, samples)`: all."""
         return torch.ones_like(rewards)
 
+    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+        """The log-probabilities of a batch's labels under the policy that drew them, and under the reference."""
+        assert self.policy is not None
+        return {"old": self.log_probabilities_of(self.policy, batch), "reference": self.reference_of(batch)}
+
     @abstractmethod
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        """The steps of a rollout with what each token is worth; rewards `(prompts, samples)`."""
+        """The steps of a rollout, measured, with what each token is worth; rewards `(prompts, samples)`."""
 
 
 def validation_loss(batch: RolloutBatch) -> Loss:
@@ -235,7 +241,7 @@ def k1(log_probs: Tensor, reference: Tensor) -> Tensor:
 def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
     """π_ref / π − 1 − log(π_ref / π): unbiased too, and never below 0."""
     log_ratio = reference - log_probs
-    return log_ratio.exp() - 1 - log_ratio
+    return (log_ratio.expm1() - log_ratio).clamp(min=0.0)
 
 
 def only_rollout(batch: Batch) -> RolloutBatch:

@@ -59,22 +59,19 @@ class RLOO(Reinforcement):
         return bool(self.rl.beta)
 
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        """Each label has its completion's advantage, and its log-probabilities of the moment."""
-        assert self.policy is not None
-        measured, paid = [], rewards.flatten().clone()
+        """Each label has its completion's advantage."""
+        weighed, paid = [], rewards.flatten().clone()
         for step in steps:
             weights = token_weights(step, "grpo", self.stage.target_tokens)
             batches = []
             for batch, weight in zip(step, weights, strict=True):
-                assert batch.numbers is not None
-                old = self.log_probabilities_of(self.policy, batch)
-                reference = self.reference_of(batch)
-                if reference is not None:
-                    paid[batch.numbers] -= self.rl.beta * row_sums(k1(old, reference), batch)
-                batches.append(replace(batch, old=old, reference=reference, weights=weight))
-            measured.append(batches)
+                assert batch.numbers is not None and batch.old is not None
+                if batch.reference is not None:
+                    paid[batch.numbers] -= self.rl.beta * row_sums(k1(batch.old, batch.reference), batch)
+                batches.append(replace(batch, weights=weight))
+            weighed.append(batches)
         worth = leave_one_out(paid.view_as(rewards), normalised=self.rl.normalised).flatten()
-        return [[replace(one, advantages=worth[one.numbers][one.rows]) for one in step] for step in measured]
+        return [[replace(one, advantages=worth[one.numbers][one.rows]) for one in step] for step in weighed]
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """See `rloo`."""

@@ -239,7 +239,7 @@ STAGES = [
         "data": QUESTIONS,
         "validation": {**QUESTIONS, "split": "val", "count": 4},
         "objective": {"kind": "grpo", "format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1},
-        "steps": 2,
+        "steps": 4,
         "batch": 8,
         "target_tokens": 24,
     },
@@ -251,7 +251,7 @@ def test_a_recipe_ends_with_a_reinforced_stage(kind: str, tmp_path: Path) -> Non
     """From the stage before on; a checkpoint that is loaded answers."""
     stages = [STAGES[0], STAGES[1] | ({"lora": {"rank": 2}} if kind == "lora" else {})]
     if kind == "ppo":
-        stages[1] = {**STAGES[1], "objective": {"kind": "ppo", "format": "QCM-A", "reward": "exact", "samples": 4}}
+        stages[1] = {**STAGES[1], "objective": {**STAGES[1]["objective"], "kind": "ppo", "iterations": 1}}
     language = {**KINDS.get(kind, KINDS["decoder"]), "vocabulary": 400}
     raw = tiny.recipe("reinforced", {"language": language}, stages, strategy={"answer": "reinforced"})
     folder = tiny.run_recipe(raw, tmp_path)
