@@ -18,13 +18,18 @@ from torch import Tensor
 
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
-from sepiola.data.metrics_log import read_metrics
+from sepiola.data.metrics_log import MetricsLog, read_metrics
+from sepiola.data.noise import Masking
 from sepiola.errors import TrainingError
+from sepiola.experiments.recipe_files import parse_recipe
+from sepiola.experiments.run import Run
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.training.batches import ImageInputs
+from sepiola.training.loss import Loss
 from sepiola.training.ranks import RankError, Ranks, cut, ranks_of
 from sepiola.training.rewards import RewardSpec, Written
+from sepiola.training.signals import InterruptedTrainingError
 from sepiola.training.trainer import Trainer
 from tests import policies, preferences, tiny
 from tests.trainers import stage_of, text_trainer
@@ -32,11 +37,9 @@ from tests.trainers import stage_of, text_trainer
 Weights = dict[str, Tensor]
 DECODER = tiny.llama(40, 16)
 STEADY: dict[str, Any] = {
-    "learning_rate": 3e-3,
-    "schedule": "constant",
     "precision": "float32",
-    "weight_decay": 0.0,
-    "optimizer": {"kind": "adagrad"},  # AdamW makes steps of one size of gradients that are 0 but for rounding
+    # AdamW makes steps of one size of gradients that are 0 but for rounding.
+    "optimizer": {"kind": "adagrad", "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.0},
 }
 
 
@@ -58,25 +61,12 @@ def weights(run: Trainer) -> Weights:
     return {name: value.clone() for name, value in run.model.state_dict().items()}
 
 
-def killed(ranks: Ranks, folder: Path) -> Weights:
-    """Rank 1 dies in its third step."""
-    steps = iter(range(100))
-    gather = ranks.gather
-
-    def die(value: Any) -> Any:
-        if ranks.rank == 1 and next(steps) == 6:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return gather(value)
-
-    ranks.gather = die  # type: ignore[method-assign]
-    return supervised(ranks, folder, save_every=1)
-
-
 class Pair:
     """Two processes that run functions of this file together."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # what takes long to import is imported once
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -145,8 +135,8 @@ STAGES: dict[str, dict[str, Any]] = {
     "packed": {"packed": True},
     "a batch smaller than the ranks": {"batch": 1},
     "an adapter": {"lora": {"rank": 2}},
-    "adamw": {"optimizer": {"kind": "adamw"}},
-    "muon": {"optimizer": {"kind": "muon"}},
+    "adamw": {"optimizer": {"kind": "adamw", "learning_rate": 3e-3}},
+    "muon": {"optimizer": {"kind": "muon", "learning_rate": 3e-3}},
 }
 
 
@@ -244,5 +234,194 @@ def test_reinforcement(pair: Pair, tmp_path: Path, name: str) -> None:
     assert_close(first, one)
     logs = [read_metrics(tmp_path / folder / "metrics.jsonl") for folder in ("one", "two")]
     for ours, theirs in zip(*logs, strict=True):
+        assert ours["step"] == 0 or ours["gradient_norm"] > 0
         for key in set(ours) - {"seconds", "tokens_per_second", "peak_memory_gb", "stage", "device", "precision"}:
             assert ours[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-6), key
+
+
+# Going on, ending, refusing.
+
+
+@pytest.mark.parametrize("two_begin", [False, True])
+@pytest.mark.parametrize("kind", ["supervised", "ppo"])
+def test_a_run_goes_on_with_another_number_of_ranks(pair: Pair, tmp_path: Path, kind: str, two_begin: bool) -> None:
+    """PPO in the middle of a rollout, whose completions it keeps."""
+    train = supervised if kind == "supervised" else reinforced
+    stage: dict[str, Any] = {} if kind == "supervised" else REINFORCEMENT["ppo, two minibatches twice"]
+    whole = train(Ranks(), tmp_path / "whole", **stage, steps=6)
+    if two_begin:
+        pair.run(stopped, tmp_path / "cut", train, 1, 3, **stage, steps=6)
+        last = train(Ranks(), tmp_path / "cut", **stage, steps=6)
+    else:
+        stopped(Ranks(), tmp_path / "cut", train, 0, 3, **stage, steps=6)
+        last, _ = pair.run(train, tmp_path / "cut", **stage, steps=6)
+    assert_close(last, whole)
+
+
+@contextmanager
+def before_steps(act: Callable[[Trainer], None]) -> Iterator[None]:
+    """Has every step of trainers begin with this."""
+    step = Trainer._step
+
+    def acting(self: Trainer, log: MetricsLog | None) -> None:
+        act(self)
+        step(self, log)
+
+    Trainer._step = acting  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Trainer._step = step  # type: ignore[method-assign]
+
+
+def stopped(ranks: Ranks, folder: Path, train: Callable[..., Weights], rank: int, after: int, **stage: Any) -> str:
+    """The message of a run of which one rank alone is asked to stop."""
+
+    def stop(run: Trainer) -> None:
+        if run.at.step == after - 1 and ranks.rank == rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with before_steps(stop), pytest.raises(InterruptedTrainingError) as caught:
+        train(ranks, folder, **stage)
+    return str(caught.value)
+
+
+def test_two_ranks_resume_bit_for_bit_where_tokens_are_dropped_too(pair: Pair, tmp_path: Path) -> None:
+    whole, _ = pair.run(supervised, tmp_path / "whole", dropout=0.3)
+    messages = pair.run(stopped, tmp_path / "cut", supervised, 1, 3, dropout=0.3)
+    assert all("stopped by SIGTERM after step 3 of 6" in message for message in messages)
+    resumed, _ = pair.run(supervised, tmp_path / "cut", dropout=0.3)
+    assert_same(resumed, whole)
+
+
+def test_noise_falls_on_the_same_tokens(pair: Pair, tmp_path: Path) -> None:
+    one = noised(Ranks(), tmp_path / "one")
+    first, _ = pair.run(noised, tmp_path / "two")
+    assert_close(first, one)
+
+
+def noised(ranks: Ranks, folder: Path) -> Weights:
+    """An encoder that tells tokens which are masked anew each time."""
+    samples = [Sample(f"s{i}", (), [2 + (i + j) % 30 for j in range(8)]) for i in range(9)]
+    model = build(ModelSpec.parse({"language": tiny.encoder(40)}), seed=1)
+    made = stage_of(**STEADY, batch=4, steps=4)
+    run = text_trainer(model, made, samples, noise=Masking(39, 38, frozenset({0, 1})), folder=folder, ranks=ranks)
+    run.run()
+    return weights(run)
+
+
+def test_the_first_rank_alone_writes(pair: Pair, tmp_path: Path) -> None:
+    pair.run(apart, tmp_path)
+    assert {file.name for file in (tmp_path / "0").iterdir()} >= {"metrics.jsonl", "state.pt", "best.safetensors"}
+    assert not (tmp_path / "1").exists()
+
+
+def apart(ranks: Ranks, folder: Path) -> Weights:
+    return supervised(ranks, folder / str(ranks.rank))
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_both(pair: Pair, tmp_path: Path) -> None:
+    messages = pair.run(faulty, tmp_path)
+    assert messages[0] == messages[1]
+    assert "step 2: the loss is not finite, first in the output head; samples s" in messages[0]
+
+
+def faulty(ranks: Ranks, folder: Path) -> str:
+    """The message of a run in which rank 1 meets a loss that is none, in its second step."""
+
+    def spoil(run: Trainer) -> None:
+        whole = run.loss
+        if run.at.step == 1 and ranks.rank == 1:
+            run.loss = lambda model, batch: Loss(whole(model, batch).loss_sum * torch.inf, batch.labelled)
+
+    with before_steps(spoil), pytest.raises(TrainingError) as caught:
+        supervised(ranks, folder)
+    return str(caught.value)
+
+
+def test_losses_that_compare_samples_take_whole_batches(pair: Pair, tmp_path: Path) -> None:
+    for error in pair.run(preferred, tmp_path, objective="kto"):
+        assert isinstance(error, TrainingError)
+        assert "'answer': the loss of kto compares the samples of a batch" in str(error)
+        assert "accumulate to 2" in str(error)
+
+
+def test_a_killed_rank_ends_the_other_with_a_message(tmp_path: Path) -> None:
+    pair = Pair()
+    try:
+        error, ended = pair.run(killed, tmp_path)
+    finally:
+        pair.end()
+    assert ended == "killed"
+    assert isinstance(error, RankError) and "rank 0: another rank has ended" in str(error) and "--resume" in str(error)
+    resumed = supervised(Ranks(), tmp_path)
+    assert_close(resumed, supervised(Ranks(), tmp_path / "whole"))
+
+
+def killed(ranks: Ranks, folder: Path) -> Weights:
+    """Rank 1 dies as its third step begins."""
+
+    def die(run: Trainer) -> None:
+        if run.at.step == 2 and ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with before_steps(die):
+        return supervised(ranks, folder, save_every=1)
+
+
+def test_pieces_lie_one_after_the_other() -> None:
+    assert cut([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4, 5]]
+    assert cut([1], 3) == [[1]]
+    assert cut([1, 2, 3], 1) == [[1, 2, 3]]
+
+
+# Whole runs.
+
+QUESTIONS = tiny.tidepool(20, "objects", "counting")
+STAGE: dict[str, Any] = {"data": QUESTIONS, "steps": 2, "batch": 5, "target_tokens": 24, **STEADY}
+RECIPE = tiny.recipe(
+    "shared",
+    tiny.vision_language({"kind": "projection"}),
+    [
+        {**STAGE, "name": "see", "objective": "detection", "learn": ["vision"]},
+        {
+            **STAGE,
+            "name": "answer",
+            "start": "see",
+            "objective": {"format": "QCM-A"},
+            "learn": ["language", "bridge"],
+            "validation": {**QUESTIONS, "split": "val", "count": 4},
+        },
+        {
+            **STAGE,
+            "name": "reinforced",
+            "start": "answer",
+            "objective": {"kind": "grpo", "format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1},
+            "batch": 8,
+            "lora": {"rank": 2},
+            "learn": ["language"],
+        },
+    ],
+    strategy={"answer": "reinforced", "by": "score"},
+    evaluation=[{**QUESTIONS, "split": "test", "count": 4}],
+)
+
+
+def ran(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """What a run gives: its report on the first rank, nothing on others."""
+    return Run(parse_recipe(RECIPE), folder, console=tiny.QUIET, ranks=ranks, resume=True).go()
+
+
+def test_a_run_of_stages_that_two_ranks_share(pair: Pair, tmp_path: Path) -> None:
+    """With pictures, an adapter, validation; evaluated once; and done stages are not done again."""
+    reports = pair.run(ran, tmp_path / "two")
+    assert reports[0]["count"] == 4 and reports[1] == {}
+    ran(Ranks(), tmp_path / "one")
+    for stage in ("see", "answer", "reinforced"):
+        one, two = (tiny.stage_weights(tmp_path / folder, stage) for folder in ("one", "two"))
+        assert_close(two, one, 1e-5)
+    files = [sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*")) for f in ("one", "two")]
+    named = [[p for p in each if not {"tensorboard", "features"} & {*p.parts}] for each in files]
+    assert named[0] == named[1] and len(files[0]) == len(files[1]), "the others' names hold a time and a digest"
+    again = pair.run(ran, tmp_path / "two")
+    assert again[0]["accuracy"] == reports[0]["accuracy"] and again[1] == {}
