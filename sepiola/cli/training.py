@@ -49,6 +49,7 @@ def train(
     from sepiola.experiments.members import run_of
     from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
     from sepiola.training.ranks import ranks_of
+    from sepiola.training.signals import InterruptedTrainingError
 
     spec = read_recipe(recipe, assignments or [])
     folder = runs / spec.name
@@ -69,7 +70,12 @@ def train(
             tables.append(costs_table(report["costs"]))
         else:
             run = run_of(spec)(spec, folder, console=console, device=ranks.device, resume=resume, ranks=ranks)
-            report = run.go()
+            try:
+                report = run.go()
+            except InterruptedTrainingError as error:  # all ranks are stopped, and one says so
+                if ranks.first:
+                    raise
+                raise typer.Exit(error.status) from None
             if not ranks.first:
                 return
             tables = list(terminal_tables(report))

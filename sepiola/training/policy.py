@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -66,6 +66,14 @@ class RolloutBatch(Batch):
         """How many labels each row has."""
         counts: list[int] = self.chosen.sum(1).tolist()
         return counts
+
+
+class Measured(TypedDict, total=False):
+    """What models say of a batch before the first step, as its fields have it."""
+
+    old: Tensor
+    reference: Tensor | None
+    values: Tensor
 
 
 def row_sums(values: Tensor, batch: RolloutBatch) -> Tensor:

@@ -125,10 +125,14 @@ class RankingBatches(SampleBatches):
         if reference is not None:
             reference.asked.append(self)
 
+    def next(self) -> list[Batch]:
+        """The rank's batches of the next step."""
+        return [*self.ranks.laid_out(self.sampler.next_step(), self._judged, whole=self.whole)]
+
     def once(self) -> Iterator[Batch]:
         """Every ranking once, the shortest first."""
         for numbers in self.in_order():
-            yield self.lay_out(numbers)
+            yield self._judged(numbers)
 
     def largest(self) -> Batch:
         """The batch that takes the most memory; what the reference says is 0 in it."""
@@ -163,8 +167,7 @@ class RankingBatches(SampleBatches):
         """The places of these rankings' completions among all."""
         return torch.cat([torch.arange(self.starts[i], self.starts[i + 1]) for i in numbers])
 
-    def lay_out(self, numbers: Sequence[int]) -> RankingBatch:
-        """The batch of some rankings, with what the reference says of them."""
+    def _judged(self, numbers: Sequence[int]) -> RankingBatch:
         batch = self.laid_out(numbers)
         return batch if self.reference is None else replace(batch, before=self.reference.of(self)[self.rows(numbers)])
 

@@ -13,15 +13,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sepiola.errors import SepiolaError, TrainingError
-from sepiola.generation.row_draws import seed_of
 from sepiola.nn.device import find_device
 from sepiola.specs.stage import StageSpec
 
@@ -126,7 +126,7 @@ class Ranks:
             return
         device = torch.device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed_of("rank", seed, step, self.rank))
+            torch.manual_seed(int(np.random.SeedSequence([seed, step, self.rank]).generate_state(1, np.uint64)[0]))
             yield
 
     # ------------------------------------------------------------------------------------------ exchanging
@@ -135,7 +135,7 @@ class Ranks:
         """Every rank's value, by their ranks."""
         if self.size == 1:
             return [value]
-        every: list[Any] = [None] * self.size
+        every = [value] * self.size
         with _answered(self.rank):
             dist.all_gather_object(every, value, group=self._messages)
         return every
@@ -152,11 +152,10 @@ class Ranks:
         """What rank 0 makes, for all; the others wait for as long as it takes."""
         if self.size == 1:
             return make()
-        made: list[Any] = [make() if self.first else None]
+        made = [make() if self.first else None]
         with _answered(self.rank):
             dist.broadcast_object_list(made, src=0, group=self._patient)
-        result: Item = made[0]
-        return result
+        return cast(Item, made[0])
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Sums the gradients of all ranks; parameters without one on any rank stay without."""

@@ -22,14 +22,12 @@ from sepiola.data.example import Example, digest
 from sepiola.errors import TrainingError
 from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.policy import RolloutBatch
+from sepiola.training.policy import Measured, RolloutBatch
 from sepiola.training.ranks import Ranks, cut
 from sepiola.training.rewards import Reward, Written
 from sepiola.training.sampler import Completion, PolicySampler
 
 Step = list[RolloutBatch]
-Measure = Callable[[RolloutBatch], Mapping[str, Any]]
-"""What models say of a batch, before the first step: its fields `old`, `reference` and `values`."""
 Credit = Callable[[list[Step], Tensor], list[Step]]
 """Given a rollout's steps, measured, and its rewards `(prompts, samples)`, says what each token is worth."""
 Choose = Callable[[Tensor], Tensor]
@@ -59,7 +57,7 @@ class Rollouts:
         iterations: int = 1,
         minibatches: int = 1,
         sampler: Callable[[], PolicySampler],
-        measure: Measure | None = None,
+        measure: Callable[[RolloutBatch], Measured] | None = None,
         credit: Credit | None = None,
         choose: Choose = torch.ones_like,
         seed: int = 0,

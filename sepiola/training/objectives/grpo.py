@@ -11,9 +11,9 @@ theirs (GSPO, 2507.18071, whose loss is `grpo`). Names, defaults and figures are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -32,7 +32,7 @@ from sepiola.training.objectives.reinforcement import (
     only_rollout,
     validation_loss,
 )
-from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities, row_sums
+from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities, row_sums
 from sepiola.training.rollouts import Step
 
 LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
@@ -76,7 +76,7 @@ class GRPO(Reinforcement):
             return super().teaching(rewards)
         return (rewards != rewards[:, :1]).any(1, keepdim=True).expand_as(rewards)
 
-    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+    def measured(self, batch: RolloutBatch) -> Measured:
         """Old log-probabilities only where the policy will have moved."""
         if self.rl.iterations * self.rl.minibatches > 1:
             return super().measured(batch)

@@ -8,7 +8,7 @@ policy and value losses are both clipped, and are means over the tokens of a ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +31,7 @@ from sepiola.training.objectives.reinforcement import (
     only_rollout,
     validation_loss,
 )
-from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities
 from sepiola.training.rollouts import Step
 
 VALUE_HEAD = "value_head"
@@ -118,7 +118,7 @@ class PPO(Reinforcement):
         return credited
 
     @torch.no_grad()
-    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+    def measured(self, batch: RolloutBatch) -> Measured:
         """With the values that the value head foretells."""
         policy: Any = self.policy
         device = next(policy.parameters()).device

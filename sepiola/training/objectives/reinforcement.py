@@ -38,7 +38,7 @@ from sepiola.training.collate import text_collator
 from sepiola.training.lora import without_adapter
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
-from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities
+from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities
 from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
 from sepiola.training.rollouts import Rollouts, Step
 from sepiola.training.sampler import PolicySampler
@@ -204,7 +204,7 @@ class Reinforcement(LanguageModelling):
         """Which completions teach anything, by their rewards `(prompts, samples)`: all."""
         return torch.ones_like(rewards)
 
-    def measured(self, batch: RolloutBatch) -> Mapping[str, Any]:
+    def measured(self, batch: RolloutBatch) -> Measured:
         """The log-probabilities of a batch's labels under the policy that drew them, and under the reference."""
         assert self.policy is not None
         return {"old": self.log_probabilities_of(self.policy, batch), "reference": self.reference_of(batch)}
