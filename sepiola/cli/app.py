@@ -40,6 +40,16 @@ app.add_typer(data.data_app, name="data")
 app.add_typer(tokenizer.tokenizer_app, name="tokenizer")
 
 
+@app.callback()
+def started(context: typer.Context) -> None:
+    """Raises SepiolaError where torchrun starts several processes of a command that is for one."""
+    ranks, command = os.environ.get("WORLD_SIZE", "1"), context.invoked_subcommand
+    if "RANK" in os.environ and ranks != "1" and command != "train":
+        raise SepiolaError(
+            f"sepiola {command} is for one process, and torchrun started {ranks}: run it without torchrun"
+        )
+
+
 def main() -> None:
     """Entry point: errors that a person can fix are printed alone, with status 2."""
     for stream in (sys.stdout, sys.stderr):

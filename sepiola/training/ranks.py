@@ -84,8 +84,6 @@ class Ranks:
                     "a part: freeze that part of the model, or train it on one rank"
                 )
 
-    # ------------------------------------------------------------------------------------------ sharing work
-
     def share(self, items: Sequence[Item]) -> list[Item]:
         """This rank's items."""
         return list(items[self.rank :: self.size])
@@ -129,8 +127,6 @@ class Ranks:
             torch.manual_seed(int(np.random.SeedSequence([seed, step, self.rank]).generate_state(1, np.uint64)[0]))
             yield
 
-    # ------------------------------------------------------------------------------------------ exchanging
-
     def gather(self, value: Item) -> list[Item]:
         """Every rank's value, by their ranks."""
         if self.size == 1:
@@ -147,6 +143,15 @@ class Ranks:
             for name, value in each.items():
                 total[name] = total.get(name, 0) + value
         return total
+
+    def check_alike(self, make: Callable[[], object]) -> None:
+        """Raises TrainingError where the ranks do not begin with what `make` tells, alike."""
+        told = self.gather(make()) if self.size > 1 else []
+        if others := [rank for rank, one in enumerate(told) if one != told[0]]:
+            raise TrainingError(
+                f"ranks 0 and {others[0]} do not begin with the same weights and samples: give all of them the same "
+                "data, recipe and version"
+            )
 
     def by_first(self, make: Callable[[], Item]) -> Item:
         """What rank 0 makes, for all; the others wait for as long as it takes."""

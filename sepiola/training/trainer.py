@@ -129,6 +129,7 @@ class Trainer:
             keep_pages()
         with state.seeded(self.seed), StopSignals(alone=self.ranks.size == 1) as stop:
             resumed = self._restore(resume)
+            self.ranks.check_alike(lambda: (encoder_key(self.stage, self.model.state_dict()), self.identity))
             log = None
             if self.ranks.first:
                 sweep(self.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sepiola.generation.row_draws import RowDraws, seed_of
+from sepiola.generation.row_draws import RowDraws, RowGenerators, seed_of
 
 
 def test_draws_follow_the_distribution() -> None:
@@ -48,3 +48,18 @@ def test_only_the_likeliest_are_drawn_of_few_candidates() -> None:
 def test_seeds_are_named_by_all_their_parts() -> None:
     names = {seed_of(0, "a"), seed_of(0, "b"), seed_of(1, "a"), seed_of("0", "a"), seed_of(0, "a", "order")}
     assert len(names) == 5 and all(0 <= seed < 2**62 for seed in names)
+
+
+def test_a_generator_a_row_draws_the_same_in_any_batch_and_follows_the_distribution() -> None:
+    rows, device = 4000, torch.device("cpu")
+    logits = torch.tensor([0.0, 1.0, -1.0, 2.0, -torch.inf]).repeat(rows, 1)
+    together = RowGenerators(range(rows), device)
+    drawn = [together.pick(logits) for _ in range(3)]
+    shares = torch.cat(drawn).bincount(minlength=5) / (3 * rows)
+    torch.testing.assert_close(shares, logits[0].softmax(-1), atol=0.02, rtol=0)
+    alone = RowGenerators([7], device)
+    assert [int(alone.pick(logits[:1])) for _ in range(3)] == [int(step[7]) for step in drawn]
+    leaving = RowGenerators(range(rows), device)
+    leaving.pick(logits)
+    leaving.select(torch.tensor([7, 9]))
+    assert leaving.pick(logits[:2]).tolist() == drawn[1][[7, 9]].tolist()

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sepiola.calling.constraints import ConstraintVocabulary
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
 from sepiola.data.metrics_log import MetricsLog, read_metrics
@@ -36,6 +37,8 @@ from tests.trainers import stage_of, text_trainer
 
 Weights = dict[str, Tensor]
 DECODER = tiny.llama(40, 16)
+EXPERTS = {**DECODER, "feed_forward": {"width": 24, "gated": True, "experts": 4, "chosen": 2, "balance_loss": 0.1}}
+FORGETFUL = {**DECODER, "dropout": 0.3}
 STEADY: dict[str, Any] = {
     "precision": "float32",
     # AdamW makes steps of one size of gradients that are 0 but for rounding.
@@ -46,11 +49,13 @@ STEADY: dict[str, Any] = {
 # What both ranks run: each a function of the ranks and a folder, which gives the weights at its end.
 
 
-def supervised(ranks: Ranks, folder: Path, *, steps: int = 6, dropout: float = 0.0, **stage: Any) -> Weights:
+def supervised(
+    ranks: Ranks, folder: Path, *, steps: int = 6, language: dict[str, Any] = DECODER, seed: int = 1, **stage: Any
+) -> Weights:
     """Language modelling of samples of unequal lengths, 14 of them: the last step of an epoch has fewer."""
     samples = [Sample(f"s{i}", [2 + i % 7] * (1 + i % 5), [9 + i, *[20 + i % 3] * (i % 4), 1]) for i in range(14)]
     base = {**STEADY, "batch": 4}
-    model = build(ModelSpec.parse({"language": {**DECODER, "dropout": dropout}}), seed=1)
+    model = build(ModelSpec.parse({"language": language}), seed=seed)
     made = stage_of(**{**base, "steps": steps, **stage})
     run = text_trainer(model, made, samples, validation=samples[:6], folder=folder, log_every=1, ranks=ranks)
     run.run(resume=True)
@@ -133,6 +138,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "accumulated batches cut": {"accumulate": 3, "batch": 3},
     "whole batches shared": {"accumulate": 2, "batch": 7},
     "packed": {"packed": True},
+    "experts, whole batches shared": {"accumulate": 2, "batch": 7, "language": EXPERTS},
     "a batch smaller than the ranks": {"batch": 1},
     "an adapter": {"lora": {"rank": 2}},
     "adamw": {"optimizer": {"kind": "adamw", "learning_rate": 3e-3}},
@@ -146,7 +152,7 @@ def test_two_ranks_end_with_the_weights_of_one(pair: Pair, tmp_path: Path, name:
     first, second = pair.run(supervised, tmp_path / "two", **STAGES[name])
     assert_same(first, second)
     assert_close(first, one, 1e-6 if "optimizer" not in STAGES[name] else 3e-4)
-    if name == "whole batches shared":
+    if name.endswith("whole batches shared"):
         assert_same(first, one)
     logs = [read_metrics(tmp_path / folder / "metrics.jsonl") for folder in ("one", "two")]
     for ours, theirs in zip(*logs, strict=True):
@@ -239,6 +245,27 @@ def test_reinforcement(pair: Pair, tmp_path: Path, name: str) -> None:
             assert ours[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-6), key
 
 
+@pytest.mark.parametrize("constrained", [False, True])
+def test_completions_are_the_same_whoever_writes_them(constrained: bool) -> None:
+    made = policies.tokenizer()
+    network, spec = policies.policy(policies.KINDS["decoder"], made)
+    batches = policies.rollouts(
+        policies.objective({"kind": "grpo", "samples": 4}, spec, made, target_tokens=8), network
+    )
+    if constrained:
+        vocabulary = ConstraintVocabulary(made, made.vocabulary, [spec.language.tokens.end])
+        batches.sampler.grammar = vocabulary.compiled("lark", 'start: "(" /[0-9]/ /[a-z]{0,3}/ ")"')
+
+    def write(places: Sequence[int] | None) -> list[list[tuple[int, ...]]]:
+        torch.manual_seed(5)
+        return [[one.ids for one in row] for row in batches.sampler.write(batches.samples, 4, places)]
+
+    whole = write(None)
+    assert len({ids for row in whole for ids in row}) > 20
+    assert write([1, 4, 13]) == [whole[1], whole[4], whole[13]]
+    assert write([]) == []
+
+
 # Going on, ending, refusing.
 
 
@@ -287,11 +314,21 @@ def stopped(ranks: Ranks, folder: Path, train: Callable[..., Weights], rank: int
 
 
 def test_two_ranks_resume_bit_for_bit_where_tokens_are_dropped_too(pair: Pair, tmp_path: Path) -> None:
-    whole, _ = pair.run(supervised, tmp_path / "whole", dropout=0.3)
-    messages = pair.run(stopped, tmp_path / "cut", supervised, 1, 3, dropout=0.3)
+    whole, _ = pair.run(supervised, tmp_path / "whole", language=FORGETFUL)
+    messages = pair.run(stopped, tmp_path / "cut", supervised, 1, 3, language=FORGETFUL)
     assert all("stopped by SIGTERM after step 3 of 6" in message for message in messages)
-    resumed, _ = pair.run(supervised, tmp_path / "cut", dropout=0.3)
+    resumed, _ = pair.run(supervised, tmp_path / "cut", language=FORGETFUL)
     assert_same(resumed, whole)
+
+
+def test_ranks_that_begin_otherwise_are_refused(pair: Pair, tmp_path: Path) -> None:
+    for error in pair.run(unlike, tmp_path):
+        assert isinstance(error, TrainingError)
+        assert "ranks 0 and 1 do not begin with the same weights" in str(error)
+
+
+def unlike(ranks: Ranks, folder: Path) -> Weights:
+    return supervised(ranks, folder, seed=ranks.rank)
 
 
 def test_noise_falls_on_the_same_tokens(pair: Pair, tmp_path: Path) -> None:
