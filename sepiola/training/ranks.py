@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -132,7 +133,7 @@ class Ranks:
         if self.size == 1:
             return [value]
         every = [value] * self.size
-        with _answered(self.rank):
+        with _answered():
             dist.all_gather_object(every, value, group=self._messages)
         return every
 
@@ -158,7 +159,7 @@ class Ranks:
         if self.size == 1:
             return make()
         made = [make() if self.first else None]
-        with _answered(self.rank):
+        with _answered():
             dist.broadcast_object_list(made, src=0, group=self._patient)
         return cast(Item, made[0])
 
@@ -167,7 +168,7 @@ class Ranks:
         if self.size == 1:
             return
         has = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
-        with _answered(self.rank):
+        with _answered():
             dist.all_reduce(has)
             for bucket in _buckets([p for p, count in zip(parameters, has.tolist(), strict=True) if count]):
                 gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
@@ -231,16 +232,18 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 
 @contextmanager
-def _answered(rank: int) -> Iterator[None]:
+def _answered() -> Iterator[None]:
     """Turns a failed exchange into one message."""
     try:
         yield
     except RuntimeError as error:
         raise RankError(
-            f"rank {rank}: another rank has ended or does not answer ({_line(error)}); its own message says why. What "
-            "was saved last is whole: run the same command with --resume to go on"
+            f"another rank has ended or does not answer ({_line(error)}); its own message says why. What was saved "
+            "last is whole: run the same command with --resume to go on"
         ) from None
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """What an error says first, without the place in its source."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[^]]*\] ", "", first).partition(". ")[0][:200]
