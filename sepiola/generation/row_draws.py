@@ -52,7 +52,7 @@ class RowDraws:
 
 
 class RowGenerators:
-    """Draws for rows of these seeds by a generator each: on a CPU a tenth of the time of `RowDraws`' hashes.
+    """Draws for rows of these seeds by a generator each: on a CPU an eighth of the time of `RowDraws`' hashes.
 
     Its numbers are the next ones of a generator, so that a row begins where it began.
     """

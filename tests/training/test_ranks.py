@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from sepiola.calling.constraints import ConstraintVocabulary
+from sepiola.cli.training import train
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
 from sepiola.data.metrics_log import MetricsLog, read_metrics
 from sepiola.data.noise import Masking
-from sepiola.errors import TrainingError
-from sepiola.experiments.recipe_files import parse_recipe
-from sepiola.experiments.run import Run
+from sepiola.errors import SepiolaError, TrainingError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.training.batches import ImageInputs
@@ -444,21 +445,31 @@ RECIPE = tiny.recipe(
 )
 
 
-def ran(ranks: Ranks, folder: Path) -> dict[str, Any]:
-    """What a run gives: its report on the first rank, nothing on others."""
-    return Run(parse_recipe(RECIPE), folder, console=tiny.QUIET, ranks=ranks, resume=True).go()
+def trained(ranks: Ranks, recipe: str, runs: Path) -> str:
+    """What `sepiola train` prints on a rank."""
+    with redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sepiola.training.ranks.ranks_of", lambda device: nullcontext(ranks))
+        train(recipe, resume=True, runs=runs)
+    return printed.getvalue()
 
 
 def test_a_run_of_stages_that_two_ranks_share(pair: Pair, tmp_path: Path) -> None:
     """With pictures, an adapter, validation; evaluated once; and done stages are not done again."""
-    reports = pair.run(ran, tmp_path / "two")
-    assert reports[0]["count"] == 4 and reports[1] == {}
-    ran(Ranks(), tmp_path / "one")
+    recipe = tmp_path / "shared.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    printed = pair.run(trained, str(recipe), tmp_path / "two")
+    assert "report:" in printed[0] and printed[1] == ""
+    trained(Ranks(), str(recipe), tmp_path / "one")
     for stage in ("see", "answer", "reinforced"):
-        one, two = (tiny.stage_weights(tmp_path / folder, stage) for folder in ("one", "two"))
+        one, two = (tiny.stage_weights(tmp_path / folder / "shared", stage) for folder in ("one", "two"))
         assert_close(two, one, 1e-5)
     files = [sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*")) for f in ("one", "two")]
     named = [[p for p in each if not {"tensorboard", "features"} & {*p.parts}] for each in files]
     assert named[0] == named[1] and len(files[0]) == len(files[1]), "the others' names hold a time and a digest"
-    again = pair.run(ran, tmp_path / "two")
-    assert again[0]["accuracy"] == reports[0]["accuracy"] and again[1] == {}
+    again = pair.run(trained, str(recipe), tmp_path / "two")
+    assert again[0].count("done before") == 3 and again[1] == ""
+
+
+def test_a_comparison_is_for_one_process(pair: Pair, tmp_path: Path) -> None:
+    for error in pair.run(trained, "compare/bridges", tmp_path):
+        assert isinstance(error, SepiolaError) and "2 ranks train one model together; a comparison" in str(error)
