@@ -146,9 +146,9 @@ class Ranks:
         return total
 
     def check_alike(self, make: Callable[[], object]) -> None:
-        """Raises TrainingError where the ranks do not begin with what `make` tells, alike."""
-        told = self.gather(make()) if self.size > 1 else []
-        if others := [rank for rank, one in enumerate(told) if one != told[0]]:
+        """Raises TrainingError where what `make` gives is not the same on all ranks."""
+        every = self.gather(make()) if self.size > 1 else []
+        if others := [rank for rank, one in enumerate(every) if one != every[0]]:
             raise TrainingError(
                 f"ranks 0 and {others[0]} do not begin with the same weights and samples: give all of them the same "
                 "data, recipe and version"

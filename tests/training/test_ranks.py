@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-import io
-import multiprocessing
 import os
 import signal
-import socket
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from torch import Tensor
 
 from sepiola.calling.constraints import ConstraintVocabulary
-from sepiola.cli.training import train
 from sepiola.data.batching import Sample
 from sepiola.data.example import Example
 from sepiola.data.metrics_log import MetricsLog, read_metrics
 from sepiola.data.noise import Masking
-from sepiola.errors import SepiolaError, TrainingError
+from sepiola.errors import TrainingError
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
 from sepiola.training.batches import ImageInputs
 from sepiola.training.loss import Loss
-from sepiola.training.ranks import RankError, Ranks, cut, ranks_of
+from sepiola.training.ranks import RankError, Ranks, cut
 from sepiola.training.rewards import RewardSpec, Written
 from sepiola.training.signals import InterruptedTrainingError
 from sepiola.training.trainer import Trainer
 from tests import policies, preferences, tiny
+from tests import ranks as two
+from tests.ranks import STEADY, Pair, Weights, assert_close, assert_same, weights
 from tests.trainers import stage_of, text_trainer
 
-Weights = dict[str, Tensor]
+pair = two.pair
 DECODER = tiny.llama(40, 16)
 EXPERTS = {**DECODER, "feed_forward": {"width": 24, "gated": True, "experts": 4, "chosen": 2, "balance_loss": 0.1}}
 FORGETFUL = {**DECODER, "dropout": 0.3}
-STEADY: dict[str, Any] = {
-    "precision": "float32",
-    # AdamW makes steps of one size of gradients that are 0 but for rounding.
-    "optimizer": {"kind": "adagrad", "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.0},
-}
 
 
 # What both ranks run: each a function of the ranks and a folder, which gives the weights at its end.
@@ -61,77 +51,6 @@ def supervised(
     run = text_trainer(model, made, samples, validation=samples[:6], folder=folder, log_every=1, ranks=ranks)
     run.run(resume=True)
     return weights(run)
-
-
-def weights(run: Trainer) -> Weights:
-    return {name: value.clone() for name, value in run.model.state_dict().items()}
-
-
-class Pair:
-    """Two processes that run functions of this file together."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # what takes long to import is imported once
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.pipes, self.processes = [], []
-        for rank in range(2):
-            here, there = context.Pipe()
-            process = context.Process(target=work, args=(rank, port, there), daemon=True)
-            process.start()
-            there.close()
-            self.pipes.append(here)
-            self.processes.append(process)
-
-    def run(self, case: Callable[..., Weights], *arguments: Any, **options: Any) -> list[Any]:
-        """What each rank gives, or the exception that it raised."""
-        for pipe in self.pipes:
-            pipe.send((case, arguments, options))
-        results = []
-        for pipe in self.pipes:
-            try:
-                results.append(pipe.recv())
-            except EOFError:
-                results.append("killed")
-        return results
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.join()
-
-
-def work(rank: int, port: int, pipe: Any) -> None:
-    """A rank: does what it is sent until it is killed."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with ranks_of("cpu") as ranks:
-        while True:
-            case, arguments, options = pipe.recv()
-            try:
-                pipe.send(case(ranks, *arguments, **options))
-            except Exception as error:
-                traceback.print_exc()
-                pipe.send(error)
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    made = Pair()
-    yield made
-    made.end()
-
-
-def assert_close(first: Weights, second: Weights, within: float = 1e-6) -> None:
-    assert first.keys() == second.keys()
-    far = {name: float((first[name] - second[name]).abs().max()) for name in first}
-    assert max(far.values()) <= within, {name: value for name, value in far.items() if value > within}
-
-
-def assert_same(first: Weights, second: Weights) -> None:
-    assert_close(first, second, 0.0)
 
 
 STAGES: dict[str, dict[str, Any]] = {
@@ -411,65 +330,3 @@ def test_pieces_lie_one_after_the_other() -> None:
     assert cut([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4, 5]]
     assert cut([1], 3) == [[1]]
     assert cut([1, 2, 3], 1) == [[1, 2, 3]]
-
-
-# Whole runs.
-
-QUESTIONS = tiny.tidepool(20, "objects", "counting")
-STAGE: dict[str, Any] = {"data": QUESTIONS, "steps": 2, "batch": 5, "target_tokens": 24, **STEADY}
-RECIPE = tiny.recipe(
-    "shared",
-    tiny.vision_language({"kind": "projection"}),
-    [
-        {**STAGE, "name": "see", "objective": "detection", "learn": ["vision"]},
-        {
-            **STAGE,
-            "name": "answer",
-            "start": "see",
-            "objective": {"format": "QCM-A"},
-            "learn": ["language", "bridge"],
-            "validation": {**QUESTIONS, "split": "val", "count": 4},
-        },
-        {
-            **STAGE,
-            "name": "reinforced",
-            "start": "answer",
-            "objective": {"kind": "grpo", "format": "QCM-A", "reward": "exact", "samples": 4, "beta": 0.1},
-            "batch": 8,
-            "lora": {"rank": 2},
-            "learn": ["language"],
-        },
-    ],
-    strategy={"answer": "reinforced", "by": "score"},
-    evaluation=[{**QUESTIONS, "split": "test", "count": 4}],
-)
-
-
-def trained(ranks: Ranks, recipe: str, runs: Path) -> str:
-    """What `sepiola train` prints on a rank."""
-    with redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sepiola.training.ranks.ranks_of", lambda device: nullcontext(ranks))
-        train(recipe, resume=True, runs=runs)
-    return printed.getvalue()
-
-
-def test_a_run_of_stages_that_two_ranks_share(pair: Pair, tmp_path: Path) -> None:
-    """With pictures, an adapter, validation; evaluated once; and done stages are not done again."""
-    recipe = tmp_path / "shared.yaml"
-    recipe.write_text(yaml.safe_dump(RECIPE))
-    printed = pair.run(trained, str(recipe), tmp_path / "two")
-    assert "report:" in printed[0] and printed[1] == ""
-    trained(Ranks(), str(recipe), tmp_path / "one")
-    for stage in ("see", "answer", "reinforced"):
-        one, two = (tiny.stage_weights(tmp_path / folder / "shared", stage) for folder in ("one", "two"))
-        assert_close(two, one, 1e-5)
-    files = [sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*")) for f in ("one", "two")]
-    named = [[p for p in each if not {"tensorboard", "features"} & {*p.parts}] for each in files]
-    assert named[0] == named[1] and len(files[0]) == len(files[1]), "the others' names hold a time and a digest"
-    again = pair.run(trained, str(recipe), tmp_path / "two")
-    assert again[0].count("done before") == 3 and again[1] == ""
-
-
-def test_a_comparison_is_for_one_process(pair: Pair, tmp_path: Path) -> None:
-    for error in pair.run(trained, "compare/bridges", tmp_path):
-        assert isinstance(error, SepiolaError) and "2 ranks train one model together; a comparison" in str(error)
