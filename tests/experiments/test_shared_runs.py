@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from sepiola.checkpoints.tensors import read_tensors
 from sepiola.cli.training import train
 from sepiola.errors import SepiolaError
+from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.run import Run
+from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.ranks import Ranks
 from tests import ranks as two
 from tests import tiny
@@ -76,3 +81,21 @@ def test_a_run_of_stages_that_two_ranks_share(pair: Pair, tmp_path: Path) -> Non
 def test_a_comparison_is_for_one_process(pair: Pair, tmp_path: Path) -> None:
     for error in pair.run(trained, "compare/bridges", tmp_path):
         assert isinstance(error, SepiolaError) and "2 ranks train one model together; a comparison" in str(error)
+
+
+def compared(ranks: Ranks, folder: Path) -> None:
+    """Contrastive learning, of which every rank takes batches that are whole."""
+    small = [f"model.{part}.{key}" for part in ("vision", "language") for key in ("width=32", "layers=1")]
+    small += ["model.bridge.width=32", "tokenizer.vocabulary=300", "stages.0.epochs=null", "evaluation=[]"]
+    stage = {"steps": 2, "batch": 6, "accumulate": 2, "data.count": 30, **STEADY}
+    changes = [f"stages.0.{key}={json.dumps(value)}" for key, value in stage.items()]
+    recipe = read_recipe("eyes/dual", [*small, "stages.0.optimizer={}", *changes])
+    assert isinstance(recipe, RecipeSpec)
+    Run(recipe, folder, console=tiny.QUIET, ranks=ranks).go()
+
+
+def test_contrastive_batches_stay_whole(pair: Pair, tmp_path: Path) -> None:
+    assert pair.run(compared, tmp_path / "two") == [None, None]
+    compared(Ranks(), tmp_path / "one")
+    (one,), (two,) = (list((tmp_path / f / "stages").glob("*/checkpoint/model.safetensors")) for f in ("one", "two"))
+    assert_close(dict(read_tensors(two)), dict(read_tensors(one)))
