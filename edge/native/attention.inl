@@ -201,13 +201,13 @@ static void pack_values(const float* values, long stride, int count, int columns
 }
 
 static float soften(float* x, int count, float scale) {
-    const F factor = set(scale);
     F top = set(-__builtin_inff()), total = set(0);
     for (int i = count; i < whole(count, 16); i++) x[i] = x[0];
     for (int i = 0; i < count; i += 16) top = maximum(load(x + i), top);
-    const F peak = set(largest(top));
+    const float doublings = scale * 1.44269504088896341f;  // e^x is 2^(x log2 e)
+    const F factor = set(doublings), shift = mul(set(largest(top)), set(-doublings));
     for (int i = 0; i < count; i += 16) {
-        F y = exponential(mul(sub(load(x + i), peak), factor));
+        F y = two_to(fma(load(x + i), factor, shift));
         if (i + 16 > count) y = keep(y, count - i);
         store(x + i, y);
         total = add(total, y);

@@ -272,6 +272,21 @@ static inline F exponential(F x) {
     return mul(p, power_of_two(n));
 }
 
+#ifndef SCALED
+static inline F scaled(F x, F n) { return mul(x, power_of_two(n)); }
+#endif
+
+// 2 to the x, at least 2^-126, by the polynomial of least relative error (1e-7) over what is left of x.
+static inline F two_to(F x) {
+    x = maximum(x, set(-126.0f));
+    F n = nearest(x), r = sub(x, n);
+    F p = fma(set(1.3276471e-3f), r, set(9.6755410e-3f));
+    p = fma(p, r, set(5.5507131e-2f));
+    p = fma(p, r, set(2.4022120e-1f));
+    p = fma(p, r, set(6.9314694e-1f));
+    return scaled(fma(p, r, set(1.0000001f)), n);
+}
+
 static inline F sigmoid(F x) { return div(set(1), add(set(1), exponential(sub(set(0), x)))); }
 
 static inline F hyperbolic_tangent(F x) {

@@ -43,6 +43,9 @@ static inline F power_of_two(F n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }
 
+#define SCALED
+static inline F scaled(F x, F n) { return _mm512_scalef_ps(x, n); }
+
 static inline F load_half(const uint8_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
