@@ -8,8 +8,8 @@ from these rankings, from captions of which two values have changed places, and 
 
 From stage 1 go on PPO and GRPO, paid by the judge; DPO, on the best and the worst of each picture's six captions; dense
 DPO, on the worst one and the true caption, where they part; and best-of-16, which samples as many captions and says the
-one that the judge likes best. `grpo, longer` goes on longer, to show where the judge is hacked, and best-of-16 by the
-scene's own truth is what no judge can surpass.
+one that the judge likes best. `grpo, little KL` may go farther from stage 1, to show where the judge is hacked;
+best-of-16 by the scene's own truth is what no judge can surpass.
 
 Held-out pictures are described twice: by captions drawn from the policy (temperature 1), as it was trained, and by the
 likeliest ones. Their claims are checked against the scene (`sepiola.tidepool.false_claims`): that is the gold reward,
@@ -70,26 +70,30 @@ PAIRS = {"reader": "tidepool", "count": 4000, "options": {"task": "preferences",
 MUON = {"kind": "muon", "learning_rate": 1.0e-3, "warmup": 20, "betas": [0.9, 0.98]}
 GENTLE = {"learning_rate": 3.0e-4, "warmup": 5, "betas": [0.9, 0.98], "weight_decay": 0.0}
 TAUGHT = {"objective": "language-modelling", "steps": 150, "batch": 32, "optimizer": MUON}
-PPO = {"kind": "ppo", "iterations": 2, "beta": 0.02, "value_weight": 0.01}
+SLOW = {**GENTLE, "learning_rate": 1.0e-4}
+PPO = {"kind": "ppo", "iterations": 1, "beta": 0.1, "gae_lambda": 1.0, "whiten_rewards": True, "value_epsilon": 1.0}
+GROUPS = {"kind": "grpo", "samples": 8, "beta": 0.1}
+FASTER = {**GENTLE, "learning_rate": 2.0e-4}
 ARMS: dict[str, dict[str, Any]] = {
-    "ppo": {"objective": PPO, "data": PICTURES, "steps": 120, "batch": 64, "optimizer": GENTLE},
-    "grpo": {
-        "objective": {"kind": "grpo", "samples": 8, "beta": 0.02},
+    "ppo": {
+        "objective": PPO,
         "data": PICTURES,
-        "steps": 100,
+        "steps": 160,
         "batch": 64,
-        "optimizer": GENTLE,
+        "optimizer": {**GENTLE, "learning_rate": 1.5e-4},
     },
-    "dpo": {"objective": {"kind": "dpo"}, "data": PAIRS, "steps": 60, "batch": 32, "optimizer": GENTLE},
+    "grpo": {"objective": GROUPS, "data": PICTURES, "steps": 160, "batch": 64, "optimizer": FASTER},
+    "dpo": {"objective": {"kind": "dpo", "beta": 0.3}, "data": PAIRS, "steps": 160, "batch": 32, "optimizer": SLOW},
     "dense dpo": {
-        "objective": {"kind": "dpo", "dense": 5.0, "beta": 0.5},
+        "objective": {"kind": "dpo", "dense": 5.0, "beta": 2.0},
         "data": PAIRS,
-        "steps": 60,
+        "steps": 160,
         "batch": 32,
-        "optimizer": GENTLE,
+        "optimizer": SLOW,
     },
 }
-ARMS["grpo, longer"] = {**ARMS["grpo"], "steps": 240}
+"""KL weights, rates and steps were chosen by pictures of the validation split."""
+ARMS["grpo, little KL"] = {**ARMS["grpo"], "objective": {**GROUPS, "beta": 0.02}, "steps": 240, "optimizer": GENTLE}
 BEST, TRUTH = "best of 16", "best of 16, by truth"
 OWN = {"pictures": 2400, "samples": 6, "seed": 11}
 """What stage 1 says of training pictures."""
