@@ -71,14 +71,14 @@ MUON = {"kind": "muon", "learning_rate": 1.0e-3, "warmup": 20, "betas": [0.9, 0.
 GENTLE = {"learning_rate": 3.0e-4, "warmup": 5, "betas": [0.9, 0.98], "weight_decay": 0.0}
 TAUGHT = {"objective": "language-modelling", "steps": 150, "batch": 32, "optimizer": MUON}
 SLOW = {**GENTLE, "learning_rate": 1.0e-4}
-PPO = {"kind": "ppo", "iterations": 1, "beta": 0.1, "gae_lambda": 1.0, "whiten_rewards": True, "value_epsilon": 1.0}
+PPO = {"kind": "ppo", "iterations": 1, "beta": 0.3, "gae_lambda": 1.0, "whiten_rewards": True, "value_epsilon": 1.0}
 GROUPS = {"kind": "grpo", "samples": 8, "beta": 0.1}
 FASTER = {**GENTLE, "learning_rate": 2.0e-4}
 ARMS: dict[str, dict[str, Any]] = {
     "ppo": {
         "objective": PPO,
         "data": PICTURES,
-        "steps": 160,
+        "steps": 100,
         "batch": 64,
         "optimizer": {**GENTLE, "learning_rate": 1.5e-4},
     },
