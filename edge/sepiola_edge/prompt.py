@@ -114,7 +114,7 @@ class Placed(Images):
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
-        self.token, self.name = int(raw["token"]), str(raw["name"])
+        self.token, self.name = int(raw["token"]), checks.text(raw, "name")
         self.tokens = checks.whole(raw, "tokens", 1, MOST)
         self.first = bool(raw["first"])
 

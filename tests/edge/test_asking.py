@@ -115,6 +115,11 @@ def test_flamingo_sees_as_by_sepiola(tmp_path: Path, language: Any) -> None:
             assert written == model.generate(prompt, images=seen, max_tokens=8)
         with pytest.raises(sepiola_edge.EdgeError, match="2 places"):
             edge.generate("<image> <image>", images=wide)
+    config = json.loads((tmp_path / "edge" / "edge.json").read_text())
+    config["images"]["name"] = "\ud800"
+    (tmp_path / "edge" / "edge.json").write_text(json.dumps(config))
+    with pytest.raises(sepiola_edge.EdgeError, match="name"):
+        sepiola_edge.load(tmp_path / "edge")
     answers = [edge.ask("What is it?", image=seen, choices=("a cat", "two dogs")) for seen in (wide, small, wide)]
     assert answers[0].probabilities != answers[1].probabilities
     assert answers[0].probabilities == answers[2].probabilities
