@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -87,6 +87,11 @@ class Verifying(LanguageModelling):
     """The cross-entropy of whether a chain ends right, at each of its tokens."""
 
     spec: ClassVar[type[ObjectiveSpec]] = VerifierSpec
+
+    @classmethod
+    def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
+        """Nothing after another stage, whose texts made the tokenizer."""
+        return () if stage.start is not None else super().texts(stage, example)
 
     @property
     def own(self) -> VerifierSpec:

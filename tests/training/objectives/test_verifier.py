@@ -18,7 +18,7 @@ from sepiola.errors import SpecError, TrainingError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.reasoning.answer import Answer, Chain
 from sepiola.specs.model import SpecialTokens
-from sepiola.training.objectives.verifier import VerifiedCollator, balanced, verifying_loss
+from sepiola.training.objectives.verifier import VerifiedCollator, Verifying, balanced, verifying_loss
 from sepiola.training.rankings import Ranking, RankingCollator
 from tests.tiny import decoder, recipe, run_recipe
 
@@ -146,3 +146,9 @@ def test_what_does_not_fit_is_one_message(change: dict[str, Any], message: str) 
     raw["strategy"] |= change.get("strategy", {})
     with pytest.raises(SpecError, match=message):
         parse_recipe(raw, "recipe")
+
+
+def test_it_adds_nothing_to_the_tokenizer_of_its_writer() -> None:
+    writer, verifier = parse_recipe(coins()).stages
+    assert [*Verifying.texts(writer, asked())], "what the writer reads makes the tokenizer"
+    assert not [*Verifying.texts(verifier, asked())]
