@@ -148,7 +148,8 @@ def test_what_does_not_fit_is_one_message(change: dict[str, Any], message: str) 
         parse_recipe(raw, "recipe")
 
 
-def test_it_adds_nothing_to_the_tokenizer_of_its_writer() -> None:
+def test_it_adds_nothing_to_the_tokenizer_of_its_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
     writer, verifier = parse_recipe(coins()).stages
     assert [*Verifying.texts(writer, asked())], "what the writer reads makes the tokenizer"
     assert not [*Verifying.texts(verifier, asked())]
