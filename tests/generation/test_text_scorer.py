@@ -101,9 +101,9 @@ def test_writing_stops_at_the_first_stop_string(kind: str) -> None:
     steps: list[int] = []
     extend = model.network.extend
 
-    def counted(tokens: torch.Tensor, state: object, **masks: object) -> torch.Tensor:
+    def counted(tokens: torch.Tensor, *rest: object, **masks: object) -> torch.Tensor:
         steps.append(tokens.shape[1])
-        return extend(tokens, state, **masks)
+        return extend(tokens, *rest, **masks)
 
     model.network.extend = counted
     cut = text_scorer.generate(TEXTS[:1], max_tokens=40, stops=[stop, "never there"])

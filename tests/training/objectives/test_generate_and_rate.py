@@ -177,7 +177,7 @@ def test_a_rating_counts_as_often_as_its_weight_says() -> None:
                 network(batch.target).flatten(0, 1), batch.labels.flatten(), reduction="sum"
             )
         if weight == 1.0:
-            assert float(losses[0].loss_sum) == pytest.approx(float(expected), rel=1e-5) and batch.labelled == 3 + 2
+            assert losses[0].loss_sum.item() == pytest.approx(float(expected), rel=1e-5) and batch.labelled == 3 + 2
     one, four = losses
     assert float(four.parts["ratings"]) == pytest.approx(4 * float(one.parts["ratings"]), rel=1e-5)
     assert float(four.parts["replies"]) == pytest.approx(float(one.parts["replies"]), rel=1e-5)
