@@ -33,7 +33,9 @@ def test_an_encoder_is_read_by_the_mean_of_its_states(preference_reader: str, tm
     end = model.spec.language.tokens.end if model.spec.language else 1
     with torch.no_grad():
         read = model.network.states(torch.tensor([[*ids, end]]))[0].mean(0)
-    assert float(read @ model.network.get_parameter(CLASSIFIER)[0].detach()) == pytest.approx(model.reward(talks[0]), abs=1e-5)
+    assert float(read @ model.network.get_parameter(CLASSIFIER)[0].detach()) == pytest.approx(
+        model.reward(talks[0]), abs=1e-5
+    )
 
 
 def test_an_encoder_writes_nothing_that_could_be_preferred() -> None:

@@ -190,7 +190,7 @@ def test_experts_are_kept_in_use() -> None:
     examples = [turn("ok", {"SAFE": 1}), turn("no", {"SAFE": 0})]
     objective: Any = objective_of(stage, ExampleSetting(made.spec, TOKENIZER, examples))
     (batch,) = objective.batches(stage.data, ImageInputs()).next()
-    assert float(objective.loss(made.network.train(), batch).extra) > 0.1 * batch.labelled
+    assert objective.loss(made.network.train(), batch).extra.item() > 0.1 * batch.labelled
     assert float(objective.loss(made.network.eval(), batch).extra) == 0
 
 
