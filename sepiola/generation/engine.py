@@ -121,24 +121,25 @@ class Engine:
             asked, most = [prompts[r] for r in rows], [limits[r] for r in rows for _ in range(samples)]
             state, first = self._begin(asked, max(most)) if len(most) > 1 else self._begin_alone(asked[0], most[0])
             read = self._read(asked, sampling)
-            own = RowGenerators([seed for r in rows for seed in seeds[r]], self.device) if seeds is not None else None
+            own = None if seeds is None else RowGenerators([seed for r in rows for seed in seeds[r]], self.device)
+            draws = own or generator
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
                 state.select(fan)
                 first, read = first[fan], read[fan]
             if grammar is None and LookupDecoding.serves(self.spec, sampling, len(most)):
                 guessing = LookupDecoding(self.executor, sampling, self._ends(self.ends), stop and stop())
-                written = [guessing.run(state, asked[0].tokens, first, read, most[0], generator)]
+                written = [
+                    guessing.run(state, asked[0].tokens, first, read, most[0], own.each[0] if own else generator)
+                ]
             elif grammar is None:
                 decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
-                written = decoding.run(state, first, read, own or generator)
+                written = decoding.run(state, first, read, draws)
             else:
                 each = [grammar if isinstance(grammar, Grammar) else grammar[row] for row in rows]
                 begun = [each[i // samples].begin(limit, asked[i // samples].tokens) for i, limit in enumerate(most)]
                 ends = self._ends(begun[0].vocabulary.ends)
-                written = ConstrainedDecoding(self.executor, begun, sampling, read, ends).run(
-                    state, first, own or generator
-                )
+                written = ConstrainedDecoding(self.executor, begun, sampling, read, ends).run(state, first, draws)
             for i, row in enumerate(rows):
                 results[row] = written[i * samples : (i + 1) * samples]
             if on_done is not None:

@@ -96,6 +96,18 @@ def test_stops_and_limits_hold_within_a_guess() -> None:
         assert ended.generate([Prompt(REPEATING)], max_tokens=20, sampling=how)[0] == [text[: text.index(end)]]
 
 
+def test_a_row_is_drawn_by_the_seed_that_is_its_own() -> None:
+    engine = Engine(executor("torch", network_of("llama")), ends=frozenset())
+
+    def written(seed: int, *own: int) -> list[int]:
+        how = Sampling(temperature=1.0, seed=seed, prompt_lookup_num_tokens=6)
+        seeds = [list(own)] if own else None
+        ((row,),) = engine.generate([Prompt(REPEATING)], max_tokens=24, sampling=how, seeds=seeds)
+        return row
+
+    assert written(3, 9) == written(9) != written(3)
+
+
 def test_several_rows_are_written_without_guesses() -> None:
     engine = Engine(executor("torch", network_of("llama")), ends=frozenset())
     prompts = [Prompt(REPEATING), Prompt([5, 6])]

@@ -214,11 +214,9 @@ def before_steps(act: Callable[[Trainer], None]) -> Iterator[None]:
         act(self)
         step(self, log)
 
-    Trainer._step = acting  # type: ignore[method-assign]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_step", acting)
         yield
-    finally:
-        Trainer._step = step  # type: ignore[method-assign]
 
 
 def stopped(ranks: Ranks, folder: Path, train: Callable[..., Weights], rank: int, after: int, **stage: Any) -> str:

@@ -173,8 +173,8 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
                 raise KilledError
             return losses(model, batch)
 
-        learned.loss = loss  # type: ignore[method-assign]
-        with contextlib.suppress(KilledError):
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KilledError):
+            patch.setattr(learned, "loss", loss)
             trainer(learned, network, folder).run(resume=True)
         return network.weight.detach().clone()
 

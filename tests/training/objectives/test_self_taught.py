@@ -22,6 +22,7 @@ from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.training.objectives import objective_specs
 from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, picked
+from tests.coins import read_coins
 from tests.tiny import QUIET, decoder, recipe, run_recipe, stage_weights
 
 SPEC: dict[str, Any] = {"kind": "self-taught", "format": "Q-EA", "writer": "first", "questions": {"reader": "coins"}}
@@ -92,17 +93,6 @@ def test_what_does_not_fit_is_one_message(change: dict[str, Any], message: str) 
 
 
 # ------------------------------------------------------------------------------------------------------------ runs
-
-
-def read_coins(root: Path | None, split: str, *, count: int = 32, sure: bool = False) -> list[Example]:
-    """Coins whose answer no question tells; where one is `sure`, it is always the same."""
-    made = []
-    for n in range(count):
-        side = "heads" if sure or n % 2 else "tails"
-        question = Question("Which side?", answer_text=side, hint="", lecture="", solution="It fell.")
-        about = {"split": split, "language": "en", "group": f"{split}{n}"}
-        made.append(Example(f"{split}-{n}", (Message("user", (question.text,)),), side, question, about))
-    return made
 
 
 def rounds(sure: bool = False, **objective: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sepiola.reasoning.answer import Answer, Chain
 from sepiola.specs.model import SpecialTokens
 from sepiola.training.objectives.verifier import VerifiedCollator, Verifying, balanced, verifying_loss
 from sepiola.training.rankings import Ranking, RankingCollator
+from tests.coins import read_coins
 from tests.tiny import decoder, recipe, run_recipe
 
 TOKENS = SpecialTokens(start=1, end=2, pad=0)
@@ -66,17 +67,6 @@ def test_every_token_of_a_chain_is_labelled_and_counts_alike(kind: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ runs
-
-
-def read_coins(root: Path | None, split: str, *, count: int = 64, sure: bool = False) -> list[Example]:
-    """Coins whose answer no question tells; where they are `sure`, all show heads."""
-    made = []
-    for n in range(count):
-        side = "heads" if sure or n % 2 else "tails"
-        question = Question("Which side?", answer_text=side, hint="", lecture="", solution="It fell.")
-        about = {"split": split, "language": "en", "group": f"{split}{n}"}
-        made.append(Example(f"{split}-{n}", (Message("user", (question.text,)),), side, question, about))
-    return made
 
 
 def coins(**objective: Any) -> dict[str, Any]:
