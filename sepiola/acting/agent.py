@@ -70,7 +70,8 @@ class Agent:
     A model that was taught the functions calls them by their tokens; any other has them described in its prompt, and
     calls them by number if it was taught to, or writes JSON. Raises SpecError for functions whose signatures are not
     those that the model was taught, and for a policy that names others. A `retriever` chooses the functions that each
-    request may call, among those that the policy allows.
+    request may call, among those that the policy allows. With `one_call` each reply is one call (OpenAI's
+    `tool_choice: required` without parallel calls).
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Agent:
         confirm: Callable[[Call], bool] | None = None,
         log: str | Path | None = None,
         retriever: Retrieves | None = None,
+        one_call: bool = False,
     ) -> None:
         self.model = model
         given = functions_of(functions)
@@ -94,6 +96,7 @@ class Agent:
         self.confirm = confirm or (lambda call: False)
         self.log = Path(log) if log is not None else None
         self.retriever = retriever
+        self.one_call = one_call
         self._named = {function.name: function for function in self.functions}
         self._allowed = self.policy.allowed(self.functions)
 
@@ -159,7 +162,7 @@ class Agent:
     def grammar(self, example: Example) -> Grammar:
         """All that the model may write: what is copied is copied from the example's text, unless it has pictures."""
         said = None if example.images else example.prompt
-        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed, said)
+        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed, said, one_call=self.one_call)
 
     def write(self, example: Example) -> str:
         """The model's reply."""

@@ -40,8 +40,12 @@ class Mode(Protocol):
         functions: Sequence[Function],
         allowed: Sequence[str] | None = None,
         said: str | None = None,
+        *,
+        one_call: bool = False,
     ) -> Grammar:
-        """All that may be written. Where it is given what is `said`, copied arguments are spans of it."""
+        """All that may be written. Where it is given what is `said`, copied arguments are spans of it. With `one_call`
+        it is one call, where any may be made, and neither none nor several.
+        """
 
     def read(
         self,
@@ -68,8 +72,10 @@ class Functional:
         functions: Sequence[Function],
         allowed: Sequence[str] | None = None,
         said: str | None = None,
+        *,
+        one_call: bool = False,
     ) -> Grammar:
-        return functional(functions, vocabulary, allowed, said)
+        return functional(functions, vocabulary, allowed, said, one_call=one_call)
 
     def read(
         self,
@@ -96,8 +102,10 @@ class Numbered:
         functions: Sequence[Function],
         allowed: Sequence[str] | None = None,
         said: str | None = None,
+        *,
+        one_call: bool = False,
     ) -> Grammar:
-        return functional(self._lines(functions, allowed), vocabulary, said=said)
+        return functional(self._lines(functions, allowed), vocabulary, said=said, one_call=one_call)
 
     def read(
         self,
@@ -134,8 +142,10 @@ class AsJson:
         functions: Sequence[Function],
         allowed: Sequence[str] | None = None,
         said: str | None = None,
+        *,
+        one_call: bool = False,
     ) -> Grammar:
-        return vocabulary.compiled("json", calls.json_form(functions, allowed))
+        return vocabulary.compiled("json", calls.json_form(functions, allowed, one_call=one_call))
 
     def read(
         self,

@@ -105,12 +105,19 @@ def read(text: str, functions: Sequence[Function], today: datetime.date | None =
     return [_read(name, values, functions, today) for name, values in pieces]
 
 
-def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None, said: str | None = None) -> str:
+def lark(
+    functions: Sequence[Function],
+    allowed: Sequence[str] | None = None,
+    said: str | None = None,
+    *,
+    one_call: bool = False,
+) -> str:
     """The grammar of the functional form, for llguidance; only functions that are `allowed` (all, by default) may be
-    called. Where it is given what is `said`, copied arguments are spans of it.
+    called. Where it is given what is `said`, copied arguments are spans of it. With `one_call` a reply is one call.
     """
     chosen = [(n, f) for n, f in enumerate(functions) if allowed is None or f.name in allowed]
-    lines = [f"start: {NONE} {END} | call{{1,{CALLS}}} {END}" if chosen else f"start: {NONE} {END}"]
+    some = f"call {END}" if one_call else f"{NONE} {END} | call{{1,{CALLS}}} {END}"
+    lines = [f"start: {some if chosen else f'{NONE} {END}'}"]
     if chosen:
         lines.append("call: " + " | ".join(f"f{number}" for number, _ in chosen))
     for number, function in chosen:
@@ -121,8 +128,10 @@ def lark(functions: Sequence[Function], allowed: Sequence[str] | None = None, sa
     return "\n".join(lines)
 
 
-def json_form(functions: Sequence[Function], allowed: Sequence[str] | None = None) -> dict[str, object]:
-    """The JSON Schema of the declared form."""
+def json_form(
+    functions: Sequence[Function], allowed: Sequence[str] | None = None, *, one_call: bool = False
+) -> dict[str, object]:
+    """The JSON Schema of the declared form; with `one_call` of a list of one."""
     chosen = [f for f in functions if allowed is None or f.name in allowed]
     calls = [
         {
@@ -133,7 +142,8 @@ def json_form(functions: Sequence[Function], allowed: Sequence[str] | None = Non
         }
         for f in chosen
     ]
-    return {"type": "array", "items": {"anyOf": calls}, "maxItems": CALLS} if calls else {"const": []}
+    bounds = {"minItems": 1, "maxItems": 1} if one_call else {"maxItems": CALLS}
+    return {"type": "array", "items": {"anyOf": calls}, **bounds} if calls else {"const": []}
 
 
 def read_json(text: str, functions: Sequence[Function]) -> list[Call]:

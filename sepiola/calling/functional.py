@@ -19,16 +19,18 @@ def functional(
     vocabulary: ConstraintVocabulary,
     allowed: Sequence[str] | None = None,
     said: str | None = None,
+    *,
+    one_call: bool = False,
 ) -> Grammar:
     """The grammar of calls in functional tokens; see `calling.calls.lark`. Where a request is so long that its
     spans make no grammar, copied arguments may be any text, which is said.
     """
-    whole = vocabulary.compiled("lark", lark(functions, allowed))
+    whole = vocabulary.compiled("lark", lark(functions, allowed, one_call=one_call))
     if said is None or not any(parameter.copied for f in functions for parameter in f.parameters):
         return whole
     longest = max((len(word.encode()) for word in words(said)), default=0)  # what has begun a word must end it
     try:
-        return whole.narrowed(lark(functions, allowed, said), longest)
+        return whole.narrowed(lark(functions, allowed, said, one_call=one_call), longest)
     except SepiolaError:
         log.warning("the request of %d characters is too long to hold arguments to its words", len(said))
         return whole

@@ -18,6 +18,7 @@ from sepiola.cli.options import (
     Bits,
     Device,
     ModelName,
+    OneCall,
     Retriever,
     Runtime,
     Set,
@@ -74,6 +75,7 @@ def run(
     log: Annotated[Path | None, typer.Option(help="A JSONL file that what happens is added to.")] = None,
     retriever: Retriever = None,
     top: Top = None,
+    one_call: OneCall = False,
     device: Device = "cpu",
     runtime: Runtime = "torch",
     bits: Bits = None,
@@ -101,7 +103,16 @@ def run(
         given = set_of(loaded.processor.functions, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
     state = Phone.from_snapshot(read_json(phone, DataError)) if phone is not None and phone.exists() else Phone.start()
-    agent = Agent(loaded, given, policy, state, confirm=asked, log=log, retriever=load_retriever(retriever, top))
+    agent = Agent(
+        loaded,
+        given,
+        policy,
+        state,
+        confirm=asked,
+        log=log,
+        retriever=load_retriever(retriever, top),
+        one_call=one_call,
+    )
     acted = agent.run(text, image, today)
     if phone is not None and not dry_run:
         write_text(phone, json.dumps(agent.phone.snapshot(), ensure_ascii=False, indent=1) + "\n")

@@ -19,6 +19,7 @@ from sepiola.cli.options import (
     ChainsOption,
     DataFolder,
     ModelName,
+    OneCall,
     ReaderOption,
     Retriever,
     Runtime,
@@ -82,6 +83,7 @@ def evaluate(
     adapter: Adapter = None,
     retriever: Retriever = None,
     top: Top = None,
+    one_call: OneCall = False,
     unconstrained: Annotated[
         bool, typer.Option("--unconstrained", help="Of calls: ask without the constraint as well, and show both.")
     ] = False,
@@ -122,7 +124,7 @@ def evaluate(
         "only": only,
     }
     given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
-    given |= {"kl-divergence": kl_divergence, "strategy": strategy}
+    given |= {"kl-divergence": kl_divergence, "strategy": strategy, "one-call": one_call}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
     asked = [name for name, value in {**given, "option": option}.items() if value]
@@ -146,6 +148,7 @@ def evaluate(
         else None,
         retriever=load_retriever(retriever, top),
         unconstrained=unconstrained,
+        one_call=one_call,
         base=None if kl_divergence is None else load(kl_divergence),
         seed=seed,
         show=show,

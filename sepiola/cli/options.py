@@ -81,6 +81,9 @@ Retriever = Annotated[
         help="A sentence encoder (all-MiniLM-L6-v2 …) that chooses the functions which a request may call.",
     ),
 ]
+OneCall = Annotated[
+    bool, typer.Option("--one-call", help="Of calls: each reply is one call, and neither none nor several.")
+]
 Top = Annotated[int | None, typer.Option("--top", min=1, help="Functions that the retriever chooses (default: 4).")]
 
 

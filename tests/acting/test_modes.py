@@ -54,6 +54,19 @@ def test_the_mode_is_by_what_was_taught() -> None:
     assert isinstance(mode_of(taught(functions_of([feed]))), Functional)
 
 
+@pytest.mark.parametrize("known", [None, (), taught(functions_of([feed, wake]))], ids=["json", "numbered", "tokens"])
+def test_an_agent_of_one_call_makes_neither_none_nor_several(
+    model: Model, known: tuple[dict[str, object], ...]
+) -> None:
+    """Random weights, whose own replies are of any number of calls."""
+    asked = Model(model.network, model.spec, dataclasses.replace(model.processor, functions=known))
+    counts = [
+        {len(Agent(asked, [feed, wake], one_call=one).run(f"request {n}").calls) for n in range(12)}
+        for one in (True, False)
+    ]
+    assert counts[0] == {1} and counts[1] != {1}
+
+
 def test_an_agent_reads_declared_functions(model: Model) -> None:
     agent = Agent(model, [feed, wake])
     prompt = agent.prompt("7点叫我", (), datetime.date(2024, 5, 1)).prompt

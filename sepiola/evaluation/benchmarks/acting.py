@@ -43,7 +43,7 @@ class Acting:
     """Any set whose examples hold `calls`."""
 
     split = "test"
-    takes: Sequence[str] = ("option", "retriever", "top", "unconstrained")
+    takes: Sequence[str] = ("option", "retriever", "top", "one-call", "unconstrained")
 
     def measures(self, model: MeasuredModel, settings: Settings) -> bool:
         if not asks_for_calls(settings.examples):
@@ -120,6 +120,7 @@ class Asking:
     def __init__(self, model: MeasuredModel, settings: Settings) -> None:
         self.model = model
         self.retriever = settings.retriever
+        self.one_call = settings.one_call
         self.mode = mode_of(model.processor.functions)
         self.known = as_taught(model.processor.functions or ())
         self.generator = model.example_generator(TOKENS)
@@ -148,7 +149,7 @@ class Asking:
             end = place + (1 if len(self.times) < TIMED else TOGETHER)
             began = time.perf_counter()
             grammars = [
-                self.mode.grammar(self.model.vocabulary, *some, _said(example))
+                self.mode.grammar(self.model.vocabulary, *some, _said(example), one_call=self.one_call)
                 for example, some in zip(asked[place:end], offered[place:end], strict=True)
             ]
             written += [texts[0] for texts in self.generator.write(asked[place:end], grammar=grammars)]

@@ -69,9 +69,10 @@ class Settings:
     `training(reader)` gives the examples of a dataset (of any: None) that baselines learn from; text baselines of
     questions learn from `baseline_questions` at most. `compares`: the model was taught to compare pictures with texts,
     and not yet to write. A `retriever` chooses the functions that a request may call; `unconstrained` asks for calls
-    without the constraint as well. What is expected of plain text is compared with what `base` expects. The last five
-    are for prompted texts: the seed of shots and items, how many results are shown whole, the groups to test, the
-    tokens that the model reads at most, and whether a chat model is asked in its template.
+    without the constraint as well, and with `one_call` each reply is one call. What is expected of plain text is
+    compared with what `base` expects. The last five are for prompted texts: the seed of shots and items, how many
+    results are shown whole, the groups to test, the tokens that the model reads at most, and whether a chat model is
+    asked in its template.
     """
 
     data: DataSpec
@@ -83,6 +84,7 @@ class Settings:
     compares: bool = False
     retriever: Retrieves | None = None
     unconstrained: bool = False
+    one_call: bool = False
     base: MeasuredModel | None = None
     seed: int = 0
     show: int = 0

@@ -63,6 +63,21 @@ def test_a_retriever_chooses_before(data_root: Path) -> None:
     assert "offered" not in alone and acting["cost"]["tokens_in"] < alone["cost"]["tokens_in"]
 
 
+def test_one_call_names_what_the_retriever_chose() -> None:
+    class Right:
+        def choose(self, text: str, functions: Sequence[Function]) -> list[str]:
+            return ["google_search"]
+
+    spec, examples = DataSpec(reader="tidepool", split="test"), requests("test", 6, kinds=["text", "several"])
+    examples = [dataclasses.replace(e, metadata={**e.metadata, "tools": [f.tool for f in TEN]}) for e in examples]
+    settings = Settings(spec, read=lambda spec: examples, retriever=Right(), one_call=True)
+    rows = Asking(byte_model(llama()), settings).judged(examples)
+    assert [[call.name for call in row.calls or ()] for row in rows] == [["google_search"]] * 6
+    assert [row.name for row in rows] == [
+        [c["name"] for c in e.metadata["calls"]] == ["google_search"] for e in examples
+    ]
+
+
 def test_functions_of_a_file_are_measured(tmp_path: Path) -> None:
     (tmp_path / "pets.py").write_text(FILE, encoding="utf-8")
     own = functions_named(tmp_path / "pets.py")

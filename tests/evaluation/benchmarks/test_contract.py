@@ -119,7 +119,7 @@ def test_a_comparison_merges_arms_as_the_benchmark_says(tmp_path: Path) -> None:
 
 def test_every_benchmark_says_what_it_takes() -> None:
     known = {"shots", "rices", "seed", "show", "length", "only", "option", "no-chat-template", "retriever", "top",
-             "unconstrained", "kl-divergence", "strategy"}  # fmt: skip
+             "one-call", "unconstrained", "kl-divergence", "strategy"}  # fmt: skip
     for name, benchmark in BENCHMARKS.items():
         assert benchmark.split and set(benchmark.takes) <= known, name
 
