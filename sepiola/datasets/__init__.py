@@ -90,7 +90,7 @@ DATASETS: dict[str, Dataset] = {
     "diasafety": Dataset(read_diasafety),
     "dialogues": Dataset(read_dialogues),
     "turns": Dataset(read_turns),
-    "grounded": Dataset(read_grounded),
+    "grounded": Dataset(read_grounded, drawn=True),
 }
 
 

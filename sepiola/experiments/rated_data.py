@@ -16,7 +16,8 @@ from sepiola.data.files import make_folder, write_text
 from sepiola.datasets import read_spec
 from sepiola.datasets.turns import written
 from sepiola.errors import DataError, SpecError
-from sepiola.reasoning.sample_and_rank import Candidate, SampleAndRank
+from sepiola.reasoning.rating import Candidate
+from sepiola.reasoning.sample_and_rank import rater_of
 from sepiola.specs.base import Plain
 from sepiola.specs.data import DataSpec
 
@@ -34,7 +35,7 @@ def rate_data(model: Model, data: DataSpec, out: Path, *, keep: float = 1.0, con
     path = out / FILE
     if path.exists():
         raise DataError(f"{path} is there already: remove it, or name another folder")
-    rater, examples = SampleAndRank(model), read_spec(data)
+    rater, examples = rater_of(model), read_spec(data)
     rows = track(examples, "rating turns", console=console, disable=not console.is_terminal, transient=True)
     judged = [rater.judge(example.messages, example.target) for example in rows]
     dropped = Counter(name for candidate in judged for name in candidate.below)

@@ -8,7 +8,7 @@ model writes can ask: a user's or a tool's text that begins with `TS,` is a text
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,8 @@ _ADDRESSED = re.compile(r"\s*(TS|User)\s*[,，:：]\s*", re.IGNORECASE)
 
 Write = Callable[[Sequence[Message]], str]
 """The model's next turn."""
+WriteAll = Callable[[Sequence[Sequence[Message]]], Sequence[str]]
+"""Its next turn in each of some dialogues."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,30 @@ class Grounded:
 
 def ground(write: Write, messages: Sequence[Message], toolset: Toolset, *, limit: int = LIMIT) -> Grounded:
     """The reply to a dialogue, which ends with what the user said."""
+    return ground_all(lambda dialogues: [write(said) for said in dialogues], [messages], toolset, limit=limit)[0]
+
+
+def ground_all(
+    write: WriteAll, dialogues: Sequence[Sequence[Message]], toolset: Toolset, *, limit: int = LIMIT
+) -> list[Grounded]:
+    """The reply to each dialogue; the model's next turns in all that go on are written together."""
+    loops = [_loop(messages, toolset, limit) for messages in dialogues]
+    waiting, replies = {place: next(loop) for place, loop in enumerate(loops)}, dict[int, Grounded]()
+    while waiting:
+        asked, waiting = waiting, {}
+        for place, written in zip(asked, write([*asked.values()]), strict=True):
+            try:
+                waiting[place] = loops[place].send(written)
+            except StopIteration as end:
+                replies[place] = end.value
+    return [replies[place] for place in range(len(loops))]
+
+
+def _loop(messages: Sequence[Message], toolset: Toolset, limit: int) -> Generator[Sequence[Message], str, Grounded]:
+    """Yields what was said so far, and is sent the model's next turn."""
     said, steps = [*messages], list[Step]()
     while True:
-        written = write(said)
+        written = yield tuple(said)
         addressed = _ADDRESSED.match(written)
         text = written[addressed.end() :].strip() if addressed else written.strip()
         if addressed is None or addressed[1].lower() == "user":

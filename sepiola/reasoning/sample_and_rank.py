@@ -11,18 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sepiola.data.example import Example, Message
+from sepiola.data.example import Example
 from sepiola.data.language import language_of
 from sepiola.errors import DataError, SepiolaError, shown
 from sepiola.generation.candidates import Candidates
 from sepiola.generation.engine import Engine
 from sepiola.generation.sampling import Sampling
+from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
+from sepiola.reasoning.rating import Candidate, Judge, Rater, Rates, Turn, attributes_of, judged, turns
 from sepiola.specs.rating import AttributeSpec
-from sepiola.text.chat import as_message
-from sepiola.text.processor import Processor
 from sepiola.text.rated_dialogue import RatedDialogue
-from sepiola.text.tokenizer import Tokenizer
 
 CANDIDATES = 16
 REPLY = 64
@@ -30,22 +29,6 @@ REPLY = 64
 SAMPLING = Sampling(temperature=1.0, top_k=40)
 NOTHING = {"en": "I would rather not answer that.", "zh": "这个我不方便回答。"}
 """What is said where every candidate was dropped, by the dialogue's language."""
-Turn = Message | Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One reply, drawn so many `times`, with the probability of a 1 of each attribute and the sum that it is ranked by.
-    `dropped` says why it is out of the question, None for one that may be said; `below` names the attributes that are
-    under their thresholds.
-    """
-
-    text: str
-    ratings: Mapping[str, float]
-    score: float
-    dropped: str | None = None
-    times: int = 1
-    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,26 +44,18 @@ class RankedReply:
     tokens: Mapping[str, int]
 
 
-class Converses(Protocol):
+class Converses(Rates, Protocol):
     """What sampling and ranking ask of a model."""
 
     @property
     def engine(self) -> Engine: ...
-    @property
-    def processor(self) -> Processor: ...
-    def require_tokenizer(self) -> Tokenizer: ...
 
 
 class SampleAndRank:
     """One model that generates and rates. Raises SepiolaError for a model that was not taught to rate."""
 
     def __init__(self, model: Converses, *, candidates: int = CANDIDATES, max_tokens: int = REPLY) -> None:
-        attributes = model.processor.attributes
-        if attributes is None:
-            raise SepiolaError(
-                "this model was not taught to rate replies: train it with the objective generate-and-rate "
-                "(recipes/lamda/dialogue.yaml)"
-            )
+        attributes = attributes_of(model)
         if candidates < 1:
             raise SepiolaError(f"candidates: got {shown(candidates)}, expected at least 1")
         self.engine = model.engine
@@ -114,7 +89,7 @@ class SampleAndRank:
                 rated[row] = ratings
             spent = {name: count + anew.tokens[name] for name, count in spent.items()}
         first = {text: place for place, text in reversed([*enumerate(texts)])}
-        every = [self._judged(text, rated[place], texts.count(text)) for text, place in first.items()]
+        every = [judged(self.attributes, text, rated[place], texts.count(text)) for text, place in first.items()]
         every.sort(key=lambda candidate: (candidate.dropped is not None, -candidate.score, first[candidate.text]))
         best, language = every[0], "zh" if language_of(said[-1].text) == "zh" else "en"
         note = f"all {len(texts)} candidates were dropped; a fixed text is said" if best.dropped is not None else None
@@ -122,7 +97,7 @@ class SampleAndRank:
 
     def judge(self, context: str | Sequence[Turn], reply: str) -> Candidate:
         """One given reply, as `reply` judges those that it samples."""
-        return self._judged(reply, self.rate(context, [reply])[0], 1)
+        return judged(self.attributes, reply, self.rate(context, [reply])[0])
 
     def answer(self, examples: Sequence[Example], on_done: Callable[[int], None] | None = None) -> list[Answer]:
         """The reply to the messages of each example."""
@@ -144,30 +119,16 @@ class SampleAndRank:
         columns = {name: candidates.rate(token, self.layout.ratings) for name, token in self.layout.attributes.items()}
         return [{name: column[row] for name, column in columns.items()} for row in range(len(candidates.context))]
 
-    def _judged(self, text: str, ratings: Mapping[str, float], times: int) -> Candidate:
-        good = {attribute.name: attribute.goodness(ratings[attribute.name]) for attribute in self.attributes}
-        below = [
-            (a, a.goodness(a.threshold))
-            for a in self.attributes
-            if a.threshold is not None and good[a.name] < a.threshold
-        ]
-        reasons = [
-            f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {at:g}" for a, at in below
-        ]
-        reasons = reasons if text else ["it says nothing", *reasons]
-        score = sum(attribute.weight * good[attribute.name] for attribute in self.attributes)
-        return Candidate(text, ratings, score, "; ".join(reasons) or None, times, tuple(a.name for a, _ in below))
-
 
 class RatesReplies:
-    """The verbs of a model that generates and rates."""
+    """The verbs of a model that generates and rates, and of one that rates alone."""
 
     def rate(self: Converses, context: str | Sequence[Turn], replies: Sequence[str]) -> list[dict[str, float]]:
         """How likely each attribute is of each reply to a dialogue: `[{"SENSIBLE": 0.93, "SAFE": 0.99}, …]`.
 
         The context is its turns, or one text. Raises SepiolaError for a model that was not taught to rate.
         """
-        return SampleAndRank(self).rate(context, replies)
+        return rater_of(self).rate(context, replies)
 
     def sample_and_rank(
         self: Converses,
@@ -181,6 +142,8 @@ class RatesReplies:
         return SampleAndRank(self, candidates=candidates, max_tokens=max_tokens).reply(context, sampling)
 
 
-def turns(context: str | Sequence[Turn]) -> list[Message]:
-    """A dialogue as messages; a text is one turn of the user's."""
-    return [Message("user", (context,))] if isinstance(context, str) else [as_message(turn) for turn in context]
+def rater_of(model: Converses) -> Rater:
+    """What rates replies of a model: its classifier, or the decoder that writes them too. Raises SepiolaError for a
+    model that was not taught to.
+    """
+    return Judge(model) if isinstance(model.network, Classifier) else SampleAndRank(model)

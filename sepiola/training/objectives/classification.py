@@ -6,19 +6,19 @@ over an example's tokens, so that λ does not depend on how long texts are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, model_validator
 from torch import Tensor, nn
 
 from sepiola.data.batching import IGNORED, Batch
 from sepiola.data.example import Example
-from sepiola.errors import SpecError, shown
+from sepiola.errors import SpecError, TrainingError, shown
 from sepiola.models.classifier import add_classifier, with_classifier
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.base import Spec
@@ -26,6 +26,7 @@ from sepiola.specs.bricks import Probability
 from sepiola.specs.classifier import ClassifierKind, ClassifierTokens, Pooling
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
+from sepiola.specs.rating import AttributeSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.classification import (
@@ -36,6 +37,8 @@ from sepiola.text.classification import (
     sequences,
 )
 from sepiola.text.pretraining import MASKS, mask_token
+from sepiola.text.processor import Processor
+from sepiola.text.rated_replies import rated_pairs
 from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.contract import Objective
@@ -55,7 +58,8 @@ class ClassificationSpec(ObjectiveSpec):
     `pooling` is what the classifier reads of a sequence (`sepiola.specs.classifier`). `frame` names tokens of the
     tokenizer that stand around its texts; without it three new ones do. Against overfitting, a share `hidden` of each
     text's tokens reads as the mask, and a share `label_smoothing` of each answer is spread over all labels (arXiv
-    1512.00567); validation hides nothing.
+    1512.00567); validation hides nothing. With an `attribute` entailment is between a dialogue and its reply, and the
+    label is how the data rate the reply by it: the model is a judge of replies.
     """
 
     ends: ClassVar[bool] = True
@@ -66,6 +70,17 @@ class ClassificationSpec(ObjectiveSpec):
     frame: TokenNames | None = None
     hidden: Probability = 0.0
     label_smoothing: Probability = 0.0
+    attribute: AttributeSpec | None = None
+
+    @model_validator(mode="after")
+    def _rates_pairs(self) -> ClassificationSpec:
+        if self.attribute is not None and self.kind != "entailment":
+            raise ValueError(f"attribute: a reply is rated after its dialogue; expected entailment, got {self.kind}")
+        return self
+
+    def questions(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples with the questions that are learned; of ratings, those that rate the attribute."""
+        return examples if self.attribute is None else rated_pairs(examples, self.attribute.name)
 
     @property
     def answers(self) -> bool:
@@ -103,8 +118,9 @@ class Classification(Objective):
     @classmethod
     def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
         """The sequences' texts, each once."""
-        assert isinstance(stage.objective, ClassificationSpec)
-        return dict.fromkeys(chain.from_iterable(sequences(example, stage.objective.kind)))
+        spec = stage.objective
+        assert isinstance(spec, ClassificationSpec)
+        return dict.fromkeys(text for e in spec.questions([example]) for texts in sequences(e, spec.kind) for text in texts)
 
     @property
     def own(self) -> ClassificationSpec:
@@ -118,7 +134,13 @@ class Classification(Objective):
 
     @cached_property
     def _model(self) -> ModelSpec:
-        examples = self.setting.read(self.stage.data)
+        examples = self.own.questions(self.setting.read(self.stage.data))
+        rated = {example.question.answer for example in examples if example.question is not None}
+        if self.own.attribute is not None and len(rated) < 2:
+            raise TrainingError(
+                f"stage '{self.stage.name}': the data rate {self.own.attribute.name} {shown(sorted(map(str, rated)))}; "
+                "a judge learns from both 0 and 1"
+            )
         return with_classifier(
             self.setting.spec, self.own.kind, examples, tokens=self._frame(), pooling=self.own.pooling
         )
@@ -144,6 +166,11 @@ class Classification(Objective):
         """The language model under a classifier that is initialised from the run's seed."""
         return add_classifier(network, self.model(), self.setting.seed)
 
+    def processor(self, processor: Processor) -> Processor:
+        """With the attribute that it rates by, if there is one."""
+        rated = processor.attributes if self.own.attribute is None else (self.own.attribute,)
+        return dataclasses.replace(processor, attributes=rated)
+
     def answering(self) -> AnsweringSpec:
         """By the classifier."""
         return AnsweringSpec(source_tokens=self.stage.source_tokens)
@@ -152,7 +179,7 @@ class Classification(Objective):
         """The questions whose answer is known, as sequences."""
         model = self.model()
         assert model.language is not None and model.classifier is not None
-        examples = self.setting.read(data)
+        examples = self.own.questions(self.setting.read(data))
         known = [e for e in examples if e.question is None or e.question.answer is not None]
         samples = classification_samples(known, self.setting.tokenizer, model.classifier)
         collate = ClassificationCollator(

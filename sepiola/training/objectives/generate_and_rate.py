@@ -8,7 +8,7 @@ and never learned as a reply.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,7 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from sepiola.data.batching import IGNORED, Batch, Sample
 from sepiola.data.example import Example
-from sepiola.errors import DataError, TrainingError, shown
+from sepiola.errors import TrainingError, shown
 from sepiola.models.states import target_states
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
@@ -27,6 +27,7 @@ from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.processor import Processor
 from sepiola.text.rated_dialogue import RESPONSE, RatedDialogue, dialogue_template, end_token
+from sepiola.text.rated_replies import ratings_of
 from sepiola.training.experts import routed, routing_loss
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.writing import Writing
@@ -140,14 +141,6 @@ def samples_of(examples: Sequence[Example], attributes: Sequence[AttributeSpec],
                 rated = (*context, *reply, layout.attributes[name])
                 samples.append(Sample(f"{example.id}: {name}", rated, (layout.ratings[value],)))
     return samples
-
-
-def ratings_of(example: Example) -> Mapping[str, int]:
-    """What is said of an example's target, by attributes. Raises DataError for what is neither 0 nor 1."""
-    ratings = example.metadata.get("ratings") or {}
-    if not isinstance(ratings, Mapping) or any(value not in (0, 1) for value in ratings.values()):
-        raise DataError(f"{example.id}: ratings (metadata 'ratings') are {shown(ratings)}; expected each 0 or 1")
-    return ratings
 
 
 def check_rated(attributes: Sequence[AttributeSpec], examples: Sequence[Example], stage: str) -> None:
