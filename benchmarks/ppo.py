@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def train(name: str, folder: str, steps: str) -> None:
     run = Timed(recipe, Path(folder) / name, console=Console(stderr=True, quiet=True))
     run.train(recipe.stages[0])
     peak = peak_memory_gb()
-    spent = [[b[way] - a[way] for a, b in zip(times[2:], times[3:], strict=False)] for way in (0, 1)]
+    spent = [[b[way] - a[way] for a, b in pairwise(times[2:])] for way in (0, 1)]
     print(
         json.dumps(
             {

@@ -304,7 +304,7 @@ def picture_file(path: Path, colour: str = "red") -> Path:
     return path
 
 
-def read_fault(name: str, root: Path, split: str, **options: Any) -> str:
+def read_fault(name: str, root: Path | None, split: str, **options: Any) -> str:
     """The message with which a dataset's reader refuses."""
     with pytest.raises(DataError) as caught:
         read(name, root, split, **options)

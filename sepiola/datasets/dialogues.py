@@ -3,8 +3,9 @@
 Both are proxies for what people would say (LaMDA, arXiv 2201.08239, asked crowds), and the names of the ways are kept
 in `metadata["rated_by"]`:
 
-- SENSIBLE 1 is the turn that did follow; 0 a turn of another dialogue (`elsewhere`), or one of the same dialogue at a
-  wrong place (`misplaced`: what was said before, the last turn too, or what follows later).
+- SENSIBLE 1 is the turn that did follow, whatever else is known of it; 0 a turn of another dialogue (`elsewhere`), or
+  one of the same dialogue at a wrong place (`misplaced`: what was said before, the last turn too, or what follows
+  later).
 - SPECIFIC 1 is the turn that did follow, where it says something and stands in the data once; 0 a turn that people give
   to anything (`generic`): from a list, or one that follows several contexts.
 
@@ -83,18 +84,18 @@ def read_dialogues(
 
 
 def _sensible(examples: Sequence[Example], rng: random.Random) -> list[Example]:
-    """Every unrated turn as sensible, and behind it one that never followed its context."""
+    """Every turn as sensible that nobody has rated so, and behind it one that never followed its context."""
     followed: dict[str, set[str]] = defaultdict(set)  # what did follow a context: several may well
     dialogues: dict[str, set[str]] = defaultdict(set)
     pools: dict[str, list[str]] = defaultdict(list)
-    for example in filter(_bare, examples):
+    for example in filter(_follows, examples):
         followed[example.prompt].add(example.target)
         dialogues[_dialogue(example)].update(message.text for message in example.messages)
         dialogues[_dialogue(example)].add(example.target)
         pools[_language(example)].append(example.target)
     rated: list[Example] = []
     for example in examples:
-        if not _bare(example):
+        if not _follows(example):
             rated.append(example)
             continue
         rated.append(_rated(example, "SENSIBLE", 1, "followed"))
@@ -132,14 +133,14 @@ def _specific(examples: Sequence[Example], rng: random.Random) -> list[Example]:
 _PROXIES = {"SENSIBLE": _sensible, "SPECIFIC": _specific}
 
 
-def _bare(example: Example) -> bool:
-    """Whether nobody has rated it."""
-    return not example.metadata.get("ratings")
+def _follows(example: Example) -> bool:
+    """Whether it is a turn of the data of which nobody says if it is sensible."""
+    return "SENSIBLE" not in (example.metadata.get("ratings") or {})
 
 
 def _true(example: Example) -> bool:
-    """Whether it is a turn that did follow, unrated or known to be one."""
-    return _bare(example) or example.metadata["ratings"].get("SENSIBLE") == 1
+    """Whether it is a turn that did follow, as far as is known."""
+    return bool((example.metadata.get("ratings") or {}).get("SENSIBLE", 1) == 1)
 
 
 def _rated(example: Example, name: str, value: int, way: str) -> Example:

@@ -9,7 +9,7 @@ then `User, 24`.
 - `facts`: age, city and work of drawn people in English and Chinese; the toolset is asked "Rafa Nodel's age", and gives
   "Rafa Nodel / age / 35", as in LaMDA (arXiv 2201.08239, section 6.2).
 
-Every turn of the model is an example; `metadata["step"]` says which, `part` and `answer` of what, and what the user hears
+Every turn of the model is an example; `metadata["step"]` says which, `part` of what, and `answer` what the user hears
 at the end.
 """
 
@@ -36,6 +36,8 @@ from sepiola.specs.values import Drawn, Seed
 SPLITS = ["train", "val", "test"]
 MOST_CALLS = 4
 LETTERS = 300  # of a passage, around its answer
+NOISE = 0.3
+"""Share of sums beside which retrieval gives a person's age that is one of the numbers."""
 Part = Literal["sums", "gsm8k", "cmrc2018", "facts"]
 Step = tuple[str, str]
 """What the toolset is asked, and what it gives."""
@@ -51,15 +53,15 @@ _SPOKEN = {
 _TOLD = {"en": "User, It is {}.", "zh": "User, 是{}。"}
 NOTHING = "TS: -"
 """The toolset's turn where it gives nothing."""
-_SYLLABLES = "ba ca da el fi go ha in jo ka lu ma no or pe ra su ti un va".split()
+_SYLLABLES = "ba ca da el fi go ha in jo ka lu ma no or pe ra su ti un va"
 _SURNAMES, _GIVEN = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗", "安博晨达恩芳国涵嘉凯兰明宁鹏琪荣思涛伟欣雅泽志子雨"
 _CITIES = {
-    "en": "Athens Berlin Cairo Dublin Geneva Hanoi Lisbon London Madrid Milan Oslo Paris Prague Quito Rome Tokyo".split(),
-    "zh": "北京 上海 广州 深圳 成都 杭州 武汉 西安 南京 重庆 天津 苏州 长沙 青岛 大连 厦门".split(),
+    "en": "Athens Berlin Cairo Dublin Geneva Hanoi Lisbon London Madrid Milan Oslo Paris Prague Rome Tokyo",
+    "zh": "北京 上海 广州 深圳 成都 杭州 武汉 西安 南京 重庆 天津 苏州 长沙 青岛 大连 厦门",
 }
 _WORK = {
-    "en": "actor baker cook doctor driver farmer guard judge lawyer nurse painter pilot singer tailor teacher writer".split(),
-    "zh": "演员 面包师 厨师 医生 司机 农民 保安 法官 律师 护士 画家 飞行员 歌手 裁缝 老师 作家".split(),
+    "en": "actor baker cook doctor driver farmer guard judge lawyer nurse painter pilot singer teacher writer",
+    "zh": "演员 面包师 厨师 医生 司机 农民 保安 法官 律师 护士 画家 飞行员 歌手 老师 作家",
 }
 _FACTS = {
     "en": (
@@ -96,7 +98,7 @@ def read_grounded(
     examples: list[Example] = []
     for part in parts:
         if part == "sums":
-            examples += _sums(split, sums, largest, seed)
+            examples += _sums(split, sums, largest, seed, noise=NOISE if "facts" in parts else 0.0)
         elif part == "facts":
             examples += _facts(split, people, seed)
         elif root is None:
@@ -106,8 +108,9 @@ def read_grounded(
     return [_unanswered(e) if _share(seed, e.metadata["group"]) < nothing_found else e for e in examples]
 
 
-def _sums(split: str, count: int, largest: int, seed: int) -> list[Example]:
+def _sums(split: str, count: int, largest: int, seed: int, *, noise: float) -> list[Example]:
     rng, examples, drawn = random.Random(f"{seed} {split}"), list[Example](), set[str]()
+    others = random.Random(f"{seed} noise {split}")
     for _ in range(count * 20):
         if len(drawn) == count:
             break
@@ -120,8 +123,22 @@ def _sums(split: str, count: int, largest: int, seed: int) -> list[Example]:
         spoken = _SPOKEN[language][sign].format(left, right) if rng.random() < 0.5 else f"{left} {sign} {right}"
         result = str({"+": left + right, "-": left - right, "*": left * right}[sign])
         asked, closing = rng.choice(_SUMS[language]).format(spoken), _TOLD[language].format(result)
-        examples += _turns("sums", arithmetic, asked, [(arithmetic, result)], closing, result, split, language)
+        given = result
+        if others.random() < noise:
+            name, what, *_ = _person(others, others.choice(("en", "zh")))
+            given = f"{result}\nTS: {name} / {what} / {others.choice((left, right))}"
+        examples += _turns("sums", arithmetic, asked, [(arithmetic, given)], closing, result, split, language)
     return examples
+
+
+def _person(rng: random.Random, language: str) -> tuple[str, str, str, str, str]:
+    """A drawn name, what an age is called, and the person's age, city and work."""
+    if language == "en":
+        name = " ".join("".join(rng.choices(_SYLLABLES.split(), k=rng.randint(2, 3))).title() for _ in range(2))
+    else:
+        name = rng.choice(_SURNAMES) + "".join(rng.choices(_GIVEN, k=2))
+    city, work = rng.choice(_CITIES[language].split()), rng.choice(_WORK[language].split())
+    return name, _FACTS[language][0][0], str(rng.randint(18, 90)), city, work
 
 
 def _facts(split: str, count: int, seed: int) -> list[Example]:
@@ -131,15 +148,11 @@ def _facts(split: str, count: int, seed: int) -> list[Example]:
         if len(drawn) == count:
             break
         language = rng.choice(("en", "zh"))
-        if language == "en":
-            name = " ".join("".join(rng.choices(_SYLLABLES, k=rng.randint(2, 3))).title() for _ in range(2))
-        else:
-            name = rng.choice(_SURNAMES) + "".join(rng.choices(_GIVEN, k=2))
-        known = (str(rng.randint(18, 90)), rng.choice(_CITIES[language]), rng.choice(_WORK[language]))
+        name, *known = _person(rng, language)
         if name in drawn or _split(name) != split:
             continue
         drawn.add(name)
-        for (what, wordings), value in zip(_FACTS[language], known, strict=True):
+        for (what, wordings), value in zip(_FACTS[language], known[1:], strict=True):
             steps = [(f"{name}'s {what}" if language == "en" else f"{name}的{what}", f"{name} / {what} / {value}")]
             asked, closing = rng.choice(wordings).format(name), _TOLD[language].format(value)
             examples += _turns("facts", f"{name}-{what}", asked, steps, closing, value, split, language)
@@ -189,8 +202,8 @@ def _turns(
     """The model's turns in their order: each call, and what the user hears."""
     said, examples, identity = [Message("user", (asked.strip(),))], list[Example](), f"{part}-{name}"
     for number, target in enumerate([*(f"TS, {call}" for call, _ in steps), closing]):
-        metadata = {"split": split, "language": language, "part": part, "group": identity}
-        metadata |= {"step": number, "answer": answer}
+        of = {"split": split, "language": language, "part": part, "group": identity}
+        metadata = {**of, "step": number, "answer": answer}
         examples.append(Example(f"{identity}-{number}", tuple(said), target, metadata=metadata))
         if number < len(steps):
             said += [Message("assistant", (target,)), Message("user", (f"TS: {steps[number][1]}",))]

@@ -59,10 +59,10 @@ class Rater(Protocol):
 
 
 class Judge:
-    """A classifier of dialogues and replies by one attribute. Raises SepiolaError for one that tells other things apart."""
+    """A classifier of dialogues and replies by one attribute. Raises SepiolaError for one of other things."""
 
     def __init__(self, model: Rates) -> None:
-        self.attributes = attributes_of(model)
+        self.attributes = attributes_of(model.processor)
         network = model.network
         if not isinstance(network, Classifier) or network.classifier_spec.labels != LABELS or len(self.attributes) != 1:
             raise SepiolaError("this model tells other things apart than the rating of a reply by one attribute")
@@ -87,27 +87,21 @@ class Judge:
         return judged(self.attributes, reply, self.rate(context, [reply])[0])
 
 
-def attributes_of(model: Rates) -> Sequence[AttributeSpec]:
+def attributes_of(processor: Processor) -> Sequence[AttributeSpec]:
     """What a model was taught to rate replies by. Raises SepiolaError for one that was not."""
-    if model.processor.attributes is None:
+    if processor.attributes is None:
         raise SepiolaError(
             "this model was not taught to rate replies: train it with the objective generate-and-rate "
             "(recipes/lamda/dialogue.yaml), or with entailment and an attribute (recipes/lamda/judge.yaml)"
         )
-    return model.processor.attributes
+    return processor.attributes
 
 
 def judged(attributes: Sequence[AttributeSpec], text: str, ratings: Mapping[str, float], times: int = 1) -> Candidate:
     """A reply by its ratings: its score, and why it is dropped, if it is."""
     good = {attribute.name: attribute.goodness(ratings[attribute.name]) for attribute in attributes}
-    below = [
-        (a, a.goodness(a.threshold))
-        for a in attributes
-        if a.threshold is not None and good[a.name] < a.threshold
-    ]
-    reasons = [
-        f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {at:g}" for a, at in below
-    ]
+    below = [(a, a.goodness(a.threshold)) for a in attributes if a.threshold is not None and good[a.name] < a.threshold]
+    reasons = [f"{a.name} {ratings[a.name]:.3f}, wanted at {'least' if a.good else 'most'} {at:g}" for a, at in below]
     reasons = reasons if text else ["it says nothing", *reasons]
     score = sum(attribute.weight * good[attribute.name] for attribute in attributes)
     return Candidate(text, ratings, score, "; ".join(reasons) or None, times, tuple(a.name for a, _ in below))

@@ -21,7 +21,9 @@ from sepiola.models.classifier import Classifier
 from sepiola.reasoning.answer import Answer
 from sepiola.reasoning.rating import Candidate, Judge, Rater, Rates, Turn, attributes_of, judged, turns
 from sepiola.specs.rating import AttributeSpec
+from sepiola.text.processor import Processor
 from sepiola.text.rated_dialogue import RatedDialogue
+from sepiola.text.tokenizer import Tokenizer
 
 CANDIDATES = 16
 REPLY = 64
@@ -44,18 +46,25 @@ class RankedReply:
     tokens: Mapping[str, int]
 
 
-class Converses(Rates, Protocol):
+class Converses(Protocol):
     """What sampling and ranking ask of a model."""
 
     @property
     def engine(self) -> Engine: ...
+    @property
+    def processor(self) -> Processor: ...
+    def require_tokenizer(self) -> Tokenizer: ...
+
+
+class RatesOrConverses(Rates, Converses, Protocol):
+    """What rating asks of a model that may write too."""
 
 
 class SampleAndRank:
     """One model that generates and rates. Raises SepiolaError for a model that was not taught to rate."""
 
     def __init__(self, model: Converses, *, candidates: int = CANDIDATES, max_tokens: int = REPLY) -> None:
-        attributes = attributes_of(model)
+        attributes = attributes_of(model.processor)
         if candidates < 1:
             raise SepiolaError(f"candidates: got {shown(candidates)}, expected at least 1")
         self.engine = model.engine
@@ -123,7 +132,7 @@ class SampleAndRank:
 class RatesReplies:
     """The verbs of a model that generates and rates, and of one that rates alone."""
 
-    def rate(self: Converses, context: str | Sequence[Turn], replies: Sequence[str]) -> list[dict[str, float]]:
+    def rate(self: RatesOrConverses, context: str | Sequence[Turn], replies: Sequence[str]) -> list[dict[str, float]]:
         """How likely each attribute is of each reply to a dialogue: `[{"SENSIBLE": 0.93, "SAFE": 0.99}, …]`.
 
         The context is its turns, or one text. Raises SepiolaError for a model that was not taught to rate.
@@ -142,7 +151,7 @@ class RatesReplies:
         return SampleAndRank(self, candidates=candidates, max_tokens=max_tokens).reply(context, sampling)
 
 
-def rater_of(model: Converses) -> Rater:
+def rater_of(model: RatesOrConverses) -> Rater:
     """What rates replies of a model: its classifier, or the decoder that writes them too. Raises SepiolaError for a
     model that was not taught to.
     """

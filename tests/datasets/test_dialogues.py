@@ -53,7 +53,7 @@ def test_the_real_turns_are_rated_by_what_is_said(data_root: Path) -> None:
     examples = read("dialogues", data_root / "align", "test", sources=sources)
     assert examples == read("dialogues", data_root / "align", "test", sources=sources)
     assert len({e.id for e in examples}) == len(examples)
-    true = {(e.prompt, e.target) for e in read("cdial", data_root / "align" / "cdial_gpt_toy", "test")}
+    true = {(e.prompt, e.target) for s in sources for e in read(s["reader"], data_root / "align" / s["folder"], "test")}
     sensible, specific = by_way(examples, "SENSIBLE"), by_way(examples, "SPECIFIC")
     assert {*sensible} == {"followed", "elsewhere", "misplaced"} and {*specific} == {"says something", "generic"}
     targets = {target for _, target in true}
@@ -62,6 +62,7 @@ def test_the_real_turns_are_rated_by_what_is_said(data_root: Path) -> None:
         assert all(((e.prompt, e.target) in true) is right for e in rows if way != "generic")
         assert {e.metadata["ratings"]["SENSIBLE" if way in sensible else "SPECIFIC"] for e in rows} == {int(right)}
         assert way == "generic" or {e.target for e in rows} <= targets | {m.text for e in examples for m in e.messages}
-    assert all(e.id.count("-") == 3 for e in sensible["followed"]) and len(specific["generic"]) > 500
+    assert len(sensible["followed"]) == len(true) and len(specific["generic"]) > 500
     counts = Counter(e.metadata["ratings"].get("SAFE") for e in examples if "SAFE" in e.metadata.get("ratings", {}))
-    assert counts == {1: 593, 0: 501}
+    assert counts == {1: 593, 0: 501}  # and a turn that people find unsafe did follow too
+    assert sum(e.metadata["ratings"].get("SAFE") == 0 for e in sensible["followed"]) == 501

@@ -9,9 +9,12 @@ from typing import Any
 
 from sepiola.data.example import Message
 from sepiola.datasets import read
-from sepiola.reasoning.grounding import ground
+from sepiola.datasets.grounded import NOTHING
+from sepiola.reasoning.grounding import NOTHING_FOUND, ground
 from sepiola.reasoning.toolset import Toolset
 from sepiola.reasoning.toolset.calculator import Calculator
+from sepiola.reasoning.toolset.retrieval import Retrieval
+from tests.tiny import read_fault
 
 WORKED = "Half is 48/2 = <<48/2=24>>24.\nAll are <<48+24=72>>72.\n#### 72"
 
@@ -51,6 +54,40 @@ def test_sums_are_solved_by_the_loop_that_they_teach(tmp_path: Path) -> None:
             write = lambda said: known[tuple(m.text for m in said)]  # noqa: E731
             reply = ground(write, turn.messages, Toolset([Calculator()]))
             assert reply.ended == "user" and turn.metadata["answer"] in reply.text and len(reply.steps) == 1
+
+
+def test_facts_are_of_people_of_one_split_and_found_by_the_tool(tmp_path: Path) -> None:
+    """Nothing is read from disk, and what the toolset is asked finds the very fact among all."""
+    facts = {s: read("grounded", None, s, parts=["facts"], people=60) for s in ("train", "test")}
+    names = [{turn.metadata["group"].split("-")[1] for turn in turns} for turns in facts.values()]
+    assert [len(some) for some in names] == [60, 60] and not names[0] & names[1]
+    told = [turn for turn in facts["test"] if turn.metadata["step"] == 1]
+    assert len(told) == 180 and {turn.metadata["language"] for turn in told} == {"en", "zh"}
+    find = Retrieval([turn.messages[2].text.removeprefix("TS: ") for turn in told])
+    found = 0
+    for turn in told:
+        asked, given = turn.messages[1].text.removeprefix("TS, "), turn.messages[2].text.removeprefix("TS: ")
+        name, what, value = given.split(" / ")
+        assert name in asked and what in asked and name in turn.messages[0].text
+        assert value == turn.metadata["answer"] and value in turn.target
+        found += find(asked) == [given]
+    assert found > 170
+
+
+def test_where_nothing_is_found_the_model_answers_by_itself(tmp_path: Path) -> None:
+    told, half = (
+        read("grounded", None, "train", parts=["sums", "facts"], sums=300, people=100, nothing_found=share)
+        for share in (0.0, 0.5)
+    )
+    assert [turn.target for turn in half] == [turn.target for turn in told]
+    blank = [turn for turn in half if turn.metadata["step"] == 1 and turn.messages[2].text == NOTHING == NOTHING_FOUND]
+    assert 230 < len(blank) < 370 and {turn.metadata["part"] for turn in blank} == {"sums", "facts"}
+    groups = {turn.metadata["group"] for turn in blank}
+    beside = [turn for turn in told if turn.metadata["part"] == "sums" and "\nTS: " in turn.messages[-1].text]
+    assert 60 < len(beside) < 120  # retrieval gives an age beside the result, which comes first
+    assert all(turn.messages[2].text.startswith(f"TS: {turn.metadata['answer']}\n") for turn in beside)
+    assert all(a == b for a, b in zip(told, half, strict=True) if a.metadata["group"] not in groups)
+    assert "name the folder" in read_fault("grounded", None, "train", parts=["cmrc2018"])
 
 
 def test_the_real_calls_are_what_the_calculator_gives(data_root: Path) -> None:

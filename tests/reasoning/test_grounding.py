@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from sepiola.data.example import Message
-from sepiola.reasoning.grounding import LIMIT, Write, ground
+from sepiola.reasoning.grounding import LIMIT, Write, ground, ground_all
 from sepiola.reasoning.toolset import Toolset
 from sepiola.reasoning.toolset.calculator import Calculator
 
@@ -45,6 +45,21 @@ def test_a_model_that_asks_without_end_is_stopped(asked: str, said: str) -> None
     write, read = script(*["ts: 1+1"] * 9)
     reply = ground(write, [Message("user", (asked,))], TOOLS)
     assert len(reply.steps) == LIMIT == 4 and len(read) == 5 and (reply.text, reply.ended) == (said, "limit")
+
+
+def test_dialogues_that_go_on_together_end_as_each_would_alone() -> None:
+    turns = [["TS, 1+1", "User, 2"], ["User, hi"], ["TS, 2*3", "TS, 6-1", "User, 5"]]
+    waiting = {name: [*said] for name, said in zip("abc", turns, strict=True)}
+    rows: list[int] = []
+
+    def write(dialogues: Sequence[Sequence[Message]]) -> list[str]:
+        rows.append(len(dialogues))
+        return [waiting[said[0].text].pop(0) for said in dialogues]
+
+    asked = [[Message("user", (name,))] for name in waiting]
+    together = ground_all(write, asked, TOOLS)
+    assert rows == [3, 2, 1]
+    assert together == [ground(script(*said)[0], one, TOOLS) for said, one in zip(turns, asked, strict=True)]
 
 
 def test_what_addresses_nobody_is_the_reply_and_others_cannot_ask() -> None:

@@ -1,5 +1,5 @@
-"""Answers with a toolset and without (LaMDA, arXiv 2201.08239, section 6.2): one model, one loop, and a toolset that gives
-what it finds or that gives nothing.
+"""Answers with a toolset and without (LaMDA, arXiv 2201.08239, section 6.2): one model, one loop, and a toolset that
+gives what it finds or that gives nothing.
 
 The calculator is there, and retrieval over what the set's own dialogues were given. An answer is right where it is the
 wanted one: by its last number where a number is wanted, else word by word, marks and capitals aside. F1 is CMRC 2018's.
@@ -53,7 +53,7 @@ class GroundedAnswers:
         return bool(settings.examples) and asked and model.spec.writes_no_text is None
 
     def run(self, model: MeasuredModel, settings: Settings) -> Measurement:
-        """Each part and language: every system's share right and F1 with their intervals; with tools, how loops ended."""
+        """Each part and language: every system's share right and F1, with intervals; with tools, how loops ended."""
         asked = _first(settings.examples)
         tools = toolset_of(settings.examples)
         systems = {

@@ -120,7 +120,9 @@ class Classification(Objective):
         """The sequences' texts, each once."""
         spec = stage.objective
         assert isinstance(spec, ClassificationSpec)
-        return dict.fromkeys(text for e in spec.questions([example]) for texts in sequences(e, spec.kind) for text in texts)
+        return dict.fromkeys(
+            text for e in spec.questions([example]) for texts in sequences(e, spec.kind) for text in texts
+        )
 
     @property
     def own(self) -> ClassificationSpec:

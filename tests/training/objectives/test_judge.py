@@ -1,4 +1,4 @@
-"""A judge of replies: a classifier of dialogue and reply, which learns both, rates, and cleans data as a decoder does."""
+"""A judge of replies: a classifier of dialogue and reply, which learns from both, rates, and cleans data."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 def test_it_is_measured_by_its_ratings_and_needs_the_context(judge: tuple[Path, Any]) -> None:
-    root, report = judge
+    _, report = judge
     (figures,) = report["evaluations"]
     safe = figures["ratings"]["SAFE"]
     assert figures["benchmark"] == "ratings" and safe["count"] == 48 and 10 < safe["ones"] < 38
@@ -81,7 +81,7 @@ def test_it_rates_and_writes_nothing(judge: tuple[Path, Any]) -> None:
     right, wrong = model.rate("7 tea?", ["tea", "fish"])
     assert right["SAFE"] > 0.5 > wrong["SAFE"] and {*right} == {"SAFE"}
     assert model.rate([{"role": "user", "content": "8 茶?"}], ["茶"])[0]["SAFE"] > 0.5
-    with pytest.raises(SepiolaError, match="writes no text|cannot write|classifier"):
+    with pytest.raises(SepiolaError, match="classifier"):
         model.sample_and_rank("7 tea?")
     with pytest.raises(DataError, match="replies is 'tea'; expected a list"):
         model.rate("7 tea?", "tea")
