@@ -18,7 +18,7 @@ from sepiola.data.folds import bootstrap, group_of, weighted_draw
 from sepiola.errors import TrainingError
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.accuracy import accuracy
-from sepiola.experiments.recipe_files import member_recipes
+from sepiola.experiments.recipe_files import member_recipes, student_recipe
 from sepiola.experiments.recipe_text import digest
 from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer
@@ -39,7 +39,7 @@ from sepiola.specs.ensemble import (
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives import Objective, objective_specs
+from sepiola.training.objectives import Objective
 
 SEED_STEP = 1000  # between the seeds of members
 TEACHER = "teacher"  # where the ensemble lies that a distilled model learned from
@@ -119,6 +119,13 @@ class EnsembleRun(Run):
         """The stages whose metrics are among them."""
         return set()
 
+    def digests(self) -> dict[str, str]:
+        """With the questions that the ensemble answers for the model that it is distilled into."""
+        distilled = self.ensemble.distilled
+        if distilled is None or distilled.questions is None:
+            return super().digests()
+        return super().digests() | {"ensemble.distilled: questions": self.data.digest(distilled.questions)}
+
     def learn(self) -> tuple[Model, list[str]]:
         members, combining = ENSEMBLES[self.ensemble.kind](self)
         model = Model.joined([member.model() for member in members], combining)
@@ -177,11 +184,7 @@ class EnsembleRun(Run):
 
     def student(self) -> Run:
         """The recipe with the ensemble for its teacher."""
-        taught = {**self.answering.objective.to_dict(), "kind": "distillation", "teacher": str(self.folder / TEACHER)}
-        raw = {**self.answering.model_dump(mode="json", exclude={"objective"}), "objective": taught}
-        stage = StageSpec.parse(raw, "ensemble.distilled", objective_specs())
-        stages = tuple(stage if one.name == stage.name else one for one in self.recipe.stages)
-        recipe = self.recipe.model_copy(update={"ensemble": None, "stages": stages})
+        recipe = student_recipe(self.recipe, str(self.folder / TEACHER))
         return Run(recipe, self.folder, console=self.console, shared=self.shared, data=self.data, device=self.device)
 
     def check_out_of_fold(self) -> None:

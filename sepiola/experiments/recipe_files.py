@@ -132,6 +132,8 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> RecipeSpec:
     )
     _check_data(recipe, source)
     member_recipes(recipe, source)
+    if recipe.ensemble is not None and recipe.ensemble.distilled is not None:
+        student_recipe(recipe, "teacher", source)
     for stage in recipe.stages:
         if stage.lora is not None:
             linears(outline(recipe.model), stage)  # wrong targets are refused before anything is read
@@ -153,10 +155,26 @@ def member_recipes(recipe: RecipeSpec, source: str = "recipe") -> list[RecipeSpe
     ]
 
 
+def student_recipe(recipe: RecipeSpec, teacher: str, source: str = "recipe") -> RecipeSpec:
+    """The recipe of the one model that its ensemble, saved as `teacher`, is distilled into. Raises SpecError."""
+    ensemble, strategy = recipe.ensemble, recipe.strategy
+    assert ensemble is not None and ensemble.distilled is not None and strategy is not None
+    number = [stage.name for stage in recipe.stages].index(str(strategy.answer))
+    learned = {**ensemble.distilled.to_dict(), "kind": "distillation", "teacher": teacher}
+    key, place = f"stages.{number}.objective", f"{source}: ensemble.distilled"
+    changes = {key: {**recipe.stages[number].objective.to_dict(), **learned}}
+    return parse_recipe(_change(recipe.model_copy(update={"ensemble": None}).to_dict(), changes, place), place)
+
+
 def _check_data(recipe: RecipeSpec, source: str) -> None:
     """Raises SpecError for a dataset that is not known, and for an option that its reader does not take."""
     sets = [(f"stages[{n}].data", stage.data) for n, stage in enumerate(recipe.stages)]
     sets += [(f"stages[{n}].validation", stage.validation) for n, stage in enumerate(recipe.stages) if stage.validation]
+    sets += [
+        (f"stages[{n}].objective.{name}", data)
+        for n, stage in enumerate(recipe.stages)
+        for name, data in stage.objective.reads_beside.items()
+    ]
     sets += [(f"evaluation[{n}]", data) for n, data in enumerate(recipe.evaluation)]
     sets += [("few_shot.data", recipe.few_shot.data)] if recipe.few_shot and recipe.few_shot.data else []
     for place, data in sets:

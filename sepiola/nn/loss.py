@@ -26,6 +26,7 @@ def linear_cross_entropy(
     labels: Tensor,
     *,
     ignore: int = -100,
+    weights: Tensor | None = None,
     chunk: int | None = None,
     z_loss: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
@@ -36,21 +37,22 @@ def linear_cross_entropy(
     their difference is the cross-entropy by its value and the whole loss by its gradient.
 
     `states` `(…, width)`, `weight` `(vocabulary, width)`, `labels` `(…)`; positions labelled `ignore` cost
-    nothing and are left out before the product. `chunk` rows are taken at a time, by default as many as keep
-    the logits under 2**26.
+    nothing and are left out before the product. `weights` `(labels that are not ignored,)` are what each of the others
+    counts, 1 by default. `chunk` rows are taken at a time, by default as many as keep the logits under 2**26.
     """
     states, labels = states.reshape(-1, states.shape[-1]), labels.reshape(-1)
     rows = (labels != ignore).nonzero()[:, 0]
     if rows.numel() < labels.numel():
         states, labels = states[rows], labels[rows]
     chunk = chunk or max(1, CHUNK_ELEMENTS // weight.shape[0])
-    return _LinearCrossEntropy.apply(states, weight, labels, chunk, z_loss)
+    weights = weights if weights is None else weights.to(device=states.device, dtype=torch.float32)
+    return _LinearCrossEntropy.apply(states, weight, labels, weights, chunk, z_loss)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, labels: Tensor, chunk: int, z_loss: float
+        ctx: Any, states: Tensor, weight: Tensor, labels: Tensor, weights: Tensor | None, chunk: int, z_loss: float
     ) -> tuple[Tensor, Tensor]:
         device = states.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -65,7 +67,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             x, y = inputs[start : start + chunk], labels[start : start + chunk]
             out = logits[: len(x)]
             torch.mm(x, matrix.t(), out=out)
-            sums += _softmax_in_place(out, y, z_loss, gradient=needs_states or needs_weight)
+            counts = None if weights is None else weights[start : start + chunk, None]
+            sums += _softmax_in_place(out, y, counts, z_loss, gradient=needs_states or needs_weight)
             if grad_states is not None:
                 torch.mm(out, matrix, out=grad_states[start : start + chunk])
             if needs_weight:
@@ -88,30 +91,33 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for gradient in (grad_states, grad_weight):
             if gradient is not None:
                 gradient.mul_(grad.to(gradient.dtype))
-        return grad_states, grad_weight, None, None, None
+        return grad_states, grad_weight, None, None, None, None
 
 
-def _softmax_in_place(logits: Tensor, labels: Tensor, z_loss: float, *, gradient: bool) -> Tensor:
+def _softmax_in_place(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, z_loss: float, *, gradient: bool
+) -> Tensor:
     """The summed cross-entropy and z-loss, `(2,)`; `logits` `(rows, vocabulary)` become the gradient of both.
 
-    That is `(1 + 2 * z_loss * log Z) * softmax - onehot`.
+    That is `(1 + 2 * z_loss * log Z) * softmax - onehot`, times the row's weight `(rows, 1)`.
     """
     rows = max(1, SLICE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
     sums = torch.zeros(2, dtype=torch.float32, device=logits.device)
     for start in range(0, len(logits), rows):
         part, wanted = logits[start : start + rows], labels[start : start + rows, None]
+        counts = 1.0 if weights is None else weights[start : start + rows]
         probabilities = torch.softmax(part.float(), dim=-1)
         chosen = probabilities.gather(1, wanted)
         log_chosen = chosen.clamp(min=TINY).log()
         lost = (chosen < TINY).nonzero()[:, 0]
         if lost.numel():
             log_chosen[lost] = part[lost].float().log_softmax(-1).gather(1, wanted[lost])
-        sums[0] -= log_chosen.sum()
+        sums[0] -= (counts * log_chosen).sum()
         if z_loss:
             log_total = part.gather(1, wanted).float() - log_chosen
-            sums[1] += z_loss * log_total.square().sum()
+            sums[1] += z_loss * (counts * log_total.square()).sum()
             probabilities *= 1 + 2 * z_loss * log_total
         if gradient:
             probabilities.scatter_add_(1, wanted, torch.full_like(chosen, -1.0))
-            part.copy_(probabilities)
+            part.copy_(probabilities if weights is None else probabilities * counts)
     return sums

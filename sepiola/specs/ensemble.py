@@ -7,12 +7,22 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 
 from sepiola.specs.base import Plain, Spec
+from sepiola.specs.data import DataSpec
 from sepiola.specs.values import Name
 
 Members = Annotated[int, Field(ge=2, le=64)]
+
+
+class DistilledSpec(Spec):
+    """How a model learns of a teacher: `weight` of each question's target is the teacher's and the rest the dataset's
+    answer. `questions` are more, which the teacher alone answers; answers that they may have are not read.
+    """
+
+    weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    questions: DataSpec | None = None
 
 
 class MembersSpec(Spec):
@@ -20,16 +30,21 @@ class MembersSpec(Spec):
 
     All members train the recipe's stages, each from a seed of its own. Stages that are `shared` are trained once, on
     all of their data, and begin every member. With `distilled` one more model of the recipe then learns the members'
-    joint probabilities in the place of the dataset's answers, and it is what the run leaves.
+    joint probabilities, and it is what the run leaves; `true` says that all is as by default.
     """
 
     shared: tuple[Name, ...] = ()
-    distilled: bool = False
+    distilled: DistilledSpec | None = None
+
+    @field_validator("distilled", mode="before")
+    @classmethod
+    def _whether(cls, value: object) -> object:
+        return ({} if value else None) if isinstance(value, bool) else value
 
     @property
     def trainings(self) -> int:
         """How often the stages that are not shared are trained, at most."""
-        return self._of_members + self.distilled
+        return self._of_members + (self.distilled is not None)
 
     @property
     @abstractmethod

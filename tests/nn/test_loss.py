@@ -105,3 +105,17 @@ def test_through_a_model(tied: bool) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     got = torch.autograd.grad(loss, list(model.parameters()))
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+def test_weights_count_labels_by_the_formula(z_loss: float) -> None:
+    states, weight, labels = problem()
+    counts = torch.rand(int((labels >= 0).sum()))
+    logits = (states @ weight.t()).flatten(0, 1)[labels.flatten() >= 0]
+    each = F.cross_entropy(logits, labels[labels >= 0], reduction="none")
+    expected = (counts * (each + z_loss * logits.logsumexp(-1).square())).sum()
+    wanted = torch.autograd.grad(expected, (states, weight))
+    loss, _ = linear_cross_entropy(states, weight, labels, weights=counts, chunk=4, z_loss=z_loss)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    got = torch.autograd.grad(loss, (states, weight))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sepiola.data.batching import Batch, Noise, Row, Sample
 from sepiola.data.example import Example
@@ -76,14 +76,15 @@ class Writing(Objective):
         return language_modelling(model, batch)
 
 
-def language_modelling(model: Any, batch: Batch) -> Loss:
-    """The loss of a batch under an encoder-decoder, a decoder or a model that sees.
+def language_modelling(model: Any, batch: Batch, weights: Tensor | None = None) -> Loss:
+    """The loss of a batch under an encoder-decoder, a decoder or a model that sees; `weights` `(labels,)` are what each
+    label counts, row after row.
 
     Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
     """
     with routed(model) as router_logits:
         states = target_states(model, batch)
     states, matrix = model.head.operands(states)
-    loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, z_loss=model.spec.head.z_loss)
+    loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, weights=weights, z_loss=model.spec.head.z_loss)
     routing = routing_loss(router_logits, batch, model.spec.feed_forward)
     return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
