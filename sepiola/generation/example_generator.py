@@ -144,15 +144,17 @@ class ExampleGenerator:
 
     def probabilities(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[tuple[float, ...]]:
         """For each example, how likely each of its options is as the whole answer, normalised to sum to 1."""
-        ids = [self._option_ids(e, o) for e, o in zip(examples, options, strict=True)]
+        ids = self._option_ids(examples, options)
         scored = self.engine.score(self._prompts(examples), ids)
         return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
 
-    def _option_ids(self, example: Example, options: Sequence[str]) -> list[list[int]]:
+    def _option_ids(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """Each option of each example as a whole answer."""
         if self.chat is not None:
-            turns = self._conversation(self._shown_to(example), ())
-            return [self.chat.reply_ids(turns, option) for option in options]
-        return [[*ids, self.engine.tokens.end] for ids in self.tokenizer.encode_batch(options)]
+            turns = [self._conversation(self._shown_to(example), ()) for example in examples]
+            return [[self.chat.reply_ids(row, o) for o in own] for row, own in zip(turns, options, strict=True)]
+        flat = iter(self.tokenizer.encode_batch([option for own in options for option in own]))
+        return [[[*next(flat), self.engine.tokens.end] for _ in own] for own in options]
 
     def _prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         before = [self.demonstrations.get(e.id, ()) for e in examples]

@@ -35,13 +35,13 @@ class StackedLinear(nn.Module):
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
         self.members = len(layers)
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach().t() for layer in layers]))  # as products read it
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         self.bias = nn.Parameter(torch.stack(biases)[:, None]) if biases else None
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, matrices = x.reshape(self.members, -1, x.shape[-1]), self.weight.transpose(1, 2)
-        out = torch.bmm(rows, matrices) if self.bias is None else torch.baddbmm(self.bias, rows, matrices)
+        rows = x.reshape(self.members, -1, x.shape[-1])
+        out = torch.bmm(rows, self.weight) if self.bias is None else torch.baddbmm(self.bias, rows, self.weight)
         return out.view(*x.shape[:-1], -1)
 
 
@@ -83,15 +83,17 @@ class StackedTokens(nn.Module):
 
 
 class StackedBias(nn.Module):
-    """T5's bias for each member."""
+    """T5's bias for each member: one bias that has the heads of all."""
 
     def __init__(self, biases: Sequence[RelativeBias], blocks: _Blocks) -> None:
         super().__init__()
         self.blocks = blocks
-        self.biases = nn.ModuleList(biases)
+        self.bias = copy.copy(biases[0])
+        tables = torch.cat([bias.embedding.weight.detach() for bias in biases], dim=1)
+        self.bias._modules = {"embedding": nn.Embedding.from_pretrained(tables)}
 
     def forward(self, queries: int, keys: int, offset: int = 0, segments: Tensor | None = None) -> Tensor:
-        each = torch.cat([bias(queries, keys, offset) for bias in self.biases])
+        each = self.bias(queries, keys, offset).view(self.blocks.members, -1, queries, keys)
         return each.repeat_interleave(self.blocks.rows, dim=0) if self.blocks.rows > 1 else each
 
 
@@ -101,11 +103,11 @@ class StackedHead(nn.Module):
     def __init__(self, scale: float | None, weights: Sequence[Tensor]) -> None:
         super().__init__()
         self.scale = scale
-        self.weight = nn.Parameter(torch.stack([weight.detach() for weight in weights]))
+        self.weight = nn.Parameter(torch.stack([weight.detach().t() for weight in weights]))
 
     def forward(self, states: Tensor) -> Tensor:
         rows = states.reshape(len(self.weight), -1, states.shape[-1])
-        logits = torch.bmm(rows if self.scale is None else rows * self.scale, self.weight.transpose(1, 2))
+        logits = torch.bmm(rows if self.scale is None else rows * self.scale, self.weight)
         return logits.view(*states.shape[:-1], -1)
 
 

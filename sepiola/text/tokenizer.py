@@ -24,6 +24,7 @@ KINDS = ("bpe", "unigram")
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 SPECIAL = [PAD, END, UNKNOWN]
 AT_ONCE = 1000  # texts that are encoded together
+SHORT = 2000  # letters in all: so few are encoded sooner than threads are woken for them
 MOST = 1 << 28  # bytes of a tokenizer.json
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -133,12 +134,16 @@ class Tokenizer:
         With `special`, the special tokens that the `tokenizer.json` adds to a text stand around it.
         """
         backend = self._plain_backend() if plain else self.backend
-        rows: list[list[int]] = []
-        for start in range(0, len(texts), AT_ONCE):  # an encoding takes many times the memory of its ids
-            some = list(texts[start : start + AT_ONCE])
+        distinct, rows = list(dict.fromkeys(texts)), list[list[int]]()
+        for start in range(0, len(distinct), AT_ONCE):  # an encoding takes many times the memory of its ids
+            some = distinct[start : start + AT_ONCE]
             with reading(*some):
-                rows += [e.ids for e in backend.encode_batch_fast(some, add_special_tokens=special)]
-        return rows
+                if sum(map(len, some)) < SHORT:
+                    rows += [backend.encode(text, add_special_tokens=special).ids for text in some]
+                else:
+                    rows += [e.ids for e in backend.encode_batch_fast(some, add_special_tokens=special)]
+        known = dict(zip(distinct, rows, strict=True))
+        return [[*known[text]] for text in texts]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Which letters of a text each of its tokens stands for: the first one's place, and that after the last."""

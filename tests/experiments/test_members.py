@@ -17,11 +17,12 @@ from sepiola.errors import CheckpointError, SepiolaError, SpecError, TrainingErr
 from sepiola.experiments.compare import compare
 from sepiola.experiments.dry_run import explain, print_explanation
 from sepiola.experiments.members import Draw, EnsembleRun, Member, run_of
-from sepiola.experiments.recipe_files import ComparisonSpec, member_recipes, parse_recipe
+from sepiola.experiments.recipe_files import ComparisonSpec, member_recipes, parse_recipe, student_recipe
 from sepiola.experiments.run import Run
 from sepiola.reasoning.boosting import samme_round
 from sepiola.specs.base import override, read_yaml
 from sepiola.specs.ensemble import CombiningSpec, StackedSpec
+from sepiola.training.objectives.distillation import Distillation, Option
 from tests.tiny import QUIET, Raw, decoder, recipe, tidepool, vision_language, vit
 
 DATA = tidepool(40, "objects", "maps")
@@ -192,6 +193,37 @@ def test_a_distilled_run_leaves_one_model_beside_its_teacher(tmp_path: Path) -> 
     assert stages == {"answer, member 0", "answer, member 1", "answer, distilled"}
 
 
+def test_a_student_learns_from_questions_that_its_teacher_alone_answers(tmp_path: Path) -> None:
+    """What it is taught is what the ensemble says of the recipe's questions and of others, whose answers nobody reads."""
+    more = {**DATA, "count": 10, "options": {**DATA["options"], "seed": 5}}
+    ensemble = {**KINDS["bagging"], "members": 2, "distilled": {"weight": 0.25, "questions": more}}
+    folder = run(ensemble, tmp_path / "run")
+    own = parsed(ensemble)
+    stage = student_recipe(own, str(folder / "teacher")).stages[0]
+    objective = Run(student_recipe(own, str(folder / "teacher")), folder, console=QUIET).objective(stage)
+    assert isinstance(objective, Distillation)
+    rows = objective.taught()
+    assert len(rows) == 50 and sum(row.id.endswith("#unanswered") for row in rows) == 10
+    asked = read("tidepool", None, "train", count=10, size=64, families=["objects", "maps"], seed=5)
+    teacher = sepiola.load(folder / "teacher").answer(asked)
+    for row, answer in zip(rows[40:], teacher, strict=True):
+        assert answer.probabilities is not None
+        assert [part.share for part in row.parts if isinstance(part, Option)] == pytest.approx(
+            answer.probabilities, rel=1e-4
+        )
+    digests = json.loads((folder / "data.json").read_text())
+    assert "ensemble.distilled: questions" in digests
+
+
+def test_the_teacher_may_have_another_tokenizer(tmp_path: Path) -> None:
+    teacher = run({**KINDS["bagging"], "members": 2}, tmp_path / "teacher", "tokenizer.vocabulary=300")
+    taught = {"kind": "distillation", "format": "QCM-A", "teacher": str(teacher)}
+    student = parse_recipe({**RECIPE, "stages": [{**STAGE, "objective": taught}]})
+    Run(student, tmp_path / "student", console=QUIET).go()
+    sizes = [sepiola.load(path).require_tokenizer().vocabulary for path in (teacher, tmp_path / "student")]
+    assert sizes[0] < sizes[1]
+
+
 SEEING = recipe(
     "seeing",
     vision_language({"kind": "projection", "shuffle": 2}, vision=vit(64, 16, class_token=False)),
@@ -273,6 +305,14 @@ def test_a_dry_run_says_how_often_members_are_trained() -> None:
         ({"kind": "begging"}, [], "ensemble"),
         ({"kind": "stacking", "members": [{}]}, [], "ensemble.members"),
         ({"kind": "stacking", "members": [{}, {"model.langage.width": 3}]}, [], r"ensemble.members\[1\]: .*langage"),
+        ({**KINDS["bagging"], "distilled": {"wieght": 1}}, [], "ensemble.distilled.wieght"),
+        ({**KINDS["bagging"], "distilled": {"questions": {"reader": "tidepol"}}}, [], "no dataset is named 'tidepol'"),
+        ({**KINDS["bagging"], "distilled": True}, ["stages.0.objective.format=QCM-LE"], "ends in an answer"),
+        (
+            {**KINDS["bagging"], "distilled": {"questions": DATA}},
+            ["stages.0.objective.format=QCM-EA", "strategy.kind=one-stage"],
+            "nobody has explained the 'questions'",
+        ),
         (KINDS["bagging"], ["strategy.by=generate"], "set strategy.by: score"),
         (KINDS["bagging"], ["strategy=null"], "give the recipe a 'strategy'"),
         ({**KINDS["bagging"], "shared": ["answr"]}, [], "no stage is named 'answr'; did you mean 'answer'"),

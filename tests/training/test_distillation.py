@@ -82,7 +82,10 @@ def by_formula(network: nn.Module, targets: dict[str, tuple[float, ...]], langua
         ({"weight": 1.0}, {"e0": (0.7, 0.2, 0.1), "e1": (0.25, 0.75)}),
         ({}, {"e0": (0.85, 0.1, 0.05), "e1": (0.625, 0.375)}),
         ({"weight": 0.2, "questions": QUESTIONS}, {"e0": (0.94, 0.04, 0.02), "e1": (0.85, 0.15), "e2": (0.4, 0.6)}),
-        ({"weight": 0.2, "questions": QUESTIONS, "packed": True}, {"e0": (0.94, 0.04, 0.02), "e1": (0.85, 0.15), "e2": (0.4, 0.6)}),
+        (
+            {"weight": 0.2, "questions": QUESTIONS, "packed": True},
+            {"e0": (0.94, 0.04, 0.02), "e1": (0.85, 0.15), "e2": (0.4, 0.6)},
+        ),
     ],
 )
 def test_value_and_gradient_are_those_of_the_formula(
@@ -97,8 +100,7 @@ def test_value_and_gradient_are_those_of_the_formula(
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_that_says_what_the_teacher_says_has_the_least_loss() -> None:
-    """The loss is the cross-entropy of the target and the model, least where they are equal."""
+def test_the_target_is_the_teachers_and_the_known_answers() -> None:
     mixed = target((0.5, 0.3, 0.2), 2, 0.5)
     assert mixed == pytest.approx((0.25, 0.15, 0.6))
     assert target((2.0, 6.0), None, 0.5) == pytest.approx((0.25, 0.75))  # normalised; nobody knows the answer
