@@ -194,7 +194,7 @@ def test_a_distilled_run_leaves_one_model_beside_its_teacher(tmp_path: Path) -> 
 
 
 def test_a_student_learns_from_questions_that_its_teacher_alone_answers(tmp_path: Path) -> None:
-    """What it is taught is what the ensemble says of the recipe's questions and of others, whose answers nobody reads."""
+    """It is taught what the ensemble says of the recipe's questions, and of others whose answers nobody reads."""
     more = {**DATA, "count": 10, "options": {**DATA["options"], "seed": 5}}
     ensemble = {**KINDS["bagging"], "members": 2, "distilled": {"weight": 0.25, "questions": more}}
     folder = run(ensemble, tmp_path / "run")

@@ -29,6 +29,7 @@ EXAMPLES = [
 MORE = [question_example("e2", "何?", ("一", "two"), 1)]
 OBJECTIVE: Raw = {"kind": "distillation", "teacher": "nowhere", "format": "Q-A"}
 QUESTIONS = {"reader": "more"}
+MIXED = {"e0": (0.94, 0.04, 0.02), "e1": (0.85, 0.15), "e2": (0.4, 0.6)}
 TOKENIZER = Tokenizer.train([], 259)
 LANGUAGES = {"decoder": decoder(259), "encoder-decoder": encoder_decoder(259)}
 
@@ -163,7 +164,7 @@ def test_unanswered_questions_without_explanations_need_a_format_without(layout:
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
 def test_a_weight_is_a_share(weight: float) -> None:
-    with pytest.raises(SpecError, match="objective.weight"):
+    with pytest.raises(SpecError, match=r"objective\.weight"):
         distillation(weight=weight)
 
 
