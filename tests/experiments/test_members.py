@@ -215,15 +215,6 @@ def test_a_student_learns_from_questions_that_its_teacher_alone_answers(tmp_path
     assert "ensemble.distilled: questions" in digests
 
 
-def test_the_teacher_may_have_another_tokenizer(tmp_path: Path) -> None:
-    teacher = run({**KINDS["bagging"], "members": 2}, tmp_path / "teacher", "tokenizer.vocabulary=300")
-    taught = {"kind": "distillation", "format": "QCM-A", "teacher": str(teacher)}
-    student = parse_recipe({**RECIPE, "stages": [{**STAGE, "objective": taught}]})
-    Run(student, tmp_path / "student", console=QUIET).go()
-    sizes = [sepiola.load(path).require_tokenizer().vocabulary for path in (teacher, tmp_path / "student")]
-    assert sizes[0] < sizes[1]
-
-
 SEEING = recipe(
     "seeing",
     vision_language({"kind": "projection", "shuffle": 2}, vision=vit(64, 16, class_token=False)),
@@ -234,6 +225,15 @@ SEEING = recipe(
     strategy={"answer": "answer", "by": "score"},
     evaluation=[{**DATA, "split": "test", "count": 6}],
 )
+
+
+def test_a_student_that_sees_learns_from_a_teacher_of_another_tokenizer(tmp_path: Path) -> None:
+    teacher = run({**KINDS["bagging"], "members": 2}, tmp_path / "teacher", "tokenizer.vocabulary=300")
+    taught = {"objective": {"kind": "distillation", "format": "QCM-A", "teacher": str(teacher)}}
+    first, last = SEEING["stages"]
+    Run(parse_recipe({**SEEING, "stages": [first, {**last, **taught}]}), tmp_path / "student", console=QUIET).go()
+    sizes = [sepiola.load(path).require_tokenizer().vocabulary for path in (teacher, tmp_path / "student")]
+    assert sizes[0] != sizes[1]
 
 
 def test_a_shared_stage_is_trained_once_and_must_not_have_seen_what_is_asked_out_of_fold(tmp_path: Path) -> None:
