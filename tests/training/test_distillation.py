@@ -56,7 +56,7 @@ def loss_and_gradient(objective: LanguageModelling, network: nn.Module) -> tuple
     (batch,) = objective.batches(objective.stage.data, ImageInputs()).once()
     loss = objective.loss(network, batch)
     loss.total.backward()
-    return float(loss.loss_sum), [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    return float(loss.loss_sum.detach()), [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
 
 def by_formula(network: nn.Module, targets: dict[str, tuple[float, ...]], language: str) -> tuple[float, list[Tensor]]:
@@ -73,7 +73,7 @@ def by_formula(network: nn.Module, targets: dict[str, tuple[float, ...]], langua
             total = total + share * plain.loss(network, batch).loss_sum
     assert isinstance(total, Tensor)
     total.backward()
-    return float(total), [p.grad.clone() for p in network.parameters() if p.grad is not None]
+    return float(total.detach()), [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
