@@ -34,8 +34,11 @@ TAXONOMY = ("task", "grade", "subject", "topic", "category", "skill")
 HUB_FILES = {"train": ["train"], "val": ["validation"], "test": ["test"], "trainval": ["train", "validation"]}
 
 
-def read_scienceqa(root: Path, split: str, with_image: bool | None = None) -> list[Example]:
-    """Reads one split. `with_image` keeps only questions with an image at hand (True) or without one (False).
+def read_scienceqa(
+    root: Path, split: str, with_image: bool | None = None, with_solution: bool | None = None
+) -> list[Example]:
+    """Reads one split. `with_image` keeps only questions with an image at hand (True) or without one (False),
+    `with_solution` those whose lecture or solution is known and not empty, or the others.
 
     Problem ids of the split that `problems.json` lacks are left out and their number is logged. Metadata
     holds `split`, `language`, `group` (equal for questions with the same words and options), the taxonomy
@@ -55,9 +58,15 @@ def read_scienceqa(root: Path, split: str, with_image: bool | None = None) -> li
             f"{root}: no ScienceQA here; expected problems.json with pid_splits.json, or the Hub's "
             "train-*.parquet, validation-*.parquet, test-*.parquet (in the folder or its data/)"
         )
-    if with_image is None:
-        return examples
-    return [example for example in examples if bool(example.images) == with_image]
+    return [
+        example
+        for example in examples
+        if with_image in (None, bool(example.images)) and with_solution in (None, _explained(example))
+    ]
+
+
+def _explained(example: Example) -> bool:
+    return example.question is not None and bool(example.question.lecture or example.question.solution)
 
 
 def _read_problems(root: Path, split: str) -> list[Example]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.models.layers import LAYERS, NO_LAYERS, AttentionInputs, BatchState, InsertedLayers, KeysValues
+from sepiola.models.states import repeated
 from sepiola.models.vocabulary import TokenEmbedding, head
 from sepiola.nn.attend import has_gaps, mask_bias, window_bias
 from sepiola.nn.banded import SLICED, Band
@@ -341,12 +342,12 @@ class EncoderDecoder(nn.Module):
         target_mask: Tensor | None = None,
         inserted_layers: InsertedLayers = NO_LAYERS,
     ) -> Tensor:
-        """The decoder's states `(batch, target tokens, width)`, the head not yet applied."""
+        """The decoder's states `(batch, target tokens, width)`; `target` may repeat the rows of `memory`."""
         return self.decoder(
             self.target_embedding(target),
             target_mask,
-            context=memory,
-            context_segments=attention_mask,
+            context=repeated(memory, len(target)),
+            context_segments=None if attention_mask is None else repeated(attention_mask, len(target)),
             inserted_layers=inserted_layers,
         )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
+from sepiola.models.states import repeated
 from sepiola.nn.feedforward import MixtureOfExperts
 from sepiola.specs.bricks import FeedForwardSpec
 
@@ -44,7 +45,8 @@ def routed(model: Any) -> Iterator[RouterLogits]:
 
 
 def routing_loss(collected: RouterLogits, batch: Batch, spec: FeedForwardSpec) -> Tensor | float:
-    """Both losses by the spec's weights, 0 where nothing was collected; the padding of `batch` does not count.
+    """Both losses by the spec's weights, 0 where nothing was collected; the padding of `batch` does not count, nor that
+    of its rows where a layer has read them several times.
 
     The layers of a stack are taken together, as `transformers` does for Mixtral, and the loss of an encoder is added
     to that of its decoder. A load is balanced within one batch, for the loss is a product of two means over it: batches
@@ -54,7 +56,7 @@ def routing_loss(collected: RouterLogits, batch: Batch, spec: FeedForwardSpec) -
     for stack, layers in collected.items():
         if layers:
             mask = batch.source_mask if stack == "encoder" else batch.real
-            logits = torch.cat([layer if mask is None else layer[mask.flatten() > 0] for layer in layers])
+            logits = torch.cat([x if mask is None else x[repeated(mask.flatten(), len(x)) > 0] for x in layers])
             total = total + spec.balance_loss * balance_loss(logits, spec.chosen)
             total = total + spec.router_z_loss * router_z_loss(logits)
     return total

@@ -51,6 +51,19 @@ def test_flat_layout_tells_an_absent_image_from_none(tmp_path: Path) -> None:
     assert [e.id for e in read("scienceqa", tmp_path, "train", with_image=False)] == ["2", "3"]
 
 
+def test_questions_whose_solution_is_known_and_others(tmp_path: Path) -> None:
+    records = {
+        "1": problem(solution="Iron is.", lecture=None),
+        "2": problem(solution="", lecture="Metals."),
+        "3": problem(solution="", lecture=""),
+        "4": problem(solution=None, lecture=None),
+    }
+    problems(tmp_path, records)
+    assert [e.id for e in read("scienceqa", tmp_path, "train", with_solution=True)] == ["1", "2"]
+    assert [e.id for e in read("scienceqa", tmp_path, "train", with_solution=False)] == ["3", "4"]
+    assert read("scienceqa", tmp_path, "train", with_solution=True, with_image=True) == []
+
+
 def test_absent_problems_are_counted_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     problems(tmp_path, {"1": problem(split="val")}, minival=["1", "2", "3"], test=["9"])
     with caplog.at_level(logging.WARNING):

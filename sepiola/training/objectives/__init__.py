@@ -24,12 +24,14 @@ from sepiola.training.objectives.masked import Masked
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
 from sepiola.training.objectives.rloo import RLOO
+from sepiola.training.objectives.self_consistency_training import SelfConsistencyTraining
 from sepiola.training.objectives.self_taught import SelfTaught
 from sepiola.training.objectives.span_corruption import SpanCorruption
 from sepiola.training.objectives.verifier import Verifying
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "language-modelling": LanguageModelling,
+    "self-consistency-training": SelfConsistencyTraining,
     "self-taught": SelfTaught,
     "masked": Masked,
     "span-corruption": SpanCorruption,
