@@ -29,6 +29,7 @@ from sepiola.datasets.instructions import read_instructions
 from sepiola.datasets.pairs import read_pairs
 from sepiola.datasets.pope import read_pope
 from sepiola.datasets.preferences import read_preferences
+from sepiola.datasets.rationales import with_rationales
 from sepiola.datasets.requests import read_requests
 from sepiola.datasets.scienceqa import read_scienceqa
 from sepiola.datasets.screenagent import read_screenagent
@@ -96,15 +97,26 @@ DATASETS: dict[str, Dataset] = {
 
 def read_spec(spec: DataSpec, *, look: bool = True) -> list[Example]:
     """The Examples that a spec names: the first `count` of its split; `look` and errors are those of `read`."""
-    root = None if spec.root is None else os.path.expandvars(spec.root)
-    if root is not None and "$" in root:
-        raise DataError(f"root '{spec.root}': the environment variable is not set; set it to the folder of your data")
-    folder = None if root is None else Path(root).expanduser()
+    examples = _read_spec(spec, look)
+    beside = _expanded(spec.rationales, "rationales")
+    return examples if beside is None else with_rationales(examples, beside)
+
+
+def _read_spec(spec: DataSpec, look: bool) -> list[Example]:
+    folder = _expanded(spec.root, "root")
     check_options(spec)
     if spec.count is not None and "count" in dataset(spec.reader).options.model_fields:
         return read(spec.reader, folder, spec.split, look=look, **{**spec.options, "count": spec.count})
     examples = read(spec.reader, folder, spec.split, look=False, **spec.options)[: spec.count]
     return check_pictures(examples) if look else examples
+
+
+def _expanded(path: str | None, key: str) -> Path | None:
+    """A path in which environment variables and ~ are read. Raises DataError for a variable that is not set."""
+    whole = None if path is None else os.path.expandvars(path)
+    if whole is not None and "$" in whole:
+        raise DataError(f"{key} '{path}': the environment variable is not set; set it to the folder of your data")
+    return None if whole is None else Path(whole).expanduser()
 
 
 def dataset(name: str) -> Dataset:
@@ -179,7 +191,7 @@ class DataCache:
 
     def digest(self, spec: DataSpec) -> str:
         """What tells that the data on disk have changed; empty for what is drawn, since the spec says all of it."""
-        if spec.root is None and dataset(spec.reader).drawn:
+        if spec.root is None and spec.rationales is None and dataset(spec.reader).drawn:
             return ""
         key = spec.model_dump_json()
         if key not in self._digests:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepiola.data.batching import Batch
 
@@ -23,10 +23,12 @@ def target_states(model: Any, batch: Batch) -> Tensor:
     )
 
 
-def vote_states(model: Any, batch: Batch, votes: int) -> Tensor:
+def vote_states(model: nn.Module, batch: Batch, votes: int) -> Tensor:
     """The final states of so many passes over a batch `(votes, batch, target tokens, width)`, which differ by what
     dropout leaves out. An encoder reads the source once, and the decoder runs `votes` times.
     """
+    if votes == 1:
+        return target_states(model, batch)[None]
     if batch.source is None:
         return torch.stack([target_states(model, batch) for _ in range(votes)])
     mask = None if batch.target_mask is None else repeated(batch.target_mask, votes * len(batch.target))

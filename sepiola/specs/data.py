@@ -9,10 +9,14 @@ from sepiola.specs.values import Name
 
 
 class DataSpec(Spec):
-    """Examples of one dataset. `options` go to its reader; environment variables in `root` are expanded."""
+    """Examples of one dataset. `options` go to its reader; environment variables in `root` are expanded.
+
+    `rationales` is a file of `sepiola data teach`, whose rationales stand in place of the dataset's own.
+    """
 
     reader: Name
     root: str | None = None
     split: Name = "train"
     count: PositiveInt | None = None
     options: Plain = Field(default_factory=dict)
+    rationales: str | None = None

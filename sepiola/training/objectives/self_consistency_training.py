@@ -12,18 +12,15 @@ In validation and in answering dropout is off, all passes are equal, and one is 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
 
 from sepiola.data.batching import Batch
-from sepiola.models.states import vote_states
-from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.bridge import GatedCrossSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
-from sepiola.training.experts import routed, routing_loss
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 from sepiola.training.objectives.writing import language_modelling
@@ -58,16 +55,6 @@ class SelfConsistencyTraining(LanguageModelling):
     spec: ClassVar[type[ObjectiveSpec]] = SelfConsistencyTrainingSpec
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """See `voted`."""
+        """See `language_modelling`."""
         assert isinstance(self.own, SelfConsistencyTrainingSpec)
-        return voted(model, batch, self.own.votes) if model.training else language_modelling(model, batch)
-
-
-def voted(model: Any, batch: Batch, votes: int) -> Loss:
-    """The loss of a batch (nats, summed over its labelled tokens) under the mean logits of so many passes."""
-    with routed(model) as router_logits:
-        passes = vote_states(model, batch, votes)
-    states, matrix = model.head.operands(passes)
-    loss, z_loss = linear_cross_entropy(states.mean(0), matrix, batch.labels, z_loss=model.spec.head.z_loss)
-    routing = routing_loss(router_logits, batch, model.spec.feed_forward)
-    return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)
+        return language_modelling(model, batch, votes=self.own.votes if model.training else 1)

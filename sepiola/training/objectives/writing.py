@@ -13,7 +13,7 @@ from sepiola.data.batching import Batch, Noise, Row, Sample
 from sepiola.data.example import Example
 from sepiola.models.build import outline
 from sepiola.models.multimodal.interleaved import interleaved
-from sepiola.models.states import target_states
+from sepiola.models.states import vote_states
 from sepiola.nn.loss import linear_cross_entropy
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import TransformerSpec
@@ -76,15 +76,16 @@ class Writing(Objective):
         return language_modelling(model, batch)
 
 
-def language_modelling(model: Any, batch: Batch, weights: Tensor | None = None) -> Loss:
+def language_modelling(model: Any, batch: Batch, weights: Tensor | None = None, *, votes: int = 1) -> Loss:
     """The loss of a batch under an encoder-decoder, a decoder or a model that sees; `weights` `(labels,)` are what each
-    label counts, row after row.
+    label counts, row after row. Of several `votes`, passes that dropout makes differ, it is that of their mean logits.
 
     Beside it stand the z-loss and the losses of experts, where the model's spec asks for them.
     """
     with routed(model) as router_logits:
-        states = target_states(model, batch)
-    states, matrix = model.head.operands(states)
+        passes = vote_states(model, batch, votes)
+    passes, matrix = model.head.operands(passes)
+    states = passes[0] if votes == 1 else passes.mean(0)
     loss, z_loss = linear_cross_entropy(states, matrix, batch.labels, weights=weights, z_loss=model.spec.head.z_loss)
     routing = routing_loss(router_logits, batch, model.spec.feed_forward)
     return Loss(loss - z_loss, batch.labelled, extra=z_loss + batch.labelled * routing)

@@ -18,7 +18,7 @@ from sepiola.models.build import build
 from sepiola.models.states import vote_states
 from sepiola.specs.model import ModelSpec, SpecialTokens
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives.self_consistency_training import SelfConsistencyTraining, voted
+from sepiola.training.objectives.self_consistency_training import SelfConsistencyTraining
 from sepiola.training.objectives.writing import language_modelling
 from sepiola.training.trainer import Trainer
 from tests.tiny import decoder, encoder_decoder, recipe, vit
@@ -64,7 +64,7 @@ def papers_vote(logits: Tensor, alpha: float) -> Tensor:
 def test_value_and_gradient_are_those_of_the_papers_formula(kind: str, alpha: float) -> None:
     model, batch = network(kind).double(), collate(SAMPLES, kind)
     gradients = []
-    for loss_of in (lambda: voted(model, batch, 3).total, lambda: written_out(model, batch, alpha)):
+    for loss_of in (lambda: language_modelling(model, batch, votes=3).total, lambda: written_out(model, batch, alpha)):
         torch.manual_seed(4)
         loss = loss_of()
         model.zero_grad()
@@ -99,8 +99,8 @@ class Passes(nn.Module):
 def test_the_loss_of_a_row_does_not_depend_on_who_shares_its_batch() -> None:
     passes = torch.randn(3, 3, 6, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     model = Passes(passes)
-    together = voted(model, collate(SAMPLES, "encoder-decoder"), 3)
-    alone = [voted(model, collate([sample], "encoder-decoder"), 3) for sample in SAMPLES]
+    together = language_modelling(model, collate(SAMPLES, "encoder-decoder"), votes=3)
+    alone = [language_modelling(model, collate([sample], "encoder-decoder"), votes=3) for sample in SAMPLES]
     assert together.loss_sum.item() == pytest.approx(sum(one.loss_sum.item() for one in alone), rel=1e-6)
     assert together.tokens == sum(one.tokens for one in alone) == 11
     plain = [language_modelling(Passes(passes[:1]), collate([sample], "encoder-decoder")) for sample in SAMPLES]
@@ -117,7 +117,7 @@ def test_passes_differ_in_training_and_are_all_the_same_without_dropout(kind: st
     passes = vote_states(model, batch, 4)
     plain = language_modelling(model, batch).loss_sum
     torch.testing.assert_close(passes[3], passes[0])
-    torch.testing.assert_close(voted(model, batch, 4).loss_sum, plain)
+    torch.testing.assert_close(language_modelling(model, batch, votes=4).loss_sum, plain)
 
 
 @pytest.mark.parametrize("kind", ["encoder-decoder", "fused"])
@@ -136,7 +136,7 @@ def test_the_experts_that_each_pass_chose_are_balanced() -> None:
     for made, kind in ((encoder_decoder, "encoder-decoder"), (decoder, "decoder")):
         language = made(dropout=0.3, feed_forward=gated)
         model = build(ModelSpec.parse({"name": kind, "language": language}), seed=1)
-        loss = voted(model, collate(SAMPLES, kind), 2)
+        loss = language_modelling(model, collate(SAMPLES, kind), votes=2)
         assert loss.extra is not None and loss.extra / loss.tokens > 0.4, (
             "0.5 × at least 1 for each stack, near balance"
         )
