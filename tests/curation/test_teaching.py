@@ -111,7 +111,7 @@ def test_what_was_answered_before_the_endpoint_went_away_is_kept(server: ChatSer
     examples = [asked(f"q{n}") for n in range(80)]
     server.reply = lambda prompt: "So. The answer is (A)." if len(server.asked) <= 40 else (500, {"error": "gone"})
     with pytest.raises(
-        SepiolaError, match="32 of 80 answers are kept in .*asked-cot.jsonl: run the same command again"
+        SepiolaError, match=r"32 of 80 answers are kept in .*asked-cot\.jsonl: run the same command again"
     ):
         teach(examples, tmp_path, remote(endpoint(server)), COT, console=QUIET)
     assert not (tmp_path / "cot.jsonl").exists()
@@ -146,8 +146,8 @@ def test_a_plan_is_made_once_for_each_skill_and_language(server: ChatServer, tmp
     found = teach(examples, tmp_path, remote(endpoint(server)), Teaching("plan"), console=QUIET)
     assert found["kept"] == 9 and found["without_a_skill"] == 1
     assert len(server.asked) == 3 + 3 + 9, "a lecture and a plan for each of three groups, then each question"
-    lecture = next(body["messages"][0]["content"] for body in server.asked)
-    assert lecture.count("Question: ") == 5, "five questions of a skill are shown"
+    shown = [body["messages"][0]["content"].count("Question: ") for body in server.asked[:6]]
+    assert sorted(shown) == [0, 0, 1, 1, 5, 5], "five questions of a skill are shown, of others all"
     kept = {line["id"]: line for line in lines(tmp_path / "plan.jsonl")}
     assert kept["m0"]["lecture"] == "Metals conduct." and kept["p"]["lecture"] == "Plants grow."
     assert kept["m0"]["solution"] == "1. I read. 2. I think." and kept["m0"]["skill"] == "Metals"
