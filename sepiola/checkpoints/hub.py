@@ -108,6 +108,11 @@ def save(
     CheckpointError, before anything is written, for a family without such a layout, for what the layout cannot state,
     and when the model does not hold what `spec` says; and when the folder cannot be written.
     """
+    if not spec.family:
+        raise CheckpointError(
+            "this model is of no published family, and the Hub has no layout for it: sepiola loads the folder as it "
+            f"is; a recipe's model that is 'like' a preset is of its family ({', '.join(sorted(FAMILIES))})"
+        )
     if spec.family not in FAMILIES:
         raise CheckpointError(f"family '{spec.family}' has no Hub layout; {nearest(spec.family, FAMILIES)}")
     family = family_of(spec)

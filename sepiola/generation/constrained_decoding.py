@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sepiola.calling.constraints import ConstrainedRow
 from sepiola.calling.drafts import Allowed
-from sepiola.generation.row_draws import RowGenerators
+from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 
@@ -37,14 +37,14 @@ class ConstrainedDecoding:
         self.ends = ends
         self.passes = 0
 
-    def run(self, state: Decoding, first: Tensor, draws: torch.Generator | RowGenerators) -> list[list[int]]:
+    def run(self, state: Decoding, first: Tensor, draws: torch.Generator | RowDraws) -> list[list[int]]:
         """The tokens of every row, end tokens left out.
 
         All rows read the same number of tokens at a time, so that the cache has no holes: as many as wait for each.
         """
         waiting = [[int(token), *row.forced()] for token, row in zip(first[:, 0], self.rows, strict=True)]
         alive = [*range(len(self.rows))]
-        generators = draws.each if isinstance(draws, RowGenerators) else [draws] * len(self.rows)
+        generators = draws.each if isinstance(draws, RowDraws) else [draws] * len(self.rows)
         while True:
             keep = [place for place, i in enumerate(alive) if not self.rows[i].done]
             if len(keep) < len(alive):

@@ -21,7 +21,7 @@ from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.prompt_lookup import LookupDecoding
 from sepiola.generation.row_decoding import RowDecoding, RowEnd
-from sepiola.generation.row_draws import RowDraws, RowGenerators
+from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 from sepiola.specs.bridge import QueryTextSpec
@@ -121,7 +121,7 @@ class Engine:
             asked, most = [prompts[r] for r in rows], [limits[r] for r in rows for _ in range(samples)]
             state, first = self._begin(asked, max(most)) if len(most) > 1 else self._begin_alone(asked[0], most[0])
             read = self._read(asked, sampling)
-            own = None if seeds is None else RowGenerators([seed for r in rows for seed in seeds[r]], self.device)
+            own = None if seeds is None else RowDraws([seed for r in rows for seed in seeds[r]], self.device)
             draws = own or generator
             if samples > 1:
                 fan = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
@@ -174,7 +174,7 @@ class Engine:
             read, chosen = self._read(asked, sampling), torch.tensor(fan, device=self.device)
             if len(fan) > len(rows):
                 state.select(chosen)
-            draws = RowDraws(torch.tensor([seed for r in rows for seed in seeds[r]], device=self.device))
+            draws = RowDraws([seed for r in rows for seed in seeds[r]], self.device)
             decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
             written = decoding.run(state, first[chosen], read[chosen], draws)
             for i, found in zip(

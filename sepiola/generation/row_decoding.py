@@ -8,7 +8,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from sepiola.generation.row_draws import RowDraws, RowGenerators
+from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Decoding, Executor
 
@@ -37,9 +37,7 @@ class RowDecoding:
         self.log_probabilities: list[float] = [0.0] * len(limits)
         self.drawn: list[int] = [0] * len(limits)
 
-    def run(
-        self, state: Decoding, first: Tensor, read: Tensor, draws: torch.Generator | RowDraws | RowGenerators
-    ) -> list[list[int]]:
+    def run(self, state: Decoding, first: Tensor, read: Tensor, draws: torch.Generator | RowDraws) -> list[list[int]]:
         """The tokens of every row, the end token left out; rows that are done leave once a quarter of the batch is.
 
         `read` `(batch, tokens)` is what `sampling` reads of the prompts. A row that has its limit leaves at once, for

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sepiola.errors import SepiolaError
-from sepiola.generation.row_draws import RowDraws, RowGenerators
+from sepiola.generation.row_draws import RowDraws
 from sepiola.specs.generation import PENALTIES, GenerationSpec
 
 LARGEST = 1e9  # temperature or penalty
@@ -127,7 +127,7 @@ class Sampling:
         self,
         logits: Tensor,
         tokens: Tensor,
-        generator: torch.Generator | RowDraws | RowGenerators,
+        generator: torch.Generator | RowDraws,
         *,
         prompt: int = 0,
         ends: Tensor | None = None,
@@ -141,7 +141,7 @@ class Sampling:
             return logits.max(-1).indices  # in bfloat16 a fifth of argmax's time
         return self.pick(self.process(logits, tokens, prompt=prompt, ends=ends, last=last), generator)
 
-    def pick(self, logits: Tensor, generator: torch.Generator | RowDraws | RowGenerators) -> Tensor:
+    def pick(self, logits: Tensor, generator: torch.Generator | RowDraws) -> Tensor:
         """Tokens `(batch,)` of processed logits, drawn by each row or for all. Raises SepiolaError as `draw`.
 
         A number a row is drawn and looked up in the cumulated probabilities: `torch.multinomial` draws one for every
@@ -152,7 +152,7 @@ class Sampling:
         if not isinstance(generator, torch.Generator):
             if bool(logits.isnan().any()):
                 raise SepiolaError(_NOT_NUMBERS)
-            return generator.pick(logits, self.top_k)
+            return generator.pick(logits)
         cumulated = logits.softmax(-1).cumsum(-1)
         total = cumulated[:, -1:]
         if not bool(total.isfinite().all()):

@@ -41,6 +41,13 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_model_of_no_family_is_refused_in_plain_words(tmp_path: Path) -> None:
+    model = sepiola.build({"name": "own", "language": llama(61, 24, 3)})
+    with pytest.raises(CheckpointError, match="of no published family, and the Hub has no layout for it"):
+        hub.save(tmp_path / "out", model.network, model.spec)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("config", "kind"),
     [

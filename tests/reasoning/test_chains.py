@@ -115,7 +115,7 @@ def test_chains_are_those_of_a_model_without_a_cache() -> None:
     (prompt,) = generator._prompts([strategy.base.prompts(example)[0]])
     sampling = Sampling(temperature=1.0, top_k=40)
     for number, chain in enumerate(answer.chains):
-        draws = RowDraws(torch.tensor([seed_of(0, "q") + number]))
+        draws = RowDraws([seed_of(0, "q") + number])
         read, total = list(prompt.tokens), 0.0
         for _ in range(12):
             with torch.no_grad():
