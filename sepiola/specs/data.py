@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from sepiola.specs.base import Plain, Spec
 from sepiola.specs.values import Name
@@ -20,3 +20,8 @@ class DataSpec(Spec):
     count: PositiveInt | None = None
     options: Plain = Field(default_factory=dict)
     rationales: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> Plain:
+        """Without rationales it is written as it was before there were any, so that runs of then go on."""
+        return {key: value for key, value in plain(self).items() if key != "rationales" or value is not None}

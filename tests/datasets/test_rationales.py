@@ -42,6 +42,13 @@ def test_a_changed_file_is_changed_data(tmp_path: Path) -> None:
     assert before and DataCache().digest(spec) != before
 
 
+def test_data_without_rationales_are_written_as_ever() -> None:
+    plain, taught = DataSpec(reader="tidepool"), DataSpec(reader="tidepool", rationales="r.jsonl")
+    assert "rationales" not in plain.model_dump(mode="json") and plain.to_dict() == {"reader": "tidepool"}
+    assert taught.to_dict() == {"reader": "tidepool", "rationales": "r.jsonl"}
+    assert DataSpec.parse(taught.model_dump(mode="json")) == taught
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
