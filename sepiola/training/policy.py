@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sepiola.data.batching import IGNORED, Batch
 from sepiola.models.states import target_states
+
+LOGITS = 1 << 22
+"""Numbers that are held at once of the logits of labels: 17 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,35 @@ def chosen_states(model: Any, batch: RolloutBatch) -> Tensor:
 def log_probabilities(model: Any, states: Tensor, batch: RolloutBatch, temperature: float) -> tuple[Tensor, Tensor]:
     """The log-probability of each label, and the entropy where it was drawn (without gradient), in float32.
 
-    `states` are `chosen_states` of the same batch.
+    `states` are `chosen_states` of the same batch. Where logits would be large, those of some labels at a time are
+    held, and computed once more for the gradient.
     """
-    logits = model.head(states).float() / temperature
-    if batch.forbidden.numel():
-        logits = logits.index_fill(1, batch.forbidden, -torch.inf)
-    if batch.allowed is not None:
-        logits = logits.masked_fill(~unpacked(batch.allowed, logits.shape[1]), -torch.inf)
+    labels = batch.labels.flatten()[batch.places]
+    rows = max(1, LOGITS // model.spec.vocabulary)
+    some = partial(_log_probabilities, model.head, temperature=temperature, forbidden=batch.forbidden)
+    if len(labels) <= rows:
+        return some(states, labels, batch.allowed)
+    if torch.is_grad_enabled():
+        some = partial(checkpoint, some, use_reentrant=False, preserve_rng_state=False)
+    allowed = [None] * len(labels.split(rows)) if batch.allowed is None else batch.allowed.split(rows)
+    parts = [some(*part) for part in zip(states.split(rows), labels.split(rows), allowed, strict=True)]
+    log_probs, entropies = zip(*parts, strict=True)
+    return torch.cat(log_probs), torch.cat(entropies)
+
+
+def _log_probabilities(
+    head: Any, states: Tensor, labels: Tensor, allowed: Tensor | None, *, temperature: float, forbidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of some labels, `allowed` theirs."""
+    logits = head(states).float() / temperature
+    if forbidden.numel():
+        logits = logits.index_fill(1, forbidden, -torch.inf)
+    if allowed is not None:
+        logits = logits.masked_fill(~unpacked(allowed, logits.shape[1]), -torch.inf)
     every = logits.log_softmax(-1)
     held = every.detach()
     entropies = -(held.exp() * held.masked_fill(held == -torch.inf, 0.0)).sum(-1)
-    return every.gather(1, batch.labels.flatten()[batch.places][:, None])[:, 0], entropies.clamp(min=0.0)
+    return every.gather(1, labels[:, None])[:, 0], entropies.clamp(min=0.0)
 
 
 def packed(allowed: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""The recipe lamda/dialogue at a tiny size: both stages, the ratings measured, and the best of some replies."""
+"""The recipes of lamda at a tiny size: stages, what is measured, and the best of some replies."""
 
 from __future__ import annotations
 
@@ -54,4 +54,19 @@ def test_the_recipe_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
         kind="sample-and-rank", candidates=3
     )
     assert model.sample_and_rank("第3天去不去", candidates=3, max_tokens=4).candidates
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_the_grounded_recipe_runs_without_data(tmp_path: Path) -> None:
+    changes = ["model.language.width=16", "model.language.attention.heads=2", "model.language.feed_forward.width=24"]
+    changes += ["stages.0.steps=3", "stages.0.batch=4", "stages.0.optimizer.warmup=1", "stages.0.validate_every=2"]
+    for data, people in (("stages.0.data", 20), ("stages.0.validation", 4), ("evaluation.0", 4)):
+        changes += [f"{data}.options.sums={people}", f"{data}.options.people={people}"]
+    recipe = read_recipe("lamda/grounded", changes)
+    assert isinstance(recipe, RecipeSpec)
+    (figures,) = Run(recipe, tmp_path / "run", console=QUIET).go()["evaluations"]
+    assert figures["benchmark"] == "grounded" and figures["count"] == 4 + 3 * 4
+    assert {name for cell in figures["grounded"].values() for name in cell["systems"]} == {
+        *("with_tools", "without", "toolset_alone", "nearest", "majority")
+    }
     assert (tmp_path / "run" / "report.html").is_file()

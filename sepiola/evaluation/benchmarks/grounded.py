@@ -173,10 +173,14 @@ def _value(number: str) -> float:
 
 
 def _bare(text: str) -> str:
-    """A text in small letters, without marks, without what stands before an answer."""
+    """The words of an answer in small letters, without marks."""
     words = re.sub(r"[^\w\s]", " ", text.lower().strip()).split()
-    joined = " ".join(words)
-    return re.sub(r"^(it is |是)", "", joined)
+    return _answer(" ".join(words))
+
+
+def _answer(text: str) -> str:
+    """A text without the words that lead to an answer, and without its full stop."""
+    return re.sub(r"^(it is |是)", "", text, flags=re.IGNORECASE).rstrip(".。")
 
 
 def _first(examples: Sequence[Example]) -> list[Example]:
@@ -191,7 +195,7 @@ def _cell(example: Example) -> tuple[str, str]:
 def _figures(asked: Sequence[Example], said: Sequence[str], seed: int) -> Figures:
     wanted = [str(e.metadata["answer"]) for e in asked]
     hits = [float(right(text, answer)) for text, answer in zip(said, wanted, strict=True)]
-    shared = [compare(text, [answer])["f1"] for text, answer in zip(said, wanted, strict=True)]
+    shared = [compare(_answer(text), [answer])["f1"] for text, answer in zip(said, wanted, strict=True)]
     return {
         "right": sum(hits) / len(hits),
         "right_interval": mean_interval(hits, seed),

@@ -54,7 +54,8 @@ def test_with_tools_all_is_right_and_without_nothing() -> None:
     assert {*figures["grounded"]} == {"sums en", "sums zh", "facts en", "facts zh"}
     for cell in figures["grounded"].values():
         systems = cell["systems"]
-        assert systems["with_tools"]["right"] == 1.0 and systems["without"]["right"] == 0.0
+        assert systems["with_tools"]["right"] == systems["with_tools"]["f1"] == 1.0
+        assert systems["without"]["right"] == 0.0
         assert systems["majority"]["right"] < 0.5 and systems["nearest"]["right"] < 0.5
         assert cell["ended"] == {"user": cell["count"]} and cell["calls"] == 1.0
     assert figures["grounded"]["sums en"]["systems"]["toolset_alone"]["right"] < 0.5  # it reads no words
