@@ -145,7 +145,8 @@ def teach(
         ]
         verdicts = Counter(record["verdict"] for e in skilled if (record := records.get(e.id)))
         if not kept:
-            raise DataError(f"{teacher.name} answers none of {len(skilled)} questions right ({dict(verdicts)})")
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in verdicts.items())
+            raise DataError(f"{teacher.name} answers none of {len(skilled)} questions right ({reasons})")
         path = folder / f"{how.kind}.jsonl"
         write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
     return {
@@ -201,12 +202,18 @@ class _Work:
         marks = {name: _mark(talk) for name, talk in asked.items()}
         left = [name for name in asked if journal.records.get(name, {}).get("asked") != marks[name]]
         starts = range(0, len(left), TOGETHER)
+        refusal: SepiolaError | None = None
         bar = track(starts, f"asking: {step}", console=self.console, transient=True)
         for start in bar if self.console.is_terminal else starts:
             some = left[start : start + TOGETHER]
             try:
                 answers = zip(some, self.teacher.answers([asked[name] for name in some]), strict=True)
-                found = [(name, text) for name, text in answers if not isinstance(text, SepiolaError)]
+                found = []
+                for name, text in answers:
+                    if isinstance(text, SepiolaError):
+                        refusal = text
+                    else:
+                        found.append((name, text))
             except SepiolaError as error:
                 done = len(asked) - len(left) + start
                 raise SepiolaError(
@@ -214,7 +221,10 @@ class _Work:
                     "command again to go on"
                 ) from None
             journal.add([{"id": name, "asked": marks[name], **record(name, text)} for name, text in found])
-        return {name: one for name, one in journal.records.items() if name in asked and one["asked"] == marks[name]}
+        known = {name: one for name, one in journal.records.items() if name in asked and one["asked"] == marks[name]}
+        if refusal is not None and not known:
+            raise SepiolaError(f"the teacher: {refusal}")
+        return known
 
 
 def prompt_of(example: Example, how: Teaching, plan: Plain | None = None) -> str:

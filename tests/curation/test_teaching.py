@@ -131,6 +131,12 @@ def test_a_question_without_an_answer_of_the_endpoint_is_counted_and_asked_next_
     assert teach([asked("a"), asked("b")], tmp_path, remote(endpoint(server)), COT, console=QUIET)["kept"] == 2
 
 
+def test_an_endpoint_that_answers_nothing_says_why(server: ChatServer, tmp_path: Path) -> None:
+    server.reply = lambda prompt: (401, {"error": "bad key"})
+    with pytest.raises(SepiolaError, match=r"the teacher: .*refuses the request \(status 401.*bad key"):
+        teach([asked("a"), asked("b")], tmp_path, remote(endpoint(server)), COT, console=QUIET)
+
+
 def test_a_plan_is_made_once_for_each_skill_and_language(server: ChatServer, tmp_path: Path) -> None:
     def reply(prompt: str) -> str:
         if "in one sentence what one must know" in prompt or "请用一句话" in prompt:
@@ -198,7 +204,7 @@ def test_a_local_model_teaches_what_it_has_learned(tmp_path: Path, monkeypatch: 
 def test_a_model_that_answers_nothing_right_is_told_and_its_texts_are_kept(tmp_path: Path) -> None:
     folder = captioner(tmp_path / "model")
     examples: Sequence[Example] = [asked("a"), asked("b")]
-    with pytest.raises(DataError, match=r"answers none of 2 questions right \(\{'no answer can be read': 2\}\)"):
+    with pytest.raises(DataError, match=r"answers none of 2 questions right \(no answer can be read: 2\)"):
         teach(examples, tmp_path / "out", local(str(folder), lambda: load(folder), 8), COT, console=QUIET)
     assert len(lines(tmp_path / "out" / "asked-cot.jsonl")) == 3, "the settings, and two answers"
 
