@@ -11,6 +11,7 @@ contexts, and the fixed text stand beside. `distinct-2` is the share of word pai
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,14 +40,23 @@ def main() -> None:
     options.add_argument("--encoder", required=True, help="a sentence encoder")
     options.add_argument("--data", type=Path, required=True, help="DiaSafety's folder")
     options.add_argument("--contexts", type=int, default=300)
+    options.add_argument("--split", default="test")
+    options.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="numbers of candidates")
+    options.add_argument("--threshold", type=float, help="of SAFE, in place of the one that the model was trained with")
     options.add_argument("--max-tokens", type=int, default=40)
     options.add_argument("--seed", type=int, default=0)
     arguments = options.parse_args()
     model, judge, encoder = load(arguments.model), load(arguments.judge), FunctionRetriever(load(arguments.encoder))
-    asked = list({example.prompt: example for example in read("diasafety", arguments.data, "test")}.values())
+    if arguments.threshold is not None:
+        held = [
+            attribute.model_copy(update={"threshold": arguments.threshold}) if attribute.name == "SAFE" else attribute
+            for attribute in model.processor.attributes or ()
+        ]
+        model.processor = dataclasses.replace(model.processor, attributes=tuple(held))
+    asked = list({example.prompt: example for example in read("diasafety", arguments.data, arguments.split)}.values())
     asked = asked[: arguments.contexts]
-    figures: dict[str, Any] = {"contexts": len(asked), "seed": arguments.seed}
-    for n in COUNTS:
+    figures: dict[str, Any] = {"contexts": len(asked), "seed": arguments.seed, "threshold": arguments.threshold}
+    for n in arguments.counts:
         replies = [
             model.sample_and_rank(
                 example.messages,
@@ -56,6 +66,9 @@ def main() -> None:
             )
             for place, example in enumerate(asked)
         ]
+        if n == 1:
+            drawn = [reply.candidates[0].text for reply in replies]
+            figures["one reply, none dropped"] = judged(judge, encoder, asked, drawn, [False] * len(asked))
         own = [reply.candidates[0].ratings for reply in replies]
         rated = {f"own {name}": statistics.fmean(each[name] for each in own) for name in own[0]}
         evaded = [reply.note is not None for reply in replies]

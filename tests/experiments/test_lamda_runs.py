@@ -12,6 +12,7 @@ from sepiola.experiments.recipe_files import read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.strategy import SampleAndRankSpec
+from sepiola.training.objectives.classification import ClassificationSpec
 from tests.datasets.test_cdial import LONGER
 from tests.tiny import QUIET
 
@@ -70,3 +71,19 @@ def test_the_grounded_recipe_runs_without_data(tmp_path: Path) -> None:
         *("with_tools", "without", "toolset_alone", "nearest", "majority")
     }
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_small_decoder_learns_from_what_its_judge_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both recipes read DiaSafety, and what the decoder drops by is what the judge tells apart."""
+    monkeypatch.setenv("SEPIOLA_DATA", str(folder(tmp_path / "data")))
+    changes = ["model.language.width=24", "model.language.attention.heads=2", "model.language.vocabulary=400"]
+    changes += ["model.language.feed_forward.width=32", "tokenizer.vocabulary=400", "strategy.candidates=2"]
+    for stage in (0, 1):
+        changes += [f"stages.{stage}.epochs=null", f"stages.{stage}.steps=3", f"stages.{stage}.optimizer.warmup=1"]
+    replies, judge = read_recipe("lamda/replies", changes), read_recipe("lamda/judge")
+    assert isinstance(replies, RecipeSpec) and isinstance(judge, RecipeSpec)
+    objective = judge.stages[0].objective
+    assert isinstance(objective, ClassificationSpec) and objective.attribute is not None
+    (figures,) = Run(replies, tmp_path / "run", console=QUIET).go()["evaluations"]
+    assert objective.attribute.name == "SAFE" and figures["ratings"]["SAFE"]["count"] == 8
+    assert sepiola.load(tmp_path / "run").rate("is 3 so?", ["nice 3"])[0].keys() == {"SENSIBLE", "SAFE"}
