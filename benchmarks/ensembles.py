@@ -2,8 +2,8 @@
 
     python benchmarks/ensembles.py RUN [--questions 40]
 
-RUN is a run whose members differ in their weights alone and share a vision encoder (the arm `bagging` of
-`ensembles/tidepool`).
+RUN is a run whose members differ in their weights alone and share a vision encoder (the arm `seeds alone`
+of `ensembles/tidepool`).
 Each question is opened, looked at and scored anew; times are the process's own (median), so that other processes of the
 machine count little, and the kinds take turns.
 """
@@ -22,7 +22,7 @@ from sepiola.datasets import read
 from sepiola.reasoning.ensembles import Ensemble
 from sepiola.reasoning.side_by_side import side_by_side
 
-FAMILIES = ["magnets", "springs", "thermometers", "objects", "counting", "food webs"]
+FAMILIES = ["magnets", "food webs"]
 
 
 def main() -> None:

@@ -160,9 +160,12 @@ def student_recipe(recipe: RecipeSpec, teacher: str, source: str = "recipe") -> 
     ensemble, strategy = recipe.ensemble, recipe.strategy
     assert ensemble is not None and ensemble.distilled is not None and strategy is not None
     number = [stage.name for stage in recipe.stages].index(str(strategy.answer))
-    learned = {**ensemble.distilled.to_dict(), "kind": "distillation", "teacher": teacher}
-    key, place = f"stages.{number}.objective", f"{source}: ensemble.distilled"
-    changes = {key: {**recipe.stages[number].objective.to_dict(), **learned}}
+    taught, stage, place = ensemble.distilled, f"stages.{number}", f"{source}: ensemble.distilled"
+    learned = {**taught.to_dict(), "kind": "distillation", "teacher": teacher}
+    learned.pop("steps", None)
+    changes: dict[str, object] = {f"{stage}.objective": {**recipe.stages[number].objective.to_dict(), **learned}}
+    if taught.steps is not None:
+        changes |= {f"{stage}.steps": taught.steps, f"{stage}.epochs": None}
     return parse_recipe(_change(recipe.model_copy(update={"ensemble": None}).to_dict(), changes, place), place)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
 from sepiola.specs.base import Plain, Spec
 from sepiola.specs.data import DataSpec
@@ -16,13 +16,19 @@ from sepiola.specs.values import Name
 Members = Annotated[int, Field(ge=2, le=64)]
 
 
-class DistilledSpec(Spec):
+class TaughtSpec(Spec):
     """How a model learns of a teacher: `weight` of each question's target is the teacher's and the rest the dataset's
     answer. `questions` are more, which the teacher alone answers; answers that they may have are not read.
     """
 
     weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     questions: DataSpec | None = None
+
+
+class DistilledSpec(TaughtSpec):
+    """The one model that learns of an ensemble. It trains for `steps`, by default as many as a member."""
+
+    steps: PositiveInt | None = None
 
 
 class MembersSpec(Spec):

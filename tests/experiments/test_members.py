@@ -196,12 +196,12 @@ def test_a_distilled_run_leaves_one_model_beside_its_teacher(tmp_path: Path) -> 
 def test_a_student_learns_from_questions_that_its_teacher_alone_answers(tmp_path: Path) -> None:
     """It is taught what the ensemble says of the recipe's questions, and of others whose answers nobody reads."""
     more = {**DATA, "count": 10, "options": {**DATA["options"], "seed": 5}}
-    ensemble = {**KINDS["bagging"], "members": 2, "distilled": {"weight": 0.25, "questions": more}}
+    ensemble = {**KINDS["bagging"], "members": 2, "distilled": {"weight": 0.25, "questions": more, "steps": 5}}
     folder = run(ensemble, tmp_path / "run")
     own = parsed(ensemble)
     stage = student_recipe(own, str(folder / "teacher")).stages[0]
     objective = Run(student_recipe(own, str(folder / "teacher")), folder, console=QUIET).objective(stage)
-    assert isinstance(objective, Distillation)
+    assert isinstance(objective, Distillation) and stage.steps == 5
     rows = objective.taught()
     assert len(rows) == 50 and sum(row.id.endswith("#unanswered") for row in rows) == 10
     asked = read("tidepool", None, "train", count=10, size=64, families=["objects", "maps"], seed=5)

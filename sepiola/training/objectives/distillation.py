@@ -22,7 +22,7 @@ from sepiola.data.batching import IGNORED, Batch, Collator, Row, Sample
 from sepiola.data.example import Example
 from sepiola.errors import TrainingError
 from sepiola.specs.data import DataSpec
-from sepiola.specs.ensemble import DistilledSpec
+from sepiola.specs.ensemble import TaughtSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.text.prompts import PromptFormat
@@ -36,9 +36,9 @@ LEAST = 1e-3
 """What of the target an option must have to be learned: each that is costs a row of the batch."""
 
 
-class DistillationSpec(PromptsSpec, DistilledSpec):
+class DistillationSpec(PromptsSpec, TaughtSpec):
     """`teacher` is a run or a checkpoint that answers with probabilities: a model, or an ensemble. `weight` and
-    `questions` are as `DistilledSpec` has them, the other keys those of language modelling. Validation data keep the
+    `questions` are as `TaughtSpec` has them, the other keys those of language modelling. Validation data keep the
     dataset's answers.
     """
 
