@@ -56,10 +56,15 @@ def routing_loss(collected: RouterLogits, batch: Batch, spec: FeedForwardSpec) -
     for stack, layers in collected.items():
         if layers:
             mask = batch.source_mask if stack == "encoder" else batch.real
-            logits = torch.cat([x if mask is None else x[repeated(mask.flatten(), len(x)) > 0] for x in layers])
+            logits = torch.cat([x if mask is None else x[_real(mask, len(x))] for x in layers])
             total = total + spec.balance_loss * balance_loss(logits, spec.chosen)
             total = total + spec.router_z_loss * router_z_loss(logits)
     return total
+
+
+def _real(mask: Tensor, rows: int) -> Tensor:
+    """The rows that are no padding: their numbers, which a dry run can count."""
+    return (repeated(mask.flatten(), rows) > 0).nonzero()[:, 0]
 
 
 def balance_loss(logits: Tensor, chosen: int) -> Tensor:
