@@ -27,6 +27,7 @@ from sepiola.data.example import Example
 from sepiola.datasets.requests import read_requests
 from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
+from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.experiments.agent import REQUESTS, write_requests
 from sepiola.experiments.grow import add_functions
 from sepiola.specs.data import DataSpec
@@ -35,16 +36,27 @@ WHOLE = ["stages.0.lora=null", "stages.0.optimizer.learning_rate=0.0003"]
 ARMS = {"add": [], "all weights": WHOLE, "plain": WHOLE}
 
 
-def measured(run: Path, examples: list[Example]) -> dict[str, Any]:
-    """Percent of right names and right calls, with the interval of the latter."""
+def measured(run: Path, examples: list[Example]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Percent of right names and right calls, with the interval of the latter: of all, and of requests for one call."""
     data = DataSpec(reader="requests", root=str(run))
     figures = measure(load(run), Settings(data, read=lambda _: examples)).figures["acting"]
-    low, high = figures["exact"]["interval"]
+    one = [some for name, some in figures["by"].items() if name.endswith(", one call")]
+    return percent([figures]), percent(one)
+
+
+def percent(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of some parts together."""
+    count = sum(part["exact"]["count"] for part in parts)
+    name, exact = (
+        sum(round(part[key]["value"] * part[key]["count"]) for part in parts if part[key]["count"])
+        for key in ("name", "exact")
+    )
+    interval = [round(100 * bound, 2) for bound in wilson_interval(exact, count)]
     return {
-        "name": round(100 * figures["name"]["value"], 2),
-        "exact": round(100 * figures["exact"]["value"], 2),
-        "interval": [round(100 * low, 2), round(100 * high, 2)],
-        "count": figures["exact"]["count"],
+        "name": round(100 * name / count, 2),
+        "exact": round(100 * exact / count, 2),
+        "interval": interval,
+        "count": count,
     }
 
 
@@ -65,7 +77,7 @@ def main() -> None:
     parser.add_argument("--agent", type=Path, required=True, help="a run of `sepiola act train`")
     parser.add_argument("--functions", default="android", help="a file or a set, whose functions are added")
     parser.add_argument("--number", type=int, default=10, help="how many of them")
-    parser.add_argument("--count", type=int, default=1000, help="requests of each new function")
+    parser.add_argument("--count", type=int, default=4000, help="requests of each new function")
     parser.add_argument("--measured", type=int, default=2000, help="requests of the old functions, at most")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
     parser.add_argument("--set", dest="changes", action="append", default=[], help="of the recipe octopus-v3/add")
@@ -76,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     names = [function.name for function in functions_named(given.functions)][: given.number]
     old = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
-    before = dict.fromkeys(given.arms, measured(given.agent, old))
+    before = dict.fromkeys(given.arms, measured(given.agent, old)[0])
     runs = dict.fromkeys(given.arms, given.agent)
     given.out.mkdir(parents=True, exist_ok=True)
     print(json.dumps({"old functions at the start": before[given.arms[0]]}), flush=True)
@@ -86,7 +98,7 @@ def main() -> None:
         for arm, folder in folders.items():
             if arm != given.arms[0]:
                 requests_of(folders[given.arms[0]], folder, name, alone=arm == "plain")
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.process_time()
             add_functions(
                 runs[arm],
                 given.functions,
@@ -97,11 +109,16 @@ def main() -> None:
                 changes=[*small, *given.changes, *ARMS[arm]],
                 seed=given.seed,
             )
-            seconds = time.monotonic() - began
+            seconds, processor = time.monotonic() - began, time.process_time() - busy
             new = [e for e in read_requests(folder / REQUESTS / "new", "test") if calls(e, name)]
-            line: dict[str, Any] = {"arm": arm, "function": name, "seconds": round(seconds)}
-            one = [e for e in new if len(e.metadata["calls"]) == 1]
-            line |= {"new": measured(folder, new), "new, one call": measured(folder, one), "old": measured(folder, old)}
+            line: dict[str, Any] = {
+                "arm": arm,
+                "function": name,
+                "seconds": round(seconds),
+                "processor": round(processor),
+            }
+            line["new"], line["new, one call"] = measured(folder, new)
+            line["old"], _ = measured(folder, old)
             for figure in ("name", "exact"):
                 line[f"lost {figure}"] = round(before[arm][figure] - line["old"][figure], 2)
             runs[arm], before[arm] = folder, line["old"]

@@ -2,8 +2,9 @@
 
 The earlier agent is frozen: what learns are an adapter of low rank and the rows of the new function's token, which
 begins as the mean of its description's tokens. Training requests call the new function, replay what the earlier agent
-was taught, or call nothing; none of them are a user's. Functions are added one at a time, and the agent before each
-addition lies whole in `earlier`, so that taking the last function away gives that agent back bit for bit.
+was taught, ask for that in new words, or call nothing; none of them are a user's. Functions are added one at a time,
+and the agent before each addition lies whole in `earlier`, so that taking the last function away gives that agent back
+bit for bit.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
 REPLAYED = 12_000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
+KINDS = ("several", "text", "several", "irrelevant", "several", "text", "several", "near miss", "several", "text")
+"""Of requests that are made to train on: one call is learned long before several are told apart."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
 
@@ -68,7 +71,7 @@ def add_functions(
     *,
     console: Console,
     only: Sequence[str] = (),
-    count: int = 1000,
+    count: int = 4000,
     changes: Sequence[str] = (),
     seed: int = 0,
     device: str = "cpu",
@@ -195,8 +198,8 @@ def requests_to_add(
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
     The old ones are those of the earlier agent in `folder`, each function as often as any other: what lies in its
-    `requests`, or what its recipe reads; where it has neither, they are made. Irrelevant ones are made anew for all
-    functions: what none of the old ones did may be what the new one does.
+    `requests`, or what its recipe reads; a third of those to train on, and all where it has neither, are made. So are
+    irrelevant ones, for all functions: what none of the old ones did may be what the new one does.
     """
     rng = random.Random(f"grow {seed} {functions[-1].name}")
     new, old = _requests(functions, folder, "train", count, replayed, seed, rng)
@@ -282,15 +285,18 @@ def _requests(
     """Requests that call the last function, and others: as many as asked of those, and at most so many of these."""
     name, made = functions[-1].name, list[Example]()
     calling: list[Example] = []
+    kinds = KINDS if split == "train" else None
     while len(calling) < new or len(made) - len(calling) < old:
-        made = synthesize(described(functions), split, 2 * len(made) or new + old, seed=seed)
+        made = synthesize(described(functions), split, 2 * len(made) or new + old, seed=seed, kinds=kinds)
         calling = [e for e in made if any(call["name"] == name for call in e.metadata["calls"])]
     chosen = {e.id for e in calling}
     others = [e for e in made if e.id not in chosen]
     quiet = [e for e in others if e.metadata["kind"] == "irrelevant" or (_about(e) == name and not e.metadata["calls"])]
     known = [e for place in _chain(folder) for e in _own(place, split) if e.metadata.get("kind") != "irrelevant"]
-    known = known or [e for e in others if e.metadata["kind"] != "irrelevant"]
-    mixed = [*_balanced(quiet, old // 4, rng), *_balanced(known, old - old // 4, rng)]
+    fresh = [e for e in others if e.metadata["kind"] != "irrelevant"]
+    share = 0 if known and split != "train" else old // 4 if known else old - old // 4
+    mixed = [*_balanced(quiet, old // 4, rng), *_balanced(fresh, share, rng)]
+    mixed += _balanced(known, old - old // 4 - share, rng)
     rng.shuffle(mixed)
     return calling[:new], mixed
 
