@@ -41,12 +41,15 @@ Proxy = Literal["SENSIBLE", "SPECIFIC"]
 
 
 class Source(Spec):
-    """One dataset among several; its `folder` lies in the root, and `split` gives its own names of splits."""
+    """One dataset among several; its `folder` lies in the root, and `split` gives its own names of splits. `harmful`
+    says of all its requests whether they are to be refused, for rewards by a rubric.
+    """
 
     reader: Name
     folder: str = "."
     split: dict[str, Name] = Field(default_factory=dict)
     count: PositiveInt | None = None
+    harmful: bool | None = None
     options: Plain = Field(default_factory=dict)
 
 
@@ -73,7 +76,9 @@ def read_dialogues(
     examples: list[Example] = []
     for source in sources:
         name = source.split.get(split, split)
-        examples += read(source.reader, root / source.folder, name, **source.options)[: source.count]
+        found = read(source.reader, root / source.folder, name, **source.options)[: source.count]
+        known = {} if source.harmful is None else {"harmful": source.harmful}
+        examples += [replace(example, metadata={**example.metadata, **known}) for example in found]
     for example in examples:
         if not example.messages or not example.target:
             raise DataError(f"{example.id}: expected a dialogue, turns and the one that follows; got one of them")

@@ -76,11 +76,13 @@ class Judge:
         """
         if isinstance(replies, str) or not replies:
             raise DataError(f"replies is {shown(replies)}; expected a list of texts")
-        said = turns(context)
-        pairs = [Example(str(i), (), "", question=reply_pair(said, reply)) for i, reply in enumerate(replies)]
-        (attribute,) = self.attributes
-        shares = [answer.probabilities or () for answer in self.classifier.answer(pairs)]
-        return [{attribute.name: share[1]} for share in shares]
+        said, (attribute,) = turns(context), self.attributes
+        return [{attribute.name: rating} for rating in self.rate_each([(said, reply) for reply in replies])]
+
+    def rate_each(self, replies: Sequence[tuple[Sequence[Message], str]]) -> list[float]:
+        """The probability of a 1 of each reply in its dialogue."""
+        pairs = [Example(str(i), (), "", question=reply_pair(*each)) for i, each in enumerate(replies)]
+        return [(answer.probabilities or ())[1] for answer in self.classifier.answer(pairs)]
 
     def judge(self, context: str | Sequence[Turn], reply: str) -> Candidate:
         """One reply by its rating."""

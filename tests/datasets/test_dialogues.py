@@ -41,6 +41,15 @@ def test_sources_stand_one_after_the_other_and_keep_their_ratings(tmp_path: Path
     assert not DATASETS["dialogues"].drawn and DataCache().digest(spec)  # so that a run knows when its data change
 
 
+def test_a_source_says_whether_its_requests_are_harmful(tmp_path: Path) -> None:
+    sources = [{**SOURCES[0], "harmful": True}, {**SOURCES[1], "harmful": False}]
+    examples = read("dialogues", root(tmp_path), "train", sources=sources, rate=[])
+    assert [e.metadata["harmful"] for e in examples] == [True, False, False, False]
+    assert examples[0].metadata["ratings"] == {"SAFE": 1}
+    bare = read("dialogues", tmp_path, "train", sources=SOURCES, rate=[])
+    assert not any("harmful" in e.metadata for e in bare)
+
+
 def test_faults_are_named(tmp_path: Path) -> None:
     assert "unknown dataset 'cdail'" in read_fault("dialogues", root(tmp_path), "train", sources=[{"reader": "cdail"}])
     text = [{"reader": "text", "folder": "."}]
