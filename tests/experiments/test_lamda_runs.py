@@ -13,6 +13,8 @@ from sepiola.experiments.run import Run
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.strategy import SampleAndRankSpec
 from sepiola.training.objectives.classification import ClassificationSpec
+from sepiola.training.objectives.grpo import GRPOSpec
+from sepiola.training.rewards.rubric import RubricSpec
 from tests.datasets.test_cdial import LONGER
 from tests.tiny import QUIET
 
@@ -87,3 +89,14 @@ def test_a_small_decoder_learns_from_what_its_judge_does(tmp_path: Path, monkeyp
     (figures,) = Run(replies, tmp_path / "run", console=QUIET).go()["evaluations"]
     assert objective.attribute.name == "SAFE" and figures["ratings"]["SAFE"]["count"] == 8
     assert sepiola.load(tmp_path / "run").rate("is 3 so?", ["nice 3"])[0].keys() == {"SENSIBLE", "SAFE"}
+
+
+def test_what_the_rubric_pays_for_is_a_reply_of_the_small_decoder() -> None:
+    """The policy is the decoder of `lamda/replies`, and every source says whether its requests are harmful."""
+    replies, rubric = read_recipe("lamda/replies"), read_recipe("lamda/rubric")
+    assert isinstance(replies, RecipeSpec) and isinstance(rubric, RecipeSpec)
+    assert rubric.model == replies.model
+    (stage,) = rubric.stages
+    sources = stage.data.options["sources"]
+    assert [source["harmful"] for source in sources] == [True, False] and stage.data.options["rate"] == []
+    assert isinstance(stage.objective, GRPOSpec) and isinstance(stage.objective.reward, RubricSpec)
