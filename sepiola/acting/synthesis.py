@@ -32,6 +32,8 @@ from sepiola.tidepool.world import checked_arguments
 
 KINDS = ("text", "several", "irrelevant", "near miss")
 TURNS = (*("text", "several") * 3, "text", "irrelevant", "text", "near miss")
+TO_LEARN = ("several", "text", "several", "irrelevant", "several", "text", "several", "near miss", "several", "text")
+"""The turns of kinds to train on: one call is learned long before several are told apart."""
 _COMPOSED = 240  # templates of a function and language that are composed of its names
 _BY_EXAMPLE = 0.67
 _DATED = 0.5

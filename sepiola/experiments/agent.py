@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sepiola.acting.sets import functions_named
-from sepiola.acting.synthesis import synthesize
+from sepiola.acting.synthesis import TO_LEARN, synthesize
 from sepiola.calling.functions import Function
 from sepiola.data.example import Example
 from sepiola.data.files import make_folder, write_text
@@ -62,7 +62,9 @@ def train_agent(
     make_requests(
         data,
         {"train": count, "test": MEASURED},
-        lambda split, some: synthesize(described(made), split, some, seed=seed),
+        lambda split, some: synthesize(
+            described(made), split, some, seed=seed, kinds=TO_LEARN if split == "train" else None
+        ),
         console,
     )
     if teacher is not None:

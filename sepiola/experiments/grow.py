@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from sepiola.acting.sets import as_taught, functions_named, taught
-from sepiola.acting.synthesis import synthesize
+from sepiola.acting.synthesis import TO_LEARN, synthesize
 from sepiola.api import Model, load
 from sepiola.calling.calls import tokens_of
 from sepiola.calling.functions import Function
@@ -59,8 +59,6 @@ MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
 REPLAYED = 12_000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
-KINDS = ("several", "text", "several", "irrelevant", "several", "text", "several", "near miss", "several", "text")
-"""Of requests that are made to train on: one call is learned long before several are told apart."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
 
@@ -285,7 +283,7 @@ def _requests(
     """Requests that call the last function, and others: as many as asked of those, and at most so many of these."""
     name, made = functions[-1].name, list[Example]()
     calling: list[Example] = []
-    kinds = KINDS if split == "train" else None
+    kinds = TO_LEARN if split == "train" else None
     while len(calling) < new or len(made) - len(calling) < old:
         made = synthesize(described(functions), split, 2 * len(made) or new + old, seed=seed, kinds=kinds)
         calling = [e for e in made if any(call["name"] == name for call in e.metadata["calls"])]
