@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -42,6 +43,10 @@ def play_song(title: Annotated[str, Field(min_length=1, max_length=40)]) -> str:
 '''
 
 
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
     (tmp_path / "pets.py").write_text(FILE, encoding="utf-8")
     out = tmp_path / "agent"
@@ -59,7 +64,10 @@ def test_functions_of_a_file_become_an_agent(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     measured = json.loads(done.stdout)["acting"]
     assert measured["mode"] == "functional" and set(measured["by"]) >= {"en", "zh"}
-    assert len((out / "requests" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 5000
+    requests = {split: lines_of(out / "requests" / f"{split}.jsonl") for split in ("train", "test")}
+    assert len(requests["test"]) == 5000
+    several = {split: sum(one["kind"] == "several" for one in some) for split, some in requests.items()}
+    assert several == {"train": 50, "test": 1500}  # what is harder is asked more often where it is learned
     asked = ["act", "Feed the cat", "--model", str(out), "--functions", str(tmp_path / "pets.py"), "--json"]
     said = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert said.exit_code == 0, said.output
