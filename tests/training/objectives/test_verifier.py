@@ -106,7 +106,9 @@ def test_a_verifier_mends_what_the_writer_does_not_know(tmp_path: Path, monkeypa
     assert all(chain.score is not None for answer in answers for chain in answer.chains)
     right = sum(e.target in a.output for e, a in zip(examples, answers, strict=True))
     plain = model.by({"kind": "self-consistency", "chains": 8, "temperature": 1.0}).answer(examples)
-    assert right >= 15 > sum(e.target in a.output for e, a in zip(examples, plain, strict=True))
+    voted = sum(e.target in a.output for e, a in zip(examples, plain, strict=True))
+    oracle = sum(any(e.target in chain.text for chain in a.chains) for e, a in zip(examples, answers, strict=True))
+    assert right >= oracle - 1 > voted + 2
     model.save(tmp_path / "again")
     assert sepiola.load(tmp_path / "again").answer(examples) == answers
 
