@@ -4,6 +4,7 @@ rationales that a teacher writes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,15 +36,11 @@ def data_show(
     from sepiola.data.preview import contact_sheet, counts
     from sepiola.data.sampler import spread
     from sepiola.datasets import read_spec
-    from sepiola.specs.base import write_yaml
 
     examples = read_spec(data_spec(reader, root, split, count, option))
     contact_sheet(spread(examples, 16), out)
     summary = {**counts(examples), "sheet": str(out)}
-    if as_json:
-        print_json(summary)
-    else:
-        console_of(False).print(write_yaml(summary), highlight=False)
+    _print(summary, as_json)
 
 
 @data_app.command("rate")
@@ -64,14 +61,10 @@ def data_rate(
     """Let a model that generates and rates clean dialogues: drop what is below its thresholds, keep the best."""
     from sepiola.api import load
     from sepiola.experiments.rated_data import rate_data
-    from sepiola.specs.base import write_yaml
 
     data = data_spec(reader, root, split, count, option)
     found = rate_data(load(model), data, out, keep=keep, console=console_of(as_json))
-    if as_json:
-        print_json(found)
-    else:
-        console_of(False).print(write_yaml(found), highlight=False)
+    _print(found, as_json)
 
 
 @data_app.command("teach")
@@ -103,7 +96,7 @@ def data_teach(
     from sepiola.curation.teaching import KINDS, Teaching, local, remote, teach
     from sepiola.datasets import read_spec
     from sepiola.generation.endpoint import Endpoint
-    from sepiola.specs.base import nearest, write_yaml
+    from sepiola.specs.base import nearest
 
     far = teacher.startswith(("http://", "https://"))
     if far != (teacher_model is not None):
@@ -118,10 +111,7 @@ def data_teach(
         else local(teacher, lambda: load(teacher, device=device), max_tokens)
     )
     found = teach(examples, out, asked, Teaching(kinds[0], tell, by), console=console_of(as_json))
-    if as_json:
-        print_json(found)
-    else:
-        console_of(False).print(write_yaml(found), highlight=False)
+    _print(found, as_json)
 
 
 @data_app.command("mix")
@@ -146,7 +136,6 @@ def data_mix(
     """Choose the kind of rationales for each skill, by what students of each kind answer right on validation data."""
     from sepiola.curation.mixing import Taught, mix
     from sepiola.datasets import read_spec
-    from sepiola.specs.base import write_yaml
 
     if "test" in split:
         raise SpecError(f"--split {split}: what is chosen on test cannot be measured on it; give val")
@@ -157,7 +146,14 @@ def data_mix(
         )
     kinds = [Taught(Path(pair[0]), Path(pair[1])) for pair in pairs]
     found = mix(read_spec(data_spec(reader, root, split, count, option)), kinds, out, by=by)
+    _print(found, as_json)
+
+
+def _print(found: Mapping[str, object], as_json: bool) -> None:
+    """Figures as YAML, or as JSON."""
+    from sepiola.specs.base import write_yaml
+
     if as_json:
         print_json(found)
     else:
-        console_of(False).print(write_yaml(found), highlight=False)
+        console_of(False).print(write_yaml(dict(found)), highlight=False)
