@@ -133,17 +133,17 @@ class Texts:
 
 
 class Engine(Texts):
-    """Our engine in its fastest form, bfloat16 and prepacked, with a tokenizer of the shape's size."""
+    """Our engine, by default bfloat16 and prepacked, with a tokenizer of the shape's size."""
 
-    def __init__(self, name: str, count: int, folder: Path | None = None) -> None:
+    def __init__(self, name: str, count: int, folder: Path | None = None, *, native: bool = False) -> None:
         spec = preset(name)
         assert spec.language is not None
         super().__init__(spec.language.vocabulary, count)
-        built = sepiola.build(spec)
-        whole = Model(built.network.to(torch.bfloat16), spec, self.tokenizer)
+        network = sepiola.build(spec).network
+        whole = Model(network if native else network.to(torch.bfloat16), spec, self.tokenizer)
         if folder is not None:
             whole.save_hub(folder)
-        self.model = whole.prepack(release=True)
+        self.model = whole.run("native" if native else "prepacked", release=True)
 
     def write(self, work: Work, prefix: Prefix | None = None) -> None:
         """Writes the script, which must come out."""

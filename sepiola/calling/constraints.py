@@ -211,8 +211,8 @@ class Grammar:
         """
         if len(self.shortest) > budget:
             raise SepiolaError(
-                f"the shortest text that the constraint allows has {len(self.shortest)} tokens, and {budget} may be "
-                "written: raise max_tokens"
+                f"the shortest text known that the constraint allows has {len(self.shortest)} tokens, and {budget} "
+                "may be written: raise max_tokens"
             )
         return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth, prompt)
 

@@ -96,8 +96,9 @@ class ConstrainedDecoding:
         """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""
         size = self.executor.spec.vocabulary
         if sum(int(np.count_nonzero(one)) for one in allowed) * SPARSE > size:
-            forbidden = torch.from_numpy(~np.stack(allowed)[:, :size]).to(states.device)
-            return self.executor.logits(states).float().masked_fill_(forbidden, -torch.inf)
+            with np.errstate(divide="ignore"):  # 0 or -inf: adding is far quicker than filling by a mask
+                barred = 1 - 1 / np.stack(allowed)[:, :size].astype(np.float32)
+            return self.executor.logits(states).float() + torch.from_numpy(barred).to(states.device)
         each = [np.flatnonzero(one[:size]) for one in allowed]
         some = np.unique(np.concatenate(each))
         few = self.executor.logits(states, torch.from_numpy(some).to(states.device)).float()
@@ -115,9 +116,9 @@ class ConstrainedDecoding:
                 written = torch.tensor([row.written], dtype=torch.long, device=logits.device)
                 tokens = torch.cat((self.read[i : i + 1], written), dim=1)
                 processed = self.sampling.process(logits, tokens, prompt=self.read.shape[1], ends=self.ends)
-                processed = processed.masked_fill(logits == -torch.inf, -torch.inf)
-                chosen = processed if bool((processed > -torch.inf).any()) else logits
-            if not bool((chosen > -torch.inf).any()):
+                processed = torch.where(logits == -torch.inf, logits, processed)
+                chosen = processed if _some(processed) else logits
+            if not _some(chosen):
                 break
             drawn = self.sampling.pick(chosen, generator)
             if row.accept(token := int(drawn)):
@@ -126,3 +127,8 @@ class ConstrainedDecoding:
         token = row.shortest()
         row.accept(token)
         return token
+
+
+def _some(logits: Tensor) -> bool:
+    """Whether any token is left."""
+    return bool(logits.amax() != -torch.inf)

@@ -23,7 +23,7 @@ from sepiola.generation.prompt_lookup import LookupDecoding
 from sepiola.generation.row_decoding import RowDecoding, RowEnd
 from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
-from sepiola.runtime.executor import Decoding, Executor
+from sepiola.runtime.executor import Decoding, Executor, at_work
 from sepiola.specs.bridge import QueryTextSpec
 from sepiola.specs.model import SpecialTokens
 
@@ -85,7 +85,7 @@ class Engine:
         self.device, self.dtype = executor.device, executor.dtype
         self.prefix: Prefix | None = None
 
-    @torch.inference_mode()
+    @at_work
     def generate(
         self,
         prompts: Sequence[Prompt],
@@ -150,7 +150,7 @@ class Engine:
             log.warning("%d replies ended at the last of the model's %s positions", cut, self.length)
         return results
 
-    @torch.inference_mode()
+    @at_work
     def sample(
         self,
         prompts: Sequence[Prompt],
@@ -215,7 +215,7 @@ class Engine:
                 f"expected 0 to {vocabulary - 1}; the tokenizer may be another model's"
             )
 
-    @torch.inference_mode()
+    @at_work
     def score(
         self,
         prompts: Sequence[Prompt],

@@ -6,7 +6,10 @@ A batch under way is a `Decoding`: it holds what was read of every row, and is t
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +62,35 @@ class Executor(Protocol):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The vision encoder's features `(images, patches, width)` of pixels `(images, 3, height, width)`."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Around all that is written or scored by it."""
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class HasExecutor(Protocol):
+    """Whatever writes or scores by an executor."""
+
+    executor: Executor
+
+
+Owner = TypeVar("Owner", bound=HasExecutor)
+
+
+def at_work(
+    method: Callable[Concatenate[Owner, Arguments], Result],
+) -> Callable[Concatenate[Owner, Arguments], Result]:
+    """A method that writes or scores: no gradients are kept, and the executor has what it needs of the machine."""
+
+    @wraps(method)
+    def run(self: Owner, *given: Arguments.args, **named: Arguments.kwargs) -> Result:
+        with torch.inference_mode(), self.executor.working():
+            return method(self, *given, **named)
+
+    return run
 
 
 class MakesExecutor(Protocol):

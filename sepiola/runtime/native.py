@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -94,6 +96,16 @@ class NativeExecutor(TorchExecutor):
     @property
     def device(self) -> torch.device:
         return torch.device("cpu")
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """With one thread of PyTorch's: its others, which spin after each large tensor, would hold up the core's."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     @property
     def dtype(self) -> torch.dtype:

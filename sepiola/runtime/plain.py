@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,9 @@ class TorchExecutor:
     def logits(self, states: Tensor, tokens: Tensor | None = None) -> Tensor:
         logits: Tensor = self.network.head(states) if tokens is None else self.network.head(states, tokens)
         return logits
+
+    def working(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def features(self, pixels: Tensor) -> Tensor:
         if isinstance(self.network, LanguageModel | EncoderDecoder) or self.network.vision is None:

@@ -149,3 +149,11 @@ def test_logits_that_leave_nothing_to_draw_are_one_message() -> None:
         Sampling(no_repeat_ngram_size=1).draw(torch.randn(1, 3), tokens, generator)
     with pytest.raises(SepiolaError, match="not numbers"):
         Sampling(1.0).draw(torch.full((1, 3), torch.nan), tokens, generator)
+
+
+def test_a_nucleus_is_the_likeliest_tokens_of_its_mass_and_those_that_tie_with_the_last() -> None:
+    logits = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.2, 0.5]]).log()
+    for mass, kept in ((0.4, 1), (0.6, 2), (0.75, 5), (1 - 1e-6, 5)):
+        processed = Sampling(1.0, top_p=mass).process(logits, torch.empty(2, 0, dtype=torch.long))
+        assert (processed > -torch.inf).sum(1).tolist() == [kept, kept]
+        assert torch.equal(processed[0], processed[1].flip(0))

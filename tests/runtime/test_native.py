@@ -323,3 +323,24 @@ def test_specs_that_are_out_of_bounds_are_refused(change: dict[str, Any]) -> Non
     network: Any = network_of("llama")
     with pytest.raises(ValueError, match=next(iter(change)) if "decoder" not in change else "layers"):
         core.Model({**core_spec(network.spec, network), **change}, core_tensors(network, 8))
+
+
+def test_pytorch_has_one_thread_while_the_core_writes_and_its_own_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, seen, before = Engine(NativeExecutor(network_of("llama"))), list[int](), torch.get_num_threads()
+    extend = NativeLanguage.extend
+
+    def looked(self: NativeLanguage, *given: Any, **named: Any) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return extend(self, *given, **named)
+
+    monkeypatch.setattr(NativeLanguage, "extend", looked)
+    try:
+        torch.set_num_threads(2)
+        engine.generate([Prompt([3, 4, 5])], max_tokens=2)
+        with pytest.raises(SepiolaError):
+            engine.generate([Prompt([10**6])], max_tokens=2)
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

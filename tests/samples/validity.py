@@ -82,7 +82,11 @@ def _fault_by_bfcl(call: Call, tool: Mapping[str, Any]) -> str:
 
 
 def _right(value: object, schema: Mapping[str, Any]) -> object:
-    """A value as right answers state it: objects have a list of values for each key."""
+    """A value as right answers state it: objects have a list of values for each key, and numbers that need not be whole
+    are floats, as which BFCL reads those of a call (whole ones above 2**53 are then rounded).
+    """
+    if schema.get("type") in ("number", "float") and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     if isinstance(value, dict) and schema.get("type") == "object":
         return {key: [part] for key, part in value.items()}
     items = schema.get("items") if schema.get("type") == "array" else None
