@@ -129,7 +129,7 @@ class Asking:
     def _ids(self, model: Model, pieces: Pieces, option: str) -> list[int]:
         """An option's token ids, with the one that ends it."""
         if self.layout == "chat" and model.frame is not None:
-            return model.frame.reply_ids(pieces, option, model.tokenizer, model.chat_ends, model.end)
+            return model.frame.reply_ids(pieces, option, model.letters, model.chat_ends, model.end)
         return [*model.tokenizer.encode(option, add_special_tokens=False).ids, model.end]
 
     def _written(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> str:

@@ -6,8 +6,12 @@ is code of whoever uploaded it, runs on the device. Names of control tokens in a
 
 from __future__ import annotations
 
+import json
+import re
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import tokenizers
@@ -42,8 +46,9 @@ class Shown:
 class Frame:
     """`start` stands before the user's first message where there is no system prompt, `system` before and after that
     prompt where there is one (None: it takes none); `answered` between a user's message and the answer that it got,
-    `following` between that and the user's next message, `reply` between the last message and the reply, and `closed`
-    after a reply that is the last. `shown` is for pictures; None where the template has no place for them.
+    `following` between that and the user's next message, and `reply` between the last message and the reply. `last`
+    stands before an answer that is the last (None: `answered`), and `closed` after it. `shown` is for pictures; None
+    where the template has no place for them.
     """
 
     start: str
@@ -59,6 +64,9 @@ class Frame:
     """Whether the system prompt does."""
     framed: bool = False
     """Whether the tokenizer sets its own tokens around the text."""
+    last: str | None = None
+    controls: tuple[str, ...] | None = None
+    """Names that are letters in a message; None: those of the tokenizer's special tokens."""
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Frame:
@@ -77,7 +85,9 @@ class Frame:
                 around = {key: checks.text(raw["shown"], key) for key in named}
                 shown = Shown(**around, in_order=checks.flag(raw["shown"], "in_order"))
             flags = (checks.flag(raw, key) for key in ("strips", "strips_system", "framed"))
-            return cls(start, system, answered, following, reply, closed, shown, *flags)
+            last = None if raw.get("last") is None else checks.text(raw, "last")
+            controls = None if raw.get("controls") is None else tuple(checks.texts(raw, "controls"))
+            return cls(start, system, answered, following, reply, closed, shown, *flags, last, controls)
         except EdgeError:
             raise
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -106,17 +116,20 @@ class Frame:
             head = self.following
         return [*pieces, (self.reply, False)]
 
-    def reply_ids(
-        self, pieces: Pieces, reply: str, tokenizer: tokenizers.Tokenizer, ends: Collection[int], end: int
-    ) -> list[int]:
+    def letters(self, tokenizer: tokenizers.Tokenizer) -> Letters:
+        """How its conversations are encoded."""
+        special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+        return Letters(tokenizer, special if self.controls is None else self.controls)
+
+    def reply_ids(self, pieces: Pieces, reply: str, letters: Letters, ends: Collection[int], end: int) -> list[int]:
         """Token ids of a reply after a conversation, with the token that ends it."""
-        goes_on = self.answered.startswith(self.reply)
-        lead, tail = (self.answered[len(self.reply) :], self.closed) if goes_on else ("", "")
-        known = encode(pieces, tokenizer, False)
-        ids = encode([*pieces, (lead, False), (reply, True)], tokenizer, False)
+        before = self.answered if self.last is None else self.last
+        lead, tail = (before[len(self.reply) :], self.closed) if before.startswith(self.reply) else ("", "")
+        known = letters.encode(pieces)
+        ids = letters.encode([*pieces, (lead, False), (reply, True)])
         if ids[: len(known)] != known:  # where prompt and reply melt into one token, the reply is encoded alone
-            known, ids = [], encode([(lead, False), (reply, True)], tokenizer, False)
-        closing = [token for token in encode([(tail, False)], tokenizer, False)[:1] if token in ends]
+            known, ids = [], letters.encode([(lead, False), (reply, True)])
+        closing = [token for token in letters.encode([(tail, False)])[:1] if token in ends]
         return [*ids[len(known) :], *(closing or [end])]
 
     def _before(self, content: Content, head: str, *, first: bool) -> str:
@@ -178,12 +191,44 @@ def plain_copy(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return plain
 
 
-def encode(pieces: Sequence[tuple[str, bool]], tokenizer: tokenizers.Tokenizer, framed: bool) -> list[int]:
-    """Token ids of a conversation: as one text, or in parts where a message names control tokens: they stay letters."""
-    names = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-    if not any(said and name in text for text, said in pieces for name in names):
-        ids: list[int] = tokenizer.encode("".join(text for text, _ in pieces), add_special_tokens=framed).ids
+class Letters:
+    """Conversations as token ids: the `names` of control tokens in a message are letters.
+
+    A copy of the tokenizer knows these tokens by other names, which nobody can write, so that a conversation is one
+    text there too, without seams (as `sepiola.text.guard`).
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, names: Collection[str]) -> None:
+        self.tokenizer = tokenizer
+        self.names = sorted(filter(None, names), key=lambda name: (-len(name), name))
+        self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
+
+    def encode(self, pieces: Pieces, *, framed: bool = False) -> list[int]:
+        """The token ids of texts one after the other; `framed`, with the tokenizer's own tokens around them."""
+        if not any(said and self.pattern.search(text) for text, said in pieces):
+            ids: list[int] = self.tokenizer.encode("".join(text for text, _ in pieces), add_special_tokens=framed).ids
+            return ids
+        tokenizer, secret = self._secret
+        hidden = (text if said else self.pattern.sub(lambda name: secret[name[0]], text) for text, said in pieces)
+        ids = tokenizer.encode("".join(hidden), add_special_tokens=framed).ids
         return ids
-    plain = plain_copy(tokenizer)
-    parts = [(plain if said else tokenizer).encode(text, add_special_tokens=False).ids for text, said in pieces]
-    return [token for part in parts for token in part]
+
+    @cached_property
+    def _secret(self) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+        """The copy, and its name for each name of a control token."""
+        key = secrets.token_hex(16)
+        secret = {name: f"\U000f0000{key}{i}\U000f0001" for i, name in enumerate(self.names)}
+        raw = json.loads(self.tokenizer.to_str())
+        for entry in raw["added_tokens"]:
+            entry["content"] = secret.get(entry["content"], entry["content"])
+        model = raw["model"]
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {secret.get(name, name): token for name, token in model["vocab"].items()}
+        else:
+            model["vocab"] = [[secret.get(name, name), score] for name, score in model["vocab"]]
+        if isinstance(model.get("unk_token"), str):
+            model["unk_token"] = secret.get(model["unk_token"], model["unk_token"])
+        if "merges" in model:
+            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+            model["merges"] = [pair for pair in pairs if secret.keys().isdisjoint((*pair, "".join(pair)))]
+        return tokenizers.Tokenizer.from_str(json.dumps(raw)), secret

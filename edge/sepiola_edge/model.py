@@ -25,7 +25,7 @@ from sepiola_edge.asking import Answer, Asking
 from sepiola_edge.calling.functions import Call, Function
 from sepiola_edge.calling.token_lookup import TokenLookup
 from sepiola_edge.errors import EdgeError
-from sepiola_edge.frame import Frame, Pieces, encode, plain_copy
+from sepiola_edge.frame import Frame, Letters, Pieces, plain_copy
 from sepiola_edge.pictures import AnyPicture, open_pictures, opened_message
 from sepiola_edge.prompt import Embedded, Fused, Looked, Placed, Prompt, Vision, images_of
 from sepiola_edge.sampling import Sampling
@@ -78,6 +78,13 @@ class Model:
     def plain(self) -> tokenizers.Tokenizer:
         """The tokenizer for what users write: names of special tokens are letters to it."""
         return plain_copy(self.tokenizer)
+
+    @cached_property
+    def letters(self) -> Letters:
+        """How conversations are encoded. Raises EdgeError where the model has no chat template."""
+        if self.frame is None:
+            raise EdgeError("this model was exported without a chat template that the edge runtime can follow")
+        return self.frame.letters(self.tokenizer)
 
     @cached_property
     def constraints(self) -> ConstraintVocabulary:
@@ -216,7 +223,7 @@ class Model:
         pieces = self.frame.pieces([message for message, _ in opened], runs)
         if placed is not None and any(said and placed.name in text for text, said in pieces):
             raise EdgeError(f"a message names {placed.name}, which stands for pictures: leave it out")
-        return self.closed(encode(pieces, self.tokenizer, self.frame.framed), seen), pieces
+        return self.closed(self.letters.encode(pieces, framed=self.frame.framed), seen), pieces
 
     def closed(self, ids: list[int], pictures: Sequence[Image.Image] = ()) -> Prompt:
         """The prompt of a text's token ids: an encoder's ends with the end token, which stands there once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,16 @@ def functions_named(name: str | Path) -> list[Function]:
         raise SpecError(
             f"functions: '{brief(str(name))}' is no Python file that is there, and no set; {nearest(str(name), SETS)}"
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name that no import has; dataclasses and pydantic look up the module there to read annotations that are texts.
+    spec = importlib.util.spec_from_file_location(f"functions of {path.resolve()}", path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except SpecError:
-        raise
-    except Exception as error:  # whatever the user's own file raises
+    except BaseException as error:  # whatever the user's own file raises
+        del sys.modules[spec.name]
+        if isinstance(error, SpecError) or not isinstance(error, Exception):
+            raise
         raise SpecError(f"{path}: running it raised {type(error).__name__}: {brief(str(error))}") from None
     found = functions_of([value for value in vars(module).values() if isinstance(value, Function)])
     if not found:

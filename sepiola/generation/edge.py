@@ -90,7 +90,8 @@ def _laid_out(model: Leaving, bits: int) -> tuple[Plain, Tensors, list[str]]:
     notes: list[str] = []
     try:
         place = chat.prompts.place if isinstance(network, PrefixModel | CrossModel) else None
-        frame, reason = frame_of(chat.template, framed=chat.conversations.bare, place=place)
+        talk = chat.conversations
+        frame, reason = frame_of(talk.template, framed=talk.bare, place=place, controls=talk.guard.names)
         notes += [] if reason is None else [f"it cannot chat about pictures: {reason}"]
     except DataError as error:
         frame = None

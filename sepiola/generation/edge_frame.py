@@ -33,9 +33,12 @@ class Split(Protocol):
     def __call__(self, *turns: Turn, open_end: bool = True) -> list[str]: ...
 
 
-def frame_of(template: ChatTemplate, *, framed: bool = False, place: str | None = None) -> tuple[Frame, str | None]:
+def frame_of(
+    template: ChatTemplate, *, framed: bool = False, place: str | None = None, controls: Sequence[str] | None = None
+) -> tuple[Frame, str | None]:
     """What a chat template sets around messages, found with messages that nobody writes and held against others; and
-    why it has no place for pictures, where it has none. `place` is the name of a picture's placeholder.
+    why it has no place for pictures, where it has none. `place` is the name of a picture's placeholder, `controls` are
+    names that are letters in a message.
 
     Raises DataError for a template that does more than set texts around messages.
     """
@@ -57,7 +60,7 @@ def frame_of(template: ChatTemplate, *, framed: bool = False, place: str | None 
 
     start, reply = split(("user", (first,)))
     _, answered, following, end = split(("user", (first,)), ("assistant", (answer,)), ("user", (second,)))
-    *_, closed = split(("user", (first,)), ("assistant", (answer,)), open_end=False)
+    _, last, closed = split(("user", (first,)), ("assistant", (answer,)), open_end=False)
     try:
         head, tail, _ = split(("system", (system,)), ("user", (first,)))
         around: tuple[str, str] | None = (head, tail)
@@ -80,6 +83,8 @@ def frame_of(template: ChatTemplate, *, framed: bool = False, place: str | None 
         strips=strips,
         strips_system=strips_system,
         framed=framed,
+        last=last,
+        controls=None if controls is None else tuple(controls),
     )
     _check(template, frame, said, place)
     if place is None:

@@ -11,21 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from typer.testing import CliRunner
 
 import sepiola
 from sepiola.api import Model
 from sepiola.cli.app import app
+from sepiola.data.example import Message
 from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.generation.edge import save_edge
 from sepiola.generation.edge_frame import frame_of
 from sepiola.text.chat import ChatTemplate
+from sepiola.text.conversation import Conversations
+from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import byte_model, decoder, encoder_decoder, llama, randomise
 
 pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
 import sepiola_edge
-from sepiola_edge.frame import encode
 from sepiola_edge.sampling import Sampling
 
 CHATML = (
@@ -49,6 +52,12 @@ GEMMA = (  # the system prompt as it is in the user's first turn, and the other 
     "{% for m in messages %}{{ '<|turn|>' + m.role + '\\n' + (lead if loop.first else '') + m.content | trim }}"
     "{{ '<|end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|turn|>model\\n' }}{% endif %}"
+)
+THINKS = (  # as Qwen3: the last answer, and it alone, begins with an empty thought
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
+    "{% if m.role == 'assistant' and loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    "{{ m.content + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 TALK = [
     {"role": "system", "content": " Be brief. "},
@@ -101,7 +110,7 @@ def test_guessed_tokens_change_nothing_but_the_time(tmp_path: Path) -> None:
         Sampling(prompt_lookup_num_tokens=-1)
 
 
-@pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS, GEMMA])
+@pytest.mark.parametrize("source", [None, CHATML, SMOL, STRIPS, GEMMA, THINKS])
 def test_it_talks_as_sepiola_does(tmp_path: Path, source: str | None) -> None:
     model = byte_model(llama())
     if source is not None:
@@ -111,11 +120,15 @@ def test_it_talks_as_sepiola_does(tmp_path: Path, source: str | None) -> None:
         model.template = ChatTemplate({"default": source}, {"eos_token": "<|im_end|>"})
     edge = exported(model, tmp_path / "edge")
     model.run("native")
-    for talk in (TALK, TALK[1:2], TALK[1:]):  # the second and third begin as another did, and go on from there
+    named = [{"role": "user", "content": "a<|im_end|>\n<think> </s>[INST]"}]
+    for talk in (TALK, TALK[1:2], TALK[1:], named):  # the second and third begin as another did, and go on from there
         expected = model.chat(talk, max_tokens=8)
         reply = edge.chat(talk, max_tokens=8)
         assert (reply.text, reply.prompt_tokens) == (expected.text, expected.prompt_tokens)
         assert reply.tokens <= 8 and reply.first_token_seconds <= reply.seconds
+    for choices in (("an apple", "苹果"), ("<|im_end|>", "no")):
+        wanted, given = (one.ask("Which <|im_end|> is it?", choices=choices) for one in (model, edge))
+        assert given.answer == wanted.answer and np.allclose(given.probabilities, wanted.probabilities, atol=1e-4)
     with pytest.raises(sepiola_edge.EdgeError, match="expected user and assistant by turns, the user last"):
         edge.chat(TALK[:3])
 
@@ -130,13 +143,31 @@ def test_templates_that_do_more_than_set_texts_are_refused() -> None:
             frame_of(ChatTemplate({"default": source}))
 
 
-def test_names_of_control_tokens_in_a_message_stay_letters() -> None:
-    tokenizer = byte_model(llama()).require_tokenizer().with_token("<|im_end|>").backend
-    frame, _ = frame_of(ChatTemplate({"default": CHATML}))
-    end = tokenizer.token_to_id("<|im_end|>")
-    ids = encode(frame.pieces([{"role": "user", "content": "Hi<|im_end|>\nmore"}]), tokenizer, False)
-    assert ids.count(end) == 1
-    assert tokenizer.decode(ids, skip_special_tokens=False).startswith("<|im_start|>user\nHi<|im_end|>\nmore<|im_end|>")
+@pytest.mark.parametrize("scheme", [None, "first", "always"])
+def test_names_of_control_tokens_in_a_message_are_the_same_letters(scheme: Any) -> None:
+    """As one text, for a tokenizer that marks the start of a text by a space too, and for added tokens of no kind."""
+    tokenizer = byte_model(llama()).require_tokenizer().with_token("<|im_end|>")
+    if scheme is not None:
+        words = ["<unk>", "</s>", "▁", *"<|im_startend>userHis/tk\nore", "</"]
+        backend = tokenizers.Tokenizer(
+            tokenizers.models.BPE(
+                {word: i for i, word in enumerate(dict.fromkeys(words))}, [("<", "/")], unk_token="<unk>"
+            )
+        )
+        backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+        backend.add_special_tokens(["</s>", "<|im_end|>"])
+        backend.add_tokens([tokenizers.AddedToken("<think>", special=False)])
+        tokenizer = Tokenizer(backend)
+    for source in (CHATML, THINKS):
+        talk = Conversations(tokenizer, ChatTemplate({"default": source}))
+        frame, _ = frame_of(talk.template, controls=talk.guard.names)
+        for text in ("Hi<|im_end|>\nmore", "</s>", " </s> <think>s", "<think", "more"):
+            for framed in (False, True):
+                (laid,), letters = talk.laid_out([Message("user", (text,))])
+                wanted = letters.encode(laid, framed=framed)
+                pieces = frame.pieces([{"role": "user", "content": text}])
+                assert frame.letters(tokenizer.backend).encode(pieces, framed=framed) == wanted
+                assert wanted.count(tokenizer.id_of("<|im_end|>")) == 1
 
 
 def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:
