@@ -51,7 +51,7 @@ def answer(arguments: Sequence[str]) -> None:
     options.add_argument("--json", action="store_true", help="print JSON")
     options.add_argument("--max-tokens", type=int, help="of a reply or a text")
     options.add_argument("--temperature", type=float, default=0.0, help="of a reply or a text; 0 is greedy")
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seed", type=int, default=0, help="of a reply or a text")
     options.add_argument(
         "--prompt-lookup-num-tokens",
         type=int,
@@ -79,7 +79,15 @@ def answer(arguments: Sequence[str]) -> None:
         prompt_lookup_num_tokens=given.prompt_lookup_num_tokens,
     )
     drawn = {"max_tokens": given.max_tokens, "sampling": sampling, "on_text": say}
-    chats = model.asking is None or (model.asking.layout == "chat" and not given.choice and not given.hint)
+    asks = given.choice or given.hint
+    chats = not asks and (model.asking is None or model.asking.layout == "chat")
+    if given.raw and asks:
+        raise EdgeError("--raw continues a text, which has no --choice and no --hint")
+    if not given.raw and not chats and drawn != {"max_tokens": None, "sampling": model.sampling, "on_text": say}:
+        raise EdgeError(
+            "a question is answered greedily and as long as the model was taught: --max-tokens, --temperature, --seed "
+            "and --prompt-lookup-num-tokens are for a reply or, with --raw, a text"
+        )
     if given.raw:
         said: dict[str, object] = {"text": model.generate(given.prompt, images=given.image, **drawn)}
     elif chats:

@@ -82,6 +82,9 @@ class Asking:
         """The model's answer. Raises EdgeError for what is no text, and pictures that the model does not see."""
         if isinstance(choices, str) or not all(isinstance(each, str) for each in (text, hint, *choices)):
             raise EdgeError(f"question, hint and choices are texts; got {text!r}, {hint!r}, {choices!r}")
+        for number, choice in enumerate(choices):
+            if not choice.strip() or choice in choices[:number]:
+                raise EdgeError(f"choices[{number}] is {choice!r}; expected texts, each of them once")
         question = Question(text, tuple(choices), hint)
         if self.kind == "two-stage":
             return self._in_two_stages(model, question, pictures)

@@ -43,6 +43,7 @@ def read_text(
     files = sorted(path for path in root.rglob("*") if path.name.endswith((".txt", ".txt.gz")))
     examples: list[Example] = []
     known_lines: set[bytes] = set()
+    others = 0
     for path in files:
         if path.name == "SOURCE.txt":
             continue
@@ -53,6 +54,14 @@ def read_text(
             if {0: "test", 1: "validation"}.get(place, "train") == split:
                 metadata = {"split": split, "language": language_of(document), "group": name}
                 examples.append(Example(f"{name}:{number}", (), document, metadata=metadata))
+            else:
+                others += 1
+    if others and not examples:
+        raise DataError(
+            f"{root}: no text for the split '{split}': none of its {others} documents of about {characters} characters "
+            f"falls into it, where one of {held_out} does; give more text, a smaller held_out (from 3 on) or fewer "
+            "characters, or another split"
+        )
     if not examples:
         raise DataError(f"{root}: no text for the split '{split}'; give a folder that holds .txt or .txt.gz files")
     return examples

@@ -29,8 +29,8 @@ def default_asking(*, chats: bool) -> AnsweringSpec:
 def question_example(
     question: str, images: Sequence[ImageRef], choices: tuple[str, ...], hint: str, *, sees: bool = True
 ) -> Example:
-    """One question as somebody asks it, in the language that it is asked in. Raises DataError for what is no text, and
-    for a picture that the model does not see.
+    """One question as somebody asks it, in the language that it is asked in. Raises DataError for what is no text, a
+    choice that is empty or there twice, and a picture that the model does not see.
     """
     if images and not sees:
         raise DataError("the question shows pictures, and this model reads text alone; leave them out")
@@ -39,6 +39,9 @@ def question_example(
         if not isinstance(text, str):
             raise DataError(f"{name} is {shown(text)}; expected a text")
         check_whole_text(text, name, DataError)
+    for number, choice in enumerate(choices):
+        if not choice.strip() or choice in choices[:number]:
+            raise DataError(f"choices[{number}] is {shown(choice)}; expected texts, each of them once")
     language = "zh" if language_of(question) == "zh" else "en"
     asked = Question(question, choices, hint=hint)
     return Example("question", (Message("user", (*images, question)),), "", asked, {"language": language})

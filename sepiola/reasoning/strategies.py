@@ -271,6 +271,9 @@ def _direct(model: Answers, answering: AnsweringSpec) -> Direct:
 
 
 def _one_stage(model: Answers, answering: AnsweringSpec) -> OneStage:
+    if not format_of(answering.answer_format).gives_rationale:
+        asked = f"'{model.spec.name}' is asked by the format {answering.answer_format}"
+        raise SepiolaError(f"strategy one-stage: {asked}, which gives no rationale; use direct")
     generator = model.example_generator(answering.rationale_tokens + answering.answer_tokens, answering)
     return OneStage(generator, answering.answer_format, score=answering.strategy.by == "score")
 
@@ -347,17 +350,14 @@ def strategy_of(model: Answers, answering: AnsweringSpec) -> Strategy:
     """
     if model.ensemble is not None:
         return model.ensemble.strategy(answering)
+    no = f"no {answering.kind} over it"
     if model.spec.classifier is not None and isinstance(model.network, Classifier):
         if answering.strategy.writes:
-            raise SepiolaError(
-                f"'{model.spec.name}' is a classifier, which writes nothing: no {answering.kind} over it"
-            )
+            raise SepiolaError(f"'{model.spec.name}' is a classifier, which writes nothing: {no}")
         return ClassifierStrategy(model.network, model.require_tokenizer(), source_tokens=answering.source_tokens)
     if model.spec.options is not None and isinstance(model.network, ConditionalLogit):
         if answering.strategy.writes:
-            raise SepiolaError(
-                f"'{model.spec.name}' chooses among options, and writes nothing: no {answering.kind} over it"
-            )
+            raise SepiolaError(f"'{model.spec.name}' chooses among options, and writes nothing: {no}")
         reader = model.network.language
         encode = TextStates(reader, model.require_tokenizer()) if isinstance(reader, LanguageModel) else None
         return OptionsStrategy(model.network, images=answering.images, encode=encode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -31,11 +32,43 @@ def walk(pet: str, minutes: int = 10) -> str:
     return pet
 '''
 
+LATER = '''
+from __future__ import annotations
+import datetime as dt
+from dataclasses import dataclass
+import sepiola
+from pydantic import BaseModel
+from typing import Optional
+
+@dataclass
+class Point:
+    x: float
+    until: Until
+    y: Optional[float] = None
+
+class Until(BaseModel):
+    day: dt.date
+
+@sepiola.function
+def go(to: Point) -> None:
+    """去一个地方。"""
+'''
+
 
 def test_a_file_gives_its_functions_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "pets.py").write_text(FILE)
     assert [f.name for f in functions_named(tmp_path / "pets.py")] == ["feed", "walk"]
     assert functions_named("phone") == functions()
+
+
+def test_annotations_may_be_read_later(tmp_path: Path) -> None:
+    """`from __future__ import annotations`: dataclasses and pydantic then look into the module of the file."""
+    file = tmp_path / "家 里.py"
+    file.write_text(LATER, encoding="utf-8")
+    for _ in range(2):  # a file may have changed, and is run anew
+        (go,) = functions_named(file)
+        values = go.check({"to": {"x": 1.0, "until": {"day": "2024-05-01"}}})
+        assert values["to"].until.day == datetime.date(2024, 5, 1) and values["to"].y is None
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text for the split 'test'"):
         read("text", tmp_path, "test")
     folder(tmp_path, {"a.txt": "x"})
+    with pytest.raises(
+        DataError, match="none of its 1 documents of about 2000 characters falls into it, where one of 100"
+    ):
+        read("text", tmp_path, "test")
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(DataError, match=r"a\.txt: not UTF-8 text"):
         read("text", tmp_path, "train")

@@ -295,6 +295,9 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
         edge.ask("What?", image=picture(4, 4))
     with pytest.raises(sepiola_edge.EdgeError, match="question, hint and choices are texts"):
         edge.ask("What?", choices="ab")
+    for choices in (("a", ""), ("a", "a")):
+        with pytest.raises(sepiola_edge.EdgeError, match=r"choices\[1\] is .*; expected texts, each of them once"):
+            edge.ask("What?", choices=choices)
     model.answering = AnsweringSpec(layout="minigpt-4")
     (note,) = save_edge(tmp_path / "edge", model, 8)
     assert note == "it cannot be asked: the edge runtime has no prompt layout 'minigpt-4'"
@@ -359,5 +362,9 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     reply = model.chat([{"role": "user", "content": parts}], max_tokens=5)
     assert json.loads(said("--max-tokens", "5", "--json").stdout)["text"] == reply.text
     assert said("--max-tokens", "5").stdout.strip() == reply.text
+    for ignored in (("--choice", "猫", "--max-tokens", "5"), ("--hint", "看", "--temperature", "1")):
+        failed = said(*ignored)
+        assert failed.returncode == 2 and "a question is answered greedily" in failed.stderr
+    assert "--raw continues a text" in said("--raw", "--choice", "猫").stderr
     failed = said("--image", "nowhere.png")
     assert (failed.returncode, failed.stderr) == (2, "error: nowhere.png: no such picture\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.reasoning.asking import question_example
 from tests.tiny import byte_model, decoder
 
@@ -18,6 +18,8 @@ from tests.tiny import byte_model, decoder
         ({"question": None}, "question is None; expected a text"),
         ({"hint": b"x"}, "hint is b'x'; expected a text"),
         ({"choices": ("a", 5)}, r"choices\[1\] is 5; expected a text"),
+        ({"choices": ("a", " ")}, r"choices\[1\] is ' '; expected texts, each of them once"),
+        ({"choices": ("红", "蓝", "红")}, r"choices\[2\] is '红'; expected texts, each of them once"),
         ({"question": "耳\ud83d"}, "question: holds half a character pair"),
     ],
 )
@@ -37,3 +39,9 @@ def test_a_picture_is_refused_by_a_model_that_reads_text_alone() -> None:
     with pytest.raises(DataError, match="this model reads text alone; leave them out"):
         model.ask("这是什么？", image=Image.new("RGB", (8, 8)), choices=("猫", "狗"))
     assert model.ask("这是什么？", choices=("猫", "狗")).answer in ("猫", "狗")
+
+
+def test_one_stage_is_for_formats_that_give_a_rationale() -> None:
+    for model in (byte_model(decoder()), byte_model(decoder()).by({"kind": "direct"})):
+        with pytest.raises(SepiolaError, match=r"strategy one-stage: .* by the format QCM-A, which gives no rationale"):
+            model.ask("Which?", choices=("a", "b"), strategy={"kind": "one-stage"})
