@@ -82,12 +82,13 @@ class Frame:
             shown = None
             if raw["shown"] is not None:
                 named = ("start", "system", "following", "between", "then", "turn")
-                around = {key: checks.text(raw["shown"], key) for key in named}
-                shown = Shown(**around, in_order=checks.flag(raw["shown"], "in_order"))
-            flags = (checks.flag(raw, key) for key in ("strips", "strips_system", "framed"))
+                said = {key: checks.text(raw["shown"], key) for key in named}
+                shown = Shown(**said, in_order=checks.flag(raw["shown"], "in_order"))
+            strips, strips_system, framed = (checks.flag(raw, key) for key in ("strips", "strips_system", "framed"))
             last = None if raw.get("last") is None else checks.text(raw, "last")
             controls = None if raw.get("controls") is None else tuple(checks.texts(raw, "controls"))
-            return cls(start, system, answered, following, reply, closed, shown, *flags, last, controls)
+            around = (start, system, answered, following, reply, closed, shown)
+            return cls(*around, strips, strips_system, framed, last, controls)
         except EdgeError:
             raise
         except (KeyError, ValueError, TypeError, AttributeError) as error:
