@@ -263,9 +263,9 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         return self._verifiers[folder]
 
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
-        """Text over this model's engine, laid out by `answering`, as the model was trained, or as plain text."""
+        """Text over this model's engine, laid out by `answering`, by default as the model is asked (`asking`)."""
         tokenizer = self.require_tokenizer()
-        answering = answering or self.answering or AnsweringSpec(layout="text")
+        answering = answering or self.asking
         encode = self.image_encoder if answering.images else None
         layout, image_encoder = answering.layout, None if encode is None else keeps_last(encode)
         return ExampleGenerator(

@@ -7,10 +7,11 @@ model more than one step. Nothing in a request, a picture or a result can call a
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from sepiola.calling.policy import Acted, Policy, Result, Runner, as_read, check
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SpecError, shown
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.specs.safe_files import check_whole_text
 from sepiola.text.processor import Processor
@@ -93,6 +94,7 @@ class Agent:
         self.functions = check_taught(known, given) if known else given
         self.policy = policy or Policy()
         self.phone = phone if phone is not None else Phone.start()
+        self._by_clock = phone is None and not any(function.takes_state for function in self.functions)
         self.confirm = confirm or (lambda call: False)
         self.log = Path(log) if log is not None else None
         self.retriever = retriever
@@ -110,16 +112,17 @@ class Agent:
     ) -> Acted:
         """Acts on a request, in English or Chinese, with a picture or without.
 
-        `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's. With
-        `unseen_pictures` a model that reads text alone acts without the pictures, as benchmarks measure it. Raises
-        DataError for a request that is empty or holds half a character pair, for a day that is none, for pictures that
-        the model does not see, and as the model does for pictures.
+        `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's, or this
+        machine's where no phone was given and no function takes one. With `unseen_pictures` a model that reads text
+        alone acts without the pictures, as benchmarks measure it. What was done stands in the log even where a call is
+        interrupted. Raises DataError for a request that is empty or holds half a character pair, for a day that is
+        none, for pictures that the model does not see, and as the model does for pictures.
         """
         if not isinstance(text, str) or not text.strip():
             raise DataError("the request is empty; say what is to be done")
         check_whole_text(text, "the request", DataError)
-        if today is not None:
-            self.phone.today = _day(today)
+        if today is not None or self._by_clock:
+            self.phone.today = datetime.date.today() if today is None else _day(today)
         day = self.phone.today
         pictures = ImageRef.each_of(image)
         if pictures and not unseen_pictures and self.model.example_generator(TOKENS).image_encoder is None:
@@ -128,12 +131,12 @@ class Agent:
         offering = self.offering(text)
         if offering is not self:
             acted.log[0]["offered"] = offering.offered
-        Runner(self.policy, self._named, self.confirm, self.phone).run(
-            acted,
-            lambda results: offering.write(offering.prompt(text, pictures, day, results)),
-            lambda written: offering.read(written, day),
-        )
-        self._note(acted.log)
+        with self._noting(acted):
+            Runner(self.policy, self._named, self.confirm, self.phone).run(
+                acted,
+                lambda results: offering.write(offering.prompt(text, pictures, day, results)),
+                lambda written: offering.read(written, day),
+            )
         return acted
 
     @property
@@ -172,14 +175,23 @@ class Agent:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
         return check_allowed(self.mode.read(written, self.functions, self._allowed, today), self._allowed)
 
-    def _note(self, lines: Sequence[Mapping[str, object]]) -> None:
-        if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.writelines(f"{line_of(line)}\n" for line in lines)
+    @contextlib.contextmanager
+    def _noting(self, acted: Acted) -> Iterator[None]:
+        """Adds what was acted to the log, which is there before anything is done."""
+        if self.log is None:
+            yield
+            return
+        with self.log.open("a", encoding="utf-8") as file:
+            try:
+                yield
+            finally:
+                file.writelines(f"{line_of(line)}\n" for line in acted.log)
 
 
 def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., object]], phone: Phone) -> Phone:
-    """The phone after all calls of a log that were done. Raises DataError for a line that is no entry of a log."""
+    """The phone after all calls of a log that were done. Raises DataError for a line that is no entry of a log, and for
+    a call of a function that is not given.
+    """
     named = {function.name: function for function in functions_of(functions)}
     for number, line in enumerate(log, start=1):
         try:
@@ -187,6 +199,8 @@ def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[...,
             if "request" in entry:
                 phone.today = _day(entry["today"])
             elif entry.get("status") in ("done", "failed"):
+                if entry["name"] not in named:
+                    raise SpecError(f"line {number} of the log calls {shown(entry['name'])}, which is not given")
                 execute(Call(entry["name"], {**entry["arguments"]}), named[entry["name"]], phone)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError, DataError):
             raise DataError(f"line {number} of the log is no entry of an agent's log") from None

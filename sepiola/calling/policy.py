@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .errors import CallError, SepiolaError, SpecError, brief, nearest
+from .errors import CallError, SepiolaError, SpecError, brief, nearest, shown
 from .functions import Call, Function, Plain
 
 
@@ -105,14 +105,17 @@ class Runner:
 
 
 def execute(call: Call, function: Function, state: object) -> Result:
-    """Runs a call; an exception of the function's is its result."""
+    """Runs a call; an exception of the function's is its result. A value that JSON has no words for is its text."""
     try:
         value = function.act(state, call.arguments)
-        return Result(call, "done", json.loads(json.dumps(value, allow_nan=False, default=str)))
     except SepiolaError as error:
         return Result(call, "failed", error=str(error))
     except Exception as error:  # of a user's own function: the model reads it, and the agent goes on
         return Result(call, "failed", error=f"{type(error).__name__}: {error}")
+    try:
+        return Result(call, "done", json.loads(json.dumps(value, allow_nan=False, default=str)))
+    except Exception:  # a number that is none, keys that are no texts, a list that holds itself
+        return Result(call, "done", shown(value))
 
 
 def check_allowed(calls: Sequence[Call], allowed: Sequence[str]) -> list[Call]:

@@ -66,7 +66,9 @@ def run(
             "Repeatable."
         ),
     ] = None,
-    today: Annotated[str | None, typer.Option(help="The day that «tomorrow» comes after; else the phone's.")] = None,
+    today: Annotated[
+        str | None, typer.Option(help="The day that «tomorrow» comes after; else --phone's, or today.")
+    ] = None,
     allow: Annotated[list[str] | None, typer.Option(help="Only this function may be called. Repeatable.")] = None,
     deny: Annotated[list[str] | None, typer.Option(help="This function may not be called. Repeatable.")] = None,
     confirm: Annotated[list[str] | None, typer.Option(help="Ask before this function runs. Repeatable.")] = None,
@@ -102,7 +104,8 @@ def run(
     if not given or loaded.processor.functions:
         given = set_of(loaded.processor.functions, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
-    state = Phone.from_snapshot(read_json(phone, DataError)) if phone is not None and phone.exists() else Phone.start()
+    before = read_json(phone, DataError) if phone is not None and phone.exists() else None
+    state = None if phone is None else Phone.start() if before is None else Phone.from_snapshot(before)
     agent = Agent(
         loaded,
         given,
@@ -113,9 +116,11 @@ def run(
         retriever=load_retriever(retriever, top),
         one_call=one_call,
     )
-    acted = agent.run(text, image, today)
-    if phone is not None and not dry_run:
-        write_text(phone, json.dumps(agent.phone.snapshot(), ensure_ascii=False, indent=1) + "\n")
+    try:
+        acted = agent.run(text, image, today)
+    finally:  # also what was done before somebody stopped it
+        if phone is not None and not dry_run and (now := agent.phone.snapshot()) != before:
+            write_text(phone, json.dumps(now, ensure_ascii=False, indent=1) + "\n")
     if as_json:
         print_json({"calls": [c.to_json() for c in acted.calls], "results": [r.to_json() for r in acted.results]})
         return

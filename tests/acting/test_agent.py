@@ -24,6 +24,7 @@ from sepiola.calling.functions import Call, Function
 from sepiola.calling.policy import Policy
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError, SpecError
+from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import encoder_decoder, llama
 
@@ -224,7 +225,65 @@ def test_what_a_log_and_a_prompt_hold_is_whole_text(tmp_path: Path) -> None:
 
     agent.write = write  # type: ignore[method-assign]
     acted = agent.run("be odd")
-    assert [result.error[:10] for result in acted.results[:2]] == ["ValueError", "ValueError"]
+    assert [(r.status, r.error[:10], r.value) for r in acted.results[:2]] == [
+        ("failed", "ValueError", None),
+        ("done", "", "inf"),
+    ]
     assert "\\ud800" in prompts[1] and prompts[1].encode()
     lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == acted.log
+
+
+def test_what_was_done_is_done_whatever_it_gives_back(model: Model) -> None:
+    def sense(word: str) -> object:
+        """Senses."""
+        return {"nan": float("nan")} if word == "a" else {(1, 2): word}
+
+    agent = Agent(acting_model(llama(), known=False), [sense])
+    agent.write = lambda example: json.dumps(  # type: ignore[method-assign]
+        [{"name": "sense", "arguments": {"word": word}} for word in "ab"]
+    )
+    results = agent.run("sense").results
+    assert [(r.status, r.value) for r in results] == [("done", "{'nan': nan}"), ("done", "{(1, 2): 'b'}")]
+
+
+def test_what_was_done_before_a_stop_stands_in_the_log(model: Model, tmp_path: Path) -> None:
+    def stopped(call: Call) -> bool:
+        raise KeyboardInterrupt
+
+    log = tmp_path / "log.jsonl"
+    policy = Policy(confirm=("send_text_message",))
+    agent = Saying(model, TEN, policy, confirm=stopped, log=log).says([SEARCH, TEXT])
+    with pytest.raises(KeyboardInterrupt):
+        agent.run("search squid, then text 王芳", today="2024-05-01")
+    assert replay(log.read_text(encoding="utf-8").splitlines(), TEN, Phone.start()) == agent.phone
+    nowhere = Saying(model, TEN, log=tmp_path / "nowhere" / "log.jsonl").says([SEARCH])
+    with pytest.raises(FileNotFoundError):
+        nowhere.run("search squid")
+    assert nowhere.phone == Phone.start()
+    with pytest.raises(SpecError, match="line 3 of the log calls 'google_search', which is not given"):
+        replay(log.read_text(encoding="utf-8").splitlines(), TEN[:1], Phone.start())
+
+
+def test_without_a_phone_tomorrow_comes_after_today() -> None:
+    def wake(day: datetime.date) -> str:
+        """Wakes me."""
+        return day.isoformat()
+
+    model = acting_model(llama(), known=False)
+    today, start = datetime.date.today().isoformat(), Phone.start().today.isoformat()
+    assert Agent(model, [wake]).run("wake me").log[0]["today"] == today
+    assert Agent(model, [wake], phone=Phone.start()).run("wake me").log[0]["today"] == start
+    assert Agent(model, TEN[:1]).run("write").log[0]["today"] == start
+
+
+def test_a_chat_model_is_asked_by_its_template() -> None:
+    model = acting_model(llama(), known=False)
+    plain = Agent(model, TEN[:1])
+    said = plain.prompt("发短信", [], datetime.date(2024, 5, 1))
+    (prompt,) = model.example_generator(8)._prompts([said])
+    assert model.require_tokenizer().decode(prompt.tokens) == said.prompt
+    model.template = ChatTemplate({"default": "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}>"})
+    (prompt,) = model.example_generator(8)._prompts([said])
+    assert model.require_tokenizer().decode(prompt.tokens) == f"[user] {said.prompt}\n>"
+    assert Agent(model, TEN[:1]).run("发短信").results is not None
