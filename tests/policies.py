@@ -10,6 +10,7 @@ import torch
 
 import sepiola
 from sepiola.data.example import Example, Message
+from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.batches import ImageInputs
@@ -30,7 +31,18 @@ DIGITS = [
     for name in pair
 ]
 KINDS = {"decoder": tiny.llama(width=32, hidden=64), "encoder-decoder": tiny.encoder_decoder(width=32, hidden=64)}
+TEXTS = [
+    Example(f"text-{n}", (), " ".join([*EN[n:], *EN[:n], *ZH[n:]]) if n % 2 else f"{EN[n]} {ZH[n]}") for n in range(6)
+]
+PTX = {"data": {"reader": "texts"}, "weight": 2.0, "batch": 3}
 BASE: dict[str, Any] = {"steps": 2, "batch": 8, "source_tokens": 16, "target_tokens": 4, "precision": "float32"}
+
+
+class Setting(ExampleSetting):
+    """Examples as prompts, and beside them plain text."""
+
+    def read(self, data: DataSpec) -> list[Example]:
+        return [*TEXTS] if data.reader == "texts" else super().read(data)
 
 
 class Rising:
@@ -81,7 +93,7 @@ def objective(
 ) -> Reinforcement:
     """An objective of reinforcement over the digits."""
     raw = {**BASE, **stage, "objective": {"reward": "exact", **objective}}
-    found = objective_of(stage_of(**raw), ExampleSetting(spec, made, examples))
+    found = objective_of(stage_of(**raw), Setting(spec, made, examples))
     assert isinstance(found, Reinforcement)
     return found
 
@@ -89,7 +101,7 @@ def objective(
 def rollouts(learned: Reinforcement, network: Any) -> Rollouts:
     """Its batches over a network that begins the stage."""
     learned.prepare(network)
-    return learned.batches(learned.stage.data, ImageInputs())
+    return learned.rollouts(learned.stage.data, ImageInputs())
 
 
 def trainer(learned: Reinforcement, network: Any, folder: Path, **more: Any) -> Trainer:

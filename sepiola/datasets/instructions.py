@@ -9,9 +9,9 @@ the target, and `replies` in its metadata says which earlier messages are replie
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from sepiola.data.example import Example
 from sepiola.datasets.conversations import UnusableError, checked, conversation_of
@@ -20,6 +20,7 @@ from sepiola.errors import DataError
 from sepiola.specs.values import Names
 
 HeldOut = Annotated[int, Field(ge=3, le=1 << 32)]
+Half = Literal[1, 2] | None
 
 
 def read_instructions(
@@ -30,15 +31,19 @@ def read_instructions(
     languages: Names | None = None,
     held_out: HeldOut = 20,
     images: str | None = None,
+    half: Half = None,
+    longest: PositiveInt | None = None,
 ) -> list[Example]:
     """One Example a conversation of the sets that are named, or of all that `root` holds, a file or a folder.
 
     Conversations about the same picture, or that begin with the same request, are of one split: one of `held_out` is
-    for `test`, one for `val`. `languages` keeps some (`en`, `zh`, `other`). Pictures are paths from `images`, or else
-    from the file's folder. Records that cannot be used, and those that repeat another, are left out and counted.
+    for `test`, one for `val`. Of each split's requests `half` keeps one half, 1 or 2: what learns from one knows none
+    of the other's. Replies of more than `longest` characters are left out. `languages` keeps some (`en`, `zh`,
+    `other`). Pictures are paths from `images`, or else from the file's folder. Records that cannot be used, and those
+    that repeat another, are left out and counted.
     Raises DataError for a damaged record, a shape that is not known, and when nothing is left.
     """
-    return Reading(root, split, "instructions", sets, languages, held_out, images).examples(instruction)
+    return Reading(root, split, "instructions", sets, languages, held_out, images, half, longest).examples(instruction)
 
 
 def instruction(source: Source) -> Example:

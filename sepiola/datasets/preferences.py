@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from pydantic import PositiveInt
+
 from sepiola.data.example import Example, Message
 from sepiola.data.preferences import Completion, preference
 from sepiola.datasets.conversations import Conversation, UnusableError, checked, conversation_of
-from sepiola.datasets.instructions import HeldOut
+from sepiola.datasets.instructions import Half, HeldOut
 from sepiola.datasets.record_files import Reading, Source, group_of
 from sepiola.datasets.record_shapes import Shape, keys_of
 from sepiola.errors import DataError, shown
@@ -40,6 +42,8 @@ def read_preferences(
     languages: Names | None = None,
     held_out: HeldOut = 20,
     images: str | None = None,
+    half: Half = None,
+    longest: PositiveInt | None = None,
 ) -> list[Example]:
     """One Example a record (`sepiola.data.preferences`); the options are those of `instructions`.
 
@@ -47,7 +51,7 @@ def read_preferences(
     part before their last reply), and those that repeat another, are left out and counted. Raises DataError for a
     damaged record, one without preferences, and when nothing is left.
     """
-    return Reading(root, split, "preferences", sets, languages, held_out, images).examples(ranked)
+    return Reading(root, split, "preferences", sets, languages, held_out, images, half, longest).examples(ranked)
 
 
 def ranked(source: Source) -> Example:

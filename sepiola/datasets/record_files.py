@@ -17,6 +17,7 @@ from pathlib import Path
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
 from sepiola.data.language import language_of
+from sepiola.data.preferences import KEY, completions_of
 from sepiola.datasets.conversations import UnusableError, joined
 from sepiola.datasets.record_shapes import Shape, shape_of, shape_of_entry
 from sepiola.datasets.records import existing_folder, one_of, read_file, read_json
@@ -99,7 +100,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a reader of records was asked: the options that all such readers have, and what they `hold`, in words."""
+    """How a reader of records was asked: the options that all such readers have, and what they `hold`, in words.
+
+    `half` keeps one half of the groups of each split, 1 or 2, so that two models can learn from requests of which they
+    share none. `longest` leaves out records of which a reply has more characters.
+    """
 
     root: Path
     split: str
@@ -108,6 +113,8 @@ class Reading:
     languages: Sequence[str] | None
     held_out: int
     images: str | None
+    half: int | None = None
+    longest: int | None = None
 
     def examples(self, make: Callable[[Source], Example]) -> list[Example]:
         """The examples of the split that `make` makes of the records: it gives each its `group`.
@@ -129,7 +136,11 @@ class Reading:
                     left_out["repeat another"] += 1
                     continue
                 known.add(key)
-                if split_of(example.metadata["group"], self.held_out) != self.split:
+                group = example.metadata["group"]
+                if split_of(group, self.held_out) != self.split or self.half not in (None, half_of(group)):
+                    continue
+                if self.longest is not None and _longest(example) > self.longest:
+                    left_out[f"have a reply of more than {self.longest} characters"] += 1
                     continue
                 about = {"split": self.split, "set": one.name, "language": _language(example), **example.metadata}
                 if self.languages is None or about["language"] in self.languages:
@@ -156,6 +167,17 @@ def split_of(group: str, held_out: int) -> str:
     """The split of a group of records: one of `held_out` is for `test`, one for `val`."""
     place = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") % held_out
     return {0: "test", 1: "val"}.get(place, "train")
+
+
+def half_of(group: str) -> int:
+    """The half of its split that a group of records is of, 1 or 2."""
+    return 1 + hashlib.sha256(group.encode()).digest()[8] % 2
+
+
+def _longest(example: Example) -> int:
+    """The characters of its longest reply."""
+    compared = completions_of(example) if KEY in example.metadata else ()
+    return max(len(text) for text in (example.target, *(one.text for one in compared)))
 
 
 def _key(example: Example) -> str:

@@ -105,6 +105,27 @@ def test_one_prompt_is_in_one_split(tmp_path: Path) -> None:
     assert all(groups) and sum(map(len, groups)) == len(set().union(*groups)) == 40
 
 
+def test_two_halves_share_no_prompt_and_are_all_of_a_split(tmp_path: Path) -> None:
+    records = [{"prompt": f"问{n // 2}", "chosen": f"A{n}", "rejected": f"B{n}"} for n in range(80)]
+    path = written(tmp_path / "set.jsonl", *records)
+    for split in ("train", "val", "test"):
+        first, second, whole = (read("preferences", path, split, held_out=4, half=half) for half in (1, 2, None))
+        assert sorted(e.id for e in [*first, *second]) == sorted(e.id for e in whole)
+        assert not {e.messages[0].text for e in first} & {e.messages[0].text for e in second}
+        assert first and second
+    with pytest.raises(DataError, match="half"):
+        read("preferences", path, "train", half=3)
+
+
+def test_long_replies_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = [{"prompt": f"P{n}", "chosen": "A" * 3, "rejected": "B" * (n + 1)} for n in range(6)]
+    path = written(tmp_path / "set.jsonl", *records)
+    with caplog.at_level(logging.WARNING):
+        kept = every(path, longest=4)
+    assert sorted(len(completions_of(e)[1].text) for e in kept) == [1, 2, 3, 4]
+    assert "left out: they have a reply of more than 4 characters" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

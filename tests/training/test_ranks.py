@@ -123,6 +123,7 @@ REINFORCEMENT: dict[str, dict[str, Any]] = {
         "whiten_rewards": True,
     },
     "rloo": {"kind": "rloo", "samples": 4, "normalised": True},
+    "ppo beside text": {"kind": "ppo", "samples": 2, "ptx": policies.PTX},
 }
 
 
@@ -146,7 +147,7 @@ def reinforced(ranks: Ranks, folder: Path, *, kind: str, steps: int = 3, accumul
     learned = policies.objective({"kind": kind, "samples": 4, **raw}, spec, made, **settings)
     learner = learned.prepare(network)
     batches = learned.batches(learned.stage.data, ImageInputs())
-    batches.reward = Even()
+    getattr(batches, "policy", batches).reward = Even()
     run = Trainer(learner, learned.stage, learned.loss, batches, folder=folder, log_every=1, ranks=ranks)
     run.run(resume=True)
     return weights(run)

@@ -196,6 +196,7 @@ OBJECTIVES = {
     "grpo": {"kind": "grpo", "samples": 4, "beta": 0.1, "iterations": 2, "minibatches": 2},
     "grpo without a reference": {"kind": "grpo", "samples": 4},
     "ppo": {"kind": "ppo", "iterations": 2, "minibatches": 2, "whiten_rewards": True},
+    "ppo beside text": {"kind": "ppo", "iterations": 2, "ptx": policies.PTX},
 }
 
 

@@ -19,7 +19,6 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from sepiola.data.batching import Batch
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
@@ -29,7 +28,6 @@ from sepiola.training.objectives.reinforcement import (
     clipped,
     described,
     k3,
-    only_rollout,
     validation_loss,
 )
 from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities, row_sums
@@ -96,9 +94,9 @@ class GRPO(Reinforcement):
             credited.append(batches)
         return credited
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def rollout_loss(self, model: nn.Module, batch: RolloutBatch) -> Loss:
         """See `grpo`."""
-        return grpo(model, only_rollout(batch), self.rl)
+        return grpo(model, batch, self.rl)
 
 
 def advantages(rewards: Tensor, scale: Scale) -> Tensor:

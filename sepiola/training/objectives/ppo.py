@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from sepiola.data.batching import Batch
 from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
@@ -28,7 +27,6 @@ from sepiola.training.objectives.reinforcement import (
     described,
     k1,
     k3,
-    only_rollout,
     validation_loss,
 )
 from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities
@@ -129,9 +127,9 @@ class PPO(Reinforcement):
             values = values_of(policy, states)
         return {"old": old.cpu(), "values": values.cpu(), "reference": self.reference_of(batch)}
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def rollout_loss(self, model: nn.Module, batch: RolloutBatch) -> Loss:
         """See `ppo`."""
-        return ppo(model, only_rollout(batch), self.rl)
+        return ppo(model, batch, self.rl)
 
 
 def values_of(model: Any, states: Tensor) -> Tensor:

@@ -33,11 +33,12 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.pretraining import is_plain
 from sepiola.text.processor import Processor
-from sepiola.training.batches import ImageInputs
+from sepiola.training.batches import ImageInputs, SampleBatches
 from sepiola.training.collate import text_collator
 from sepiola.training.lora import without_adapter
 from sepiola.training.loss import Loss
-from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
+from sepiola.training.objectives.language_modelling import LanguageModelling, LanguageModellingSpec, PromptsSpec
+from sepiola.training.objectives.ptx import PtxBatch, PtxBatches, PtxSpec, ptx_loss
 from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities
 from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
 from sepiola.training.rollouts import Rollouts, Step
@@ -49,7 +50,8 @@ ROWS = 64
 
 class ReinforcementSpec(PromptsSpec):
     """A rollout has `samples` completions of each prompt, drawn at `temperature`; it serves `minibatches` steps, all of
-    them `iterations` times. `constrained`: under the grammar of the reward's functions.
+    them `iterations` times. `constrained`: under the grammar of the reward's functions. `ptx`: text that each step
+    learns beside them.
     """
 
     reward: SerializeAsAny[RewardSpec]
@@ -58,6 +60,12 @@ class ReinforcementSpec(PromptsSpec):
     iterations: PositiveInt = 1
     minibatches: PositiveInt = 1
     constrained: bool = False
+    ptx: PtxSpec | None = None
+
+    @property
+    def reads_beside(self) -> Mapping[str, DataSpec]:
+        """The text of `ptx`."""
+        return {} if self.ptx is None else {"ptx.data": self.ptx.data}
 
     @field_validator("reward", mode="before")
     @classmethod
@@ -116,8 +124,25 @@ class Reinforcement(LanguageModelling):
             self.reference = copy.deepcopy(network).requires_grad_(False).eval()
         return network
 
-    def batches(self, data: DataSpec, images: ImageInputs) -> Rollouts:  # type: ignore[override]
-        """Rollouts over the data's prompts. Raises TrainingError for data without."""
+    def batches(self, data: DataSpec, images: ImageInputs) -> Rollouts | PtxBatches:  # type: ignore[override]
+        """Rollouts over the data's prompts, and the text of `ptx`. Raises TrainingError for data without prompts."""
+        rollouts = self.rollouts(data, images)
+        return rollouts if self.rl.ptx is None else PtxBatches(rollouts, self.text(images))
+
+    def text(self, images: ImageInputs) -> SampleBatches:
+        """The text of `ptx`, laid out as the policy's own stage lays texts out."""
+        beside: PtxSpec = self.rl.ptx
+        own = {name: getattr(self.own, name) for name in PromptsSpec.model_fields if name != "kind"}
+        changes = {
+            "data": beside.data,
+            "objective": LanguageModellingSpec(kind="language-modelling", **own),
+            "batch": beside.batch or self.stage.batch,
+            "target_tokens": beside.target_tokens or self.stage.target_tokens,
+        }
+        return LanguageModelling(self.stage.model_copy(update=changes), self.setting).batches(beside.data, images)
+
+    def rollouts(self, data: DataSpec, images: ImageInputs) -> Rollouts:
+        """Rollouts over the data's prompts."""
         chats = self.own.layout == "chat"
         self.rl.reward.check_words(words_of(self.template if chats else None, self.own.layout))
         examples = self.laid_out(data)
@@ -209,6 +234,17 @@ class Reinforcement(LanguageModelling):
         assert self.policy is not None
         return {"old": self.log_probabilities_of(self.policy, batch), "reference": self.reference_of(batch)}
 
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """That of a rollout's batch, or of text beside it."""
+        if isinstance(batch, PtxBatch):
+            return ptx_loss(model, batch, self.rl.ptx.weight)
+        assert isinstance(batch, RolloutBatch)
+        return self.rollout_loss(model, batch)
+
+    @abstractmethod
+    def rollout_loss(self, model: nn.Module, batch: RolloutBatch) -> Loss:
+        """The loss of completions."""
+
     @abstractmethod
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
         """The steps of a rollout, measured, with what each token is worth; rewards `(prompts, samples)`."""
@@ -242,9 +278,3 @@ def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
     """π_ref / π − 1 − log(π_ref / π): unbiased too, and never below 0."""
     log_ratio = reference - log_probs
     return (log_ratio.expm1() - log_ratio).clamp(min=0.0)
-
-
-def only_rollout(batch: Batch) -> RolloutBatch:
-    """The batch, which rollouts have made."""
-    assert isinstance(batch, RolloutBatch)
-    return batch

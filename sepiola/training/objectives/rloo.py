@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from sepiola.data.batching import Batch
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
@@ -24,7 +23,6 @@ from sepiola.training.objectives.reinforcement import (
     described,
     k1,
     k3,
-    only_rollout,
     validation_loss,
 )
 from sepiola.training.policy import RolloutBatch, chosen_states, log_probabilities, row_sums
@@ -73,9 +71,9 @@ class RLOO(Reinforcement):
         worth = leave_one_out(paid.view_as(rewards), normalised=self.rl.normalised).flatten()
         return [[replace(one, advantages=worth[one.numbers][one.rows]) for one in step] for step in weighed]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def rollout_loss(self, model: nn.Module, batch: RolloutBatch) -> Loss:
         """See `rloo`."""
-        return rloo(model, only_rollout(batch), self.rl)
+        return rloo(model, batch, self.rl)
 
 
 def leave_one_out(rewards: Tensor, *, normalised: bool = False) -> Tensor:
