@@ -2,7 +2,7 @@
 
 Each fold's model is that of `align/preferences`, from scratch, taught by the other four; requests are of one fold.
 Which families of features it reads, and its ridge, are chosen anew for each fold by the log-likelihood of three folds
-within those four, where scikit-learn finds the weights. Pairs that repeat are removed by the reader. What all folds'
+within those four, where Newton's method finds the weights. Pairs that repeat are removed by the reader. What all folds'
 models say of their own is put together: of all pairs, and of the half whose replies are most alike in length, where
 length says little.
 
@@ -45,7 +45,9 @@ from sepiola.training.trainer import Trainer
 
 FOLDS = 5
 INNER = 3
-FAMILIES = (("words", "characters", "form"), ("characters", "form"), ("characters",))
+NEWTON = 30
+FAMILIES = (("words", "characters", "form"), ("characters", "form"), ("characters",), ("runs", "form"), ("runs",))
+EVERY = ("words", "characters", "runs", "form")
 RIDGES = (1e-3, 3e-4, 1e-4, 3e-5)
 SETS = {
     "english": ["preference_small/instruction_preference_en_1100.json"],
@@ -73,21 +75,36 @@ def fold_of(example: Example, folds: int = FOLDS, salt: str = "") -> int:
 
 def setting(known: Sequence[Example]) -> list[str]:
     """Which families and which ridge make held-out parts of the known pairs likeliest, as changes of the recipe."""
-    from scipy import sparse
-    from sklearn.linear_model import LogisticRegression
-
     losses: dict[tuple[tuple[str, ...], float], float] = Counter()
     for inner in range(INNER):
         parts = [[e for e in known if (fold_of(e, INNER, "inner") == inner) == asked] for asked in (False, True)]
-        blocks = {name: _differences(name, *parts) for name in FAMILIES[0]}
+        products = {}
+        for name in EVERY:
+            rows, asked = _differences(name, *parts)
+            products[name] = ((rows @ rows.T).toarray(), (asked @ rows.T).toarray())
         for families in FAMILIES:
-            rows, asked = (sparse.hstack([blocks[name][at] for name in families]).tocsr() for at in (0, 1))
+            own, other = (sum(products[name][at] for name in families) for at in (0, 1))
             for ridge in RIDGES:
-                machine = LogisticRegression(C=1 / (2 * ridge * rows.shape[0]), max_iter=300, fit_intercept=False)
-                machine.fit(sparse.vstack([rows, -rows]), [1] * rows.shape[0] + [0] * rows.shape[0])
-                losses[families, ridge] += float(np.logaddexp(0, -machine.decision_function(asked)).sum())
+                leads = other @ dual_weights(own, ridge)
+                losses[families, ridge] += float(np.logaddexp(0, -leads).sum())
     families, ridge = min(losses, key=lambda one: losses[one])
     return [f"model.linear_reward.families=[{', '.join(families)}]", f"stages.0.objective.ridge={ridge}"]
+
+
+def dual_weights(products: Any, ridge: float) -> Any:
+    """What each pair counts `(pairs,)` in the weights w that minimise the mean of log(1 + exp(−w·x)) + ridge/2 · ‖w‖²,
+    by Newton's method; `products` are the pairs' differences x, each with each.
+    """
+    found = np.zeros(len(products))
+    for _ in range(NEWTON):
+        leads = products @ found
+        slopes = 1 / (1 + np.exp(leads))
+        bends = slopes * (1 - slopes) + 1e-9
+        step = np.linalg.solve(products + len(products) * ridge * np.diag(1 / bends), leads + slopes / bends) - found
+        found += step
+        if np.abs(step).max() < 1e-6 * np.abs(found).max():
+            break
+    return found
 
 
 def _differences(family: str, train: Sequence[Example], asked: Sequence[Example]) -> list[Any]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sepiola.specs.base import Spec
 
-ReplyFamily = Literal["words", "characters", "form"]
+ReplyFamily = Literal["words", "characters", "runs", "form"]
 REPLY_FAMILIES: tuple[ReplyFamily, ...] = ("words", "characters", "form")
 
 

@@ -2,11 +2,13 @@
 a table of weights (Weinberger et al., "Feature hashing for large scale multitask learning", 2009), and its form.
 
 Words starve where few are repeated, as in Chinese, whose characters are words here; runs of two to five characters do
-not. Form is what no word says: how long a reply is, how it ends, how much of it the prompt has said before.
+not, and in Chinese those of one to three say as much. Form is what no word says: how long a reply is, by itself and
+for its prompt, how it ends, what it counts up, how much of it the prompt has said before.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 
 from sepiola.text.option_features import hashes, words
 
-SHORTEST, LONGEST = 2, 5  # characters of a run
+CHARACTERS, RUNS = range(2, 6), range(1, 4)  # lengths of runs of characters
 FORM = 0.3  # what a reply's form counts beside its words
 ENDINGS = tuple(".。!！?？")
+NUMBERED = re.compile(r"^\s*\d+\s*[.、．)）]", re.MULTILINE)
 Integers = NDArray[np.int64]
 Values = NDArray[np.float32]
 Features = tuple[NDArray[np.integer], Values]
@@ -34,19 +37,26 @@ def word_counts(reply: str) -> Mapping[str, float]:
 
 def character_counts(reply: str) -> Mapping[str, float]:
     """Runs of two to five characters in lower case, spaces made one and one at each end; counted as words are."""
-    text = f" {' '.join(reply.lower().split())} "
-    sizes = range(SHORTEST, LONGEST + 1)
-    return _damped(text[at : at + size] for size in sizes for at in range(len(text) - size + 1))
+    return _runs(reply, CHARACTERS)
+
+
+def run_counts(reply: str) -> Mapping[str, float]:
+    """The same of one to three characters."""
+    return _runs(reply, RUNS)
 
 
 def form_values(prompt: str, reply: str) -> Mapping[str, float]:
     """A reply's form as numbers, none of them far above 1."""
     said, asked = words(reply), {*words(prompt)}
     letters, own = max(len(reply), 1), {*said}
-    length = log1p(len(reply))
+    length, request = log1p(len(reply)), log1p(len(prompt))
     return {
         "length": length,
         "length squared": length * length / 8,
+        "length after a long prompt": length * request / 10,
+        "unlike the prompt in length": abs(length - request),
+        "numbered": log1p(len(NUMBERED.findall(reply))),
+        "exclaims": log1p(sum(map(reply.count, "!！"))),
         "lines": log1p(reply.count("\n")),
         "asks": float("?" in reply or "？" in reply),
         "ends": float(reply.rstrip().endswith(ENDINGS)),
@@ -60,7 +70,11 @@ def form_values(prompt: str, reply: str) -> Mapping[str, float]:
     }
 
 
-COUNTED: dict[str, Callable[[str], Mapping[str, float]]] = {"words": word_counts, "characters": character_counts}
+COUNTED: dict[str, Callable[[str], Mapping[str, float]]] = {
+    "words": word_counts,
+    "characters": character_counts,
+    "runs": run_counts,
+}
 """Families whose features count by how rare they are, by their names."""
 
 
@@ -99,6 +113,11 @@ def reply_features(prompt: str, reply: str, families: Sequence[str], rare: Value
 
 def _places(family: str, names: Iterable[str], buckets: int) -> Integers:
     return (hashes(f"{family}:{name}" for name in names) % np.uint64(buckets)).astype(np.int64)
+
+
+def _runs(reply: str, sizes: Iterable[int]) -> Mapping[str, float]:
+    text = f" {' '.join(reply.lower().split())} "
+    return _damped(text[at : at + size] for size in sizes for at in range(len(text) - size + 1))
 
 
 def _damped(found: Iterable[str]) -> Mapping[str, float]:

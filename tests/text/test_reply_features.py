@@ -13,6 +13,7 @@ from sepiola.text.reply_features import (
     form_values,
     rarity,
     reply_features,
+    run_counts,
     word_counts,
 )
 
@@ -24,6 +25,8 @@ def test_words_and_characters_are_counted_in_both_languages() -> None:
     assert word_counts("你好你") == {"你": 1 + math.log(2), "好": 1, "你 好": 1, "好 你": 1}
     runs = character_counts("A  b")
     assert set(runs) == {" a", "a ", " b", "b ", " a ", "a b", " b ", " a b", "a b ", " a b "}
+    assert run_counts("A b") == {**dict.fromkeys((" a", "a ", " b", "b ", " a ", "a b", " b ", "a", "b"), 1),
+                                 " ": 1 + math.log(3)}  # fmt: skip
     assert character_counts("好好好")["好好"] == pytest.approx(1 + math.log(2))
 
 
@@ -48,7 +51,11 @@ def test_form_is_what_no_word_says() -> None:
     assert form["said before"] == pytest.approx(2 * 5 / 7), "why, is, it, red, ? of seven"
     assert form_values("", "为什么")["Chinese"] == 1.0
     assert set(form) == set(form_values("", "")), "an empty reply has a form too"
-    shown = reply_features("a", "", ("words", "characters", "form"), np.ones(BUCKETS, np.float32))
+    counts = form_values("数一数", "1. 一！\n 2、二!\n3 三\n约 4. 四")
+    assert counts["numbered"] == pytest.approx(math.log1p(2)) and counts["exclaims"] == pytest.approx(math.log1p(2))
+    assert counts["unlike the prompt in length"] == pytest.approx(math.log1p(22) - math.log1p(3))
+    assert counts["length after a long prompt"] == pytest.approx(math.log1p(22) * math.log1p(3) / 10)
+    shown = reply_features("a", "", ("words", "characters", "runs", "form"), np.ones(BUCKETS, np.float32))
     assert len(shown[0]) == len(shown[1]) > 0
 
 
@@ -57,4 +64,4 @@ def test_other_prompts_change_the_form_alone() -> None:
     one, other = (reply_features(asked, "A red fish.", ("words", "form"), rare) for asked in ("a fish", "磁铁"))
     assert one[0].tolist() == other[0].tolist()
     changed = np.flatnonzero(one[1] != other[1])
-    assert 0 < len(changed) <= 2
+    assert 0 < len(changed) <= 4

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from torch import nn
 
 from sepiola.data.batching import Batch
@@ -25,14 +25,19 @@ from sepiola.training.ranks import Ranks
 
 
 class PtxSpec(Spec):
-    """Which text, and its `weight`. A batch has `batch` samples (absent, as many as the stage's), plain text in windows
-    of `target_tokens` (absent, the stage's).
+    """Which text, of one source or of several put together, and its `weight`. A batch has `batch` samples (absent, as
+    many as the stage's), plain text in windows of `target_tokens` (absent, the stage's).
     """
 
-    data: DataSpec
+    data: Annotated[tuple[DataSpec, ...], Field(min_length=1)]
     weight: PositiveFloat = 27.8
     batch: PositiveInt | None = None
     target_tokens: PositiveInt | None = None
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_or_several(cls, raw: object) -> object:
+        return (raw,) if isinstance(raw, Mapping) else raw
 
 
 @dataclass(frozen=True)

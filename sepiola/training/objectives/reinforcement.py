@@ -65,7 +65,8 @@ class ReinforcementSpec(PromptsSpec):
     @property
     def reads_beside(self) -> Mapping[str, DataSpec]:
         """The text of `ptx`."""
-        return {} if self.ptx is None else {"ptx.data": self.ptx.data}
+        sources = () if self.ptx is None else self.ptx.data
+        return {f"ptx.data[{n}]": data for n, data in enumerate(sources)}
 
     @field_validator("reward", mode="before")
     @classmethod
@@ -134,12 +135,15 @@ class Reinforcement(LanguageModelling):
         beside: PtxSpec = self.rl.ptx
         own = {name: getattr(self.own, name) for name in PromptsSpec.model_fields if name != "kind"}
         changes = {
-            "data": beside.data,
             "objective": LanguageModellingSpec(kind="language-modelling", **own),
             "batch": beside.batch or self.stage.batch,
             "target_tokens": beside.target_tokens or self.stage.target_tokens,
         }
-        return LanguageModelling(self.stage.model_copy(update=changes), self.setting).batches(beside.data, images)
+        stage = self.stage.model_copy(update=changes)
+        laid_out = LanguageModelling(stage, self.setting)
+        samples = [sample for data in beside.data for sample in laid_out.samples(data)]
+        collate = text_collator(self.network, self.language, stage, images)
+        return SampleBatches(samples, stage, self.language, collate, seed=self.setting.seed)
 
     def rollouts(self, data: DataSpec, images: ImageInputs) -> Rollouts:
         """Rollouts over the data's prompts."""

@@ -89,6 +89,18 @@ def test_plain_text_is_cut_into_windows_of_its_own_length() -> None:
     assert len(long.samples) == len(TEXTS)
 
 
+def test_several_sources_are_put_together() -> None:
+    """Conversations in the policy's layout, and plain text."""
+    made = policies.tokenizer()
+    _, spec = policies.policy(KINDS["decoder"], made)
+    both = [{"reader": "texts"}, {"reader": "digits"}]
+    several = policies.objective({"kind": "ppo", "ptx": {**PTX, "data": both, "target_tokens": 64}}, spec, made)
+    text = several.text(ImageInputs())
+    assert [*several.rl.reads_beside] == ["ptx.data[0]", "ptx.data[1]"]
+    assert [sample.id for sample in text.samples] == [example.id for example in (*TEXTS, *policies.DIGITS)]
+    assert all(sample.source for sample in text.samples[len(TEXTS) :])
+
+
 def test_the_loss_that_is_reported_is_the_policys_and_text_stands_beside(tmp_path: Path) -> None:
     made = policies.tokenizer()
     losses: dict[str, list[Any]] = {}
@@ -137,5 +149,5 @@ def test_a_dataset_that_is_not_known_is_named_by_its_place() -> None:
              "objective": {"kind": "ppo", "reward": "exact", "ptx": {"data": {"reader": "texts"}}}}
         ],
     }  # fmt: skip
-    with pytest.raises(SpecError, match=r"stages\[0\].objective.ptx.data.reader: no dataset is named 'texts'"):
+    with pytest.raises(SpecError, match=r"stages\[0\].objective.ptx.data\[0\].reader: no dataset is named 'texts'"):
         parse_recipe(raw, "toy.yaml")
