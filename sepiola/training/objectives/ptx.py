@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from torch import nn
 
 from sepiola.data.batching import Batch
-from sepiola.specs.base import Spec
+from sepiola.specs.base import Plain, Spec
 from sepiola.specs.data import DataSpec
 from sepiola.training.batches import Batches, SampleBatches
 from sepiola.training.loss import Loss
@@ -103,11 +103,11 @@ class PtxBatches:
         """The one with the most places."""
         return max(self.policy.largest(), _beside(self.text.largest(), 1.0), key=_places)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Plain:
         """Where both stand."""
         return {"policy": self.policy.state(), "text": self.text.state()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Plain) -> None:
         """Goes on where `state` stood."""
         self.policy.restore(state["policy"])
         self.text.restore(state["text"])
