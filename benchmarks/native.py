@@ -37,7 +37,7 @@ from typing import Any
 import torch
 from measure import parser
 from native_models import answering, reading_pictures, translating
-from native_sides import LlamaCpp, Native, OpenVino, Sizes, Transformers, Work, native, write_gguf
+from native_sides import LlamaCpp, Native, OpenVino, Sizes, Transformers, Work, native, openvino_is_there, write_gguf
 
 from sepiola.models.transformer import LanguageModel
 from sepiola.runtime.native import THREADS
@@ -184,7 +184,7 @@ def language(name: str, works: list[str], arguments: Any) -> Results:
         if arguments.compile:
             sides[f"{side} compiled"] = Transformers(spec, dtype, sizes, compiled=True).works()
     if "prefill" in works:
-        if None in (importlib.util.find_spec("openvino"), importlib.util.find_spec("nncf")):
+        if not openvino_is_there():
             say("OpenVINO is absent: pip install --no-deps --target FOLDER openvino nncf; PYTHONPATH=FOLDER")
         else:
             sides["openvino int8"] = OpenVino(spec, sizes).works()

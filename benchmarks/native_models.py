@@ -10,17 +10,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import chat
 import torch
-from native_sides import Meanwhile, Work, native, timed
+from native_sides import SETTLED, Meanwhile, OpenVino, Sizes, Work, in_openvino, native, openvino_is_there, timed
 from torch import Tensor
 
 from sepiola.models.build import build, preset
 from sepiola.runtime.native import NativeExecutor
+from sepiola.specs.bridge import ProjectionSpec
 from sepiola.specs.model import ModelSpec
+from sepiola.specs.vision import ViTSpec
 
 SOURCE, TARGET, PICTURES = 256, 64, 4
 """Tokens that T5 reads and writes, and pictures of a batch."""
@@ -157,9 +160,61 @@ class Edge:
         return figures
 
 
+class Sight(torch.nn.Module):
+    """SigLIP-B/16's layers in the plainest PyTorch, and SmolVLM's projection: what OpenVINO converts."""
+
+    def __init__(self, vision: ViTSpec, shuffle: int, width: int) -> None:
+        super().__init__()
+        size, inner = vision.width, vision.feed_forward.width
+        self.heads, self.grid, self.shuffle = vision.attention.heads, vision.pixels.size // vision.patch, shuffle
+        self.patches = torch.nn.Conv2d(3, size, vision.patch, vision.patch)
+        self.places = torch.nn.Parameter(torch.randn(self.grid**2, size))
+        self.layers = torch.nn.ModuleList()
+        for _ in range(vision.layers):
+            parts: dict[str, torch.nn.Module] = {name: torch.nn.Linear(size, size) for name in ("q", "k", "v", "out")}
+            parts |= {"up": torch.nn.Linear(size, inner), "down": torch.nn.Linear(inner, size)}
+            parts |= {name: torch.nn.LayerNorm(size, vision.norm.eps) for name in ("before", "between")}
+            self.layers.append(torch.nn.ModuleDict(parts))
+        self.norm = torch.nn.LayerNorm(size, vision.norm.eps)
+        self.project = torch.nn.Linear(size * shuffle**2, width, bias=False)
+        self.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.places
+        for layer in self.layers:
+            normed = layer["before"](x)
+            q, k, v = (layer[name](normed).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name in "qkv")
+            seen = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+            x = x + layer["out"](seen.transpose(1, 2).flatten(2))
+            inner = torch.nn.functional.gelu(layer["up"](layer["between"](x)), approximate="tanh")
+            x = x + layer["down"](inner)
+        side, shuffle = self.grid // self.shuffle, self.shuffle
+        squares = self.norm(x).unflatten(1, (side, shuffle, side, shuffle)).transpose(2, 3)
+        projected: Tensor = self.project(squares.reshape(len(x), side * side, -1))
+        return projected
+
+
+def looking(prompt: int, threads: int) -> Callable[[], tuple[float]]:
+    """OpenVINO at a picture's features and a prompt of so many tokens, its logits too: the seconds that both take."""
+    spec = preset("smolvlm-256m")
+    assert isinstance(spec.vision, ViTSpec) and isinstance(spec.bridge, ProjectionSpec)
+    pixels = torch.randn(1, 3, spec.vision.pixels.size, spec.vision.pixels.size)
+    see = in_openvino(Sight(spec.vision, spec.bridge.shuffle, spec.language.width), pixels, threads)
+    read = OpenVino(spec.language, Sizes(prompt, 0, threads)).works()["prefill"]
+
+    def work() -> tuple[float]:
+        began = time.perf_counter()
+        see(pixels.numpy())
+        seen = time.perf_counter() - began
+        return (seen + read().wall,)
+
+    return work
+
+
 def answering(arguments: Any) -> Iterator[tuple[str, str, str, float, str | None, float | None, float]]:
     """SmolVLM-256M's shape answers a question about a picture in 64 tokens: work, side, unit, value, peer, ratio, and
-    what others took of the processors. `transformers` writes with its `generate`, in bfloat16 and in float32.
+    what others took of the processors. `transformers` writes with its `generate`, in bfloat16 and in float32; OpenVINO
+    sees the picture and reads the prompt.
     """
     from argparse import Namespace
 
@@ -174,36 +229,43 @@ def answering(arguments: Any) -> Iterator[tuple[str, str, str, float, str | None
         for bits in arguments.bits:
             save_edge(home / native(bits), sepiola.load(home / "hub"), bits)
             ours[native(bits)] = Edge(home / native(bits), arguments.threads)
-        peers = {
+        theirs = {
             f"transformers {dtype}": chat.Theirs(f"transformers {dtype} sdpa", home / "hub", settings)
             for dtype in ("bfloat16", "float32")
         }
+        peers: dict[str, Callable[[], tuple[float, ...]]] = {**theirs}
+        if openvino_is_there():
+            prompt = next(iter(theirs.values())).source.shape[1]
+            peers["openvino int8"] = looking(prompt, arguments.threads)
         figures: dict[str, list[list[float]]] = {side: [] for side in (*ours, *peers)}
         others: dict[str, list[float]] = {side: [] for side in figures}
         for round_ in range(arguments.rounds + 1):
             for side, edge in ours.items():
+                time.sleep(SETTLED)
                 meanwhile = Meanwhile()
                 took = edge(TARGET)
                 if round_:
                     figures[side].append(took)
                     others[side].append(meanwhile.others(took[2]))
             for side, peer in peers.items():
+                time.sleep(SETTLED)
                 meanwhile, cpu = Meanwhile(), time.process_time()
-                first, rest = peer()
+                parts = peer()
                 if round_:
-                    figures[side].append([first, first + rest])
+                    figures[side].append([*accumulate(parts)])
                     others[side].append(meanwhile.others(time.process_time() - cpu))
         for edge in ours.values():
             edge.process.kill()
             edge.process.wait()
     median = {side: [statistics.median(column) for column in zip(*each, strict=True)] for side, each in figures.items()}
     for number, work in enumerate(("first token", "answer")):
-        for peer in peers:
+        measured = [peer for peer in peers if len(median[peer]) > number]
+        for peer in measured:
             yield work, peer, "s", median[peer][number], None, None, max(others[peer])
         for side in ours:
-            for peer in peers:
+            for peer in measured:
                 pairs = zip(figures[peer], figures[side], strict=True)
-                ratio = statistics.median(theirs[number] / mine[number] for theirs, mine in pairs)
+                ratio = statistics.median(them[number] / us[number] for them, us in pairs)
                 yield work, side, "s", median[side][number], peer, ratio, max(others[peer] + others[side])
     for side in ours:
         yield "import and load", side, "s", figures[side][0][3], None, None, max(others[side])

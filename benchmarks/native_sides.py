@@ -4,6 +4,7 @@ prepare and then do so much while the clock runs.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from sepiola.specs.model import TransformerSpec
 
 CHAINS, TOGETHER_PROMPT = 8, 128
 """Chains of one prompt, and its tokens."""
+SETTLED = 0.05
+"""Seconds until threads of whoever worked before, which wait for more at full speed, have gone to sleep."""
 
 
 class Took(NamedTuple):
@@ -70,6 +73,7 @@ def timed(prepare: Callable[[], Callable[[], int]]) -> Work:
     @torch.inference_mode()
     def work() -> Took:
         does = prepare()
+        time.sleep(SETTLED)
         meanwhile, wall, cpu = Meanwhile(), time.perf_counter(), time.process_time()
         count = does()
         own = time.process_time() - cpu
@@ -145,6 +149,10 @@ class Native(Writer):
         if rows > 1:
             state.select(torch.zeros(rows, dtype=torch.long))
         return lambda tokens: self.executor.logits(state.extend(tokens)[:, -1]).argmax(-1, keepdim=True)
+
+    def _write(self, step: Callable[[Tensor], Tensor], following: Tensor) -> int:
+        with self.executor.working():
+            return super()._write(step, following)
 
     def works(self) -> dict[str, Work]:
         def stream() -> int:
@@ -240,6 +248,7 @@ class LlamaCpp:
 
         def work(line: str) -> Took:
             assert self.process.stdin is not None and self.process.stdout is not None
+            time.sleep(SETTLED)
             meanwhile = Meanwhile()
             self.process.stdin.write(line)
             self.process.stdin.flush()
@@ -349,18 +358,28 @@ class Plain(torch.nn.Module):
         return heads * self.cosines + torch.cat((-second, first), dim=-1) * self.sines
 
 
+def openvino_is_there() -> bool:
+    return None not in (importlib.util.find_spec("openvino"), importlib.util.find_spec("nncf"))
+
+
+def in_openvino(module: torch.nn.Module, example: Tensor, threads: int) -> Callable[[Any], object]:
+    """A module by OpenVINO: weights in 8 bits, and products of 8 bits by 8 bits."""
+    import nncf
+    import openvino
+
+    model = openvino.convert_model(module, example_input=example)
+    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    settings = {"INFERENCE_NUM_THREADS": threads, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32}
+    run: Callable[[Any], object] = openvino.Core().compile_model(model, "CPU", settings)
+    return run
+
+
 class OpenVino:
-    """OpenVINO reading prompts: weights in 8 bits, and products of 8 bits by 8 bits."""
+    """OpenVINO reading prompts."""
 
     def __init__(self, spec: TransformerSpec, sizes: Sizes) -> None:
-        import nncf
-        import openvino
-
         self.tokens = partial(torch.randint, 0, spec.vocabulary, (1, sizes.prompt))
-        model = openvino.convert_model(Plain(spec, sizes.prompt), example_input=self.tokens())
-        model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-        settings = {"INFERENCE_NUM_THREADS": sizes.threads, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 32}
-        self.run = openvino.Core().compile_model(model, "CPU", settings)
+        self.run = in_openvino(Plain(spec, sizes.prompt), self.tokens(), sizes.threads)
 
     def works(self) -> dict[str, Work]:
         def prepare() -> Callable[[], int]:

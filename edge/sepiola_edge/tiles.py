@@ -72,7 +72,9 @@ class Tiling:
         return [image.crop((x, y, x + side, y + side)) for x, y in corners]
 
     def _normalised(self, tiles: Sequence[Image.Image]) -> Floats:
-        values = np.stack([np.asarray(tile).transpose(2, 0, 1) for tile in tiles]).astype(np.float32)
+        values = np.empty((len(tiles), 3, tiles[0].height, tiles[0].width), np.float32)
+        for value, tile in zip(values, tiles, strict=True):
+            value[:] = np.asarray(tile).transpose(2, 0, 1)
         values /= np.float32(255)
         values -= self.mean
         values /= self.std

@@ -60,16 +60,17 @@ class Candidates:
         before, alive = known.shape[1], torch.ones(rows, dtype=torch.bool, device=device)
         replies: list[list[int]] = [[] for _ in range(rows)]
         states = self._extend("replies", self.context[:, -1:])
-        for step in range(1, self.room + 1):
-            logits = self.engine.executor.logits(states[:, -1])
-            drawn = sampling.draw(logits, known, generator, prompt=before, ends=ending, last=step == self.room)
-            known = torch.cat((known, drawn[:, None]), dim=1)
-            alive &= ~torch.isin(drawn, ending)
-            for row in alive.nonzero().flatten().tolist():
-                replies[row].append(int(drawn[row]))
-            if not bool(alive.any()):
-                break
-            states = self._extend("replies", drawn[:, None], alive[:, None])
+        with self.engine.executor.working():
+            for step in range(1, self.room + 1):
+                logits = self.engine.executor.logits(states[:, -1])
+                drawn = sampling.draw(logits, known, generator, prompt=before, ends=ending, last=step == self.room)
+                known = torch.cat((known, drawn[:, None]), dim=1)
+                alive &= ~torch.isin(drawn, ending)
+                for row in alive.nonzero().flatten().tolist():
+                    replies[row].append(int(drawn[row]))
+                if not bool(alive.any()):
+                    break
+                states = self._extend("replies", drawn[:, None], alive[:, None])
         return replies
 
     @torch.inference_mode()
