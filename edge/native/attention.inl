@@ -201,9 +201,11 @@ static void pack_values(const float* values, long stride, int count, int columns
 }
 
 static float soften(float* x, int count, float scale) {
-    F top = set(-__builtin_inff()), total = set(0);
-    for (int i = count; i < whole(count, 16); i++) x[i] = x[0];
-    for (int i = 0; i < count; i += 16) top = maximum(load(x + i), top);
+    F least = set(-__builtin_inff()), tops[4] = {least, least, least, least}, total = set(0);  // no maximum waits for itself
+    for (int i = count; i < whole(count, BLOCK); i++) x[i] = x[0];
+    for (int i = 0; i < count; i += BLOCK)
+        for (int n = 0; n < 4; n++) tops[n] = maximum(load(x + i + 16 * n), tops[n]);
+    F top = maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]));
     const float doublings = scale * 1.44269504088896341f;  // e^x is 2^(x log2 e)
     const F factor = set(doublings), shift = mul(set(largest(top)), set(-doublings));
     for (int i = 0; i < count; i += 16) {

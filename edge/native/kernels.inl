@@ -287,10 +287,10 @@ static inline F two_to(F x) {
     return scaled(fma(p, r, set(1.0000001f)), n);
 }
 
-static inline F sigmoid(F x) { return div(set(1), add(set(1), exponential(sub(set(0), x)))); }
-
-static inline F hyperbolic_tangent(F x) {
-    return sub(set(1), div(set(2), add(exponential(add(x, x)), set(1))));
+// y times the logistic function of x · scale.
+static inline F logistic(F y, F x, float scale) {
+    F power = mul(x, set(-1.44269504088896341f * scale));  // e^-x is 2^(-x log2 e)
+    return div(y, add(set(1), two_to(minimum(power, set(126.0f)))));
 }
 
 // The error function of a magnitude (Abramowitz and Stegun 7.1.26, off by 1.5e-7 at most).
@@ -308,13 +308,11 @@ static inline F activated(Activation activation, F x) {
     switch (activation) {
         case Activation::relu: return maximum(x, set(0));
         case Activation::squared_relu: x = maximum(x, set(0)); return mul(x, x);
-        case Activation::sigmoid: return sigmoid(x);
-        case Activation::silu: return mul(x, sigmoid(x));
-        case Activation::quick_gelu: return mul(x, sigmoid(mul(x, set(1.702f))));
-        case Activation::gelu_tanh: {
-            F inner = mul(set(0.7978845608028654f), fma(mul(mul(x, x), x), set(0.044715f), x));
-            return mul(mul(set(0.5f), x), add(set(1), hyperbolic_tangent(inner)));
-        }
+        case Activation::sigmoid: return logistic(set(1), x, 1.0f);
+        case Activation::silu: return logistic(x, x, 1.0f);
+        case Activation::quick_gelu: return logistic(x, x, 1.702f);
+        case Activation::gelu_tanh:  // (1 + tanh y) / 2 is the logistic function of 2 y
+            return logistic(x, fma(mul(mul(x, x), x), set(0.044715f), x), 2 * 0.7978845608028654f);
         case Activation::gelu: {  // x/2 (1 + erf(x / √2)), by the symmetry of erf
             F size = error_function(mul(magnitude(x), set(0.70710678118654752f)));
             return mul(set(0.5f), fma(magnitude(x), size, x));
