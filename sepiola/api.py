@@ -27,6 +27,7 @@ from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.image_features import ImageEncoder, encode_tiles, keeps_last
+from sepiola.generation.keeping import KeepingEngine
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_prompt import TextPrompts, generate_text
@@ -61,7 +62,8 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     """A network with its spec, its processor (tokenizer, chat template, end tokens …) and its way of answering.
 
     A tokenizer in the processor's place stands for that of the spec with this tokenizer.
-    Calling it calls the network; attributes that are not here (`parameters`, `state_dict`, …) are the network's.
+    `kept` is what it was before it learned its last tokens, and what writes all that needs none of them
+    (`sepiola.generation.keeping`). Calling a model calls the network; attributes that are not here are the network's.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         self._image_encoder = image_encoder
         self._verifiers: dict[str, RewardModel] = {}
         self.ensemble: Joined[Model] | None = None
+        self.kept: Model | None = None
 
     @classmethod
     def joined(cls, members: Sequence[Model], combining: CombiningSpec) -> Model:
@@ -144,6 +147,8 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     def to(self, *arguments: Any, **keywords: Any) -> Model:
         """Moves or casts the network, as `torch.nn.Module.to` does. It then runs as it is, no longer prepacked."""
         self.network.to(*arguments, **keywords)
+        if self.kept is not None:
+            self.kept.to(*arguments, **keywords)
         return self._run_by(None)
 
     def prepack(self, *, release: bool = False) -> Model:
@@ -160,6 +165,8 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
             return self
         self._require_text()
         made = executor(runtime, self.network, bits=bits, release=release)
+        if self.kept is not None:
+            self.kept.run(runtime, bits=bits, release=release)
         self._network = None if release else self._network
         return self._run_by(made)
 
@@ -173,7 +180,8 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     def engine(self) -> Engine:
         """The engine over this model in its running form. Raises SepiolaError where it writes no text."""
         self._require_text()
-        return Engine(self._executor or executor("torch", self.network), ends=frozenset(self._processor.ends))
+        made, ends = self._executor or executor("torch", self.network), frozenset(self._processor.ends)
+        return Engine(made, ends=ends) if self.kept is None else KeepingEngine(made, self.kept.engine, ends=ends)
 
     def _require_text(self) -> None:
         if self.ensemble is not None:
@@ -336,13 +344,19 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
             processors.save(aside, self._processor, writes=self.spec.writes_no_text is None)
             if self.answering is not None:
                 save_strategy(aside, self.answering)
-            if self.rationale is not None:
-                self.rationale.save(aside / RATIONALE)
+            for name, beside in ((RATIONALE, self.rationale), (store.KEPT, self.kept)):
+                if beside is not None:
+                    beside.save(aside / name)
 
     def save_hub(self, folder: str | Path, *, max_shard: int = hub.MAX_SHARD) -> None:
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         if self.ensemble is not None:
             raise SepiolaError("the Hub's layout holds one model, and this is an ensemble: save its members one by one")
+        if self.kept is not None:
+            raise SepiolaError(
+                "the Hub's layout holds one model, and this one writes together with what it was before functions were "
+                "added: save that (model.kept.save_hub), or train one on all functions (sepiola act train)"
+            )
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard, processor=self._processor)
 
 
@@ -372,10 +386,10 @@ def load(
         return Model(read.network, read.spec)
     rationale = load(beside, dtype=dtype, device=device) if (beside := read.folder / RATIONALE).is_dir() else None
     model = Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
-    stages = [model] if model.rationale is None else [model, model.rationale]
+    model.kept = load(beside, dtype=dtype, device=device) if (beside := read.folder / store.KEPT).is_dir() else None
     if calibrate is not None:
-        round_by(calibrate, model, [stage.network for stage in stages])
-    for stage in stages if runtime != "torch" or bits is not None else ():
+        round_by(calibrate, model, [one.network for one in (model, rationale, model.kept) if one is not None])
+    for stage in filter(None, (model, rationale) if runtime != "torch" or bits is not None else ()):
         stage.run(runtime, bits=bits)
     return model
 

@@ -124,7 +124,11 @@ class Request:
         copied = None if self.pictures else said  # a picture may say something else
         with refusals():
             grammar = functional(model.functions, vocabulary, allowed, copied)
-            return grammar.text(model.constrained(prompt, grammar.begin(room, prompt.ids)))
+            written = model.constrained(prompt, grammar.begin(room, prompt.ids))
+            kept = model.kept
+            if kept is not None and max(*prompt.ids, *written) < kept.vocabulary:  # nothing that was added is called
+                written = kept.constrained(prompt, grammar.begin(room, prompt.ids))
+            return grammar.text(written)
 
     def read(self, written: str) -> list[Call]:
         """The calls of a reply. Raises CallError for what is none."""

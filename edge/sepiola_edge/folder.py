@@ -19,6 +19,8 @@ VERSION = 2
 CONFIG, WEIGHTS, TOKENIZER = "edge.json", "weights.safetensors", "tokenizer.json"
 FUNCTIONS = "functions.json"
 """What the model was taught to call, by the order of its tokens, where it was."""
+KEPT = "kept"
+"""The folder of what the model was before functions were added; it writes where none of them is called."""
 RATIONALE = "rationale"
 """The folder of the model that reasons, beside the one that answers."""
 ALIGNED = 64

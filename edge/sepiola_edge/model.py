@@ -59,6 +59,7 @@ class Model:
         self.core = core
         self.tokenizer = tokenizer
         self.rationale: Model | None = None
+        self.kept: Model | None = None
         self.functions: list[Function] = []
         spec = config["core"]
         self.encodes, self.sees = "encoder" in spec, "vision" in spec
@@ -114,10 +115,12 @@ class Model:
             if vision is None:
                 raise EdgeError(f"{folder}: the model sees pictures, and its vision encoder is not there")
             made.images.vision = vision
+        shared = Vision(core) if made.sees else None
+        if (folder / folders.KEPT).is_dir():
+            made.kept = cls.load(folder / folders.KEPT, threads=threads, vision=shared)
         if (folder / folders.FUNCTIONS).exists():
             made.functions = acting.read_functions(folder / folders.FUNCTIONS)
         if made.asking is not None and made.asking.kind == "two-stage":
-            shared = Vision(core) if made.sees else None
             made.rationale = cls.load(folder / folders.RATIONALE, threads=threads, vision=shared)
             if made.images is not None and not made.rationale.sees:
                 made.images.vision = shared or made.images.vision

@@ -92,8 +92,10 @@ def synthesize(
     seed: int = 0,
     languages: Sequence[str] = LANGUAGES,
     kinds: Sequence[str] | None = None,
+    about: Sequence[str] | None = None,
 ) -> list[Example]:
-    """`count` requests for the functions; functions, languages and kinds take turns.
+    """`count` requests for the functions; functions, languages and kinds take turns. Those that are named in `about`
+    take all the turns, so that each request with calls has one of theirs, and several come in any order.
 
     Kinds: `text` (one call), `several` (two or three), `irrelevant` (for what none of the functions does) and
     `near miss` (an order of one of them that is denied, doubted or asked about). `metadata` is as that of Tidepool's
@@ -110,24 +112,33 @@ def synthesize(
     if not turns or set(turns) - set(KINDS):
         raise SpecError(f"kinds: expected one or more of {', '.join(KINDS)}; got {', '.join(turns) or 'none'}")
     asked = {language: [_asked(function, language) for function in functions] for language in languages}
-    excluded = _served_topics(functions)
+    excluded, places = _served_topics(functions), [n for n, name in enumerate(names) if name in (about or names)]
     made = []
     for index in range(count):
-        turn, place = divmod(index // len(languages), len(names))
+        turn, number = divmod(index // len(languages), len(places))
         language = languages[index % len(languages)]
-        kind = turns[(turn + place) % len(turns)]
-        made.append(_example(asked[language], place, kind, excluded, split, index, seed, language))
+        kind = turns[(turn + number) % len(turns)]
+        place = places[number]
+        made.append(_example(asked[language], place, kind, excluded, split, index, seed, language, about is not None))
     return made
 
 
 def _example(
-    asked: list[_Asked], place: int, kind: str, excluded: set[str], split: str, index: int, seed: int, language: str
+    asked: list[_Asked],
+    place: int,
+    kind: str,
+    excluded: set[str],
+    split: str,
+    index: int,
+    seed: int,
+    language: str,
+    mixed: bool,
 ) -> Example:
     rng = random.Random(f"synthesis {seed} {split} {index} {asked[place].name} {kind}")
     while True:
         context = Context(rng, language, split)
         try:
-            segments, calls, used = _request(asked, place, kind, excluded, context)
+            segments, calls, used = _request(asked, place, kind, excluded, context, mixed)
         except NoSuchDayError:
             continue
         break
@@ -155,13 +166,13 @@ def _example(
 
 
 def _request(
-    asked: list[_Asked], place: int, kind: str, excluded: set[str], context: Context
+    asked: list[_Asked], place: int, kind: str, excluded: set[str], context: Context, mixed: bool
 ) -> tuple[Segments, list[dict[str, object]], list[str]]:
     if kind == "irrelevant":
         request = unrelated(context, excluded)
         return request.segments, [], request.templates
     for _ in range(_TRIES):
-        pieces = _composed(asked, place, kind, context)
+        pieces = _composed(asked, place, kind, context, mixed)
         whole = "".join(piece if isinstance(piece, str) else piece[1].template.text for piece in pieces)
         if share_of("template", whole) == context.split:
             break
@@ -181,12 +192,17 @@ def _request(
     return segments, [] if kind == "near miss" else calls, [whole]
 
 
-def _composed(asked: list[_Asked], place: int, kind: str, context: Context) -> list[Piece]:
-    """The parts of a request; all of them together are its template."""
+def _composed(asked: list[_Asked], place: int, kind: str, context: Context, mixed: bool) -> list[Piece]:
+    """The parts of a request; all of them together are its template. Of several, that at `place` is the first, or
+    stands anywhere (`mixed`).
+    """
     rng, language = context.rng, context.language
     if kind == "several":
         pieces: list[Piece] = []
-        for number in (place, *rng.choices(range(len(asked)), k=rng.choice((1, 1, 2)))):
+        numbers = [place, *rng.choices(range(len(asked)), k=rng.choice((1, 1, 2)))]
+        if mixed:
+            rng.shuffle(numbers)
+        for number in numbers:
             pieces += [rng.choice(_JOINS[language])] * bool(pieces)
             pieces.append((asked[number], asked[number].phrasing(rng, order=True)))
         return pieces

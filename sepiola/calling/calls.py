@@ -41,6 +41,8 @@ out of room for the states of one.)"""
 _PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()} | days.PATTERNS
 """How strings of these patterns are written."""
 _SPACED = re.compile(rf" |{spans.LETTERS}")
+FUNCTION = re.compile(r"<fn_[0-9]{1,6}>")
+"""A function's own token."""
 _TOKEN = re.compile(r"<fn_(?:[0-9]{1,6}|none|sep|end)>")
 
 
@@ -120,11 +122,13 @@ def lark(
     lines = [f"start: {some if chosen else f'{NONE} {END}'}"]
     if chosen:
         lines.append("call: " + " | ".join(f"f{number}" for number, _ in chosen))
+    terminals: dict[str, str] = {}  # names by what they stand for: what many arguments may say is compiled once
     for number, function in chosen:
         names = [f"f{number}_{place}" for place in range(len(function.parameters))]
         lines.append(f"f{number}: <fn_{number}> " + f" {SEPARATOR} ".join(names))
         for name, parameter in zip(names, function.parameters, strict=True):
-            lines += _rules(name, parameter, said if parameter.copied else None)
+            lines += _rules(name, parameter, said if parameter.copied else None, terminals)
+    lines += [f"{terminal}: {source}" for source, terminal in terminals.items()]
     return "\n".join(lines)
 
 
@@ -183,7 +187,7 @@ def _inner(parameter: Parameter) -> tuple[Schema, bool]:
     return schema, optional
 
 
-def _rules(name: str, parameter: Parameter, said: str | None) -> Iterator[str]:
+def _rules(name: str, parameter: Parameter, said: str | None, terminals: dict[str, str]) -> Iterator[str]:
     schema, optional = _inner(parameter)
     none = f" | {NONE}" if optional else ""
     if not _plain(schema):
@@ -199,9 +203,7 @@ def _rules(name: str, parameter: Parameter, said: str | None) -> Iterator[str]:
         values = schema.get("enum", [schema.get("const")])
         yield f"{name}: " + " | ".join(json.dumps(value, ensure_ascii=False) for value in values) + none
     else:
-        terminal = f"T{name.upper()}"
-        yield f"{name}: {terminal}{none}"
-        yield f"{terminal}: {_open(schema, said)}"
+        yield f"{name}: {terminals.setdefault(_open(schema, said), f'T{name.upper()}')}{none}"
 
 
 def _open(schema: Schema, said: str | None) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
+from .calls import FUNCTION
 from .drafts import DRAFT, Allowed, Draft, PromptLookup, draft
 from .endings import AT_ONCE, OPENING, ending, likely, shortest_text
 from .errors import SepiolaError, brief
@@ -98,8 +99,10 @@ class ConstraintVocabulary:
 
     @cached_property
     def _special(self) -> list[int]:
-        """Special tokens that end no text, the last first."""
-        return sorted({*self.tokenizer.special_ids()} - {*self.ends}, reverse=True)
+        """Special tokens that end no text, the last first, and then those that begin a call, the first of them first."""
+        found = sorted({*self.tokenizer.special_ids()} - {*self.ends}, reverse=True)
+        opening = [token for token in found if FUNCTION.fullmatch(self.tokenizer.decode([token], special_tokens=True))]
+        return [*(token for token in found if token not in opening), *reversed(opening)]
 
     @cached_property
     def stops(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from .bounds import TEXT
 from .schemas import Schema
@@ -42,6 +43,11 @@ def regex(text: str, least: int, most: int) -> str:
 
     Spans are written out: llguidance has automata of substrings, and fails where one meets a bound of length.
     """
+    return _regex(text, least, min(most, len(text)))
+
+
+@lru_cache(maxsize=32)
+def _regex(text: str, least: int, most: int) -> str:
     pieces, spans = words(text), {""} if least == 0 else set[str]()
     for start, opening in enumerate(pieces):
         if opening.isspace():

@@ -26,8 +26,9 @@ from sepiola.specs.model import ModelSpec
 
 WEIGHTS, SPEC, TOKENIZER = "model.safetensors", "spec.yaml", "tokenizer.json"
 ENSEMBLE = "ensemble.yaml"  # in the place of a spec: the folder holds several models
+KEPT = "kept"  # the folder of what a model was before it learned its last tokens
 OWNED = re.compile(  # what a checkpoint folder of ours holds
-    r"(rationale|members|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
+    r"(rationale|kept|members|qformer_tokenizer|additional_chat_templates)/.*|chat_template\.(jinja|json)|model\.safetensors"
     r"|(spec|strategy|ensemble)\.yaml|(tokenizer|tokenizer_config|generation_config|functions|attributes)\.json"
 )
 log = logging.getLogger(__name__)

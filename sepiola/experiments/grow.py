@@ -2,9 +2,14 @@
 
 The earlier agent is frozen: what learns are an adapter of low rank and the rows of the new function's token, which
 begins as the mean of its description's tokens. Training requests call the new function, replay what the earlier agent
-was taught, ask for that in new words, or call nothing; none of them are a user's. Functions are added one at a time,
-and the agent before each addition lies whole in `earlier`, so that taking the last function away gives that agent back
-bit for bit.
+was taught, ask for that in new words, or call nothing; none of them are a user's.
+
+The agent as it was before anything was added is kept in the checkpoint, and its reply counts where none of the added
+functions is called (`sepiola.generation.keeping`): so an old request is answered as ever, unless an added function is
+called in its place. However many are added, they share one network beside the one that is kept.
+
+Functions are added one at a time, and the agent before each addition lies whole in `earlier`, so that taking the last
+function away gives that agent back bit for bit.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import dataclasses
 import random
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,8 +63,8 @@ KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.h
 """What of a run is the agent, and not the way to it."""
 MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
-REPLAYED = 12_000
-"""Requests of the earlier agent's, in each addition; the new function's are repeated until they are a third as many."""
+REPLAYED = 4000
+"""Requests of the earlier agent's, in each addition; the new function's are repeated until they are as many."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
 
@@ -190,18 +196,48 @@ def begin(model: Model, function: Function, examples: Sequence[Example] = ()) ->
     return Model(network, spec, processor, model.answering)
 
 
+def kept_of(model: Model) -> Model:
+    """What writes where nothing is called that was added: the model before the first addition. It has no rows for
+    tokens that its tokenizer lacks, so that it can write none that are added to that.
+    """
+    if model.kept is not None:
+        return model.kept
+    language, size = model.spec.language, model.require_tokenizer().vocabulary
+    assert language is not None
+    if language.vocabulary <= size:
+        return model
+    spec = model.spec.model_copy(update={"language": language.model_copy(update={"vocabulary": size})})
+    network = build(spec)
+    for name, part in parts_of(model.network).items():
+        rows = {key: value[:size] if key.endswith(TOKEN_ROWS) else value for key, value in part.state_dict().items()}
+        parts_of(network)[name].load_state_dict(rows if name == "language" else part.state_dict())
+    return Model(network, spec, model.processor, model.answering)
+
+
+class Adding(Run):
+    """One addition: `kept` writes where none of the added functions is called."""
+
+    kept: Model
+
+    def model(self) -> Model:
+        model = super().model()
+        model.kept = self.kept
+        return model
+
+
 def requests_to_add(
     functions: Sequence[Function], folder: Path, count: int, seed: int, replayed: int = REPLAYED
 ) -> dict[str, list[Example]]:
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
-    The old ones are those of the earlier agent in `folder`, each function as often as any other: what lies in its
-    `requests`, or what its recipe reads; a third of those to train on, and all where it has neither, are made. So are
-    irrelevant ones, for all functions: what none of the old ones did may be what the new one does.
+    The old ones are those of the earlier agent in `folder`: what lies in its `requests`, or what its recipe reads; where
+    it has neither, they are made. At most half are for functions that were added before, and of these and of the others
+    each function has as many as any other. A quarter call nothing, and are made for all functions: what none of the old
+    ones did may be what the new one does.
     """
     rng = random.Random(f"grow {seed} {functions[-1].name}")
     new, old = _requests(functions, folder, "train", count, replayed, seed, rng)
-    train = [*_repeated(old, replayed), *_repeated(new, max(len(new), replayed // 3))]
+    train = [*_repeated(old, replayed), *_repeated(new, max(len(new), replayed))]
     test_new, test_old = _requests(functions, folder, "test", MEASURED_NEW, MEASURED_OLD, seed, rng)
     return {"train": _numbered(train), "new": _numbered(test_new), "old": _numbered(test_old)}
 
@@ -230,7 +266,9 @@ def _add(
     begun = begin(model, function, read_requests(data, "train"))
     begun.save(out / BEGUN)
     recipe = _recipe(out, begun, function.name, seed, changes)
-    report = Run(recipe, out, console=console, device=device, resume=resume).go()
+    run = Adding(recipe, out, console=console, device=device, resume=resume)
+    run.kept = kept_of(model)
+    report = run.go()
     before = _measured(model, recipe.evaluation[1])
     new, old = (one["acting"] for one in report["evaluations"])
     return {"function": function.name, "new": new, "old": old, "before": before, "folder": str(out)}
@@ -281,20 +319,23 @@ def _requests(
     functions: Sequence[Function], folder: Path, split: str, new: int, old: int, seed: int, rng: random.Random
 ) -> tuple[list[Example], list[Example]]:
     """Requests that call the last function, and others: as many as asked of those, and at most so many of these."""
-    name, made = functions[-1].name, list[Example]()
-    calling: list[Example] = []
-    kinds = TO_LEARN if split == "train" else None
-    while len(calling) < new or len(made) - len(calling) < old:
-        made = synthesize(described(functions), split, 2 * len(made) or new + old, seed=seed, kinds=kinds)
-        calling = [e for e in made if any(call["name"] == name for call in e.metadata["calls"])]
-    chosen = {e.id for e in calling}
-    others = [e for e in made if e.id not in chosen]
-    quiet = [e for e in others if e.metadata["kind"] == "irrelevant" or (_about(e) == name and not e.metadata["calls"])]
-    known = [e for place in _chain(folder) for e in _own(place, split) if e.metadata.get("kind") != "irrelevant"]
-    fresh = [e for e in others if e.metadata["kind"] != "irrelevant"]
-    share = 0 if known and split != "train" else old // 4 if known else old - old // 4
-    mixed = [*_balanced(quiet, old // 4, rng), *_balanced(fresh, share, rng)]
-    mixed += _balanced(known, old - old // 4 - share, rng)
+    *before, name = (function.name for function in functions)
+    make = partial(
+        synthesize, described(functions), split, seed=seed, kinds=TO_LEARN if split == "train" else None, about=[name]
+    )
+    made, calling = list[Example](), list[Example]()
+    while len(calling) < new:
+        made = make(2 * len(made) or new + new // 3)
+        calling = [example for example in made if example.metadata["calls"]]
+    quiet = _balanced([example for example in made if not example.metadata["calls"]], old // 4, rng)
+    chain = _chain(folder)
+    known = [e for place in chain for e in _own(place, split) if e.metadata.get("kind") != "irrelevant"]
+    known = known or [e for e in make(2 * old, about=before) if e.metadata["kind"] != "irrelevant"]
+    first = {str(entry["name"]) for entry in _known(chain[-1])} if len(chain) > 1 else {*before}
+    added = [e for e in known if not first.issuperset(_called(e))]
+    others = _balanced(added, old // 2, rng)
+    others += _balanced([e for e in known if first.issuperset(_called(e))], old - len(quiet) - len(others), rng)
+    mixed = [*quiet, *others]
     rng.shuffle(mixed)
     return calling[:new], mixed
 
@@ -320,10 +361,13 @@ def _own(folder: Path, split: str) -> list[Example]:
     return read_spec(stage.data.model_copy(update={"split": split, "count": min(stage.data.count or MOST, MOST)}))
 
 
+def _called(example: Example) -> list[str]:
+    return [str(call["name"]) for call in example.metadata["calls"]]
+
+
 def _about(example: Example) -> str:
     """The function that a request is about, or the first that it calls."""
-    called = [str(call["name"]) for call in example.metadata["calls"]]
-    return str(example.metadata.get("function") or next(iter(called), ""))
+    return str(example.metadata.get("function") or next(iter(_called(example)), ""))
 
 
 def _balanced(examples: Sequence[Example], count: int, rng: random.Random) -> list[Example]:

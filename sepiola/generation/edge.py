@@ -40,7 +40,9 @@ Tensors = dict[str, Packed]
 
 
 class Leaving(Protocol):
-    """What is asked of a model that leaves; `rationale` is the one that reasons before it answers."""
+    """What is asked of a model that leaves; `rationale` is the one that reasons before it answers, and `kept` what it
+    was before functions were added.
+    """
 
     @property
     def network(self) -> nn.Module: ...
@@ -50,6 +52,8 @@ class Leaving(Protocol):
     def asking(self) -> AnsweringSpec: ...
     @property
     def rationale(self) -> Leaving | None: ...
+    @property
+    def kept(self) -> Leaving | None: ...
     def require_tokenizer(self) -> Tokenizer: ...
 
 
@@ -64,10 +68,13 @@ def save_edge(folder: Path, model: Leaving, bits: int) -> list[str]:
     from sepiola_edge import folder as folders
 
     with store.saving(folder) as aside:
-        if model.asking.kind == "two-stage" and (rationale := model.rationale) is not None:
-            reasoning, weights, more = _laid_out(rationale, bits)
-            _share_vision(reasoning, weights, config, tensors)
-            folders.write(aside / folders.RATIONALE, reasoning, weights, rationale.require_tokenizer().to_json())
+        rationale = model.rationale if model.asking.kind == "two-stage" else None
+        for name, beside in ((folders.RATIONALE, rationale), (folders.KEPT, model.kept)):
+            if beside is None:
+                continue
+            own, weights, more = _laid_out(beside, bits)
+            _share_vision(own, weights, config, tensors)
+            folders.write(aside / name, own, weights, beside.require_tokenizer().to_json())
             notes += [note for note in more if note not in notes]
         folders.write(aside, config, tensors, model.require_tokenizer().to_json())
         if model.processor.functions:

@@ -107,6 +107,14 @@ def test_splits_share_no_template_and_no_value(made: dict[str, list[Example]]) -
         assert not used["train"] & used["val"] and not used["train"] & used["test"] and not used["val"] & used["test"]
 
 
+def test_some_functions_may_take_all_the_turns(functions: list[Function]) -> None:
+    asked = synthesize(described(functions), "train", 400, kinds=["text", "several", "irrelevant"], about=["set_alarm"])
+    calls = [[call["name"] for call in e.metadata["calls"]] for e in asked if e.metadata["calls"]]
+    assert len(calls) > 250 and all("set_alarm" in names for names in calls)
+    first = Counter(names[0] == "set_alarm" for names in calls if len(names) > 1)
+    assert 0.3 < first[False] / first.total() < 0.7 and {name for names in calls for name in names} > {"set_alarm"}
+
+
 def test_phrasings_of_the_user_are_used(made: dict[str, list[Example]]) -> None:
     alarms = [e for e in made["train"] if e.metadata["function"] == "set_alarm" and e.metadata["kind"] == "text"]
     own = [e for e in alarms if "wake me" in e.prompt or "to be up" in e.prompt or "一个" in e.prompt]

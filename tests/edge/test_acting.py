@@ -23,6 +23,7 @@ from sepiola.calling.calls import tokens_of
 from sepiola.calling.days import date_line
 from sepiola.calling.functions import Function
 from sepiola.data.language import language_of
+from sepiola.experiments.grow import begin
 from sepiola.generation.edge import save_edge
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.tokenizer import Tokenizer
@@ -93,6 +94,26 @@ def test_it_sees_what_sepiola_sees(tmp_path: Path) -> None:
     edge = sepiola_edge.load(tmp_path / "edge")
     pictures = [noise_picture(seed).encoded for seed in range(2)]
     assert assert_same_calls(model, edge, [pictures[0], pictures]) > 0
+
+
+@pytest.mark.parametrize("liking", [0.0, 4.0])
+def test_what_was_kept_writes_where_nothing_added_is_called(tmp_path: Path, liking: float) -> None:
+    """The calls are sepiola's, whether the function that was added is hardly called or mostly."""
+    kept = agent_of(tmp_path / "kept", encoder_decoder(), TEN[:9])
+    model = begin(kept, TEN[9])
+    randomise(model, std=0.3, generator=torch.Generator().manual_seed(8))
+    with torch.no_grad():
+        model.state_dict()["embedding.weight"][-1] *= liking
+    model.kept = kept
+    save_edge(tmp_path / "edge", model, 8)
+    model.run("native", bits=8)
+    edge = sepiola_edge.load(tmp_path / "edge")
+    assert edge.kept is not None and edge.kept.vocabulary == edge.vocabulary - 1
+    assert assert_same_calls(model, edge) > 0
+    called = {call.name for text in REQUESTS for call in edge.act(text, today=TODAY)}
+    before = sepiola_edge.load(tmp_path / "kept")
+    first = {call.name for text in REQUESTS for call in before.act(text, today=TODAY)}
+    assert TEN[9].name in called if liking else called == first
 
 
 def test_only_what_is_allowed_can_be_called(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sepiola.acting import phone
 from sepiola.acting.phone import android
 from sepiola.acting.sets import as_taught, functions_named, taught
 from sepiola.calling.calls import lark, tokens_of
+from sepiola.calling.constraints import Grammar
 from sepiola.checkpoints.store import write_yaml_file
 from sepiola.checkpoints.tensors import read_tensors
 from sepiola.cli.app import app
@@ -25,7 +26,7 @@ from sepiola.datasets import read_spec
 from sepiola.datasets.requests import read_requests
 from sepiola.errors import SpecError
 from sepiola.experiments.agent import train_agent, write_requests
-from sepiola.experiments.grow import add_functions, additions, begin, remove_function, requests_to_add
+from sepiola.experiments.grow import add_functions, additions, begin, kept_of, remove_function, requests_to_add
 from sepiola.experiments.recipe_files import read_recipe
 from sepiola.models.build import build
 from sepiola.specs.model import ModelSpec
@@ -180,19 +181,60 @@ def test_requests_call_the_new_function_and_replay_the_old_ones(home: Path) -> N
     functions = [*functions_named(home / "pets.py"), functions_named(home / "more.py")[0]]
     made = requests_to_add(functions, home / "agent", 20, seed=0, replayed=120)
     calling = [e for e in made["train"] if "start_timer" in called(e)]
-    assert len({e.prompt for e in calling}) == 20 and len(calling) == 40
+    assert len({e.prompt for e in calling}) == 20 and len(calling) == 120
+    assert any(e.metadata["calls"][0]["name"] != "start_timer" for e in calling)
     old = [e for e in made["train"] if e not in calling and e.metadata["calls"]]
-    for split, some, share in (("train", old, 2 / 3), ("test", [e for e in made["old"] if e.metadata["calls"]], 1.0)):
+    for split, some in (("train", old), ("test", [e for e in made["old"] if e.metadata["calls"]])):
         kept = {e.prompt for e in read_requests(home / "agent" / "requests", split)}
-        assert len(some) > 40 and sum(e.prompt in kept for e in some) == pytest.approx(share * len(some), abs=12)
+        assert len(some) > 40 and all(e.prompt in kept for e in some)
         counts = [sum(e.metadata["function"] == name for e in some) for name in ("feed_pet", "play_song")]
         assert max(counts) - min(counts) < 0.3 * len(some)
     assert any(e.metadata["kind"] == "irrelevant" for e in made["train"])
     assert all("start_timer" in called(e) for e in made["new"])
     assert not {e.prompt for e in made["train"]} & {e.prompt for name in ("new", "old") for e in made[name]}
-    assert len({e.id for e in made["train"]}) == len(made["train"]) == 160
+    assert len({e.id for e in made["train"]}) == len(made["train"]) == 240
     nothing_there = requests_to_add(functions, home, 20, seed=0, replayed=120)
     assert {name for e in nothing_there["train"] for name in called(e)} == {f.name for f in functions}
+
+
+def test_what_was_added_before_is_up_to_half_of_what_is_replayed(home: Path) -> None:
+    functions = [f for name in ("pets.py", "more.py") for f in functions_named(home / name)]
+    made = requests_to_add(functions, home / "more" / "earlier", 20, seed=0, replayed=40)
+    replayed = [e for e in made["train"] if "water_plants" not in called(e) and e.metadata["kind"] != "irrelevant"]
+    assert sum("start_timer" in called(e) for e in replayed) >= 12
+    assert sum(bool(called(e)) and "start_timer" not in called(e) for e in replayed) >= 8
+
+
+def test_where_nothing_added_is_called_the_first_agent_writes(home: Path) -> None:
+    """However many were added: its weights are kept, bit for bit, and so are its replies."""
+    agent, grown = sepiola.load(home / "agent"), sepiola.load(home / "more")
+    assert grown.kept is not None and grown.kept.kept is None
+    assert all(torch.equal(grown.kept.state_dict()[name], value) for name, value in agent.state_dict().items())
+    asked = [e for e in read_requests(home / "agent" / "requests", "test") if e.metadata["kind"] != "several"][:40]
+    ours, theirs = (
+        [text for (text,) in model.example_generator(40).write(asked, grammar=grammar_for(model))]
+        for model in (grown, agent)
+    )
+    adapted = sepiola.api.Model(grown.network, grown.spec, grown.processor, grown.answering)
+    alone = [text for (text,) in adapted.example_generator(40).write(asked, grammar=grammar_for(adapted))]
+    new = ["<fn_2>" in text or "<fn_3>" in text for text in alone]
+    assert ours == [a if added else b for a, b, added in zip(alone, theirs, new, strict=True)]
+    assert alone != theirs and not all(new)
+
+
+def test_what_is_kept_has_no_rows_for_what_is_added() -> None:
+    """A model with more rows than its tokenizer has tokens; its logits of these stay."""
+    tokenizer = Tokenizer.train(["feed the cat, water the plants"] * 9, 300, extra=tokens_of(10))
+    spec = ModelSpec.parse({"family": "llama", "language": {**llama(tokenizer.vocabulary + 9), "family": "llama"}})
+    model = sepiola.Model(build(spec), spec, tokenizer)
+    kept, tokens = kept_of(model), torch.arange(3, 23)[None]
+    assert kept.spec.language is not None and kept.spec.language.vocabulary == tokenizer.vocabulary
+    assert torch.equal(kept.network(tokens), model.network(tokens)[..., : tokenizer.vocabulary])
+    assert kept_of(kept) is kept
+
+
+def grammar_for(model: sepiola.Model) -> Grammar:
+    return model.vocabulary.compiled("lark", lark(as_taught(model.processor.functions or ())))
 
 
 def test_what_an_earlier_recipe_reads_is_replayed_with_its_pictures(tmp_path: Path) -> None:
