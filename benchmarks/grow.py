@@ -1,9 +1,9 @@
 """Functions added to an agent one at a time, as `sepiola act add` does it, beside plain fine-tuning of all weights.
 
-Every arm learns the same functions in the same order from the same requests, for as many steps, and is measured after
-each on the same held-out requests: those that call the new function, and those of the functions that the agent knew at
-the start. `add` is an adapter and the new token's rows with replayed requests; `all weights` learns from the same
-requests; `plain` are all weights on the requests of the new function alone.
+Both arms learn the same functions in the same order from the same requests, for as many steps, and are measured after
+each on the same held-out requests: those that call the new function, those that call functions that were added before,
+and those of the functions that the agent knew at the start. `add` replays old requests, and keeps what the agent was
+for all that calls nothing new; `plain` are all weights on the requests of the new function alone, and nothing is kept.
 
     sepiola act train phone --out runs/agent
     python benchmarks/grow.py --agent runs/agent --out /tmp/grown
@@ -32,14 +32,16 @@ from sepiola.experiments.agent import REQUESTS, write_requests
 from sepiola.experiments.grow import add_functions
 from sepiola.specs.data import DataSpec
 
-WHOLE = ["stages.0.lora=null", "stages.0.optimizer.learning_rate=0.0003"]
-ARMS = {"add": [], "all weights": WHOLE, "plain": WHOLE}
+ARMS = ("add", "plain")
+PLAIN = ["stages.0.lora=null", "stages.0.optimizer.learning_rate=0.0003"]
 
 
-def measured(run: Path, examples: list[Example]) -> tuple[dict[str, Any], dict[str, Any]]:
+def measured(run: Path, examples: list[Example], *, keeps: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
     """Percent of right names and right calls, with the interval of the latter: of all, and of requests for one call."""
-    data = DataSpec(reader="requests", root=str(run))
-    figures = measure(load(run), Settings(data, read=lambda _: examples)).figures["acting"]
+    data, model = DataSpec(reader="requests", root=str(run)), load(run)
+    if not keeps:
+        model.kept = None
+    figures = measure(model, Settings(data, read=lambda _: examples)).figures["acting"]
     one = [some for name, some in figures["by"].items() if name.endswith(", one call")]
     return percent([figures]), percent(one)
 
@@ -79,7 +81,8 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=10, help="how many of them")
     parser.add_argument("--count", type=int, default=4000, help="requests of each new function")
     parser.add_argument("--measured", type=int, default=2000, help="requests of the old functions, at most")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS])
+    parser.add_argument("--added", type=int, default=100, help="requests of each function added before, at most")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--set", dest="changes", action="append", default=[], help="of the recipe octopus-v3/add")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -90,6 +93,7 @@ def main() -> None:
     old = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
     before = dict.fromkeys(given.arms, measured(given.agent, old)[0])
     runs = dict.fromkeys(given.arms, given.agent)
+    added: list[Example] = []
     given.out.mkdir(parents=True, exist_ok=True)
     print(json.dumps({"old functions at the start": before[given.arms[0]]}), flush=True)
     small = ["evaluation.0.count=64", "evaluation.1.count=64"]  # measured below, on more
@@ -106,7 +110,7 @@ def main() -> None:
                 console=Console(quiet=True),
                 only=[name],
                 count=given.count,
-                changes=[*small, *given.changes, *ARMS[arm]],
+                changes=[*small, *given.changes, *(PLAIN if arm == "plain" else ())],
                 seed=given.seed,
             )
             seconds, processor = time.monotonic() - began, time.process_time() - busy
@@ -117,14 +121,17 @@ def main() -> None:
                 "seconds": round(seconds),
                 "processor": round(processor),
             }
-            line["new"], line["new, one call"] = measured(folder, new)
-            line["old"], _ = measured(folder, old)
+            line["new"], line["new, one call"] = measured(folder, new, keeps=arm != "plain")
+            line["old"], _ = measured(folder, old, keeps=arm != "plain")
+            if added:
+                line["added before"], line["added before, one call"] = measured(folder, added, keeps=arm != "plain")
             for figure in ("name", "exact"):
                 line[f"lost {figure}"] = round(before[arm][figure] - line["old"][figure], 2)
             runs[arm], before[arm] = folder, line["old"]
             print(json.dumps(line), flush=True)
             with (given.out / "figures.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+        added += new[: given.added]
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class ConstraintVocabulary:
 
     @cached_property
     def _special(self) -> list[int]:
-        """Special tokens that end no text, the last first, and then those that begin a call, the first of them first."""
+        """Special tokens that end no text, the last first, and then those that begin a call, the first first."""
         found = sorted({*self.tokenizer.special_ids()} - {*self.ends}, reverse=True)
         opening = [token for token in found if FUNCTION.fullmatch(self.tokenizer.decode([token], special_tokens=True))]
         return [*(token for token in found if token not in opening), *reversed(opening)]

@@ -65,8 +65,8 @@ def load(
         )
     if over is not None and (folder / store.KEPT).is_dir():
         raise CheckpointError(
-            f"{folder}: writes together with what it was before functions were added, and an adapter lies on one model: "
-            f"give {folder / store.KEPT}"
+            f"{folder}: writes together with what it was before functions were added, and an adapter lies on one "
+            f"model: give {folder / store.KEPT}"
         )
     if over is None and (folder / CONFIG).is_file():
         log.warning("%s: holds an adapter beside its weights, which is not merged; give it as the adapter", folder)

@@ -63,8 +63,8 @@ KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.h
 """What of a run is the agent, and not the way to it."""
 MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
-REPLAYED = 4000
-"""Requests of the earlier agent's, in each addition; the new function's are repeated until they are as many."""
+REPLAYED = 8000
+"""Requests of the earlier agent's, in each addition; the new function's are repeated until they are half as many."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
 
@@ -230,14 +230,14 @@ def requests_to_add(
 ) -> dict[str, list[Example]]:
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
-    The old ones are those of the earlier agent in `folder`: what lies in its `requests`, or what its recipe reads; where
-    it has neither, they are made. At most half are for functions that were added before, and of these and of the others
-    each function has as many as any other. A quarter call nothing, and are made for all functions: what none of the old
-    ones did may be what the new one does.
+    The old ones are those of the earlier agent in `folder`: what lies in its `requests`, or what its recipe reads;
+    where it has neither, they are made. At most half are for functions that were added before, and of these and of the
+    others each function has as many as any other. A quarter call nothing, and are made for all functions: what none of
+    the old ones did may be what the new one does.
     """
     rng = random.Random(f"grow {seed} {functions[-1].name}")
     new, old = _requests(functions, folder, "train", count, replayed, seed, rng)
-    train = [*_repeated(old, replayed), *_repeated(new, max(len(new), replayed))]
+    train = [*_repeated(old, replayed), *_repeated(new, max(len(new), replayed // 2))]
     test_new, test_old = _requests(functions, folder, "test", MEASURED_NEW, MEASURED_OLD, seed, rng)
     return {"train": _numbered(train), "new": _numbered(test_new), "old": _numbered(test_old)}
 

@@ -9,6 +9,7 @@ prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sepiola.calling.constraints import Grammar
 from sepiola.generation.engine import Engine, Prompt
@@ -39,21 +40,22 @@ class KeepingEngine(Engine):
         seeds: Sequence[Sequence[int]] | None = None,
     ) -> list[list[list[int]]]:
         """As `Engine.generate`. A prompt that itself holds a new token is answered by `executor` alone."""
-        asked = {"max_tokens": max_tokens, "sampling": sampling, "samples": samples, "stop": stop}
-        written = super().generate(prompts, **asked, grammar=grammar, on_done=on_done, seeds=seeds)
+        write = partial(super().generate, max_tokens=max_tokens, sampling=sampling, samples=samples, stop=stop)
+        keep = partial(self.kept.generate, max_tokens=max_tokens, sampling=sampling, samples=samples, stop=stop)
+        found = write(prompts, grammar=grammar, on_done=on_done, seeds=seeds)
         again = [
             row
-            for row, (prompt, replies) in enumerate(zip(prompts, written, strict=True))
+            for row, (prompt, replies) in enumerate(zip(prompts, found, strict=True))
             if self._known(prompt.tokens) and any(map(self._known, replies))
         ]
         if again:
             own = grammar if grammar is None or isinstance(grammar, Grammar) else [grammar[row] for row in again]
             drawn = None if seeds is None else [seeds[row] for row in again]
-            kept = self.kept.generate([prompts[row] for row in again], **asked, grammar=own, seeds=drawn)
-            for row, replies in zip(again, kept, strict=True):
-                pairs = zip(written[row], replies, strict=True)
-                written[row] = [old if self._known(new) else new for new, old in pairs]
-        return written
+            before = keep([prompts[row] for row in again], grammar=own, seeds=drawn)
+            for row, replies in zip(again, before, strict=True):
+                pairs = zip(found[row], replies, strict=True)
+                found[row] = [old if self._known(new) else new for new, old in pairs]
+        return found
 
     def _known(self, tokens: Sequence[int]) -> bool:
         """Whether the engine that is kept knows all of the tokens."""
