@@ -1,6 +1,6 @@
 """Functions added to an agent one at a time, as `sepiola act add` does it, beside plain fine-tuning of all weights.
 
-Both arms learn the same functions in the same order from the same requests, for as many steps, and are measured after
+Both arms learn the same functions in the same order from the same requests, each once, and are measured after
 each on the same held-out requests: those that call the new function, those that call functions that were added before,
 and those of the functions that the agent knew at the start. `add` replays old requests, and keeps what the agent was
 for all that calls nothing new; `plain` are all weights on the requests of the new function alone, and nothing is kept.
@@ -33,7 +33,7 @@ from sepiola.experiments.grow import add_functions
 from sepiola.specs.data import DataSpec
 
 ARMS = ("add", "plain")
-PLAIN = ["stages.0.lora=null", "stages.0.optimizer.learning_rate=0.0003"]
+PLAIN = ["stages.0.steps=125", "stages.0.optimizer.kind=adamw", "stages.0.optimizer.learning_rate=0.0003"]
 
 
 def measured(run: Path, examples: list[Example], *, keeps: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:

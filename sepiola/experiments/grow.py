@@ -1,8 +1,8 @@
 """An agent learns one more function, or forgets the last one: `sepiola act add` and `sepiola act remove`.
 
-The earlier agent is frozen: what learns are an adapter of low rank and the rows of the new function's token, which
-begins as the mean of its description's tokens. Training requests call the new function, replay what the earlier agent
-was taught, ask for that in new words, or call nothing; none of them are a user's.
+A copy of the earlier agent learns, with a token for the new function that begins as the mean of its description's
+tokens. Training requests call the new function, replay what the earlier agent was taught, or call nothing; none of them
+are a user's.
 
 The agent as it was before anything was added is kept in the checkpoint, and its reply counts where none of the added
 functions is called (`sepiola.generation.keeping`): so an old request is answered as ever, unless an added function is
@@ -275,8 +275,6 @@ def _add(
 
 
 def _recipe(out: Path, begun: Model, name: str, seed: int, changes: Sequence[str]) -> RecipeSpec:
-    tokenizer = begun.require_tokenizer()
-    known = begun.processor.functions or ()
     fixed: dict[str, object] = {
         "name": out.name,
         "description": f"An agent that has learned {name}.",
@@ -287,11 +285,14 @@ def _recipe(out: Path, begun: Model, name: str, seed: int, changes: Sequence[str
         "images": begun.asking.images if begun.spec.bridge is not None else False,
         "stages.0.objective.functions": str(out / BEGUN / FUNCTIONS),
         "stages.0.data.root": str(out / REQUESTS),
-        "stages.0.lora.tokens": [tokenizer.id_of(_token(len(known) - 1))],
         "evaluation.0.root": str(out / REQUESTS / "new"),
         "evaluation.1.root": str(out / REQUESTS / "old"),
     }
-    return filled_in(RECIPE, fixed, changes)
+    recipe = filled_in(RECIPE, fixed, changes)
+    token = begun.require_tokenizer().id_of(_token(len(begun.processor.functions or ()) - 1))
+    if recipe.stages[0].lora is not None:  # an adapter, where one is asked for, does not learn the new row by itself
+        recipe = filled_in(RECIPE, fixed, [*changes, f"stages.0.lora.tokens=[{token}]"])
+    return recipe
 
 
 def _measured(model: Model, data: DataSpec) -> Figures:

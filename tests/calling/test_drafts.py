@@ -157,3 +157,13 @@ def test_words_are_found_as_text_and_only_where_a_token_ends(
     assert place is not None and tokenizer.decode(read[place:]).startswith(" aid at the gym")
     assert lookup.place(tokenizer.encode("zebra"[:1])) is None
     assert lookup.place([]) is None
+
+
+def test_a_function_that_was_added_is_not_guessed_where_an_ending_may_stand(tokenizer: Tokenizer) -> None:
+    """Its token stands behind all others, and what closes comes first all the same."""
+    grown = Tokenizer(type(tokenizer.backend).from_str(tokenizer.to_json())).with_token("<fn_10>")
+    vocabulary = ConstraintVocabulary(grown, grown.vocabulary, [1])
+    names = [grown.name_of(token) or "" for token in vocabulary.stops]
+    shared = ("<fn_end>", "<fn_sep>", "<fn_none>")
+    assert {*names[:3]} >= {*shared[:2]} and names.index("<fn_0>") < names.index("<fn_10>")
+    assert max(names.index(name) for name in shared) < names.index("<fn_0>")
