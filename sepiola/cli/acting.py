@@ -198,7 +198,7 @@ def add(
         list[str] | None, typer.Option(help="Add this function of the file alone. Repeatable; by default all new ones.")
     ] = None,
     count: Annotated[int, typer.Option(min=10, help="Requests that are made for each new function.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of the requests and the adapter.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the requests and the training.")] = 0,
     assignments: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     device: Device = "cpu",
@@ -206,9 +206,9 @@ def add(
 ) -> None:
     """Teach an agent one more function, and no other thing: `sepiola act add RUN more.py --out RUN2`.
 
-    All that the agent knows is frozen. What learns is the new function's token and an adapter beside the weights, from
-    requests that are made for it, among requests of the old functions. Several functions are added one after the other.
-    The agent before each is kept whole in RUN2/earlier, and `sepiola act remove` gives it back.
+    A copy of the agent learns, from requests that are made for the new function, among requests of the old ones. What
+    the agent was is kept beside it, and writes all replies that call nothing new. Several functions are added one after
+    the other. The agent before each lies whole in RUN2/earlier, and `sepiola act remove` gives it back.
     """
     from sepiola.experiments.grow import add_functions
 
