@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from sepiola.checkpoints import hub, tokenizer_files
+from sepiola.checkpoints import processor as processors
+from sepiola.checkpoints.config import JSON
 from sepiola.checkpoints.loading import qformer_tokenizer
+from sepiola.checkpoints.store import TOKENIZER
 from sepiola.data.example import Example
 from sepiola.data.files import locked, write_text
 from sepiola.datasets import DataCache
@@ -18,8 +23,10 @@ from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.chat import ChatTemplate
+from sepiola.text.conversation import Conversations
+from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
-from sepiola.training.objectives import OBJECTIVES
+from sepiola.training.objectives import OBJECTIVES, Objective
 
 
 class RecipeText:
@@ -39,7 +46,8 @@ class RecipeText:
         spec = self.recipe.tokenizer
         assert spec is not None
         if spec.path is not None:
-            tokenizer = Tokenizer.load(spec.path)
+            tokenizer = tokenizer_files.read(*self._beside) if self._beside else Tokenizer.load(spec.path)
+            assert tokenizer is not None
             for name in bridge_tokens(self.recipe.model, self.qformer_tokenizer):
                 tokenizer = tokenizer.with_token(name)
             return tokenizer
@@ -67,6 +75,44 @@ class RecipeText:
         """The chat template that lies beside the recipe's tokenizer, if that is a file."""
         path = self.recipe.tokenizer.path if self.recipe.tokenizer is not None else None
         return None if path is None else ChatTemplate.load(Path(path).parent, sees=self.recipe.model.vision is not None)
+
+    @cached_property
+    def _beside(self) -> tuple[Path, JSON | None] | None:
+        """The folder of the recipe's tokenizer, if that is a `tokenizer.json`, and its `config.json`, if it has one."""
+        path = self.recipe.tokenizer.path if self.recipe.tokenizer is not None else None
+        if path is None or Path(path).name != TOKENIZER or not Path(path).is_file():
+            return None
+        folder = Path(path).parent
+        return folder, hub.read_config(folder) if (folder / hub.CONFIG).is_file() else None
+
+    def processor(self, spec: ModelSpec, objective: Objective) -> Processor:
+        """What stands around the weights that a stage leaves.
+
+        A tokenizer that lies in a checkpoint's folder brings the special tokens and settings that lie there; and to a
+        model that chats, how the checkpoint writes (`generation_config.json`).
+        """
+        tokenizer = None if self.recipe.tokenizer is None else self.tokenizer
+        made = Processor.of(spec, tokenizer, qformer_tokenizer=self.qformer_tokenizer)
+        if self._beside is None or spec.language is None:
+            return objective.processor(made)
+        beside = processors.read(self._beside[0], spec, self._beside[1])
+        made = dataclasses.replace(
+            made,
+            ends=tuple(dict.fromkeys((*made.ends, *beside.ends))),
+            start=beside.start,
+            pad=beside.pad,
+            tokenizer_config=beside.tokenizer_config,
+        )
+        made = objective.processor(made)
+        if tokenizer is None or made.template is None:
+            return made
+        ends = Conversations(tokenizer, made.template).ends(made.ends)
+        return dataclasses.replace(
+            made,
+            ends=(*made.ends, *sorted(ends.difference(made.ends))),
+            generation=beside.generation,
+            generation_config=beside.generation_config,
+        )
 
     def read(self, data: DataSpec) -> list[Example]:
         """The examples of some data, read once."""

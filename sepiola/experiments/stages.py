@@ -32,7 +32,6 @@ from sepiola.specs.model import ModelSpec, Part
 from sepiola.specs.recipe import AnsweringSpec, RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import StrategySpec, TwoStageSpec
-from sepiola.text.processor import Processor
 from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training.load_parts import load_parts
 from sepiola.training.objectives import Objective, objective_of
@@ -226,7 +225,5 @@ class Stages(RecipeText):
         if isinstance(network, VisionLanguageModel) and network.vision is not None:
             features = self.features(network.vision)
             encode = features.encode_each if network.interleaved else features.encode
-        tokenizer = None if self.recipe.tokenizer is None else self.tokenizer
-        processor = Processor.of(spec, tokenizer, qformer_tokenizer=self.qformer_tokenizer)
-        processor = self.objective(stage).processor(processor)
+        processor = self.processor(spec, self.objective(stage))
         return Model(network.to(self.device), spec, processor, answering, first, encode)
