@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from sepiola.checkpoints import hub, tokenizer_files
@@ -27,6 +28,8 @@ from sepiola.text.conversation import Conversations
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives import OBJECTIVES, Objective
+
+log = logging.getLogger(__name__)
 
 
 class RecipeText:
@@ -104,6 +107,8 @@ class RecipeText:
             tokenizer_config=beside.tokenizer_config,
         )
         made = objective.processor(made)
+        if beside.template is not None and made.template is None:
+            _leaves_template_out(self._beside[0])
         if tokenizer is None or made.template is None:
             return made
         ends = Conversations(tokenizer, made.template).ends(made.ends)
@@ -131,6 +136,16 @@ class RecipeText:
             return self.recipe.model
         trained = self.recipe.trains_tokenizer
         return fitted(self.recipe.model, self.tokenizer, trained=trained, qformer=self.qformer_tokenizer)
+
+
+@lru_cache(maxsize=64)
+def _leaves_template_out(folder: Path) -> None:
+    """Says once that a checkpoint's chat template is not the model's."""
+    log.warning(
+        "%s: its chat template does not go with the model, which was not taught by it; `layout: chat` of an objective "
+        "teaches by it",
+        folder,
+    )
 
 
 def digest(parts: Sequence[object]) -> str:

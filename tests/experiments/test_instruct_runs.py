@@ -78,7 +78,9 @@ def tuned(folder: Path, weights: Path, objective: dict[str, Any]) -> sepiola.Mod
     return sepiola.load(folder / "run")
 
 
-def test_what_stands_around_the_weights_stays_when_they_are_tuned(tmp_path: Path) -> None:
+def test_what_stands_around_the_weights_stays_when_they_are_tuned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The end tokens of a chat checkpoint and how it writes, from the Hub's layout to the Hub's layout."""
     base, _ = chat_llama(tmp_path / "hub", CHAT_TEMPLATE)
     end, pad = base.require_tokenizer().id_of("<|im_end|>"), 0
@@ -100,8 +102,10 @@ def test_what_stands_around_the_weights_stays_when_they_are_tuned(tmp_path: Path
     theirs = GenerationConfig.from_pretrained(tmp_path / "back")
     assert set(theirs.eos_token_id) == {end, 2} and (theirs.repetition_penalty, theirs.num_beams) == (1.3, 4)
     assert AutoTokenizer.from_pretrained(tmp_path / "back").bos_token == "<s>"
+    assert "its chat template does not go" not in caplog.text
     answers = tuned(tmp_path / "plain", tmp_path / "hub", {})  # which writes for a task of its own
     assert set(answers.processor.ends) == {end, 2} and answers.processor.generation == GenerationSpec()
+    assert answers.template is None and caplog.text.count("its chat template does not go with the model") == 1
 
 
 def test_the_token_that_a_template_sets_after_a_turn_ends_a_reply_everywhere(tmp_path: Path) -> None:
