@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,20 @@ from sepiola_edge.sampling import Sampling
 
 
 def main() -> None:
-    """Entry point: an error that a person can fix is printed alone, with status 2."""
+    """Entry point: an error that a person can fix is printed alone, with status 2; a reader that has seen enough, and
+    Ctrl-C, end it quietly.
+    """
     try:
         if sys.argv[1:2] == ["act"] and not Path("act", "edge.json").is_file():
             act(sys.argv[2:])
         else:
             answer(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left, Python would write at its end
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

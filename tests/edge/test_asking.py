@@ -366,5 +366,10 @@ def test_it_is_a_command(tmp_path: Path) -> None:
         failed = said(*ignored)
         assert failed.returncode == 2 and "a question is answered greedily" in failed.stderr
     assert "--raw continues a text" in said("--raw", "--choice", "猫").stderr
+    command = [sys.executable, "-m", "sepiola_edge", str(tmp_path / "edge"), "a", "--raw", "--max-tokens", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/") as piped:
+        assert piped.stdout is not None and piped.stderr is not None
+        piped.stdout.close()  # as `| head` does
+        assert piped.stderr.read() == b"" and piped.wait() == 1
     failed = said("--image", "nowhere.png")
     assert (failed.returncode, failed.stderr) == (2, "error: nowhere.png: no such picture\n")
