@@ -64,8 +64,15 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cmrc2018": cmrc2018.BENCHMARK,
 }
 
-GENERAL = ("preferences", "ratings", "retrieval", "intents", "acting", "captions")
-"""Benchmarks of any dataset."""
+GENERAL = {
+    "preferences": "a reward model on preferences",
+    "ratings": "a model that rates replies, on ratings",
+    "retrieval": "a dual encoder on pictures with texts",
+    "intents": "a classifier on requests with intents",
+    "acting": "a model that writes, on requests with calls",
+    "captions": "a model that sees, on pictures with captions",
+}
+"""Benchmarks of any dataset: what each measures, and on what."""
 
 
 def benchmark_of(model: MeasuredModel, settings: Settings) -> str:
@@ -74,7 +81,12 @@ def benchmark_of(model: MeasuredModel, settings: Settings) -> str:
     for name in (reader, *GENERAL):
         if name in BENCHMARKS and BENCHMARKS[name].measures(model, settings):
             return name
-    raise SpecError(f"evaluation: no benchmark for '{reader}'; known: {', '.join(BENCHMARKS)}")
+    general = "; ".join(f"{name}: {what}" for name, what in GENERAL.items())
+    own = ", ".join(name for name in BENCHMARKS if name not in GENERAL)
+    raise SpecError(
+        f"evaluation: no benchmark measures this model on '{reader}'. Of any dataset there are {general}. Datasets "
+        f"with a benchmark of their own: {own}"
+    )
 
 
 def measure(model: MeasuredModel, settings: Settings) -> Measurement:

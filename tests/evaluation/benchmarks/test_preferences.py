@@ -76,7 +76,7 @@ def test_a_baseline_learns_from_preferences_alone(preference_reader: str, tmp_pa
 def test_other_models_are_not_measured_so(preference_reader: str) -> None:
     model = tiny.byte_model(tiny.decoder())
     settings = Settings(DataSpec(reader=preference_reader, split="test"), Console(quiet=True))
-    with pytest.raises(SpecError, match="no benchmark for"):
+    with pytest.raises(SpecError, match="no benchmark measures this model on"):
         benchmark_of(model, settings)
-    with pytest.raises(SpecError, match="no benchmark for"):
+    with pytest.raises(SpecError, match="no benchmark measures this model on"):
         measure(model, settings)
