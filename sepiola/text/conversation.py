@@ -303,7 +303,7 @@ def reply_ids(
     """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""
     (before, whole, reply), letters = conversations.laid_out(messages, reply, tools)
     after = whole.removeprefix(before) if whole.startswith(before) else reply
-    lead, _, tail = after.partition(reply)
+    lead, _, tail = after.partition(reply) if reply else ("", "", after)  # an empty one is closed at once
     prompt = letters.encode(before)
     ids = letters.encode(before + lead + reply)
     # Where prompt and reply melt into one token, the reply is encoded alone.

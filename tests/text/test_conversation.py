@@ -142,6 +142,16 @@ def test_a_model_without_a_template_has_one_of_our_own(tokenizer: Tokenizer) -> 
     assert tokenizer.decode(sample.source).endswith("User: Hi, 你好 👋\nAssistant:")
 
 
+@pytest.mark.parametrize("decoder", [True, False])
+def test_an_empty_reply_is_its_end_alone(tokenizer: Tokenizer, decoder: bool) -> None:
+    """A policy may write nothing, and a reward model reads that too."""
+    laid_out = ConversationSamples(Conversations(tokenizer, own_template()), 1, decoder=decoder)
+    empty, full = (Example("e", (Message("user", ("你好 hi",)),), text) for text in ("", "hi"))
+    assert laid_out.reply(empty).source == laid_out.reply(full).source
+    assert laid_out.reply(empty).target == laid_out.reply(full).target[-1:] == (1,)
+    assert laid_out.scored(empty).target[-1:] == laid_out.scored(full).target[-1:]
+
+
 def test_an_encoder_decoder_reads_before_each_reply(tokenizer: Tokenizer) -> None:
     laid_out = ConversationSamples(Conversations(tokenizer, ChatTemplate({"default": UNMARKED})), 1, decoder=False)
     samples = laid_out.of(TALK)
