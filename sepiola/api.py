@@ -27,7 +27,7 @@ from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
 from sepiola.generation.image_features import ImageEncoder, encode_tiles, keeps_last
-from sepiola.generation.keeping import KeepingEngine
+from sepiola.generation.keeping import KeepingEngine, check_alone
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
 from sepiola.generation.text_prompt import TextPrompts, generate_text
@@ -352,11 +352,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         """Writes the Hub's layout, which `transformers` loads; more than `max_shard` bytes go to several files."""
         if self.ensemble is not None:
             raise SepiolaError("the Hub's layout holds one model, and this is an ensemble: save its members one by one")
-        if self.kept is not None:
-            raise SepiolaError(
-                "the Hub's layout holds one model, and this one writes together with what it was before functions were "
-                "added: save that (model.kept.save_hub), or train one on all functions (sepiola act train)"
-            )
+        check_alone(self.kept, "the Hub's layout")
         hub.save(Path(folder), self.network, self.spec, max_shard=max_shard, processor=self._processor)
 
 

@@ -54,7 +54,9 @@ def export(
     elif to == "gguf":
         from sepiola.checkpoints.gguf_model import KINDS, save_gguf
         from sepiola.generation.chat import Chat
+        from sepiola.generation.keeping import check_alone
 
+        check_alone(loaded.kept, "GGUF")
         tokenizer = loaded.require_tokenizer()
         out = out if out.suffix == ".gguf" else out / f"model-{KINDS.get(bits or 8)}.gguf"
         ends = Chat(loaded.engine, loaded.processor, tokenizer).ends

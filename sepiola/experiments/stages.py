@@ -5,6 +5,7 @@ Nothing trains here (`sepiola.experiments.run` does).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,7 @@ from sepiola.text.prompts import PromptFormat, split_rationale
 from sepiola.training.load_parts import load_parts
 from sepiola.training.objectives import Objective, objective_of
 
+log = logging.getLogger(__name__)
 TOGETHER = 256
 """Questions whose answers are kept at once: what a kill can cost."""
 
@@ -89,6 +91,12 @@ class Stages(RecipeText):
             earlier = load(source)
             if earlier.ensemble is not None:
                 raise SpecError(f"weights: {source} is an ensemble of several models; name one of its members")
+            if earlier.kept is not None:
+                log.warning(
+                    "%s keeps what it was before functions were added; what is trained from it is one model, which "
+                    "answers all requests itself",
+                    source,
+                )
             load_parts(network, earlier.network, earlier.spec, source, part)
         return network
 

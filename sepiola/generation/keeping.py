@@ -12,15 +12,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sepiola.calling.constraints import Grammar
+from sepiola.errors import SepiolaError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.row_decoding import RowEnd
 from sepiola.generation.sampling import Sampling
 from sepiola.runtime.executor import Executor
 
 
+def check_alone(kept: object, what: str) -> None:
+    """Raises SepiolaError where a model writes together with one that is kept: `what` holds one alone."""
+    if kept is not None:
+        raise SepiolaError(
+            f"{what} holds one model, and this one writes together with what it was before functions were added: save "
+            "that (sepiola.load(…).kept), or train one on all functions (sepiola act train)"
+        )
+
+
 class KeepingEngine(Engine):
     """Generates by `executor`, and by the engine that is `kept` where none of the tokens that only `executor` knows
-    was written. The tokens of both are the same as far as those of `kept` go.
+    was written. The tokens of both are the same as far as those of `kept` go. What scores, and draws with
+    probabilities (`sample`), is `executor` alone.
     """
 
     def __init__(self, executor: Executor, kept: Engine, *, ends: frozenset[int] | None = None) -> None:

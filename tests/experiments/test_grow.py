@@ -22,13 +22,15 @@ from sepiola.checkpoints.store import write_yaml_file
 from sepiola.checkpoints.tensors import read_tensors
 from sepiola.cli.app import app
 from sepiola.data.example import Example, Message
-from sepiola.datasets import read_spec
+from sepiola.datasets import DataCache, read_spec
 from sepiola.datasets.requests import read_requests
 from sepiola.errors import SpecError
 from sepiola.experiments.agent import train_agent, write_requests
 from sepiola.experiments.grow import add_functions, additions, begin, kept_of, remove_function, requests_to_add
-from sepiola.experiments.recipe_files import read_recipe
+from sepiola.experiments.recipe_files import parse_recipe, read_recipe
+from sepiola.experiments.stages import Stages
 from sepiola.models.build import build
+from sepiola.specs.base import read_yaml
 from sepiola.specs.model import ModelSpec
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
@@ -227,6 +229,15 @@ def test_where_nothing_added_is_called_the_first_agent_writes(home: Path) -> Non
     new = ["<fn_2>" in text or "<fn_3>" in text for text in alone]
     assert ours == [a if added else b for a, b, added in zip(alone, theirs, new, strict=True)]
     assert alone != theirs and not all(new)
+
+
+def test_what_is_trained_from_it_is_one_model(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = parse_recipe(read_yaml(home / "more" / "recipe.yaml"), "recipe")
+    recipe = recipe.model_copy(update={"weights": str(home / "more")})
+    begun = Stages(recipe, tmp_path, DataCache(), "cpu").begun(recipe.stages[0])
+    assert "more keeps what it was before functions were added" in caplog.text
+    for name, value in sepiola.load(home / "more").network.state_dict().items():
+        assert torch.equal(begun.state_dict()[name], value)
 
 
 def test_what_is_kept_has_no_rows_for_what_is_added() -> None:

@@ -11,7 +11,7 @@ import sepiola
 from sepiola.api import Model
 from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.engine import Engine, Prompt
-from sepiola.generation.keeping import KeepingEngine
+from sepiola.generation.keeping import KeepingEngine, check_alone
 from sepiola.generation.sampling import Sampling
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import encoder_decoder, randomise
@@ -78,7 +78,10 @@ def test_both_are_saved_loaded_and_run(tmp_path: Path) -> None:
     assert isinstance(back.engine, KeepingEngine) and back.engine.kept is back.kept.engine
     with pytest.raises(SepiolaError, match="holds one model, and this one writes together"):
         new.save_hub(tmp_path / "hub")
+    with pytest.raises(SepiolaError, match="GGUF holds one model"):
+        check_alone(new.kept, "GGUF")
     new.kept = None
+    check_alone(new.kept, "GGUF")
     new.save(tmp_path / "both")
     assert sepiola.load(tmp_path / "both").kept is None
 
