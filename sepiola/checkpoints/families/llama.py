@@ -1,4 +1,5 @@
-"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3, Gemma 3.
+"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3 and its mixtures,
+Gemma 3.
 
 They share their names; what differs is in the config: biases of queries, keys and values (Qwen2), norms of queries
 and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
@@ -7,6 +8,7 @@ with norms too, scales its embeddings, and lets five of six layers see a window 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -26,12 +28,14 @@ HOLDS_VISION = False
 processor_from_spec = no_processor
 
 GEMMA = "gemma3_text"
+QWEN_MIXTURE = "qwen3_moe"
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "mixtral": "MixtralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    QWEN_MIXTURE: "Qwen3MoeForCausalLM",
     GEMMA: "Gemma3ForCausalLM",
 }
 _EMBEDDING = "model.embed_tokens.weight"
@@ -45,6 +49,16 @@ _SILENT: dict[str, JSON] = {
     "mixtral": {**_MISTRAL, "rms_norm_eps": 1e-5, "num_local_experts": 8, "rope_theta": 1e6},
     "qwen2": _QWEN,
     "qwen3": {**_QWEN, "head_dim": 128},
+    QWEN_MIXTURE: {
+        "vocab_size": 151936,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 24,
+        "num_key_value_heads": 4,
+        "moe_intermediate_size": 768,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+    },
     GEMMA: {
         "vocab_size": 262208,
         "hidden_size": 2304,
@@ -80,6 +94,11 @@ _DEFAULTS: JSON = {
     "mlp_bias": False,
     "attention_dropout": 0.0,
     "num_local_experts": int,
+    "num_experts": int,
+    "moe_intermediate_size": int,
+    "norm_topk_prob": False,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": list,
     "num_experts_per_tok": 2,
     "router_aux_loss_coef": 0.001,
     "query_pre_attn_scalar": 256,
@@ -120,11 +139,11 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
             "head_width": config["head_dim"],
             "bias": kind == "qwen2" or config["attention_bias"],
             "output_bias": config["attention_bias"],
-            "qk_norm": kind in ("qwen3", GEMMA),
+            "qk_norm": kind in ("qwen3", QWEN_MIXTURE, GEMMA),
             **_windows(config),
         },
         "feed_forward": {
-            "width": config["intermediate_size"],
+            "width": config["moe_intermediate_size" if kind == QWEN_MIXTURE else "intermediate_size"],
             "activation": activation_from(activation),
             "gated": True,
             "bias": config["mlp_bias"],
@@ -144,11 +163,27 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
 
 
 def _experts(config: Config) -> JSON:
-    """How many experts there are, how many are chosen, and the weight of the loss that balances them."""
-    if config["num_local_experts"] is None:
+    """How many experts there are, how many are chosen, and the weight of the loss that balances them. Raises
+    CheckpointError for layers without experts among those with them, and where the chosen ones' shares do not add up
+    to 1.
+    """
+    experts = config["num_local_experts"]
+    if config["model_type"] == QWEN_MIXTURE:
+        experts = config["num_experts"] if experts is None else experts
+        dense = config["mlp_only_layers"] or []
+        for key, value, only in (
+            ("norm_topk_prob", config["norm_topk_prob"], True),
+            ("decoder_sparse_step", config["decoder_sparse_step"], 1),
+            ("mlp_only_layers", dense, []),
+        ):
+            if value != only:
+                raise CheckpointError(
+                    f"config.json: {key} is {json.dumps(value)}; {json.dumps(only)} alone is supported"
+                )
+    if experts is None:
         return {}
     return {
-        "experts": config["num_local_experts"],
+        "experts": experts,
         "chosen": config["num_experts_per_tok"],
         "balance_loss": config["router_aux_loss_coef"],
     }
@@ -221,11 +256,11 @@ def config_from_spec(spec: ModelSpec) -> JSON:
     if language.positions.length is not None:
         config["max_position_embeddings"] = language.positions.length
     if ff.experts is not None:
-        config |= {
-            "num_local_experts": ff.experts,
-            "num_experts_per_tok": ff.chosen,
-            "router_aux_loss_coef": ff.balance_loss,
-        }
+        config |= {"num_experts_per_tok": ff.chosen, "router_aux_loss_coef": ff.balance_loss}
+        if spec.family == QWEN_MIXTURE:
+            config |= {"num_experts": ff.experts, "moe_intermediate_size": ff.width, "norm_topk_prob": True}
+        else:
+            config["num_local_experts"] = ff.experts
     if spec.family == "mistral" and attention.full_every is not None:
         config["layer_types"] = _layer_types(language.layers, attention.full_every)
     if spec.family == GEMMA:
@@ -274,16 +309,18 @@ def _layer(ours: str, hub: str, language: TransformerSpec) -> list[NameMap]:
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
     rows = [NameMap(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
-    moe = f"{hub}.block_sparse_moe"
+    qwen = language.family == QWEN_MIXTURE
+    moe = f"{hub}.mlp" if qwen else f"{hub}.block_sparse_moe"
+    gate, down, up = ("gate_proj", "down_proj", "up_proj") if qwen else ("w1", "w2", "w3")
     experts = range(language.feed_forward.experts or 0)
     if experts:
         rows += [
             NameMap(f"{ours}.feed_forward.router.weight", (f"{moe}.gate.weight",)),
             NameMap(
                 f"{ours}.feed_forward.gate_up.weight",
-                tuple(f"{moe}.experts.{e}.{part}.weight" for e in experts for part in ("w1", "w3")),
+                tuple(f"{moe}.experts.{e}.{part}.weight" for e in experts for part in (gate, up)),
             ),
-            NameMap(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.w2.weight" for e in experts)),
+            NameMap(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.{down}.weight" for e in experts)),
         ]
     for kind in ("weight", "bias"):
         qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")

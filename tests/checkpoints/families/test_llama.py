@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 import sepiola
+from sepiola.errors import CheckpointError
 from tests.checkpoints.families.decoders import (
     CHECKS,
     Shape,
@@ -32,6 +34,14 @@ GEMMA = {
 }
 # The reference's grouped products want rows of whole 16 bytes.
 ODD_EXPERTS = {"intermediate_size": 44, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 6}
+QWEN_MIXTURE = {
+    **LLAMA,
+    "head_dim": 8,
+    "moe_intermediate_size": 28,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+    "norm_topk_prob": True,
+}
 SHAPES: dict[str, Shape] = {
     "llama": ("llama", LLAMA),
     "llama odd": (
@@ -50,6 +60,7 @@ SHAPES: dict[str, Shape] = {
         {**GEMMA, "num_hidden_layers": 7, "head_dim": 6, "sliding_window": 9, "layer_types": None},
     ),
     "qwen3": ("qwen3", {**LLAMA, "head_dim": 16}),
+    "qwen3's mixture": ("qwen3_moe", QWEN_MIXTURE),
     "qwen3 odd": ("qwen3", {**LLAMA, "head_dim": 6, "num_hidden_layers": 3, "tie_word_embeddings": True}),
 }
 
@@ -107,6 +118,22 @@ def test_a_mistral_may_name_the_layers_with_a_window(layers: list[str], tmp_path
         with torch.no_grad():
             torch.testing.assert_close(ours(source), expected(theirs, source), atol=1e-4, rtol=0)
             torch.testing.assert_close(expected(again, source), ours(source), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"norm_topk_prob": False}, "norm_topk_prob is false; true alone is supported"),
+        ({"mlp_only_layers": [1]}, r"mlp_only_layers is \[1\]; \[\] alone is supported"),
+        ({"decoder_sparse_step": 2}, "decoder_sparse_step is 2; 1 alone is supported"),
+    ],
+)
+def test_mixtures_of_another_kind_are_refused_by_name(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    reference(SHAPES["qwen3's mixture"]).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **changed}))
+    with pytest.raises(CheckpointError, match=message):
+        sepiola.load(tmp_path)
 
 
 def test_gemmas_norms_keep_what_bfloat16_would_round_away(tmp_path: Path) -> None:
