@@ -128,6 +128,13 @@ def save(
     processor = processor or Processor.of(spec)
     main = contents["."].json
     main[CONFIG] = with_ids(main[CONFIG], spec, processor)
+    if spec.classifier is not None and processor.pad is not None and processor.pad in processor.ends:
+        log.warning(
+            "%s: token %d pads rows and ends texts: of a text that ends with it transformers reads the token before, "
+            "and scores otherwise; add a padding token there",
+            folder,
+            processor.pad,
+        )
     with saving(folder) as aside:
         for path, text in texts(processor, spec).items():
             make_folder((aside / path).parent)

@@ -166,3 +166,16 @@ def test_the_hub_has_no_place_for_the_mean_of_states(tmp_path: Path) -> None:
         model.save_hub(tmp_path / "hub")
     model.save(tmp_path / "own")
     assert sepiola.load(tmp_path / "own").spec.classifier == spec.classifier
+
+
+@pytest.mark.parametrize("pad", [1, END])
+def test_a_padding_token_that_ends_texts_is_said(pad: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a text that ends with it `transformers` reads the token before."""
+    theirs = reference("llama", pad)
+    theirs.save_pretrained(tmp_path / "hub")
+    sepiola.load(tmp_path / "hub").save_hub(tmp_path / "back")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()
+    with torch.no_grad():
+        ended = again(input_ids=torch.tensor([[5, 6, END]])).logits
+        whole = torch.allclose(ended, again(input_ids=torch.tensor([[5, 6]])).logits)
+    assert whole == (pad == END) == (f"token {END} pads rows and ends texts" in caplog.text)
