@@ -61,7 +61,7 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(raw, context={"kinds": kinds or {}})
         except ValidationError as error:
-            faults = error.errors(include_url=False)
+            faults = _own_faults(error.errors(include_url=False))
             lines = [_explain(cls, fault, tuple((kinds or {}).values())) for fault in faults[:FAULTS]]
             if len(faults) > FAULTS:
                 lines.append(f"… and {len(faults) - FAULTS} more")
@@ -70,6 +70,12 @@ class Spec(BaseModel):
     def to_dict(self) -> Plain:
         """Plain YAML data that `parse` reads back; values equal to their default are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _own_faults(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The faults but for lists that are too short only because members of them are wrong."""
+    inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
+    return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in inner]
 
 
 def _explain(root: type[BaseModel], fault: ErrorDetails, kinds: Sequence[type[BaseModel]] = ()) -> str:

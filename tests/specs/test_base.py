@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import Field
 
 from sepiola.errors import SpecError
 from sepiola.specs.base import Spec, override
@@ -85,3 +86,17 @@ def test_an_override_keeps_the_original_and_the_order_of_keys() -> None:
 def test_a_kind_that_is_none_names_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"bridge\.kind: unknown kind 'projektion'; did you mean 'projection'\?"):
         ModelSpec.parse({"bridge": {"kind": "projektion"}})
+
+
+def test_a_list_is_not_said_to_be_too_short_for_what_is_wrong_in_it() -> None:
+    class Member(Spec):
+        steps: int
+
+    class Whole(Spec):
+        members: tuple[Member, ...] = Field(min_length=1)
+
+    with pytest.raises(SpecError) as caught:
+        Whole.parse({"members": [{"stepz": 1, "steps": 2}]})
+    assert str(caught.value) == "spec: members[0].stepz: unknown key; did you mean 'steps'?"
+    with pytest.raises(SpecError, match=r"members: .* at least 1 item"):
+        Whole.parse({"members": []})
