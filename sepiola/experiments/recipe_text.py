@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from sepiola.checkpoints import hub, tokenizer_files
+from sepiola.checkpoints import hub
 from sepiola.checkpoints import processor as processors
-from sepiola.checkpoints.config import JSON
 from sepiola.checkpoints.loading import qformer_tokenizer
 from sepiola.checkpoints.store import TOKENIZER
 from sepiola.data.example import Example
@@ -49,8 +48,7 @@ class RecipeText:
         spec = self.recipe.tokenizer
         assert spec is not None
         if spec.path is not None:
-            tokenizer = tokenizer_files.read(*self._beside) if self._beside else Tokenizer.load(spec.path)
-            assert tokenizer is not None
+            tokenizer = Tokenizer.load(spec.path) if self._beside is None else self._beside.require_tokenizer(spec.path)
             for name in bridge_tokens(self.recipe.model, self.qformer_tokenizer):
                 tokenizer = tokenizer.with_token(name)
             return tokenizer
@@ -80,13 +78,14 @@ class RecipeText:
         return None if path is None else ChatTemplate.load(Path(path).parent, sees=self.recipe.model.vision is not None)
 
     @cached_property
-    def _beside(self) -> tuple[Path, JSON | None] | None:
-        """The folder of the recipe's tokenizer, if that is a `tokenizer.json`, and its `config.json`, if it has one."""
+    def _beside(self) -> Processor | None:
+        """What stands beside the recipe's tokenizer, if that is a `tokenizer.json`, as its checkpoint reads it."""
         path = self.recipe.tokenizer.path if self.recipe.tokenizer is not None else None
         if path is None or Path(path).name != TOKENIZER or not Path(path).is_file():
             return None
         folder = Path(path).parent
-        return folder, hub.read_config(folder) if (folder / hub.CONFIG).is_file() else None
+        config = hub.read_config(folder) if (folder / hub.CONFIG).is_file() else None
+        return processors.read(folder, self.recipe.model, config)
 
     def processor(self, spec: ModelSpec, objective: Objective) -> Processor:
         """What stands around the weights that a stage leaves.
@@ -94,11 +93,10 @@ class RecipeText:
         A tokenizer that lies in a checkpoint's folder brings the special tokens and settings that lie there; and to a
         model that chats, how the checkpoint writes (`generation_config.json`).
         """
-        tokenizer = None if self.recipe.tokenizer is None else self.tokenizer
+        tokenizer, beside = None if self.recipe.tokenizer is None else self.tokenizer, self._beside
         made = Processor.of(spec, tokenizer, qformer_tokenizer=self.qformer_tokenizer)
-        if self._beside is None or spec.language is None:
+        if tokenizer is None or beside is None or spec.language is None:
             return objective.processor(made)
-        beside = processors.read(self._beside[0], spec, self._beside[1])
         made = dataclasses.replace(
             made,
             ends=tuple(dict.fromkeys((*made.ends, *beside.ends))),
@@ -107,9 +105,9 @@ class RecipeText:
             tokenizer_config=beside.tokenizer_config,
         )
         made = objective.processor(made)
-        if beside.template is not None and made.template is None:
-            _leaves_template_out(self._beside[0])
-        if tokenizer is None or made.template is None:
+        if made.template is None:
+            if beside.template is not None and self.recipe.tokenizer is not None:
+                _leaves_template_out(str(self.recipe.tokenizer.path))
             return made
         ends = Conversations(tokenizer, made.template).ends(made.ends)
         return dataclasses.replace(
@@ -139,12 +137,12 @@ class RecipeText:
 
 
 @lru_cache(maxsize=64)
-def _leaves_template_out(folder: Path) -> None:
+def _leaves_template_out(path: str) -> None:
     """Says once that a checkpoint's chat template is not the model's."""
     log.warning(
         "%s: its chat template does not go with the model, which was not taught by it; `layout: chat` of an objective "
         "teaches by it",
-        folder,
+        path,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
 import sepiola
+from sepiola.errors import SepiolaError
 from sepiola.experiments.recipe_files import parse_recipe, read_recipe
 from sepiola.experiments.run import Run
 from sepiola.specs.generation import GenerationSpec
@@ -140,3 +141,21 @@ def test_a_checkpoints_tokenizer_is_read_as_the_checkpoint_reads_it(tmp_path: Pa
     ids = tuned(tmp_path / "run", tmp_path / "hub", {}).require_tokenizer().encode("你好<|im_end|>")
     assert ids == hub.encode("你好<|im_end|>")
     assert ids != Tokenizer.load(tmp_path / "hub" / "tokenizer.json").encode("你好<|im_end|>")
+
+
+def test_what_stands_there_damaged_is_said_before_a_step_is_made(tmp_path: Path) -> None:
+    chat_llama(tmp_path / "hub", CHAT_TEMPLATE)
+    model = sepiola.load(tmp_path / "hub")
+    (tmp_path / "hub" / "generation_config.json").write_text('{"repetition_penalty": "much"}')
+    (tmp_path / "hub" / "model.safetensors").unlink()
+    recipe = parse_recipe(
+        {
+            "name": "tuned",
+            "model": model.spec.to_dict(),
+            "tokenizer": {"path": str(tmp_path / "hub" / "tokenizer.json")},
+            "stages": [{"name": "tune", "objective": {}, "data": {"reader": "tidepool", "count": 4}, "steps": 1}],
+        }
+    )
+    with pytest.raises(SepiolaError, match="repetition_penalty"):
+        Run(recipe, tmp_path / "run", console=QUIET).go()
+    assert not [*(tmp_path / "run").rglob("model.safetensors")]
