@@ -45,6 +45,7 @@ from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.prefix import Prefix
 from sepiola.generation.sampling import Sampling
 from sepiola.models.build import preset
+from sepiola.runtime.native import built
 from sepiola.specs.base import override
 from sepiola.specs.model import ModelSpec
 from sepiola.tidepool.phone import requests
@@ -294,6 +295,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     if load > MAX_LOAD and not arguments.busy:
         sys.exit(f"the machine is busy: a load of {load:.1f}; wait, or take rough figures with --busy")
+    if "overhead" in arguments.rows and not built():
+        sys.exit("overhead: the native core is not built: make edge; or leave the row out (--rows)")
     torch.set_num_threads(arguments.threads)
     report(arguments, {"load_before": round(load, 2), **run(arguments)})
 

@@ -66,12 +66,11 @@ def calls(example: Example, name: str) -> bool:
     return any(call["name"] == name for call in example.metadata["calls"])
 
 
-def requests_of(done: Path, folder: Path, name: str, *, alone: bool) -> None:
-    """The requests of an addition that is done, for another arm; of the new function alone for plain fine-tuning."""
+def requests_of(done: Path, folder: Path, name: str) -> None:
+    """The requests of an addition that is done; to train on, those of the new function alone."""
     shutil.copytree(done / REQUESTS, folder / REQUESTS)
-    if alone:
-        some = {e.prompt: e for e in read_requests(done / REQUESTS, "train") if calls(e, name)}
-        write_requests(folder / REQUESTS / "train.jsonl", list(some.values()))
+    some = {e.prompt: e for e in read_requests(done / REQUESTS, "train") if calls(e, name)}
+    write_requests(folder / REQUESTS / "train.jsonl", list(some.values()))
 
 
 def main() -> None:
@@ -88,6 +87,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True, help="the folder of the agents, and of figures.jsonl")
     given = parser.parse_args()
+    if given.arms[0] != "add":
+        parser.error("--arms: plain fine-tuning learns from the requests of an addition: give add, or add plain")
     torch.set_num_threads(given.threads)
     names = [function.name for function in functions_named(given.functions)][: given.number]
     old = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
@@ -100,8 +101,8 @@ def main() -> None:
     for number, name in enumerate(names, start=1):
         folders = {arm: given.out / f"{number:02d}-{arm.replace(' ', '-')}" for arm in given.arms}
         for arm, folder in folders.items():
-            if arm != given.arms[0]:
-                requests_of(folders[given.arms[0]], folder, name, alone=arm == "plain")
+            if arm == "plain":
+                requests_of(folders["add"], folder, name)
             began, busy = time.monotonic(), time.process_time()
             add_functions(
                 runs[arm],

@@ -14,6 +14,7 @@ commonest reply, `distinct-2` that of word pairs that differ. `bits` are those o
 from __future__ import annotations
 
 import statistics
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,17 +45,13 @@ def main() -> None:
     from measure import parser, report
 
     options = parser(__doc__)
-    options.add_argument("--models", nargs="+", required=True, help="NAME=RUN")
-    options.add_argument("--judges", nargs="+", required=True, help="NAME=RUN")
+    add_sides(options)
     options.add_argument("--data", type=Path, required=True, help="the folder of diasafety/, hh_rlhf/ and alpaca/")
     options.add_argument("--train", type=Path, help="DiaSafety's folder, or a part of it, for TF-IDF")
     options.add_argument("--prompts", type=int, default=300, help="of each kind")
     options.add_argument("--seed", type=int, default=0)
     arguments = options.parse_args()
-    models, judges = (
-        {name: load(run) for name, _, run in (given.partition("=") for given in several)}
-        for several in (arguments.models, arguments.judges)
-    )
+    models, judges = loaded(arguments.models), loaded(arguments.judges)
     asked = prompts(arguments.data, arguments.prompts)
     first = next(iter(models.values()))
     said: dict[str, dict[str, list[list[int]]]] = {
@@ -84,6 +81,17 @@ def main() -> None:
     for part, kept in (("all", people), ("safe", [e for e in people if e.metadata["ratings"]["SAFE"] == 1])):
         figures[f"bits, {part} replies"] = bits(models, kept)
     report(arguments, figures)
+
+
+def add_sides(options: ArgumentParser) -> None:
+    """The options of what stands side by side, and of who judges."""
+    options.add_argument("--models", nargs="+", required=True, help="NAME=RUN; the one that others began as first")
+    options.add_argument("--judges", nargs="+", required=True, help="NAME=RUN")
+
+
+def loaded(named: Sequence[str]) -> dict[str, Model]:
+    """Models by the names that `NAME=RUN` gives them."""
+    return {name: load(run) for name, _, run in (given.partition("=") for given in named)}
 
 
 def prompts(root: Path, count: int) -> dict[str, list[Example]]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sepiola.api import Model, load
+from sepiola.api import Model
 from sepiola.data.example import Example
 from sepiola.data.preferences import completions_of
 from sepiola.datasets import read
@@ -40,21 +40,17 @@ ROWS = 16
 
 def main() -> None:
     from measure import parser, report
-    from replies import divergence, likeness, written
+    from replies import add_sides, divergence, likeness, loaded, written
 
     options = parser(__doc__)
-    options.add_argument("--models", nargs="+", required=True, help="NAME=RUN, the policy before first")
-    options.add_argument("--judges", nargs="+", required=True, help="NAME=RUN")
+    add_sides(options)
     options.add_argument("--data", type=Path, required=True, help="the folder of align/ and text/")
     options.add_argument("--split", default="test")
     options.add_argument("--prompts", type=int, default=300, help="of Alpaca")
     options.add_argument("--seed", type=int, default=0)
     arguments = options.parse_args()
-    models, judges = (
-        {name: load(run) for name, _, run in (given.partition("=") for given in several)}
-        for several in (arguments.models, arguments.judges)
-    )
-    scorers = {name: RewardModel.of(judge) for name, judge in judges.items()}
+    models = loaded(arguments.models)
+    scorers = {name: RewardModel.of(judge) for name, judge in loaded(arguments.judges).items()}
     pairs = read("preferences", arguments.data / PAIRS, arguments.split, **SPLITS)
     alpaca = arguments.data / "align/alpaca/alpaca_en.jsonl"
     asked = {

@@ -6,18 +6,15 @@ is code of whoever uploaded it, runs on the device. Names of control tokens in a
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import tokenizers
 from PIL import Image
 
 from sepiola_edge import checks
+from sepiola_edge.calling.control_tokens import ControlTokens
 from sepiola_edge.errors import EdgeError
 
 Content = list[str | Image.Image]
@@ -193,43 +190,16 @@ def plain_copy(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 class Letters:
-    """Conversations as token ids: the `names` of control tokens in a message are letters.
-
-    A copy of the tokenizer knows these tokens by other names, which nobody can write, so that a conversation is one
-    text there too, without seams (as `sepiola.text.guard`).
-    """
+    """Conversations as token ids: the `names` of control tokens in a message are letters."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, names: Collection[str]) -> None:
         self.tokenizer = tokenizer
-        self.names = sorted(filter(None, names), key=lambda name: (-len(name), name))
-        self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
+        self.tokens = ControlTokens(tokenizer, names)
 
     def encode(self, pieces: Pieces, *, framed: bool = False) -> list[int]:
         """The token ids of texts one after the other; `framed`, with the tokenizer's own tokens around them."""
-        if not any(said and self.pattern.search(text) for text, said in pieces):
-            ids: list[int] = self.tokenizer.encode("".join(text for text, _ in pieces), add_special_tokens=framed).ids
-            return ids
-        tokenizer, secret = self._secret
-        hidden = (text if said else self.pattern.sub(lambda name: secret[name[0]], text) for text, said in pieces)
-        ids = tokenizer.encode("".join(hidden), add_special_tokens=framed).ids
+        named = any(said and self.tokens.pattern.search(text) for text, said in pieces)
+        tokenizer = self.tokens.renamed if named else self.tokenizer
+        texts = (self.tokens.hidden(text) if named and not said else text for text, said in pieces)
+        ids: list[int] = tokenizer.encode("".join(texts), add_special_tokens=framed).ids
         return ids
-
-    @cached_property
-    def _secret(self) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
-        """The copy, and its name for each name of a control token."""
-        key = secrets.token_hex(16)
-        secret = {name: f"\U000f0000{key}{i}\U000f0001" for i, name in enumerate(self.names)}
-        raw = json.loads(self.tokenizer.to_str())
-        for entry in raw["added_tokens"]:
-            entry["content"] = secret.get(entry["content"], entry["content"])
-        model = raw["model"]
-        if isinstance(model["vocab"], dict):
-            model["vocab"] = {secret.get(name, name): token for name, token in model["vocab"].items()}
-        else:
-            model["vocab"] = [[secret.get(name, name), score] for name, score in model["vocab"]]
-        if isinstance(model.get("unk_token"), str):
-            model["unk_token"] = secret.get(model["unk_token"], model["unk_token"])
-        if "merges" in model:
-            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-            model["merges"] = [pair for pair in pairs if secret.keys().isdisjoint((*pair, "".join(pair)))]
-        return tokenizers.Tokenizer.from_str(json.dumps(raw)), secret

@@ -8,16 +8,11 @@ reads the rest as letters: one encoding of one text, without seams.
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import accumulate, filterfalse, pairwise
 
-import tokenizers
-
+from sepiola.calling.control_tokens import ControlTokens
 from sepiola.data.example import Message
 from sepiola.errors import DataError, shown
 from sepiola.text.backend import reading
@@ -44,11 +39,9 @@ class Letters:
         """
         if not self.marks and self.guard.pattern.search(after) is None:
             return self.guard.tokenizer.encode(text + after, framed=framed)
-        secret = self.guard.secret
-        hidden = self.guard.pattern.sub(lambda name: secret[name.group()], text)
-        hidden = self.restore(hidden) + after
+        hidden = self.restore(self.guard.tokens.hidden(text)) + after
         with reading(hidden):
-            ids: list[int] = self.guard.backend.encode(hidden, add_special_tokens=framed).ids
+            ids: list[int] = self.guard.tokens.renamed.encode(hidden, add_special_tokens=framed).ids
         return ids
 
     def encode_spans(
@@ -59,7 +52,7 @@ class Letters:
         pieces = [self._hidden(text[begin:end]) for begin, end in pairwise(bounds)]
         places = list(accumulate(map(len, pieces)))
         hidden = "".join(pieces)
-        backend = self.guard.backend if self.marks else self.guard.tokenizer.backend
+        backend = self.guard.tokens.renamed if self.marks else self.guard.tokenizer.backend
         with reading(hidden):
             encoding = backend.encode(hidden, add_special_tokens=framed)
         learned = [False] * len(encoding.ids)
@@ -73,7 +66,7 @@ class Letters:
         """The text with the template's control tokens under their secret names, and the marked ones as letters."""
         if not self.marks:
             return text
-        return self.restore(self.guard.pattern.sub(lambda name: self.guard.secret[name.group()], text))
+        return self.restore(self.guard.tokens.hidden(text))
 
 
 @dataclass(frozen=True)
@@ -107,8 +100,8 @@ class Guard:
 
     def __init__(self, tokenizer: Tokenizer, names: Collection[str]) -> None:
         self.tokenizer = tokenizer
-        self.names = sorted(filter(None, names), key=lambda name: (-len(name), name))
-        self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
+        self.tokens = ControlTokens(tokenizer.backend, names)
+        self.names, self.pattern = self.tokens.names, self.tokens.pattern
 
     def mark(self, messages: Sequence[Message]) -> tuple[list[Message], Letters]:
         """The messages with the names in their texts marked, also names that lie across two parts of a message.
@@ -135,28 +128,3 @@ class Guard:
                 content.append(part)
             marked.append(replace(message, content=tuple(content)))
         return marked, Letters(self, marks)
-
-    @cached_property
-    def secret(self) -> dict[str, str]:
-        """For each name one that no text can hold by design: it is drawn anew in each process."""
-        key = secrets.token_hex(16)
-        return {name: f"\U000f0000{key}{i}\U000f0001" for i, name in enumerate(self.names)}
-
-    @cached_property
-    def backend(self) -> tokenizers.Tokenizer:
-        """The tokenizer with its control tokens, ids and all, under the secret names."""
-        raw = json.loads(self.tokenizer.backend.to_str())
-        secret = self.secret
-        for entry in raw["added_tokens"]:
-            entry["content"] = secret.get(entry["content"], entry["content"])
-        model = raw["model"]
-        if isinstance(model["vocab"], dict):
-            model["vocab"] = {secret.get(name, name): token for name, token in model["vocab"].items()}
-        else:
-            model["vocab"] = [[secret.get(name, name), score] for name, score in model["vocab"]]
-        if isinstance(model.get("unk_token"), str):
-            model["unk_token"] = secret.get(model["unk_token"], model["unk_token"])
-        if "merges" in model:
-            pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
-            model["merges"] = [pair for pair in pairs if secret.keys().isdisjoint((*pair, "".join(pair)))]
-        return tokenizers.Tokenizer.from_str(json.dumps(raw))
