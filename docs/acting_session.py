@@ -120,7 +120,7 @@ def record(run: str) -> list[Turn]:
         (example,) = requests("test", 1, seed=SEED, languages=[language], families=[function], size=SIZE, kinds=[kind])
         task = task_of(example)
         agent = sepiola.Agent(model, functions(), phone=task.phone())
-        acted = agent.run(task.request, example.images, task.today, unseen_pictures=True)
+        acted = agent.run(task.request, example.images, task.today, measured=True)
         turn = Turn(task, acted, agent.phone.snapshot(), task.reached(agent.phone))
         turns.append(replace(turn, tokens=len(model.require_tokenizer().encode(turn.reply["written"]))))
     return turns

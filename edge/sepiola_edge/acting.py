@@ -76,7 +76,7 @@ class Agent:
         acted = Acted([], [], [{"request": text, "today": request.today.isoformat()}])
         self._runner.run(
             acted,
-            lambda results: request.reply(as_read(request.said, results), self.allowed),
+            lambda results: request.reply(as_read(request.said, results)),
             lambda written: check_allowed(request.read(written), self.allowed),
         )
         return acted
@@ -111,19 +111,21 @@ class Request:
         language = "zh" if Question(text).language == "zh" else "en"
         return cls(model, f"{date_line(language, day)}\n{text}", pictures, day)
 
-    def reply(self, said: str, allowed: Sequence[str] | None) -> str:
-        """What the model writes: calls of functions that are `allowed` (all, by default)."""
+    def reply(self, said: str) -> str:
+        """What the model writes: calls of any function that it was taught, so that it calls no other in the place of
+        one that is not allowed. Raises EdgeError for what is longer than it reads.
+        """
         model = self.model
         assert model.asking is not None
         asking = dataclasses.replace(model.asking, pictures_last=False)
-        prompt, _ = asking.prompt(model, said, self.pictures, TOKENS)
+        prompt, _ = asking.prompt(model, said, self.pictures, TOKENS, whole=True)
         room = asking.room(model, prompt, TOKENS)
         vocabulary = model.constraints
         from sepiola_edge.calling.functional import functional
 
         copied = None if self.pictures else said  # a picture may say something else
         with refusals():
-            grammar = functional(model.functions, vocabulary, allowed, copied)
+            grammar = functional(model.functions, vocabulary, said=copied)
             written = model.constrained(prompt, grammar.begin(room, prompt.ids))
             kept = model.kept
             if kept is not None and max(*prompt.ids, *written) < kept.vocabulary:  # nothing that was added is called
@@ -136,10 +138,10 @@ class Request:
 
 
 def act(model: Model, request: Request, allow: Sequence[str] | None) -> list[Call]:
-    """The calls of a request, of functions that are allowed."""
+    """The calls of a request. Raises EdgeError where one is of a function that is not allowed."""
     with refusals():
         allowed = Policy(allow=None if allow is None else tuple(allow)).allowed(model.functions)
-        return check_allowed(request.read(request.reply(request.said, allowed)), allowed)
+        return check_allowed(request.read(request.reply(request.said)), allowed)
 
 
 def read_functions(path: Path) -> list[Function]:

@@ -2,7 +2,7 @@
 
 The folder is what `sepiola export AGENT --to edge` wrote, of an agent of `sepiola act train`. Calls are shown, and
 nothing is run: `sepiola_edge.Agent` runs Python callables, as far as a policy allows. Of what the agent was taught,
-no call can be ill-formed, and none of a function that is not --allow'ed.
+no call can be ill-formed; a request for a function that is not --allow'ed calls nothing.
 
   python -m sepiola_edge act FOLDER "明天早上给王芳发邮件" --today 2026-05-01
   python -m sepiola_edge act FOLDER "Order this dish" --image menu.png --json

@@ -151,8 +151,10 @@ class Asking:
             raise EdgeError(f"a prompt of {len(prompt.ids)} tokens leaves no room for an answer")
         return tokens
 
-    def prompt(self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int) -> tuple[Prompt, Pieces]:
-        """The prompt, and of a conversation its texts."""
+    def prompt(
+        self, model: Model, text: str, pictures: Sequence[Image.Image], tokens: int, *, whole: bool = False
+    ) -> tuple[Prompt, Pieces]:
+        """The prompt, and of a conversation its texts. Raises EdgeError where it is too long and must stay `whole`."""
         if pictures and (model.images is None or not self.images):
             raise EdgeError("the question shows pictures, and this model reads text alone; leave them out")
         room = self.source_tokens
@@ -163,18 +165,24 @@ class Asking:
             parts = [*({"type": "image", "image": picture} for picture in pictures), {"type": "text", "text": text}]
             prompt, pieces = model.conversation([{"role": "user", "content": parts}])
             if room is not None and len(prompt.ids) > room:
-                raise EdgeError(f"the prompt has {len(prompt.ids)} tokens, and the model reads {room}: shorten it")
+                raise _too_long(len(prompt.ids), room)
             return prompt, pieces
         plain = model.plain.encode(text, add_special_tokens=False).ids
         runs = [token for picture in pictures for token in _run_ids(model, picture, alone=len(pictures) == 1)]
         ids = [*plain, *runs] if self.pictures_last else [*runs, *plain]
         ids = [*ids, model.end] if model.encodes else ids
         if room is not None and len(ids) > room:
+            if whole:
+                raise _too_long(len(ids), room)
             log.warning("the prompt has %d tokens and the model reads %d: its middle is left out", len(ids), room)
             ids = cut_text(ids, room, set(runs) & _of_pictures(model))
         before = () if tuple(ids[: len(self.opening)]) == self.opening else self.opening
         first = len(runs) if isinstance(model.images, Placed) and model.images.first else 0
         return Prompt([*ids[:first], *before, *ids[first:]], tuple(pictures)), []
+
+
+def _too_long(length: int, room: int) -> EdgeError:
+    return EdgeError(f"the prompt has {length} tokens, and the model reads {room}: shorten it")
 
 
 def _run_ids(model: Model, picture: Image.Image, *, alone: bool) -> Iterator[int]:

@@ -154,8 +154,9 @@ class Model:
     ) -> list[Call]:
         """The calls that a request asks for, in English or Chinese; none where there is nothing to call.
 
-        `today` is by default the device's day. Only functions that are `allow`ed can be called, all by default: nothing
-        else can be written. Raises EdgeError for a model that was taught no functions, and for a request that is none.
+        `today` is by default the device's day. Only functions that are `allow`ed are called, all by default. Raises
+        EdgeError for a model that was taught no functions, for a request that is none or too long, and where it asks
+        for a function that is not allowed.
         """
         return acting.act(self, acting.Request.of(self, text, image, today), allow)
 

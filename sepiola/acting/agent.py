@@ -101,6 +101,9 @@ class Agent:
         self.one_call = one_call
         self._named = {function.name: function for function in self.functions}
         self._allowed = self.policy.allowed(self.functions)
+        denied = [name for name in self._named if name not in self._allowed]
+        self._denied = () if self.mode.declares else tuple(denied)
+        self.cuts = False
 
     def run(
         self,
@@ -108,15 +111,16 @@ class Agent:
         image: AnyImage | Sequence[AnyImage] | None = None,
         today: datetime.date | str | None = None,
         *,
-        unseen_pictures: bool = False,
+        measured: bool = False,
     ) -> Acted:
         """Acts on a request, in English or Chinese, with a picture or without.
 
         `today` is the day that «tomorrow» comes after, and becomes the phone's; by default it is the phone's, or this
-        machine's where no phone was given and no function takes one. With `unseen_pictures` a model that reads text
-        alone acts without the pictures, as benchmarks measure it. What was done stands in the log even where a call is
-        interrupted. Raises DataError for a request that is empty or holds half a character pair, for a day that is
-        none, for pictures that the model does not see, and as the model does for pictures.
+        machine's where no phone was given and no function takes one. As it is `measured` by benchmarks, a model that
+        reads text alone acts without the pictures, and a request that is too long is cut. What was done stands in the
+        log even where a call is interrupted. Raises DataError for a request that is empty, holds half a character
+        pair or is longer than the model reads, for a day that is none, for pictures that the model does not see, and as
+        the model does for pictures; for a log that cannot be written, before anything is done.
         """
         if not isinstance(text, str) or not text.strip():
             raise DataError("the request is empty; say what is to be done")
@@ -125,11 +129,12 @@ class Agent:
             self.phone.today = datetime.date.today() if today is None else _day(today)
         day = self.phone.today
         pictures = ImageRef.each_of(image)
-        if pictures and not unseen_pictures and self.model.example_generator(TOKENS).image_encoder is None:
+        if pictures and not measured and self.model.example_generator(TOKENS).image_encoder is None:
             raise DataError("the request shows pictures, and this agent reads text alone; leave them out")
         acted = Acted([], [], [{"request": text, "today": day.isoformat(), "pictures": [p.digest for p in pictures]}])
-        offering = self.offering(text)
-        if offering is not self:
+        offering = copy.copy(self.offering(text))
+        offering.cuts = measured
+        if self.retriever is not None:
             acted.log[0]["offered"] = offering.offered
         with self._noting(acted):
             Runner(self.policy, self._named, self.confirm, self.phone).run(
@@ -163,13 +168,19 @@ class Agent:
         return Example("request", (Message("user", (*pictures, as_read(said, results))),), "")
 
     def grammar(self, example: Example) -> Grammar:
-        """All that the model may write: what is copied is copied from the example's text, unless it has pictures."""
-        said = None if example.images else example.prompt
-        return self.mode.grammar(self.model.vocabulary, self.functions, self._allowed, said, one_call=self.one_call)
+        """All that the model may write: what is copied is copied from the example's text, unless it has pictures.
+
+        A model that was taught its functions may name those that the policy denies, and such a reply
+        calls nothing: were they left out, the next likely function would be called in their place.
+        """
+        said, named = None if example.images else example.prompt, [*self._allowed, *self._denied]
+        return self.mode.grammar(self.model.vocabulary, self.functions, named, said, one_call=self.one_call)
 
     def write(self, example: Example) -> str:
         """The model's reply."""
-        return self.model.example_generator(TOKENS).write([example], grammar=self.grammar(example))[0][0]
+        generator = self.model.example_generator(TOKENS)
+        generator = generator if self.cuts else generator.whole()
+        return generator.write([example], grammar=self.grammar(example))[0][0]
 
     def read(self, written: str, today: datetime.date) -> list[Call]:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
@@ -181,7 +192,11 @@ class Agent:
         if self.log is None:
             yield
             return
-        with self.log.open("a", encoding="utf-8") as file:
+        try:
+            file = self.log.open("a", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{self.log}: the log cannot be written ({error.strerror})") from None
+        with file:
             try:
                 yield
             finally:

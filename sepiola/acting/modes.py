@@ -31,6 +31,10 @@ class Mode(Protocol):
     def special_tokens(self) -> bool:
         """Whether calls are made of special tokens."""
 
+    @property
+    def declares(self) -> bool:
+        """Whether the model knows no functions but those that stand before a request."""
+
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         """What stands before a request."""
 
@@ -62,6 +66,7 @@ class Functional:
 
     name = "functional"
     special_tokens = True
+    declares = False
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         return ""
@@ -92,6 +97,7 @@ class Numbered:
 
     name = "declared, by number"
     special_tokens = True
+    declares = True
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         return declaration(self._lines(functions, allowed)) + "\n"
@@ -131,6 +137,7 @@ class AsJson:
 
     name = "declared"
     special_tokens = False
+    declares = True
 
     def declaration(self, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> str:
         tools = [function.tool["function"] for function in _among(functions, allowed)]

@@ -15,9 +15,10 @@ from .functions import Call, Function, Plain
 
 @dataclass(frozen=True)
 class Policy:
-    """What may run. Functions outside `allow` (all, by default) or in `deny` cannot even be written; those in `confirm`
-    run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most `calls` run in at most `seconds`, in `steps`
-    replies of the model.
+    """What may run. Functions outside `allow` (all, by default) or in `deny` never do, and a reply that calls one calls
+    nothing; those in `confirm` run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most `calls` run in
+    at most `seconds`, in `steps` replies of the model. Raises SpecError for a name in the place of several, and for
+    fewer than one of `steps` or `calls`.
     """
 
     allow: tuple[str, ...] | None = None
@@ -27,6 +28,14 @@ class Policy:
     calls: int = 8
     seconds: float | None = None
     steps: int = 1
+
+    def __post_init__(self) -> None:
+        for key, names in (("allow", self.allow), ("deny", self.deny), ("confirm", self.confirm)):
+            if isinstance(names, str):
+                raise SpecError(f"policy: {key} is {shown(names)}; expected several names: ({shown(names)},)")
+        for key, number in (("steps", self.steps), ("calls", self.calls)):
+            if number < 1:
+                raise SpecError(f"policy: {key} is {number}; expected at least 1, or dry_run=True to run nothing")
 
     def allowed(self, functions: Sequence[Function]) -> list[str]:
         """The names that may be called. Raises SpecError for a name that is no function's."""
@@ -60,6 +69,12 @@ class Acted:
     results: list[Result]
     log: list[Plain] = field(default_factory=list)
 
+    @property
+    def fault(self) -> str:
+        """What was wrong with the last reply, which called nothing then; empty where nothing was."""
+        last = self.log[-1] if self.log else {}
+        return "" if "name" in last else str(last.get("error", ""))
+
 
 @dataclass(frozen=True)
 class Runner:
@@ -73,11 +88,18 @@ class Runner:
     def run(self, acted: Acted, write: Callable[[Sequence[Result]], str], read: Callable[[str], list[Call]]) -> None:
         """Adds to what was `acted` the calls of each reply, which the model `write`s after the results so far.
 
-        `read` raises CallError for a reply that holds no calls, or others than are allowed: it calls nothing.
+        `read` raises CallError for a reply that holds no calls, or others than are allowed: it calls nothing. What
+        keeps the model from a further reply ends the request, and stands in the log.
         """
         began = time.monotonic()
         for _ in range(self.policy.steps):
-            written = write(acted.results)
+            try:
+                written = write(acted.results)
+            except SepiolaError as error:
+                if not acted.results:
+                    raise
+                acted.log.append({"error": str(error)})
+                return
             try:
                 made, fault = read(written), {}
             except CallError as error:
@@ -122,7 +144,7 @@ def check_allowed(calls: Sequence[Call], allowed: Sequence[str]) -> list[Call]:
     """The calls. Raises CallError for one that the policy does not allow."""
     for call in calls:
         if call.name not in allowed:
-            raise CallError(f"{call.name} is not allowed by the policy")
+            raise CallError(f"{call.name} is not allowed; nothing was called in its place")
     return list(calls)
 
 

@@ -122,7 +122,10 @@ def run(
         if phone is not None and not dry_run and (now := agent.phone.snapshot()) != before:
             write_text(phone, json.dumps(now, ensure_ascii=False, indent=1) + "\n")
     if as_json:
-        print_json({"calls": [c.to_json() for c in acted.calls], "results": [r.to_json() for r in acted.results]})
+        fault = {"error": acted.fault} if acted.fault else {}
+        print_json(
+            {"calls": [c.to_json() for c in acted.calls], "results": [r.to_json() for r in acted.results], **fault}
+        )
         return
     _show(acted, console)
 
@@ -266,10 +269,12 @@ def _percent(figures: Figures) -> str:
 
 def _show(acted: Acted, console: Console) -> None:
     """A line a call, and what became of it."""
-    if not acted.calls:
+    if not acted.calls and not acted.fault:
         console.print("[dim]nothing to call[/dim]")
     for result in acted.results:
         console.print(f"[bold]{escape(str(result.call))}[/bold]")
         said: object = result.value if result.status == "done" else result.error
         colour = {"done": "green", "failed": "red", "refused": "yellow"}.get(result.status, "dim")
         console.print(f"  [{colour}]{result.status}[/{colour}] {escape(shown(said)) if said else ''}".rstrip())
+    if acted.fault:
+        console.print(f"[yellow]nothing called[/yellow]: {escape(acted.fault)}")

@@ -81,6 +81,13 @@ class ExampleGenerator:
         own = (layout.stop,) if layout is not None and layout.stop else ()
         self.stop = Stop(tokenizer, strings=(*own, *stops), ends=ends)
         self.cut: set[str] = set()
+        self.cuts = True
+
+    def whole(self) -> ExampleGenerator:
+        """The same, which raises DataError for a prompt that is too long, and cuts none."""
+        generator = copy.copy(self)
+        generator.cuts = False
+        return generator
 
     def showing(self, demonstrations: Mapping[str, Sequence[Example]]) -> ExampleGenerator:
         """The same with other demonstrations."""
@@ -250,6 +257,8 @@ class ExampleGenerator:
         return max(1, min(self.target_tokens, self.context - read))
 
     def _lost(self, name: str, length: int, room: int) -> None:
+        if not self.cuts:
+            raise DataError(f"{name}: the prompt has {length} tokens and the model reads {room}: say it in fewer words")
         if not self.cut:
             log.warning(
                 "%s: the prompt has %d tokens and the model reads %d: demonstrations and then its middle are left out; "

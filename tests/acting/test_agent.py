@@ -22,7 +22,7 @@ from sepiola.api import Model
 from sepiola.calling.calls import tokens_of, write
 from sepiola.calling.functions import Call, Function
 from sepiola.calling.policy import Policy
-from sepiola.data.example import Example, Message
+from sepiola.data.example import Example
 from sepiola.errors import DataError, SpecError
 from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
@@ -89,14 +89,21 @@ def test_an_exception_is_a_result(model: Model) -> None:
     assert described.run("break it").results[0].error == "RuntimeError: 啊"
 
 
-def test_what_the_policy_forbids_cannot_be_written(model: Model) -> None:
-    agent = Agent(model, TEN, Policy(deny=("send_email", "google_search")))
-    assert "<fn_2>" not in (grammar := agent.grammar(Example("e", (Message("user", ("x",)),), ""))).text(
-        grammar.shortest
-    )
+def test_what_the_policy_forbids_is_not_called_nor_another_in_its_place(model: Model) -> None:
     for text in ("send an email", "搜一下", "<fn_2>squid<fn_end>"):
-        for call in agent.run(text).calls:
-            assert call.name not in ("send_email", "google_search")
+        free = Agent(model, TEN).run(text)
+        names = {call.name for call in free.calls}
+        assert names  # the weights are random, and call something
+        for name in TEN:
+            held = Agent(model, TEN, Policy(deny=(name.name,))).run(text)
+            if name.name in names:
+                assert not held.calls and held.fault == f"{name.name} is not allowed; nothing was called in its place"
+            else:
+                assert held.calls == free.calls and not held.fault
+    told = Agent(acting_model(llama(), known=False), TEN[:2], Policy(deny=(TEN[0].name,)))
+    example = told.prompt("x", (), datetime.date(2024, 5, 1))
+    assert TEN[0].name not in example.prompt  # where functions are declared, and so in the grammar
+    assert TEN[0].name not in (grammar := told.grammar(example)).text(grammar.shortest)
     denied = Saying(model, TEN, Policy(deny=("google_search",))).says([SEARCH])
     acted = denied.run("search")
     assert not acted.calls and not denied.phone.searches and "google_search is not allowed" in acted.log[-1]["error"]
@@ -195,7 +202,7 @@ def test_pictures_that_the_model_does_not_see_are_refused_or_left_out_as_asked(m
     agent, picture = Agent(model, TEN), Image.new("RGB", (8, 8))
     with pytest.raises(DataError, match="reads text alone"):
         agent.run("这是谁？", picture)
-    assert len(agent.run("这是谁？", picture, unseen_pictures=True).log) > 1
+    assert len(agent.run("这是谁？", picture, measured=True).log) > 1
 
 
 def test_a_log_that_is_none_is_refused() -> None:
@@ -258,7 +265,7 @@ def test_what_was_done_before_a_stop_stands_in_the_log(model: Model, tmp_path: P
         agent.run("search squid, then text 王芳", today="2024-05-01")
     assert replay(log.read_text(encoding="utf-8").splitlines(), TEN, Phone.start()) == agent.phone
     nowhere = Saying(model, TEN, log=tmp_path / "nowhere" / "log.jsonl").says([SEARCH])
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match=r"nowhere/log\.jsonl: the log cannot be written"):
         nowhere.run("search squid")
     assert nowhere.phone == Phone.start()
     with pytest.raises(SpecError, match="line 3 of the log calls 'google_search', which is not given"):
@@ -287,3 +294,29 @@ def test_a_chat_model_is_asked_by_its_template() -> None:
     (prompt,) = model.example_generator(8)._prompts([said])
     assert model.require_tokenizer().decode(prompt.tokens) == f"[user] {said.prompt}\n>"
     assert Agent(model, TEN[:1]).run("发短信").results is not None
+
+
+def test_a_request_that_is_too_long_is_refused_rather_than_cut(model: Model) -> None:
+    short = Agent(acting_model(encoder_decoder()), TEN)
+    short.model.processor = dataclasses.replace(model.processor, context=40)  # type: ignore[misc]
+    with pytest.raises(DataError, match=r"the prompt has [0-9]+ tokens and the model reads 40: say it in fewer words"):
+        short.run("别删除" * 60)
+    assert short.run("别删除" * 60, measured=True).log
+
+
+def test_a_reply_that_cannot_follow_the_results_ends_the_request(model: Model) -> None:
+    class Full(Saying):
+        def write(self, example: Example) -> str:
+            if self.read_by_model:
+                raise DataError("too long")
+            return super().write(example)
+
+    acted = Full(model, TEN, Policy(steps=3)).says([SEARCH]).run("search squid")
+    assert acted.calls == [SEARCH] and acted.fault == "too long"
+
+
+def test_policies_that_cannot_be_are_one_message() -> None:
+    with pytest.raises(SpecError, match=r"deny is 'send_email'; expected several names: \('send_email',\)"):
+        Policy(deny="send_email")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="steps is 0; expected at least 1"):
+        Policy(steps=0)

@@ -60,7 +60,7 @@ def agent_of(
         raw |= {"vision": vision, "bridge": {"kind": "projection", "token": tokenizer.id_of("<image>")}}
     built = sepiola.build(raw, seed=4)
     randomise(built, std=0.3, generator=torch.Generator().manual_seed(7))
-    model = Model(built.network, built.spec, tokenizer, AnsweringSpec(source_tokens=90, images=vision is not None))
+    model = Model(built.network, built.spec, tokenizer, AnsweringSpec(source_tokens=120, images=vision is not None))
     known = [
         {**entry, "copied": [p.name for p in f.parameters] if f.name in copied else []}
         for f, entry in zip(functions, taught(functions), strict=True)
@@ -116,15 +116,26 @@ def test_what_was_kept_writes_where_nothing_added_is_called(tmp_path: Path, liki
     assert TEN[9].name in called if liking else called == first
 
 
-def test_only_what_is_allowed_can_be_called(tmp_path: Path) -> None:
+def test_only_what_is_allowed_is_called_and_nothing_in_its_place(tmp_path: Path) -> None:
     agent_of(tmp_path / "edge", encoder_decoder())
-    edge = sepiola_edge.load(tmp_path / "edge")
+    edge, copied = sepiola_edge.load(tmp_path / "edge"), 0
     for text in REQUESTS:
-        assert {call.name for call in edge.act(text, today=TODAY, allow=["google_search"])} <= {"google_search"}
-        for call in edge.act(text, today=TODAY, allow=["send_text_message"]):
-            assert call.name == "send_text_message"
-            said = f"{date_line(language_of(text), datetime.date.fromisoformat(TODAY))}\n{text}"
-            assert all(value in said for value in call.arguments.values())  # copied, word by word
+        free = edge.act(text, today=TODAY)
+        names = {call.name for call in free}
+        for name in (function.name for function in TEN):
+            if names <= {name}:
+                assert edge.act(text, today=TODAY, allow=[name]) == free
+            else:
+                with pytest.raises(sepiola_edge.EdgeError, match="is not allowed; nothing was called in its place"):
+                    edge.act(text, today=TODAY, allow=[name])
+        said = f"{date_line(language_of(text), datetime.date.fromisoformat(TODAY))}\n{text}"
+        for call in free:
+            if call.name == "send_text_message":
+                copied += 1
+                assert all(value in said for value in call.arguments.values())  # copied, word by word
+    assert copied > 0
+    with pytest.raises(sepiola_edge.EdgeError, match=r"the prompt has [0-9]+ tokens, and the model reads 120: shorten"):
+        edge.act("别删除" * 100, today=TODAY)
     with pytest.raises(
         sepiola_edge.EdgeError, match="no function is named 'google_serch'; did you mean 'google_search'"
     ):
@@ -137,7 +148,7 @@ class Replies:
     def __init__(self, *replies: str) -> None:
         self.replies, self.read = [*replies], list[str]()
 
-    def __call__(self, request: Any, said: str, allowed: Sequence[str] | None) -> str:
+    def __call__(self, request: Any, said: str) -> str:
         self.read.append(said)
         return self.replies.pop(0)
 

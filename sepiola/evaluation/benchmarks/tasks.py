@@ -143,7 +143,7 @@ def _done(agent: Agent, task: Task) -> Done:
     example = task.example
     agent.phone = task.phone()
     began = time.perf_counter()
-    acted = agent.run(task.request, example.images, task.today, unseen_pictures=True)
+    acted = agent.run(task.request, example.images, task.today, measured=True)
     milliseconds = 1000 * (time.perf_counter() - began)
     reply = next(line for line in acted.log if "written" in line)
     named = {function.name: function for function in agent.functions}
