@@ -41,6 +41,7 @@ class ConditionalLogit(HashedLinear):
         self.register_buffer("common", torch.zeros(spec.shapes.get("common", (0,)), dtype=torch.int64))
         self.pictures = PictureVotes(spec.pictures, _of(spec, "pictures")) if spec.pictures is not None else None
         self.texts = nn.ModuleList(TextVotes(own, _of(spec, f"texts.{n}")) for n, own in enumerate(spec.texts))
+        self.register_state_dict_post_hook(_stored)
 
     def parts(self) -> dict[str, nn.Module]:
         """The encoder, if there is one; the table belongs to no part."""
@@ -98,6 +99,27 @@ def filled(network: ConditionalLogit, memory: Mapping[str, Tensor]) -> Condition
         module, _, buffer = name.rpartition(".")
         setattr(network.get_submodule(module), buffer, value)
     return network
+
+
+def halve(language: nn.Module) -> None:
+    """Rounds a frozen encoder's weights to half precision, which a checkpoint stores as such; computing stays as it is.
+
+    A tensor with values that half precision does not reach stays.
+    """
+    for tensor in language.state_dict().values():
+        half = tensor.half()
+        if tensor.is_floating_point() and bool(half.isfinite().all()):
+            tensor.copy_(half)
+
+
+def _stored(network: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    """Stores in half precision what loses nothing by it, but for the table: a load makes float32 of all again."""
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32 or tensor.is_meta or name == f"{prefix}weight":
+            continue
+        half = tensor.half()
+        if torch.equal(half.float(), tensor):
+            state[name] = half
 
 
 def _of(spec: ConditionalLogitSpec, part: str) -> dict[str, Shape]:

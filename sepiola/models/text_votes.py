@@ -46,11 +46,12 @@ def option_grams(text: str) -> list[str]:
 
 
 class TextVotes(nn.Module):
-    """Training pairs that vote: the question of each (`owners`) and its option (`offered`), their `labels`, each
-    question's hash (`groups`), and vectors of all questions and of all options that are not alike.
+    """Training pairs that vote, `(pairs,)` each: the question (`owners`), its option (`offered`), the `labels`, and the
+    question's hash (`groups`). Beside them vectors of all questions, and of all options that are not alike.
 
-    The vectors are an encoder's states (`vectors`), or TF-IDF, kept as an inverted index: one place after the other,
-    whose entries end at `ends`, the `rows` that are not 0 there and their `values`; and every place's `rarity`.
+    The vectors are an encoder's states (`vectors`, of questions that are not alike), or TF-IDF, kept as an inverted
+    index: one place after the other, whose entries end at `ends`, the `rows` that are not 0 there and their `values`;
+    and every place's `rarity`. Vectors and values are of half precision, and integers as short as they may be.
     """
 
     owners: Tensor
@@ -71,16 +72,20 @@ class TextVotes(nn.Module):
 
     def remember(self, known: Sequence[Known], encode: Encode | None) -> dict[str, Tensor]:
         """What it is to remember of the training questions, by the names of its buffers."""
-        distinct = list(dict.fromkeys(option for each in known for option in each.asked.lower))
-        number = {option: place for place, option in enumerate(distinct)}
+        counts = [len(each.labels) for each in known]
+        asked = [self._asked(each.asked) for each in known]
+        # TF-IDF counts in how many questions a word stands, those that are alike among them.
+        questions, owners = numbered(asked) if self.spec.by == "states" else (asked, np.arange(len(asked)))
+        options, offered = numbered([option for each in known for option in each.asked.lower])
         arrays: dict[str, NDArray[np.generic]] = {
-            "owners": np.repeat(np.arange(len(known)), [len(each.labels) for each in known]),
-            "offered": np.array([number[option] for each in known for option in each.asked.lower], np.int64),
+            "owners": short(np.repeat(owners, counts)),
+            "offered": short(offered),
             "labels": np.array([label for each in known for label in each.labels], np.float32),
-            "groups": np.array([each.asked.group for each in known], np.int64),
+            "groups": np.repeat(np.array([each.asked.group for each in known], np.int64), counts),
         }
-        for side, texts in (("question", [self._asked(each.asked) for each in known]), ("option", distinct)):
-            found = {"vectors": self._encoded(texts, encode)} if self.spec.by == "states" else self._fitted(side, texts)
+        for side, texts in (("question", questions), ("option", options)):
+            states = self.spec.by == "states"
+            found = {"vectors": halved(self._encoded(texts, encode))} if states else self._fitted(side, texts)
             arrays |= {f"{side}_{name}": array for name, array in found.items()}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -92,10 +97,10 @@ class TextVotes(nn.Module):
         if not len(self.owners):
             return result
         (nearness,) = self._likeness("question", [self._asked(asked)], encode)
-        nearness = nearness**self.spec.question_power
+        spread = (nearness**self.spec.question_power)[self.owners.numpy()]
+        offered, labels = self.offered.numpy(), self.labels.numpy()
         if learning:
-            nearness[self.groups.numpy() == asked.group] = 0
-        spread, offered, labels = nearness[self.owners.numpy()], self.offered.numpy(), self.labels.numpy()
+            spread[self.groups.numpy() == asked.group] = 0
         count = min(self.spec.neighbours, len(labels))
         heaviest = 0.0
         for place, likeness in enumerate(self._likeness("option", asked.lower, encode)):
@@ -118,7 +123,7 @@ class TextVotes(nn.Module):
             vectors = getattr(self, f"{side}_vectors").numpy()
             return [*np.maximum(self._encoded(texts, encode) @ vectors.T, 0)]
         rows, values, ends, rarity = (getattr(self, f"{side}_{name}").numpy() for name in _SPARSE)
-        count = len(self.groups) if side == "question" else int(self.offered.max()) + 1
+        count = int((self.owners if side == "question" else self.offered).max()) + 1
         found = []
         for text in texts:
             places, weights = _weighted(self._counts(side, text), rarity)
@@ -151,11 +156,29 @@ class TextVotes(nn.Module):
         order = np.argsort(places, kind="stable")
         owners = np.repeat(np.arange(len(rows), dtype=np.int32), [len(places) for places, _ in rows])
         return {
-            "rows": owners[order],
-            "values": np.concatenate([values for _, values in rows])[order],
-            "ends": np.bincount(places, minlength=self.spec.buckets).cumsum(),
+            "rows": short(owners[order]),
+            "values": halved(np.concatenate([values for _, values in rows])[order]),
+            "ends": short(np.bincount(places, minlength=self.spec.buckets).cumsum()),
             "rarity": rarity,
         }
+
+
+def numbered(texts: Sequence[str]) -> tuple[list[str], NDArray[np.integer]]:
+    """The texts that are not alike, in their order, and the number of each text among them."""
+    distinct = list(dict.fromkeys(texts))
+    number = {text: place for place, text in enumerate(distinct)}
+    return distinct, np.array([number[text] for text in texts], np.int64)
+
+
+def short(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Integers, 0 or more, in the shortest of 16, 32 and 64 bits that holds them all."""
+    most = int(numbers.max(initial=0))
+    return numbers.astype(next(kind for kind in (np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max))
+
+
+def halved(values: Floats) -> Floats:
+    """The nearest numbers of half precision, which a checkpoint stores as such."""
+    return values.astype(np.float16).astype(np.float32)
 
 
 def _weighted(counts: Counter[int], rarity: Floats) -> tuple[NDArray[np.int64], Floats]:

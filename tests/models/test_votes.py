@@ -81,7 +81,7 @@ def test_votes_of_texts_are_those_of_brute_force() -> None:
             nearest = sorted(pairs, reverse=True)[:5]
             weights = sorted((weight for weight, _ in pairs), reverse=True)
             if weights[4] - weights[5] > 1e-6:  # no tie that is broken by chance
-                assert found[option, 0] == pytest.approx(sum(w * label for w, label in nearest), abs=1e-4)
+                assert found[option, 0] == pytest.approx(sum(w * label for w, label in nearest), abs=1e-3)
 
 
 def test_a_question_has_no_vote_on_itself_nor_has_one_that_repeats_it() -> None:

@@ -21,7 +21,7 @@ from sepiola.data.batching import Batch
 from sepiola.data.example import Example
 from sepiola.data.sampler import BatchSampler
 from sepiola.errors import TrainingError
-from sepiola.models.conditional_logit import ConditionalLogit, filled, remembering, with_memory
+from sepiola.models.conditional_logit import ConditionalLogit, filled, halve, remembering, with_memory
 from sepiola.models.hashed_linear import Features, laid_out, padded
 from sepiola.models.picture_votes import Known
 from sepiola.models.text_states import TextStates
@@ -177,10 +177,11 @@ class ConditionalLogitObjective(Objective):
         return with_memory(self.setting.spec, self._memory)
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """The network with what it remembers, its weights as they were; the encoder learns nothing."""
+        """The network with what it remembers, its weights as they were; the encoder learns nothing, and is rounded."""
         assert isinstance(network, ConditionalLogit)
         if isinstance(network.language, LanguageModel) and network.weight.device.type != "meta":
             network.language.eval()
+            halve(network.language)
             self._encoder = TextStates(network.language, self.setting.tokenizer)
         return filled(network, self._memory)
 

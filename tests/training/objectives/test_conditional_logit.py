@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import sepiola
 from sepiola.data.image import ImageRef
@@ -128,6 +129,18 @@ def test_the_saved_model_is_saved_again_as_it_was(run: Path, tmp_path: Path) -> 
         assert torch.equal(value, again.network.state_dict()[name]), name
 
 
+def test_a_folder_of_long_numbers_is_read_as_it_is(run: Path, tmp_path: Path) -> None:
+    short, folder = sepiola.load(run), tmp_path / "long"
+    short.save(folder)
+    state = load_file(folder / "model.safetensors")
+    long = {
+        n: v.float() if v.is_floating_point() else v.long() if v.dtype != torch.uint8 else v for n, v in state.items()
+    }
+    save_file(long, folder / "model.safetensors")
+    examples = read_spec(DataSpec.parse(recipe(40)["evaluation"][0]))[:10]
+    assert sepiola.load(folder).answer(examples) == short.answer(examples)
+
+
 def test_the_scores_are_sums_and_their_gradient_is_that_of_the_likelihood() -> None:
     network = ConditionalLogit(ConditionalLogitSpec(buckets=50, pictures=None, texts=()))
     rng = torch.Generator().manual_seed(0)
@@ -224,9 +237,21 @@ def test_texts_may_be_compared_by_an_encoder_that_stays_as_it_is(tmp_path: Path)
     model = sepiola.load(folder)
     fresh = build(model.spec.model_copy(update={"options": None}), seed=0)
     for name, value in fresh.state_dict().items():
-        assert torch.equal(value, model.network.language.state_dict()[name]), name
+        found = model.network.language.state_dict()[name]
+        assert found.dtype == torch.float32 and torch.equal(value.half().float(), found), name
     vectors = model.network.texts[0].question_vectors
-    assert len(vectors) == 30 and vectors.norm(dim=1).tolist() == pytest.approx([1.0] * 30, abs=1e-4)
+    questions = read_spec(DataSpec.parse(raw["stages"][0]["data"]))
+    distinct = {(e.question.text, e.question.hint) for e in questions if e.question}
+    assert len(vectors) == len(distinct) < 30, "each text once"
+    assert vectors.norm(dim=1).tolist() == pytest.approx([1.0] * len(vectors), abs=1e-3)
+    stored = load_file(folder / "checkpoint" / "model.safetensors")
+    long = {name for name, value in stored.items() if value.dtype == torch.float32}
+    assert long == {"weight"}, "all else is stored in half precision"
+    again = sepiola.load(folder)
+    again.save(tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").stat().st_size == sum(
+        f.stat().st_size for f in (folder / "checkpoint").glob("*.safetensors")
+    )
     assert sum(model.ask("Attract or repel?", choices=CHOICES).probabilities or ()) == pytest.approx(1.0)
 
 
