@@ -20,7 +20,7 @@ from sepiola_edge.calling import calls
 from sepiola_edge.calling.days import date_line
 from sepiola_edge.calling.errors import SepiolaError, brief, nearest
 from sepiola_edge.calling.functions import Call, Function, as_taught
-from sepiola_edge.calling.policy import Acted, Policy, Runner, as_read, check_allowed
+from sepiola_edge.calling.policy import Acted, Policy, Runner, as_read
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.pictures import AnyPicture, open_pictures
 from sepiola_edge.questions import Question
@@ -76,8 +76,8 @@ class Agent:
         acted = Acted([], [], [{"request": text, "today": request.today.isoformat()}])
         self._runner.run(
             acted,
-            lambda results: request.reply(as_read(request.said, results)),
-            lambda written: check_allowed(request.read(written), self.allowed),
+            lambda results: request.reply(as_read(request.said, results), self.allowed),
+            lambda written: request.read(written, self.allowed),
         )
         return acted
 
@@ -111,9 +111,9 @@ class Request:
         language = "zh" if Question(text).language == "zh" else "en"
         return cls(model, f"{date_line(language, day)}\n{text}", pictures, day)
 
-    def reply(self, said: str) -> str:
-        """What the model writes: calls of any function that it was taught, so that it calls no other in the place of
-        one that is not allowed. Raises EdgeError for what is longer than it reads.
+    def reply(self, said: str, allowed: Sequence[str]) -> str:
+        """What the model writes: calls of functions that are `allowed`. Another one may be named alone, so that none is
+        called in its place. Raises EdgeError for what is longer than it reads.
         """
         model = self.model
         assert model.asking is not None
@@ -124,24 +124,25 @@ class Request:
         from sepiola_edge.calling.functional import functional
 
         copied = None if self.pictures else said  # a picture may say something else
+        denied = [function.name for function in model.functions if function.name not in allowed]
         with refusals():
-            grammar = functional(model.functions, vocabulary, said=copied)
+            grammar = functional(model.functions, vocabulary, allowed, copied, denied=denied)
             written = model.constrained(prompt, grammar.begin(room, prompt.ids))
             kept = model.kept
             if kept is not None and max(*prompt.ids, *written) < kept.vocabulary:  # nothing that was added is called
                 written = kept.constrained(prompt, grammar.begin(room, prompt.ids))
             return grammar.text(written)
 
-    def read(self, written: str) -> list[Call]:
-        """The calls of a reply. Raises CallError for what is none."""
-        return calls.read(written, self.model.functions, self.today)
+    def read(self, written: str, allowed: Sequence[str]) -> list[Call]:
+        """The calls of a reply. Raises CallError for what is none, and for a function that is not `allowed`."""
+        return calls.read(written, self.model.functions, self.today, allowed)
 
 
 def act(model: Model, request: Request, allow: Sequence[str] | None) -> list[Call]:
     """The calls of a request. Raises EdgeError where one is of a function that is not allowed."""
     with refusals():
         allowed = Policy(allow=None if allow is None else tuple(allow)).allowed(model.functions)
-        return check_allowed(request.read(request.reply(request.said)), allowed)
+        return request.read(request.reply(request.said, allowed), allowed)
 
 
 def read_functions(path: Path) -> list[Function]:

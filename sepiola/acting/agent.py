@@ -23,7 +23,7 @@ from sepiola.acting.sets import check_taught
 from sepiola.calling.constraints import ConstraintVocabulary, Grammar
 from sepiola.calling.days import date_line
 from sepiola.calling.functions import Call
-from sepiola.calling.policy import Acted, Policy, Result, Runner, as_read, check_allowed, execute, line_of
+from sepiola.calling.policy import Acted, Policy, Result, Runner, as_read, execute, line_of
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.data.language import language_of
@@ -170,11 +170,13 @@ class Agent:
     def grammar(self, example: Example) -> Grammar:
         """All that the model may write: what is copied is copied from the example's text, unless it has pictures.
 
-        A model that was taught its functions may name those that the policy denies, and such a reply
-        calls nothing: were they left out, the next likely function would be called in their place.
+        A model that was taught its functions may name one that the policy denies, without arguments, and such a reply
+        calls nothing: were the name left out, the next likely function would be called in its place.
         """
-        said, named = None if example.images else example.prompt, [*self._allowed, *self._denied]
-        return self.mode.grammar(self.model.vocabulary, self.functions, named, said, one_call=self.one_call)
+        said = None if example.images else example.prompt
+        return self.mode.grammar(
+            self.model.vocabulary, self.functions, self._allowed, said, one_call=self.one_call, denied=self._denied
+        )
 
     def write(self, example: Example) -> str:
         """The model's reply."""
@@ -184,7 +186,7 @@ class Agent:
 
     def read(self, written: str, today: datetime.date) -> list[Call]:
         """The calls of a reply. Raises CallError for one that holds others than the policy allows."""
-        return check_allowed(self.mode.read(written, self.functions, self._allowed, today), self._allowed)
+        return self.mode.read(written, self.functions, self._allowed, today)
 
     @contextlib.contextmanager
     def _noting(self, acted: Acted) -> Iterator[None]:

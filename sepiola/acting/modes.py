@@ -46,9 +46,11 @@ class Mode(Protocol):
         said: str | None = None,
         *,
         one_call: bool = False,
+        denied: Sequence[str] = (),
     ) -> Grammar:
         """All that may be written. Where it is given what is `said`, copied arguments are spans of it. With `one_call`
-        it is one call, where any may be made, and neither none nor several.
+        it is one call, where any may be made, and neither none nor several. Taught functions that are `denied` may be
+        named, and not called.
         """
 
     def read(
@@ -58,7 +60,9 @@ class Mode(Protocol):
         allowed: Sequence[str] | None = None,
         today: datetime.date | None = None,
     ) -> list[Call]:
-        """The calls of a text, whose days may count from `today`. Raises CallError for one that is none."""
+        """The calls of a text, whose days may count from `today`. Raises CallError for one that is none or
+        is not allowed.
+        """
 
 
 class Functional:
@@ -79,8 +83,9 @@ class Functional:
         said: str | None = None,
         *,
         one_call: bool = False,
+        denied: Sequence[str] = (),
     ) -> Grammar:
-        return functional(functions, vocabulary, allowed, said, one_call=one_call)
+        return functional(functions, vocabulary, allowed, said, one_call=one_call, denied=denied)
 
     def read(
         self,
@@ -89,7 +94,7 @@ class Functional:
         allowed: Sequence[str] | None = None,
         today: datetime.date | None = None,
     ) -> list[Call]:
-        return calls.read(text, functions, today)
+        return calls.read(text, functions, today, allowed)
 
 
 class Numbered:
@@ -110,6 +115,7 @@ class Numbered:
         said: str | None = None,
         *,
         one_call: bool = False,
+        denied: Sequence[str] = (),
     ) -> Grammar:
         return functional(self._lines(functions, allowed), vocabulary, said=said, one_call=one_call)
 
@@ -151,6 +157,7 @@ class AsJson:
         said: str | None = None,
         *,
         one_call: bool = False,
+        denied: Sequence[str] = (),
     ) -> Grammar:
         return vocabulary.compiled("json", calls.json_form(functions, allowed, one_call=one_call))
 
@@ -161,7 +168,7 @@ class AsJson:
         allowed: Sequence[str] | None = None,
         today: datetime.date | None = None,
     ) -> list[Call]:
-        return calls.read_json(text, functions)
+        return calls.read_json(text, functions, allowed)
 
 
 def mode_of(known: Sequence[Mapping[str, object]] | None) -> Mode:

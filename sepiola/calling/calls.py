@@ -75,11 +75,16 @@ def write(
     return text + END
 
 
-def read(text: str, functions: Sequence[Function], today: datetime.date | None = None) -> list[Call]:
+def read(
+    text: str,
+    functions: Sequence[Function],
+    today: datetime.date | None = None,
+    allowed: Sequence[str] | None = None,
+) -> list[Call]:
     """The calls of a text in the functional form, whose values are read as literals and checked.
 
-    Raises CallError for a text that is not whole, or says more than calls, and for a day that counts from `today` where
-    none is given.
+    Raises CallError for a text that is not whole, or says more than calls, for one that names another function than is
+    `allowed` (all, by default), and for a day that counts from `today` where none is given.
     """
     marks = [*_TOKEN.finditer(text)]
     if not marks or marks[0].start() or marks[-1].group() != END or marks[-1].end() != len(text):
@@ -104,7 +109,16 @@ def read(text: str, functions: Sequence[Function], today: datetime.date | None =
             raise CallError(f"{mark.group()} stands where no argument is: {shown(text)}")
     if not pieces:
         raise CallError(f"no call stands before {END}; {NONE}{END} calls nothing")
-    return [_read(name, values, functions, today) for name, values in pieces]
+    called = [(_function(token, functions), values) for token, values in pieces]
+    _check_allowed([function.name for function, _ in called], allowed)
+    return [_read(function, values, today) for function, values in called]
+
+
+def _check_allowed(names: Sequence[str], allowed: Sequence[str] | None) -> None:
+    """Raises CallError for a name that is not `allowed`, where not all are."""
+    for name in names:
+        if allowed is not None and name not in allowed:
+            raise CallError(f"{name} is not allowed; nothing was called in its place")
 
 
 def lark(
@@ -113,13 +127,24 @@ def lark(
     said: str | None = None,
     *,
     one_call: bool = False,
+    denied: Sequence[str] = (),
 ) -> str:
     """The grammar of the functional form, for llguidance; only functions that are `allowed` (all, by default) may be
     called. Where it is given what is `said`, copied arguments are spans of it. With `one_call` a reply is one call.
+
+    Those that are `denied` may be named and not called: with such a name the reply ends, so that no other function is
+    called in its place.
     """
     chosen = [(n, f) for n, f in enumerate(functions) if allowed is None or f.name in allowed]
-    some = f"call {END}" if one_call else f"{NONE} {END} | call{{1,{CALLS}}} {END}"
-    lines = [f"start: {some if chosen else f'{NONE} {END}'}"]
+    refused = [f"<fn_{n}>" for n, f in enumerate(functions) if f.name in denied]
+    ways = [f"{NONE} {END}"] if not one_call or not chosen else []
+    if chosen:
+        ways.append(f"call {END}" if one_call else f"call{{1,{CALLS}}} {END}")
+    if refused:
+        ways.append(f"denied {END}" if one_call or not chosen else f"call{{0,{CALLS - 1}}} denied {END}")
+    lines = [f"start: {' | '.join(ways)}"]
+    if refused:
+        lines.append(f"denied: {' | '.join(refused)}")
     if chosen:
         lines.append("call: " + " | ".join(f"f{number}" for number, _ in chosen))
     terminals: dict[str, str] = {}  # names by what they stand for: what many arguments may say is compiled once
@@ -150,8 +175,10 @@ def json_form(
     return {"type": "array", "items": {"anyOf": calls}, **bounds} if calls else {"const": []}
 
 
-def read_json(text: str, functions: Sequence[Function]) -> list[Call]:
-    """The calls of a text in the declared form. Raises CallError for another text, and for calls that do not fit."""
+def read_json(text: str, functions: Sequence[Function], allowed: Sequence[str] | None = None) -> list[Call]:
+    """The calls of a text in the declared form. Raises CallError for another text, for calls that do not fit, and for
+    one of another function than is `allowed` (all, by default).
+    """
     try:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -163,6 +190,7 @@ def read_json(text: str, functions: Sequence[Function]) -> list[Call]:
             raise CallError(f'expected {{"name": …, "arguments": {{…}}}}, got {shown(item)}')
         if not isinstance(item["name"], str) or item["name"] not in known:
             raise CallError(f"no function is named {shown(item['name'])}")
+        _check_allowed([item["name"]], allowed)
         known[item["name"]].check(item["arguments"])
         calls.append(Call(item["name"], item["arguments"]))
     return calls
@@ -254,11 +282,14 @@ def _written(
     return text
 
 
-def _read(token: str, values: Sequence[str], functions: Sequence[Function], today: datetime.date | None) -> Call:
+def _function(token: str, functions: Sequence[Function]) -> Function:
     number = int(token[4:-1])
     if number >= len(functions):
         raise CallError(f"{token}: there are {len(functions)} functions")
-    function = functions[number]
+    return functions[number]
+
+
+def _read(function: Function, values: Sequence[str], today: datetime.date | None) -> Call:
     if len(values) != max(1, len(function.parameters)) or (not function.parameters and values != [""]):
         raise CallError(f"{function.name} takes {len(function.parameters)} arguments, got {len(values)}")
     arguments: dict[str, object] = {}

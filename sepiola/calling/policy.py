@@ -140,14 +140,6 @@ def execute(call: Call, function: Function, state: object) -> Result:
         return Result(call, "done", shown(value))
 
 
-def check_allowed(calls: Sequence[Call], allowed: Sequence[str]) -> list[Call]:
-    """The calls. Raises CallError for one that the policy does not allow."""
-    for call in calls:
-        if call.name not in allowed:
-            raise CallError(f"{call.name} is not allowed; nothing was called in its place")
-    return list(calls)
-
-
 def as_read(said: str, results: Sequence[Result]) -> str:
     """A request and what was done so far, as the model reads them."""
     return said + "".join(f"\n{line_of(result.to_json())}" for result in results)

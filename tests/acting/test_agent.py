@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,6 +98,7 @@ def test_what_the_policy_forbids_is_not_called_nor_another_in_its_place(model: M
         for name in TEN:
             held = Agent(model, TEN, Policy(deny=(name.name,))).run(text)
             if name.name in names:
+                assert re.search(r"<fn_[0-9]+><fn_end>$", held.log[1]["written"])  # named, without arguments
                 assert not held.calls and held.fault == f"{name.name} is not allowed; nothing was called in its place"
             else:
                 assert held.calls == free.calls and not held.fault

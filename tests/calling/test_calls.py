@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -172,6 +173,17 @@ def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model
     )
     names = {call.name for row in rows for call in read(grammar.text(row), FUNCTIONS, TODAY)}
     assert names <= {"stop", "feed"} and names
+    denying = model.vocabulary.compiled("lark", lark(FUNCTIONS, ["stop"], denied=["send", "feed", "buy"]))
+    ((*rows,),) = model.engine.generate(
+        prompt, max_tokens=24, grammar=denying, samples=40, sampling=Sampling(temperature=1.0)
+    )
+    texts = [denying.text(row) for row in rows]
+    refusals = [text for text in texts if not re.fullmatch(f"(<fn_3>)+{END}|{NONE}{END}", text)]
+    for text in refusals:  # a name, at the end of the reply
+        (number,) = re.fullmatch(f"(?:<fn_3>)*<fn_([012])>{END}", text).groups()  # type: ignore[union-attr]
+        with pytest.raises(CallError, match=f"{FUNCTIONS[int(number)].name} is not allowed; nothing was called in its"):
+            read(text, FUNCTIONS, TODAY, ["stop"])
+    assert refusals
     nothing = model.vocabulary.compiled("lark", lark(FUNCTIONS, []))
     assert nothing.text(model.engine.generate(prompt, max_tokens=9, grammar=nothing)[0][0]) == NONE + END
     assert json_form(FUNCTIONS, []) == {"const": []}

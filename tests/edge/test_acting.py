@@ -148,7 +148,7 @@ class Replies:
     def __init__(self, *replies: str) -> None:
         self.replies, self.read = [*replies], list[str]()
 
-    def __call__(self, request: Any, said: str) -> str:
+    def __call__(self, request: Any, said: str, allowed: Sequence[str]) -> str:
         self.read.append(said)
         return self.replies.pop(0)
 
