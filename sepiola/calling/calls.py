@@ -6,9 +6,10 @@ of the signature between `<fn_sep>`, and `<fn_end>` after the last call:
     <fn_1>Anna<fn_sep>I will be late<fn_end>        <fn_none><fn_end> calls nothing
 
 Strings, dates and the members of a Literal stand as they are: the separators are special tokens, which no text holds.
-A text of letters has a space before it that is not of it, and days may count from today (`calling.days`). All
-else is JSON. `<fn_none>` stands for an argument that is left out. The *declared* form, for functions that a request
-describes, is a JSON list of `{"name": …, "arguments": {…}}`.
+A text of letters has a space before it that is not of it, unless the request says it behind something else (a quote, a
+bracket), and days may count from today (`calling.days`). All else is JSON. `<fn_none>` stands for an argument that is
+left out. The *declared* form, for functions that a request describes, is a JSON list of
+`{"name": …, "arguments": {…}}`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ UNMARKED = f"({_but('<')}|<+({_but('f<')}|f({_but('n<')}|n{_but('_<')})))*(<+(fn
 out of room for the states of one.)"""
 _PATTERNS = {f"^{pattern}$": pattern for pattern in FORMATS.values()} | days.PATTERNS
 """How strings of these patterns are written."""
-_SPACED = re.compile(rf" |{spans.LETTERS}")
+_SPACED = re.compile(spans.LETTERS)
 FUNCTION = re.compile(r"<fn_[0-9]{1,6}>")
 """A function's own token."""
 _TOKEN = re.compile(r"<fn_(?:[0-9]{1,6}|none|sep|end)>")
@@ -56,8 +57,10 @@ def write(
     functions: Sequence[Function],
     today: datetime.date | None = None,
     forms: Mapping[str, str] | None = None,
+    said: str = "",
 ) -> str:
     """Calls in the functional form; days count from `today`, where it is given, in their `forms` where those are known.
+    Texts begin as they do in what is `said`, so that the tokens of a request are those of its calls.
 
     Raises CallError for a call that does not fit its function.
     """
@@ -70,7 +73,7 @@ def write(
             raise CallError(f"no function is named '{brief(call.name)}'")
         function = functions[numbers[call.name]]
         function.check(call.arguments)
-        values = [_written(parameter, call.arguments, today, forms) for parameter in function.parameters]
+        values = [_written(parameter, call.arguments, today, forms, said) for parameter in function.parameters]
         text += f"<fn_{numbers[call.name]}>{SEPARATOR.join(values)}"
     return text + END
 
@@ -254,11 +257,14 @@ def _strings(said: str | None, least: int, most: int, letter: str, other: str) -
     return f"(?:{text})?" if least == 0 else f"(?:{text})"
 
 
-def _spaced(text: str) -> str:
+def _spaced(text: str, said: str) -> str:
     """A text as it is written: letters stand behind a space, as they do in most requests, so that tokens are copied as
-    they are read.
+    they are read. Those that are said behind anything else alone stand behind nothing.
     """
-    return f" {text}" if _SPACED.match(text) else text
+    if text.startswith(" "):
+        return f" {text}"
+    behind = spans.is_span(text, said) and f" {text}" not in said
+    return text if behind or not _SPACED.match(text) else f" {text}"
 
 
 def _unspaced(text: str) -> str:
@@ -266,14 +272,18 @@ def _unspaced(text: str) -> str:
 
 
 def _written(
-    parameter: Parameter, arguments: Mapping[str, object], today: datetime.date | None, forms: Mapping[str, str] | None
+    parameter: Parameter,
+    arguments: Mapping[str, object],
+    today: datetime.date | None,
+    forms: Mapping[str, str] | None,
+    said: str,
 ) -> str:
     schema, optional = _inner(parameter)
     value = arguments.get(parameter.name, parameter.default)
     if optional and (value is None or (not parameter.required and value == parameter.default)):
         return NONE
     plain = _plain(schema)
-    value = spans.changed(value, schema, _spaced)
+    value = spans.changed(value, schema, lambda text: _spaced(text, said))
     text = str(value) if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if plain and today is not None and schema.get("pattern") in days.PATTERNS:
         text = days.relative(text, today, forms)

@@ -69,7 +69,7 @@ class DeclaredCalling(LanguageModelling):
         assert isinstance(stage.objective, DeclaredCallingSpec)
         functions = declared(tools_of(example, stage.objective.functions))
         try:
-            target = write(calls_of(example), functions, example.today, example.days)
+            target = write(calls_of(example), functions, example.today, example.days, example.prompt)
         except CallError:  # it is not learnt from, and `laid_out` says so
             target = ""
         return declaration(functions), example.prompt, re.sub(r"<fn_\w+>", "\n", target)
@@ -122,7 +122,7 @@ class DeclaredCalling(LanguageModelling):
             own = [tool for tool in tools if tool["function"]["name"] not in called]
             shown = [*right, *[*own, *beside][: max(0, self.asked.declared - len(right))]]
         functions = declared(rng.sample(shown, len(shown)))
-        target = write(calls, functions, example.today, example.days)
+        target = write(calls, functions, example.today, example.days, example.prompt)
         renamed = [masked(f, rng) if rng.random() < self.asked.masked else f for f in functions]
         return dataclasses.replace(declaring(example, renamed), target=target)
 

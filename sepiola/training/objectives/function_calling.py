@@ -75,7 +75,8 @@ def called(example: Example, functions: Sequence[Function]) -> Example:
     if said is None:
         raise TrainingError(f"{example.id}: no calls (metadata 'calls'); function-calling learns requests with calls")
     try:
-        target = write([Call(c["name"], c["arguments"]) for c in said], functions, example.today, example.days)
+        calls = [Call(c["name"], c["arguments"]) for c in said]
+        target = write(calls, functions, example.today, example.days, example.prompt)
     except CallError as error:
         raise TrainingError(f"{example.id}: {error}") from None
     return dataclasses.replace(example, target=target)
