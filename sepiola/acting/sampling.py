@@ -23,7 +23,8 @@ Said = tuple[str, object]
 _KINDS = {
     "person": "name person to contact recipient who artist author owner user guest attendee",
     "email": "email mail",
-    "place": "city place location address destination origin from where country area station",
+    "place": "place where from",
+    "town": "city town location address destination origin country area station",
     "product": "product item article goods object thing device",
     "query": "query topic keyword keywords search question about",
     "message": "message text body content note comment description reason",

@@ -10,6 +10,7 @@ import pytest
 
 from sepiola.acting.sampling import sample
 from sepiola.errors import SpecError
+from sepiola.tidepool.phone import lexicon_en, lexicon_zh
 from sepiola.tidepool.phone.fills import Context
 from sepiola.tidepool.phone.grammar import share_of
 
@@ -47,6 +48,17 @@ def test_texts_are_what_their_name_speaks_of(language: str) -> None:
         assert all(2 <= len(value) <= 12 and value in said for said, value in found)
     values = {value for _, value in samples("city", {"type": "string"}, language, "test")}
     assert len(values) > 50 and all(share_of("value", value) == "test" for value in values)
+
+
+@pytest.mark.parametrize(("language", "lost_at"), [("en", "the lobby"), ("zh", "前台")])
+def test_nobody_goes_to_where_a_thing_was_lost(language: str, lost_at: str) -> None:
+    """The weather on a bus, the way to a locker: no request that one would make."""
+    spots = {"en": lexicon_en, "zh": lexicon_zh}[language].WORDS["spot"]
+    assert lost_at in spots
+    for split in ("train", "test"):
+        for name in ("location", "destination", "city"):
+            assert not {value for _, value in samples(name, {"type": "string"}, language, split)} & set(spots)
+    assert {value for _, value in samples("place", {"type": "string"}, language, "train")} & set(spots)
 
 
 def test_values_that_a_schema_lists_are_taken() -> None:

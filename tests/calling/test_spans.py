@@ -13,9 +13,10 @@ import sepiola
 from sepiola.acting.functions import functions_of
 from sepiola.acting.sets import as_taught, check_taught, taught
 from sepiola.api import Model
-from sepiola.calling.calls import read, tokens_of
+from sepiola.calling.calls import lark, read, tokens_of, write
 from sepiola.calling.constraints import ConstraintVocabulary
 from sepiola.calling.functional import functional
+from sepiola.calling.functions import Call
 from sepiola.calling.spans import is_span, regex, strings, words
 from sepiola.data.example import Example, Message
 from sepiola.data.image import ImageRef
@@ -131,3 +132,45 @@ def test_spans_of_a_long_text(least: int, most: int) -> None:
 def vocabulary() -> ConstraintVocabulary:
     tokenizer = Tokenizer.train([TEXT] * 3, 280)
     return ConstraintVocabulary(tokenizer, tokenizer.vocabulary, [1])
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "written"),
+    [
+        ('text "duck pond" to Bob', "duck pond", "duck pond"),
+        ("say (duck pond) to Bob", "duck pond", "duck pond"),
+        ("duck pond: say it to Bob", "duck pond", "duck pond"),
+        ("给王芳发Bob到了", "Bob", "Bob"),
+        ("say duck pond to Bob", "duck pond", " duck pond"),
+        ('say "duck pond", yes, duck pond', "duck pond", " duck pond"),
+        ('say "a duck pond" to Bob', "duck pond", " duck pond"),
+        ("say duckpond (or duck ponds) to Bob", "duck pond", " duck pond"),  # not in its words
+        ("", "duck pond", " duck pond"),
+        ("发“鸭子”", "鸭子", "鸭子"),
+        ('say " duck" to Bob', " duck", "  duck"),  # the first space is not of the text
+    ],
+)
+def test_a_text_is_written_in_the_tokens_that_the_request_has(said: str, text: str, written: str) -> None:
+    functions = as_taught(KNOWN)
+    call = Call("send", {"to": text, "text": text})
+    target = write([call], functions, said=said)
+    assert target == f"<fn_0>{written}<fn_sep>{written}<fn_sep><fn_none><fn_end>"
+    assert read(target, functions) == [call]
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_grammar_allows_a_text_as_its_request_has_it(copied: bool) -> None:
+    functions, model = as_taught(KNOWN), random_weights()
+    said = 'send "red mugs" to Bob, buy "late mugs"'
+    calls = [
+        Call("send", {"to": "Bob", "text": "red mugs"}),
+        Call("buy", {"items": [{"name": "late mugs", "count": 2}]}),
+    ]
+    target = write(calls, functions, said=said)
+    assert target == '<fn_0> Bob<fn_sep>red mugs<fn_sep><fn_none><fn_1>[{"name":"late mugs","count":2}]<fn_end>'
+    matcher = LLMatcher(
+        model.vocabulary.tokens, LLMatcher.grammar_from_lark(lark(functions, said=said if copied else None))
+    )
+    tokens = model.require_tokenizer().backend.encode(target, add_special_tokens=False).ids
+    assert matcher.validate_tokens(tokens) == len(tokens)
+    assert read(target, functions) == calls

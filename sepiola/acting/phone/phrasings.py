@@ -174,6 +174,8 @@ ANDROID = {
         = do I need an umbrella in {location}?
         [查|看看|查一下|看一下|告诉我]{location}的[天气|天气预报]
         [查|看看|查一下]{location}[接下来|未来]{days}天的[天气|天气预报]
+        {location}的[天气|天气预报][查一下|看一下|查查]
+        {location}[接下来|未来]{days}天的天气[查一下|看一下|查查]
         = {location}[今天|]天气[怎么样|如何|好吗]？
         = {location}[会不会|会]下雨[吗|]？
         = {location}[接下来|未来]{days}天[天气|]怎么样？

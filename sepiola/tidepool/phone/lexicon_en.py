@@ -84,6 +84,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "waste": ("{content} {waste}", "{made}", "{adj} {waste}", "{adj} {content} {waste}", "{Made} {waste}"),
     "restaurant": ("{Made} {cuisine}", "{Made}", "{first}'s {cuisine}", "Little {Made}", "The {Made} {cuisine}"),
     "place": ("{Made} {kind}", "{spot}", "{made} {number}", "{Made} {kind}", "{first} {kind}"),
+    "town": ("{Made}", "{Made} {kind}", "{made} {number}", "{Made} {kind}", "{first} {kind}"),
     "lost": ("{lost}", "{made}", "{adj} {lost}", "{adj} {made}", "{Made} {lost}", "{adj} {Made} {lost}"),
     "pet_name": ("{pet}", "{Made}", "{Made}"),
     "tag": ("{number}", "{letter}-{number}", "{letter}{number}"),

@@ -61,6 +61,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "waste": ("{content}{waste}", "{adj}{content}{waste}", "{made}{content}{waste}"),
     "restaurant": ("{made}{cuisine}", "{made}{made1}", "老{surname}{cuisine}", "{surname}记{cuisine}", "{made}"),
     "place": ("{made}{kind}", "{spot}", "{made}{kind}", "{surname}家{kind}"),
+    "town": ("{made}", "{made}市", "{made}{kind}", "{made}{kind}", "{surname}家{kind}"),
     "lost": ("{lost}", "{adj}{lost}", "{made}牌{lost}", "{adj}{made}{lost}"),
     "pet_name": ("{pet}", "{made}", "小{made1}"),
     "tag": ("{number}", "{letter}-{number}", "{letter}{number}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -84,6 +85,12 @@ def test_days_are_written_as_they_are_said(tmp_path: Path) -> None:
     said = [[form for day, form in e.days.items() if day in str(e.metadata["calls"])] for e in examples]
     assert any(re.fullmatch(r"[<>][1-7]|[+-]?w[1-7]", form) for forms in said for form in forms)
     assert all(form in target for forms, target in zip(said, targets, strict=True) for form in forms)
+
+
+def test_what_stands_in_quotes_is_written_in_the_tokens_of_its_request() -> None:
+    made = request(1)
+    quoting = dataclasses.replace(made, messages=(Message("user", ('do "thing 1" now',)),))
+    assert [e.target[6:] for e in laid_out([made, quoting], declared=1)] == [" thing 1<fn_end>", "thing 1<fn_end>"]
 
 
 def test_names_are_masked_and_descriptions_are_not() -> None:

@@ -52,6 +52,12 @@ def test_targets_are_calls_in_tokens() -> None:
     assert called(nothing, functions()).target == "<fn_none><fn_end>"
 
 
+def test_what_stands_in_quotes_is_written_in_the_tokens_of_its_request() -> None:
+    message = {"name": "send_text_message", "arguments": {"to": "Bob", "message": "duck pond"}}
+    example = Example("e", (Message("user", ('text "duck pond" to Bob',)),), "", metadata={"calls": [message]})
+    assert called(example, functions()).target == "<fn_1> Bob<fn_sep>duck pond<fn_end>"
+
+
 def test_examples_without_fitting_calls_are_refused() -> None:
     with pytest.raises(TrainingError, match="e: no calls"):
         called(Example("e", (Message("user", ("x",)),), ""), functions())
