@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sepiola.acting.functions import function
     from sepiola.api import Model, build, load
     from sepiola.calling.policy import Policy
+    from sepiola.generation.sampling import Sampling
     from sepiola.reasoning.answer import Reply
 
 _HOMES = {
@@ -17,11 +18,12 @@ _HOMES = {
     "Model": "sepiola.api",
     "Policy": "sepiola.calling.policy",
     "Reply": "sepiola.reasoning.answer",
+    "Sampling": "sepiola.generation.sampling",
     "build": "sepiola.api",
     "function": "sepiola.acting.functions",
     "load": "sepiola.api",
 }
-__all__ = ["Agent", "Model", "Policy", "Reply", "build", "function", "load"]
+__all__ = ["Agent", "Model", "Policy", "Reply", "Sampling", "build", "function", "load"]
 __version__ = "0.1.0"
 
 

@@ -209,7 +209,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         `max_tokens` is by default what the checkpoint says, or 128. Under a `constraint`, a JSON Schema or a list of
         functions, nothing is written but JSON that fits, or calls (`sepiola.calling.calls`), within `max_tokens`.
         """
-        room, sampling = partial(self._room, asked=max_tokens), sampling or self.sampling
+        room, sampling = partial(self._room, asked=max_tokens), Sampling.asked(sampling, self._processor.generation)
         grammar = None if constraint is None else self.grammar(constraint)
         if not isinstance(prompt, str):
             write = partial(generate_ids, processor=self._processor, room=room, sampling=sampling, grammar=grammar)
@@ -248,7 +248,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         on_text: Callable[[str], None] | None = None,
     ) -> ChatReply:
         """The assistant's next turn in a conversation of several turns, with pictures in any of them.
@@ -257,7 +257,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. `stop` are
         stop strings beside the checkpoint's. Raises DataError when pictures and their places do not match.
         """
-        said, sampling = [as_message(m) for m in messages], sampling or self.sampling
+        said, sampling = [as_message(m) for m in messages], Sampling.asked(sampling, self._processor.generation)
         return self._chat.reply(said, max_tokens, sampling, on_text, stops=stop)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sepiola_edge.errors import EdgeError
@@ -42,6 +42,15 @@ def texts(raw: Mapping[str, Any], key: str) -> list[str]:
     if not isinstance(value, list | tuple):
         raise EdgeError(f"edge.json: {key!r} is {value!r}; expected a list of texts")
     return [text({key: each}, key) for each in value]
+
+
+def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The stop strings that somebody gives: one, several or none."""
+    strings = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    for string in strings:
+        if not isinstance(string, str) or not string:
+            raise EdgeError(f"stop: got {string!r:.200}; expected texts, none of them empty")
+    return strings
 
 
 def flag(raw: Mapping[str, Any], key: str) -> bool:

@@ -167,7 +167,7 @@ class Model:
         images: AnyPicture | Sequence[AnyPicture] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         on_text: Callable[[str], None] | None = None,
     ) -> str:
         """Continues a text, spaces and all, up to an end token or before a stop string; greedy unless `sampling` says
@@ -186,7 +186,7 @@ class Model:
             prompt = "".join(part + run for part, run in zip(parts, runs, strict=True))
         read = self.closed(self.tokenizer.encode(prompt, add_special_tokens=True).ids, seen)
         written = self.tokens(read, self._room(read, max_tokens, NEW_TOKENS), sampling or self.sampling, self.ends)
-        return "".join(self._told(self.texts(written, (*self.stop_strings, *stop)), on_text))
+        return "".join(self._told(self.texts(written, (*self.stop_strings, *checks.stops(stop))), on_text))
 
     def chat(
         self,
@@ -194,7 +194,7 @@ class Model:
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] | None = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
         """The assistant's next turn: messages are dicts with `role` and `content`, as on the Hub and of OpenAI.
@@ -211,7 +211,7 @@ class Model:
                 times.append(time.perf_counter() - began)
                 yield token
 
-        text = "".join(self._told(self.texts(timed(), (*self.stop_strings, *stop)), on_text)).strip()
+        text = "".join(self._told(self.texts(timed(), (*self.stop_strings, *checks.stops(stop))), on_text)).strip()
         return Reply(text, len(prompt.ids), len(times), times[0] if times else 0.0, time.perf_counter() - began)
 
     def conversation(self, messages: Sequence[Mapping[str, object]]) -> tuple[Prompt, Pieces]:

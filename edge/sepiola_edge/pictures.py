@@ -45,18 +45,21 @@ def open_pictures(pictures: AnyPicture | Sequence[AnyPicture] | None) -> list[Im
 
 
 def open_picture(picture: AnyPicture) -> Image.Image:
-    """The picture in RGB. Raises EdgeError for a file that is missing or damaged, and for what is no picture."""
+    """The picture in RGB; a text is a path, a `data:` URL or a `file:` one. Raises EdgeError for a file that is missing
+    or damaged, for what is no picture, and for addresses on the network, which are not fetched.
+    """
+    if isinstance(picture, str):
+        picture = _at(picture)
     if isinstance(picture, Image.Image):
         return _read(picture, "picture in memory")
     if isinstance(picture, bytes):
         name, data = "picture in memory", picture
-    elif isinstance(picture, str | Path):
-        name = str(picture)
+    elif isinstance(picture, Path):
+        name = f"{picture!s:.1000}"
         try:
-            path = Path(picture)
-            if not path.is_file():
+            if not picture.is_file():
                 raise EdgeError(f"{name}: no such picture")
-            data = path.read_bytes()
+            data = picture.read_bytes()
         except (OSError, ValueError) as error:
             if isinstance(error, EdgeError):
                 raise
@@ -76,7 +79,7 @@ def opened_message(message: Mapping[str, object]) -> tuple[Mapping[str, object],
     """A message with its pictures opened, and these. A picture is a part of the content, as on the Hub and of OpenAI:
     `{"type": "image", "image" | "path" | "url": …}` or `{"type": "image_url", "image_url": {"url": …}}`.
 
-    Raises EdgeError as `open_picture` does, and for addresses on the network, which are not fetched.
+    Raises EdgeError as `open_picture` does.
     """
     content, pictures = message.get("content"), list[Image.Image]()
     if not isinstance(content, list | tuple):
@@ -86,27 +89,23 @@ def opened_message(message: Mapping[str, object]) -> tuple[Mapping[str, object],
         if isinstance(part, Mapping) and part.get("type") in ("image", "image_url"):
             keys = ("image", "path", "url", "image_url")
             source = next((part[key] for key in keys if part.get(key) is not None), None)
-            picture = _opened(source.get("url") if isinstance(source, Mapping) else source)
+            picture = open_picture(source.get("url") if isinstance(source, Mapping) else source)  # type: ignore[arg-type]
             pictures.append(picture)
             part = {"type": "image", "image": picture}
         parts.append(part)
     return {**message, "content": parts}, pictures
 
 
-def _opened(source: object) -> Image.Image:
-    if not isinstance(source, str):
-        return open_picture(source)  # type: ignore[arg-type]
-    if source.startswith(("http://", "https://")):
-        raise EdgeError(f"pictures are not fetched from the network: save {source:.200} and give its path")
-    if not source.startswith("data:"):
-        return open_picture(source.removeprefix("file://"))
-    head, _, data = source.partition(",")
+def _at(address: str) -> bytes | Path:
+    if address.startswith(("http://", "https://")):
+        raise EdgeError(f"pictures are not fetched from the network: save {address:.200} and give its path")
+    if not address.startswith("data:"):
+        return Path(address.removeprefix("file://"))
+    head, _, data = address.partition(",")
     try:
-        return open_picture(
-            base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
-        )
-    except ValueError as error:
-        raise error if isinstance(error, EdgeError) else EdgeError(f"{head:.200},…: not valid base64") from None
+        return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
+    except ValueError:
+        raise EdgeError(f"{head:.200},…: not valid base64") from None
 
 
 def digest(picture: Image.Image) -> bytes:

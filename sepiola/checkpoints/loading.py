@@ -15,7 +15,7 @@ from sepiola.checkpoints import adapters, assembled, hub, store
 from sepiola.checkpoints import processor as processors
 from sepiola.checkpoints.adapter_config import CONFIG
 from sepiola.data.files import finish_save, interrupted
-from sepiola.errors import CheckpointError
+from sepiola.errors import CheckpointError, SpecError, shown
 from sepiola.nn.device import find_device
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
@@ -48,6 +48,8 @@ def load(
     Raises CheckpointError when it does not fit or is not there, SpecError for a device that is not.
     """
     find_device(device)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point or dtype.itemsize < 2:
+        raise SpecError(f"dtype: got {shown(dtype)}; expected torch.float32, torch.bfloat16 or torch.float16")
     folder = folder_of(path_or_hub_id)
     if (folder / store.ENSEMBLE).is_file():
         raise CheckpointError(f"{folder}: an ensemble of several models; name one of them: {folder / 'members' / '0'}")
@@ -111,7 +113,11 @@ def folder_of(path_or_hub_id: str | Path) -> Path:
 
 
 def local_folder(path_or_hub_id: str | Path) -> Path:
-    """The folder of that name, or its checkpoint's where it is a run's; it need not be there."""
+    """The folder of that name, or its checkpoint's where it is a run's; it need not be there. Raises CheckpointError
+    for what names none.
+    """
+    if not isinstance(path_or_hub_id, str | Path) or not str(path_or_hub_id).strip():
+        raise CheckpointError(f"a model is named by a run, a folder or a Hub id; got {shown(path_or_hub_id)}")
     folder = Path(path_or_hub_id)
     inside = folder / "checkpoint"
     whole = any((inside / marker).is_file() for marker in (store.SPEC, store.ENSEMBLE))

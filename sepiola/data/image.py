@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import errno
 import hashlib
 import io
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from sepiola.errors import DataError
+from sepiola.errors import DataError, brief
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """The formats that are read. Pillow's other decoders stay shut: one of them starts Ghostscript on what it is given."""
@@ -108,9 +111,11 @@ class ImageRef:
         """Wraps whatever a user holds. A picture in memory is turned upright and encoded as PNG, without loss; one of
         a mode that PNG has no place for (CMYK, HSV, F …) becomes RGB, as `open` would make it. Arrays and tensors have
         1, 3 or 4 channels, last or first, or none, of uint8 or of floating-point numbers 0…1, rounded to 8 bits. An
-        open file is read from its beginning, where it can be set there.
+        open file is read from its beginning, where it can be set there. A text is a path, a `data:` URL or a `file:`
+        one.
 
-        Raises DataError for what is no picture, and for one in memory that cannot be read to its end.
+        Raises DataError for what is no picture, for one in memory that cannot be read to its end, and for addresses on
+        the network, which are not fetched.
         """
         if isinstance(image, ImageRef):
             return image
@@ -126,12 +131,11 @@ class ImageRef:
             return cls(data=bytes(image))
         if isinstance(image, BinaryFile):
             return cls(data=_read(image))
-        if not isinstance(image, str | Path):
-            raise DataError(
-                "a picture is a path, its bytes, a binary file, a Pillow image, an array or a tensor; got "
-                f"{type(image).__name__}"
-            )
-        return cls(path=Path(image))
+        if isinstance(image, str):
+            return _at(image)
+        if not isinstance(image, Path):
+            raise _no_picture(image)
+        return cls(path=image)
 
     @classmethod
     def each_of(cls, images: AnyImage | Iterable[AnyImage] | None) -> list[ImageRef]:
@@ -143,8 +147,10 @@ class ImageRef:
             return []
         if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
             images = list(images)
-        if isinstance(images, AnyImage) or not isinstance(images, Iterable):
+        if isinstance(images, AnyImage):
             return [cls.of(images)]
+        if isinstance(images, Mapping) or not isinstance(images, Iterable):
+            raise _no_picture(images)
         return [cls.of(image) for image in images]
 
     @cached_property
@@ -205,6 +211,30 @@ class ImageRef:
             yield image
 
 
+def _no_picture(given: object) -> DataError:
+    return DataError(
+        "a picture is a path, its bytes, a binary file, a Pillow image, an array or a tensor; got "
+        f"{type(given).__name__}"
+    )
+
+
+def _at(address: str) -> ImageRef:
+    """The picture of a text: a path, or an address that holds it. Raises DataError for other addresses."""
+    if address.startswith("data:"):
+        head, _, data = address.partition(",")
+        try:
+            return ImageRef(
+                data=base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
+            )
+        except ValueError:
+            raise DataError(f"{brief(head)},…: not valid base64") from None
+    if address.startswith(("http://", "https://")):
+        raise DataError(f"pictures are not fetched from the network: save {brief(address, 300)} and give its path")
+    if not address:
+        raise DataError("a picture's path is empty; give the path of a picture")
+    return ImageRef(path=Path(address.removeprefix("file://")))
+
+
 def _from_array(given: Tensor | np.ndarray) -> Image.Image:
     """The picture of an array. Raises DataError where its channels or values may be read in two ways, or none."""
     if isinstance(given, Tensor):
@@ -254,7 +284,9 @@ def _regular(path: Path | None) -> Path:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise DataError(f"{path}: cannot read the image: {error.strerror}") from None
+        base64_text = "; a picture in base64 is a data: URL (data:image/png;base64,…)"
+        hint = base64_text if error.errno == errno.ENAMETOOLONG else ""
+        raise DataError(f"{brief(str(path), 1000)}: cannot read the image: {error.strerror}{hint}") from None
     except ValueError as error:
         raise DataError(f"{str(path)!r}: cannot read the image: not a path ({error})") from None
     if not stat.S_ISREG(mode):

@@ -17,7 +17,7 @@ from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.stopping import Stop
+from sepiola.generation.stopping import Stop, stop_strings
 from sepiola.generation.text_prompt import TextPrompts
 from sepiola.text.conversation import Conversations, reply_ids, without_pictures
 from sepiola.text.guard import GuardedText
@@ -65,7 +65,7 @@ class Chat:
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
         *,
-        stops: Sequence[str] = (),
+        stops: str | Sequence[str] | None = (),
     ) -> ChatReply:
         """The next turn of a conversation; `on_text` is given the text piece by piece.
 
@@ -75,10 +75,10 @@ class Chat:
         places do not match, and for pictures that a blind model is shown.
         """
         began = time.perf_counter()
+        strings = (*self.generation.stop_strings, *stop_strings(stops))
         prompt = self.prompt(messages)
         self.prompts.warn_of_length(len(prompt.tokens))
         give = None if on_text is None else without_indent(on_text)
-        strings = (*self.generation.stop_strings, *stops)
         stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give)
         row, first = stop(), 0.0
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.errors import SepiolaError
+from sepiola.errors import SepiolaError, shown
 from sepiola.generation.row_draws import RowDraws
 from sepiola.specs.generation import PENALTIES, GenerationSpec
 
@@ -96,6 +96,13 @@ class Sampling:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, bound.kind) or not bound.fits(value):
                 raise SepiolaError(f"{name}: got {value!r}, expected {bound.expected}")
+
+    @classmethod
+    def asked(cls, given: Sampling | None, generation: GenerationSpec) -> Sampling:
+        """What is asked, or how the checkpoint writes. Raises SepiolaError for what is no Sampling."""
+        if given is not None and not isinstance(given, Sampling):
+            raise SepiolaError(f"sampling: got {shown(given)}; expected sepiola.Sampling(temperature=…, top_p=…)")
+        return given or cls.of(generation)
 
     @classmethod
     def of(cls, generation: GenerationSpec) -> Sampling:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from sepiola.errors import SepiolaError, shown
 from sepiola.text.tokenizer import Tokenizer
 
 UNFINISHED = "\ufffd"  # what a decoder gives for bytes that are no character, or not one yet
@@ -74,6 +75,15 @@ class TextStream:
             if self._text(self._ids[:cut]) + self.tokenizer.decode(self._ids[cut:]) == whole:
                 return cut
         return count
+
+
+def stop_strings(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The stop strings that somebody gives: one, several or none. Raises SepiolaError for what is no text, or empty."""
+    strings = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    for string in strings:
+        if not isinstance(string, str) or not string:
+            raise SepiolaError(f"stop: got {shown(string)}; expected texts, none of them empty")
+    return strings
 
 
 class Stop:

@@ -55,7 +55,7 @@ class AnswersQuestions:
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
-        choices, sees = tuple(choices or self.spec.labels), self.spec.sees and self.asking.images
+        choices, sees = tuple(choices) or self.spec.labels, self.spec.sees and self.asking.images
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
         asking = None if strategy is None else self.asking.by(strategy)
         chosen = self.strategy(score=bool(choices)) if asking is None else strategy_of(self, asking)

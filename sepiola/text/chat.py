@@ -8,7 +8,6 @@ sees plain data only.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import os
 import re
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import jinja2
 import numpy as np
@@ -26,7 +24,7 @@ from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
-from sepiola.errors import CheckpointError, DataError, brief
+from sepiola.errors import CheckpointError, DataError, brief, shown
 from sepiola.specs.base import Plain
 from sepiola.specs.safe_files import MOST_JSON, read_json, read_text
 from sepiola.text.template_sandbox import BudgetError, RefusalError, budget, counting, environment, marked
@@ -187,7 +185,9 @@ def as_message(message: Message | Mapping[str, Any]) -> Message:
         return message
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, str | list | tuple) or "role" not in message:
-        raise DataError(f"a message is a dict with 'role' and 'content' (a text, or a list of parts); got {message!r}")
+        raise DataError(
+            f"a message is a dict with 'role' and 'content' (a text, or a list of parts); got {shown(message)}"
+        )
     parts = [content] if isinstance(content, str) else content
     return Message(message["role"], tuple(_part(part) for part in parts))
 
@@ -202,21 +202,9 @@ def _part(part: object) -> str | ImageRef:
     if kind in ("image", "image_url"):
         source = next((keys[key] for key in ("image", "path", "url", "image_url") if keys.get(key) is not None), None)
         source = source.get("url") if isinstance(source, Mapping) else source
-        if isinstance(source, str) and source.startswith("data:"):
-            return ImageRef.of(_decoded(source))
-        if isinstance(source, str) and source.startswith(("http://", "https://")):
-            raise DataError(f"pictures are not fetched from the network: save {source} and give its path")
         if source is not None:
-            return ImageRef.of(source.removeprefix("file://") if isinstance(source, str) else source)
-    raise DataError(f"a part of a message is a text or a picture with its path, data or address; got {part!r}")
-
-
-def _decoded(url: str) -> bytes:
-    head, _, data = url.partition(",")
-    try:
-        return base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
-    except ValueError:
-        raise DataError(f"{head},…: not valid base64") from None
+            return ImageRef.of(source)
+    raise DataError(f"a part of a message is a text or a picture with its path, data or address; got {shown(part)}")
 
 
 @lru_cache(maxsize=16)

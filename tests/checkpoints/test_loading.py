@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,3 +105,15 @@ def test_an_adapter_beside_a_models_weights_is_said(tmp_path: Path, caplog: pyte
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     assert torch.equal(load(tmp_path).network.embedding.weight, built.network.embedding.weight)
     assert "holds an adapter beside its weights, which is not merged" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_what_names_no_model_is_refused(name: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"a model is named by a run, a folder or a Hub id; got {name!r}"):
+        sepiola.load(name)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.int8])
+def test_what_is_no_dtype_is_refused_before_anything_is_read(tmp_path: Path, dtype: Any) -> None:
+    with pytest.raises(SpecError, match=rf"dtype: got .*{dtype}.*; expected torch\.float32, torch\.bfloat16 or"):
+        sepiola.load(tmp_path, dtype=dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
@@ -288,3 +289,23 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 90).save(buffer, format="PNG")
     with pytest.raises(DataError, match="damaged or cut short"):
         ImageRef.of(buffer.getvalue()[:-900]).open()
+
+
+def test_a_text_is_a_path_or_an_address_that_holds_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    Image.new("RGB", (3, 2), "red").save(path)
+    packed = base64.b64encode(path.read_bytes()).decode()
+    for address in (str(path), f"file://{path}", f"data:image/png;base64,{packed}"):
+        assert ImageRef.of(address).open().tobytes() == ImageRef.of(path).open().tobytes()
+        assert len(ImageRef.each_of(address)) == 1
+    for given, fault in (
+        ("https://example.com/p.png", "not fetched from the network: save https://example.com/p.png and give its path"),
+        ("data:image/png;base64,###", r"data:image/png;base64,…: not valid base64"),
+        ("", "a picture's path is empty"),
+        ({"path": str(path)}, "a picture is a path.*got dict"),
+    ):
+        with pytest.raises(DataError, match=fault):
+            ImageRef.each_of(given)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"a picture in base64 is a data: URL") as caught:
+        ImageRef.of(packed * 100).open()
+    assert len(str(caught.value)) < 1200

@@ -175,7 +175,11 @@ def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:
     edge.ends = frozenset()
     text = edge.generate("ab", max_tokens=30)
     at = text[12:14]
-    assert edge.generate("ab", max_tokens=30, stop=[at]) == text[: text.index(at)]
+    for stop in ([at], at):
+        assert edge.generate("ab", max_tokens=30, stop=stop) == text[: text.index(at)]
+    assert edge.generate("ab", max_tokens=30, stop=None) == text
+    with pytest.raises(sepiola_edge.EdgeError, match="stop: got ''; expected texts, none of them empty"):
+        edge.generate("ab", stop="")
     drawn = [edge.generate("ab", max_tokens=12, sampling=Sampling(temperature=1.5, seed=s)) for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     greedy = edge.generate("ab", max_tokens=12)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sepiola.api import Model
 from sepiola.cli.asking import chat
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
-from sepiola.errors import DataError, SpecError
+from sepiola.errors import DataError, SepiolaError, SpecError
 from sepiola.generation.sampling import Sampling
 from sepiola.models.build import preset
 from sepiola.models.vision.tiles import FAKE, GLOBAL
@@ -256,3 +257,13 @@ def test_names_that_a_template_reads_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"names control tokens \(</s>\), and the chat template changes or reads them"):
         model._chat.prompt([Message("user", ("想</s>是",))])
     assert list(model._chat.prompt([Message("user", ("是 yes",))]).tokens) == TOKENIZER.encode("是 yes")
+
+
+def test_a_stop_string_is_one_text_and_sampling_is_no_dict(folder: Path) -> None:
+    model, messages = sepiola.load(folder), TALK[:1]
+    text = model.chat(messages, max_tokens=40).text
+    assert len(end := text[2:5]) == 3
+    assert model.chat(messages, max_tokens=40, stop=end).text == text[: text.index(end)].strip()
+    for ask in (partial(model.chat, messages), partial(model.generate, "a")):
+        with pytest.raises(SepiolaError, match=r"sampling: got .*; expected sepiola\.Sampling"):
+            ask(sampling={"temperature": 1.0})

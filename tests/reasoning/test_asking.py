@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -39,6 +40,7 @@ def test_a_picture_is_refused_by_a_model_that_reads_text_alone() -> None:
     with pytest.raises(DataError, match="this model reads text alone; leave them out"):
         model.ask("这是什么？", image=Image.new("RGB", (8, 8)), choices=("猫", "狗"))
     assert model.ask("这是什么？", choices=("猫", "狗")).answer in ("猫", "狗")
+    assert model.ask("这是什么？", choices=np.array(["猫", "狗"])).answer in ("猫", "狗")  # type: ignore[arg-type]
 
 
 def test_one_stage_is_for_formats_that_give_a_rationale() -> None:
