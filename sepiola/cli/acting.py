@@ -171,6 +171,7 @@ def train(
     from sepiola.experiments.declared import train_declared
     from sepiola.experiments.teacher import Teacher
     from sepiola.generation.endpoint import Endpoint
+    from sepiola.training.progress import say
 
     if (teacher is None) != (teacher_model is None):
         raise SpecError("--teacher http://HOST/v1 and --teacher-model NAME belong together")
@@ -187,7 +188,7 @@ def train(
         return
     for table in terminal_tables(report):
         console.print(table)
-    console.print(f'Try it: sepiola act "…" --model {out} --functions {functions or "FUNCTIONS.py"}', markup=False)
+    say(console, f'Try it: sepiola act "…" --model {out} --functions {functions or "FUNCTIONS.py"}')
 
 
 @act_app.command("add")
@@ -214,6 +215,7 @@ def add(
     the other. The agent before each lies whole in RUN2/earlier, and `sepiola act remove` gives it back.
     """
     from sepiola.experiments.grow import add_functions
+    from sepiola.training.progress import say
 
     console = console_of(as_json)
     added = add_functions(
@@ -234,9 +236,7 @@ def add(
     for one in added:
         console.print(f"[bold]{one['function']}[/bold] was learned: {_percent(one['new'])} of its calls are exact")
         console.print(f"  the old functions: {_percent(one['before'])} before, {_percent(one['old'])} now")
-    console.print(
-        f'Try it: sepiola act "…" --model {out} (--functions FILE for each file of its functions)', markup=False
-    )
+    say(console, f'Try it: sepiola act "…" --model {out} (--functions FILE for each file of its functions)')
 
 
 @act_app.command("remove")
@@ -251,12 +251,13 @@ def remove(
     Those that were added after a function learned with it there, so they go first.
     """
     from sepiola.experiments.grow import remove_function
+    from sepiola.training.progress import say
 
     left = remove_function(run, name, out)
     if as_json:
         print_json({"removed": name, "functions": left, "folder": str(out)})
         return
-    console_of(as_json).print(f"{out}: the agent without {name}; it knows {', '.join(left)}", markup=False)
+    say(console_of(as_json), f"{out}: the agent without {name}; it knows {', '.join(left)}")
 
 
 def _percent(figures: Figures) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sepiola import __version__
 from sepiola.cli import acting, asking, curate, data, evaluation, export, models, tokenizer, training
 from sepiola.errors import SepiolaError, brief
 
@@ -40,8 +42,19 @@ app.add_typer(data.data_app, name="data")
 app.add_typer(tokenizer.tokenizer_app, name="tokenizer")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"sepiola {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+]
+
+
 @app.callback()
-def started(context: typer.Context) -> None:
+def started(context: typer.Context, version: Version = False) -> None:
     """Raises SepiolaError where torchrun starts several processes of a command that is for one."""
     ranks, command = os.environ.get("WORLD_SIZE", "1"), context.invoked_subcommand
     if "RANK" in os.environ and ranks != "1" and command != "train":

@@ -306,6 +306,8 @@ def _tell(reply: RankedReply, show: bool) -> None:
     """What a reply was chosen from, on standard error so that the reply alone stands on standard output."""
     from rich.table import Table
 
+    from sepiola.evaluation.report.tables import whole
+
     console = console_of(True)
     if reply.note:
         console.print(f"[yellow]{escape(reply.note)}[/yellow]")
@@ -318,4 +320,4 @@ def _tell(reply: RankedReply, show: bool) -> None:
         style = "dim" if candidate.dropped else None
         said = (escape(candidate.text), escape(candidate.dropped or ""))
         table.add_row(f"{candidate.score:.3f}", *ratings, str(candidate.times), *said, style=style)
-    console.print(table)
+    console.print(whole(table))

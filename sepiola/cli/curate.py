@@ -57,7 +57,9 @@ def curate(
     from sepiola.curation.repair import Repair, local
     from sepiola.curation.rules import REASONS
     from sepiola.datasets import read_spec
+    from sepiola.evaluation.report.tables import whole
     from sepiola.generation.endpoint import Endpoint
+    from sepiola.training.progress import say
 
     remote = repair is not None and repair.startswith(("http://", "https://"))
     if remote != (repair_model is not None):
@@ -104,5 +106,5 @@ def curate(
         table.add_row(f"kept, {language}", str(number))
     for reason, number in summary["dropped"].items():
         table.add_row(f"dropped: {REASONS[reason]}", str(number))
-    console.print(table)
-    console.print(f"pairs: {out / 'pairs.jsonl'}; look through them: {out / 'review.html'}")
+    console.print(whole(table))
+    say(console, f"pairs: {out / 'pairs.jsonl'}; look through them: {out / 'review.html'}")

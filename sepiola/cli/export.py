@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from sepiola.cli.options import Adapter, AsJson, Calibrate, calibration, console_of, print_json
 from sepiola.errors import SpecError
@@ -44,6 +45,7 @@ def export(
     An agent: sepiola export runs/agent --out edge/agent; python -m sepiola_edge act edge/agent "Text Anna I am late"
     """
     from sepiola.api import load
+    from sepiola.training.progress import say
 
     if to == "hf" and bits is not None and calibrate is None:
         raise SpecError("--bits is for --to edge and gguf; the Hub's layout holds weights as they are")
@@ -71,6 +73,6 @@ def export(
         print_json({"out": str(out), "to": to, "bytes": size, "notes": notes})
         return
     console = console_of(False)
-    console.print(f"{out}: {size / 1e6:.1f} MB")
+    say(console, f"{out}: {size / 1e6:.1f} MB")
     for note in notes:
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(f"[yellow]{escape(note)}[/yellow]")

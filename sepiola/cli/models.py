@@ -26,6 +26,7 @@ def models(
     """List the presets with their parameter counts, or show one."""
     from rich.table import Table
 
+    from sepiola.evaluation.report.tables import whole
     from sepiola.models.build import parameter_counts, preset, presets
     from sepiola.specs.base import write_yaml
 
@@ -41,10 +42,11 @@ def models(
         return
     console = console_of(False)
     table = Table("name", "family", "parameters", "parts")
+    table.columns[0].no_wrap = True  # to be copied
     for row in rows:
         parts = ", ".join(f"{part} {_millions(n)}" for part, n in row["parts"].items())
         table.add_row(row["name"], row["family"], _millions(row["parameters"]), parts)
-    console.print(table)
+    console.print(whole(table))
     if name:
         console.print(write_yaml(chosen[name].to_dict()), highlight=False)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from sepiola.cli.options import AsJson, console_of, print_json
@@ -37,6 +38,7 @@ def train(
     from sepiola.data.language import language_of
     from sepiola.text.measure import measure
     from sepiola.text.tokenizer import Tokenizer
+    from sepiola.training.progress import say
 
     make_folder(out.parent)
     console = console_of(as_json)
@@ -67,7 +69,7 @@ def train(
     read = ", ".join(
         f"{size / 1e6:.1f} MB {language}" for language, size in sorted(sizes.items()) if size > total / 1e3
     )
-    console.print(f"{kind}, trained in {seconds:.0f} s on {read}; measured on {len(kept)} passages held out")
+    say(console, f"{kind}, trained in {seconds:.0f} s on {read}; measured on {len(kept)} passages held out")
 
 
 @tokenizer_app.command("measure")
@@ -105,10 +107,12 @@ def measure_command(
 
 
 def _table(figures: dict[str, Packing]) -> Table:
+    from sepiola.evaluation.report.tables import whole
+
     languages = sorted({language for row in figures.values() for language in row["languages"]})
     table = Table("tokenizer", "vocabulary", *languages, "lossless", title="bytes per token")
     for name, row in figures.items():
         packed = [f"{row['languages'][language]['bytes_per_token']:.3f}" for language in languages]
         share = "–" if row["lossless"] is None else f"{row['lossless']:.1%}"
-        table.add_row(name, f"{row['vocabulary']:,}", *packed, share)
-    return table
+        table.add_row(escape(name), f"{row['vocabulary']:,}", *packed, share)
+    return whole(table)

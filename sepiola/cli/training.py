@@ -48,6 +48,7 @@ def train(
     from sepiola.experiments.dry_run import explain, print_explanation
     from sepiola.experiments.members import run_of
     from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+    from sepiola.training.progress import say
     from sepiola.training.ranks import ranks_of
     from sepiola.training.signals import InterruptedTrainingError
 
@@ -84,7 +85,7 @@ def train(
         return
     for table in tables:
         console.print(table)
-    console.print(f"report: {folder / 'report.html'}")
+    say(console, f"report: {folder / 'report.html'}")
 
 
 def compare(
@@ -128,6 +129,7 @@ def scale(
     from sepiola.evaluation.report.tables import terminal_tables
     from sepiola.experiments.recipe_files import read_recipe
     from sepiola.experiments.scale import ladder, parse_sizes
+    from sepiola.training.progress import say
 
     spec, console = read_recipe(recipe, assignments or []), console_of(as_json)
     folder = runs / f"{spec.name}-scale"
@@ -140,4 +142,4 @@ def scale(
         return
     for table in terminal_tables(report):
         console.print(table)
-    console.print(f"report: {folder / 'report.html'}")
+    say(console, f"report: {folder / 'report.html'}")

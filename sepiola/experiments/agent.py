@@ -21,6 +21,7 @@ from sepiola.experiments.run import Run
 from sepiola.experiments.teacher import Teacher, paraphrase
 from sepiola.specs.base import Plain
 from sepiola.specs.recipe import RecipeSpec
+from sepiola.training.progress import say
 
 RECIPE = "octopus-v3/functions"
 REQUESTS = "requests"
@@ -88,9 +89,9 @@ def make_requests(
     for split, count in counts.items():
         path = data / f"{split}.jsonl"
         if path.is_file():
-            console.print(f"requests for {split}: those of {path}")
+            say(console, f"requests for {split}: those of {path}")
             continue
-        console.print(f"requests for {split}: {count}")
+        say(console, f"requests for {split}: {count}")
         write_requests(path, make(split, count))
 
 

@@ -20,6 +20,7 @@ from typing import TextIO, TypeVar, cast
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sepiola.checkpoints import store
@@ -30,6 +31,7 @@ from sepiola.evaluation.benchmarks import BENCHMARKS
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report.page import write_report
 from sepiola.evaluation.report.scaling import load_scipy
+from sepiola.evaluation.report.tables import whole
 from sepiola.experiments.costs import ASKED, costs
 from sepiola.experiments.evaluate import answers_files, pick_samples
 from sepiola.experiments.members import run_of
@@ -41,6 +43,7 @@ from sepiola.reasoning.answer import Answer
 from sepiola.specs.base import write_yaml
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
+from sepiola.training.progress import say
 
 SAVING_SECONDS = 20  # at most, what a worker has to save its stage when the comparison is gone
 
@@ -171,7 +174,7 @@ _read: list[DataCache] = []
 
 def _run(spec: ComparisonSpec, folder: Path, place: Place, console: Console, device: str, data: DataCache) -> Figures:
     run = _made(spec, folder, place, console, device, data)
-    console.print(f"to {run.folder}")
+    say(console, f"to {run.folder}")
     return run.go()
 
 
@@ -214,7 +217,7 @@ def comparison_table(report: Figures) -> Table:
         interval = "–".join(f"{100 * v:.1f}" for v in row["interval"]) if row["interval"] else ""
         false = row.get("false_claims")
         table.add_row(
-            row["name"],
+            escape(row["name"]),
             f"{100 * row['accuracy']:.1f}%",
             interval,
             _signed(row),
@@ -222,7 +225,7 @@ def comparison_table(report: Figures) -> Table:
             f"{100 * false:.1f}%" if false is not None else "",
             str(row["count"]),
         )
-    return table
+    return whole(table)
 
 
 def _signed(row: Figures) -> str:

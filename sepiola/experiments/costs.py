@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from sepiola.api import Model, load
@@ -14,6 +15,7 @@ from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.data.metrics_log import read_metrics
 from sepiola.evaluation.figures import Figures
+from sepiola.evaluation.report.tables import whole
 from sepiola.models.build import count
 from sepiola.models.multimodal.interleaved import interleaved
 from sepiola.specs.recipe import RecipeSpec
@@ -90,5 +92,5 @@ def costs_table(rows: Sequence[Figures]) -> Table:
         table.add_column(name, justify="right")
     for row in rows:
         values = (row[column] for column in COLUMNS)
-        table.add_row(row["name"], *("" if value is None else f"{value:,}" for value in values))
-    return table
+        table.add_row(escape(row["name"]), *("" if value is None else f"{value:,}" for value in values))
+    return whole(table)

@@ -12,6 +12,7 @@ from rich.console import Console
 from sepiola.datasets import read_spec
 from sepiola.experiments.compare import compare, comparison_table
 from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+from sepiola.training.progress import say
 
 # The same path with far less training: enough to show that it holds, not to learn.
 QUICK = (
@@ -45,10 +46,10 @@ def run_demo(*, quick: bool, runs: Path, console: Console, as_json: bool) -> Non
         print(json.dumps(said, ensure_ascii=False, indent=2))
         return
     console.print(comparison_table(report))
-    console.print(f"{time.monotonic() - began:.0f} seconds; report: {folder / 'report.html'}")
-    console.print("Ask it yourself, about this picture or one of your own:\n")
+    say(console, f"{time.monotonic() - began:.0f} seconds; report: {folder / 'report.html'}")
+    say(console, "Ask it yourself, about this picture or one of your own:\n")
     print(line)
-    console.print("\nA model that acts takes a quarter of an hour more. Train it, and tell it what to do:\n")
+    say(console, "\nA model that acts takes a quarter of an hour more. Train it, and tell it what to do:\n")
     print("\n".join(acting))
 
 

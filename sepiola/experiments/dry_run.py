@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
 from sepiola.data.example import Example
 from sepiola.data.image import ImageRef
 from sepiola.datasets import DataCache
+from sepiola.evaluation.report.tables import whole
 from sepiola.experiments.recipe_files import ComparisonSpec
 from sepiola.experiments.run import Run
 from sepiola.models.build import count, outline, parameter_counts
@@ -30,6 +32,7 @@ from sepiola.training.batches import ImageInputs
 from sepiola.training.estimate import estimate
 from sepiola.training.memory import resident_memory
 from sepiola.training.preparation import learning_parts
+from sepiola.training.progress import say
 
 
 def explain(spec: RecipeSpec | ComparisonSpec, console: Console) -> Plain:
@@ -134,14 +137,14 @@ def print_explanation(explanation: Plain, console: Console) -> None:
     for run in explanation["runs"]:
         parts = ", ".join(f"{part} {n:,}" for part, n in run["parameters"].items())
         console.print(
-            f"[bold]{run['name']}[/bold]: {run['strategy'] or 'no strategy'}, "
+            f"[bold]{escape(run['name'])}[/bold]: {run['strategy'] or 'no strategy'}, "
             f"{'text alone' if run['images'] is None else 'with pictures' if run['images'] else 'blind'}; "
             f"parameters: {parts}; measured on {', '.join(run['evaluation']) or 'nothing'}"
         )
         table = Table("stage", "objective", "samples", "steps", "tokens a step", "learns", "frozen", "memory", "time")
         for stage in run["stages"]:
             table.add_row(
-                stage["name"],
+                escape(stage["name"]),
                 ", ".join(str(value) for value in stage["objective"].values() if not isinstance(value, dict)),
                 str(stage["samples"]),
                 str(stage["steps"]),
@@ -151,15 +154,15 @@ def print_explanation(explanation: Plain, console: Console) -> None:
                 f"{stage['memory_gb']:.1f} GB",
                 f"{stage['seconds'] / 60:.1f} min",
             )
-        console.print(table)
+        console.print(whole(table))
         if run["ensemble"]:
             kind, times = run["ensemble"]["kind"], run["ensemble"]["trainings"]
-            console.print(f"{kind}: stages that members do not share are trained {times} times at most, one by one")
+            say(console, f"{kind}: stages that members do not share are trained {times} times at most, one by one")
         if run["stages"]:
             most = max(run["stages"], key=lambda stage: stage["memory_gb"])
-            console.print(f"memory of {most['name']}, in GB: {most['memory_parts']}")
+            say(console, f"memory of {most['name']}, in GB: {most['memory_parts']}")
     if (jobs := explanation.get("jobs", 1)) > 1:
-        console.print(f"{jobs} runs at a time, each in a process with this memory")
+        say(console, f"{jobs} runs at a time, each in a process with this memory")
     if len(explanation.get("seeds", ())) > 1:
         console.print(
             f"each with the seeds {', '.join(map(str, explanation['seeds']))}; what arms share is trained once"

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from sepiola.acting.sets import as_taught, functions_named, taught
 from sepiola.acting.synthesis import TO_LEARN, synthesize
@@ -253,7 +254,7 @@ def _add(
     resume: bool,
 ) -> Figures:
     """One addition, to the agent in `earlier`."""
-    console.print(f"[bold]{function.name}[/bold]: {out}")
+    console.print(f"[bold]{function.name}[/bold]: {escape(str(out))}", soft_wrap=True)
     out = out.resolve()
     model = load(out / EARLIER)
     functions = [*as_taught(model.processor.functions or ()), function]

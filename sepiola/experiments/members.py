@@ -40,6 +40,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.objectives import Objective
+from sepiola.training.progress import say
 
 SEED_STEP = 1000  # between the seeds of members
 TEACHER = "teacher"  # where the ensemble lies that a distilled model learned from
@@ -131,7 +132,7 @@ class EnsembleRun(Run):
         model = Model.joined([member.model() for member in members], combining)
         if self.ensemble.distilled:
             model.save(self.folder / TEACHER)
-            self.console.print(f"the ensemble of {len(members)} is saved in {self.folder / TEACHER}; distilling it")
+            say(self.console, f"the ensemble of {len(members)} is saved in {self.folder / TEACHER}; distilling it")
             model = self.trained_member("distilled", self.student())
         return model, self.metrics
 
@@ -171,7 +172,7 @@ class EnsembleRun(Run):
 
     def trained_member(self, name: str, member: Run) -> Model:
         """The member's model, trained if it is not. Its metrics go into the run's, under the member's name."""
-        self.console.print(f"{name}:")
+        say(self.console, f"{name}:")
         model, lines = member.learn()
         for stage, text in zip(filter(member.runs, member.recipe.stages), lines, strict=True):
             if (key := member.key(stage)) not in self.seen:
@@ -237,13 +238,13 @@ def boosting(run: EnsembleRun) -> tuple[list[Member], CombiningSpec]:
         ]
         earned = samme_round(weights, options, right)
         if not earned.alphas:
-            run.console.print(f"member {number}: no better than chance on its weights; boosting ends before it")
+            say(run.console, f"member {number}: no better than chance on its weights; boosting ends before it")
             break
         members.append(member)
         alphas.append(dict(earned.alphas))
-        run.console.print(f"member {number}: " + ", ".join(f"α {a:.2f} of {k} options" for k, a in alphas[-1].items()))
+        say(run.console, f"member {number}: " + ", ".join(f"α {a:.2f} of {k} options" for k, a in alphas[-1].items()))
         if earned.perfect:
-            run.console.print(f"member {number}: everything right; boosting ends with it")
+            say(run.console, f"member {number}: everything right; boosting ends with it")
             break
         weights = earned.weights
     if not members:
@@ -297,7 +298,7 @@ def stacking(run: EnsembleRun) -> tuple[list[Member], CombiningSpec]:
         run.trained_member(f"member {number}", member)
     answers = [e.question.answer or 0 for e in examples if e.question is not None]
     fitted = fit_stacked([*zip(*scored, strict=True)], answers, penalty=spec.penalty)
-    run.console.print("weights of the members: " + ", ".join(f"{weight:.2f}" for weight in fitted.weights))
+    say(run.console, "weights of the members: " + ", ".join(f"{weight:.2f}" for weight in fitted.weights))
     return members, CombiningSpec(members=len(members), by=StackedSpec(kind="stacked", weights=fitted.weights))
 
 

@@ -34,6 +34,7 @@ from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import pixel_inputs
 from sepiola.training.lora import Adapter, begin_learning
 from sepiola.training.objectives import Objective
+from sepiola.training.progress import say
 from sepiola.training.ranks import Ranks
 from sepiola.training.trainer import Trainer
 
@@ -117,7 +118,7 @@ class Run(Stages):
         folder = self.stage_folder(stage)
         with held(folder, self.console) if self.ranks.first else nullcontext():
             if self.ranks.by_first((folder / "checkpoint" / store.SPEC).is_file):
-                self.console.print(f"stage {stage.name}: done before, {folder}")
+                say(self.console, f"stage {stage.name}: done before, {folder}")
             else:
                 self._train(stage, folder)
 
@@ -153,7 +154,7 @@ class Run(Stages):
         kept, kept_spec = objective.kept(learner)
         if outcome := objective.outcome():
             write_text(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=1) + "\n")
-            self.console.print(f"stage {stage.name}: " + ", ".join(f"{k} {v}" for k, v in outcome.items()))
+            say(self.console, f"stage {stage.name}: " + ", ".join(f"{k} {v}" for k, v in outcome.items()))
         if adapter is not None:
             spec = kept_spec if kept is learner else self.spec
             base, before = self._under(stage, spec)
@@ -251,7 +252,7 @@ def held(folder: Path, console: Console | None) -> Iterator[None]:
     except Timeout:
         if console is None:
             raise TrainingError(f"{folder}: another process is at this run; wait for it, or stop it") from None
-        console.print(f"{folder}: another process is at it; waiting until it has ended")
+        say(console, f"{folder}: another process is at it; waiting until it has ended")
         lock.acquire()
     try:
         yield

@@ -37,6 +37,7 @@ from sepiola.specs.recipe import RecipeSpec
 from sepiola.specs.stage import StageSpec
 from sepiola.training.objectives import Objective, Setting
 from sepiola.training.objectives.language_modelling import LanguageModelling
+from sepiola.training.progress import say
 from sepiola.training.schedules import total_steps
 
 FEWEST = 4  # sizes: three to fit a law of three parameters, and one to predict
@@ -267,7 +268,7 @@ def _predict(folder: Path, fitted: list[Figures], last: _Rung, console: Console)
     predicted = prediction["predicted"]
     interval = predicted["interval"]
     band = "" if interval is None else " (95% band {:.4f} to {:.4f})".format(*interval)
-    console.print(f"width {last.figures['width']} will reach {predicted['loss']:.4f}{band}: {path}")
+    say(console, f"width {last.figures['width']} will reach {predicted['loss']:.4f}{band}: {path}")
     return prediction
 
 

@@ -41,6 +41,7 @@ from sepiola.datasets.records import json_lines
 from sepiola.errors import SepiolaError
 from sepiola.generation.endpoint import Endpoint
 from sepiola.specs.base import Plain
+from sepiola.training.progress import say
 
 SOURCE = "paraphrase_of"
 TOGETHER = 32
@@ -85,7 +86,7 @@ def paraphrase(
     for split, own in records.items():
         path = folder / f"{split}.jsonl"
         if any(SOURCE in record for record in own):
-            console.print(f"paraphrases for {split}: those of {path}", markup=False)
+            say(console, f"paraphrases for {split}: those of {path}")
             continue
         elsewhere = {_phrasing(r) for other, some in records.items() if other != split for r in some}
         count = math.ceil(share * len(own))
@@ -127,7 +128,7 @@ class _Paraphrasing:
         made = self._made(chosen)
         self._say(chosen, made)
         if len(able) < count:
-            self.console.print(f"  only {len(able)} requests could be checked, of {count} wanted")
+            say(self.console, f"  only {len(able)} requests could be checked, of {count} wanted")
         return made
 
     def _answered(self, asked: _Asked) -> bool:

@@ -11,6 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+def say(console: Console, text: str) -> None:
+    """A line as it is: brackets in a path are no markup, and a narrow terminal puts no line ends into it."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 class Display:
     """A bar on a terminal, lines elsewhere. Use as a context manager."""
 
@@ -63,7 +68,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, text)
 
 
 def _clock(seconds: float) -> str:

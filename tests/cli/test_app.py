@@ -102,3 +102,8 @@ def test_the_quick_demo_runs_whole_and_its_line_answers(tmp_path: Path) -> None:
     broken.write_bytes((tmp_path / "runs" / "demo-quick" / "picture.png").read_bytes()[:200])
     line = ("ask", "--model", "runs/demo-quick", "--image", "broken.png", "Which?", "--choices", "a|b")
     assert "damaged or cut short" in run(*line, status=2, folder=tmp_path)
+
+
+def test_it_says_its_version() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert shown.exit_code == 0 and shown.stdout == f"sepiola {sepiola.__version__}\n"

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sepiola.training import progress
-from sepiola.training.progress import Display
+from sepiola.training.progress import Display, say
 
 
 def test_a_file_gets_a_line_every_so_often_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,10 @@ def test_a_terminal_gets_a_bar() -> None:
         display.say("saved [here]")
     assert "3/3" in out.getvalue() and "loss 0.250" in out.getvalue() and "回答" in out.getvalue()
     assert "saved [here]" in out.getvalue()
+
+
+def test_a_line_is_said_as_it_is() -> None:
+    file = io.StringIO()
+    path = "/data/[2024] photos[/b]/" + 12 * "a long name of a folder/"
+    say(Console(file=file, width=40), f"report: {path}")
+    assert file.getvalue() == f"report: {path}\n"

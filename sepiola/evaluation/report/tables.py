@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.report import page
+
+
+def whole(table: Table) -> Table:
+    """The table, so that no letter is lost in a narrow terminal: what does not fit goes on in the next line."""
+    table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
 
 
 def terminal_tables(report: Figures) -> list[Table]:
@@ -25,7 +34,7 @@ def terminal_tables(report: Figures) -> list[Table]:
                 "" if count is None else f"{count:,}",
                 "" if unparsed is None else f"{unparsed:,}",
             )
-        tables.append(table)
+        tables.append(whole(table))
     for data in page.tables(report):
         table = _table(data["title"], ["System", *(column["name"] for column in data["columns"])])
         table.caption = data.get("caption") or None
@@ -34,7 +43,7 @@ def terminal_tables(report: Figures) -> list[Table]:
             cells = ["–" if cell is None else cell["value"] for cell in line["cells"]]
             name = f"{line['name']} (published)" if line["published"] else line["name"]
             table.add_row(escape(name), *cells, style="bold" if line["own"] else None)
-        tables.append(table)
+        tables.append(whole(table))
     return tables
 
 

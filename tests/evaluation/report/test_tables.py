@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 from rich.console import Console
+from rich.table import Table
 
-from sepiola.evaluation.report.tables import terminal_tables
+from sepiola.evaluation.report.tables import terminal_tables, whole
 from tests.evaluation.reports import REPORT, bucket
 
 
@@ -32,3 +34,14 @@ def test_terminal_tables_show_the_same_figures() -> None:
         "model reads: 5",
     ):
         assert part in text
+
+
+def test_a_narrow_terminal_loses_no_letter() -> None:
+    console = Console(width=40, record=True, file=io.StringIO())
+    table = Table("95% interval", "accuracy", "instructblip-flan-t5-xl")
+    table.add_row("16.4–36.1", "100.0%", "nearest neighbour")
+    console.print(whole(table))
+    text = console.export_text()
+    assert "…" not in text and all(len(line) <= 40 for line in text.splitlines())
+    letters = Counter(text.replace("─", "").replace(" ", "").replace("\n", ""))
+    assert letters == Counter("95%intervalaccuracyinstructblip-flan-t5-xl16.4–36.1100.0%nearestneighbour")
