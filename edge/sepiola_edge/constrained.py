@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sepiola_edge._native import Batch
 
 if TYPE_CHECKING:
-    from sepiola_edge.calling.constraints import ConstrainedRow
+    from sepiola_edge.calling.constrained_row import ConstrainedRow
     from sepiola_edge.calling.drafts import Allowed
     from sepiola_edge.model import Model
 
@@ -29,12 +29,15 @@ def write(model: Model, begun: tuple[Batch, list[int], list[int]], row: Constrai
     """
     batch, read, following = begun
     random = np.random.default_rng(model.sampling.seed)
+    asks = (
+        model.sampling.temperature == 0
+    )  # the likeliest of all tokens is that of those which may follow, where it may
 
     def draw(logits: Floats) -> int:
         return model.sampling.draw(logits, [*read, *row.written], random)
 
     while not row.done:
-        guess = row.draft()
+        guess = row.draft(asks=asks)
         ids = [*following, *guess.tokens]
         states = np.empty((len(ids), model.width), np.float32)
         model.core.extend(batch, np.array(ids, np.int32), np.zeros(len(ids), np.int32), states)
@@ -42,7 +45,7 @@ def write(model: Model, begun: tuple[Batch, list[int], list[int]], row: Constrai
         logits = dict(zip(guess.allowed, _logits(model, states[at], [*guess.allowed.values()]), strict=True))
         taken, following = 0, []
         while not following and not row.done:
-            following = [_drawn(row, logits[taken], draw), *row.forced()]
+            following = [_drawn(row, logits[taken], guess.allowed[taken] is not None, draw), *row.forced()]
             while following and guess.tokens[taken : taken + 1] == following[:1]:
                 del following[0]
                 taken += 1
@@ -52,23 +55,32 @@ def write(model: Model, begun: tuple[Batch, list[int], list[int]], row: Constrai
     return row.written
 
 
-def _logits(model: Model, states: Floats, allowed: Sequence[Allowed]) -> Floats:
-    """Logits `(states, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""
-    masks = np.stack([one[: model.vocabulary] for one in allowed])
+def _logits(model: Model, states: Floats, allowed: Sequence[Allowed | None]) -> Floats:
+    """Logits `(states, vocabulary)` with all that is not allowed at -inf, of states where that is known; few rows of
+    the head for few.
+    """
     logits = np.full((len(states), model.vocabulary), -np.inf, np.float32)
-    some = np.flatnonzero(masks.any(0)).astype(np.int32)
-    if len(some) * SPARSE > model.vocabulary:
+    known = {place: one[: model.vocabulary] for place, one in enumerate(allowed) if one is not None}
+    some = np.flatnonzero(np.any([*known.values()], axis=0)).astype(np.int32) if len(known) == len(allowed) else None
+    if some is None or len(some) * SPARSE > model.vocabulary:
         model.core.logits(states, logits)
     elif len(some):
         few = np.empty((len(states), len(some)), np.float32)
         model.core.some_logits(states, some, few)
         logits[:, some] = few
-    logits[~masks] = -np.inf
+    for place, one in known.items():
+        logits[place, ~one] = -np.inf
     return logits
 
 
-def _drawn(row: ConstrainedRow, logits: Floats, draw: Callable[[Floats], int]) -> int:
-    """The row's next token, which it has taken in."""
+def _drawn(row: ConstrainedRow, logits: Floats, known: bool, draw: Callable[[Floats], int]) -> int:
+    """The row's next token, which it has taken in. Where it is not `known` in the logits what is allowed, that is asked
+    of the one that is drawn.
+    """
+    if not known:
+        if row.may(token := draw(logits.copy())) and row.accept(token):
+            return token
+        logits[~row.allowed()[: len(logits)]] = -np.inf
     for _ in range(TRIES):
         if not np.isfinite(logits.max()):
             break

@@ -31,7 +31,8 @@ from sepiola_edge.prompt import Embedded, Fused, Looked, Placed, Prompt, Vision,
 from sepiola_edge.sampling import Sampling
 
 if TYPE_CHECKING:
-    from sepiola_edge.calling.constraints import ConstrainedRow, ConstraintVocabulary
+    from sepiola_edge.calling.constrained_row import ConstrainedRow
+    from sepiola_edge.calling.constraints import ConstraintVocabulary
 
 NEW_TOKENS, REPLY = 128, 512
 """Tokens that are written at most where nobody says it: after a text, and in a conversation."""

@@ -1,15 +1,15 @@
 """Constrained decoding: what may be written next is what a grammar allows, so that what is not allowed has probability
 exactly zero.
 
-A `Grammar` (llguidance's Lark, or a JSON Schema) is compiled once for a tokenizer and begun anew for each row. A row
-says which tokens may follow, takes in the one that was drawn with those that are then forced, and keeps enough of its
-budget for a legal ending. llguidance was chosen because it needs nothing beside it, compiles in milliseconds and knows
+A `Grammar` (llguidance's Lark, or a JSON Schema) is compiled once for a tokenizer and begun anew for each row
+(`ConstrainedRow`). llguidance was chosen because it needs nothing beside it, compiles in milliseconds and knows
 special tokens.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -17,11 +17,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
-from numpy.typing import NDArray
 
 from .calls import FUNCTION
-from .drafts import DRAFT, Allowed, Draft, PromptLookup, draft
-from .endings import AT_ONCE, OPENING, ending, likely, shortest_text
+from .constrained_row import ConstrainedRow
+from .drafts import Allowed
+from .endings import OPENING, ending, likely, shortest_text
 from .errors import SepiolaError, brief
 from .schemas import Schema, check_schema, dated, parts_of
 
@@ -33,10 +33,10 @@ SLICES = [LETTERS + count for count in ("{1,10}", "{1,30}", "+")]
 """By which llguidance groups tokens: a mask of free text then takes a tenth of the time."""
 MARKS = b'"{}[]:,'
 """What stands between the values of JSON."""
+GOES_ON = re.compile(rb'[^"\\<\x00-\x1f\x7f]+')
+"""Bytes of a token after which a text is still under way."""
 KEPT = 64
 """Compiled grammars that a vocabulary keeps."""
-MISSES = 5
-"""Guesses in a row that may come to nothing before there is a pause."""
 GROWTH = 16
 """Tokens that one token adds to the shortest ending where it opens nothing new."""
 
@@ -139,6 +139,15 @@ class ConstraintVocabulary:
         return [said[-1:] in OPENING if said else False for said in self._bytes]
 
     @cached_property
+    def goes_on(self) -> list[bool]:
+        """Whether a text goes on after a token."""
+        return [GOES_ON.fullmatch(said) is not None for said in self._bytes]
+
+    def text_after(self, text: int | None, tokens: Sequence[int]) -> int | None:
+        """Tokens of the text under way after `text` of them and these; None where it is over."""
+        return None if text is None or not all(self.goes_on[token] for token in tokens) else text + len(tokens)
+
+    @cached_property
     def closers(self) -> np.ndarray[Any, Any]:
         """Tokens that close a string and more, the longest first."""
         found = [n for n, said in enumerate(self._bytes) if said[:1] == b'"' and said[1:] and not said.strip(MARKS)]
@@ -218,148 +227,6 @@ class Grammar:
                 "may be written: raise max_tokens"
             )
         return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth, prompt)
-
-
-class ConstrainedRow:
-    """One text under way. `written` are its tokens, without an end token."""
-
-    def __init__(
-        self,
-        matcher: LLMatcher,
-        vocabulary: ConstraintVocabulary,
-        budget: int,
-        closing: Sequence[int],
-        growth: int,
-        prompt: Sequence[int] = (),
-    ) -> None:
-        self.vocabulary = vocabulary
-        self.budget = budget
-        self.written: list[int] = []
-        self._matcher = matcher
-        self._growth = growth
-        self._ending: list[int] | None = list(closing)  # a legal ending from here, where one is known
-        self._known = len(closing)  # there is one of at most so many tokens
-        self._least = True  # no shorter ending was found when it was looked for
-        self._prompt = prompt
-        self._following: Allowed | None = None  # which tokens may follow, where that is known
-        self._missed = 0  # guesses in a row that came to nothing
-        self._pause = 0  # how many tokens there must be before the next guess
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing may follow any more."""
-        return len(self.written) >= self.budget or self._matcher.is_stopped()
-
-    def mask(self) -> NDArray[np.bool_]:
-        """Which tokens may follow, `(vocabulary,)`."""
-        return self.allowed()[: self.vocabulary.size]
-
-    def allowed(self) -> Allowed:
-        """Which tokens may follow; there may be more of them than the model has."""
-        if self._following is None:
-            self._following = self.vocabulary.allowed(self._matcher)
-        return self._following
-
-    def draft(self) -> Draft:
-        """What may well follow."""
-        if len(self.written) < self._pause:
-            return Draft([], {0: self.allowed()})
-        most = min(DRAFT, self.budget - len(self.written) - 1)
-        return draft(self._matcher, self.vocabulary, self._lookup, self.written, self.allowed(), most)
-
-    def guessed(self, right: int) -> None:
-        """How many tokens of a guess came true: after `MISSES` of which none did, there is none for ever longer, until
-        what is open ends.
-        """
-        self._missed = 0 if right else self._missed + 1
-        pause = 2 ** (self._missed - MISSES + 1) if self._missed >= MISSES else 0
-        self._pause = len(self.written) + pause
-
-    @cached_property
-    def _lookup(self) -> PromptLookup:
-        return PromptLookup(self._prompt, self.vocabulary)
-
-    def accept(self, token: int) -> bool:
-        """Takes in the next token, unless what remains of the budget then holds no legal ending; says whether it did.
-
-        An end token ends the row.
-        """
-        if token in self.vocabulary.ends and self._matcher.is_accepting():
-            self._following = None
-            self._matcher.consume_token(token)
-            return True
-        return self._take(token, self._growth)
-
-    def _take(self, token: int, growth: int) -> bool:
-        """Takes in a token that adds at most `growth` to the shortest ending, where one then fits the budget."""
-        left = self.budget - len(self.written) - 1
-        follows = self._ending is not None and self._ending[:1] == [token]
-        tight = not follows and self._known + growth > left
-        if tight:
-            self._seek(left)
-        if not self._matcher.consume_token(token):
-            raise SepiolaError(f"token {token} does not follow by the constraint")  # the mask forbids it
-        if follows:
-            self._ending, self._known = (self._ending or [])[1:], self._known - 1
-        elif not tight:
-            self._ending, self._known = None, self._known + growth
-        elif not self._closed(left):
-            self._matcher.rollback(1)
-            return False
-        if token in self.vocabulary.stops:
-            self._missed = self._pause = 0
-        self._following = None
-        self.written.append(token)
-        return True
-
-    def _seek(self, left: int) -> None:
-        """Knows an ending of what is written, where one is found, before a token takes one of those that are left: the
-        shortest, where none of them would be left over.
-        """
-        if self._ending is None:
-            self._ending, self._least = ending(self._matcher, self.vocabulary, left + 1), False
-        if self._ending is not None and len(self._ending) > left and not self._least:
-            found = shortest_text(self._matcher, self.vocabulary, left + 1, AT_ONCE)
-            self._ending, self._least = self._ending if found is None else found, True
-
-    def _closed(self, left: int) -> bool:
-        """Whether an ending of at most `left` tokens follows on the token that was just taken in, and which.
-
-        Mostly it is the one before, or the rest of that: a letter changes nothing of how its text ends. Where this is
-        too long it was the shortest, and the token has begun no other.
-        """
-        found, least = None if self._ending is None else self.vocabulary.tail(self._matcher, self._ending), self._least
-        if found is None:
-            found, least = ending(self._matcher, self.vocabulary, left), False
-        if found is None or len(found) > left:
-            return False
-        self._ending, self._known, self._least = found, len(found), least
-        return True
-
-    def forced(self) -> list[int]:
-        """Takes in the tokens that must come next, if any, and gives them: they need no forward pass of their own."""
-        begin = len(self.written)
-        while not self.done:
-            following = self._matcher.compute_ff_tokens() or self._single()
-            if not following or not all(self.done or self._take(token, 0) for token in following):
-                break
-        return self.written[begin:]
-
-    def _single(self) -> list[int]:
-        """The one token that may follow, where it is one."""
-        allowed = np.flatnonzero(self.allowed())
-        return [int(allowed[0])] if len(allowed) == 1 and int(allowed[0]) not in self.vocabulary.ends else []
-
-    def shortest(self) -> int:
-        """The next token of a legal ending. Raises SepiolaError where none fits what is left of the budget."""
-        if not self._ending:
-            left = self.budget - len(self.written)
-            found = ending(self._matcher, self.vocabulary, left)
-            found = found or shortest_text(self._matcher, self.vocabulary, left)
-            if not found:
-                raise SepiolaError(f"no legal ending of {left} tokens was found; raise max_tokens above {self.budget}")
-            self._ending, self._known, self._least = found, len(found), False
-        return self._ending[0]
 
 
 def _json_grammar(schema: Schema | bool) -> str:

@@ -1,7 +1,8 @@
 """What may well follow in a text under a grammar, guessed, so that one forward pass reads several tokens at once.
 
 Arguments are mostly copied from the request: what stands there after the words just written is the guess (prompt lookup
-decoding), and where nothing does, that what is open ends. The grammar allows every guess. A guess changes nothing but
+decoding), of a text that was not copied so far no more tokens than were found there; and where nothing is found, that
+what is open ends, a text where it is as long as most are. The grammar allows every guess. A guess changes nothing but
 the time: it is kept as far as the model itself draws it (speculative decoding, arXiv 2211.17192).
 """
 
@@ -25,13 +26,25 @@ READ = 512
 """So many of the prompt's last tokens are looked through."""
 BEFORE = 8
 """So many tokens that were written are looked for, or fewer."""
+ENDS = range(3, 9)
+"""Tokens after which a text is guessed to end: of the phone's arguments that are so long a third do, and hardly any
+that is shorter."""
 
 
 class Draft(NamedTuple):
-    """Tokens that are guessed to follow; and by place, where one is drawn and after the last, what may follow."""
+    """Tokens that are guessed to follow; and by place, where one is drawn and after the last, what may follow: None
+    within a text, see `ConstrainedRow.following`.
+    """
 
     tokens: list[int]
-    allowed: dict[int, Allowed]
+    allowed: dict[int, Allowed | None]
+
+
+class Found(NamedTuple):
+    """Which of the prompt's tokens comes next, after how many that were written stand before it."""
+
+    place: int
+    matched: int
 
 
 class PromptLookup:
@@ -45,8 +58,8 @@ class PromptLookup:
             self._text += self._bytes([token])
             self._after[len(self._text)] = place
 
-    def place(self, written: Sequence[int]) -> int | None:
-        """Which of the prompt's tokens follows where most of the last tokens stand; None where none of them does.
+    def place(self, written: Sequence[int]) -> Found | None:
+        """Where most of the last tokens stand; None where none of them does.
 
         They are compared as text: a word may be one token after a space and another without.
         """
@@ -56,7 +69,7 @@ class PromptLookup:
             while begin >= 0:
                 place = self._after.get(begin + len(said))
                 if place is not None and place < len(self.tokens):
-                    return place
+                    return Found(place, count)
                 begin = self._text.find(said, begin + 1)
         return None
 
@@ -66,27 +79,43 @@ def draft(
     vocabulary: ConstraintVocabulary,
     lookup: PromptLookup,
     written: Sequence[int],
-    allowed: Allowed,
+    allowed: Allowed | None,
     most: int,
+    text: int | None = None,
+    closing: Sequence[int] | None = None,
 ) -> Draft:
-    """A guess of at most `most` tokens after those `written`; `allowed` may follow them."""
-    state, tokens, places, copied = matcher.deep_copy(), list[int](), {0: allowed}, lookup.place(written)
+    """A guess of at most `most` tokens after those `written`; see `ConstrainedRow`: `allowed` may follow them, where
+    that is known, and a text is `text` tokens long, None where there is none. Given an ending `closing` that there was,
+    what may follow within a text is not looked for.
+    """
+    state, tokens, places, found = matcher.deep_copy(), list[int](), {0: allowed}, lookup.place(written)
+    begun = min(text or 0, BEFORE)
     while len(tokens) < most:
         following = state.compute_ff_tokens() if tokens else []
-        if not following:
-            if copied is None and tokens:
-                copied = lookup.place([*written, *tokens])
-            if copied is not None and copied < len(lookup.tokens) and allowed[lookup.tokens[copied]]:
-                following, copied = [lookup.tokens[copied]], copied + 1
-            else:
-                following, copied = vocabulary.closing(allowed), None
+        if following:
+            found = None
         else:
-            copied = None
+            found = lookup.place([*written, *tokens]) if found is None and tokens else found
+            copied = lookup.tokens[found.place : found.place + 1] if found else []
+            if found and copied and _may(state, allowed, copied[0]):
+                if begun > found.matched <= len(tokens):
+                    break
+                following, found = copied, found._replace(place=found.place + 1)
+            elif text is None or text in ENDS:
+                ends = vocabulary.tail(state, closing or []) if allowed is None else None
+                if not ends:
+                    ends = vocabulary.closing(vocabulary.allowed(state) if allowed is None else allowed)
+                following, found = ends[:1], None
         following = following[: most - len(tokens)]
         if not following or following[0] in vocabulary.ends or not state.consume_tokens(following):
             break
         tokens += following
         if state.is_stopped():
             break
-        allowed = places[len(tokens)] = vocabulary.allowed(state)
+        text = vocabulary.text_after(text, following)
+        allowed = places[len(tokens)] = None if closing is not None and text else vocabulary.allowed(state)
     return Draft(tokens, places)
+
+
+def _may(state: LLMatcher, allowed: Allowed | None, token: int) -> bool:
+    return bool(state.validate_tokens([token]) if allowed is None else allowed[token])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepiola.calling.constraints import ConstrainedRow
+from sepiola.calling.constrained_row import SPARSE, ConstrainedRow
 from sepiola.calling.drafts import Allowed
 from sepiola.generation.row_draws import RowDraws
 from sepiola.generation.sampling import Sampling
@@ -16,15 +16,14 @@ from sepiola.runtime.executor import Decoding, Executor
 
 TRIES = 8
 """Tokens that are drawn, and left no room for an ending, before the shortest ending is taken."""
-SPARSE = 64
-"""Of fewer than one token in so many the head's rows are computed alone."""
 
 
 class ConstrainedDecoding:
     """Continues rows under way by what their constraints allow; tokens that are forced go in with the one before them,
     and where there is one row, those that are guessed to follow.
 
-    `read` `(batch, tokens)` is what `sampling` reads of the prompts.
+    `read` `(batch, tokens)` is what `sampling` reads of the prompts. Where nothing is left to chance, the likeliest of
+    all tokens is the likeliest of those that may follow where it may follow itself: within a text that alone is asked.
     """
 
     def __init__(
@@ -36,6 +35,7 @@ class ConstrainedDecoding:
         self.read = read
         self.ends = ends
         self.passes = 0
+        self.asks = sampling.temperature == 0
 
     def run(self, state: Decoding, first: Tensor, draws: torch.Generator | RowDraws) -> list[list[int]]:
         """The tokens of every row, end tokens left out.
@@ -66,9 +66,9 @@ class ConstrainedDecoding:
             drawing = [alive[place] for place in ready]
             if len(ready) < len(alive):
                 states = states[torch.tensor(ready, device=first.device)]
-            logits = self._logits(states, [self.rows[i].allowed() for i in drawing])
-            for i, some in zip(drawing, logits, strict=True):
-                waiting[i] = [self._draw(i, some, generators[i]), *self.rows[i].forced()]
+            allowed = [self.rows[i].following() if self.asks else self.rows[i].allowed() for i in drawing]
+            for i, one, some in zip(drawing, allowed, self._logits(states, allowed), strict=True):
+                waiting[i] = [self._draw(i, some, one is not None, generators[i]), *self.rows[i].forced()]
 
     def _alone(self, i: int, waiting: list[int], state: Decoding, generator: torch.Generator) -> None:
         """Writes a row to its end. A pass reads the tokens that wait and those that are guessed; the row then draws
@@ -76,15 +76,17 @@ class ConstrainedDecoding:
         """
         row = self.rows[i]
         while not row.done:
-            guess = row.draft()
+            guess = row.draft(asks=self.asks)
             tokens = torch.tensor([[*waiting, *guess.tokens]], device=self.executor.device)
-            places = torch.tensor([len(waiting) - 1 + place for place in guess.allowed], device=tokens.device)
-            states = state.extend(tokens)[0, places]
+            states = state.extend(tokens)[0, len(waiting) - 1 :]
+            if len(guess.allowed) < len(states):
+                states = states[[*guess.allowed]]
             self.passes += 1
             logits = dict(zip(guess.allowed, self._logits(states, [*guess.allowed.values()]), strict=True))
             taken, waiting = 0, []
             while not waiting and not row.done:
-                waiting = [self._draw(i, logits[taken], generator), *row.forced()]
+                known = guess.allowed[taken] is not None
+                waiting = [self._draw(i, logits[taken], known, generator), *row.forced()]
                 while waiting and guess.tokens[taken : taken + 1] == waiting[:1]:
                     del waiting[0]
                     taken += 1
@@ -92,14 +94,19 @@ class ConstrainedDecoding:
             if guess.tokens:
                 row.guessed(taken)
 
-    def _logits(self, states: Tensor, allowed: Sequence[Allowed]) -> Tensor:
-        """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf; few rows of the head for few."""
+    def _logits(self, states: Tensor, allowed: Sequence[Allowed | None]) -> Tensor:
+        """Float32 logits `(batch, vocabulary)` with all that is not allowed at -inf, of rows where that is known; few
+        rows of the head for few.
+        """
         size = self.executor.spec.vocabulary
-        if sum(int(np.count_nonzero(one)) for one in allowed) * SPARSE > size:
-            with np.errstate(divide="ignore"):  # 0 or -inf: adding is far quicker than filling by a mask
-                barred = 1 - 1 / np.stack(allowed)[:, :size].astype(np.float32)
-            return self.executor.logits(states).float() + torch.from_numpy(barred).to(states.device)
-        each = [np.flatnonzero(one[:size]) for one in allowed]
+        known = [one[:size] for one in allowed if one is not None]
+        if len(known) < len(allowed) or sum(int(np.count_nonzero(one)) for one in known) * SPARSE > size:
+            logits = self.executor.logits(states).float()
+            for place, one in enumerate(allowed):
+                if one is not None:
+                    logits[place] += self._barred(one)
+            return logits
+        each = [np.flatnonzero(one) for one in known]
         some = np.unique(np.concatenate(each))
         few = self.executor.logits(states, torch.from_numpy(some).to(states.device)).float()
         logits = torch.full((len(states), size), -torch.inf, device=states.device)
@@ -107,17 +114,27 @@ class ConstrainedDecoding:
             logits[row, torch.from_numpy(ids)] = values[torch.from_numpy(np.searchsorted(some, ids))]
         return logits
 
-    def _draw(self, i: int, logits: Tensor, generator: torch.Generator) -> int:
-        """The row's next token, which it has taken in. Penalties that leave none of what is allowed do not count."""
+    def _barred(self, allowed: Allowed) -> Tensor:
+        """-inf for what is not allowed, and 0: adding is far quicker than filling by a mask."""
+        with np.errstate(divide="ignore"):
+            barred = 1 - 1 / allowed[: self.executor.spec.vocabulary].astype(np.float32)
+        return torch.from_numpy(barred).to(self.executor.device)
+
+    def _draw(self, i: int, logits: Tensor, known: bool, generator: torch.Generator) -> int:
+        """The row's next token, which it has taken in. Where it is not `known` in the logits what is allowed, that is
+        asked of the one that is drawn. Penalties that leave none of what is allowed do not count.
+        """
         row, logits = self.rows[i], logits[None]
+        if not known:
+            likeliest = self._processed(i, logits).max(-1)
+            token = int(likeliest.indices)
+            if float(likeliest.values) > -torch.inf and row.may(token) and row.accept(token):
+                return token
+            logits = logits + self._barred(row.allowed())
         for _ in range(TRIES):
-            chosen = logits
-            if not self.sampling.plain:
-                written = torch.tensor([row.written], dtype=torch.long, device=logits.device)
-                tokens = torch.cat((self.read[i : i + 1], written), dim=1)
-                processed = self.sampling.process(logits, tokens, prompt=self.read.shape[1], ends=self.ends)
-                processed = torch.where(logits == -torch.inf, logits, processed)
-                chosen = processed if _some(processed) else logits
+            processed = self._processed(i, logits)
+            chosen = torch.where(logits == -torch.inf, logits, processed)
+            chosen = chosen if _some(chosen) else logits
             if not _some(chosen):
                 break
             drawn = self.sampling.pick(chosen, generator)
@@ -127,6 +144,14 @@ class ConstrainedDecoding:
         token = row.shortest()
         row.accept(token)
         return token
+
+    def _processed(self, i: int, logits: Tensor) -> Tensor:
+        """A row's logits with all that changes them."""
+        if self.sampling.plain:
+            return logits
+        written = torch.tensor([self.rows[i].written], dtype=torch.long, device=logits.device)
+        tokens = torch.cat((self.read[i : i + 1], written), dim=1)
+        return self.sampling.process(logits, tokens, prompt=self.read.shape[1], ends=self.ends)
 
 
 def _some(logits: Tensor) -> bool:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from sepiola.acting.phone import functions
 from sepiola.api import Model
-from sepiola.calling import constraints
+from sepiola.calling import constrained_row
 from sepiola.calling.calls import lark, tokens_of, write
 from sepiola.calling.constraints import ConstraintVocabulary
-from sepiola.calling.drafts import PromptLookup, draft
+from sepiola.calling.drafts import Allowed, PromptLookup, draft
 from sepiola.calling.functions import Call
 from sepiola.generation.constrained_decoding import ConstrainedDecoding
 from sepiola.generation.sampling import Sampling
@@ -97,7 +97,7 @@ def test_guesses_pause_where_none_comes_true(
         return model.read - len(text)
 
     some = read()
-    monkeypatch.setattr(constraints, "MISSES", 10**9)
+    monkeypatch.setattr(constrained_row, "MISSES", 10**9)
     assert some < read() / 2
 
 
@@ -105,8 +105,8 @@ def test_letters_of_a_text_need_no_ending_to_be_sought(
     tokenizer: Tokenizer, vocabulary: ConstraintVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sought: list[int] = []
-    ending = constraints.ending
-    monkeypatch.setattr(constraints, "ending", lambda *given: (sought.append(1), ending(*given))[1])
+    ending = constrained_row.ending
+    monkeypatch.setattr(constrained_row, "ending", lambda *given: (sought.append(1), ending(*given))[1])
     text = tokenizer.encode('"Zebras hurry"')
     row = vocabulary.compiled("json", {"type": "string", "maxLength": 40}).begin(len(text))
     assert all(row.accept(token) for token in text)
@@ -132,7 +132,7 @@ def test_nothing_that_is_written_depends_on_guesses(monkeypatch: pytest.MonkeyPa
 
     models = [byte_model(spec) for spec in (decoder(), llama(), encoder_decoder())]
     guessed = [texts(model) for model in models]
-    monkeypatch.setattr(constraints, "DRAFT", 0)
+    monkeypatch.setattr(constrained_row, "DRAFT", 0)
     assert [texts(model) for model in models] == guessed
 
 
@@ -153,8 +153,10 @@ def test_words_are_found_as_text_and_only_where_a_token_ends(
 ) -> None:
     read = tokenizer.encode(ASKED)
     lookup = PromptLookup(read, vocabulary)
-    place = lookup.place(tokenizer.encode("left your hearing"))
-    assert place is not None and tokenizer.decode(read[place:]).startswith(" aid at the gym")
+    left = tokenizer.encode("left your hearing")
+    found = lookup.place(left)
+    assert found is not None and tokenizer.decode(read[found.place :]).startswith(" aid at the gym")
+    assert 0 < found.matched <= len(left)
     assert lookup.place(tokenizer.encode("zebra"[:1])) is None
     assert lookup.place([]) is None
 
@@ -167,3 +169,45 @@ def test_a_function_that_was_added_is_not_guessed_where_an_ending_may_stand(toke
     shared = ("<fn_end>", "<fn_sep>", "<fn_none>")
     assert {*names[:3]} >= {*shared[:2]} and names.index("<fn_0>") < names.index("<fn_10>")
     assert max(names.index(name) for name in shared) < names.index("<fn_0>")
+
+
+def test_within_a_text_a_token_may_follow_where_all_that_may_are_asked_for(
+    tokenizer: Tokenizer, vocabulary: ConstraintVocabulary
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}, "required": ["a"]}
+    row = vocabulary.compiled("json", schema).begin(40)
+    row.forced()
+    asked = 0
+    for token in tokenizer.backend.encode("Zebras run", add_special_tokens=False).ids:
+        asked += row.following() is None
+        each = [row.may(token) for token in range(vocabulary.size)]
+        assert each == row.mask().tolist()
+        if not each[token]:
+            break
+        row.accept(token)
+    assert asked and tokenizer.decode(row.forced()) == '"'
+
+
+def test_greedy_texts_are_those_of_all_that_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def texts(model: Model) -> list[object]:
+        prompt = model._prompts.prompt('天气 "a" in Paris?')
+        grammar = model.grammar({"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 2})
+        return [
+            model.engine.generate([prompt] * rows, max_tokens=60, sampling=sampling, grammar=grammar)
+            for rows in (1, 3)
+            for sampling in (Sampling(), Sampling(repetition_penalty=1.5), Sampling(no_repeat_ngram_size=2))
+        ]
+
+    models = [byte_model(spec) for spec in (decoder(), llama())]
+    asked: list[int] = []
+    following = constrained_row.ConstrainedRow.following
+
+    def counted(row: constrained_row.ConstrainedRow) -> Allowed | None:
+        asked.append(following(row) is None)
+        return following(row)
+
+    monkeypatch.setattr(constrained_row.ConstrainedRow, "following", counted)
+    written = [texts(model) for model in models]
+    assert any(asked)
+    monkeypatch.setattr(constrained_row.ConstrainedRow, "following", constrained_row.ConstrainedRow.allowed)
+    assert [texts(model) for model in models] == written
