@@ -22,7 +22,6 @@ from sepiola.checkpoints import processor as processors
 from sepiola.data.example import Example, Message
 from sepiola.data.image import AnyImage, ImageRef
 from sepiola.errors import SepiolaError
-from sepiola.evaluation.calibration import round_by
 from sepiola.generation.chat import Chat, ChatReply
 from sepiola.generation.engine import Engine
 from sepiola.generation.example_generator import ExampleGenerator
@@ -384,6 +383,8 @@ def load(
     model = Model(read.network, read.spec, read.processor, read_strategy(read.folder) or read.answering, rationale)
     model.kept = load(beside, dtype=dtype, device=device) if (beside := read.folder / store.KEPT).is_dir() else None
     if calibrate is not None:
+        from sepiola.evaluation.calibration import round_by  # all readers of data with it
+
         round_by(calibrate, model, [one.network for one in (model, rationale, model.kept) if one is not None])
     for stage in filter(None, (model, rationale) if runtime != "torch" or bits is not None else ()):
         stage.run(runtime, bits=bits)
