@@ -155,10 +155,11 @@ static void multiply_panel(const Matrix& m, int index, const Input& x, int token
 }
 
 #ifdef PAIRS
-// Two panels of bytes and T tokens: each number of a token is read once for both.
+// Two panels of bytes and T tokens: each number of a token is read once for both. Meanwhile it asks for some
+// of the panels that come next.
 template <int T>
 static void multiply_pair(const uint8_t* first, const uint8_t* second, int width, const Input& x, int token,
-                          const float* bias, float* out, long stride, bool add_) {
+                          const float* bias, float* out, long stride, bool add_, const uint8_t* ahead) {
     const long groups = x.stride / GROUP;
     const int8_t* bytes = x.bytes + token * x.stride;
     const float* scales = x.scales + token * groups;
@@ -167,6 +168,7 @@ static void multiply_pair(const uint8_t* first, const uint8_t* second, int width
 #pragma GCC unroll 16
     for (int t = 0; t < T; t++) upper[t] = lower[t] = set(0);
     for (int g = 0; g < width / GROUP; g++) {
+        __builtin_prefetch(ahead + g * 64L, 0, 2);
         I above[T], below[T];
         dots<T>(first + 64 + g * 512L, second + 64 + g * 512L, bytes + g * GROUP, x.stride, sums + g, above, below);
 #pragma GCC unroll 16
@@ -185,11 +187,12 @@ static void multiply_pair(const uint8_t* first, const uint8_t* second, int width
 static void multiply_two(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias,
                          float* out, long stride, bool add_) {
     int t = 0;
+    const uint8_t* ahead = m.panel(index) + 2 * m.panel_bytes();
     auto go = [&](auto some) {
         constexpr int T = decltype(some)::value;
         multiply_pair<T>(m.panel(index), m.panel(index + 1), m.width(), x, token + t, bias, out + t * stride, stride,
-                         add_);
-        t += T;
+                         add_, ahead);
+        t += T, ahead += m.width() / GROUP * 64L;
     };
     while (tokens - t >= PAIRS && tokens - t != 8) go(Count<PAIRS>());
     while (tokens - t >= 4) go(Count<4>());

@@ -45,7 +45,12 @@ public:
 private:
     void some_features(int pictures, const float* pixels, float* out) {
         int squares = grid_ * grid_;
-        Vectors rows(pictures * squares, 3 * patch_ * patch_), embedded(pictures * squares, width);
+        if (!rows_ || rows_->count != pictures * squares) {  // kept: new memory would be cleared by one thread
+            rows_ = std::make_unique<Vectors>(pictures * squares, 3 * patch_ * patch_);
+            embedded_ = std::make_unique<Vectors>(pictures * squares, width);
+            vectors_.resize(size_t(pictures) * tokens_ * width);
+        }
+        Vectors &rows = *rows_, &embedded = *embedded_;
         each(pictures * squares, [&](int index) {
             const float* picture = pixels + size_t(index / squares) * 3 * side_ * side_;
             int line = index % squares / grid_ * patch_, column = index % grid_ * patch_;
@@ -55,13 +60,13 @@ private:
                     std::memcpy(to, picture + (size_t(channel) * side_ + line + y) * side_ + column, patch_ * 4);
         });
         multiply(embedding_, rows, embedded);
-        std::vector<float> vectors(size_t(pictures) * tokens_ * width), states(skips_ ? vectors.size() : 0);
+        std::vector<float> states(skips_ ? vectors_.size() : 0);
         each(pictures * tokens_, [&](int index) {
             int place = index % tokens_ - class_;
             const float* from = place < 0 ? class_token_ : embedded.row(index / tokens_ * squares + place);
-            std::memcpy(vectors.data() + size_t(index) * width, from, size_t(width) * 4);
+            std::memcpy(vectors_.data() + size_t(index) * width, from, size_t(width) * 4);
         });
-        through(layers_, pictures, tokens_, vectors.data(), skips_ ? states.data() : out);
+        through(layers_, pictures, tokens_, vectors_.data(), skips_ ? states.data() : out);
         for (int i = 0; skips_ && i < pictures; i++)
             std::memcpy(out + size_t(i) * patches * width, states.data() + (size_t(i) * tokens_ + 1) * width,
                         size_t(patches) * width * 4);
@@ -73,6 +78,8 @@ private:
     Linear embedding_;
     const float* class_token_ = nullptr;
     Stack layers_;
+    std::unique_ptr<Vectors> rows_, embedded_;  // of the pictures before
+    std::vector<float> vectors_;
 };
 
 }  // namespace
