@@ -180,13 +180,17 @@ class DataCache:
     """Examples of each data spec, read once however many arms use them."""
 
     def __init__(self) -> None:
-        self._examples: dict[tuple[str, bool], list[Example]] = {}
+        self._examples: dict[str, list[Example]] = {}
+        self._looked: set[str] = set()
         self._digests: dict[str, str] = {}
 
     def read(self, spec: DataSpec, *, look: bool = True) -> list[Example]:
-        key = spec.model_dump_json(), look
+        key = spec.model_dump_json()
         if key not in self._examples:
-            self._examples[key] = read_spec(spec, look=look)
+            self._examples[key] = read_spec(spec, look=False)
+        if look and key not in self._looked:
+            check_pictures(self._examples[key])
+            self._looked.add(key)
         return self._examples[key]
 
     def digest(self, spec: DataSpec) -> str:

@@ -100,6 +100,7 @@ class _Untrained(Run):
 def _explain(recipe: RecipeSpec, data: DataCache, console: Console, process: float | None) -> Plain:
     with tempfile.TemporaryDirectory() as folder:
         run = _Untrained(recipe, Path(folder), console=console, data=data)
+        run.check_evaluation()
         stages = []
         for stage in filter(run.runs, recipe.stages):
             objective = run.objective(stage)

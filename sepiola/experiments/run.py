@@ -20,7 +20,7 @@ from sepiola.api import Model
 from sepiola.checkpoints import adapters, store
 from sepiola.checkpoints.updates import LowRank
 from sepiola.data.files import locked, make_folder, write_text
-from sepiola.datasets import DataCache
+from sepiola.datasets import DATASETS, DataCache
 from sepiola.errors import TrainingError
 from sepiola.evaluation.figures import Figures
 from sepiola.experiments.evaluate import evaluate
@@ -94,8 +94,10 @@ class Run(Stages):
 
     def check_data(self) -> None:
         """Notes in the run's folder what its stages read. Raises TrainingError when that is not what was noted there
-        before: a part of the run was trained on other data.
+        before: a part of the run was trained on other data. Raises DataError, before anything is trained, for sets that
+        it is measured on and that cannot be read.
         """
+        self.check_evaluation()
         path, now = self.folder / DATA, self.digests()
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -112,6 +114,12 @@ class Run(Stages):
                 f"{self.folder}: what the run reads has changed since it began: {digests}; "
                 f"give it as it was, or {_ANEW}"
             )
+
+    def check_evaluation(self) -> None:
+        """Raises DataError for a set that cannot be read, but for its pictures, which a blind run needs none of."""
+        for spec in self.recipe.evaluation:
+            if spec.reader in DATASETS:
+                self.data.read(spec, look=False)
 
     def train(self, stage: StageSpec) -> None:
         """Trains one stage unless its weights are there; a half-done one is resumed."""

@@ -258,7 +258,10 @@ class ExampleGenerator:
 
     def _lost(self, name: str, length: int, room: int) -> None:
         if not self.cuts:
-            raise DataError(f"{name}: the prompt has {length} tokens and the model reads {room}: say it in fewer words")
+            raise DataError(
+                f"{name}: the prompt has {length} tokens and the model reads {room}: say it in fewer words, and of "
+                "functions that are described in it give fewer"
+            )
         if not self.cut:
             log.warning(
                 "%s: the prompt has %d tokens and the model reads %d: demonstrations and then its middle are left out; "

@@ -72,6 +72,14 @@ class Spec(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
+_EXPECTED = {
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), "keys and values"),
+    "string_type": "a text",
+}
+"""What YAML has in the place of Python's types, by pydantic's names of faults."""
+
+
 def _own_faults(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """The faults but for lists that are too short only because members of them are wrong."""
     inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
@@ -90,6 +98,9 @@ def _explain(root: type[BaseModel], fault: ErrorDetails, kinds: Sequence[type[Ba
         known = [tag.strip("' ") for tag in fault["ctx"]["expected_tags"].split(",")]
         key = fault["ctx"]["discriminator"].strip("'")
         return f"{path}.{key}: unknown {key} {shown(fault['ctx']['tag'])}; {nearest(fault['ctx']['tag'], known)}"
+    if (kind := fault["type"]) in _EXPECTED or kind == "too_short":
+        expected = _EXPECTED.get(kind) or f"a list of at least {fault['ctx']['min_length']}"
+        return f"{path}: expected {expected}, got {shown(fault['input'])}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{path}: {message}" if path else message

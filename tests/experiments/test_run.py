@@ -22,7 +22,8 @@ from sepiola.data.batching import Sample
 from sepiola.datasets import read
 from sepiola.errors import CheckpointError, DataError, SepiolaError, SpecError, TrainingError
 from sepiola.experiments.compare import compare
-from sepiola.experiments.recipe_files import ComparisonSpec, read_recipe
+from sepiola.experiments.dry_run import explain
+from sepiola.experiments.recipe_files import ComparisonSpec, parse_recipe, read_recipe
 from sepiola.experiments.run import Run, claimed
 from sepiola.reasoning.asking import question_example
 from sepiola.reasoning.strategies import TwoStage
@@ -298,6 +299,14 @@ def test_what_a_model_lacks_is_one_message(tmp_path: Path) -> None:
         sepiola.build("mm-cot-tinny")
     with pytest.raises(CheckpointError, match="is no folder here"):
         sepiola.load(tmp_path / "nothing")
+
+
+def test_sets_that_cannot_be_read_are_said_before_anything_is_trained(tmp_path: Path) -> None:
+    spec = parse_recipe({**RECIPE, "evaluation": [{**DATA, "split": "tset"}]})
+    for go in (Run(spec, tmp_path / "run", console=QUIET).go, lambda: explain(spec, QUIET)):
+        with pytest.raises(DataError, match="unknown Tidepool split 'tset'"):
+            go()
+    assert not (tmp_path / "run" / "stages").exists()
 
 
 def test_a_recipe_that_ends_with_its_vision_encoder_leaves_that_alone(tmp_path: Path) -> None:
