@@ -37,8 +37,9 @@ from sepiola.models.build import preset
 from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.reasoning.answering import AnswersQuestions
 from sepiola.reasoning.asking import read_strategy, save_strategy
+from sepiola.reasoning.chains import VERIFIERS, Verifier
 from sepiola.reasoning.ensembles import Joined, member_folder, read_ensemble
-from sepiola.reasoning.reward import RewardModel, ScoresTexts
+from sepiola.reasoning.reward import ScoresTexts
 from sepiola.reasoning.sample_and_rank import RatesReplies
 from sepiola.reasoning.side_by_side import side_by_side
 from sepiola.runtime import executor
@@ -81,7 +82,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         self.answering = answering
         self.rationale = rationale
         self._image_encoder = image_encoder
-        self._verifiers: dict[str, RewardModel] = {}
+        self._verifiers: dict[tuple[str, str], Verifier] = {}
         self.ensemble: Joined[Model] | None = None
         self.kept: Model | None = None
 
@@ -263,11 +264,11 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     def _chat(self) -> Chat:
         return Chat(self.engine, self._processor, self.require_tokenizer(), self.image_encoder)
 
-    def verifier(self, folder: str) -> RewardModel:
-        """The reward model in a folder, which scores this model's chains; it is loaded once."""
-        if folder not in self._verifiers:
-            self._verifiers[folder] = RewardModel.of(load(folder))
-        return self._verifiers[folder]
+    def verifier(self, folder: str, vote: str) -> Verifier:
+        """What scores this model's chains for a vote by the model in a folder, which is loaded once."""
+        if (folder, vote) not in self._verifiers:
+            self._verifiers[folder, vote] = VERIFIERS[vote](load(folder))
+        return self._verifiers[folder, vote]
 
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
         """Text over this model's engine, laid out by `answering`, by default as the model is asked (`asking`)."""

@@ -155,6 +155,11 @@ class ExampleGenerator:
         scored = self.engine.score(self._prompts(examples), ids)
         return [_softmax([s.log_likelihood for s in scores]) for scores in scored]
 
+    def log_likelihoods(self, examples: Sequence[Example]) -> list[float]:
+        """How likely each example's target, with its end, is after the messages (natural logarithm)."""
+        ids = self._option_ids(examples, [[example.target] for example in examples])
+        return [score.log_likelihood for (score,) in self.engine.score(self._prompts(examples), ids)]
+
     def _option_ids(self, examples: Sequence[Example], options: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Each option of each example as a whole answer."""
         if self.chat is not None:

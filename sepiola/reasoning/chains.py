@@ -17,7 +17,8 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.generation.row_draws import seed_of
 from sepiola.reasoning.answer import Answer, Chain
-from sepiola.reasoning.reward import RewardModel
+from sepiola.reasoning.channel import ChannelModel, Writes
+from sepiola.reasoning.reward import RewardModel, Scores
 from sepiola.reasoning.universal import Chooser
 from sepiola.reasoning.votes import Tally, calibrated, lead, mean_log_probability, shares, tally, weights_of
 from sepiola.specs.strategy import SelfConsistencySpec
@@ -40,6 +41,21 @@ class Samples(Protocol):
         """For each example a chain by each of its seeds."""
 
 
+class Verifier(Protocol):
+    """What scores chains."""
+
+    def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
+        """The score of each prompt's reply, which says whether it came to its end."""
+
+
+class Judge(Scores, Writes, Protocol):
+    """A model that is loaded to score chains."""
+
+
+VERIFIERS: dict[str, Callable[[Judge], Verifier]] = {"verifier": RewardModel.of, "channel": ChannelModel}
+"""What scores chains by a model, for each vote that asks one."""
+
+
 class SelfConsistency:
     """Chains of `base` that vote as `spec` says, scored by a `verifier` or chosen by a `chooser` where it says so."""
 
@@ -47,7 +63,7 @@ class SelfConsistency:
         self,
         base: Samples,
         spec: SelfConsistencySpec,
-        verifier: RewardModel | None = None,
+        verifier: Verifier | None = None,
         chooser: Chooser | None = None,
     ) -> None:
         self.base = base
@@ -127,7 +143,7 @@ class SelfConsistency:
             yield i, [chain for _, chain in sorted(numbered, key=lambda pair: pair[0])]
 
     def _verified(
-        self, verifier: RewardModel, asked: Sequence[Example], rows: Sequence[Sequence[Chain]]
+        self, verifier: Verifier, asked: Sequence[Example], rows: Sequence[Sequence[Chain]]
     ) -> list[list[Chain]]:
         prompts = [self.base.prompts(e)[0] for e, row in zip(asked, rows, strict=True) for _ in row]
         scores = iter(verifier.replies(prompts, [(chain.whole, True) for row in rows for chain in row]))

@@ -25,13 +25,12 @@ from sepiola.models.conditional_logit import ConditionalLogit
 from sepiola.models.text_states import TextStates
 from sepiola.models.transformer import LanguageModel
 from sepiola.reasoning.answer import Answer, Chain
-from sepiola.reasoning.chains import SelfConsistency
+from sepiola.reasoning.chains import SelfConsistency, Verifier
 from sepiola.reasoning.choosing import OptionsStrategy
 from sepiola.reasoning.classifying import ClassifierStrategy, OnDone
 from sepiola.reasoning.ensembles import Ensemble
 from sepiola.reasoning.least_to_most import LeastToMost
 from sepiola.reasoning.replies import Replies
-from sepiola.reasoning.reward import RewardModel
 from sepiola.reasoning.sample_and_rank import CANDIDATES, SampleAndRank
 from sepiola.reasoning.universal import CHOICE_TOKENS, Chooser
 from sepiola.specs.model import ModelSpec
@@ -262,7 +261,7 @@ class Answers(Protocol):
     def ensemble(self) -> Joins | None: ...
     def require_tokenizer(self) -> Tokenizer: ...
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator: ...
-    def verifier(self, folder: str) -> RewardModel: ...
+    def verifier(self, folder: str, vote: str) -> Verifier: ...
 
 
 def _direct(model: Answers, answering: AnsweringSpec) -> Direct:
@@ -296,7 +295,7 @@ def _self_consistency(model: Answers, answering: AnsweringSpec) -> SelfConsisten
     spec = answering.strategy
     assert isinstance(spec, SelfConsistencySpec)
     make = _two_stage if answering.rationale_format is not None else _one_output
-    verifier = None if spec.verifier is None else model.verifier(spec.verifier)
+    verifier = None if spec.verifier is None else model.verifier(spec.verifier, spec.vote)
     chooser = Chooser(model.example_generator(CHOICE_TOKENS, answering)) if spec.vote == "universal" else None
     return SelfConsistency(make(model, answering), spec, verifier, chooser)
 

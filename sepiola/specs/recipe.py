@@ -166,8 +166,9 @@ class RecipeSpec(Spec):
                     f"strategy.{role}: stage '{name}' answers no questions; give its objective a format, such as QCM-A"
                 )
         verifier = getattr(self.strategy, "verifier", None)
-        if any(stage.name == verifier and not stage.objective.scores for stage in self.stages):
-            raise ValueError(f"strategy.verifier: stage '{verifier}' scores no chains; its objective must be verifier")
+        vote = getattr(self.strategy, "vote", None)
+        if any(stage.name == verifier and stage.objective.scores != vote for stage in self.stages):
+            raise ValueError(f"strategy.verifier: stage '{verifier}' scores no chains; its objective must be {vote}")
         ranks = self.strategy.answer if self.strategy and self.strategy.kind == "sample-and-rank" else None
         if any(stage.name == ranks and not stage.objective.rates for stage in self.stages):
             raise ValueError("strategy.kind: sample-and-rank needs a stage that teaches ratings (generate-and-rate)")

@@ -92,8 +92,8 @@ class ObjectiveSpec(Spec):
     compares: ClassVar[bool] = False
     """Whether what it leaves compares pictures with texts, and writes none: it is measured by retrieval."""
 
-    scores: ClassVar[bool] = False
-    """Whether what it leaves scores texts: a reward model, which can verify a strategy's chains."""
+    scores: ClassVar[str | None] = None
+    """The vote of a strategy whose chains it can score by what it leaves: `verifier` of a reward model."""
 
     encodes: ClassVar[bool] = False
     """Whether what it leaves is a vision encoder alone."""

@@ -205,7 +205,7 @@ def test_what_cannot_vote_is_refused() -> None:
     model = decoder_model()
     for strategy, message in (
         ({**CHAINS, "temperature": 0}, "0 writes the same chain every time"),
-        ({**CHAINS, "vote": "verifier"}, "a reward model's folder, go together"),
+        ({**CHAINS, "vote": "verifier"}, "whose folder it scores by, go together"),
         ({**CHAINS, "chian": 3}, "unknown key; did you mean 'chains'?"),
         ("self-consistency", "expected keys and values"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.objectives.alignment import Alignment
+from sepiola.training.objectives.channel import Channel
 from sepiola.training.objectives.classification import Classification
 from sepiola.training.objectives.conditional_logit import ConditionalLogitObjective
 from sepiola.training.objectives.contract import Objective, Setting
@@ -54,6 +55,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "reward": RewardModelling,
     "linear-reward": LinearRewardObjective,
     "verifier": Verifying,
+    "channel": Channel,
     "dpo": DPO,
     "ipo": IPO,
     "kto": KTO,

@@ -32,7 +32,7 @@ class RewardModelSpec(PreferenceSpec):
     """
 
     ends: ClassVar[bool] = True
-    scores: ClassVar[bool] = True
+    scores: ClassVar[str | None] = "verifier"
 
     kind: Literal["reward"]
     margin: NonNegativeFloat = 0.0

@@ -44,7 +44,7 @@ class VerifierSpec(PromptsSpec):
     """
 
     ends: ClassVar[bool] = True
-    scores: ClassVar[bool] = True
+    scores: ClassVar[str | None] = "verifier"
 
     kind: Literal["verifier"]
     writer: Name
