@@ -216,7 +216,7 @@ class Stages(RecipeText):
         if stage is None:
             return {}
         folder = self.stage_folder(stage) / "model"
-        self._model(stage).save(folder)
+        self._model(stage, self.objective(stage).answering() if stage.objective.answers else None).save(folder)
         return {"verifier": str(folder)}
 
     def _model(

@@ -17,7 +17,7 @@ from sepiola.data.example import Example
 from sepiola.errors import DataError
 from sepiola.generation.row_draws import seed_of
 from sepiola.reasoning.answer import Answer, Chain
-from sepiola.reasoning.channel import ChannelModel, Writes
+from sepiola.reasoning.peer import PeerModel, Writes
 from sepiola.reasoning.reward import RewardModel, Scores
 from sepiola.reasoning.universal import Chooser
 from sepiola.reasoning.votes import Tally, calibrated, lead, mean_log_probability, shares, tally, weights_of
@@ -52,7 +52,7 @@ class Judge(Scores, Writes, Protocol):
     """A model that is loaded to score chains."""
 
 
-VERIFIERS: dict[str, Callable[[Judge], Verifier]] = {"verifier": RewardModel.of, "channel": ChannelModel}
+VERIFIERS: dict[str, Callable[[Judge], Verifier]] = {"verifier": RewardModel.of, "peer": PeerModel}
 """What scores chains by a model, for each vote that asks one."""
 
 

@@ -77,13 +77,13 @@ class SelfConsistencySpec(StrategySpec):
     in one output.
 
     Chains are drawn at `temperature` among the `top_k` likeliest tokens. A vote counts one (`plain`); or by the softmax
-    over the question's chains, divided by `vote_temperature`, of a chain's mean log-probability a token (`weighted`), of
-    its score by a reward model (`verifier`), or of the question's log-probability after it (`channel`, arXiv
-    1908.05731); or the model itself names the chain that most agree with (`universal`, arXiv 2311.17311). `verifier` is
+    over the question's chains, divided by `vote_temperature`, of a chain's mean log-probability a token (`weighted`),
+    of its score by a reward model (`verifier`), or of its log-probability under a second model (`peer`, arXiv
+    2408.06195); or the model itself names the chain that most agree with (`universal`, arXiv 2311.17311). `verifier` is
     the folder of the model that scores, or in a recipe the stage that teaches it. With `shuffle` the options stand in
-    another order in each chain. With `stop`, chains are drawn `round` at a time, until it is so probable that the leader
-    wins the vote of all of them (arXiv 2305.11860). `calibration` is the temperature that makes a probability of the
-    share of votes.
+    another order in each chain. With `stop`, chains are drawn `round` at a time, until it is so probable that the
+    leader wins the vote of all of them (arXiv 2305.11860). `calibration` is the temperature that makes a probability of
+    the share of votes.
     """
 
     stages = ("answer", "rationale")
@@ -92,7 +92,7 @@ class SelfConsistencySpec(StrategySpec):
     kind: Literal["self-consistency"]
     rationale: str | None = None
     chains: Chains = 8
-    vote: Literal["plain", "weighted", "verifier", "channel", "universal"] = "plain"
+    vote: Literal["plain", "weighted", "verifier", "peer", "universal"] = "plain"
     verifier: str | None = None
     vote_temperature: float = Field(default=0.1, gt=0.0, le=1e6)
     temperature: float = Field(default=0.7, ge=0.0, le=1e6)
@@ -107,8 +107,8 @@ class SelfConsistencySpec(StrategySpec):
     def _votes(self) -> SelfConsistencySpec:
         if self.temperature == 0 and self.chains > 1:
             raise ValueError("temperature: 0 writes the same chain every time, and equal chains cannot vote; give 0.7")
-        if (self.vote in ("verifier", "channel")) != (self.verifier is not None):
-            raise ValueError("vote: verifier or channel, and 'verifier', whose folder it scores by, go together")
+        if (self.vote in ("verifier", "peer")) != (self.verifier is not None):
+            raise ValueError("vote: verifier or peer, and 'verifier', whose folder it scores by, go together")
         return self
 
 

@@ -74,15 +74,15 @@ def test_a_dry_run_explains_rounds(tmp_path: Path, gate: bool) -> None:
     assert [stage["samples"] for stage in explained["runs"][0]["stages"]] == [24, 48, 48]
 
 
-def test_a_verifier_begins_with_the_writers_weights_and_is_what_the_strategy_names() -> None:
+def test_the_peer_is_taught_as_the_writer_is_and_is_what_the_strategy_names() -> None:
     spec = read_recipe("reason/verifier")
     assert isinstance(spec, RecipeSpec) and spec.strategy is not None
-    writer, verifier = spec.stages
-    own = verifier.objective.to_dict()
-    assert (verifier.start, own["writer"], own["format"]) == (writer.name, writer.name, "Q-EA")
-    assert spec.strategy.to_dict()["verifier"] == verifier.name
+    writer, peer = spec.stages
+    own = peer.objective.to_dict()
+    assert (own["kind"], own["format"]) == ("peer", "Q-EA") and own.get("seed", 1) != spec.seed
+    same = peer.model_copy(update={"name": writer.name, "objective": writer.objective})
+    assert same == writer, "the same data, steps and optimizer"
+    assert spec.strategy.to_dict()["verifier"] == peer.name
     base = read_recipe("reason/word-problems")
     assert isinstance(base, ComparisonSpec)
     assert base.recipes()["chain of thought", 0].stages == (writer,), "the model of reason/word-problems"
-    seeds = [stage.data.options.get("seed", 0) for stage in spec.stages]
-    assert len({*seeds}) == 2, "questions that the writer has not learned"

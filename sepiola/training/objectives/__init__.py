@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.objectives.alignment import Alignment
-from sepiola.training.objectives.channel import Channel
 from sepiola.training.objectives.classification import Classification
 from sepiola.training.objectives.conditional_logit import ConditionalLogitObjective
 from sepiola.training.objectives.contract import Objective, Setting
@@ -22,6 +21,7 @@ from sepiola.training.objectives.kto import KTO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.linear_reward import LinearRewardObjective
 from sepiola.training.objectives.masked import Masked
+from sepiola.training.objectives.peer import Peer
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
 from sepiola.training.objectives.rloo import RLOO
@@ -55,7 +55,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "reward": RewardModelling,
     "linear-reward": LinearRewardObjective,
     "verifier": Verifying,
-    "channel": Channel,
+    "peer": Peer,
     "dpo": DPO,
     "ipo": IPO,
     "kto": KTO,

@@ -42,8 +42,12 @@ class Writing(Objective):
 
     def batches(self, data: DataSpec, images: ImageInputs) -> SampleBatches:
         """The samples of some data, in batches."""
+        return self.batched(data, images, self.setting.seed)
+
+    def batched(self, data: DataSpec, images: ImageInputs, seed: int) -> SampleBatches:
+        """The same in the order that a seed decides."""
         collate = text_collator(self.network, self.language, self.stage, images, self.noise())
-        return SampleBatches(self.samples(data), self.stage, self.language, collate, seed=self.setting.seed)
+        return SampleBatches(self.samples(data), self.stage, self.language, collate, seed=seed)
 
     def noise(self) -> Noise | None:
         """What is hidden of each sample."""
