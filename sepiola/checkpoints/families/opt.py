@@ -39,11 +39,16 @@ _DEFAULTS: JSON = {
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
-    """The spec of a Hub checkpoint. Raises CheckpointError for embeddings of another width than the layers'."""
+    """The spec of a Hub checkpoint. Raises CheckpointError for embeddings of another width than the layers',
+    and for norms without weights or none at the end.
+    """
     config, state = filled(config, _DEFAULTS), _named(state)
     width = config["hidden_size"]
     if config["word_embed_proj_dim"] not in (None, width) or not config["do_layer_norm_before"]:
         raise CheckpointError("config.json: OPT with projected embeddings or norms after (opt-350m) is not supported")
+    for key, only in (("layer_norm_elementwise_affine", True), ("_remove_final_layer_norm", False)):
+        if config.get(key, only) is not only:
+            raise CheckpointError(f"config.json: {key} is {config[key]}; {only} alone is supported")
     language = {
         "family": "opt",
         "kind": "decoder",

@@ -35,3 +35,7 @@ def test_what_is_not_supported_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"word_embed_proj_dim": 12}))
     with pytest.raises(CheckpointError, match="opt-350m"):
         sepiola.load(tmp_path)
+    for key, odd in (("layer_norm_elementwise_affine", False), ("_remove_final_layer_norm", True)):
+        (tmp_path / "config.json").write_text(json.dumps(config | {key: odd}))
+        with pytest.raises(CheckpointError, match=f"{key} is {odd}; {not odd} alone is supported"):
+            sepiola.load(tmp_path)
