@@ -93,6 +93,8 @@ def checked(conversation: Conversation) -> Conversation:
             raise UnusableError("do not take turns (request, reply, request …)")
         if turn.role == "assistant" and not turn.text.strip():
             raise UnusableError("have an empty reply")
+        if turn.role == "user" and not turn.text.strip() and not any(isinstance(p, ImageRef) for p in turn.content):
+            raise UnusableError("ask nothing")
         before = "calls" if turn.calls else turn.role
     return conversation.through(replies[-1])
 

@@ -73,6 +73,8 @@ def ranked(source: Source) -> Example:
             Completion(reply.text, float(record[scores[place]]) if scores else 1.0 - place)
             for place, reply in enumerate(replies)
         ]
+        if completions[0].score < completions[1].score:
+            raise UnusableError("score higher what they reject")
     else:
         raise DataError(
             f"{source.where}: no preference: its keys are {shown(sorted(record))}; expected chosen and rejected, "
@@ -105,6 +107,8 @@ def _replied(reply: object, source: Source) -> list[Message]:
         ]
     elif isinstance(reply, Mapping | list) and reply:
         turns = [dict(reply)] if isinstance(reply, Mapping) else reply
+    elif reply is None or reply in ([], {}):
+        raise UnusableError("have an empty reply")
     else:
         raise DataError(f"{source.where}: a reply is {shown(reply)}; expected a text, a turn, or a list of turns")
     role, content = keys_of(turns[0], source.where)

@@ -52,7 +52,7 @@ class RecordSet:
                 raise DataError(f"{where}: expected an object, or a dialogue as a list of texts; got {shown(raw)}")
             shape = self.shape
             if shape is None:
-                keys = frozenset(key for key, value in record.items() if value is not None)
+                keys = frozenset(key for key, value in record.items() if value is not None and value != [])
                 if keys not in known:
                     known[keys] = shape_of(record, where)
                 shape = known[keys]

@@ -88,6 +88,8 @@ def shape_of(record: Mapping[str, object], where: str) -> Shape:
         if isinstance(turns, list) and turns:
             role, content = keys_of(turns[0], f"{where}: {key}")
             return replace(base, messages=key, role=role, content=content)
+    if empty := next((key for key in TALKS if record.get(key) == []), None):
+        return replace(base, messages=empty)  # a conversation without turns
     asked = [both for both in QUESTIONS if both[0][-1] in record or (both[0][0] in record and len(both[0]) == 2)]
     whole = [both for both in asked if both[1][0] in record]
     if isinstance(record.get("instances"), list):  # seed tasks, each with inputs and outputs of its own

@@ -142,6 +142,8 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path, caplog: pyt
         {"messages": [user, gpt]},
         {"messages": [user, gpt]},
         {"messages": [user]},
+        {"messages": []},
+        {"messages": [{**user, "content": None}, gpt]},
         {"messages": [user, user, gpt]},
         {"messages": [{**user, "content": "<video>"}, gpt], "videos": ["a.mp4"]},
         {"messages": [{**user, "content": [{"type": "audio", "audio": "a.wav"}]}, gpt]},
@@ -160,11 +162,19 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path, caplog: pyt
     assert sorted(e.target for e in found) == ["Yo", "Z"]
     assert all("replies" not in e.metadata for e in found), "a reply of weight 0 is not learned"
     for reason in (
-        "repeat another", "hold no reply", "do not take turns", "hold video, which no model here sees",
+        "repeat another", "ask nothing", "do not take turns", "hold video, which no model here sees",
         "hold sound, which no model here hears", "name more pictures than they have", "have an empty reply",
         "are labelled undesirable",
     ):  # fmt: skip
         assert f"1 record is left out: they {reason}" in caplog.text
+    assert "2 records are left out: they hold no reply" in caplog.text
+
+
+def test_an_empty_conversation_says_nothing_of_the_others(tmp_path: Path) -> None:
+    talk = [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}]
+    path = written(tmp_path / "set.json", [{"id": "0", "conversations": []}, {"id": "1", "conversations": talk}])
+    (example,) = read("instructions", path, "train")
+    assert (example.prompt, example.target) == ("问", "答")
 
 
 def test_an_index_names_columns_and_tags(tmp_path: Path) -> None:

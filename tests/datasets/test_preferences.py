@@ -90,12 +90,15 @@ def test_what_cannot_be_used_is_left_out_and_counted(tmp_path: Path, caplog: pyt
         {**good, "rejected": " "},
         {"chosen": HH.format("A"), "rejected": HH.format("B").replace("Yes?", "No?")},
         {"chosen": "\n\nAssistant: A", "rejected": "\n\nAssistant: B"},
+        {**good, "prompt": "null", "rejected": None},
+        {**good, "prompt": "scored", "score_chosen": 1.0, "score_rejected": 9.0},
     )
     with caplog.at_level(logging.WARNING):
         assert len(every(path)) == 1
-    reasons = ("repeat another", "have equal replies", "have an empty reply", "part before their last reply")
-    for reason in (*reasons, "do not take turns"):
+    reasons = ("repeat another", "have equal replies", "part before their last reply", "do not take turns")
+    for reason in (*reasons, "score higher what they reject"):
         assert f"1 record is left out: they {reason}" in caplog.text
+    assert "2 records are left out: they have an empty reply" in caplog.text
 
 
 def test_one_prompt_is_in_one_split(tmp_path: Path) -> None:
