@@ -68,6 +68,8 @@ class Tiling:
     def _cut(self, image: Image.Image) -> list[Image.Image]:
         """The tiles of a picture of whole tiles, line by line."""
         side = self.size
+        if image.size == (side, side):
+            return [image]
         corners = [(x, y) for y in range(0, image.height, side) for x in range(0, image.width, side)]
         return [image.crop((x, y, x + side, y + side)) for x, y in corners]
 
@@ -144,7 +146,7 @@ class Grid(Tiling):
         side, size = self.size, (image.height, image.width)
         rows, columns = self.grid(size)
         for height, width in (self._stretched(size), (rows * side, columns * side)):
-            image = image.resize((width, height), self.filter)
+            image = image if image.size == (width, height) else image.resize((width, height), self.filter)
         tiles = self._cut(image)
         return self._normalised([*tiles, image.resize((side, side), self.filter)] if len(tiles) > 1 else tiles)
 
