@@ -13,11 +13,12 @@ from sepiola_edge.acting import Agent
 from sepiola_edge.calling.functions import Call
 from sepiola_edge.calling.policy import Policy
 from sepiola_edge.errors import EdgeError
+from sepiola_edge.sampling import Sampling
 
 if TYPE_CHECKING:
     from sepiola_edge.model import Model
 
-__all__ = ["Agent", "Call", "EdgeError", "Policy", "load"]
+__all__ = ["Agent", "Call", "EdgeError", "Policy", "Sampling", "load"]
 
 
 def load(folder: str | Path, *, threads: int = 0) -> Model:
@@ -27,4 +28,6 @@ def load(folder: str | Path, *, threads: int = 0) -> Model:
     """
     from sepiola_edge.model import Model
 
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise EdgeError(f"a model is a folder that `sepiola export MODEL --to edge` wrote; got {folder!r:.200}")
     return Model.load(Path(folder), threads=threads)

@@ -44,6 +44,13 @@ def texts(raw: Mapping[str, Any], key: str) -> list[str]:
     return [text({key: each}, key) for each in value]
 
 
+def whole_text(given: object, name: str) -> str:
+    """What somebody says, as a text without half a character pair."""
+    if not isinstance(given, str) or any("\ud800" <= letter <= "\udfff" for letter in given):
+        raise EdgeError(f"{name}: got {given!r:.200}; expected a text, without half a character pair")
+    return given
+
+
 def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
     """The stop strings that somebody gives: one, several or none."""
     strings = () if given is None else (given,) if isinstance(given, str) else tuple(given)

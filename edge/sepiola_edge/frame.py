@@ -156,6 +156,9 @@ class Frame:
         parts = _parts([content] if isinstance(content, str) else content)
         if not isinstance(role, str) or parts is None:
             raise EdgeError(f"a message has a 'role' and a text as its 'content'; got {dict(message)!r:.200}")
+        for part in parts:
+            if isinstance(part, str):
+                checks.whole_text(part, "a message")
         pictures = [part for part in parts if not isinstance(part, str)]
         if pictures and role != "user":
             raise EdgeError("pictures stand in the user's messages alone")

@@ -175,7 +175,7 @@ class Model:
         else. Pictures stand where the text names their placeholder, or before it. `on_text` is given the text piece by
         piece.
         """
-        seen = self._seen(images)
+        prompt, seen = checks.whole_text(prompt, "the prompt"), self._seen(images)
         places = self.images.name if isinstance(self.images, Placed) else None
         if isinstance(self.images, Placed):
             parts = prompt.split(self.images.name)
@@ -186,7 +186,9 @@ class Model:
             runs = [*self.images.texts(seen), ""]
             prompt = "".join(part + run for part, run in zip(parts, runs, strict=True))
         read = self.closed(self.tokenizer.encode(prompt, add_special_tokens=True).ids, seen)
-        written = self.tokens(read, self._room(read, max_tokens, NEW_TOKENS), sampling or self.sampling, self.ends)
+        written = self.tokens(
+            read, self._room(read, max_tokens, NEW_TOKENS), Sampling.asked(sampling, self.sampling), self.ends
+        )
         return "".join(self._told(self.texts(written, (*self.stop_strings, *checks.stops(stop))), on_text))
 
     def chat(
@@ -208,7 +210,7 @@ class Model:
 
         def timed() -> Iterator[int]:
             room = self._room(prompt, max_tokens, REPLY)
-            for token in self.tokens(prompt, room, sampling or self.sampling, self.chat_ends):
+            for token in self.tokens(prompt, room, Sampling.asked(sampling, self.sampling), self.chat_ends):
                 times.append(time.perf_counter() - began)
                 yield token
 
@@ -219,7 +221,9 @@ class Model:
         """The prompt of a conversation, and its texts. Raises EdgeError for what the chat template does not take."""
         if self.frame is None:
             raise EdgeError("this model was exported without a chat template that the edge runtime can follow")
-        opened = [opened_message(message) for message in messages]
+        if isinstance(messages, str | Mapping) or not all(isinstance(each, Mapping) for each in messages or ()):
+            raise EdgeError(f"messages: got {messages!r:.200}; expected a list of dicts with 'role' and 'content'")
+        opened = [opened_message(message) for message in messages or ()]
         seen = self._seen([picture for _, pictures in opened for picture in pictures])
         placed = self.images if isinstance(self.images, Placed) else None
         if seen and placed is not None and self.frame.shown is None:
@@ -306,8 +310,8 @@ class Model:
         read = 1 if self.encodes else max(1, len(prompt.ids))
         new, most = self.limits
         room = asked if asked is not None else new if new is not None else default if most is None else most - read
-        if asked is not None and asked < 1:
-            raise EdgeError(f"max_tokens: got {asked}; expected at least 1")
+        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+            raise EdgeError(f"max_tokens: got {asked!r:.200}; expected at least 1, a whole number")
         left = room if not self.length else min(room, self.length - read)
         if left < 1 or (self.length and len(prompt.ids) > self.length):
             if self.length:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +28,29 @@ class Sampling:
     prompt_lookup_num_tokens: int = 0
 
     def __post_init__(self) -> None:
+        for key in fields(self):
+            value, whole = getattr(self, key.name), key.type == "int"
+            if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+                raise EdgeError(f"{key.name}: got {value!r:.200}; expected a {'whole ' if whole else ''}number")
         bounds = {
             "temperature": (self.temperature >= 0, "0 (greedy) or more"),
             "top_k": (self.top_k >= 0, "0 (keeps all tokens) or more"),
             "top_p": (0 < self.top_p <= 1, "more than 0 and at most 1"),
             "min_p": (0 <= self.min_p <= 1, "0 to 1"),
             "repetition_penalty": (self.repetition_penalty > 0, "more than 0"),
+            "seed": (self.seed >= 0, "0 or more"),
             "prompt_lookup_num_tokens": (self.prompt_lookup_num_tokens >= 0, "0 (guesses nothing) or more"),
         }
         for name, (fits, expected) in bounds.items():
             if not fits:
                 raise EdgeError(f"{name}: got {getattr(self, name)}; expected {expected}")
+
+    @classmethod
+    def asked(cls, given: Sampling | None, own: Sampling) -> Sampling:
+        """What is asked, or a model's own. Raises EdgeError for what is no Sampling."""
+        if given is not None and not isinstance(given, Sampling):
+            raise EdgeError(f"sampling: got {given!r:.200}; expected sepiola_edge.Sampling(temperature=…, top_p=…)")
+        return given or own
 
     def draw(self, logits: NDArray[np.float32], read: Sequence[int], random: np.random.Generator) -> int:
         """A token of logits `(vocabulary,)` after the tokens that were `read` and written."""

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,30 @@ def test_damaged_folders_are_one_message(tmp_path: Path) -> None:
                 refused += 1
         path.write_bytes(data)
     assert loaded + refused == 180 and refused > 60
+
+
+def test_what_is_no_prompt_message_or_setting_is_one_message(tmp_path: Path) -> None:
+    edge: Any = exported(byte_model(llama()), tmp_path / "edge")
+    said = [{"role": "user", "content": "hi"}]
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (partial(sepiola_edge.load, None), "a model is a folder that .* wrote; got None"),  # type: ignore[arg-type]
+        (partial(sepiola_edge.load, ""), "a model is a folder that .* wrote; got ''"),
+        (partial(edge.generate, None), "the prompt: got None; expected a text"),
+        (partial(edge.generate, "耳\ud83d"), "the prompt: got .*; expected a text, without half a character pair"),
+        (partial(edge.generate, "a", max_tokens="3"), "max_tokens: got '3'; expected at least 1, a whole number"),
+        (partial(edge.generate, "a", max_tokens=True), "max_tokens: got True"),
+        (partial(edge.generate, "a", sampling={"seed": 1}), "sampling: got .*; expected sepiola_edge.Sampling"),
+        (partial(sepiola_edge.Sampling, temperature="1"), "temperature: got '1'; expected a number"),
+        (partial(sepiola_edge.Sampling, seed=1.5), "seed: got 1.5; expected a whole number"),
+        (partial(sepiola_edge.Sampling, seed=-1), "seed: got -1; expected 0 or more"),
+        (partial(edge.chat, "hi"), "messages: got 'hi'; expected a list of dicts"),
+        (partial(edge.chat, ["hi"]), "messages: got .*; expected a list of dicts"),
+        (
+            partial(edge.chat, [{"role": "user", "content": "\ud83d"}]),
+            "a message: got .*; expected a text, without half",
+        ),
+        (partial(edge.chat, said, sampling=3), "sampling: got 3"),
+    ]
+    for ask, fault in wrong:
+        with pytest.raises(sepiola_edge.EdgeError, match=fault):
+            ask()
