@@ -29,6 +29,7 @@ from sepiola.generation.image_features import ImageEncoder, encode_tiles, keeps_
 from sepiola.generation.keeping import KeepingEngine, check_alone
 from sepiola.generation.matcher import Compares, Matcher, dual_encoder, retriever
 from sepiola.generation.sampling import Sampling
+from sepiola.generation.stopping import Ending
 from sepiola.generation.text_prompt import TextPrompts, generate_text
 from sepiola.generation.text_scorer import TextScorer
 from sepiola.generation.token_ids import generate_ids
@@ -200,25 +201,27 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         constraint: Constraint | None = None,
+        stop: str | Sequence[str] | None = (),
+        on_text: Callable[[str], None] | None = None,
     ) -> str | Tensor:
         """Continues a text, or token ids `(batch, tokens)`; then new ids `(batch, new tokens)`, padded after the end.
 
-        A text is read whole, with the special tokens that the tokenizer adds, and what comes back is what was written,
-        spaces and all. `images` are pictures for a text, and a tensor of pixels or features, one for each row, for ids.
-        Of the ids, `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too.
-        `max_tokens` is by default what the checkpoint says, or 128. Under a `constraint`, a JSON Schema or a list of
-        functions, nothing is written but JSON that fits, or calls (`sepiola.calling.calls`), within `max_tokens`.
+        A text is read whole, with the tokenizer's special tokens, and comes back as it was written, spaces and all.
+        `images` are pictures for a text, and a tensor of pixels or features, one for each row, for ids. Of the ids,
+        `attention_mask` is 0 at padding; without it the padding token is, unless that ends a text too. `max_tokens` is
+        by default what the checkpoint says, or 128. Under a `constraint`, a JSON Schema or a list of functions, nothing
+        is written but JSON or calls that fit. `stop` and `on_text` are `chat`'s; a row of ids keeps its stop string.
         """
         room, sampling = partial(self._room, asked=max_tokens), Sampling.asked(sampling, self._processor.generation)
-        grammar = None if constraint is None else self.grammar(constraint)
+        grammar, ending = None if constraint is None else self.grammar(constraint), Ending.asked(stop, on_text)
         if not isinstance(prompt, str):
             write = partial(generate_ids, processor=self._processor, room=room, sampling=sampling, grammar=grammar)
-            return write(self.engine, prompt, attention_mask, images)
+            return write(self.engine, prompt, attention_mask, images, ending)
         pictures = ImageRef.each_of(images)
         if grammar is None and self.answering is not None and self.answering.layout is not None:
             example = Example("prompt", (Message("user", (*pictures, prompt)),), "")  # in a recipe's own words
-            return self.example_generator(room(0)).write([example], sampling=sampling)[0][0]
-        return generate_text(self._prompts, prompt, pictures, room=room, sampling=sampling, grammar=grammar)
+            return self.example_generator(room(0)).write_one(example, sampling, ending)
+        return generate_text(self._prompts, prompt, pictures, ending, room=room, sampling=sampling, grammar=grammar)
 
     def grammar(self, constraint: Constraint) -> Grammar:
         """The constraint, compiled for this model. Raises SpecError for one that is not supported."""
@@ -272,8 +275,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
 
     def example_generator(self, target_tokens: int, answering: AnsweringSpec | None = None) -> ExampleGenerator:
         """Text over this model's engine, laid out by `answering`, by default as the model is asked (`asking`)."""
-        tokenizer = self.require_tokenizer()
-        answering = answering or self.asking
+        tokenizer, answering = self.require_tokenizer(), answering or self.asking
         encode = self.image_encoder if answering.images else None
         layout, image_encoder = answering.layout, None if encode is None else keeps_last(encode)
         return ExampleGenerator(

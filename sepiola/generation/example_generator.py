@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,11 +16,11 @@ from sepiola.data.batching import Sample
 from sepiola.data.cutting import cut_middle
 from sepiola.data.example import Example, Message
 from sepiola.errors import DataError
-from sepiola.generation.chat import Chat
+from sepiola.generation.chat import Chat, without_indent
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.stopping import Stop
+from sepiola.generation.stopping import Ending, Stop
 from sepiola.text.encoding import encode, placing, shown
 from sepiola.text.layouts import Layout
 from sepiola.text.tokenizer import Tokenizer
@@ -79,7 +80,8 @@ class ExampleGenerator:
         ends = chat.ends if chat is not None else frozenset()
         self.sampling = sampling
         own = (layout.stop,) if layout is not None and layout.stop else ()
-        self.stop = Stop(tokenizer, strings=(*own, *stops), ends=ends)
+        self.stops = (*own, *stops)
+        self.stop = Stop(tokenizer, strings=self.stops, ends=ends)
         self.cut: set[str] = set()
         self.cuts = True
 
@@ -124,6 +126,16 @@ class ExampleGenerator:
         if special_tokens:
             return [[self.tokenizer.decode(ids, special_tokens=True) for ids in texts] for texts in outputs]
         return [[self.stop.text(ids).strip() for ids in texts] for texts in outputs]
+
+    def write_one(self, example: Example, sampling: Sampling | None, ending: Ending) -> str:
+        """One text that answers an example's messages, which ends before any stop string of `ending` too."""
+        give = None if ending.on_text is None else without_indent(ending.on_text)
+        stop = Stop(self.tokenizer, strings=(*self.stops, *ending.strings), ends=self.stop.ends, on_text=give)
+        row, (prompt,) = stop(), self._prompts([example])
+        write = partial(self.engine.generate, max_tokens=self._most([prompt]), sampling=sampling or self.sampling)
+        written = write([prompt], stop=lambda: row)[0][0]
+        row.close()
+        return stop.text(written).strip()
 
     def sample(
         self, examples: Sequence[Example], seeds: Sequence[Sequence[int]], *, temperature: float, top_k: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sepiola.errors import SepiolaError, shown
 from sepiola.text.tokenizer import Tokenizer
@@ -84,6 +85,26 @@ def stop_strings(given: str | Sequence[str] | None) -> tuple[str, ...]:
         if not isinstance(string, str) or not string:
             raise SepiolaError(f"stop: got {shown(string)}; expected texts, none of them empty")
     return strings
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What somebody asks of a text beside its prompt: stop strings, and what is given it piece by piece."""
+
+    strings: tuple[str, ...] = ()
+    on_text: Callable[[str], None] | None = None
+
+    @classmethod
+    def asked(cls, stop: str | Sequence[str] | None, on_text: Callable[[str], None] | None) -> Ending:
+        """Raises as `stop_strings`."""
+        return cls(stop_strings(stop), on_text)
+
+    def check_free(self, grammar: object) -> None:
+        """Raises SepiolaError where a grammar says what is written, and stop strings or pieces are asked."""
+        if grammar is not None and (self.strings or self.on_text is not None):
+            raise SepiolaError(
+                "a constraint ends a text by itself, and gives it whole: leave out the constraint, or stop and on_text"
+            )
 
 
 class Stop:

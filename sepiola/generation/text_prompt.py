@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.image_features import ImageEncoder
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.stopping import Stop
+from sepiola.generation.stopping import Ending, Stop
 from sepiola.text.encoding import InterleavedImages, ids_of, instruction
 from sepiola.text.guard import Letters
 from sepiola.text.processor import Processor
@@ -128,20 +129,26 @@ def generate_text(
     prompts: TextPrompts,
     text: str,
     images: Sequence[ImageRef],
+    ending: Ending,
     *,
     room: Callable[[int], int],
     sampling: Sampling | None,
     grammar: Grammar | None = None,
 ) -> str:
-    """What the model writes after a text, spaces and all, up to an end token or a stop string of the checkpoint's.
+    """What the model writes after a text, spaces and all, up to an end token or a stop string: the checkpoint's, or one
+    of `ending`.
 
     Under a grammar, what it allows, special tokens and all.
 
-    `room` says how many tokens may follow a prompt of so many. Raises DataError as `TextPrompts.prompt` does.
+    `room` says how many tokens may follow a prompt of so many. Raises DataError as `TextPrompts.prompt` does, and
+    SepiolaError for an ending that is asked under a grammar.
     """
+    ending.check_free(grammar)
     prompt = prompts.prompt(text, images)
     prompts.warn_of_length(len(prompt.tokens))
-    stop = Stop(prompts.tokenizer, strings=prompts.processor.generation.stop_strings)
-    most = room(len(prompt.tokens))
-    written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop, grammar=grammar)[0][0]
+    strings = (*prompts.processor.generation.stop_strings, *ending.strings)
+    stop = Stop(prompts.tokenizer, strings=strings, on_text=ending.on_text)
+    row, write = stop(), partial(prompts.engine.generate, max_tokens=room(len(prompt.tokens)), sampling=sampling)
+    written = write([prompt], stop=lambda: row, grammar=grammar)[0][0]
+    row.close()
     return stop.text(written) if grammar is None else grammar.text(written)

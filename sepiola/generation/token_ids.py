@@ -15,7 +15,7 @@ from sepiola.calling.constraints import Grammar
 from sepiola.errors import DataError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.sampling import Sampling
-from sepiola.generation.stopping import Stop
+from sepiola.generation.stopping import Ending, Stop
 from sepiola.text.processor import Processor
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ def generate_ids(
     ids: Tensor,
     attention_mask: Tensor | None,
     images: object,
+    ending: Ending,
     *,
     processor: Processor,
     room: Callable[[int], int],
@@ -35,16 +36,22 @@ def generate_ids(
     """New ids `(batch, new tokens)`, padded after the end, for ids `(batch, tokens)`; `images` has one for each row.
 
     `room` says how many tokens may follow a prompt of so many. The processor's stop strings end a row where it has a
-    tokenizer to read them by.
+    tokenizer to read them by; those of `ending` do, and need one.
 
-    Raises DataError as `unpadded` and the engine do, and for images of another number.
+    Raises DataError as `unpadded` and the engine do, for images of another number, and where pieces of text are asked.
     """
+    ending.check_free(grammar)
+    if ending.on_text is not None:
+        raise DataError("on_text is given the pieces of a text, and the prompt is token ids: give it as a text")
+    if ending.strings and processor.tokenizer is None:
+        raise DataError("stop holds texts, and the model has no tokenizer to read its own by: leave stop out")
     given = unpadded(ids, attention_mask, pad=processor.pad, ends=engine.ends, causal=engine.causal)
     if images is not None and not (isinstance(images, Tensor) and len(images) == len(given)):
         raise DataError(f"for {len(given)} rows of ids, images are a tensor of as many; pictures go with a text")
     prompts = [Prompt(row, _one_row(images[i]) if isinstance(images, Tensor) else None) for i, row in enumerate(given)]
     max_tokens = room(max(map(len, given), default=0))
-    strings, tokenizer = processor.generation.stop_strings, processor.tokenizer
+    strings = (*processor.generation.stop_strings, *ending.strings)
+    tokenizer = processor.tokenizer
     stop = Stop(tokenizer, strings=strings) if strings and tokenizer is not None else None
     rows = engine.generate(prompts, max_tokens=max_tokens, sampling=sampling, stop=stop, grammar=grammar)
     written = [row for (row,) in rows]

@@ -24,8 +24,9 @@ from transformers import (
 
 import sepiola
 from sepiola.data.image import ImageRef
-from sepiola.errors import DataError
+from sepiola.errors import DataError, SepiolaError
 from sepiola.generation.sampling import Sampling
+from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import as_message
 from tests.hub_folders import IMAGE, PROCESSED, TEMPLATE, vision_language_folder, write_json, write_tokenizer
 from tests.tiny import HUB_LLAMA, randomise
@@ -248,3 +249,48 @@ def test_pictures_in_memory_are_seen_by_every_verb(tmp_path: Path, monkeypatch: 
     model.ask("几?", image=given(shown[1]))
     model.generate("几?", images=given(shown[2]), max_tokens=2)
     assert [image.tobytes() for image in seen] == [pixels.tobytes() for pixels in shown]
+
+
+def test_a_text_is_given_in_pieces_and_ends_before_what_the_caller_stops_at(tmp_path: Path) -> None:
+    text_folder(tmp_path, "llama")
+    model = sepiola.load(tmp_path)
+    written = model.generate(TEXTS[0], max_tokens=24)
+    assert isinstance(written, str)
+    stop = written[5:8]  # of several tokens
+    before, pieces = written[: written.index(stop)], list[str]()
+    for given in (stop, [stop], ("absent", stop)):
+        pieces.clear()
+        assert model.generate(TEXTS[0], max_tokens=24, stop=given, on_text=pieces.append) == before == "".join(pieces)
+    pieces.clear()
+    assert model.generate(TEXTS[0], max_tokens=24, stop=None, on_text=pieces.append) == written == "".join(pieces)
+    assert len(pieces) > 5
+    ids = torch.tensor([model.require_tokenizer().encode(TEXTS[0], framed=True)] * 2)
+    rows, whole = (model.generate(ids, max_tokens=24, stop=given) for given in (stop, ()))
+    assert isinstance(rows, torch.Tensor) and isinstance(whole, torch.Tensor) and rows.shape[1] < whole.shape[1]
+    assert rows.equal(whole[:, : rows.shape[1]])  # up to the tokens of the stop string
+
+
+def test_an_ending_that_cannot_be_is_one_message(tmp_path: Path) -> None:
+    text_folder(tmp_path, "llama")
+    model, ids = sepiola.load(tmp_path), torch.tensor([[259, 5]])
+    with pytest.raises(SepiolaError, match="stop: got ''; expected texts, none of them empty"):
+        model.generate("ab", stop="")
+    with pytest.raises(DataError, match="on_text is given the pieces of a text, and the prompt is token ids"):
+        model.generate(ids, on_text=print)
+    for prompt in ("ab", ids):
+        with pytest.raises(SepiolaError, match="a constraint ends a text by itself"):
+            model.generate(prompt, stop="a", constraint={"type": "boolean"})
+    model.tokenizer = None
+    with pytest.raises(SepiolaError, match="stop holds texts, and the model has no tokenizer"):
+        model.generate(ids, stop="a")
+
+
+def test_a_model_with_a_layout_of_its_own_gives_pieces_too(tmp_path: Path) -> None:
+    text_folder(tmp_path, "llama")
+    model = sepiola.load(tmp_path)
+    model.answering = AnsweringSpec(layout="minigpt-4-llama-2")
+    written = model.generate("ab", max_tokens=24)
+    assert isinstance(written, str)
+    pieces: list[str] = []
+    stopped = model.generate("ab", max_tokens=24, stop=written[5:8], on_text=pieces.append)
+    assert stopped == written[: written.index(written[5:8])].strip() == "".join(pieces).strip() != written
