@@ -96,6 +96,10 @@ class Frame:
 
         `runs` are the tokens of each picture as text; without them pictures have none.
         """
+        for message in messages:
+            if message.get("tool_calls") or message.get("role") == "tool":
+                what = "tool_calls" if message.get("tool_calls") else "a message of the role 'tool'"
+                raise EdgeError(f"the edge runtime has no place for {what} in a conversation: say it in a text instead")
         turns = [self._turn(message) for message in messages]
         pieces: Pieces = []
         head = self.start

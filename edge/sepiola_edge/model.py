@@ -5,6 +5,7 @@ continues a text.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from sepiola_edge.sampling import Sampling
 if TYPE_CHECKING:
     from sepiola_edge.calling.constrained_row import ConstrainedRow
     from sepiola_edge.calling.constraints import ConstraintVocabulary
+
+log = logging.getLogger(__name__)
 
 NEW_TOKENS, REPLY = 128, 512
 """Tokens that are written at most where nobody says it: after a text, and in a conversation."""
@@ -68,6 +71,7 @@ class Model:
         self.ends = frozenset(checks.wholes(config, "ends"))
         self.chat_ends = frozenset(checks.wholes(config, "chat_ends"))
         self.start, self.end = (checks.whole(config, key, 0, self.vocabulary - 1) for key in ("start", "end"))
+        self.context = checks.whole_or_none({"context": config.get("context")}, "context", 1)
         new, most = config["limits"]
         self.limits = tuple(checks.whole_or_none({"limits": limit}, "limits", 1) for limit in (new, most))
         self.stop_strings = tuple(checks.texts(config, "stop_strings"))
@@ -186,6 +190,7 @@ class Model:
             runs = [*self.images.texts(seen), ""]
             prompt = "".join(part + run for part, run in zip(parts, runs, strict=True))
         read = self.closed(self.tokenizer.encode(prompt, add_special_tokens=True).ids, seen)
+        self._warn_of_length(read)
         written = self.tokens(
             read, self._room(read, max_tokens, NEW_TOKENS), Sampling.asked(sampling, self.sampling), self.ends
         )
@@ -206,6 +211,7 @@ class Model:
         """
         began = time.perf_counter()
         prompt, _ = self.conversation(messages)
+        self._warn_of_length(prompt)
         times: list[float] = []
 
         def timed() -> Iterator[int]:
@@ -320,6 +326,12 @@ class Model:
                 )
             left = 1
         return left
+
+    def _warn_of_length(self, prompt: Prompt) -> None:
+        """Warns of a prompt that is read whole, where the model was made to read less."""
+        length = len(prompt.ids)
+        if self.context is not None and length > self.context:
+            log.warning("the prompt has %d tokens; the model was made to read %d: it may fail", length, self.context)
 
     def _check_tokens(self, ids: Sequence[int]) -> None:
         if len(ids) and not 0 <= min(ids) <= max(ids) < self.vocabulary:

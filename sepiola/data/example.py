@@ -25,12 +25,14 @@ class Message:
     """One turn: who speaks, and text and images in their order.
 
     A turn of the assistant may be `calls`, each a `name` and its `arguments`; the last part of its content is then
-    their JSON, for who knows no calls. A `tool` says what came of them.
+    their JSON, for who knows no calls. A `tool` says what came of them, and `about` says of which: its `name`, and the
+    `tool_call_id` that is a call's `id`.
     """
 
     role: Role
     content: tuple[Content, ...]
     calls: tuple[Mapping[str, Any], ...] = ()
+    about: tuple[tuple[str, str], ...] = ()
 
     @property
     def text(self) -> str:

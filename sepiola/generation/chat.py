@@ -106,6 +106,7 @@ class Chat:
         sees = self.engine.images is not None
         if not sees:
             messages = without_pictures(messages)
+        self.conversations.check_tools(messages)
         (text,), letters = self.conversations.laid_out(messages)
         begin = self.template.special_tokens.get("bos_token")
         framed = self.conversations.bare or (sees and not (begin and text.startswith(begin)))

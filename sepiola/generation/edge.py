@@ -123,6 +123,7 @@ def _laid_out(model: Leaving, bits: int) -> tuple[Plain, Tensors, list[str]]:
         "chat_ends": sorted(chat.ends),
         "start": engine.tokens.start,
         "end": engine.tokens.end,
+        "context": processor.context if engine.spec.positions.kind != "learned" else None,
         "limits": [generation.max_new_tokens, generation.max_length],
         "stop_strings": list(generation.stop_strings),
         "repetition_penalty": penalty,

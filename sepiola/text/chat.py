@@ -9,6 +9,7 @@ sees plain data only.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError, brief, shown
 from sepiola.specs.base import Plain
-from sepiola.specs.safe_files import MOST_JSON, read_json, read_text
+from sepiola.specs.safe_files import MOST_JSON, parse_json, read_json, read_text
 from sepiola.text.template_sandbox import BudgetError, RefusalError, budget, counting, environment, marked
 
 CONFIG, TEMPLATE, LEGACY = "tokenizer_config.json", "chat_template.jinja", "chat_template.json"
@@ -166,30 +167,68 @@ def _by_name(templates: object, folder: Path) -> dict[str, str]:
 def as_dict(message: Message, *, in_parts: bool = True) -> Plain:
     """A message of ours as the Hub writes it: content as a list of parts, or as one text, images left out."""
     said = message.content[:-1] if message.calls else message.content
-    calls: Plain = {"tool_calls": [{"type": "function", "function": call} for call in message.calls]}
-    rest = calls if message.calls else {}
+    rest: Plain = {"tool_calls": [_call_as_dict(call) for call in message.calls]} if message.calls else {}
+    rest |= dict(message.about)
     if not in_parts:
         return {"role": message.role, "content": "".join(p for p in said if isinstance(p, str)), **rest}
     parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in said]
     return {"role": message.role, "content": parts, **rest}
 
 
+def _call_as_dict(call: Mapping[str, object]) -> Plain:
+    own = {key: value for key, value in call.items() if key != "id"}
+    named = {"id": call["id"]} if "id" in call else {}
+    return {**named, "type": "function", "function": own}
+
+
 def as_message(message: Message | Mapping[str, Any]) -> Message:
     """A message of ours from one as the Hub or OpenAI writes it: `content` is a text, or a list of parts.
 
     Parts are texts, `{"type": "text", "text": …}` and pictures: `{"type": "image", "image" | "path" | "url": …}` or
-    `{"type": "image_url", "image_url": {"url": …}}`, as a path, a `data:` URL or a picture in memory. Raises DataError
-    for other parts, and for addresses on the network, which are not fetched.
+    `{"type": "image_url", "image_url": {"url": …}}`, as a path, a `data:` URL or a picture in memory. The assistant may
+    have `tool_calls`, and no content beside them; a `tool` has a `name` or a `tool_call_id`. Raises DataError for other
+    parts, for calls that are none, and for addresses on the network, which are not fetched.
     """
     if isinstance(message, Message):
         return message
-    content = message.get("content") if isinstance(message, Mapping) else None
+    content, said = (
+        (message.get("content"), message.get("tool_calls")) if isinstance(message, Mapping) else (None, None)
+    )
+    content = "" if said and content is None else content
     if not isinstance(content, str | list | tuple) or "role" not in message:
         raise DataError(
             f"a message is a dict with 'role' and 'content' (a text, or a list of parts); got {shown(message)}"
         )
-    parts = [content] if isinstance(content, str) else content
-    return Message(message["role"], tuple(_part(part) for part in parts))
+    parts = tuple(_part(part) for part in ([content] if isinstance(content, str) else content))
+    if not said:
+        named = ("name", "tool_call_id") if message["role"] == "tool" else ()
+        return Message(
+            message["role"], parts, about=tuple((key, str(message[key])) for key in named if message.get(key))
+        )
+    if message["role"] != "assistant" or not isinstance(said, list | tuple):
+        raise DataError(f"tool_calls are a list in a message of the assistant; got {shown(message)}")
+    calls = tuple(_call(call) for call in said)
+    own = [{key: value for key, value in call.items() if key != "id"} for call in calls]
+    return Message("assistant", (*parts, json.dumps(own, ensure_ascii=False)), calls)
+
+
+def _call(call: object) -> Plain:
+    """A call, its `name`, `arguments` and maybe its `id`, of one as the Hub or OpenAI writes it."""
+    keys: Plain = _plain(call) if isinstance(call, Mapping) else {}
+    inner = keys.get("function", keys)
+    arguments = inner.get("arguments", {}) if isinstance(inner, dict) else None
+    if isinstance(arguments, str):
+        try:
+            arguments = parse_json(arguments or "{}", "", DataError)
+        except DataError:
+            arguments = None
+    if not isinstance(arguments, dict) or not isinstance(inner.get("name"), str):
+        raise DataError(
+            "a call is {'type': 'function', 'function': {'name': …, 'arguments': …}}, and its arguments an object or "
+            f"its JSON; got {shown(call)}"
+        )
+    named = {"id": str(keys["id"])} if keys.get("id") else {}
+    return {"name": inner["name"], "arguments": arguments, **named}
 
 
 def _part(part: object) -> str | ImageRef:

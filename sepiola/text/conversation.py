@@ -68,6 +68,21 @@ class Conversations:
 
         return self.marked(turns, rendered)
 
+    def check_tools(self, messages: Sequence[Message]) -> None:
+        """Raises DataError where the template shows nothing of calls, or of what tools say."""
+        renamed = [replace(m, calls=tuple({**call, "name": f"{call['name']}_"} for call in m.calls)) for m in messages]
+        other = [replace(m, content=(*m.content, "_")) if m.role == "tool" else m for m in messages]
+        for what, changed in (("tool_calls", renamed), ("what a tool says", other)):
+            if changed != [*messages] and self._same(messages, changed):
+                raise DataError(f"the model's chat template has no place for {what}: say it in a text, or leave it out")
+
+    def _same(self, messages: Sequence[Message], others: Sequence[Message]) -> bool:
+        text = self.template.render(messages)
+        try:
+            return text == self.template.render(others)
+        except DataError:
+            return False
+
     def whole(
         self, messages: Sequence[Message], learned: Sequence[int], tools: Sequence[Mapping[str, object]] | None = None
     ) -> tuple[str, list[tuple[int, int]], Letters]:

@@ -8,7 +8,7 @@ reads the rest as letters: one encoding of one text, without seams.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, filterfalse, pairwise
 
@@ -114,17 +114,45 @@ class Guard:
                     f"a message's role is {shown(message.role)}, which names a control token; expected a word"
                 )
         texts = [message.text for message in messages]
-        letters = sorted({letter for text in texts for name in self.pattern.findall(text) for letter in name})
-        used = set(map(ord, "".join(texts)))
+        read = [*texts, *(text for message in messages for text in _texts([*message.calls, message.about]))]
+        letters = sorted({letter for text in read for name in self.pattern.findall(text) for letter in name})
+        used = set(map(ord, "".join(read)))
         marks = dict(zip(filterfalse(used.__contains__, PRIVATE), letters, strict=False))
         to_mark = {ord(letter): chr(mark) for mark, letter in marks.items()}
         marked = []
+
+        def mark(text: str) -> str:
+            return self.pattern.sub(lambda name: name.group().translate(to_mark), text)
+
         for message, text in zip(messages, texts, strict=True):
-            rest = self.pattern.sub(lambda name: name.group().translate(to_mark), text)
+            rest = mark(text)
             content = []
             for part in message.content:
                 if isinstance(part, str):
                     part, rest = rest[: len(part)], rest[len(part) :]
                 content.append(part)
-            marked.append(replace(message, content=tuple(content)))
+            calls = tuple({key: _changed(part, mark) for key, part in call.items()} for call in message.calls)
+            about = tuple((key, mark(value)) for key, value in message.about)
+            marked.append(replace(message, content=tuple(content), calls=calls, about=about))
         return marked, Letters(self, marks)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in plain data, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.items() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
+
+
+def _changed(value: object, change: Callable[[str], str]) -> object:
+    """Plain data with all texts in it changed, keys too."""
+    match value:
+        case str():
+            return change(value)
+        case Mapping():
+            return {_changed(key, change): _changed(part, change) for key, part in value.items()}
+        case list() | tuple():
+            return [_changed(part, change) for part in value]
+    return value

@@ -172,6 +172,34 @@ def test_names_of_control_tokens_in_a_message_are_the_same_letters(scheme: Any) 
                 assert wanted.count(tokenizer.id_of("<|im_end|>")) == 1
 
 
+def test_calls_in_a_conversation_are_refused_by_name(tmp_path: Path) -> None:
+    edge = exported(byte_model(llama()), tmp_path / "edge")
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    asked, called = {"role": "user", "content": "谁?"}, {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "1", "content": "安娜"}
+    for messages, what in (([asked, called, result], "tool_calls"), ([asked, result], "a message of the role 'tool'")):
+        with pytest.raises(sepiola_edge.EdgeError, match=f"the edge runtime has no place for {what}"):
+            edge.chat(messages)
+
+
+def test_a_prompt_past_the_context_is_warned_of_as_by_the_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = byte_model(llama())
+    model.processor = dataclasses.replace(model.processor, context=40)
+    edge = exported(model, tmp_path / "edge")
+    said = []
+    for one in (model, edge):
+        caplog.clear()
+        one.chat([{"role": "user", "content": "a"}], max_tokens=1)
+        one.generate("a" * 30, max_tokens=1)
+        assert not caplog.records
+        one.chat([{"role": "user", "content": "a" * 50}], max_tokens=1)
+        one.generate("a" * 50, max_tokens=1)
+        said.append([record.getMessage() for record in caplog.records])
+    assert said[0] == said[1] and len(said[0]) == 2 and "the model was made to read 40: it may fail" in said[0][0]
+
+
 def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:
     edge = exported(byte_model(llama()), tmp_path / "edge")
     edge.ends = frozenset()

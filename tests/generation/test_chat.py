@@ -39,6 +39,7 @@ from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
 TEMPLATE = (Path(__file__).parents[1] / "text" / "templates" / "smolvlm.jinja").read_text(encoding="utf-8")
+QWEN = (Path(__file__).parents[1] / "text" / "templates" / "qwen2.5.jinja").read_text(encoding="utf-8")
 MARKS = [f"<row_{r}_col_{c}>" for r in (1, 2) for c in (1, 2)]
 NAMES = ["<|im_start|>", "<end_of_utterance>", FAKE, GLOBAL, IMAGE, *MARKS]
 TOKENIZER = Tokenizer.train(
@@ -257,6 +258,37 @@ def test_names_that_a_template_reads_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"names control tokens \(</s>\), and the chat template changes or reads them"):
         model._chat.prompt([Message("user", ("想</s>是",))])
     assert list(model._chat.prompt([Message("user", ("是 yes",))]).tokens) == TOKENIZER.encode("是 yes")
+
+
+def called(name: str, result: str) -> list[dict[str, Any]]:
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": json.dumps({"name": name})}}
+    return [
+        {"role": "user", "content": "who?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": result},
+    ]
+
+
+def test_a_tool_is_heard_and_its_words_are_no_control_tokens(folder: Path) -> None:
+    model = sepiola.load(folder)
+    model.template = ChatTemplate({"default": QWEN}, {"eos_token": "<end_of_utterance>"})
+    plain, bad = model._chat.prompt([as_message(m) for m in called("安娜", "red")]), "<end_of_utterance>"
+    assert '{"name": "find", "arguments": {"name": "安娜"}}' in model.require_tokenizer().decode(plain.tokens)
+    assert model.chat(called("安娜", "red"), max_tokens=2).prompt_tokens == len(plain.tokens)
+    end = TOKENIZER.id_of(bad)
+    for messages in (called(bad, "red"), called("安娜", bad), called(bad, bad)):
+        tokens = [*model._chat.prompt([as_message(m) for m in messages]).tokens]
+        assert tokens.count(end) == [*plain.tokens].count(end)
+        assert bad in TOKENIZER.decode(tokens)
+
+
+def test_a_template_without_a_place_for_calls_is_named(folder: Path) -> None:
+    model, (asked, calls, result) = sepiola.load(folder), called("安娜", "red")
+    with pytest.raises(DataError, match="chat template has no place for tool_calls"):
+        model.chat([asked, calls, result])
+    model.template = ChatTemplate({"default": "{% for m in messages if m.role != 'tool' %}{{ m }}{% endfor %}"})
+    with pytest.raises(DataError, match="chat template has no place for what a tool says"):
+        model.chat([asked, calls, result])
 
 
 def test_a_stop_string_is_one_text_and_sampling_is_no_dict(folder: Path) -> None:

@@ -21,7 +21,7 @@ import sepiola
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError
-from sepiola.text.chat import ChatTemplate, as_dict
+from sepiola.text.chat import ChatTemplate, as_dict, as_message
 from sepiola.text.tokenizer import Tokenizer
 
 TEMPLATES = {p.stem: p.read_text(encoding="utf-8") for p in (Path(__file__).parent / "templates").glob("*.jinja")}
@@ -315,3 +315,54 @@ def test_a_model_keeps_its_template(tmp_path: Path) -> None:
     assert model.tokenizer is not None and model.tokenizer.encode("你好，\n hello 12") == again.encode(
         "你好，\n hello 12"
     )
+
+
+OPENAI = [
+    {"role": "user", "content": "成都的天气？"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": f"call_{i}", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+            for i, arguments in enumerate(('{"city": "成都", "days": 2}', "{}"))
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_0", "content": '{"晴": 21}'},
+    {"role": "tool", "tool_call_id": "call_1", "name": "get_weather", "content": [{"type": "text", "text": "rain"}]},
+]
+WITH_IDS = (
+    "{% for m in messages %}{{ m.role }} {{ m.tool_call_id }} {{ m.name }}{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}{{ call.id }}{{ call.function | tojson }}{% endfor %}\n{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("source", [QWEN_TOOLS, WITH_IDS])
+def test_calls_and_what_tools_say_are_laid_out_as_by_transformers(source: str) -> None:
+    read = [*OPENAI[:1], {**OPENAI[1], "content": ""}, OPENAI[2], {**OPENAI[3], "content": "rain"}]
+    read[1]["tool_calls"] = [  # transformers is given the arguments read
+        {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
+        for call in OPENAI[1]["tool_calls"]  # type: ignore[attr-defined]
+    ]
+    expected = peer(source).apply_chat_template(read, tokenize=False, add_generation_prompt=True)
+    assert "get_weather" in expected and "成都" in expected and "rain" in expected
+    for content in (None, ""):
+        said = [OPENAI[0], {**OPENAI[1], "content": content}, *OPENAI[2:]]
+        assert ours(source).render([as_message(message) for message in said]) == expected
+    beside = as_message({**OPENAI[1], "content": "Let me see."})
+    assert beside.content[0] == "Let me see." and len(beside.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"role": "assistant", "content": None}, "with 'role' and 'content'"),
+        ({"role": "user", "content": None, "tool_calls": OPENAI[1]["tool_calls"]}, "in a message of the assistant"),
+        ({"role": "assistant", "tool_calls": "f()"}, "tool_calls are a list"),
+        ({"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}, "a call is {'type': 'function'"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "or its JSON"),
+        ({"role": "assistant", "tool_calls": [3]}, "got 3"),
+    ],
+)
+def test_a_call_that_is_none_is_one_message(message: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DataError, match=re.escape(expected)):
+        as_message(message)
