@@ -337,7 +337,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
 
     def save(self, folder: str | Path) -> None:
         """Writes a checkpoint folder that `load` reads, in place of the one that is there."""
-        with store.saving(Path(folder)) as aside:
+        with store.saving(folder) as aside:
             if self.ensemble is not None:
                 for number, member in enumerate(self.ensemble.members):
                     member.save(member_folder(aside, number))
@@ -355,7 +355,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         if self.ensemble is not None:
             raise SepiolaError("the Hub's layout holds one model, and this is an ensemble: save its members one by one")
         check_alone(self.kept, "the Hub's layout")
-        hub.save(Path(folder), self.network, self.spec, max_shard=max_shard, processor=self._processor)
+        hub.save(folder, self.network, self.spec, max_shard=max_shard, processor=self._processor)
 
 
 def load(

@@ -33,7 +33,7 @@ from sepiola.checkpoints.store import WEIGHTS, from_state, state_to_save
 from sepiola.checkpoints.tensors import write_tensors
 from sepiola.checkpoints.vision_part import vision_part
 from sepiola.checkpoints.weights import check_plain, read_state
-from sepiola.data.files import finish_save, make_folder, replacing_folder, write_text
+from sepiola.data.files import finish_save, make_folder, named_path, replacing_folder, write_text
 from sepiola.errors import CheckpointError, shown
 from sepiola.specs.base import nearest
 from sepiola.specs.model import ModelSpec
@@ -91,7 +91,7 @@ def read(folder: Path) -> tuple[ModelSpec, LazyTensors]:
 
 
 def save(
-    folder: Path,
+    folder: str | Path,
     model: nn.Module,
     spec: ModelSpec,
     *,
@@ -108,6 +108,7 @@ def save(
     CheckpointError, before anything is written, for a family without such a layout, for what the layout cannot state,
     and when the model does not hold what `spec` says; and when the folder cannot be written.
     """
+    folder = named_path(folder)
     if not spec.family:
         raise CheckpointError(
             "this model is of no published family, and the Hub has no layout for it: sepiola loads the folder as it "

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sepiola.checkpoints.lazy import LazyTensors
 from sepiola.checkpoints.tensors import read_tensors, write_tensors
 from sepiola.checkpoints.vision_part import vision_part
-from sepiola.data.files import finish_save, named, replacing_folder, write_text
+from sepiola.data.files import finish_save, named, named_path, replacing_folder, write_text
 from sepiola.errors import CheckpointError
 from sepiola.models.build import outline
 from sepiola.specs.base import read_yaml, write_yaml
@@ -48,9 +48,9 @@ def save(folder: Path, model: nn.Module, spec: ModelSpec, tokenizer_json: str | 
             write_text(aside / TOKENIZER, tokenizer_json)
 
 
-def saving(folder: Path) -> contextlib.AbstractContextManager[Path]:
+def saving(folder: str | Path) -> contextlib.AbstractContextManager[Path]:
     """Where the files of a checkpoint of ours are written, which then replace those of the one in `folder`."""
-    return replacing_folder(folder, OWNED)
+    return replacing_folder(named_path(folder), OWNED)
 
 
 def state_to_save(model: nn.Module, spec: ModelSpec, folder: Path) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from sepiola.cli.options import (
     Top,
     console_of,
     load_retriever,
+    out_path,
     print_json,
 )
 from sepiola.errors import SpecError, shown
@@ -132,7 +133,9 @@ def run(
 
 @act_app.command("train")
 def train(
-    out: Annotated[Path, typer.Option("--out", help="The folder that the agent lands in.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The folder that the agent lands in.")
+    ],
     functions: Annotated[
         str | None,
         typer.Argument(
@@ -197,7 +200,12 @@ def add(
     functions: Annotated[
         str, typer.Argument(help="A Python file with functions under @sepiola.function, or a set (phone, android).")
     ],
-    out: Annotated[Path, typer.Option("--out", help="The folder that the agent with more functions lands in.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=out_path, metavar="PATH", help="The folder that the agent with more functions lands in."
+        ),
+    ],
     only: Annotated[
         list[str] | None, typer.Option(help="Add this function of the file alone. Repeatable; by default all new ones.")
     ] = None,
@@ -243,7 +251,10 @@ def add(
 def remove(
     run: Annotated[str, typer.Argument(help="The agent: a run of `act add`.")],
     name: Annotated[str, typer.Argument(help="The function that was added last.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder that the earlier agent lands in.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=out_path, metavar="PATH", help="The folder that the earlier agent lands in."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Take the last function that was added away again: the agent before it, bit for bit.

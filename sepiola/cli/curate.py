@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, data_spec, print_json
+from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, data_spec, out_path, print_json
 from sepiola.errors import SpecError
 
 
 def curate(
     reader: Annotated[str, typer.Argument(help="Whose pictures: tidepool, flickr8k, coco_mini …")],
     model: Annotated[str, typer.Option("--model", help="What describes them: a run, a checkpoint folder or a Hub id.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make, or to go on with.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The folder to make, or to go on with.")
+    ],
     data: DataFolder = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,

@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import AsJson, DataFolder, Device, ModelName, ReaderOption, console_of, data_spec, print_json
+from sepiola.cli.options import (
+    AsJson,
+    DataFolder,
+    Device,
+    ModelName,
+    ReaderOption,
+    console_of,
+    data_spec,
+    out_path,
+    print_json,
+)
 from sepiola.errors import SpecError
 
 data_app = typer.Typer(help="Show data before training on it, and make more of it.", no_args_is_help=True)
@@ -29,7 +39,9 @@ def data_show(
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
     option: ReaderOption = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the contact sheet goes.")] = Path("sheet.png"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="Where the contact sheet goes.")
+    ] = Path("sheet.png"),
     as_json: AsJson = False,
 ) -> None:
     """Count a dataset's examples and draw a contact sheet of some."""
@@ -47,7 +59,12 @@ def data_show(
 def data_rate(
     reader: Annotated[str, typer.Argument(help="cdial, dialogues, turns …: examples whose target is a turn.")],
     model: ModelName,
-    out: Annotated[Path, typer.Option("--out", help="A folder for turns.jsonl, which the reader 'turns' reads.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=out_path, metavar="PATH", help="A folder for turns.jsonl, which the reader 'turns' reads."
+        ),
+    ],
     root: DataFolder = None,
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "train",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
@@ -71,7 +88,9 @@ def data_rate(
 def data_teach(
     reader: Annotated[str, typer.Argument(help="scienceqa, tidepool …: questions whose answers are known.")],
     teacher: Annotated[str, typer.Option("--teacher", help="An endpoint (http://HOST/v1), or a model as in --model.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make, or to go on with.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The folder to make, or to go on with.")
+    ],
     teacher_model: Annotated[
         str | None, typer.Option("--teacher-model", help="The model's name at the endpoint; its key: OPENAI_API_KEY.")
     ] = None,
@@ -125,7 +144,9 @@ def data_mix(
             help="A file of `sepiola data teach`, and the answers of the run that learned it. Twice or more.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The file of rationales to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The file of rationales to write.")
+    ],
     by: By = "skill",
     root: DataFolder = None,
     split: Annotated[str, typer.Option("--split", help="The split that the students have answered.")] = "val",

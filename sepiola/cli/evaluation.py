@@ -29,6 +29,7 @@ from sepiola.cli.options import (
     console_of,
     data_spec,
     load_retriever,
+    out_path,
     print_json,
     strategy_of,
 )
@@ -60,7 +61,10 @@ def evaluate(
     model: ModelName,
     data: DataFolder = None,
     split: Annotated[str | None, typer.Option("--split", help="Which split (default: the benchmark's).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write all figures to this JSON file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=out_path, metavar="PATH", help="Write all figures to this JSON file."),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
     ] = None,

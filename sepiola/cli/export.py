@@ -8,14 +8,20 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from sepiola.cli.options import Adapter, AsJson, Calibrate, calibration, console_of, print_json
+from sepiola.cli.options import Adapter, AsJson, Calibrate, calibration, console_of, out_path, print_json
 from sepiola.errors import SpecError
 
 
 def export(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint folder, an adapter's or a Hub id.")],
     out: Annotated[
-        Path, typer.Option("--out", help="The folder that is written, in place of one that is there; or a .gguf file.")
+        Path,
+        typer.Option(
+            "--out",
+            parser=out_path,
+            metavar="PATH",
+            help="The folder that is written, in place of one that is there; or a .gguf file.",
+        ),
     ],
     to: Annotated[
         Literal["edge", "hf", "gguf"],

@@ -21,6 +21,13 @@ def _there(name: str) -> str:
     return str(find_device(name)) if name != "cpu" else name
 
 
+def out_path(path: str | Path) -> Path:
+    """The path of what a command writes. Raises CheckpointError for an empty text."""
+    from sepiola.data.files import named_path
+
+    return named_path(path)
+
+
 ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder, an adapter's or a Hub id.")]
 Runtime = Annotated[
     str,

@@ -80,6 +80,13 @@ def replacing_folder(folder: Path, owned: re.Pattern[str]) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def named_path(path: str | Path) -> Path:
+    """The path. Raises CheckpointError for an empty text, which would be the current folder."""
+    if not str(path):
+        raise CheckpointError("the path to write to is an empty text; name a folder or a file ('.' is the current one)")
+    return Path(path)
+
+
 def interrupted(folder: Path) -> bool:
     """Whether a save was killed while its files moved to this folder."""
     left = folder / REPLACING

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from sepiola.errors import shown
+from sepiola.errors import SpecError, shown
 from sepiola.specs.base import Spec, nearest
 from sepiola.specs.bricks import Probability
 from sepiola.specs.bridge import DualSpec, QFormerSpec
@@ -219,4 +219,7 @@ class StageSpec(Spec):
                 f"'{self.name}' has the objective {self.objective.kind}; conditional-logit teaches a model with "
                 "'options', linear-reward one with 'linear_reward', and nothing else does"
             )
-        self.objective.check(model, self)
+        try:
+            self.objective.check(model, self)
+        except SpecError as error:  # of a format, which knows no stage
+            raise ValueError(f"'{self.name}': {error}") from None

@@ -28,7 +28,7 @@ from sepiola.training.loss import Loss
 from sepiola.training.memory import resident_memory
 from sepiola.training.optimizers import optimizer_for
 from sepiola.training.preparation import parts_of
-from sepiola.training.schedules import total_steps
+from sepiola.training.schedules import planned_steps
 from sepiola.training.shapes import Memory, outlined
 
 # The share of a large matrix product's rate that a step reaches; measured with T5-base on a CPU.
@@ -110,7 +110,7 @@ def estimate(
     operations = sum(_operations(model, stage, batch) for step in steps for batch in step) / len(steps)
     step = _step_memory(learner or model, stage, batches.largest(), loss, device, dtype)
     return Estimate(
-        steps=total_steps(stage, batches.steps_per_epoch),
+        steps=planned_steps(stage, batches.steps_per_epoch),
         tokens_per_step=round(sum(b.tokens for step in steps for b in step) / len(steps)),
         process=process,
         data=max(0.0, held - process),

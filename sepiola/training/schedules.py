@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from sepiola.specs.stage import StageSpec
+
+log = logging.getLogger(__name__)
 
 
 def learning_rate(stage: StageSpec, step: int, steps: int) -> float:
@@ -19,6 +22,18 @@ def learning_rate(stage: StageSpec, step: int, steps: int) -> float:
     if spec.schedule == "linear":
         return peak + (final - peak) * min(1.0, progress)
     return peak
+
+
+def planned_steps(stage: StageSpec, steps_per_epoch: int) -> int:
+    """As `total_steps`; warns where the warmup is longer."""
+    steps, warmup = total_steps(stage, steps_per_epoch), stage.optimizer.warmup
+    if warmup > steps:
+        log.warning(
+            "stage '%s': warmup takes %d steps, and the stage has %d: the learning rate ends at %g, not at %g; "
+            "shorten warmup",
+            *(stage.name, warmup, steps, learning_rate(stage, steps - 1, steps), stage.optimizer.learning_rate),
+        )
+    return steps
 
 
 def total_steps(stage: StageSpec, steps_per_epoch: int) -> int:

@@ -36,7 +36,7 @@ from sepiola.training.memory import keep_pages, peak_memory
 from sepiola.training.optimizers import optimizer_for
 from sepiola.training.progress import Display
 from sepiola.training.ranks import Ranks
-from sepiola.training.schedules import learning_rate, total_steps
+from sepiola.training.schedules import learning_rate, planned_steps
 from sepiola.training.signals import InterruptedTrainingError, StopSignals
 from sepiola.training.state import WINDOW, Progress, State
 
@@ -96,7 +96,7 @@ class Trainer:
         self.seed = seed
         self.log_every = log_every
         self.tensorboard = tensorboard
-        self.steps = total_steps(stage, batches.steps_per_epoch)
+        self.steps = planned_steps(stage, batches.steps_per_epoch)
         self.learning = [p for p in model.parameters() if p.requires_grad]
         still = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
         self.base = still if stage.lora else {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import sepiola
 from sepiola.cli.app import app
 from sepiola.cli.options import console_of, data_spec, print_json, reader_options
-from sepiola.errors import SepiolaError, SpecError
+from sepiola.errors import CheckpointError, SepiolaError, SpecError
 
 
 def test_reader_options_are_read_as_yaml() -> None:
@@ -61,3 +64,15 @@ def test_a_dataset_is_checked_as_it_is_named(given: tuple[Any, ...], message: st
     with pytest.raises(SepiolaError) as error:
         data_spec(*given)
     assert message in str(error.value)
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = sepiola.build("mm-cot-tiny")
+    for write in (model.save, model.save_hub):
+        with pytest.raises(CheckpointError, match="the path to write to is an empty text"):
+            write("")
+    for command in (["export", "model", "--to", "hf", "--out", ""], ["data", "show", "tidepool", "--out", ""]):
+        done = CliRunner().invoke(app, command)
+        assert isinstance(done.exception, CheckpointError) and "is an empty text" in str(done.exception)
+    assert not [*tmp_path.iterdir()]

@@ -26,7 +26,7 @@ from tests.tiny import RECIPE
             "strategy.answer: stage 'answer' answers no questions; give its objective a format",
         ),
         (["stages.0.objective.rationales=generated"], "'answer': rationales: generated needs a format that reads one"),
-        (["stages.0.objective.format=QCX-A"], "prompt format 'QCX-A': unknown input letter 'X'"),
+        (["stages.0.objective.format=QCX-A"], "stages: 'answer': prompt format 'QCX-A': unknown input letter 'X'"),
         (["strategy.kind=two-stage"], "strategy.rationale: name the stage whose model writes the rationales"),
         (["tokenizer.path=t.json"], "give either 'path' (a tokenizer.json) or 'vocabulary'"),
         (["model=mm-cot-tyni"], "no preset is named 'mm-cot-tyni'; did you mean 'mm-cot-tiny'?"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 
 from sepiola.specs.stage import StageSpec
-from sepiola.training.schedules import learning_rate, total_steps
+from sepiola.training.schedules import learning_rate, planned_steps, total_steps
 from tests.trainers import stage_of
 
 
@@ -34,3 +35,11 @@ def test_steps_of_a_stage() -> None:
     assert total_steps(stage(), 7) == 10
     assert total_steps(stage(steps=None, epochs=2.5), 7) == 18
     assert total_steps(stage(steps=None, epochs=0.01), 7) == 1
+
+
+def test_a_warmup_that_outlasts_its_stage_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert planned_steps(stage(warmup=10), 7) == 10
+        assert not caplog.records
+        assert planned_steps(stage(warmup=20), 7) == 10
+    assert "warmup takes 20 steps, and the stage has 10: the learning rate ends at 0.5, not at 1" in caplog.text
