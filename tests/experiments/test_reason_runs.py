@@ -53,9 +53,11 @@ def test_rounds_share_their_first_stage_and_name_their_writers() -> None:
     spec = read_recipe("reason/rounds")
     assert isinstance(spec, ComparisonSpec)
     arms = {arm: recipe for (arm, _), recipe in spec.recipes().items()}
-    assert arms["disagreements"].stages[0] == arms["random"].stages[0]
-    learned = [stage.objective.to_dict() for stage in arms["random"].stages[1:]]
-    assert [(own["writer"], own["pick"]) for own in learned] == [("first", "random"), ("round-1", "random")]
+    assert all(recipe.stages[:2] == arms["random"].stages[:2] for recipe in arms.values())
+    rounds = arms["random"].stages[2:]
+    learned = [stage.objective.to_dict() for stage in rounds]
+    assert [(own["writer"], own["pick"]) for own in learned] == [("longer", "random"), ("round-1", "random")]
+    assert [stage.start for stage in rounds] == ["longer", "round-1"]
     steps = {arm: sum(stage.steps or 0 for stage in recipe.stages) for arm, recipe in arms.items()}
     assert len({*steps.values()}) == 1, "equal steps"
 
@@ -64,14 +66,14 @@ def test_rounds_share_their_first_stage_and_name_their_writers() -> None:
 def test_a_dry_run_explains_rounds(tmp_path: Path, gate: bool) -> None:
     from sepiola.experiments.dry_run import explain
 
-    one = ["stages.1.objective.questions.count=24", "stages.1.validation.count=4"]
-    one += [f"stages.1.objective.gate={json.dumps(gate)}"]
-    two = [change.replace("stages.1", "stages.2") for change in one]
-    changes = [*SMALL, *(c for n in range(3) for c in small(f"stages.{n}")), *one, *two]
+    one = ["stages.2.objective.questions.count=24", "stages.2.validation.count=4"]
+    one += [f"stages.2.objective.gate={json.dumps(gate)}"]
+    two = [change.replace("stages.2", "stages.3") for change in one]
+    changes = [*SMALL, *(c for n in range(4) for c in small(f"stages.{n}")), *one, *two]
     spec = read_recipe("reason/rounds", changes)
     assert isinstance(spec, ComparisonSpec)
     explained = explain(spec.recipes()["disagreements", 0], QUIET)
-    assert [stage["samples"] for stage in explained["runs"][0]["stages"]] == [24, 48, 48]
+    assert [stage["samples"] for stage in explained["runs"][0]["stages"]] == [24, 24, 48, 48]
 
 
 def test_the_peer_is_taught_as_the_writer_is_and_is_what_the_strategy_names() -> None:
