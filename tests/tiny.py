@@ -4,6 +4,7 @@ Every function gives a new value, so that a test may change what it got."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -42,9 +43,17 @@ QUIET = Console(file=open(os.devnull, "w"), width=200)  # noqa: SIM115 (open as 
 
 
 def wait_until(reached: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
-    """Waits until a condition holds while a process runs. The limit is for hangs: a busy machine is no defect."""
+    """Waits until a condition holds while a process runs. The limit is for hangs: a busy machine is no defect. A file
+    that goes while the condition looks at it is one that the process has put elsewhere.
+    """
     limit = time.monotonic() + 900
-    while not reached():
+
+    def holds() -> object:
+        with contextlib.suppress(FileNotFoundError):
+            return reached()
+        return False
+
+    while not holds():
         assert process is None or process.poll() is None, f"the process ended with status {process.returncode}"
         assert time.monotonic() < limit, "not reached in a quarter of an hour"
         time.sleep(0.002)

@@ -366,7 +366,7 @@ def test_a_second_process_waits_for_the_run_or_is_refused(tmp_path: Path) -> Non
 
             said = ""
 
-            def print(self, text: str) -> None:
+            def print(self, text: str, **how: object) -> None:
                 self.said += text
                 holder.communicate("")
 
