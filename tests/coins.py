@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sepiola.data.example import Example, Message, Question
 
@@ -16,3 +17,9 @@ def read_coins(root: Path | None, split: str, *, count: int = 64, sure: bool = F
         about = {"split": split, "language": "en", "group": f"{split}{n}"}
         made.append(Example(f"{split}-{n}", (Message("user", (question.text,)),), side, question, about))
     return made
+
+
+def judged(vote: str) -> dict[str, Any]:
+    """Chains of the stage `answer`, by a vote that the stage `judge` scores."""
+    chains = {"kind": "self-consistency", "chains": 8, "temperature": 1.0, "answer": "answer"}
+    return {**chains, "vote": vote, "verifier": "judge"}

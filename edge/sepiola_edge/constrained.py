@@ -29,9 +29,8 @@ def write(model: Model, begun: tuple[Batch, list[int], list[int]], row: Constrai
     """
     batch, read, following = begun
     random = np.random.default_rng(model.sampling.seed)
-    asks = (
-        model.sampling.temperature == 0
-    )  # the likeliest of all tokens is that of those which may follow, where it may
+    # Greedily, the likeliest of all tokens is the likeliest of those that may follow, where it may itself.
+    asks = model.sampling.temperature == 0
 
     def draw(logits: Floats) -> int:
         return model.sampling.draw(logits, [*read, *row.written], random)

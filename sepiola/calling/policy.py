@@ -15,10 +15,10 @@ from .functions import Call, Function, Plain
 
 @dataclass(frozen=True)
 class Policy:
-    """What may run. Functions outside `allow` (all, by default) or in `deny` never do, and a reply that calls one calls
-    nothing; those in `confirm` run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most `calls` run in
-    at most `seconds`, in `steps` replies of the model. Raises SpecError for a name in the place of several, and for
-    fewer than one of `steps` or `calls`.
+    """What may run. Functions outside `allow` (all, by default) or in `deny` cannot be called, and a reply that names
+    one calls nothing; those in `confirm` run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most
+    `calls` run in at most `seconds`, in `steps` replies of the model. Raises SpecError for a name in the place of
+    several, and for fewer than one of `steps` or `calls`.
     """
 
     allow: tuple[str, ...] | None = None

@@ -79,18 +79,23 @@ class Chat:
         prompt = self.prompt(messages)
         self.prompts.warn_of_length(len(prompt.tokens))
         give = None if on_text is None else without_indent(on_text)
-        stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give)
-        row, first = stop(), 0.0
+        stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give, whole=self.engine.rewrites)
+        first = 0.0
 
-        def ends_with(token: int) -> bool:
-            nonlocal first
-            first = first or time.perf_counter() - began
-            return row(token)
+        def timed() -> Callable[[int], bool]:
+            row = stop()
+
+            def ends_with(token: int) -> bool:
+                nonlocal first
+                first = first or time.perf_counter() - began
+                return row(token)
+
+            return ends_with
 
         if max_tokens is None:
             max_tokens = self.generation.room(len(prompt.tokens) if self.engine.causal else 1, REPLY)
-        written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=lambda: ends_with)[0][0]
-        row.close()
+        written = self.engine.generate([prompt], max_tokens=max_tokens, sampling=sampling, stop=timed)[0][0]
+        stop.close()
         text = stop.text(written).strip()
         return ChatReply(text, len(prompt.tokens), len(written), first, time.perf_counter() - began)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,6 +72,9 @@ class Engine:
     An empty prompt is the start token, or for an encoder the end token. `length` is how many positions the model has,
     where they are learned: no row goes past the last one. A lone prompt that begins with `prefix` goes on from there.
     """
+
+    rewrites: ClassVar[bool] = False
+    """Whether a row that is whole may be written anew, by another model."""
 
     def __init__(self, executor: Executor, *, ends: frozenset[int] | None = None, batch: int = 32) -> None:
         self.executor = executor

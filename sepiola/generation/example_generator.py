@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -130,11 +129,12 @@ class ExampleGenerator:
     def write_one(self, example: Example, sampling: Sampling | None, ending: Ending) -> str:
         """One text that answers an example's messages, which ends before any stop string of `ending` too."""
         give = None if ending.on_text is None else without_indent(ending.on_text)
-        stop = Stop(self.tokenizer, strings=(*self.stops, *ending.strings), ends=self.stop.ends, on_text=give)
-        row, (prompt,) = stop(), self._prompts([example])
-        write = partial(self.engine.generate, max_tokens=self._most([prompt]), sampling=sampling or self.sampling)
-        written = write([prompt], stop=lambda: row)[0][0]
-        row.close()
+        strings, ends, whole = (*self.stops, *ending.strings), self.stop.ends, self.engine.rewrites
+        stop = Stop(self.tokenizer, strings=strings, ends=ends, on_text=give, whole=whole)
+        prompts = self._prompts([example])
+        asked = sampling or self.sampling
+        written = self.engine.generate(prompts, max_tokens=self._most(prompts), sampling=asked, stop=stop)[0][0]
+        stop.close()
         return stop.text(written).strip()
 
     def sample(

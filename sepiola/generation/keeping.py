@@ -34,6 +34,8 @@ class KeepingEngine(Engine):
     probabilities (`sample`), is `executor` alone.
     """
 
+    rewrites = True
+
     def __init__(self, executor: Executor, kept: Engine, *, ends: frozenset[int] | None = None) -> None:
         super().__init__(executor, ends=ends)
         self.kept = kept

@@ -113,7 +113,8 @@ class Stop:
 
     A string may be the name of a special token, or have it in it; the text that is given has none. Called, it gives
     what watches one row (`sepiola.generation.engine.Engine.generate` asks for one a row). `on_text` is given the text
-    piece by piece, in whole characters, and none of a stop string or of what follows it: for one row.
+    piece by piece, in whole characters, and none of a stop string or of what follows it: for one row, the latest, whose
+    end `close` tells. With `whole` it is given all at its end, for an engine that may write a row anew (`rewrites`).
     """
 
     def __init__(
@@ -123,15 +124,27 @@ class Stop:
         strings: Sequence[str] = (),
         ends: frozenset[int] = frozenset(),
         on_text: Callable[[str], None] | None = None,
+        whole: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.marks = _marks(tokenizer, strings)
         self.strings = tuple(_marked(string, tokenizer, self.marks) for string in strings if string)
         self.ends = ends
         self.on_text = on_text
+        self.whole = whole
+        self._row = StopRow(self)
+        self._pieces: list[str] = []
 
     def __call__(self) -> StopRow:
-        return StopRow(self)
+        self._pieces = []
+        self._row = StopRow(self, self._pieces.append if self.whole and self.on_text is not None else self.on_text)
+        return self._row
+
+    def close(self) -> None:
+        """Gives `on_text` what is left of the latest row's text."""
+        self._row.close()
+        if self._pieces and self.on_text is not None:
+            self.on_text("".join(self._pieces))
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of a row's tokens, cut before the first stop string; end tokens are left out."""
@@ -153,7 +166,7 @@ class StopRow:
 
     def __init__(self, stop: Stop, on_text: Callable[[str], None] | None = None) -> None:
         self.stop = stop
-        self.on_text = on_text or stop.on_text
+        self.on_text = on_text
         self.reads = bool(stop.strings) or self.on_text is not None
         self.stream = TextStream(stop.tokenizer)
         self.held = ""  # settled text that may be the beginning of a stop string

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from torch import Tensor
 
@@ -147,8 +146,8 @@ def generate_text(
     prompt = prompts.prompt(text, images)
     prompts.warn_of_length(len(prompt.tokens))
     strings = (*prompts.processor.generation.stop_strings, *ending.strings)
-    stop = Stop(prompts.tokenizer, strings=strings, on_text=ending.on_text)
-    row, write = stop(), partial(prompts.engine.generate, max_tokens=room(len(prompt.tokens)), sampling=sampling)
-    written = write([prompt], stop=lambda: row, grammar=grammar)[0][0]
-    row.close()
+    stop = Stop(prompts.tokenizer, strings=strings, on_text=ending.on_text, whole=prompts.engine.rewrites)
+    most = room(len(prompt.tokens))
+    written = prompts.engine.generate([prompt], max_tokens=most, sampling=sampling, stop=stop, grammar=grammar)[0][0]
+    stop.close()
     return stop.text(written) if grammar is None else grammar.text(written)

@@ -180,8 +180,11 @@ def test_functions_that_are_not_allowed_are_never_called(models: dict[str, Model
     texts = [denying.text(row) for row in rows]
     refusals = [text for text in texts if not re.fullmatch(f"(<fn_3>)+{END}|{NONE}{END}", text)]
     for text in refusals:  # a name, at the end of the reply
-        (number,) = re.fullmatch(f"(?:<fn_3>)*<fn_([012])>{END}", text).groups()  # type: ignore[union-attr]
-        with pytest.raises(CallError, match=f"{FUNCTIONS[int(number)].name} is not allowed; nothing was called in its"):
+        named = re.fullmatch(f"(?:<fn_3>)*<fn_([012])>{END}", text)
+        assert named is not None
+        with pytest.raises(
+            CallError, match=f"{FUNCTIONS[int(named[1])].name} is not allowed; nothing was called in its"
+        ):
             read(text, FUNCTIONS, TODAY, ["stop"])
     assert refusals
     nothing = model.vocabulary.compiled("lark", lark(FUNCTIONS, []))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +15,12 @@ from sepiola.errors import CheckpointError, SepiolaError
 from sepiola.generation.engine import Engine, Prompt
 from sepiola.generation.keeping import KeepingEngine, check_alone
 from sepiola.generation.sampling import Sampling
+from sepiola.text.chat import ChatTemplate
 from sepiola.text.tokenizer import Tokenizer
 from tests.tiny import encoder_decoder, randomise
 
 OLD, NEW = 300, 304
+TEMPLATE = ChatTemplate({"default": "{% for m in messages %}{{ m.content }}\n{% endfor %}"})
 
 
 def network(size: int, seed: int, liking: float = 0.0) -> Model:
@@ -94,3 +98,26 @@ def test_an_adapter_lies_on_one_of_them(tmp_path: Path) -> None:
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"lies on one model: give .*kept"):
         sepiola.load(tmp_path / "both", adapter=tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("chatting", [False, True])
+def test_what_is_written_twice_is_told_once(chatting: bool) -> None:
+    """The pieces are the reply's, and a stop string ends it as it ends that of what is kept alone."""
+    tokenizer = Tokenizer.train(["feed the cat, the dog and 小猫"] * 9, NEW)
+    new, kept = network(NEW, 1), network(OLD, 2)  # hardly a new token is written
+    for model in (new, kept):
+        known = Model(model.network, model.spec, tokenizer).processor
+        model.processor = dataclasses.replace(known, template=TEMPLATE)
+    new.kept = kept
+
+    def write(model: Model, text: str, **asked: Any) -> str:
+        if chatting:
+            return model.chat([{"role": "user", "content": text}], max_tokens=12, **asked).text
+        return str(model.generate(text, max_tokens=12, **asked))
+
+    for text in ("feed", "the cat", "小猫", "dog and"):
+        pieces: list[str] = []
+        reply = write(new, text, on_text=pieces.append)
+        assert reply == write(kept, text) == "".join(pieces).rstrip() and len(reply) > 4
+        stop = reply[len(reply) // 2 :][:2]
+        assert write(new, text, stop=stop) == write(kept, text, stop=stop) != reply

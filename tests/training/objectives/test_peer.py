@@ -14,6 +14,7 @@ from sepiola.data.example import Example, Message, Question
 from sepiola.datasets import DATASETS, Dataset
 from sepiola.errors import SpecError
 from sepiola.experiments.recipe_files import parse_recipe
+from tests.coins import judged
 from tests.tiny import decoder, recipe, run_recipe, stage_weights
 
 
@@ -46,14 +47,7 @@ def coins(steps: int = 60, *, loose: bool = True, **objective: Any) -> dict[str,
         {"language": decoder(300, 32, positions={"kind": "rotary", "length": 80})},
         [{**first, "data": {**data, "options": {"loose": loose}}}, {**second, **common, "data": data}],
         tokenizer={"vocabulary": 300},
-        strategy={
-            "kind": "self-consistency",
-            "chains": 8,
-            "vote": "peer",
-            "verifier": "judge",
-            "answer": "answer",
-            "temperature": 1.0,
-        },
+        strategy=judged("peer"),
     )
 
 

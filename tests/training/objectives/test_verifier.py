@@ -20,7 +20,7 @@ from sepiola.reasoning.answer import Answer, Chain
 from sepiola.specs.model import SpecialTokens
 from sepiola.training.objectives.verifier import VerifiedCollator, Verifying, balanced, verifying_loss
 from sepiola.training.rankings import Ranking, RankingCollator
-from tests.coins import read_coins
+from tests.coins import judged, read_coins
 from tests.tiny import decoder, recipe, run_recipe
 
 TOKENS = SpecialTokens(start=1, end=2, pad=0)
@@ -82,14 +82,7 @@ def coins(**objective: Any) -> dict[str, Any]:
         {"language": decoder(300, 32, positions={"kind": "rotary", "length": 64})},
         [first, second],
         tokenizer={"vocabulary": 300},
-        strategy={
-            "kind": "self-consistency",
-            "chains": 8,
-            "vote": "verifier",
-            "verifier": "judge",
-            "answer": "answer",
-            "temperature": 1.0,
-        },
+        strategy=judged("verifier"),
     )
 
 
