@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepiola.acting.constraint import Constraint, grammar_of
+from sepiola.acting.constraint import Constraint, Tool, grammar_of, tools_of
 from sepiola.calling.constraints import ConstraintVocabulary, Grammar
 from sepiola.checkpoints import hub, loading, store
 from sepiola.checkpoints import processor as processors
@@ -186,9 +186,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
 
     def _require_text(self) -> None:
         if self.ensemble is not None:
-            raise SepiolaError(
-                "an ensemble chooses among options, and writes no text: ask it with choices, or load one of its members"
-            )
+            raise SepiolaError("an ensemble writes no text: ask it with choices, or load one of its members")
         if reason := self.spec.writes_no_text:
             raise SepiolaError(f"'{self.spec.name}' {reason}")
 
@@ -249,6 +247,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         self,
         messages: Sequence[Message | Mapping[str, object]],
         *,
+        tools: Sequence[Tool] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         stop: str | Sequence[str] | None = (),
@@ -256,12 +255,13 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
     ) -> ChatReply:
         """The assistant's next turn in a conversation of several turns, with pictures in any of them.
 
-        Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `on_text` is given the
-        text piece by piece as it is written. `max_tokens` is by default what the checkpoint says, or 512. `stop` are
-        stop strings beside the checkpoint's. Raises DataError when pictures and their places do not match.
+        Messages are ours, or dicts as on the Hub and of OpenAI (`sepiola.text.chat.as_message`). `tools`, functions or
+        OpenAI's dicts, are declared as the chat template has it. `on_text` is given the text piece by piece as it is
+        written. `max_tokens` is by default what the checkpoint says, or 512. `stop` are stop strings beside the
+        checkpoint's. Raises DataError when pictures and their places do not match.
         """
         said, sampling = [as_message(m) for m in messages], Sampling.asked(sampling, self._processor.generation)
-        return self._chat.reply(said, max_tokens, sampling, on_text, stops=stop)
+        return self._chat.reply(said, max_tokens, sampling, on_text, stops=stop, tools=tools_of(tools) or None)
 
     @cached_property
     def _chat(self) -> Chat:
@@ -320,7 +320,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
 
     def _pixels(self) -> PixelSpec:
         if self.spec.vision is None:
-            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+            raise SepiolaError(f"'{self.spec.name}' {self.spec.sees_no_pixels}")
         return self.spec.vision.pixels
 
     def require_tokenizer(self) -> Tokenizer:

@@ -71,7 +71,8 @@ class Model:
         self.ends = frozenset(checks.wholes(config, "ends"))
         self.chat_ends = frozenset(checks.wholes(config, "chat_ends"))
         self.start, self.end = (checks.whole(config, key, 0, self.vocabulary - 1) for key in ("start", "end"))
-        self.context = checks.whole_or_none({"context": config.get("context")}, "context", 1)
+        older = (config["asking"] or {}).get("context")  # of folders that name no context of their own
+        self.context = checks.whole_or_none({"context": config.get("context", older)}, "context", 1)
         new, most = config["limits"]
         self.limits = tuple(checks.whole_or_none({"limits": limit}, "limits", 1) for limit in (new, most))
         self.stop_strings = tuple(checks.texts(config, "stop_strings"))
@@ -200,6 +201,7 @@ class Model:
         self,
         messages: Sequence[Mapping[str, object]],
         *,
+        tools: Sequence[object] | None = None,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         stop: str | Sequence[str] | None = (),
@@ -207,8 +209,13 @@ class Model:
     ) -> Reply:
         """The assistant's next turn: messages are dicts with `role` and `content`, as on the Hub and of OpenAI.
 
-        Pictures are parts of a content: `{"type": "image", "image": …}`, and whatever `ask` takes as a picture.
+        Pictures are parts of a content: `{"type": "image", "image": …}`, and whatever `ask` takes as a picture. Raises
+        EdgeError for `tools`, which a chat template declares by its code, and that does not run here.
         """
+        if tools:
+            raise EdgeError(
+                "the edge runtime has no place for tools in a conversation: call functions by act, or chat by sepiola"
+            )
         began = time.perf_counter()
         prompt, _ = self.conversation(messages)
         self._warn_of_length(prompt)

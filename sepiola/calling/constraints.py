@@ -23,7 +23,7 @@ from .constrained_row import ConstrainedRow
 from .drafts import Allowed
 from .endings import OPENING, ending, likely, shortest_text
 from .errors import SepiolaError, brief
-from .schemas import Schema, check_schema, dated, parts_of
+from .schemas import Schema, check_schema, dated, parts_of, whole
 
 QUICK = '}]",:0123456789.-etfna '
 """Characters that endings are made of, the likeliest first."""
@@ -69,6 +69,8 @@ class ConstraintVocabulary:
 
     def compiled(self, kind: Literal["lark", "json"], source: str | Mapping[str, object]) -> Grammar:
         """The grammar of a text in Lark, or of a JSON Schema; the last ones are kept."""
+        if not isinstance(source, str):
+            check_schema(source)
         key = source if isinstance(source, str) else json.dumps(source)
         if (kind, key) not in self._compiled:
             if len(self._compiled) >= KEPT:
@@ -204,13 +206,16 @@ class Grammar:
 
         Raises SepiolaError, with the path, for a keyword that is not supported, and for a part that nothing fits.
         """
-        check_schema(schema)
         source = _json_grammar(schema)
+        growth = GROWTH + len(source) // 2  # what is required is written out in the schema
         try:
-            return cls(vocabulary, source, GROWTH + len(source) // 2)  # what is required is written out in the schema
+            return cls(vocabulary, source, growth, _shortest_whole(schema, vocabulary))
         except SepiolaError:
             if fault := _fault(source, vocabulary):
                 raise SepiolaError(f"the constraint does not compile: {_placed(schema, fault, vocabulary)}") from None
+            if sought := [path for path, part in parts_of(schema) if isinstance(part, Mapping) and "pattern" in part]:
+                said = f"{sought[0]}/pattern: no text was found that fits; say all of it, as ^[a-z]{{2}}$"
+                raise SepiolaError(said) from None
             raise
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -229,15 +234,39 @@ class Grammar:
         return ConstrainedRow(self._matcher.deep_copy(), self.vocabulary, budget, self.shortest, self._growth, prompt)
 
 
-def _json_grammar(schema: Schema | bool) -> str:
+ONE_OF = "oneOf is not supported where a value may fit two of its schemas: write anyOf"
+
+
+def _json_grammar(schema: object) -> str:
     compact: Any = {"whitespace_flexible": False}
     return LLMatcher.grammar_from_json_schema(json.dumps(dated(schema)), overrides=compact)
+
+
+def _shortest_whole(schema: Schema, vocabulary: ConstraintVocabulary) -> Sequence[int] | None:
+    """The shortest text of a schema in which patterns that may stand anywhere are whole texts: it is a legal one, which
+    no search for a word would find. None where no pattern may, and where there is no such text.
+    """
+    if all(_is_whole(part) for _, part in parts_of(schema)):
+        return None
+    narrow, source = LLMatcher(vocabulary.tokens, _json_grammar(whole(schema)), log_level=0), _json_grammar(schema)
+    found = None if narrow.is_error() else shortest_text(narrow, vocabulary)
+    if found is None:
+        return None
+    matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
+    legal = not matcher.is_error() and matcher.consume_tokens(found) and matcher.is_accepting()
+    return found if legal else None
+
+
+def _is_whole(part: object) -> bool:
+    pattern = part.get("pattern") if isinstance(part, Mapping) else None
+    return not isinstance(pattern, str) or re.fullmatch(r"\^(?!\.\*).*(?<!\.\*)\$", pattern) is not None
 
 
 def _fault(source: str, vocabulary: ConstraintVocabulary) -> str:
     """Why a grammar does not compile; empty where it does."""
     matcher = LLMatcher(vocabulary.tokens, source, log_level=0)
-    return str(matcher.get_error()) if matcher.is_error() else ""
+    said = str(matcher.get_error()) if matcher.is_error() else ""
+    return ONE_OF if said.startswith("oneOf constraints are not supported") else said
 
 
 def _placed(schema: Schema, fault: str, vocabulary: ConstraintVocabulary) -> str:

@@ -23,6 +23,8 @@ TRIED = 6000
 """Tokens of greedy endings that are looked at for the shortest text."""
 AT_ONCE = 200
 """The same while a text is being written, where another token may be taken instead."""
+CIRCLES = 640
+"""Tokens that a greedy ending may look at as it goes round in a circle: ten digits for each zero of a small number."""
 LONGEST = 4096
 """Tokens of the shortest text at most."""
 OPENING = b",:[{("
@@ -75,7 +77,7 @@ def ending(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int = LON
 
 def _greedy(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> list[int] | None:
     """The likeliest token at every step; where that goes round in a circle (the digits of a fraction), the likeliest
-    one after which other tokens may follow than before. None for more than `most`.
+    one after which other tokens may follow than before. None for more than `most`, and for too many circles.
     """
     state, taken, masks, same = matcher.deep_copy(), list[int](), set[bytes](), 0
     while not (state.is_accepting() or state.is_stopped()):
@@ -89,6 +91,8 @@ def _greedy(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> 
             if mask in masks and candidates:
                 other = next((token for token in candidates if _after(state, token) not in masks), None)
                 same += other is None
+                if same * len(candidates) > CIRCLES:
+                    return None
                 following = [candidates[same % len(candidates)] if other is None else other]
             masks.add(mask)
         taken += following

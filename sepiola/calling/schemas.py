@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .errors import SpecError, brief, shown
@@ -21,9 +21,11 @@ COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
 VALUES = ("type", "enum", "const", "format", "pattern", "required", "$ref")
 KNOWN = {*NOTES, *SCHEMA, *SCHEMAS, *NAMED, *NUMBERS, *COUNTS, *VALUES}
 DEEPEST = 64
+LARGEST = 10**18 - 1
 
 Schema = Mapping[str, Any]
 """A JSON Schema as it is read. Its values may be anything until `check_schema` has checked it."""
+Part = dict[str, object]
 _YEAR = "[1-9][0-9]{3}"
 _LEAP = "(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)"
 DATE = (
@@ -48,20 +50,41 @@ def check_schema(schema: object) -> None:
 
 def dated(schema: object) -> object:
     """The schema with a pattern in the place of each format of `DATES`."""
+
+    def date(part: Part) -> None:
+        if part.get("format") in DATES and "pattern" not in part:
+            part["pattern"] = f"^{DATES[str(part.pop('format'))]}$"
+
+    return _each(schema, date)
+
+
+def whole(schema: object) -> object:
+    """The schema with patterns of the whole text in the place of those that may stand anywhere in it."""
+
+    def anchor(part: Part) -> None:
+        if isinstance(pattern := part.get("pattern"), str):
+            part["pattern"] = (
+                f"^(?:{pattern.removeprefix('^').removesuffix('$').removeprefix('.*').removesuffix('.*')})$"
+            )
+
+    return _each(schema, anchor)
+
+
+def _each(schema: object, change: Callable[[Part], None]) -> object:
+    """The schema with every part of it changed."""
     if isinstance(schema, list):
-        return [dated(part) for part in schema]
+        return [_each(part, change) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made: dict[str, object] = {
-        key: {name: dated(part) for name, part in value.items()}
+    made: Part = {
+        key: {name: _each(part, change) for name, part in value.items()}
         if key in NAMED and isinstance(value, Mapping)
-        else dated(value)
+        else _each(value, change)
         if key in SCHEMA or key in SCHEMAS
         else value
         for key, value in schema.items()
     }
-    if made.get("format") in DATES and "pattern" not in made:
-        made["pattern"] = f"^{DATES[str(made.pop('format'))]}$"
+    change(made)
     return made
 
 
@@ -85,6 +108,8 @@ def _check(path: str, part: Schema) -> None:
     for key in NUMBERS:
         if key in part and (isinstance(part[key], bool) or not isinstance(part[key], int | float)):
             raise SpecError(f"{path}/{key}: got {shown(part[key])}, expected a number")
+        if key in part and isinstance(part[key], int) and abs(part[key]) > LARGEST:
+            raise SpecError(f"{path}/{key}: got {shown(part[key])}, expected a whole number of at most 18 digits")
     if "pattern" in part and not isinstance(part["pattern"], str):
         raise SpecError(f"{path}/pattern: got {shown(part['pattern'])}, expected a regular expression")
     if "enum" in part and not (isinstance(part["enum"], list) and part["enum"]):
@@ -96,7 +121,7 @@ def _check_texts(path: str, part: Schema) -> None:
     said = {key: value for key, value in part.items() if key not in (*SCHEMA, *SCHEMAS, *NAMED)}
     names = [[*part[key]] for key in NAMED if isinstance(part.get(key), Mapping)]
     try:
-        json.dumps([said, names], ensure_ascii=False).encode()
+        json.dumps([said, names], ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise SpecError(f"{path}: holds half a character pair, which no text has") from None
     except (TypeError, ValueError, RecursionError) as error:

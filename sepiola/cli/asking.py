@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sepiola.generation.chat import ChatReply
     from sepiola.reasoning.sample_and_rank import RankedReply
     from sepiola.reasoning.toolset import Toolset
+    from sepiola.specs.base import Plain
 
 HELP = """Type a message. /image FILE shows a picture with the next one, /new begins again, /exit or Ctrl-D ends.
 输入消息即可对话。/image 文件 为下一条消息附上图片，/new 重新开始，/exit 或 Ctrl-D 结束。"""
@@ -113,6 +114,14 @@ def chat(
             "translator=phrases.tsv, retrieval=FOLDER of text. Repeatable.",
         ),
     ] = None,
+    functions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--functions",
+            help="What the chat template declares to the model: a Python file, a set (phone, android) or a JSON file "
+            "of OpenAI's tools. Repeatable. It is shown them, and nothing is called (sepiola act calls).",
+        ),
+    ] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", min=1, help="Tokens of a reply at most; else as the checkpoint says, or 512."),
@@ -190,6 +199,8 @@ def chat(
             "--candidates: replies that the model rates have no pictures and no stop strings; leave out "
             f"--{'image' if image else 'stop'}"
         )
+    if functions and (candidates is not None or tool):
+        raise SpecError(f"--functions: a talk with --{'tool' if tool else 'candidates'} declares none; leave one out")
     if "" in (stop or []):
         raise SpecError('--stop: got an empty text, expected one that ends the reply, such as --stop "User:"')
     given = {
@@ -205,7 +216,7 @@ def chat(
         "prompt_lookup_num_tokens": prompt_lookup_num_tokens,
     }
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    toolset = toolset_of(tool) if tool else None
+    toolset, tools = toolset_of(tool) if tool else None, _declared(functions or ())
     Sampling(**asked)  # what is out of bounds is said before anything is loaded
     dtype = resolve(precision, torch.device(device))
     loaded = load(model, adapter=adapter, dtype=dtype, device=device).run(runtime, bits=bits, release=True)
@@ -216,7 +227,9 @@ def chat(
 
     def answered(messages: list[Message], aloud: bool) -> ChatReply:
         write = (lambda piece: print(piece, end="", flush=True)) if aloud else None
-        reply = loaded.chat(messages, max_tokens=max_tokens, sampling=sampling, stop=stop or (), on_text=write)
+        reply = loaded.chat(
+            messages, tools=tools, max_tokens=max_tokens, sampling=sampling, stop=stop or (), on_text=write
+        )
         if aloud:
             print()
         return reply
@@ -300,6 +313,21 @@ def chat(
                 pictures = []
                 continue
             messages, pictures = [*said, Message("assistant", (text,))], []
+
+
+def _declared(sources: Sequence[str]) -> list[Plain]:
+    """The functions of `--functions`, as OpenAI's `tools` list them."""
+    from sepiola.acting.constraint import tools_of
+    from sepiola.acting.sets import functions_named
+    from sepiola.checkpoints.processor import FUNCTIONS
+    from sepiola.errors import DataError
+    from sepiola.specs.safe_files import read_json
+
+    found = list[Plain]()
+    for source in map(Path, sources):
+        listed = source.suffix == ".json" and source.name != FUNCTIONS
+        found += tools_of(read_json(source, DataError) if listed else functions_named(source))
+    return found
 
 
 def _tell(reply: RankedReply, show: bool) -> None:

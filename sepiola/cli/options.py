@@ -70,7 +70,7 @@ Set = Annotated[
 ]
 
 Device = Annotated[str, typer.Option(callback=_there, help="Where to compute: cpu, cuda, cuda:1 …")]
-Runs = Annotated[Path, typer.Option(help="The folder that runs land in.")]
+Runs = Annotated[Path, typer.Option(parser=out_path, metavar="PATH", help="The folder that runs land in.")]
 DataFolder = Annotated[str | None, typer.Option("--data", help="The dataset's folder (Tidepool needs none).")]
 ReaderOption = Annotated[
     list[str] | None,

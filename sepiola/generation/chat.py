@@ -20,7 +20,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.generation.stopping import Stop, stop_strings
 from sepiola.generation.text_prompt import TextPrompts
 from sepiola.text.conversation import Conversations, reply_ids, without_pictures
-from sepiola.text.guard import GuardedText
+from sepiola.text.guard import GuardedText, Tools
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
 
@@ -66,6 +66,7 @@ class Chat:
         on_text: Callable[[str], None] | None = None,
         *,
         stops: str | Sequence[str] | None = (),
+        tools: Tools | None = None,
     ) -> ChatReply:
         """The next turn of a conversation; `on_text` is given the text piece by piece.
 
@@ -76,7 +77,7 @@ class Chat:
         """
         began = time.perf_counter()
         strings = (*self.generation.stop_strings, *stop_strings(stops))
-        prompt = self.prompt(messages)
+        prompt = self.prompt(messages, tools)
         self.prompts.warn_of_length(len(prompt.tokens))
         give = None if on_text is None else without_indent(on_text)
         stop = Stop(self.tokenizer, strings=strings, ends=self.ends, on_text=give, whole=self.engine.rewrites)
@@ -99,8 +100,8 @@ class Chat:
         text = stop.text(written).strip()
         return ChatReply(text, len(prompt.tokens), len(written), first, time.perf_counter() - began)
 
-    def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """The conversation as the engine takes it.
+    def prompt(self, messages: Sequence[Message], tools: Tools | None = None) -> Prompt:
+        """The conversation as the engine takes it, with the `tools` that it declares.
 
         A template writes the start token itself; where there is none, and where it did not for a model that sees, the
         tokenizer sets it.
@@ -111,8 +112,8 @@ class Chat:
         sees = self.engine.images is not None
         if not sees:
             messages = without_pictures(messages)
-        self.conversations.check_tools(messages)
-        (text,), letters = self.conversations.laid_out(messages)
+        self.conversations.check_tools(messages, tools)
+        (text,), letters = self.conversations.laid_out(messages, tools=tools)
         begin = self.template.special_tokens.get("bos_token")
         framed = self.conversations.bare or (sees and not (begin and text.startswith(begin)))
         return self.prompts.prompt(text, images, framed=framed, placed=True, letters=letters)

@@ -46,12 +46,12 @@ class AnswersQuestions:
         image: AnyImage | Sequence[AnyImage] | None = None,
         choices: Sequence[str] = (),
         hint: str = "",
-        strategy: StrategySpec | Mapping[str, object] | None = None,
+        strategy: StrategySpec | Mapping[str, object] | str | None = None,
     ) -> Reply:
         """Answers one question about any picture (or none), in English or Chinese. Raises DataError for a picture that
         the model does not see. With `choices` the answer is one of them, with a probability for each. A two-stage model
         writes its rationale first. A classifier knows its labels; of two texts it takes the premise as `hint`. Another
-        `strategy` than the model's own is a recipe's: `{"kind": "self-consistency", "chains": 8}`.
+        `strategy` than the model's own is a recipe's, keys or a name: `{"kind": "self-consistency", "chains": 8}`.
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
@@ -76,7 +76,7 @@ class AnswersQuestions:
         model.answering = self.asking.model_copy(update={"images": False})
         return model
 
-    def by(self: Model, strategy: StrategySpec | Mapping[str, object]) -> Model:
+    def by(self: Model, strategy: StrategySpec | Mapping[str, object] | str) -> Model:
         """The same model that answers by another strategy. Raises SpecError for one that is none."""
         model = copy.copy(self)
         model.answering = self.asking.by(strategy)

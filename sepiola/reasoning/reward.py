@@ -128,7 +128,7 @@ class RewardModel:
     def _encode(self, rows: Sequence[Sequence[ImageRef]]) -> list[Tensor]:
         """Features `(patches, width)` of each row's pictures, each encoded once."""
         if self.spec.vision is None:
-            raise SepiolaError(f"'{self.spec.name}' has no vision encoder of its own: it takes stored features only")
+            raise SepiolaError(f"'{self.spec.name}' {self.spec.sees_no_pixels}")
         vision, weight = vision_of(self.network), next(self.network.parameters())
         for images in {tuple(row) for row in rows} - self._features.keys():
             self._features[images] = weight.new_zeros(0, vision.width)

@@ -215,6 +215,14 @@ class ModelSpec(Spec):
         return self.bridge is not None or (self.options is not None and self.options.pictures is not None)
 
     @property
+    def sees_no_pixels(self) -> str | None:
+        """Why the model takes no pixels, to be read after its name; None when it does."""
+        if self.vision is not None:
+            return None
+        features = "has no vision encoder of its own: it takes stored features only"
+        return features if self.sees else "reads text alone, and sees no pictures"
+
+    @property
     def writes_no_text(self) -> str | None:
         """Why the model writes no text, to be read after its name; None when it does."""
         if self.options is not None:

@@ -112,7 +112,8 @@ class SelfConsistencySpec(StrategySpec):
         return self
 
 
-def _direct_by_default(raw: object) -> object:
+def _kind_by_default(raw: object) -> object:
+    raw = {"kind": raw} if isinstance(raw, str) else raw
     return {"kind": "direct", **raw} if isinstance(raw, Mapping) else raw
 
 
@@ -120,5 +121,5 @@ AnyStrategy: TypeAlias = Annotated[
     DirectSpec | OneStageSpec | TwoStageSpec | SampleAndRankSpec | LeastToMostSpec | SelfConsistencySpec,
     Field(discriminator="kind"),
 ]
-AnyStrategySpec: TypeAlias = Annotated[AnyStrategy, BeforeValidator(_direct_by_default)]
-"""The spec of any strategy; one that names no kind is direct."""
+AnyStrategySpec: TypeAlias = Annotated[AnyStrategy, BeforeValidator(_kind_by_default)]
+"""The spec of any strategy; one that names no kind is direct, and a name is short for its kind."""

@@ -8,7 +8,7 @@ where it does not say, what a reply adds to the text before it, up to the token 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ from sepiola.data.image import ImageRef
 from sepiola.errors import DataError
 from sepiola.text.chat import DEFAULT, ChatTemplate
 from sepiola.text.encoding import InterleavedImages, ids_of
-from sepiola.text.guard import Guard, Letters
+from sepiola.text.guard import Guard, Letters, Tools, texts_of
 from sepiola.text.tokenizer import END, Tokenizer
 
 PLAIN = (
@@ -52,7 +52,7 @@ class Conversations:
         self.guard = Guard(tokenizer, self._controls())
 
     def laid_out(
-        self, messages: Sequence[Message], reply: str | None = None, tools: Sequence[Mapping[str, object]] | None = None
+        self, messages: Sequence[Message], reply: str | None = None, tools: Tools | None = None
     ) -> tuple[list[str], Letters]:
         """The conversation as text, with a reply also the text that ends with it and the reply; names are marked.
 
@@ -60,31 +60,33 @@ class Conversations:
         """
         turns = [*messages] if reply is None else [*messages, Message("assistant", (reply,))]
 
-        def rendered(said: Sequence[Message]) -> list[str]:
+        def rendered(said: Sequence[Message], tools: Tools | None) -> list[str]:
             texts = [self.template.render(said[: len(messages)], tools)]
             if reply is not None:
                 texts += [self.template.render(said, tools, add_generation_prompt=False), said[-1].text]
             return texts
 
-        return self.marked(turns, rendered)
+        return self.marked(turns, rendered, tools)
 
-    def check_tools(self, messages: Sequence[Message]) -> None:
-        """Raises DataError where the template shows nothing of calls, or of what tools say."""
+    def check_tools(self, messages: Sequence[Message], tools: Tools | None = None) -> None:
+        """Raises DataError where the template shows nothing of tools, of calls, or of what tools say."""
         renamed = [replace(m, calls=tuple({**call, "name": f"{call['name']}_"} for call in m.calls)) for m in messages]
         other = [replace(m, content=(*m.content, "_")) if m.role == "tool" else m for m in messages]
-        for what, changed in (("tool_calls", renamed), ("what a tool says", other)):
-            if changed != [*messages] and self._same(messages, changed):
+        cases = [("tools", [*messages], None), ("tool_calls", renamed, tools), ("what a tool says", other, tools)]
+        for what, changed, declared in cases:
+            if (changed, declared) != ([*messages], tools) and self._same((messages, tools), (changed, declared)):
                 raise DataError(f"the model's chat template has no place for {what}: say it in a text, or leave it out")
 
-    def _same(self, messages: Sequence[Message], others: Sequence[Message]) -> bool:
-        text = self.template.render(messages)
+    def _same(self, one: tuple[Sequence[Message], Tools | None], other: tuple[Sequence[Message], Tools | None]) -> bool:
+        """Whether the template writes the same of two conversations with their tools; the other one may be none."""
+        text = self.template.render(*one)
         try:
-            return text == self.template.render(others)
+            return text == self.template.render(*other)
         except DataError:
             return False
 
     def whole(
-        self, messages: Sequence[Message], learned: Sequence[int], tools: Sequence[Mapping[str, object]] | None = None
+        self, messages: Sequence[Message], learned: Sequence[int], tools: Tools | None = None
     ) -> tuple[str, list[tuple[int, int]], Letters]:
         """A whole conversation as marked text, and where the replies stand that are the messages `learned`.
 
@@ -92,7 +94,7 @@ class Conversations:
         """
         spans: list[tuple[int, int]] = []
 
-        def rendered(said: Sequence[Message]) -> list[str]:
+        def rendered(said: Sequence[Message], tools: Tools | None) -> list[str]:
             text, marked = self.template.render_replies(said, tools)
             replies = [at for at, message in enumerate(said) if message.role == "assistant"]
             if marked and len(marked) == len(replies):
@@ -102,16 +104,14 @@ class Conversations:
             return [text]
 
         turns = [*messages]
-        names, letters = self.guard.mark(turns)
+        names, named, letters = self.guard.mark(turns, tools)
         if not letters.marks:
-            return rendered(turns)[0], spans, letters
-        (text,), letters = self.marked(turns, rendered)
-        rendered(names)
+            return rendered(turns, tools)[0], spans, letters
+        (text,), letters = self.marked(turns, rendered, tools)
+        rendered(names, None if tools is None else named)
         return text, spans, letters
 
-    def _span(
-        self, turns: Sequence[Message], whole: str, tools: Sequence[Mapping[str, object]] | None
-    ) -> tuple[int, int]:
+    def _span(self, turns: Sequence[Message], whole: str, tools: Tools | None) -> tuple[int, int]:
         """Where the last of these turns stands in the whole text: what it adds to the prompt before it."""
         prompt = self.template.render(turns[:-1], tools)
         until = self.template.render(turns, tools, add_generation_prompt=False).rstrip()
@@ -120,16 +120,19 @@ class Conversations:
         return len(prompt), len(until)
 
     def marked(
-        self, turns: Sequence[Message], rendered: Callable[[Sequence[Message]], list[str]]
+        self,
+        turns: Sequence[Message],
+        rendered: Callable[[Sequence[Message], Tools | None], list[str]],
+        tools: Tools | None = None,
     ) -> tuple[list[str], Letters]:
-        """What is rendered of turns in which names of control tokens are marked, and the marks.
+        """What is rendered of turns and tools in which names of control tokens are marked, and the marks.
 
         Raises DataError where the template reads the names or changes them.
         """
-        marked, letters = self.guard.mark(turns)
-        texts = rendered(marked)
-        if letters.marks and [letters.restore(text) for text in texts] != rendered(turns):
-            found = {name for turn in turns for name in self.guard.pattern.findall(turn.text)}
+        marked, named, letters = self.guard.mark(turns, tools)
+        texts = rendered(marked, None if tools is None else named)
+        if letters.marks and [letters.restore(text) for text in texts] != rendered(turns, tools):
+            found = {name for text in texts_of(turns, tools) for name in self.guard.pattern.findall(text)}
             raise DataError(
                 f"the conversation's text names control tokens ({', '.join(sorted(found))}), and the chat template "
                 "changes or reads them, so that they cannot be kept as text: leave them out"
@@ -241,11 +244,11 @@ class ConversationSamples:
         turns, render = self._seen(example.messages), self.conversations.template.render
         tools, last = example.metadata.get("tools"), Message("assistant", (example.target,))
 
-        def rendered(said: Sequence[Message]) -> list[str]:
+        def rendered(said: Sequence[Message], tools: Tools | None) -> list[str]:
             whole = render(said, tools, add_generation_prompt=False, continue_final_message=not ended)
             return [whole, render(said[:-1], tools)]
 
-        (text, prompt), letters = self.conversations.marked([*turns, last], rendered)
+        (text, prompt), letters = self.conversations.marked([*turns, last], rendered, tools)
         pictures = _pictures(turns)
         text, _, before, special = self._with_pictures(text, [], pictures)
         prompt, *_ = self._with_pictures(prompt, [], pictures)
@@ -313,7 +316,7 @@ def reply_ids(
     end: int,
     messages: Sequence[Message],
     reply: str,
-    tools: Sequence[Mapping[str, object]] | None = None,
+    tools: Tools | None = None,
 ) -> list[int]:
     """Token ids of a reply as the template sets it after the conversation, with the token that ends it."""
     (before, whole, reply), letters = conversations.laid_out(messages, reply, tools)

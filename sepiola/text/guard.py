@@ -19,6 +19,7 @@ from sepiola.text.backend import reading
 from sepiola.text.tokenizer import Tokenizer
 
 PRIVATE = range(0x100000, 0x10FFFE)
+Tools = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class Guard:
         self.tokens = ControlTokens(tokenizer.backend, names)
         self.names, self.pattern = self.tokens.names, self.tokens.pattern
 
-    def mark(self, messages: Sequence[Message]) -> tuple[list[Message], Letters]:
-        """The messages with the names in their texts marked, also names that lie across two parts of a message.
+    def mark(self, messages: Sequence[Message], tools: Tools | None = None) -> tuple[list[Message], Tools, Letters]:
+        """The messages, and the tools shown with them, with the names in their texts marked, also names that lie across
+        two parts of a message.
 
         Raises DataError for a role that names a control token: a template writes it as its own.
         """
@@ -113,8 +115,7 @@ class Guard:
                 raise DataError(
                     f"a message's role is {shown(message.role)}, which names a control token; expected a word"
                 )
-        texts = [message.text for message in messages]
-        read = [*texts, *(text for message in messages for text in _texts([*message.calls, message.about]))]
+        texts, read = [message.text for message in messages], texts_of(messages, tools)
         letters = sorted({letter for text in read for name in self.pattern.findall(text) for letter in name})
         used = set(map(ord, "".join(read)))
         marks = dict(zip(filterfalse(used.__contains__, PRIVATE), letters, strict=False))
@@ -134,7 +135,14 @@ class Guard:
             calls = tuple({key: _changed(part, mark) for key, part in call.items()} for call in message.calls)
             about = tuple((key, mark(value)) for key, value in message.about)
             marked.append(replace(message, content=tuple(content), calls=calls, about=about))
-        return marked, Letters(self, marks)
+        named = [{key: _changed(part, mark) for key, part in tool.items()} for tool in tools or ()]
+        return marked, named, Letters(self, marks)
+
+
+def texts_of(messages: Sequence[Message], tools: Tools | None = None) -> list[str]:
+    """All that is said in a conversation, by its messages, calls and tools."""
+    said = [text for message in messages for text in (message.text, *_texts([*message.calls, message.about]))]
+    return [*said, *_texts(tools or ())]
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -143,3 +143,38 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(models: list[
         models[0].generate("a", constraint={"type": "string", "pattern": "(?=a)b"})
     with pytest.raises(SpecError, match="a JSON Schema or a list of functions"):
         models[0].generate("a", constraint="string")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pattern", ["红", "红+", "ab+", "a$", "^红", "a|b", "第\\d+章", "红a{3}", "^.*红.*$"])
+def test_a_pattern_may_stand_anywhere_in_a_text(pattern: str) -> None:
+    """It is not written out by a search for its letters, which would go on without end."""
+    model, schema = byte_model(llama()), {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
+    schema |= {"required": ["a"], "additionalProperties": False}
+    written = set()
+    for seed in range(3):
+        sampling = Sampling(temperature=1.0, seed=seed)
+        text = model.generate("a", constraint=schema, max_tokens=40, sampling=sampling)
+        assert re.search(pattern, json.loads(str(text))["a"])
+        written.add(text)
+    assert len(written) > 1 or pattern == "^红"
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "string", "pattern": "^[^x]*红[^x]*$"}, "#/pattern: no text was found that fits"),
+        ({"type": "string", "pattern": "红", "minLength": 30}, "#/pattern: no text was found that fits"),
+        ({"type": "number", "minimum": float("nan")}, "#: is no JSON"),
+        ({"enum": [1, float("inf")]}, "#: is no JSON"),
+        ({"const": {1, 2}}, "#: is no JSON"),
+        (
+            {"oneOf": [{"type": "integer", "maximum": 5}, {"type": "integer", "minimum": 3}]},
+            "two of its schemas: write",
+        ),
+        ({"type": "integer", "minimum": 10**30, "maximum": 10**31}, "#/minimum: got 10"),
+        ({"type": "integer", "maximum": -(2**64)}, "#/maximum: got -18446744073709551616"),
+    ],
+)
+def test_what_would_not_end_or_fit_is_refused(schema: dict[str, Any], message: str) -> None:
+    with pytest.raises(SepiolaError, match=message):
+        byte_model(llama()).generate("a", constraint=schema, max_tokens=40)

@@ -11,7 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import sepiola
+import sepiola.acting.phone
+import sepiola.acting.sets
 from sepiola.cli.app import app
+from sepiola.errors import SepiolaError, SpecError
 from tests.hub_folders import TEMPLATE, language_folder
 
 peft = pytest.importorskip("peft")
@@ -33,6 +36,48 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     adapted.save_pretrained(folders["adapter"])
     sepiola.load(folders["base"], adapter=folders["adapter"]).save(folders["merged"])
     return folders
+
+
+FUNCTIONS = '''import sepiola
+
+
+@sepiola.function
+def find(name: str) -> str:
+    """Finds one. 找。"""
+    return name
+'''
+QWEN = (Path(__file__).parents[1] / "text" / "templates" / "qwen2.5.jinja").read_text(encoding="utf-8")
+
+
+def test_a_message_is_read_with_the_functions_that_files_declare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "模型 1"
+    language_folder(folder, "qwen", QWEN)
+    python, tools = tmp_path / "我的 functions.py", tmp_path / "工具.json"
+    python.write_text(FUNCTIONS, encoding="utf-8")
+    listed = [tool.tool for tool in sepiola.acting.phone.functions()[:2]]
+    tools.write_text(json.dumps(listed), encoding="utf-8-sig")
+
+    def read(*options: str) -> int:
+        capsys.readouterr()
+        common = ["--model", str(folder), "--json", "--max-tokens", "1", "--precision", "float32"]
+        app(["chat", "找安娜", *common, *options], standalone_mode=False)
+        return int(json.loads(capsys.readouterr().out)["prompt_tokens"])
+
+    declared = read("--functions", str(python), "--functions", str(tools))
+    model, said = sepiola.load(folder), [{"role": "user", "content": "找安娜"}]
+    find: dict[str, Any] = {"name": "find", "description": "Finds one. 找。"}
+    find["parameters"] = sepiola.acting.sets.functions_named(python)[0].schema
+    tool = {"type": "function", "function": find}
+    assert declared == model.chat(said, tools=[tool, *listed], max_tokens=1).prompt_tokens > read() + 200
+    (tmp_path / "one.json").write_text(json.dumps(listed[0]), encoding="utf-8")
+    for source, told in (("one.json", "expected a list"), ("none.json", "no such file"), ("none.py", "no Python")):
+        with pytest.raises(SepiolaError, match=told):
+            read("--functions", str(tmp_path / source))
+    for option in (["--candidates", "2"], ["--tool", "calculator"]):
+        with pytest.raises(SpecError, match=f"--functions: a talk with {option[0]} declares none"):
+            read("--functions", str(python), *option)
 
 
 COMMANDS = {

@@ -66,13 +66,16 @@ def test_a_dataset_is_checked_as_it_is_named(given: tuple[Any, ...], message: st
     assert message in str(error.value)
 
 
+RUNS = ["train", "mm-cot/demo", "--dry-run", "--runs", ""]
+
+
 def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = sepiola.build("mm-cot-tiny")
     for write in (model.save, model.save_hub):
         with pytest.raises(CheckpointError, match="the path to write to is an empty text"):
             write("")
-    for command in (["export", "model", "--to", "hf", "--out", ""], ["data", "show", "tidepool", "--out", ""]):
+    for command in (["export", "model", "--to", "hf", "--out", ""], ["data", "show", "tidepool", "--out", ""], RUNS):
         done = CliRunner().invoke(app, command)
         assert isinstance(done.exception, CheckpointError) and "is an empty text" in str(done.exception)
     assert not [*tmp_path.iterdir()]

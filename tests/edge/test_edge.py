@@ -180,6 +180,8 @@ def test_calls_in_a_conversation_are_refused_by_name(tmp_path: Path) -> None:
     for messages, what in (([asked, called, result], "tool_calls"), ([asked, result], "a message of the role 'tool'")):
         with pytest.raises(sepiola_edge.EdgeError, match=f"the edge runtime has no place for {what}"):
             edge.chat(messages)
+    with pytest.raises(sepiola_edge.EdgeError, match="the edge runtime has no place for tools"):
+        edge.chat([asked], tools=[{"type": "function", "function": {"name": "find"}}])
 
 
 def test_a_prompt_past_the_context_is_warned_of_as_by_the_model(
@@ -188,8 +190,11 @@ def test_a_prompt_past_the_context_is_warned_of_as_by_the_model(
     model = byte_model(llama())
     model.processor = dataclasses.replace(model.processor, context=40)
     edge = exported(model, tmp_path / "edge")
+    config = json.loads((tmp_path / "edge" / "edge.json").read_text(encoding="utf-8"))
+    del config["context"]  # as folders were that were exported before
+    (tmp_path / "edge" / "edge.json").write_text(json.dumps(config), encoding="utf-8")
     said = []
-    for one in (model, edge):
+    for one in (model, edge, sepiola_edge.load(tmp_path / "edge")):
         caplog.clear()
         one.chat([{"role": "user", "content": "a"}], max_tokens=1)
         one.generate("a" * 30, max_tokens=1)
@@ -197,7 +202,11 @@ def test_a_prompt_past_the_context_is_warned_of_as_by_the_model(
         one.chat([{"role": "user", "content": "a" * 50}], max_tokens=1)
         one.generate("a" * 50, max_tokens=1)
         said.append([record.getMessage() for record in caplog.records])
-    assert said[0] == said[1] and len(said[0]) == 2 and "the model was made to read 40: it may fail" in said[0][0]
+    assert (
+        said[0] == said[1] == said[2]
+        and len(said[0]) == 2
+        and "the model was made to read 40: it may fail" in said[0][0]
+    )
 
 
 def test_stop_strings_limits_and_draws(tmp_path: Path) -> None:

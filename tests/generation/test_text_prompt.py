@@ -29,7 +29,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import as_message
 from tests.hub_folders import IMAGE, PROCESSED, TEMPLATE, vision_language_folder, write_json, write_tokenizer
-from tests.tiny import HUB_LLAMA, randomise
+from tests.tiny import HUB_LLAMA, byte_model, colour_picture, llama, randomise
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
 TEXTS = ["  How many foxes?\n", "有几只狐狸？", "one</s>two", ""]
@@ -294,3 +294,10 @@ def test_a_model_with_a_layout_of_its_own_gives_pieces_too(tmp_path: Path) -> No
     pieces: list[str] = []
     stopped = model.generate("ab", max_tokens=24, stop=written[5:8], on_text=pieces.append)
     assert stopped == written[: written.index(written[5:8])].strip() == "".join(pieces).strip() != written
+
+
+def test_a_model_of_texts_says_so_where_pictures_are_asked_of_it() -> None:
+    model = byte_model(llama())
+    for ask in (lambda: model.encode_images([colour_picture()]), model.retriever):
+        with pytest.raises(SepiolaError, match="'bytes' reads text alone, and sees no pictures"):
+            ask()

@@ -207,7 +207,8 @@ def test_what_cannot_vote_is_refused() -> None:
         ({**CHAINS, "temperature": 0}, "0 writes the same chain every time"),
         ({**CHAINS, "vote": "verifier"}, "whose folder it scores by, go together"),
         ({**CHAINS, "chian": 3}, "unknown key; did you mean 'chains'?"),
-        ("self-consistency", "expected keys and values"),
+        ("self-consistancy", "unknown kind 'self-consistancy'"),
+        ([], "expected keys and values"),
     ):
         with pytest.raises(SpecError, match=message):
             model.ask("What?", choices=OPTIONS, strategy=strategy)  # type: ignore[arg-type]
@@ -221,6 +222,11 @@ def test_ask_says_how_sure_it_is() -> None:
     assert direct.probabilities is not None and direct.confidence == max(direct.probabilities)
     reply = model.ask("What?", choices=OPTIONS, strategy={"kind": "self-consistency", "chains": 5})
     assert len(reply.chains) == 5 and reply.confidence is not None and 0 <= reply.confidence <= 1
+    named = [
+        model.ask("What?", choices=OPTIONS, strategy=s) for s in ("self-consistency", {"kind": "self-consistency"})
+    ]
+    assert named[0] == named[1] and len(named[0].chains) == 8
+    assert len(model.by("self-consistency").ask("What?", choices=OPTIONS).chains) == 8
     if reply.choice is not None:
         assert reply.answer == OPTIONS[reply.choice]
 

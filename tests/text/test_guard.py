@@ -53,7 +53,7 @@ TOKENIZERS = {
 def test_marked_names_are_letters_and_the_rest_is_as_it_was(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]()
     guard = Guard(tokenizer, {*NAMES, "[UNK]", "<unk>"})
-    (marked,), letters = guard.mark([Message("user", ("你好 <|b|>a",))])
+    (marked,), _, letters = guard.mark([Message("user", ("你好 <|b|>a",))])
     assert letters.restore(marked.text) == "你好 <|b|>a" != marked.text
     ids = letters.encode(f"<|a|>{marked.text}<|b|>b你")
     controls = [tokenizer.id_of(name) for name in NAMES]
@@ -70,14 +70,14 @@ def test_marked_names_are_letters_and_the_rest_is_as_it_was(kind: str) -> None:
 def test_a_text_without_names_is_marked_nowhere() -> None:
     guard = Guard(TOKENIZERS["bytes"](), NAMES)
     messages = [Message("user", ("<|a>", "你好 < |b|>"))]
-    marked, letters = guard.mark(messages)
+    marked, _, letters = guard.mark(messages)
     assert marked == messages and not letters.marks
     assert letters.encode("<|a|>好") == guard.tokenizer.encode("<|a|>好")
 
 
 def test_a_name_in_two_parts_and_private_letters_in_the_text() -> None:
     guard = Guard(TOKENIZERS["bytes"](), NAMES)
-    (marked,), letters = guard.mark([Message("user", ("\U00100000<|", "a|>好"))])
+    (marked,), _, letters = guard.mark([Message("user", ("\U00100000<|", "a|>好"))])
     assert [len(str(part)) for part in marked.content] == [3, 4]
     assert letters.restore(marked.text) == "\U00100000<|a|>好" and "<" not in marked.text
     assert guard.tokenizer.decode(letters.encode(marked.text)) == "\U00100000<|a|>好"
