@@ -20,7 +20,7 @@ from sepiola_edge.calling import calls
 from sepiola_edge.calling.days import date_line
 from sepiola_edge.calling.errors import SepiolaError, brief, nearest
 from sepiola_edge.calling.functions import Call, Function, as_taught
-from sepiola_edge.calling.policy import Acted, Policy, Runner, as_read
+from sepiola_edge.calling.policy import WAITS, Acted, Policy, Runner, as_read, waits
 from sepiola_edge.errors import EdgeError
 from sepiola_edge.pictures import AnyPicture, open_pictures
 from sepiola_edge.questions import Question
@@ -192,6 +192,8 @@ def refusals() -> Iterator[None]:
 
 
 def _check_takes(call: Callable[..., object], function: Function) -> None:
+    if waits(call):
+        raise EdgeError(f"{function.name}: what is bound to it {WAITS}")
     names = [parameter.name for parameter in function.parameters]
     needed = [parameter.name for parameter in function.parameters if parameter.required]
     try:

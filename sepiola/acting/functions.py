@@ -19,6 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from sepiola.calling.bounds import bounded
 from sepiola.calling.functions import Function, Parameter
+from sepiola.calling.policy import WAITS, waits
 from sepiola.calling.schemas import Schema, check_schema
 from sepiola.errors import SpecError, brief, shown
 
@@ -32,13 +33,16 @@ def function(call: Callable[..., object]) -> Function:
 
     The docstring's first paragraph describes it, its `Args:` the parameters. Types are str, int, float, bool, dates and
     times, Literal, Optional, lists, dataclasses and pydantic models. Raises SpecError, with the reason, for a signature
-    that a call could not state: no annotation, no docstring, `*args`, a type that has no JSON Schema, a wrong default.
+    that a call could not state: no annotation, no docstring, `*args`, a type that has no JSON Schema, a wrong default,
+    an async function, or one that yields.
     """
     if isinstance(call, Function):
         return call
     name = getattr(call, "__name__", "")
     if not callable(call) or not NAME.fullmatch(name):
         raise SpecError(f"{shown(name or call)}: a function needs a name of letters, digits and _, up to 64")
+    if waits(call):
+        raise SpecError(f"{name} {WAITS}")
     text = inspect.getdoc(call)
     if not text:
         raise SpecError(f"{name}: no docstring; its first paragraph tells the model what the function does")

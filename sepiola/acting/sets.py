@@ -44,7 +44,7 @@ def functions_named(name: str | Path) -> list[Function]:
         spec.loader.exec_module(module)
     except BaseException as error:  # whatever the user's own file raises
         del sys.modules[spec.name]
-        if isinstance(error, SpecError) or not isinstance(error, Exception):
+        if isinstance(error, SpecError) or not isinstance(error, Exception | SystemExit):
             raise
         raise SpecError(f"{path}: running it raised {type(error).__name__}: {brief(str(error))}") from None
     found = functions_of([value for value in vars(module).values() if isinstance(value, Function)])

@@ -4,6 +4,7 @@ back where the policy gives the model more than one reply.
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 
 from .errors import CallError, SepiolaError, SpecError, brief, nearest, shown
 from .functions import Call, Function, Plain
+
+WAITS = "is async or yields, and gives nothing until somebody waits for it: let a plain function do that (asyncio.run)"
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,30 @@ def execute(call: Call, function: Function, state: object) -> Result:
         value = function.act(state, call.arguments)
     except SepiolaError as error:
         return Result(call, "failed", error=str(error))
-    except Exception as error:  # of a user's own function: the model reads it, and the agent goes on
-        return Result(call, "failed", error=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # of a user's own function: the model reads it, and the agent goes on
+        return Result(call, "failed", error=_said(error))
+    if inspect.iscoroutine(value) or inspect.isasyncgen(value) or inspect.isgenerator(value):
+        if not inspect.isasyncgen(value):
+            value.close()
+        return Result(call, "failed", error=f"nothing ran: {call.name} {WAITS}")
     try:
         return Result(call, "done", json.loads(json.dumps(value, allow_nan=False, default=str)))
     except Exception:  # a number that is none, keys that are no texts, a list that holds itself
         return Result(call, "done", shown(value))
+
+
+def waits(call: Callable[..., object]) -> bool:
+    """Whether a call of it runs nothing: it is an async function, or one that yields."""
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return any(kind(call) for kind in kinds)
+
+
+def _said(error: BaseException) -> str:
+    """An exception in words; one that has none is its name."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def as_read(said: str, results: Sequence[Result]) -> str:

@@ -163,5 +163,5 @@ def console_of(as_json: bool) -> Console:
 
 
 def print_json(value: object) -> None:
-    """Prints plain data as JSON, Chinese as it is."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Prints plain data as JSON, Chinese as it is; half a character pair, which UTF-8 cannot hold, is escaped."""
+    print(json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace").decode())

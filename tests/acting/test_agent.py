@@ -90,6 +90,40 @@ def test_an_exception_is_a_result(model: Model) -> None:
     assert described.run("break it").results[0].error == "RuntimeError: 啊"
 
 
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def leaves(word: str) -> None:
+    """Leaves."""
+    raise SystemExit(3)
+
+
+def wordless(word: str) -> None:
+    """Says nothing."""
+    raise WordlessError
+
+
+def promises(word: str) -> object:
+    """Promises."""
+
+    async def later() -> str:
+        return word
+
+    return later()
+
+
+def test_what_a_function_does_ends_no_agent_and_what_did_not_run_is_not_done() -> None:
+    agent = Agent(acting_model(llama(), known=False), [leaves, wordless, promises])
+    agent.write = lambda example: json.dumps(  # type: ignore[method-assign]
+        [{"name": name, "arguments": {"word": "啊"}} for name in ("leaves", "wordless", "promises")]
+    )
+    results = agent.run("做").results
+    assert [r.status for r in results] == ["failed"] * 3
+    assert [r.error[:35] for r in results] == ["SystemExit: 3", "WordlessError", "nothing ran: promises is async or y"]
+
+
 def test_what_the_policy_forbids_is_not_called_nor_another_in_its_place(model: Model) -> None:
     for text in ("send an email", "搜一下", "<fn_2>squid<fn_end>"):
         free = Agent(model, TEN).run(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Optional
 
@@ -211,6 +211,22 @@ def _recursive(a: Tree) -> None:
 )
 def test_signatures_that_no_call_could_state_are_refused(call: Callable[..., Any], reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
+        function(call)
+
+
+async def later(word: str) -> str:
+    """Later."""
+    return word
+
+
+def one_by_one(word: str) -> Iterator[str]:
+    """One by one."""
+    yield word
+
+
+@pytest.mark.parametrize("call", [later, one_by_one])
+def test_a_function_that_runs_nothing_when_it_is_called_is_refused(call: Callable[..., Any]) -> None:
+    with pytest.raises(SpecError, match=f"{call.__name__} is async or yields"):
         function(call)
 
 

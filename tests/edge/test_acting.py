@@ -214,6 +214,11 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
         match="google_search: what is bound to it must take query, and without need kind, results",
     ):
         sepiola_edge.Agent(edge, {"google_search": lambda words: None})
+
+    async def google_search(query: str, kind: str = "", results: int = 0) -> None: ...
+
+    with pytest.raises(sepiola_edge.EdgeError, match="google_search: what is bound to it is async or yields"):
+        sepiola_edge.Agent(edge, {"google_search": google_search})
     with pytest.raises(sepiola_edge.EdgeError, match="policy: no function is named 'send_email'"):
         sepiola_edge.Agent(
             edge, {"google_search": lambda query, kind="", results=0: None}, sepiola_edge.Policy(deny=("send_email",))
