@@ -55,7 +55,7 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.batches import Batches, ImageInputs
 from sepiola.training.objectives.grpo import GRPO
-from sepiola.training.objectives.reinforcement import only_rollout
+from sepiola.training.policy import RolloutBatch
 from sepiola.training.trainer import Trainer
 
 CALLS = {"kind": "function-calling", "functions": "phone"}
@@ -145,7 +145,7 @@ class Bench:
         self.agent = load(self.begin)
         self.known = self.begin / REQUESTS
         self.held_out = given.out / "held-out"
-        self.test = [e for e in read_requests(self.known, "test") if e.metadata["calls"]][: given.measured]
+        self.test = self._measured_by()
         self.prompts = given.out / "prompts"
         for folder in (self.prompts, self.held_out):
             folder.mkdir(parents=True, exist_ok=True)
@@ -168,6 +168,14 @@ class Bench:
             Run(self.recipe("supervised", 0, SLOPPY_STEPS), folder, console=Console(quiet=True), resume=True).go()
         self.begin, self.known = folder, folder / REQUESTS
         self.agent = load(self.begin)
+
+    def _measured_by(self) -> list[Example]:
+        """The requests that measure: held out, or of the validation split, whose phrasings and values are others."""
+        if self.given.split == "test":
+            requests = read_requests(self.known, "test")
+        else:
+            requests = synthesize(described(functions_named("phone")), "val", 2 * self.given.measured, seed=NEW)
+        return [e for e in requests if e.metadata["calls"]][: self.given.measured]
 
     def _prompts(self) -> list[Example]:
         """New requests of the training split that call something: half of them several times."""
@@ -259,7 +267,7 @@ class Bench:
         data = DataSpec(reader="requests", root=str(self.held_out), split="test")
         with torch.random.fork_rng(devices=[]):
             batches = objective.batches(data, ImageInputs())
-            right = torch.cat([only_rollout(batch).rewards for batch in batches.once()])
+            right = torch.cat([batch.rewards for batch in batches.once() if isinstance(batch, RolloutBatch)])
         return round(100 * float(right.mean()), 2)
 
     def as_agent(self, folder: Path) -> float:
@@ -329,6 +337,9 @@ def main() -> None:
         "--prompts", type=int, default=20_000, help="new requests, whose calls reinforcement is not shown"
     )
     parser.add_argument("--measured", type=int, default=2000, help="held-out requests, at most")
+    parser.add_argument(
+        "--split", choices=["val", "test"], default="test", help="what measures: val, to choose rates by"
+    )
     parser.add_argument("--set", dest="changes", action="append", default=[], help="ARM.KEY=VALUE, of an arm's stage")
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder of figures.json, reinforcement.svg and the trainings"

@@ -34,7 +34,8 @@ class RolloutBatch(Batch):
     to be learned (validation), `weights` by which tokens count, and of PPO `values` and `returns`. `figures` describe
     the rollout. `numbers` `(rows,)` are the completions' places in it, and `step` says how many completions and labels
     the whole step has, those that teach nothing and are not laid out among them. Of a batch that ranks
-    share `part_of` says how many batches like it the step has, and how many labels all of it.
+    share `part_of` says how many batches like it the step has, and how many labels all of it. `counts` `(rows,)` are
+    how many completions that are alike each row stands for; None: one.
     """
 
     rewards: Tensor
@@ -50,6 +51,7 @@ class RolloutBatch(Batch):
     numbers: Tensor | None = None
     step: tuple[int, int] | None = None
     part_of: tuple[int, int] | None = None
+    counts: Tensor | None = None
 
     @property
     def chosen(self) -> Tensor:
@@ -65,6 +67,11 @@ class RolloutBatch(Batch):
     def rows(self) -> Tensor:
         """The row of each label."""
         return self.chosen.nonzero()[:, 0]
+
+    @property
+    def multiples(self) -> Tensor:
+        """How many completions each label stands for."""
+        return torch.ones(self.labelled) if self.counts is None else self.counts[self.rows]
 
     @property
     def lengths(self) -> list[int]:

@@ -8,6 +8,7 @@ drawn on torch's generator, so that a run that goes on from a state meets the sa
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -38,8 +39,8 @@ class Rollouts:
     """Rollouts over prompts: `samples` are what is read, `examples` what rewards know of them.
 
     A step is `accumulate` batches of `batch` completions, shorter ones first, so that little is padding; those that
-    teach nothing (`choose`) are not laid out. Of several ranks each writes, judges and measures its share; then all
-    have all of the rollout.
+    teach nothing (`choose`) are not laid out, and with `merge` those of one prompt that are alike, and paid alike, are
+    laid out once. Of several ranks each writes, judges and measures its share; then all have all of the rollout.
     Without a sampler nothing can be drawn (a dry run), and without `credit` completions are worth their rewards
     (validation).
     """
@@ -60,6 +61,7 @@ class Rollouts:
         measure: Callable[[RolloutBatch], Measured] | None = None,
         credit: Credit | None = None,
         choose: Choose = torch.ones_like,
+        merge: bool = False,
         seed: int = 0,
         marks: Callable[[], str] = str,
     ) -> None:
@@ -84,6 +86,7 @@ class Rollouts:
         self._measure = measure
         self._credit = credit
         self._choose = choose
+        self._merge = merge
         self.ranks = Ranks()
         self.whole = False
         self.rollouts = 0
@@ -183,6 +186,7 @@ class Rollouts:
         for part in np.array_split(np.arange(len(every)), self.minibatches):
             kept = part[teaches[part]] if teaches[part].any() else part[:1]
             kept = kept[np.argsort(lengths[kept], kind="stable")]
+            kept, counts = self._merged(kept, every, completions, rewards)
             size = len(part), sum(completions[i].labelled for i in part)
             step: Step = []
             batches = [kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)]
@@ -191,12 +195,25 @@ class Rollouts:
                 for some in cut(whole, self.ranks.pieces(len(batches))):
                     asked, written = [self.samples[every[i]] for i in some], [completions[i] for i in some]
                     batch = self.sampler.lay_out(asked, written, rewards[some])
-                    step.append(replace(batch, numbers=torch.tensor(some), step=size, part_of=part_of))
+                    alike = torch.tensor([counts[i] for i in some])
+                    step.append(replace(batch, numbers=torch.tensor(some), step=size, part_of=part_of, counts=alike))
             steps.append(step)
         assert self._credit is not None
         figures = {**self._figures(completions), **figures_of(groups)}
         credited = self._credit(self._measured(steps), groups)
         return [[replace(batch, figures=figures) for batch in step] for step in credited]
+
+    def _merged(
+        self, kept: np.ndarray[Any, Any], every: Sequence[int], completions: Sequence[Completion], rewards: Tensor
+    ) -> tuple[np.ndarray[Any, Any], Counter[int]]:
+        """Of completions that are alike the first, and how many each of those that are left stands for."""
+        first: dict[Any, int] = {}
+        counts: Counter[int] = Counter()
+        for i in kept.tolist():
+            one = completions[i]
+            alike = (every[i], one.ids, one.ended, float(rewards[i])) if self._merge else i
+            counts[first.setdefault(alike, i)] += 1
+        return np.array([*counts]), counts
 
     def _written_and_judged(self, numbers: Sequence[int]) -> tuple[list[Completion], Tensor]:
         """Completions of these prompts and their rewards, those of one prompt side by side."""

@@ -68,6 +68,11 @@ class GRPO(Reinforcement):
     def keeps_reference(self) -> bool:
         return bool(self.rl.beta)
 
+    @property
+    def merges(self) -> bool:
+        """But where a batch's own tokens count alike, whatever they are worth in others."""
+        return bool(self.rl.loss != "bnpo")
+
     def teaching(self, rewards: Tensor) -> Tensor:
         """Without a KL, groups whose rewards differ: the gradient of any other is 0 (DAPO, section 3.2)."""
         if self.rl.beta or self.rl.loss == "bnpo":
@@ -90,7 +95,7 @@ class GRPO(Reinforcement):
             for batch, weight in zip(step, weights, strict=True):
                 assert batch.numbers is not None
                 rows = worth[batch.numbers]
-                batches.append(replace(batch, advantages=rows[batch.rows], weights=weight))
+                batches.append(replace(batch, advantages=rows[batch.rows], weights=weight * batch.multiples))
             credited.append(batches)
         return credited
 

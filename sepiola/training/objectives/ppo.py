@@ -20,6 +20,7 @@ from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
+from sepiola.training.objectives.grpo import token_weights
 from sepiola.training.objectives.reinforcement import (
     Reinforcement,
     ReinforcementSpec,
@@ -78,6 +79,10 @@ class PPO(Reinforcement):
     def keeps_reference(self) -> bool:
         return bool(self.rl.beta)
 
+    @property
+    def merges(self) -> bool:
+        return True
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """The network under a value head, which is initialised from the run's seed as reward heads are."""
         network = super().prepare(network)
@@ -106,13 +111,15 @@ class PPO(Reinforcement):
             reference = torch.cat([known(batch.reference) for batch in batches])
             earned = -self.rl.beta * KLS[self.rl.kl](old, reference)
         paid = torch.cat([batch.rewards for batch in batches])
-        worth, returns = returns_of(paid_at_the_end(earned, paid, lengths), values, lengths, self.rl)
+        counts = torch.cat([batch.multiples for batch in batches])
+        worth, returns = returns_of(paid_at_the_end(earned, paid, lengths), values, lengths, self.rl, counts)
         labels = [batch.labelled for batch in batches]
         parts = iter(zip(worth.split(labels), returns.split(labels), strict=True))
         credited = []
         for step in steps:
-            shares = [(batch, *next(parts)) for batch in step]
-            credited.append([replace(batch, advantages=a, returns=r) for batch, a, r in shares])
+            weights = token_weights(step, "dapo", self.stage.target_tokens)
+            shares = [(one, weight * one.multiples, *next(parts)) for one, weight in zip(step, weights, strict=True)]
+            credited.append([replace(one, weights=w, advantages=a, returns=r) for one, w, a, r in shares])
         return credited
 
     @torch.no_grad()
@@ -145,13 +152,17 @@ def paid_at_the_end(earned: Tensor, rewards: Tensor, lengths: Sequence[int]) -> 
     return earned.index_add(0, last[chosen], rewards[chosen].to(earned))
 
 
-def returns_of(earned: Tensor, values: Tensor, lengths: Sequence[int], spec: PPOSpec) -> tuple[Tensor, Tensor]:
-    """Whitened advantages and returns of all labels, rows of `lengths` one after the other."""
+def returns_of(
+    earned: Tensor, values: Tensor, lengths: Sequence[int], spec: PPOSpec, counts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Whitened advantages and returns of all labels, rows of `lengths` one after the other; `counts` says how many
+    labels each stands for.
+    """
     if spec.whiten_rewards:
-        earned = whitened(earned, shift_mean=False)
+        earned = whitened(earned, counts, shift_mean=False)
     rows = zip(earned.split([*lengths]), values.split([*lengths]), strict=True)
     advantages = torch.cat([gae(row, foretold, spec.gamma, spec.gae_lambda) for row, foretold in rows])
-    return whitened(advantages), advantages + values
+    return whitened(advantages, counts), advantages + values
 
 
 def gae(earned: Tensor, values: Tensor, gamma: float, gae_lambda: float) -> Tensor:
@@ -165,12 +176,17 @@ def gae(earned: Tensor, values: Tensor, gamma: float, gae_lambda: float) -> Tens
     return advantages
 
 
-def whitened(values: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """Values with the variance 1 (unbiased) and the mean 0, or with the mean that they had."""
-    if len(values) < 2:
+def whitened(values: Tensor, counts: Tensor | None = None, *, shift_mean: bool = True) -> Tensor:
+    """Values with the variance 1 (unbiased) and the mean 0, or with the mean that they had; each stands for `counts`
+    of them.
+    """
+    counts = torch.ones_like(values) if counts is None else counts.to(values)
+    total = counts.sum()
+    if total < 2:
         return values - values if shift_mean else values
-    mean = values.mean()
-    white = (values - mean) * (values.var() + TINY).rsqrt()
+    mean = (counts * values).sum() / total
+    variance = (counts * (values - mean).square()).sum() / (total - 1)
+    white = (values - mean) * (variance + TINY).rsqrt()
     return white if shift_mean else white + mean
 
 
@@ -187,20 +203,22 @@ def ppo(model: Any, batch: RolloutBatch, spec: PPOSpec) -> Loss:
     states = chosen_states(model, batch)
     log_probs, entropies = log_probabilities(model, states, batch, spec.temperature)
     losses, parts = clipped_losses(log_probs, values_of(model, states), batch, spec)
-    return Loss(losses.sum(), batch.labelled, parts=described(batch, entropy=entropies.sum(), **parts))
+    entropy = (known(batch.weights) * entropies).sum()
+    return Loss(losses.sum(), batch.labelled, parts=described(batch, entropy=entropy, **parts))
 
 
 def clipped_losses(
     log_probs: Tensor, values: Tensor, batch: RolloutBatch, spec: PPOSpec
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of each label, and what is reported of all labels, summed."""
+    """The loss of each label, by its weight, and what is reported of all labels, summed."""
     worth, returns, before = known(batch.advantages), known(batch.returns), known(batch.values)
+    weights = known(batch.weights)
     ratio = (log_probs - known(batch.old)).exp()
     policy, outside = clipped(ratio, worth, spec.epsilon, spec.epsilon)
     near = before + (values - before).clamp(-spec.value_epsilon, spec.value_epsilon)
     value = 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
-    parts = {"policy_loss": policy.sum(), "value_loss": value.sum()}
-    parts["clip_fraction"] = outside.sum()
+    parts = {"policy_loss": policy, "value_loss": value, "clip_fraction": outside}
     if batch.reference is not None:
-        parts["kl"] = k3(log_probs, batch.reference).sum()
-    return policy + spec.value_weight * value, parts
+        parts["kl"] = k3(log_probs, batch.reference)
+    losses = weights * (policy + spec.value_weight * value)
+    return losses, {name: (weights * part).sum() for name, part in parts.items()}

@@ -44,7 +44,7 @@ from sepiola.training.rewards import RewardSpec, reward_of, reward_spec
 from sepiola.training.rollouts import Rollouts, Step
 from sepiola.training.sampler import PolicySampler
 
-ROWS = 64
+ROWS = 128
 """Completions that are written at a time, or as many as a batch has."""
 
 
@@ -116,6 +116,11 @@ class Reinforcement(LanguageModelling):
         """Whether the stage's first weights are needed later."""
         return False
 
+    @property
+    def merges(self) -> bool:
+        """Whether completions of one prompt that are alike, and paid alike, are read once and count as many."""
+        return False
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """The network, which is the policy from now on; where one is needed, a copy is the reference, but for an
         adapter, under which it lies.
@@ -171,6 +176,7 @@ class Reinforcement(LanguageModelling):
             measure=self.measured,
             credit=self.credited,
             choose=self.teaching,
+            merge=self.merges,
             seed=self.setting.seed,
             marks=self.marks,
         )

@@ -59,6 +59,8 @@ def test_whitening_keeps_the_mean_where_asked_and_survives_one_value() -> None:
     values = torch.tensor([1.0, 2.0, 6.0])
     assert whitened(values).tolist() == pytest.approx(white(values.tolist()), abs=1e-6)
     assert whitened(values, shift_mean=False).mean() == pytest.approx(3.0)
+    twice = whitened(torch.tensor([1.0, 1.0, 2.0, 6.0]))
+    assert whitened(values, torch.tensor([2, 1, 1])).tolist() == pytest.approx(twice[1:].tolist(), abs=1e-6)
     assert whitened(values[:1]).tolist() == [0.0]
     assert whitened(values[:1], shift_mean=False).tolist() == [1.0]
 
@@ -71,7 +73,8 @@ def test_losses_and_gradients_follow_their_formulas() -> None:
     log_probs = (old + 0.5 * torch.randn(count)).requires_grad_()
     values = (before + 0.5 * torch.randn(count)).requires_grad_()
     spec = spec_of(epsilon=0.2, value_epsilon=0.3, value_weight=0.25)
-    batch = batch_of(lengths, old=old, reference=reference, advantages=worth, returns=returns, values=before)
+    given = {"old": old, "reference": reference, "advantages": worth, "returns": returns, "values": before}
+    batch = batch_of(lengths, **given, weights=torch.ones(count))
     losses, parts = clipped_losses(log_probs, values, batch, spec)
     losses.sum().backward()
     policy, value, slopes, pulls, outside, kls = 0.0, 0.0, [], [], 0, 0.0
