@@ -178,7 +178,7 @@ class Engine:
             if len(fan) > len(rows):
                 state.select(chosen)
             draws = RowDraws([seed for r in rows for seed in seeds[r]], self.device)
-            decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop)
+            decoding = RowDecoding(self.executor, sampling, self._ends(self.ends), most, stop, scored=True)
             written = decoding.run(state, first[chosen], read[chosen], draws)
             for i, found in zip(
                 fan, zip(written, decoding.log_probabilities, decoding.drawn, strict=True), strict=True

@@ -18,7 +18,7 @@ RowEnd = Callable[[int], bool]
 
 class RowDecoding:
     """Continues rows until an end token (`ends`), until their own `stop` says so (one is made for each), or until each
-    has its limit. Where rows draw for themselves (`RowDraws`), it adds up how likely what they drew was.
+    has its limit. Where they are `scored`, it adds up how likely what they drew was.
     """
 
     def __init__(
@@ -28,12 +28,14 @@ class RowDecoding:
         ends: Tensor,
         limits: Sequence[int],
         stop: Callable[[], RowEnd] | None,
+        scored: bool = False,
     ) -> None:
         self.executor = executor
         self.sampling = sampling
         self.ends = ends
         self.limits = limits
         self.stop = stop
+        self.scored = scored
         self.log_probabilities: list[float] = [0.0] * len(limits)
         self.drawn: list[int] = [0] * len(limits)
 
@@ -41,8 +43,8 @@ class RowDecoding:
         """The tokens of every row, the end token left out; rows that are done leave once a quarter of the batch is.
 
         `read` `(batch, tokens)` is what `sampling` reads of the prompts. A row that has its limit leaves at once, for
-        it may have no position left. `log_probabilities` are then those of all tokens that each row drew, the end token
-        among them, under the model's own distribution, and `drawn` their number.
+        it may have no position left. `log_probabilities` of scored rows are then those of all tokens that each row
+        drew, the end token among them, under the model's own distribution, and `drawn` their number.
         """
         limits, device = self.limits, first.device
         rows, prompt, most = first.shape[0], read.shape[1], max(limits)
@@ -58,7 +60,7 @@ class RowDecoding:
             logits = self.executor.logits(state.extend(following)[:, -1])
             drawn = self.sampling.draw(logits, tokens, draws, prompt=prompt, ends=self.ends, last=step == most)
             following = drawn[:, None]
-            if isinstance(draws, RowDraws):
+            if self.scored:
                 logits = logits.float()
                 of_drawn = (logits.gather(1, following).squeeze(1) - logits.logsumexp(1)).double()
                 likely[alive] += torch.where(done, 0.0, of_drawn)

@@ -158,9 +158,10 @@ class Sampling:
         if self.temperature == 0:
             return logits.max(-1).indices
         if not isinstance(generator, torch.Generator):
-            if bool(logits.isnan().any()):
+            drawn = generator.pick(logits)  # the largest, and nan is larger than any number
+            if bool(logits.gather(1, drawn[:, None]).isnan().any()):
                 raise SepiolaError(_NOT_NUMBERS)
-            return generator.pick(logits)
+            return drawn
         cumulated = logits.softmax(-1).cumsum(-1)
         total = cumulated[:, -1:]
         if not bool(total.isfinite().all()):
