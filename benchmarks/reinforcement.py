@@ -115,6 +115,7 @@ class Timed:
         self.began: float | None = None
         self.steps_per_epoch = batches.steps_per_epoch
         self.counts = batches.counts
+        self.ranks, self.whole = batches.ranks, batches.whole
         self.once, self.peek, self.largest = batches.once, batches.peek, batches.largest
         self.state, self.restore, self.fingerprint = batches.state, batches.restore, batches.fingerprint
 
