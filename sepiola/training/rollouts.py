@@ -186,10 +186,11 @@ class Rollouts:
         for part in np.array_split(np.arange(len(every)), self.minibatches):
             kept = part[teaches[part]] if teaches[part].any() else part[:1]
             kept = kept[np.argsort(lengths[kept], kind="stable")]
-            kept, counts = self._merged(kept, every, completions, rewards)
+            counts = self._merged(kept.tolist(), every, completions, rewards)
+            read = [*counts]
             size = len(part), sum(completions[i].labelled for i in part)
             step: Step = []
-            batches = [kept[at : at + self.batch].tolist() for at in range(0, len(kept), self.batch)]
+            batches = [read[at : at + self.batch] for at in range(0, len(read), self.batch)]
             for whole in batches:
                 part_of = len(batches), sum(completions[i].labelled for i in whole)
                 for some in cut(whole, self.ranks.pieces(len(batches))):
@@ -204,16 +205,16 @@ class Rollouts:
         return [[replace(batch, figures=figures) for batch in step] for step in credited]
 
     def _merged(
-        self, kept: np.ndarray[Any, Any], every: Sequence[int], completions: Sequence[Completion], rewards: Tensor
-    ) -> tuple[np.ndarray[Any, Any], Counter[int]]:
-        """Of completions that are alike the first, and how many each of those that are left stands for."""
-        first: dict[Any, int] = {}
+        self, kept: Sequence[int], every: Sequence[int], completions: Sequence[Completion], rewards: Tensor
+    ) -> Counter[int]:
+        """Of completions that are alike the first, in their order, and how many each stands for."""
+        first: dict[object, int] = {}
         counts: Counter[int] = Counter()
-        for i in kept.tolist():
+        for i in kept:
             one = completions[i]
             alike = (every[i], one.ids, one.ended, float(rewards[i])) if self._merge else i
             counts[first.setdefault(alike, i)] += 1
-        return np.array([*counts]), counts
+        return counts
 
     def _written_and_judged(self, numbers: Sequence[int]) -> tuple[list[Completion], Tensor]:
         """Completions of these prompts and their rewards, those of one prompt side by side."""
