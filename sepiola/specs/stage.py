@@ -51,13 +51,13 @@ class LoraSpec(Spec):
 
 class OptimizerSpec(Spec):
     """How weights move: AdamW, or Muon for the matrices of the layers and AdamW for the rest, or Adagrad, which suits a
-    table of which each step reads few rows.
+    table of which each step reads few rows, or L-BFGS, for few weights or a convex loss, of all data at each step.
 
     The learning rate rises over `warmup` steps and falls by `schedule` to `final_learning_rate`. A gradient whose norm
     is above `clip` is scaled down to it.
     """
 
-    kind: Literal["adamw", "muon", "adagrad"] = "adamw"
+    kind: Literal["adamw", "muon", "adagrad", "lbfgs"] = "adamw"
     learning_rate: float = Field(default=5e-5, gt=0.0, le=10.0)
     final_learning_rate: NonNegativeFloat = 0.0
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -75,6 +75,11 @@ class OptimizerSpec(Spec):
             )
         if self.kind == "adagrad" and self.weight_decay:
             raise ValueError("adagrad does not decay weights; set weight_decay: 0")
+        if self.kind == "lbfgs" and (self.weight_decay or self.clip or self.warmup or self.schedule != "constant"):
+            raise ValueError(
+                "lbfgs goes by the loss's own gradient and steps of one size: set weight_decay: 0, clip: null, "
+                "warmup: 0, schedule: constant and learning_rate: 1, which is Newton's step"
+            )
         if self.final_learning_rate > self.learning_rate:
             raise ValueError(
                 f"final_learning_rate ({self.final_learning_rate:g}) is above learning_rate ({self.learning_rate:g}), "

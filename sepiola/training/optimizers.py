@@ -1,5 +1,5 @@
 """Optimizers: AdamW (arXiv 1711.05101), or Muon (Jordan et al., 2024) for the matrices of the layers and AdamW for the
-rest, or Adagrad (Duchi et al., 2011).
+rest, or Adagrad (Duchi et al., 2011), or L-BFGS (Liu and Nocedal, 1989).
 
 Muon's steps are scaled to the size of AdamW's (arXiv 2502.16982), so one learning rate serves both. Of a linear layer
 with named blocks each block is a matrix of its own: queries, keys and values are three.
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from sepiola.errors import TrainingError
 from sepiola.nn.linear import block_linears
 from sepiola.nn.precision import multiplies_bfloat16
 from sepiola.specs.stage import StageSpec
@@ -94,6 +95,16 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
 
 
+class QuasiNewton(torch.optim.LBFGS):
+    """L-BFGS of whole steps: each goes by one gradient, and looks along no line. Its updates are torch's."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], *, lr: float) -> None:
+        super().__init__(parameters, lr=lr, max_iter=1)
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        super().step(lambda: 0.0)  # the loss, of which one step reads nothing; its gradient is there already
+
+
 class Optimizers:
     """Several optimizers as one; `state_dict` is a list of theirs."""
 
@@ -120,9 +131,19 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
-def optimizer_for(model: nn.Module, stage: StageSpec) -> Optimizers:
-    """What the stage asks for, over what learns. Matrices decay; norms and biases, of one dimension, do not."""
+def optimizer_for(model: nn.Module, stage: StageSpec, steps_per_epoch: int = 1) -> Optimizers:
+    """What the stage asks for, over what learns. Matrices decay; norms and biases, of one dimension, do not.
+
+    Raises TrainingError where L-BFGS would have another part of the data at each step.
+    """
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if stage.optimizer.kind == "lbfgs":
+        if steps_per_epoch > 1:
+            raise TrainingError(
+                f"stage '{stage.name}': lbfgs compares the gradients of steps, which must be of the same samples; its "
+                f"data make {steps_per_epoch} steps: raise batch or accumulate until they are one"
+            )
+        return Optimizers([QuasiNewton([*learning.values()], lr=stage.optimizer.learning_rate)])
     if stage.optimizer.kind == "adagrad":
         rate = stage.optimizer.learning_rate
         return Optimizers([torch.optim.Adagrad([*learning.values()], lr=rate, initial_accumulator_value=FIRST_SQUARE)])

@@ -100,7 +100,7 @@ class Trainer:
         self.learning = [p for p in model.parameters() if p.requires_grad]
         still = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
         self.base = still if stage.lora else {}
-        self.optimizer = optimizer_for(model, stage)
+        self.optimizer = optimizer_for(model, stage, batches.steps_per_epoch)
         self.dtype = resolve(stage.precision, self.device)
         base = encoder_key(stage.lora, self.base) if stage.lora else None
         self.identity = state.identity(stage, batches.fingerprint(), seed=seed, products=str(self.dtype), base=base)

@@ -36,7 +36,7 @@ from tests.trainers import ExampleSetting, stage_of
 MODEL = {"linear_reward": {"buckets": 1 << 14}}
 POLITE = [("please, {}", "no {}, go away"), ("请看{}", "走开，{}")]
 THINGS = ["red", "blue", "green", "fish", "cat", "sun"]
-FAST = {"learning_rate": 1.0, "weight_decay": 0, "clip": None}
+NEWTON = {"kind": "lbfgs", "learning_rate": 1.0, "schedule": "constant", "weight_decay": 0, "clip": None}
 
 
 def polite(first: int = 0, last: int = 6) -> list[Example]:
@@ -55,7 +55,7 @@ def learner(
 ) -> tuple[LinearRewardObjective, LinearReward]:
     spec = ModelSpec.parse(MODEL)
     settings = {"steps": 100, "batch": 64, "precision": "float32", **stage}
-    raw = stage_of(**settings, objective={"kind": "linear-reward", "ridge": ridge}, optimizer=FAST)
+    raw = stage_of(**settings, objective={"kind": "linear-reward", "ridge": ridge}, optimizer=NEWTON)
     learned = objective_of(raw, ExampleSetting(spec, preferences.tokenizer(), examples))
     assert isinstance(learned, LinearRewardObjective)
     network = learned.prepare(sepiola.build(spec).network)
@@ -90,7 +90,7 @@ def test_the_loss_is_that_of_all_choices_of_a_ranking() -> None:
 def test_training_comes_to_the_weights_that_scikit_learn_finds(tmp_path: Path) -> None:
     linear = pytest.importorskip("sklearn.linear_model", reason="compared with scikit-learn, from the eval extra")
     examples, ridge = polite(), 1e-2
-    learned, network = learner(examples, ridge=ridge, steps=150)
+    learned, network = learner(examples, ridge=ridge, steps=25)
     trainer(learned, network, tmp_path).run()
     rows = np.zeros((len(examples), network.spec.buckets), np.float32)
     for row, example in zip(rows, examples, strict=True):
@@ -101,7 +101,7 @@ def test_training_comes_to_the_weights_that_scikit_learn_finds(tmp_path: Path) -
     both = np.concatenate([rows[:, there], -rows[:, there]])
     machine = linear.LogisticRegression(C=1 / (2 * ridge * len(rows)), fit_intercept=False, tol=1e-8, max_iter=5000)
     machine.fit(both, [1] * len(rows) + [0] * len(rows))
-    assert network.weight.detach().numpy()[there] == pytest.approx(machine.coef_[0], abs=3e-3)
+    assert network.weight.detach().numpy()[there] == pytest.approx(machine.coef_[0], abs=2e-4)
     assert float(network.weight.detach().abs().sum()) > 1.0
 
 
@@ -116,7 +116,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def recipe(reader: str, **changes: Any) -> dict[str, Any]:
     stage = {"name": "reward", "data": {"reader": reader}, "objective": {"kind": "linear-reward", "ridge": 1e-3}}
-    stage |= {"steps": 20, "batch": 4, "optimizer": FAST, "precision": "float32"}
+    stage |= {"steps": 20, "batch": 8, "optimizer": NEWTON, "precision": "float32"}
     evaluation = [{"reader": reader, "split": "test"}]
     return {"name": "polite", "model": MODEL, "stages": [{**stage, **changes}], "evaluation": evaluation}
 
@@ -164,7 +164,7 @@ class KilledError(Exception):
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     def run(folder: Path, steps: int, stop: int | None = None) -> torch.Tensor:
-        learned, network = learner(polite(), steps=steps, batch=5, save_every=3)
+        learned, network = learner(polite(), steps=steps, save_every=3)
         losses = learned.loss
         steps_left = iter(range(stop or steps * 3))
 
@@ -201,6 +201,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     learned, _ = learner([tied])
     with pytest.raises(TrainingError, match="none of the 1 prompts"):
         learned.batches(learned.stage.data, ImageInputs())
+    learned, network = learner(polite(), batch=5)
+    with pytest.raises(TrainingError, match="its data make 3 steps: raise batch"):
+        trainer(learned, network, tmp_path)
+    with pytest.raises(SpecError, match="weight_decay: 0, clip: null"):
+        stage_of(steps=1, optimizer={"kind": "lbfgs"})
     model = sepiola.build(MODEL)
     picture = Message("user", (tiny.colour_picture("red"), "What?"))
     with pytest.raises(DataError, match="reads text alone"):
