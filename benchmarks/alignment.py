@@ -27,6 +27,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -150,13 +151,13 @@ class Bench:
             captions = {**PICTURES["options"], "misnamed": given.misnamed}
             self.train("taught", {**TAUGHT, "data": {**PICTURES, "options": captions}}, 0)
         self.taught = load(self.begin).network.requires_grad_(False).eval()
-        self.own = self.said()
         folder = given.out / "judge" / "checkpoint"
         if not (folder / store.SPEC).is_file():
             self.train("judge", JUDGE, 0, self.comparisons())
         self.reward = RewardModel.of(load(folder))
 
-    def said(self) -> list[tuple[Example, list[str]]]:
+    @cached_property
+    def own(self) -> list[tuple[Example, list[str]]]:
         """Training pictures, and what stage 1 says of each, drawn once."""
         examples = captions("train", OWN["pictures"], seed=OWN["seed"], **DRAWN)
         kept = self.given.out / "own.json"

@@ -12,10 +12,13 @@ contexts, and the fixed text stand beside. `distinct-2` is the share of word pai
 from __future__ import annotations
 
 import dataclasses
+import random
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sepiola.acting.retrieval import FunctionRetriever
 from sepiola.api import Model, load
@@ -26,9 +29,11 @@ from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.evaluation.metrics.bootstrap import mean_interval
 from sepiola.evaluation.metrics.rationales import words
 from sepiola.generation.sampling import Sampling
-from sepiola.reasoning.sample_and_rank import NOTHING
+from sepiola.reasoning.rating import turns
+from sepiola.reasoning.sample_and_rank import NOTHING, RankedReply, SampleAndRank
 
 COUNTS = (1, 2, 4, 8, 16)
+OTHERS = 4
 
 
 def main() -> None:
@@ -69,6 +74,11 @@ def main() -> None:
         if n == 1:
             drawn = [reply.candidates[0].text for reply in replies]
             figures["one reply, none dropped"] = judged(judge, encoder, asked, drawn, [False] * len(asked))
+        if n > 1:
+            texts = informed(model, asked, replies, arguments.seed)
+            evaded = [reply.note is not None for reply in replies]
+            figures[f"n = {n}, informed"] = judged(judge, encoder, asked, texts, evaded)
+            print(n, "informed", figures[f"n = {n}, informed"], flush=True)
         own = [reply.candidates[0].ratings for reply in replies]
         rated = {f"own {name}": statistics.fmean(each[name] for each in own) for name in own[0]}
         evaded = [reply.note is not None for reply in replies]
@@ -85,6 +95,35 @@ def main() -> None:
         figures[name] = judged(judge, encoder, examples, [example.target for example in examples], said)
     figures["the fixed text"] = judged(judge, encoder, asked, [NOTHING["en"]] * len(asked), said)
     report(arguments, figures)
+
+
+def informed(model: Model, asked: Sequence[Example], replies: Sequence[RankedReply], seed: int) -> list[str]:
+    """Of each reply's candidates that are not dropped the one that tells most of its context."""
+    layout = SampleAndRank(model).layout
+    contexts = [layout.context(turns(example.messages)) for example in asked]
+    generator, found = random.Random(seed), []
+    for place, reply in enumerate(replies):
+        texts = [one.text for one in reply.candidates if one.dropped is None]
+        if not texts:
+            found.append(reply.text)
+            continue
+        rows = [[*ids, model.engine.tokens.end] for ids in layout.texts(texts)]
+        others = generator.sample([*range(place), *range(place + 1, len(asked))], OTHERS)
+        own, *rest = (likelihoods(model, contexts[at], rows) for at in (place, *others))
+        told = [here - statistics.fmean(there) for here, *there in zip(own, *rest, strict=True)]
+        best = max(range(len(rows)), key=lambda at: told[at] / len(rows[at]) ** 0.5)
+        found.append(texts[best])
+    return found
+
+
+@torch.inference_mode()
+def likelihoods(model: Model, context: Sequence[int], rows: Sequence[Sequence[int]]) -> list[float]:
+    """The log-probability of each row of tokens after a context, in nats."""
+    longest = max(map(len, rows))
+    tokens = torch.tensor([[*context, *row, *[0] * (longest - len(row))] for row in rows])
+    every = model.network(tokens).float().log_softmax(-1)[:, len(context) - 1 : -1]
+    chosen = every.gather(2, tokens[:, len(context) :, None])[..., 0]
+    return [float(line[: len(row)].sum()) for line, row in zip(chosen, rows, strict=True)]
 
 
 def judged(
