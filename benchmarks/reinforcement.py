@@ -65,9 +65,9 @@ NEW = 1_000_003
 GENTLE = {"warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0}
 ARMS: dict[str, dict[str, Any]] = {
     "grpo": {
-        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8, "minibatches": 4},
-        "batch": 32,
-        "optimizer": {**GENTLE, "learning_rate": 6.0e-4},
+        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8, "scale": "none"},
+        "batch": 128,
+        "optimizer": {**GENTLE, "learning_rate": 1.0e-3},
     },
     "ppo": {
         "objective": {
