@@ -323,7 +323,7 @@ def _declared(sources: Sequence[str]) -> list[Plain]:
     from sepiola.errors import DataError
     from sepiola.specs.safe_files import read_json
 
-    found = list[Plain]()
+    found: list[Plain] = []
     for source in map(Path, sources):
         listed = source.suffix == ".json" and source.name != FUNCTIONS
         found += tools_of(read_json(source, DataError) if listed else functions_named(source))
