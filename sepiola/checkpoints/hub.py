@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -212,6 +213,10 @@ def fetch(name: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    if os.path.isfile(name):
+        raise CheckpointError(f"'{name}' is a file, and no folder here; give the path of a checkpoint folder")
+    if os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1:  # no Hub id is written so
+        raise CheckpointError(f"'{name}' is no folder here; check the spelling of its path")
     try:
         folder = Path(snapshot_download(name, allow_patterns=["*.safetensors", *_BESIDE_WEIGHTS]))
         if not any(folder.glob("*.safetensors")):

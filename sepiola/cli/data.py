@@ -18,6 +18,7 @@ from sepiola.cli.options import (
     ReaderOption,
     console_of,
     data_spec,
+    out_file,
     out_path,
     print_json,
 )
@@ -40,7 +41,7 @@ def data_show(
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first so many examples.")] = None,
     option: ReaderOption = None,
     out: Annotated[
-        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="Where the contact sheet goes.")
+        Path, typer.Option("--out", parser=out_file, metavar="PATH", help="Where the contact sheet goes.")
     ] = Path("sheet.png"),
     as_json: AsJson = False,
 ) -> None:
@@ -145,7 +146,7 @@ def data_mix(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The file of rationales to write.")
+        Path, typer.Option("--out", parser=out_file, metavar="PATH", help="The file of rationales to write.")
     ],
     by: By = "skill",
     root: DataFolder = None,

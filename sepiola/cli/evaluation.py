@@ -29,7 +29,7 @@ from sepiola.cli.options import (
     console_of,
     data_spec,
     load_retriever,
-    out_path,
+    out_file,
     print_json,
     strategy_of,
 )
@@ -63,7 +63,7 @@ def evaluate(
     split: Annotated[str | None, typer.Option("--split", help="Which split (default: the benchmark's).")] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", parser=out_path, metavar="PATH", help="Write all figures to this JSON file."),
+        typer.Option("--out", parser=out_file, metavar="PATH", help="Write all figures to this JSON file."),
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=1, help="Answer only so many questions: the first, or drawn by --seed.")
@@ -108,7 +108,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a benchmark: its figures with their intervals, buckets, and what baselines would earn."""
     from sepiola.api import load
-    from sepiola.checkpoints.store import write_text
+    from sepiola.data.files import make_folder, write_text
     from sepiola.datasets import DATASETS, DataCache
     from sepiola.evaluation.benchmarks import BENCHMARKS, GENERAL, benchmark_of, measure
     from sepiola.evaluation.benchmarks.settings import Settings
@@ -163,6 +163,7 @@ def evaluate(
     _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)
     figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}
     if out is not None:
+        make_folder(out.parent)
         write_text(out, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     if as_json:
         print_json(figures)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from sepiola.errors import CheckpointError
 
 if TYPE_CHECKING:
     from sepiola.acting.retrieval import FunctionRetriever
@@ -26,6 +29,20 @@ def out_path(path: str | Path) -> Path:
     from sepiola.data.files import named_path
 
     return named_path(path)
+
+
+def out_file(path: str | Path) -> Path:
+    """As `out_path`, of a file. Raises CheckpointError, before any work is done, where it cannot be one."""
+    named = out_path(path)
+    folder = next((each for each in named.absolute().parents if each.exists()), named)
+    if named.is_dir() or not folder.is_dir():
+        raise CheckpointError(
+            f"{named}: no file can be written there, for {named if named.is_dir() else folder} is a "
+            f"{'folder' if named.is_dir() else 'file'}; name another"
+        )
+    if not os.access(folder, os.W_OK):
+        raise CheckpointError(f"{named}: {folder} is not yours to write in; name another folder")
+    return named
 
 
 ModelName = Annotated[str, typer.Option("--model", help="A run, a checkpoint folder, an adapter's or a Hub id.")]

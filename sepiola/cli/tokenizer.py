@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sepiola.cli.options import AsJson, console_of, out_path, print_json
+from sepiola.cli.options import AsJson, console_of, out_file, print_json
 from sepiola.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def train(
     texts: Texts,
     vocabulary: Annotated[int, typer.Option("--vocabulary", help="How many tokens.")] = 16384,
     kind: Annotated[str, typer.Option("--kind", help="bpe or unigram; both are lossless.")] = "bpe",
-    out: Annotated[Path, typer.Option("--out", parser=out_path, metavar="PATH", help="The file to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", parser=out_file, metavar="PATH", help="The file to write.")] = Path(
         "tokenizer.json"
     ),
     as_json: AsJson = False,

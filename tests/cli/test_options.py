@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import sepiola
 from sepiola.cli.app import app
-from sepiola.cli.options import console_of, data_spec, print_json, reader_options
+from sepiola.cli.options import console_of, data_spec, out_file, print_json, reader_options
 from sepiola.errors import CheckpointError, SepiolaError, SpecError
 
 
@@ -64,6 +64,23 @@ def test_a_dataset_is_checked_as_it_is_named(given: tuple[Any, ...], message: st
     with pytest.raises(SepiolaError) as error:
         data_spec(*given)
     assert message in str(error.value)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("", encoding="utf-8")
+    for out in (tmp_path, tmp_path / "a file" / "figures.json"):
+        for command in (["eval", "tidepool", "--model", "/nowhere"], ["tokenizer", "train", "/nowhere"]):
+            done = CliRunner().invoke(app, [*command, "--out", str(out)])
+            assert isinstance(done.exception, CheckpointError) and "no file can be written there" in str(done.exception)
+    named = tmp_path / "一个 new" / "figures.json"
+    assert out_file(named) == named and not named.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["/nowhere/模型", "./runs/none", "runs/none/checkpoint", __file__])
+def test_a_path_that_is_no_folder_is_not_asked_of_the_hub(name: str) -> None:
+    with pytest.raises(CheckpointError, match="no folder here") as error:
+        sepiola.load(name)
+    assert "Hub" not in str(error.value)
 
 
 RUNS = ["train", "mm-cot/demo", "--dry-run", "--runs", ""]
