@@ -300,19 +300,18 @@ def chat(
         command, _, rest = line.partition(" ")
         if command == "/exit":
             return
-        if command == "/new":
-            messages, pictures = list(opening), []
-        elif command == "/image":
-            pictures.append(ImageRef.of(rest.strip()))
-        elif line:
-            said = [*messages, Message("user", (*pictures, line))]
-            try:
+        try:
+            if command == "/new":
+                messages, pictures = list(opening), []
+            elif command == "/image":  # terminals quote the name of a file that is dropped on them
+                pictures.append(ImageRef.of(rest.strip().strip("'\"")))
+            elif line:
+                said = [*messages, Message("user", (*pictures, line))]
                 text = replied(said)
-            except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
-                print(f"error: {error}" if isinstance(error, SepiolaError) else "")
-                pictures = []
-                continue
-            messages, pictures = [*said, Message("assistant", (text,))], []
+                messages, pictures = [*said, Message("assistant", (text,))], []
+        except (SepiolaError, KeyboardInterrupt) as error:  # the talk goes on without what was wrong or unwanted
+            print(f"error: {error}" if isinstance(error, SepiolaError) else "")
+            pictures = pictures if command == "/image" else []
 
 
 def _declared(sources: Sequence[str]) -> list[Plain]:

@@ -171,8 +171,11 @@ def test_the_command_answers_once_and_talks(folder: Path, tmp_path: Path) -> Non
     figures = json.loads(command(folder, "--image", str(tmp_path / "red.png"), "--json", "左边是什么？"))
     assert set(figures) == {"text", "prompt_tokens", "tokens", "first_token_seconds", "tokens_per_second"}
     assert figures["prompt_tokens"] > 7 and 0 < figures["tokens"] <= 4
-    typed = f"/image {tmp_path / 'red.png'}\nWhat?\n/image none.png\n右边？\n右边呢？\n/new\n/exit\n"
-    assert "none.png: cannot read the image" in command(folder, typed=typed)
+    typed = f"/image '{tmp_path / 'red.png'}'\nWhat?\n/image none.png\n右边？\n/image\n/image http://a/b.png\n右边呢？\n/new\n"
+    said = command(folder, typed=typed)
+    assert f"error: {tmp_path}" not in said and said.count("error: ") == 3
+    for fault in ("none.png: cannot read the image", "picture's path is empty", "not fetched from the network"):
+        assert fault in said
 
 
 def test_the_command_keeps_the_checkpoints_settings_that_are_not_given(
