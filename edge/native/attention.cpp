@@ -36,8 +36,9 @@ void Work::fit_bytes(const Stack& stack, const std::vector<Model::Run>& runs) {
     if (most <= byte_positions_) return;
     byte_positions_ = most;
     byte_memory_.clear();
+    queries = input(byte_memory_, s.heads * tokens, s.head_width, 0);
     for (Own& one : own) {
-        one.queries = input(byte_memory_, MEETING, s.head_width);
+        one.query = floats(byte_memory_, queries.stride);
         one.probabilities = input(byte_memory_, MEETING, padded(most, BLOCK) + BLOCK);  // rows in other sets of the cache
         one.looked = floats(byte_memory_, size_t(MEETING) * padded(s.head_width, ROWS));
     }
@@ -134,12 +135,14 @@ void Lane::attend(const Stack& stack, int layer, const std::vector<Model::Run>& 
 void Lane::attend_in_bytes(const Stack& stack, const Layer& layer, const std::vector<Model::Run>& runs) const {
     const StackSpec& s = stack.spec;
     const Kernels& k = model.kernels_;
-    if (stack.normalises_heads || layer.rotary >= 0)
-        for (const Model::Run& run : runs)
-            model.team_.each(thread, run.count, chunk(run.count, model.threads()), [&](int first, int last) {
-                for (int t = first; t < last; t++)
+    for (const Model::Run& run : runs)
+        model.team_.each(thread, run.count, chunk(run.count, model.threads()), [&](int first, int last) {
+            for (int t = first; t < last; t++) {
+                if (stack.normalises_heads || layer.rotary >= 0)
                     turn(stack, layer, run.first + t, run.position + t, 0, s.heads + s.kv_heads);
-            });
+                quantise_queries(s, run.first + t);
+            }
+        });
     auto head_of = [&](int run, int head) {
         ByteHead one(s, runs[run].seen);
         one.lie(reinterpret_cast<uint8_t*>(work.byte_heads[run].data()) + head * one.bytes());
@@ -168,33 +171,33 @@ void Lane::attend_in_bytes(const Stack& stack, const Layer& layer, const std::ve
     }
 }
 
+void Lane::quantise_queries(const StackSpec& s, int token) const {
+    float* query = work.own[thread].query;
+    for (int head = 0; head < s.heads; head++) {
+        std::memcpy(query, work.heads + token * work.heads_stride + head * s.head_width, size_t(s.head_width) * 4);
+        model.kernels_.quantise_rows(work.queries, head * work.tokens + token, 1, query);
+    }
+}
+
 // What some tokens attend to by one head of queries.
 void Lane::see_bytes(const StackSpec& s, const Matrix& keys, const Matrix& values, int head, int first,
                      int tokens) const {
     const Kernels& k = model.kernels_;
     const Work::Own& own = work.own[thread];
-    const Input &q = own.queries, &p = own.probabilities;
-    auto quantise = [&](const Input& rows, int t, int width) {
-        k.quantise(rows.values + t * rows.stride, width, rows.bytes + t * rows.stride,
-                   rows.scales + t * rows.stride / GROUP, rows.sums + t * rows.stride / GROUP);
-    };
+    const Input& p = own.probabilities;
+    k.multiply(keys, 0, keys.panels(), work.queries, head * work.tokens + first, tokens, nullptr, p.values, p.stride, false);
     for (int t = 0; t < tokens; t++) {
-        std::memcpy(q.values + t * q.stride, work.heads + (first + t) * work.heads_stride + head * s.head_width,
-                    size_t(s.head_width) * 4);
-        quantise(q, t, keys.width());
+        long at = t * p.stride, groups = at / GROUP;
+        float share = 1 / k.soften(p.values + at, keys.rows, s.scale);
+        k.quantise(p.values + at, values.width() / GROUP, GROUP, p.bytes + at, p.scales + groups, p.sums + groups, GROUP);
+        for (int g = 0; g < values.width() / GROUP; g++) p.scales[groups + g] *= share;
     }
-    k.multiply(keys, 0, keys.panels(), q, 0, tokens, nullptr, p.values, p.stride, false);
-    float totals[MEETING];
-    for (int t = 0; t < tokens; t++) {
-        totals[t] = k.soften(p.values + t * p.stride, keys.rows, s.scale);
-        quantise(p, t, values.width());
-    }
-    int stride = values.panels() * ROWS;
-    k.multiply(values, 0, values.panels(), p, 0, tokens, nullptr, own.looked, stride, false);
-    for (int t = 0; t < tokens; t++) {
-        float* out = work.attended.values + (first + t) * work.attended.stride + head * s.head_width;
-        for (int d = 0; d < s.head_width; d++) out[d] = own.looked[t * stride + d] / totals[t];
-    }
+    bool whole = s.head_width % ROWS == 0;  // panels: then nothing else is written over
+    long stride = whole ? work.attended.stride : values.panels() * ROWS;
+    float* out = work.attended.values + first * work.attended.stride + head * s.head_width;
+    k.multiply(values, 0, values.panels(), p, 0, tokens, nullptr, whole ? out : own.looked, stride, false);
+    for (int t = 0; !whole && t < tokens; t++)
+        std::memcpy(out + t * work.attended.stride, own.looked + t * stride, size_t(s.head_width) * 4);
 }
 
 void Lane::look(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {

@@ -128,23 +128,61 @@ constexpr int WIDEST = 1024;  // of heads
 
 static inline int whole(int size, int of) { return (size + of - 1) / of * of; }
 
-// Four bytes of each of 16 rows, as matrices hold them.
-static inline void interleave(const int8_t* rows, long stride, int columns, uint8_t* panel) {
-    for (int c = 0; c < columns / 4; c++)
-        for (int r = 0; r < ROWS; r++) {
-            uint32_t four;
-            __builtin_memcpy(&four, rows + r * stride + 4 * c, 4);
-            four ^= 0x80808080u;
-            __builtin_memcpy(panel + (c * ROWS + r) * 4, &four, 4);
-        }
+// Four rows of 16 bytes, or of four words, one under the other: as matrices hold them, four of a row beside four of the next.
+typedef uint8_t Sixteen __attribute__((vector_size(16)));
+typedef uint16_t Eight __attribute__((vector_size(16)));
+typedef uint32_t Four __attribute__((vector_size(16)));
+
+static inline Four row_of(const int8_t* p) {
+    Four row;
+    __builtin_memcpy(&row, p, 16);
+    return row ^ 0x80808080u;
+}
+
+static inline void put(uint8_t* to, Four row) { __builtin_memcpy(to, &row, 16); }
+
+static inline void interleave_words(const int8_t* rows, long stride, uint8_t* to, long apart) {
+    Four a = row_of(rows), b = row_of(rows + stride), c = row_of(rows + 2 * stride), d = row_of(rows + 3 * stride);
+    Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    Four more_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), more_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    put(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+    put(to + apart, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    put(to + 2 * apart, __builtin_shufflevector(more_ab, more_cd, 0, 1, 4, 5));
+    put(to + 3 * apart, __builtin_shufflevector(more_ab, more_cd, 2, 3, 6, 7));
+}
+
+static inline void interleave_bytes(const int8_t* rows, long stride, uint8_t* to) {
+    Sixteen r[4];
+    for (int i = 0; i < 4; i++) r[i] = Sixteen(row_of(rows + i * stride));
+    auto low = [](Sixteen a, Sixteen b) {
+        return Eight(__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+    };
+    auto high = [](Sixteen a, Sixteen b) {
+        return Eight(__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+    };
+    auto both = [&](Eight ab, Eight cd) {
+        put(to, Four(__builtin_shufflevector(ab, cd, 0, 8, 1, 9, 2, 10, 3, 11)));
+        put(to + 16, Four(__builtin_shufflevector(ab, cd, 4, 12, 5, 13, 6, 14, 7, 15)));
+        to += 32;
+    };
+    both(low(r[0], r[1]), low(r[2], r[3]));
+    both(high(r[0], r[1]), high(r[2], r[3]));
+}
+
+// Asks for a row that is read soon: rows lie too far from each other for the processor to see what comes.
+static inline void ask_for(const float* rows, long stride, int row, int count, int columns) {
+    const float* from = rows + least(row + 12, count - 1) * stride;
+    for (int d = 0; d < columns; d += 16) __builtin_prefetch(from + d);
 }
 
 static void pack_keys(const float* keys, long stride, int count, int columns, uint8_t* out) {
     float mean[WIDEST] = {}, row[WIDEST];
     int8_t bytes[ROWS * WIDEST];
     const int width = whole(columns, BLOCK);
-    for (int p = 0; p < count; p++)
+    for (int p = 0; p < count; p++) {
+        ask_for(keys, stride, p, count, columns);
         for (int d = 0; d < columns; d++) mean[d] += keys[p * stride + d];
+    }
     for (int d = 0; d < columns; d++) mean[d] /= count;
     for (int first = 0; first < count; first += ROWS, out += 64 + ROWS * width) {
         float scales[ROWS];
@@ -164,7 +202,9 @@ static void pack_keys(const float* keys, long stride, int count, int columns, ui
                 store_bytes(bytes + r * WIDEST + d, mul(load(row + d), inverse), mul(load(row + d + 16), inverse));
         }
         __builtin_memcpy(out, scales, 64);
-        interleave(bytes, WIDEST, width, out + 64);
+        for (int c = 0; c < width; c += 16)
+            for (int r = 0; r < ROWS; r += 4)
+                interleave_words(bytes + r * WIDEST + c, WIDEST, out + 64 + (c / 4 * ROWS + r) * 4, ROWS * 4);
     }
 }
 
@@ -173,11 +213,13 @@ static void pack_values(const float* values, long stride, int count, int columns
     int8_t bytes[4 * WIDEST];
     const int rows = whole(columns, ROWS), width = whole(count, BLOCK);
     const long panel = 64 + long(ROWS) * width;
-    for (int p = 0; p < count; p++)
+    for (int p = 0; p < count; p++) {
+        ask_for(values, stride, p, count, columns);
         for (int d = 0; d < columns; d++) {
             float size = __builtin_fabsf(values[p * stride + d]);
             scales[d] = size > scales[d] ? size : scales[d];
         }
+    }
     for (int d = 0; d < columns; d++) {
         inverse[d] = scales[d] > 0 ? 127.0f / scales[d] : 0.0f;
         scales[d] /= 127.0f;
@@ -192,11 +234,7 @@ static void pack_values(const float* values, long stride, int count, int columns
                 F second = there && d + 16 < columns ? load_some(x + 16, columns - d - 16) : set(0);
                 store_bytes(bytes + i * WIDEST + d, mul(first, load(inverse + d)), mul(second, load(inverse + d + 16)));
             }
-        for (int d = 0; d < rows; d += ROWS) {
-            uint8_t* to = out + d / ROWS * panel + 64 + p * ROWS;
-            for (int r = 0; r < ROWS; r++)
-                for (int i = 0; i < 4; i++) to[r * 4 + i] = static_cast<uint8_t>(bytes[i * WIDEST + d + r] ^ 0x80);
-        }
+        for (int d = 0; d < rows; d += ROWS) interleave_bytes(bytes + d, WIDEST, out + d / ROWS * panel + 64 + p * ROWS);
     }
 }
 
@@ -209,7 +247,7 @@ static float soften(float* x, int count, float scale) {
     const float doublings = scale * 1.44269504088896341f;  // e^x is 2^(x log2 e)
     const F factor = set(doublings), shift = mul(set(largest(top)), set(-doublings));
     for (int i = 0; i < count; i += 16) {
-        F y = two_to(fma(load(x + i), factor, shift));
+        F y = nearly_two_to(fma(load(x + i), factor, shift));
         if (i + 16 > count) y = keep(y, count - i);
         store(x + i, y);
         total = add(total, y);

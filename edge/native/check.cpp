@@ -45,12 +45,10 @@ uint64_t products(const Kernels& k, const char* kind) {
     std::vector<float> values(tokens * stride), scales(tokens * stride / GROUP), out(tokens * m.panels() * ROWS);
     std::vector<int8_t> bytes(tokens * stride);
     std::vector<int32_t> sums(tokens * stride / GROUP);
-    for (int t = 0; t < tokens; t++) {
+    for (int t = 0; t < tokens; t++)
         for (int i = 0; i < columns; i++) values[t * stride + i] = random.next();
-        k.quantise(&values[t * stride], int(stride), &bytes[t * stride], &scales[t * stride / GROUP],
-                   &sums[t * stride / GROUP]);
-    }
     Input input{values.data(), bytes.data(), scales.data(), sums.data(), stride};
+    k.quantise_rows(input, 0, tokens);
     k.multiply(m, 0, m.panels(), input, 0, tokens, nullptr, out.data(), long(m.panels()) * ROWS, false);
     return checksum(out);
 }

@@ -81,29 +81,19 @@ void Lane::mix(const Layer& layer, const Input& input, const Stack& stack) const
             }
         });
     };
-    float* tile = work.own[thread].tile;
-    auto bias = [](const Linear& linear, int p) { return linear.bias ? linear.bias + p * ROWS : nullptr; };
+    bool quantises = count > 1 && layer.experts[0].down.matrix.quantised();
     each_panel((s.inner + ROWS - 1) / ROWS, [&](const Mixture::Group& group, int p, int panels) {
         const Expert& e = layer.experts[group.expert];
-        int first = count == 1 ? 0 : group.first, wide = panels * ROWS;
-        float* out = work.inner.values + group.first * work.inner.stride + p * ROWS;
-        k.multiply(e.up.matrix, p, panels, read, first, group.count, bias(e.up, p), out, work.inner.stride, false);
-        k.multiply(e.gate.matrix, p, panels, read, first, group.count, bias(e.gate, p), tile, wide, false);
-        for (int t = 0; t < group.count; t++, out += work.inner.stride) {
-            k.activate(s.activation, tile + t * wide, out, wide);
-            std::memcpy(out, tile + t * wide, wide * 4);
-        }
+        activated(e.gate, e.up, p, panels, read, count == 1 ? 0 : group.first, group.first, group.count, s, quantises);
     });
     const Input& inner = work.inner;
-    if (stack.quantised)
+    if (stack.quantised && !quantises)
         team.each(thread, all, chunk(all, team.size()), [&](int first, int last) {
-            for (int i = first; i < last; i++)
-                k.quantise(inner.values + i * inner.stride, int(inner.stride), inner.bytes + i * inner.stride,
-                           inner.scales + i * inner.stride / GROUP, inner.sums + i * inner.stride / GROUP);
+            k.quantise_rows(inner, first, last - first);
         });
     each_panel((s.width + ROWS - 1) / ROWS, [&](const Mixture::Group& group, int p, int panels) {
         const Expert& e = layer.experts[group.expert];
-        k.multiply(e.down.matrix, p, panels, inner, group.first, group.count, bias(e.down, p),
+        k.multiply(e.down.matrix, p, panels, inner, group.first, group.count, e.down.bias ? e.down.bias + p * ROWS : nullptr,
                    m.written + group.first * work.stride + p * ROWS, work.stride, false);
     });
     bool sandwich = s.place == Place::sandwich;

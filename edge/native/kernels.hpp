@@ -55,8 +55,9 @@ struct Kernels {
     // there.
     void (*multiply)(const Matrix& matrix, int panel, int panels, const Input& input, int token, int tokens,
                      const float* bias, float* out, long stride, bool add);
-    // Fills the bytes, scales and sums of one row of `width` numbers, a multiple of 64.
-    void (*quantise)(const float* values, int width, int8_t* bytes, float* scales, int32_t* sums);
+    // Fills the bytes, scales and sums of groups of 32 numbers, which begin `apart` from each other, their bytes `stride`.
+    void (*quantise)(const float* values, int groups, long apart, int8_t* bytes, float* scales, int32_t* sums,
+                     long stride);
     // LayerNorm (`centred`) or RMSNorm over `count` numbers; `weight` and `bias` may be null.
     void (*norm)(const float* x, int count, const float* weight, const float* bias, float eps, bool centred,
                  float* out);
@@ -72,6 +73,13 @@ struct Kernels {
     // Turns the two halves of a head by angles with these cosines and sines.
     void (*rotate)(float* head, const float* cosines, const float* sines, int half);
     void (*add)(float* x, const float* y, int count);
+
+    // The same of whole rows of an input, whose values may lie elsewhere.
+    void quantise_rows(const Input& x, long first, long count, const float* values = nullptr) const {
+        long at = first * x.stride;
+        quantise(values ? values : x.values + at, int(count * x.stride / GROUP), GROUP, x.bytes + at, x.scales + at / GROUP,
+                 x.sums + at / GROUP, GROUP);
+    }
 };
 
 const Kernels* scalar_kernels();

@@ -184,21 +184,24 @@ static void multiply_pair(const uint8_t* first, const uint8_t* second, int width
     finish<T>(lower, bias ? bias + ROWS : nullptr, out + ROWS, stride, add_);
 }
 
-static void multiply_two(const Matrix& m, int index, const Input& x, int token, int tokens, const float* bias,
-                         float* out, long stride, bool add_) {
-    int t = 0;
-    const uint8_t* ahead = m.panel(index) + 2 * m.panel_bytes();
+static void multiply_two(const uint8_t* first, long panel_bytes, int width, const Input& x, int token, int tokens,
+                         const float* bias, float* out, long stride, bool add_) {
+    static_assert(PAIRS == 6, "what is left over is counted out");
+    const uint8_t *second = first + panel_bytes, *ahead = second + panel_bytes;
     auto go = [&](auto some) {
         constexpr int T = decltype(some)::value;
-        multiply_pair<T>(m.panel(index), m.panel(index + 1), m.width(), x, token + t, bias, out + t * stride, stride,
-                         add_, ahead);
-        t += T, ahead += m.width() / GROUP * 64L;
+        multiply_pair<T>(first, second, width, x, token, bias, out, stride, add_, ahead);
+        token += T, tokens -= T, out += T * stride, ahead += width / GROUP * 64L;
     };
-    while (tokens - t >= PAIRS && tokens - t != 8) go(Count<PAIRS>());
-    while (tokens - t >= 4) go(Count<4>());
-    for (int i = 0; i < 2 && t < tokens; i++)
-        multiply_panel(m, index + i, x, token + t, tokens - t, bias ? bias + i * ROWS : nullptr,
-                       out + t * stride + i * ROWS, stride, add_);
+    while (tokens > 8 || tokens == 6) go(Count<6>());
+    if (tokens > 6) go(Count<4>());
+    switch (tokens) {
+        case 1: return go(Count<1>());
+        case 2: return go(Count<2>());
+        case 3: return go(Count<3>());
+        case 4: return go(Count<4>());
+        case 5: return go(Count<5>());
+    }
 }
 #endif
 
@@ -206,51 +209,55 @@ static void multiply(const Matrix& m, int index, int panels, const Input& x, int
                      float* out, long stride, bool add_) {
     int i = 0;
 #ifdef PAIRS
-    if (m.kind == Kind::int8 && tokens >= 4)
-        for (; i + 2 <= panels; i += 2)
-            multiply_two(m, index + i, x, token, tokens, bias ? bias + i * ROWS : nullptr, out + i * ROWS, stride, add_);
+    if (m.kind == Kind::int8 && tokens >= 4) {
+        const long bytes = m.panel_bytes();
+        const uint8_t* panel = m.panel(index);
+        for (; i + 2 <= panels; i += 2, panel += 2 * bytes)
+            multiply_two(panel, bytes, m.width(), x, token, tokens, bias ? bias + i * ROWS : nullptr, out + i * ROWS,
+                         stride, add_);
+    }
 #endif
     for (; i < panels; i++)
         multiply_panel(m, index + i, x, token, tokens, bias ? bias + i * ROWS : nullptr, out + i * ROWS, stride, add_);
 }
 
-static void quantise(const float* x, int width, int8_t* bytes, float* scales, int32_t* sums) {
-    constexpr int MANY = 64;  // groups, whose divisions are done together
-    const int groups = width / GROUP;
-    for (int begin = 0; begin < groups; begin += MANY, x += MANY * GROUP, bytes += MANY * GROUP) {
-        float inverse[MANY];
-        float* sizes = scales + begin;
-        const int some = least(MANY, groups - begin);
-        for (int g = 0; g < some; g++)
-            sizes[g] = largest(maximum(magnitude(load(x + g * GROUP)), magnitude(load(x + g * GROUP + 16))));
-        for (int g = 0; g < some; g++) {
-            float times = 127.0f / (sizes[g] > 0 ? sizes[g] : 1.0f);
-            inverse[g] = sizes[g] > 0 ? times : 0.0f;
-            sizes[g] /= 127.0f;
-        }
-        for (int g = 0; g < some; g++) {
-            F factor = set(inverse[g]);
-            const float* from = x + g * GROUP;
-            sums[begin + g] = -128 * store_bytes(bytes + g * GROUP, mul(load(from), factor), mul(load(from + 16), factor));
-        }
+static void quantise(const float* x, int groups, long apart, int8_t* bytes, float* scales, int32_t* sums, long stride) {
+    int g = 0;
+#ifdef MANY_GROUPS
+    for (; g + 16 <= groups; g += 16) {
+        quantise_many(x, apart, bytes, scales, sums, stride);
+        x += 16 * apart, bytes += 16 * stride, scales += stride / GROUP * 16, sums += stride / GROUP * 16;
     }
+#endif
+    for (; g < groups; g++, x += apart, bytes += stride, scales += stride / GROUP, sums += stride / GROUP) {
+        F first = load(x), second = load(x + 16);
+        float size = largest(maximum(magnitude(first), magnitude(second)));
+        float times = 127.0f / size;
+        F factor = set(!(size > 0) ? 0.0f : times < __FLT_MAX__ ? times : __FLT_MAX__);  // finite, of however little
+        *scales = size / 127.0f;
+        *sums = -128 * store_bytes(bytes, mul(first, factor), mul(second, factor));
+    }
+}
+
+// Numbers joined to four vectors of sums, none of which waits for itself, and those added up.
+template <class Join>
+static inline float sum_over(const float* x, int count, const Join& join) {
+    F totals[4] = {set(0), set(0), set(0), set(0)};
+    int i = 0;
+    for (; i + 64 <= count; i += 64)
+        for (int n = 0; n < 4; n++) totals[n] = join(totals[n], load(x + i + 16 * n), 16);
+    for (; i < count; i += 16) totals[0] = join(totals[0], load_some(x + i, count - i), count - i);
+    return sum(add(add(totals[0], totals[1]), add(totals[2], totals[3])));
 }
 
 static void norm(const float* x, int count, const float* weight, const float* bias, float eps, bool centred,
                  float* out) {
-    F total = set(0);
-    float mean = 0;
-    if (centred) {
-        for (int i = 0; i < count; i += 16) total = add(total, load_some(x + i, count - i));
-        mean = sum(total) / count;
-        total = set(0);
-    }
-    F middle = set(mean);
-    for (int i = 0; i < count; i += 16) {
-        F away = keep(sub(load_some(x + i, count - i), middle), count - i);
-        total = fma(away, away, total);
-    }
-    F factor = set(1.0f / __builtin_sqrtf(sum(total) / count + eps));
+    F middle = set(centred ? sum_over(x, count, [](F total, F y, int) { return add(total, y); }) / count : 0.0f);
+    float squares = sum_over(x, count, [middle](F total, F y, int left) {
+        F away = keep(sub(y, middle), left);
+        return fma(away, away, total);
+    });
+    F factor = set(1.0f / __builtin_sqrtf(squares / count + eps));
     for (int i = 0; i < count; i += 16) {
         F y = mul(sub(load_some(x + i, count - i), middle), factor);
         if (weight) y = mul(y, load_some(weight + i, count - i));
@@ -288,6 +295,16 @@ static inline F two_to(F x) {
     p = fma(p, r, set(2.4022120e-1f));
     p = fma(p, r, set(6.9314694e-1f));
     return scaled(fma(p, r, set(1.0000001f)), n);
+}
+
+// The same to 3e-6.
+static inline F nearly_two_to(F x) {
+    x = maximum(x, set(-126.0f));
+    F n = nearest(x), r = sub(x, n);
+    F p = fma(set(9.5701019e-3f), r, set(5.5917860e-2f));
+    p = fma(p, r, set(2.4024745e-1f));
+    p = fma(p, r, set(6.9312181e-1f));
+    return scaled(fma(p, r, set(9.9999926e-1f)), n);
 }
 
 // y times the logistic function of x · scale.

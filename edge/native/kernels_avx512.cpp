@@ -131,6 +131,69 @@ static inline int32_t store_bytes(int8_t* p, F one, F two) {
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
 
+// 16 groups at once: their maxima and sums by trees over all of them. No number is clamped, for none is past 127; one that
+// is not a number becomes -128.
+#define MANY_GROUPS
+static inline __m512 halves(__m512 a, __m512 b, bool high) {
+    return high ? _mm512_shuffle_f32x4(a, b, 0xdd) : _mm512_shuffle_f32x4(a, b, 0x88);
+}
+
+static inline F maxima(const F (&of)[16]) {
+    F quarters[4];
+    for (int i = 0; i < 4; i++) {
+        const F* m = of + 4 * i;
+        F first = maximum(_mm512_unpacklo_ps(m[0], m[1]), _mm512_unpackhi_ps(m[0], m[1]));
+        F second = maximum(_mm512_unpacklo_ps(m[2], m[3]), _mm512_unpackhi_ps(m[2], m[3]));
+        __m512d a = _mm512_castps_pd(first), b = _mm512_castps_pd(second);
+        quarters[i] = maximum(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    F low = maximum(halves(quarters[0], quarters[1], false), halves(quarters[0], quarters[1], true));
+    F high = maximum(halves(quarters[2], quarters[3], false), halves(quarters[2], quarters[3], true));
+    return maximum(halves(low, high, false), halves(low, high, true));
+}
+
+static inline void quantise_many(const float* x, long apart, int8_t* bytes, float* scales, int32_t* sums, long stride) {
+    const __m512i ones = _mm512_set1_epi8(1), pairs = _mm512_set1_epi16(1);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i even_first = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    F sizes[16];
+    for (int g = 0; g < 16; g++)  // the larger magnitude
+        sizes[g] = _mm512_range_ps(load(x + g * apart), load(x + g * apart + 16), 11);
+    const F size = maxima(sizes);
+    alignas(64) float factors[16];
+    F inverse = minimum(div(set(127), size), set(__FLT_MAX__));
+    store(factors, _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(size, set(0), _CMP_GT_OQ), inverse));
+    auto words = [&](int g, int half) {
+        return _mm512_cvtps_epi32(mul(load(x + g * apart + 16 * half), set(factors[g])));
+    };
+    auto add_up = [&](__m512i a, __m512i b) { return _mm512_madd_epi16(_mm512_packs_epi32(a, b), pairs); };
+    __m512i fours[8];
+    for (int i = 0; i < 8; i++) {  // two groups
+        __m512i first = _mm512_packs_epi32(words(2 * i, 0), words(2 * i, 1));
+        __m512i second = _mm512_packs_epi32(words(2 * i + 1, 0), words(2 * i + 1, 1));
+        __m512i both = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(first, second));
+        int8_t* to = bytes + 2 * i * stride;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(both));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + stride), _mm512_extracti64x4_epi64(both, 1));
+        fours[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, both);
+    }
+    __m512i low = add_up(add_up(fours[0], fours[1]), add_up(fours[2], fours[3]));
+    __m512i high = add_up(add_up(fours[4], fours[5]), add_up(fours[6], fours[7]));
+    __m512i total = _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
+    total = _mm512_permutexvar_epi32(even_first, total);
+    total = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(total, 7));
+    if (stride == GROUP) {
+        store(scales, div(size, set(127)));
+        _mm512_storeu_si512(sums, total);
+        return;
+    }
+    alignas(64) float all_scales[16];
+    alignas(64) int32_t all_sums[16];
+    store(all_scales, div(size, set(127)));
+    _mm512_store_si512(all_sums, total);
+    for (int g = 0; g < 16; g++) scales[g * (stride / GROUP)] = all_scales[g], sums[g * (stride / GROUP)] = all_sums[g];
+}
+
 #include "kernels.inl"
 
 }  // namespace avx512

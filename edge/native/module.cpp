@@ -88,12 +88,9 @@ nb::object product(const Bytes& packed, const std::string& kind, long rows, long
     std::vector<float> values(tokens * stride), scales(tokens * stride / GROUP), wide(tokens * m.panels() * ROWS);
     std::vector<int8_t> bytes(tokens * stride);
     std::vector<int32_t> sums(tokens * stride / GROUP);
-    for (long t = 0; t < tokens; t++) {
-        std::memcpy(&values[t * stride], x.data() + t * columns, columns * 4);
-        k.quantise(&values[t * stride], int(stride), &bytes[t * stride], &scales[t * stride / GROUP],
-                   &sums[t * stride / GROUP]);
-    }
+    for (long t = 0; t < tokens; t++) std::memcpy(&values[t * stride], x.data() + t * columns, columns * 4);
     Input input{values.data(), bytes.data(), scales.data(), sums.data(), stride};
+    k.quantise_rows(input, 0, tokens);
     k.multiply(m, 0, m.panels(), input, 0, int(tokens), nullptr, wide.data(), long(m.panels()) * ROWS, false);
     auto* out = new float[size_t(tokens) * rows];
     for (long t = 0; t < tokens; t++) std::memcpy(out + t * rows, &wide[t * m.panels() * ROWS], rows * 4);

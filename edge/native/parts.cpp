@@ -36,11 +36,7 @@ void Part::multiply(const Linear& linear, Vectors& rows, Vectors& out, Activatio
     const Kernels& k = model_.kernels_;
     Input& x = rows.input;
     long stride = out.input.stride;
-    if (m.quantised())
-        each(rows.count, [&](int t) {
-            k.quantise(rows.row(t), int(x.stride), x.bytes + t * x.stride, x.scales + t * x.stride / GROUP,
-                       x.sums + t * x.stride / GROUP);
-        });
+    if (m.quantised()) each(rows.count, [&](int t) { k.quantise_rows(x, t, 1); });
     int some = rows.count > 1 ? PANELS : 1, pieces = (m.panels() + some - 1) / some;
     int blocks = (rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
     each(blocks * pieces, [&](int index) {

@@ -9,16 +9,16 @@
 
 namespace sepiola {
 
-int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 32), 1, 16); }
+int chunk(int pieces, int threads) { return std::clamp(pieces / (threads * 32), 1, CHUNK); }
 
 float* Work::floats(std::vector<Floats>& memory, size_t count) {
     memory.emplace_back(count);
     return memory.back().data();
 }
 
-Input Work::input(std::vector<Floats>& memory, int tokens_, long columns) {
+Input Work::input(std::vector<Floats>& memory, int tokens_, long columns, int rows) {
     long width = padded(int(columns), BLOCK);
-    float* values = floats(memory, tokens_ * width);
+    float* values = floats(memory, (rows < 0 ? tokens_ : rows) * width);
     auto* bytes = reinterpret_cast<int8_t*>(floats(memory, tokens_ * width / 4));
     float* scales = floats(memory, tokens_ * width / GROUP);
     auto* sums = reinterpret_cast<int32_t*>(floats(memory, tokens_ * width / GROUP));
@@ -34,7 +34,8 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
         own.assign(threads, {});
         byte_positions_ = 0;
         stride = padded(width, BLOCK);
-        heads_stride = padded(std::max(s.heads, 2 * s.kv_heads) * s.head_width + 2 * s.kv_heads * s.head_width, BLOCK);
+        heads_stride = padded(std::max(s.heads, 2 * s.kv_heads) * s.head_width + 2 * s.kv_heads * s.head_width, BLOCK) +
+                       ROWS;  // an odd number of the cache's lines: rows in other sets of it
         x = floats(memory_, tokens * stride);
         heads = floats(memory_, tokens * heads_stride);
         closing = floats(memory_, tokens * stride);
@@ -46,7 +47,8 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
         for (Own& one : own) {
             one.normed = input(memory_, 1, width);
             one.other = input(memory_, 1, std::max(s.inner, s.heads * s.head_width));
-            one.tile = floats(memory_, size_t(tokens) * PANELS * ROWS);
+            one.rows = floats(memory_, CHUNK * padded(width, BLOCK));
+            one.tile = floats(memory_, size_t(tokens) * PANELS * ROWS * 2);
         }
         score_stride = 0;
     }
@@ -65,40 +67,38 @@ void Lane::normalise(const float* x, const Norm& norm, const StackSpec& s, float
 }
 
 Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec& s, bool quantised) const {
-    auto prepare = [&](const float* from, const Input& to, int row) {
-        float* values = to.values + row * to.stride;
+    auto prepare = [&](const float* from, float* values) {
         if (norm)
             normalise(from, *norm, s, values);
         else
             std::memcpy(values, from, size_t(s.width) * 4);
-        if (quantised)
-            model.kernels_.quantise(values, int(to.stride), to.bytes + row * to.stride,
-                                    to.scales + row * to.stride / GROUP, to.sums + row * to.stride / GROUP);
     };
     if (count == 1) {
         Input mine = work.own[thread].normed;
-        prepare(x, mine, 0);
+        prepare(x, mine.values);
+        if (quantised) model.kernels_.quantise_rows(mine, 0, 1);
         return mine;
     }
     model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
-        for (int t = first; t < last; t++) prepare(x + t * stride, work.normed, t);
+        const Input& to = work.normed;
+        bool bytes_alone = quantised && !s.experts;  // which a router does not read
+        float* values = bytes_alone ? work.own[thread].rows : to.values + first * to.stride;
+        for (int t = first; t < last; t++) prepare(x + t * stride, values + (t - first) * to.stride);
+        if (quantised) model.kernels_.quantise_rows(to, first, last - first, values);
     });
     return work.normed;
 }
 
 Input Lane::ready(const Input& input, int columns, bool quantised) const {
-    int width = padded(columns, BLOCK);
     if (!quantised) return input;
     if (count == 1) {
         Input mine = work.own[thread].other;
-        mine.values = input.values;
-        model.kernels_.quantise(mine.values, width, mine.bytes, mine.scales, mine.sums);
+        mine.values = input.values, mine.stride = padded(columns, BLOCK);
+        model.kernels_.quantise_rows(mine, 0, 1);
         return mine;
     }
     model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
-        for (int t = first; t < last; t++)
-            model.kernels_.quantise(input.values + t * input.stride, width, input.bytes + t * input.stride,
-                                    input.scales + t * input.stride / GROUP, input.sums + t * input.stride / GROUP);
+        model.kernels_.quantise_rows(input, first, last - first);
     });
     return input;
 }
@@ -143,23 +143,25 @@ void Lane::settle(int t, const Norm& norm, const Norm& closing, const StackSpec&
     model.kernels_.add(x, y, s.width);
 }
 
-void Lane::feed_forward(const Layer& layer, const Input& input, const StackSpec& s) const {
-    const Matrix& up = layer.up.matrix;
-    float* tile = work.own[thread].tile;
+void Lane::activated(const Linear& gate, const Linear& up, int p, int panels, const Input& input, int from, int to,
+                     int tokens, const StackSpec& s, bool quantise) const {
+    static_assert(PANELS * ROWS == GROUP, "the panels of several tokens are a group");
     const Kernels& k = model.kernels_;
-    auto bias = [](const Linear& linear, int p) { return linear.bias ? linear.bias + p * ROWS : nullptr; };
-    each_panel(model.team_, thread, up, count, [&](int p, int panels, int token, int tokens) {
-        int wide = panels * ROWS;
-        float* out = work.inner.values + token * work.inner.stride + p * ROWS;
-        k.multiply(up, p, panels, input, token, tokens, bias(layer.up, p), out, work.inner.stride, false);
-        if (s.gated)
-            k.multiply(layer.gate.matrix, p, panels, input, token, tokens, bias(layer.gate, p), tile, wide, false);
-        for (int t = 0; t < tokens; t++) {
-            float *row = out + t * work.inner.stride, *gate = tile + t * wide;
-            k.activate(s.activation, s.gated ? gate : row, s.gated ? row : nullptr, wide);
-            if (s.gated) std::memcpy(row, gate, wide * 4);
-        }
-    });
+    const Input& inner = work.inner;
+    int wide = quantise ? GROUP : panels * ROWS;
+    float *tile = work.own[thread].tile, *factors = tile + tokens * wide;
+    auto fill = [&](const Linear& linear, float* out) {
+        const float* bias = linear.bias ? linear.bias + p * ROWS : nullptr;
+        k.multiply(linear.matrix, p, panels, input, from, tokens, bias, out, wide, false);
+    };
+    fill(s.gated ? gate : up, tile);
+    if (s.gated) fill(up, factors);
+    k.activate(s.activation, tile, s.gated ? factors : nullptr, tokens * wide);
+    long at = to * inner.stride + p * ROWS;
+    for (int t = 0; !quantise && t < tokens; t++) std::memcpy(inner.values + at + t * inner.stride, tile + t * wide, wide * 4);
+    if (!quantise) return;
+    for (int t = 0; panels < PANELS && t < tokens; t++) std::memset(tile + t * wide + ROWS, 0, ROWS * 4);
+    k.quantise(tile, tokens, GROUP, inner.bytes + at, inner.scales + at / GROUP, inner.sums + at / GROUP, inner.stride);
 }
 
 Input Lane::open(const Stack& stack, const Norm& norm) const {
@@ -169,8 +171,12 @@ Input Lane::open(const Stack& stack, const Norm& norm) const {
 void Lane::feed(const Layer& layer, const Input& input, const Stack& stack) const {
     const StackSpec& s = stack.spec;
     if (s.experts) return mix(layer, input, stack);
-    feed_forward(layer, input, s);
-    close(layer.down, ready(work.inner, s.inner, stack.quantised), layer.feed_forward_norm, layer.feed_forward_close, s);
+    bool quantises = count > 1 && layer.down.matrix.quantised();
+    each_panel(model.team_, thread, layer.up.matrix, count, [&](int p, int panels, int token, int tokens) {
+        activated(layer.gate, layer.up, p, panels, input, token, token, tokens, s, quantises);
+    });
+    Input inner = quantises ? work.inner : ready(work.inner, s.inner, layer.down.matrix.quantised());
+    close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
 }
 
 void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,

@@ -5,6 +5,7 @@
 
 namespace sepiola {
 
+constexpr int CHUNK = 16;  // pieces that a thread takes at once, at most
 constexpr int PANELS = 2;  // panels that several tokens meet at once
 
 struct Work;
@@ -48,15 +49,18 @@ struct Work {
     // A thread's own. Where a step is one token, each quantises it for itself: nobody waits for the others.
     struct Own {
         Input normed{}, other{};
-        float* tile = nullptr;  // [token][16 · PANELS]
+        float* rows = nullptr;  // [16][width]
+        float* tile = nullptr;  // [2][token][16 · PANELS]
         float* scores = nullptr;
-        Input queries{}, probabilities{};  // of one head, where it attends in bytes, and what they give
+        float* query = nullptr;  // of a head, where it attends in bytes
+        Input probabilities{};   // and what they give
         float* looked = nullptr;
     };
     std::vector<Own> own;
     std::vector<Floats> byte_heads;  // of each run: keys and values of its heads as matrices of bytes
+    Input queries{};                 // [head][token], in bytes alone
 
-    static Input input(std::vector<Floats>& memory, int tokens, long columns);
+    static Input input(std::vector<Floats>& memory, int tokens, long columns, int values = -1);
     static float* floats(std::vector<Floats>& memory, size_t count);
 
 private:
@@ -100,11 +104,15 @@ struct Lane {
     Input open(const Stack& stack, const Norm& norm) const;
 
 private:
-    void feed_forward(const Layer& layer, const Input& input, const StackSpec& spec) const;
+    // What some panels of a feed-forward network's first matrices make of so many rows `from` the input on, to the rows `to` of
+    // `inner` on; in bytes with `quantise`, of which several rows are read then.
+    void activated(const Linear& gate, const Linear& up, int panel, int panels, const Input& input, int from, int to,
+                   int tokens, const StackSpec& spec, bool quantise) const;
     void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
     void see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
              int window, bool cross) const;
     void attend_in_bytes(const Stack& stack, const Layer& layer, const std::vector<Model::Run>& runs) const;
+    void quantise_queries(const StackSpec& s, int token) const;
     void see_bytes(const StackSpec& s, const Matrix& keys, const Matrix& values, int head, int first, int tokens) const;
     // What stands at a token's place when a sublayer has been added, or before it is.
     void settle(int token, const Norm& norm, const Norm& closing, const StackSpec& spec) const;
