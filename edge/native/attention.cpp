@@ -49,7 +49,7 @@ void Lane::turn(const Stack& stack, const Layer& layer, int token, int position,
     const StackSpec& s = stack.spec;
     for (int h = first; h < last; h++) {
         float* head = work.heads + token * work.heads_stride + h * s.head_width;
-        if (stack.normalises_heads) {
+        if (stack.normalises_heads && !s.joined) {
             const Norm& norm = h < s.heads ? layer.q_norm : layer.k_norm;
             model.kernels_.norm(head, s.head_width, norm.weight, norm.bias, s.eps, false, head);
         }
@@ -86,7 +86,20 @@ void Lane::see(const Stack& stack, const Model::Run& run, const Cache& cache, in
     flush();
 }
 
+// Queries of all heads as one vector, and keys.
+void Lane::normalise_joined(const StackSpec& s, const Layer& layer) const {
+    model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
+        for (int t = first; t < last; t++) {
+            float* queries = work.heads + t * work.heads_stride;
+            float* keys = queries + s.heads * s.head_width;
+            model.kernels_.norm(queries, s.heads * s.head_width, layer.q_norm.weight, nullptr, s.eps, false, queries);
+            model.kernels_.norm(keys, s.kv_heads * s.head_width, layer.k_norm.weight, nullptr, s.eps, false, keys);
+        }
+    });
+}
+
 void Lane::attend(const Stack& stack, int layer, const std::vector<Model::Run>& runs) const {
+    if (stack.normalises_heads && stack.spec.joined) normalise_joined(stack.spec, stack.layers[layer]);
     if (stack.attends_in_bytes) return attend_in_bytes(stack, stack.layers[layer], runs);
     const StackSpec& s = stack.spec;
     const Layer& own = stack.layers[layer];

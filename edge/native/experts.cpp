@@ -15,6 +15,7 @@ void Mixture::fit(std::vector<Floats>& memory, Work& work, int count, const Stac
     logits = work.floats(memory, count * logits_stride);
     read = work.input(memory, int(all), s.width);
     written = work.floats(memory, all * work.stride);
+    if (s.shared) shared = work.floats(memory, count * work.stride), opening = work.floats(memory, count * ROWS);
     tokens.resize(all), readings.resize(all), shares.resize(all), experts_.resize(all);
 }
 
@@ -35,8 +36,9 @@ void Mixture::choose(const Kernels& kernels, int count, const StackSpec& s) {
             likely[i] = row[order[i]];
             begins[order[i] + 1]++;
         }
-        float total = kernels.soften(likely, s.chosen, 1);
-        for (int i = 0; i < s.chosen; i++) shares[t * s.chosen + i] = likely[i] / total;
+        if (!s.renormalise) std::memcpy(likely, row, s.experts * 4);
+        float total = kernels.soften(likely, s.renormalise ? s.chosen : s.experts, 1);
+        for (int i = 0; i < s.chosen; i++) shares[t * s.chosen + i] = likely[s.renormalise ? i : order[i]] / total;
     }
     groups.clear();
     for (int e = 0; e < s.experts; e++) {
@@ -54,7 +56,9 @@ void Lane::mix(const Layer& layer, const Input& input, const Stack& stack) const
     const Kernels& k = model.kernels_;
     Team& team = model.team_;
     Mixture& m = work.mixture;
+    const bool shares = s.shared > 0;
     product(layer.router, input, m.logits, m.logits_stride, false);
+    if (shares) product(layer.shared_router, input, m.opening, ROWS, false);
     team.each(thread, 1, 1, [&](int, int) { m.choose(k, count, s); });
 
     const int all = count * s.chosen, some = count > 1 ? PANELS : 1;
@@ -84,7 +88,7 @@ void Lane::mix(const Layer& layer, const Input& input, const Stack& stack) const
     bool quantises = count > 1 && layer.experts[0].down.matrix.quantised();
     each_panel((s.inner + ROWS - 1) / ROWS, [&](const Mixture::Group& group, int p, int panels) {
         const Expert& e = layer.experts[group.expert];
-        activated(e.gate, e.up, p, panels, read, count == 1 ? 0 : group.first, group.first, group.count, s, quantises);
+        activated(e, p, panels, read, count == 1 ? 0 : group.first, group.first, group.count, s, quantises);
     });
     const Input& inner = work.inner;
     if (stack.quantised && !quantises)
@@ -96,6 +100,7 @@ void Lane::mix(const Layer& layer, const Input& input, const Stack& stack) const
         k.multiply(e.down.matrix, p, panels, inner, group.first, group.count, e.down.bias ? e.down.bias + p * ROWS : nullptr,
                    m.written + group.first * work.stride + p * ROWS, work.stride, false);
     });
+    if (shares) product(layer.shared.down, Lane::inner(layer.shared, input, s), m.shared, work.stride, false);
     bool sandwich = s.place == Place::sandwich;
     team.each(thread, count, chunk(count, team.size()), [&](int first, int last) {
         for (int t = first; t < last; t++) {
@@ -104,6 +109,11 @@ void Lane::mix(const Layer& layer, const Input& input, const Stack& stack) const
             for (int i = t * s.chosen; i < (t + 1) * s.chosen; i++) {
                 const float* written = m.written + m.readings[i] * work.stride;
                 for (int d = 0; d < s.width; d++) to[d] += m.shares[i] * written[d];
+            }
+            if (shares) {
+                float* open = m.opening + t * ROWS;
+                k.activate(Activation::sigmoid, open, nullptr, 1);
+                for (int d = 0; d < s.width; d++) to[d] += *open * m.shared[t * work.stride + d];
             }
             settle(t, layer.feed_forward_norm, layer.feed_forward_close, s);
         }

@@ -34,6 +34,7 @@ void check_stack(const StackSpec& s, const std::string& name) {
         within("chosen", s.chosen, s.experts);
         require(s.gated, name + ".experts are gated");
     }
+    require(s.experts || (!s.shared && s.dense.empty()), name + ".shared and .dense are of a mixture");
     require(s.heads % s.kv_heads == 0, name + ".heads is no multiple of kv_heads");
     require(long(s.windows.size()) == s.layers, name + ".windows is not one a layer");
 }
@@ -47,7 +48,8 @@ const Tensor* Model::find(const std::string& name) const {
 
 std::vector<const Linear*> Layer::linears(int chosen) const {
     std::vector<const Linear*> result;
-    for (const Linear* l : {&qkv, &out, &cross_q, &cross_kv, &cross_out, &gate, &up, &down, &router})
+    for (const Linear* l : {&qkv, &out, &cross_q, &cross_kv, &cross_out, &gate, &up, &down, &router, &shared_router,
+                            &shared.gate, &shared.up, &shared.down})
         if (l->matrix.data) result.push_back(l);
     for (int e = 0; e < std::min(chosen, int(experts.size())); e++)
         for (const Linear* l : {&experts[e].gate, &experts[e].up, &experts[e].down}) result.push_back(l);
@@ -108,8 +110,8 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
         layer.qkv = linear(at + "qkv", each + 2 * shared, width);
         layer.out = linear(at + "out", width, each);
         if (result.normalises_heads) {
-            layer.q_norm = norm(at + "q_norm", s.head_width, true);
-            layer.k_norm = norm(at + "k_norm", s.head_width, true);
+            layer.q_norm = norm(at + "q_norm", s.joined ? each : s.head_width, true);
+            layer.k_norm = norm(at + "k_norm", s.joined ? shared : s.head_width, true);
         }
         if (s.cross) {
             layer.cross_norm = norm(at + "cross_norm", width, true);
@@ -119,14 +121,21 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
         }
         if (own) layer.feed_forward_norm = norm(at + "feed_forward_norm", width, true);
         if (closes) layer.feed_forward_close = norm(at + "feed_forward_close", width, true);
-        auto network = [&](const std::string& at) {
-            return Expert{s.gated ? linear(at + "gate", s.inner, width) : Linear{}, linear(at + "up", s.inner, width),
-                          linear(at + "down", width, s.inner)};
+        auto network = [&](const std::string& at, int inner) {
+            return Expert{s.gated ? linear(at + "gate", inner, width) : Linear{}, linear(at + "up", inner, width),
+                          linear(at + "down", width, inner)};
         };
-        if (s.experts) layer.router = linear(at + "router", s.experts, width);
-        for (int e = 0; e < s.experts; e++) layer.experts.push_back(network(at + "experts." + std::to_string(e) + "."));
-        if (!s.experts) {
-            Expert own = network(at);
+        bool dense = std::find(s.dense.begin(), s.dense.end(), i) != s.dense.end();
+        int experts = dense ? 0 : s.experts;
+        if (experts) layer.router = linear(at + "router", experts, width);
+        for (int e = 0; e < experts; e++)
+            layer.experts.push_back(network(at + "experts." + std::to_string(e) + ".", s.inner));
+        if (experts && s.shared) {
+            layer.shared = network(at + "shared.", s.shared);
+            layer.shared_router = linear(at + "shared.router", 1, width);
+        }
+        if (!experts) {
+            Expert own = network(at, dense ? s.dense_inner : s.inner);
             layer.gate = own.gate, layer.up = own.up, layer.down = own.down;
         }
         for (const Linear* l : layer.linears(s.experts)) result.quantised |= l->matrix.quantised();

@@ -4,6 +4,7 @@
 // One step is one parallel region. The graph is that of `sepiola.models.transformer`, whose spec names the choices.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -53,6 +54,12 @@ struct StackSpec {
     int width = 0, length = 0;  // learned positions; 0 is none
     int layers = 0, heads = 0, kv_heads = 0, head_width = 0, inner = 0;
     int experts = 0, chosen = 0;  // of a mixture: networks a layer, and how many of them read a token
+    bool renormalise = true;      // whose shares add up to 1
+    int shared = 0;               // the inner width of the network that reads all tokens, 0 is none
+    std::vector<int> dense;       // layers of one network instead
+    int dense_inner = 0;
+    bool joined = false;  // norms of queries and keys are over all heads
+    int widest() const { return std::max({inner, shared, dense_inner}); }
     float scale = 0, eps = 0;
     bool centred = false, causal = true, cross = false, gated = false;
     bool closes = true;  // its states pass a last norm
@@ -88,9 +95,13 @@ struct Expert {
 };
 
 struct Layer {
+    Expert network() const { return {gate, up, down}; }
+
     Norm attention_norm, attention_close, cross_norm, feed_forward_norm, feed_forward_close, q_norm, k_norm;
     Linear qkv, out, cross_q, cross_kv, cross_out, gate, up, down, router;
     std::vector<Expert> experts;  // instead of gate, up and down
+    Expert shared;                // which reads all tokens beside them, and the gate before what it gives
+    Linear shared_router;
     // Those that there are; of a mixture's experts the first ones, so many as read a token.
     std::vector<const Linear*> linears(int chosen) const;
 

@@ -59,6 +59,10 @@ StackSpec stack_spec(const Settings& d, int width, int length) {
     s.layers = d.whole("layers"), s.heads = d.whole("heads"), s.kv_heads = d.whole("kv_heads");
     s.head_width = d.whole("head_width"), s.inner = d.whole("inner");
     if (d.has("experts")) s.experts = d.whole("experts"), s.chosen = d.whole("chosen");
+    if (d.has("renormalise")) s.renormalise = d.flag("renormalise");
+    if (d.has("shared")) s.shared = d.whole("shared", 1, LARGEST);
+    if (d.has("dense")) s.dense = d.wholes("dense"), s.dense_inner = d.whole("dense_inner", 1, LARGEST);
+    if (d.has("joined")) s.joined = d.flag("joined");
     s.scale = d.number("scale"), s.eps = d.number("eps");
     s.centred = d.flag("centred"), s.causal = d.flag("causal");
     s.cross = d.flag("cross"), s.gated = d.flag("gated");

@@ -42,11 +42,11 @@ void Work::fit(const Model& model, const Stack& stack, int tokens_, int seen) {
         normed = input(memory_, tokens, width);
         attended = input(memory_, tokens, s.heads * s.head_width);
         int readings = tokens * std::max(1, s.chosen);
-        inner = input(memory_, readings, s.inner);
+        inner = input(memory_, readings, s.widest());
         if (s.experts) mixture.fit(memory_, *this, tokens, s);
         for (Own& one : own) {
             one.normed = input(memory_, 1, width);
-            one.other = input(memory_, 1, std::max(s.inner, s.heads * s.head_width));
+            one.other = input(memory_, 1, std::max(s.widest(), s.heads * s.head_width));
             one.rows = floats(memory_, CHUNK * padded(width, BLOCK));
             one.tile = floats(memory_, size_t(tokens) * PANELS * ROWS * 2);
         }
@@ -143,8 +143,8 @@ void Lane::settle(int t, const Norm& norm, const Norm& closing, const StackSpec&
     model.kernels_.add(x, y, s.width);
 }
 
-void Lane::activated(const Linear& gate, const Linear& up, int p, int panels, const Input& input, int from, int to,
-                     int tokens, const StackSpec& s, bool quantise) const {
+void Lane::activated(const Expert& network, int p, int panels, const Input& input, int from, int to, int tokens,
+                     const StackSpec& s, bool quantise) const {
     static_assert(PANELS * ROWS == GROUP, "the panels of several tokens are a group");
     const Kernels& k = model.kernels_;
     const Input& inner = work.inner;
@@ -154,14 +154,27 @@ void Lane::activated(const Linear& gate, const Linear& up, int p, int panels, co
         const float* bias = linear.bias ? linear.bias + p * ROWS : nullptr;
         k.multiply(linear.matrix, p, panels, input, from, tokens, bias, out, wide, false);
     };
-    fill(s.gated ? gate : up, tile);
-    if (s.gated) fill(up, factors);
+    fill(s.gated ? network.gate : network.up, tile);
+    if (s.gated) fill(network.up, factors);
     k.activate(s.activation, tile, s.gated ? factors : nullptr, tokens * wide);
     long at = to * inner.stride + p * ROWS;
-    for (int t = 0; !quantise && t < tokens; t++) std::memcpy(inner.values + at + t * inner.stride, tile + t * wide, wide * 4);
+    int rows = network.up.matrix.rows, over = p + panels == network.up.matrix.panels() ? padded(rows, BLOCK) - p * ROWS : wide;
+    for (int t = 0; !quantise && t < tokens; t++) {
+        float* to_row = inner.values + at + t * inner.stride;
+        std::memcpy(to_row, tile + t * wide, wide * 4);
+        std::memset(to_row + wide, 0, (over - wide) * 4);  // where a wider network wrote
+    }
     if (!quantise) return;
     for (int t = 0; panels < PANELS && t < tokens; t++) std::memset(tile + t * wide + ROWS, 0, ROWS * 4);
     k.quantise(tile, tokens, GROUP, inner.bytes + at, inner.scales + at / GROUP, inner.sums + at / GROUP, inner.stride);
+}
+
+Input Lane::inner(const Expert& network, const Input& input, const StackSpec& s) const {
+    bool quantised = network.down.matrix.quantised(), quantises = quantised && count > 1;
+    each_panel(model.team_, thread, network.up.matrix, count, [&](int p, int panels, int token, int tokens) {
+        activated(network, p, panels, input, token, token, tokens, s, quantises);
+    });
+    return quantises ? work.inner : ready(work.inner, network.up.matrix.rows, quantised);
 }
 
 Input Lane::open(const Stack& stack, const Norm& norm) const {
@@ -170,13 +183,8 @@ Input Lane::open(const Stack& stack, const Norm& norm) const {
 
 void Lane::feed(const Layer& layer, const Input& input, const Stack& stack) const {
     const StackSpec& s = stack.spec;
-    if (s.experts) return mix(layer, input, stack);
-    bool quantises = count > 1 && layer.down.matrix.quantised();
-    each_panel(model.team_, thread, layer.up.matrix, count, [&](int p, int panels, int token, int tokens) {
-        activated(layer.gate, layer.up, p, panels, input, token, token, tokens, s, quantises);
-    });
-    Input inner = quantises ? work.inner : ready(work.inner, s.inner, layer.down.matrix.quantised());
-    close(layer.down, inner, layer.feed_forward_norm, layer.feed_forward_close, s);
+    if (!layer.experts.empty()) return mix(layer, input, stack);
+    close(layer.down, inner(layer.network(), input, s), layer.feed_forward_norm, layer.feed_forward_close, s);
 }
 
 void Model::run(Stack& stack, Work& work, const std::vector<Run>& runs, int count, const int32_t* tokens,

@@ -16,7 +16,7 @@ struct Mixture {
         int expert, first, count;  // of readings
     };
     void fit(std::vector<Floats>& memory, Work& work, int tokens, const StackSpec& spec);
-    // By the router's logits: the most likely experts, whose probabilities add up to 1.
+    // By the router's logits: the most likely experts, and their shares.
     void choose(const Kernels& kernels, int tokens, const StackSpec& spec);
 
     long logits_stride = 0;
@@ -27,6 +27,8 @@ struct Mixture {
     std::vector<float> shares;  // of each of those
     Input read{};               // [reading]: what its expert reads
     float* written = nullptr;   // [reading][stride]: and writes
+    float* shared = nullptr;    // [token][stride]: what the network that reads all tokens writes
+    float* opening = nullptr;   // [token][16]: the first says how far its gate opens
 
 private:
     std::vector<int> experts_;  // of each reading of a token
@@ -106,8 +108,11 @@ struct Lane {
 private:
     // What some panels of a feed-forward network's first matrices make of so many rows `from` the input on, to the rows `to` of
     // `inner` on; in bytes with `quantise`, of which several rows are read then.
-    void activated(const Linear& gate, const Linear& up, int panel, int panels, const Input& input, int from, int to,
-                   int tokens, const StackSpec& spec, bool quantise) const;
+    void activated(const Expert& network, int panel, int panels, const Input& input, int from, int to, int tokens,
+                   const StackSpec& spec, bool quantise) const;
+    // The same of all panels and tokens, as the last matrix reads it.
+    Input inner(const Expert& network, const Input& input, const StackSpec& spec) const;
+    void normalise_joined(const StackSpec& spec, const Layer& layer) const;
     void turn(const Stack& stack, const Layer& layer, int token, int position, int first, int last) const;
     void see(const Stack& stack, const Model::Run& run, const Cache& cache, int layer, int head, int from, int to,
              int window, bool cross) const;

@@ -24,7 +24,7 @@ LANGUAGES: dict[str, Family] = {
     "t5": t5,
     "flan-t5": t5,
     "opt": opt,
-    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", llama.QWEN_MIXTURE, llama.GEMMA), llama),
+    **dict.fromkeys(llama.KINDS, llama),
 }
 VISION_ENCODERS: dict[str, Family] = {
     "vit": vit,

@@ -30,7 +30,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """What each kind of scaling reads, by the Hub's names."""
 # Length and base where a config states none.
-_LENGTHS = {"llama": 2048, "qwen2": 32_768, "qwen3": 32_768, "qwen3_moe": 32_768}
+_LENGTHS = {"llama": 2048, "olmoe": 4096, **dict.fromkeys(("qwen2", "qwen3", "qwen2_moe", "qwen3_moe"), 32_768)}
 _BASES = {"mixtral": 1e6}
 
 

@@ -263,7 +263,7 @@ BY_CLASS: dict[str, Kind] = {
 _BY_MODEL = {
     **dict.fromkeys(["gpt2", "opt", "blip-2", "instructblip"], "GPT2Tokenizer"),
     **dict.fromkeys(["bart", "roberta"], "RobertaTokenizer"),
-    **dict.fromkeys(["qwen2", "qwen3", "qwen3_moe"], "Qwen2Tokenizer"),
+    **dict.fromkeys(["qwen2", "qwen3", "qwen2_moe", "qwen3_moe"], "Qwen2Tokenizer"),
     **dict.fromkeys(["bert", "blip"], "BertTokenizer"),
     **dict.fromkeys(["gemma", "gemma2", "gemma3", "gemma3_text"], "GemmaTokenizer"),
     "clip": "CLIPTokenizer",

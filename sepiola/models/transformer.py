@@ -88,7 +88,8 @@ class Stack(nn.Module):
         each = [spec.attention.of_layer(index) for index in range(spec.layers)]
         self.windows = [one.window for one in each]
         self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
-        self.layers: Any = nn.ModuleList(_layer(spec, one, cross, self.rotaries[one.window]) for one in each)
+        layers = (_layer(spec, n, one, cross, self.rotaries[one.window]) for n, one in enumerate(each))
+        self.layers: Any = nn.ModuleList(layers)
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
     def forward(
@@ -184,12 +185,12 @@ class Stack(nn.Module):
         )
 
 
-def _layer(spec: TransformerSpec, attention: AttentionSpec, cross: bool, rotary: Rotary | None) -> nn.Module:
+def _layer(spec: TransformerSpec, number: int, attention: AttentionSpec, cross: bool, rotary: Rotary | None) -> nn.Module:
     distances = None
     if spec.positions.kind == "transformer-xl":
         head_width = attention.head_width or spec.width // attention.heads
         distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)
-    kind, width, ff = LAYERS[spec.norm.place], spec.width, spec.feed_forward
+    kind, width, ff = LAYERS[spec.norm.place], spec.width, spec.feed_forward.of_layer(number)
     return kind(width, attention, ff, spec.norm, cross=cross, dropout=spec.dropout, rotary=rotary, distances=distances)
 
 

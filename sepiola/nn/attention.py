@@ -12,9 +12,16 @@ from sepiola.nn.attend import FEW, attend
 from sepiola.nn.banded import Band
 from sepiola.nn.cache import KVCache
 from sepiola.nn.linear import BlockLinear
-from sepiola.nn.norms import norm
+from sepiola.nn.norms import JoinedRMSNorm, norm
 from sepiola.nn.positions import Angles, Distances, Rotary
 from sepiola.specs.bricks import AttentionSpec, NormSpec
+
+
+def heads_norm(spec: AttentionSpec, of_head: NormSpec, head_width: int, heads: int) -> nn.Module:
+    """What normalises the queries or the keys `(batch, heads, tokens, head_width)` of so many heads."""
+    if spec.qk_norm == "joined":
+        return JoinedRMSNorm(heads * head_width, eps=of_head.eps)
+    return norm(head_width, of_head) if spec.qk_norm else nn.Identity()
 
 
 class SelfAttention(nn.Module):
@@ -46,8 +53,7 @@ class SelfAttention(nn.Module):
         self.qkv = BlockLinear(width, {"q": each, "k": shared, "v": shared}, bias=spec.bias, unit=self.head_width)
         self.out = nn.Linear(self.heads * self.head_width, width, bias=output_bias)
         of_head = (norm_spec or NormSpec()).model_copy(update={"kind": "rms"})
-        self.q_norm = norm(self.head_width, of_head) if spec.qk_norm else nn.Identity()
-        self.k_norm = norm(self.head_width, of_head) if spec.qk_norm else nn.Identity()
+        self.q_norm, self.k_norm = (heads_norm(spec, of_head, self.head_width, n) for n in (self.heads, self.kv_heads))
 
     def forward(
         self,

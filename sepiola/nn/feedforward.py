@@ -75,13 +75,14 @@ class GatedFeedForward(nn.Module):
 class MixtureOfExperts(nn.Module):
     """Gated networks of which a router chooses a few for each token (arXiv 2401.04088); none is ever full.
 
-    The experts' matrices stand one under the other; tokens are grouped by expert, so each is one product a group.
+    The experts' matrices stand one under the other; tokens are grouped by expert, so each is one product a group. A
+    shared network, which all tokens read, has a gate between 0 and 1 (Qwen2-MoE, as in `transformers`).
     """
 
     def __init__(self, width: int, spec: FeedForwardSpec, dropout: float = 0.0) -> None:
         super().__init__()
         assert spec.experts is not None
-        self.experts, self.chosen = spec.experts, spec.chosen
+        self.experts, self.chosen, self.renormalise = spec.experts, spec.chosen, spec.renormalise
         self.activation = spec.activation
         self.router = nn.Linear(width, spec.experts, bias=False)
         each = range(spec.experts)
@@ -89,11 +90,15 @@ class MixtureOfExperts(nn.Module):
         self.gate_up = BlockLinear(width, gates, bias=False)
         self.down = BlockLinear(spec.width, {str(expert): width for expert in each}, bias=False)
         self.dropout = Dropout(dropout)
+        shared = spec.shared and FeedForwardSpec(width=spec.shared, activation=spec.activation, gated=True)
+        self.shared = GatedFeedForward(width, shared, dropout) if shared else None
+        self.shared_gate = nn.Linear(width, 1, bias=False) if shared else None
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)
         weights, experts = self.router(tokens).softmax(-1, dtype=torch.float32).topk(self.chosen, dim=-1)
-        weights = (weights / weights.sum(-1, keepdim=True)).to(x.dtype).flatten()
+        total = weights.sum(-1, keepdim=True) if self.renormalise else 1.0
+        weights = (weights / total).to(x.dtype).flatten()
         order = experts.flatten().argsort(stable=True)
         groups = order.split(experts.flatten().bincount(minlength=self.experts).tolist())
         gate_up, down = (m.weight.chunk(self.experts) for m in (self.gate_up, self.down))
@@ -102,6 +107,8 @@ class MixtureOfExperts(nn.Module):
             rows = group // self.chosen
             written = F.linear(self.dropout(gated(F.linear(tokens[rows], into), self.activation)), out_of)
             result.index_add_(0, rows, (written * weights[group, None]).to(result.dtype))
+        if self.shared is not None and self.shared_gate is not None:
+            result = result + self.shared_gate(tokens).sigmoid() * self.shared(tokens)
         return result.view(x.shape)
 
 

@@ -20,6 +20,14 @@ class RMSNorm(nn.RMSNorm):
         return super().forward(x)
 
 
+class JoinedRMSNorm(RMSNorm):
+    """RMSNorm of all heads `(batch, heads, tokens, head_width)` of a token as one vector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = super().forward(x.transpose(1, 2).flatten(2))
+        return joined.unflatten(2, (x.shape[1], x.shape[3])).transpose(1, 2)
+
+
 class ZeroCentredRMSNorm(nn.RMSNorm):
     """RMSNorm whose weight is its difference from one, computed in float32 whatever the input's dtype (Gemma)."""
 

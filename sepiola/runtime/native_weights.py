@@ -103,8 +103,19 @@ def stack_spec(
         "windows": [0] * layers,
         "amplitude": 1.0,
         "local_amplitude": 1.0,
-        **({} if feed_forward.experts is None else {"experts": feed_forward.experts, "chosen": feed_forward.chosen}),
+        **_mixture(feed_forward),
+        **({"joined": True} if attention.qk_norm == "joined" else {}),
     }
+
+
+def _mixture(feed_forward: FeedForwardSpec) -> dict[str, object]:
+    """What a mixture of experts adds to a stack's spec."""
+    if feed_forward.experts is None:
+        return {}
+    dense = {"dense": [*feed_forward.dense], "dense_inner": feed_forward.dense_width} if feed_forward.dense else {}
+    shared = {"shared": feed_forward.shared} if feed_forward.shared else {}
+    chosen = {"chosen": feed_forward.chosen, "renormalise": feed_forward.renormalise}
+    return {"experts": feed_forward.experts, **chosen, **shared, **dense}
 
 
 def _rotaries(stack: Stack) -> dict[str, Frequencies]:
@@ -204,6 +215,9 @@ def feed_forward_tensors(at: str, inner: nn.Module) -> Iterator[Named]:
         yield f"{at}router", inner.router.weight, inner.router
         yield from _block_tensors(f"{at}experts.", "", inner.gate_up)
         yield from _block_tensors(f"{at}experts.", ".down", inner.down)
+        if inner.shared is not None and inner.shared_gate is not None:
+            yield from feed_forward_tensors(f"{at}shared.", inner.shared)
+            yield f"{at}shared{ROUTER}", inner.shared_gate.weight, inner.shared_gate
         return
     if isinstance(inner, GatedFeedForward):
         yield from _block_tensors(at, "", inner.gate_up)

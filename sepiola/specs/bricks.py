@@ -12,13 +12,15 @@ from sepiola.specs.values import Heads, Layers, Tokens, Width
 Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "silu", "squared_relu"]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Experts = Annotated[int, Field(ge=1, le=1024)]
+LayerNumber = Annotated[int, Field(ge=0, le=1023)]
 
 
 class AttentionSpec(Spec):
     """Attention heads. `kv_heads` below `heads` is grouped-query, 1 is multi-query attention.
 
     `scale` multiplies the scores; absent, it is `head_width ** -0.5` (T5 uses 1). `qk_norm` normalises each head's
-    queries and keys by their root mean square (Qwen3, Gemma 3). With a `window`, a token sees that many of the last
+    queries and keys by their root mean square (Qwen3, Gemma 3), `qk_norm: joined` those of all heads as one vector
+    (OLMoE). With a `window`, a token sees that many of the last
     tokens, its own included, in all layers but every `full_every`-th (2 in GPT-3, 6 in Gemma 3).
     """
 
@@ -28,7 +30,7 @@ class AttentionSpec(Spec):
     bias: bool = False
     output_bias: bool | None = None
     scale: PositiveFloat | None = None
-    qk_norm: bool = False
+    qk_norm: bool | Literal["joined"] = False
     window: Tokens | None = None
     full_every: Layers | None = None
 
@@ -60,8 +62,11 @@ class AttentionSpec(Spec):
 class FeedForwardSpec(Spec):
     """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`.
 
-    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral). In
-    training, `balance_loss` times the load-balancing loss and `router_z_loss` times the router z-loss join the loss.
+    With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral).
+    Their shares are the router's probabilities, and with `renormalise` add up to 1. Every token reads a `shared` network
+    of that width as well, as far as a gate of its own lets it (Qwen2-MoE). The layers `dense`, counted from 0, have one
+    network of `dense_width` instead. In training, `balance_loss` times the load-balancing loss and `router_z_loss` times
+    the router z-loss join the loss.
     """
 
     width: Width
@@ -70,6 +75,10 @@ class FeedForwardSpec(Spec):
     bias: bool = False
     experts: Experts | None = None
     chosen: Experts = 2
+    renormalise: bool = True
+    shared: Width | None = None
+    dense: tuple[LayerNumber, ...] = ()
+    dense_width: Width | None = None
     balance_loss: NonNegativeFloat = 0.0
     router_z_loss: NonNegativeFloat = 0.0
 
@@ -81,7 +90,18 @@ class FeedForwardSpec(Spec):
             )
         if self.experts is None and (self.balance_loss or self.router_z_loss):
             raise ValueError("balance_loss and router_z_loss are for a router; give 'experts'")
+        if self.experts is None and (self.shared or self.dense or self.dense_width or not self.renormalise):
+            raise ValueError("renormalise, shared, dense and dense_width are for a mixture; give 'experts'")
+        if (not self.dense) != (self.dense_width is None):
+            raise ValueError("dense layers have a width of their own: give both 'dense' and 'dense_width', or neither")
         return self
+
+    def of_layer(self, layer: int) -> FeedForwardSpec:
+        """The network of layer `layer`, counted from 0: this one, or a dense one."""
+        if layer not in self.dense:
+            return self
+        assert self.dense_width is not None
+        return FeedForwardSpec(width=self.dense_width, activation=self.activation, gated=True)
 
 
 class NormSpec(Spec):

@@ -130,6 +130,10 @@ class TransformerSpec(Spec):
     @model_validator(mode="after")
     def _shapes(self) -> TransformerSpec:
         check_heads(self.width, self.attention)
+        if self.attention.qk_norm == "joined" and self.norm.zero_centred:
+            raise ValueError("attention.qk_norm: joined has no zero-centred weights (norm.zero_centred)")
+        if any(layer >= self.layers for layer in self.feed_forward.dense):
+            raise ValueError(f"feed_forward.dense names layers from 0 to {self.layers - 1}")
         if self.mimetic and (self.kind, self.positions.kind) != ("encoder-decoder", "relative"):
             raise ValueError(
                 f"mimetic is for an encoder-decoder with relative positions; this is a {self.kind} with "

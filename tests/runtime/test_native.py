@@ -58,6 +58,16 @@ FAMILIES: dict[str, Any] = {
         attention={"heads": 4, "kv_heads": 2, "head_width": 8, "qk_norm": True},
         tied=False,
     ),
+    "qwen2's mixture": llama(
+        layers=3,
+        feed_forward={**EXPERTS, "renormalise": False, "shared": 72, "dense": (1,), "dense_width": 100},
+        attention={"heads": 4, "kv_heads": 2, "bias": True, "output_bias": False},
+    ),
+    "olmoe": llama(
+        feed_forward={**EXPERTS, "experts": 9, "chosen": 3, "renormalise": False},
+        attention={"heads": 4, "kv_heads": 2, "qk_norm": "joined"},
+        tied=False,
+    ),
     "a mixture in a sandwich": llama(norm={"kind": "rms", "place": "sandwich"}, feed_forward=EXPERTS),
     "a mixture in parallel": llama(norm={"kind": "rms", "place": "parallel"}, feed_forward=EXPERTS),
     "experts of an encoder and a decoder": encoder_decoder(

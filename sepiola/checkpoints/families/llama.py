@@ -1,14 +1,13 @@
-"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2, Qwen3 and its mixtures,
-Gemma 3.
+"""LLaMA and its heirs in the Hub's layout: LLaMA (SmolLM2, TinyLlama), Mistral, Mixtral, Qwen2 and Qwen3 with their
+mixtures, OLMoE, Gemma 3.
 
 They share their names; what differs is in the config: biases of queries, keys and values (Qwen2), norms of queries
-and keys (Qwen3, Gemma), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
+and keys (Qwen3, Gemma; over all heads: OLMoE), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
 with norms too, scales its embeddings, and lets five of six layers see a window only.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -22,22 +21,27 @@ from sepiola.checkpoints.names import to_hub as rows_to_hub
 from sepiola.checkpoints.names import to_ours as rows_to_ours
 from sepiola.checkpoints.rope import positions_by_layer_from, positions_by_layer_to, positions_from, positions_to
 from sepiola.errors import CheckpointError
+from sepiola.specs.bricks import FeedForwardSpec
 from sepiola.specs.model import ModelSpec, TransformerSpec
 
 HOLDS_VISION = False
 processor_from_spec = no_processor
 
 GEMMA = "gemma3_text"
-QWEN_MIXTURE = "qwen3_moe"
+OLMOE = "olmoe"
+QWEN2_MIXTURE, QWEN3_MIXTURE = _QWEN_MIXTURES = ("qwen2_moe", "qwen3_moe")
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "mixtral": "MixtralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
-    QWEN_MIXTURE: "Qwen3MoeForCausalLM",
+    QWEN2_MIXTURE: "Qwen2MoeForCausalLM",
+    QWEN3_MIXTURE: "Qwen3MoeForCausalLM",
+    OLMOE: "OlmoeForCausalLM",
     GEMMA: "Gemma3ForCausalLM",
 }
+KINDS = tuple(_ARCHITECTURES)
 _EMBEDDING = "model.embed_tokens.weight"
 # What each kind's config is taken to say where it is silent.
 _LLAMA: JSON = {"bos_token_id": 1, "eos_token_id": 2}
@@ -49,7 +53,33 @@ _SILENT: dict[str, JSON] = {
     "mixtral": {**_MISTRAL, "rms_norm_eps": 1e-5, "num_local_experts": 8, "rope_theta": 1e6},
     "qwen2": _QWEN,
     "qwen3": {**_QWEN, "head_dim": 128},
-    QWEN_MIXTURE: {
+    QWEN2_MIXTURE: {
+        "vocab_size": 151936,
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+        "num_experts": 60,
+        "num_experts_per_tok": 4,
+        "qkv_bias": True,
+    },
+    OLMOE: {
+        "vocab_size": 50304,
+        "hidden_size": 2048,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 16,
+        "rms_norm_eps": 1e-5,
+        "num_experts": 64,
+        "num_experts_per_tok": 8,
+        "router_aux_loss_coef": 0.01,
+        "pad_token_id": 1,
+        "eos_token_id": 50279,
+    },
+    QWEN3_MIXTURE: {
         "vocab_size": 151936,
         "hidden_size": 2048,
         "intermediate_size": 6144,
@@ -91,11 +121,14 @@ _DEFAULTS: JSON = {
     "max_position_embeddings": int,
     "rms_norm_eps": 1e-6,
     "attention_bias": False,
+    "qkv_bias": False,
+    "clip_qkv": float,
     "mlp_bias": False,
     "attention_dropout": 0.0,
     "num_local_experts": int,
     "num_experts": int,
     "moe_intermediate_size": int,
+    "shared_expert_intermediate_size": int,
     "norm_topk_prob": False,
     "decoder_sparse_step": 1,
     "mlp_only_layers": list,
@@ -117,6 +150,8 @@ _DEFAULTS: JSON = {
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint. Raises CheckpointError for what its family may have and ours has not."""
     kind = config["model_type"]
+    if kind == QWEN2_MIXTURE and config.get("sliding_window") == 0:  # so it says that there is none
+        config = {**config, "sliding_window": None}
     config, state = filled({**_SILENT[kind], **config}, _DEFAULTS), _named(state)
     activation = config["hidden_act"] or config["hidden_activation"] or "silu"
     for key in (
@@ -124,6 +159,7 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
         "final_logit_softcapping",
         "attn_logit_softcapping",
         "use_bidirectional_attention",
+        "clip_qkv",
     ):
         if config.get(key):
             raise CheckpointError(f"config.json: {key} is not supported")
@@ -137,13 +173,13 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
             "heads": config["num_attention_heads"],
             "kv_heads": config["num_key_value_heads"],
             "head_width": config["head_dim"],
-            "bias": kind == "qwen2" or config["attention_bias"],
+            "bias": kind == "qwen2" or config["qkv_bias"] or config["attention_bias"],
             "output_bias": config["attention_bias"],
-            "qk_norm": kind in ("qwen3", QWEN_MIXTURE, GEMMA),
+            "qk_norm": "joined" if kind == OLMOE else kind in ("qwen3", QWEN3_MIXTURE, GEMMA),
             **_windows(config),
         },
         "feed_forward": {
-            "width": config["moe_intermediate_size" if kind == QWEN_MIXTURE else "intermediate_size"],
+            "width": config["moe_intermediate_size" if kind in _QWEN_MIXTURES else "intermediate_size"],
             "activation": activation_from(activation),
             "gated": True,
             "bias": config["mlp_bias"],
@@ -163,30 +199,31 @@ def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocesso
 
 
 def _experts(config: Config) -> JSON:
-    """How many experts there are, how many are chosen, and the weight of the loss that balances them. Raises
-    CheckpointError for layers without experts among those with them, and where the chosen ones' shares do not add up
-    to 1.
-    """
-    experts = config["num_local_experts"]
-    if config["model_type"] == QWEN_MIXTURE:
-        experts = config["num_experts"] if experts is None else experts
-        dense = config["mlp_only_layers"] or []
-        for key, value, only in (
-            ("norm_topk_prob", config["norm_topk_prob"], True),
-            ("decoder_sparse_step", config["decoder_sparse_step"], 1),
-            ("mlp_only_layers", dense, []),
-        ):
-            if value != only:
-                raise CheckpointError(
-                    f"config.json: {key} is {json.dumps(value)}; {json.dumps(only)} alone is supported"
-                )
+    """The experts, which layers have none, and the weight of the loss that balances them."""
+    kind, experts = config["model_type"], config["num_local_experts"]
+    if kind in (*_QWEN_MIXTURES, OLMOE) and experts is None:
+        experts = config["num_experts"]
     if experts is None:
         return {}
-    return {
+    mixture = {
         "experts": experts,
         "chosen": config["num_experts_per_tok"],
         "balance_loss": config["router_aux_loss_coef"],
     }
+    if kind == "mixtral":
+        return mixture
+    mixture["renormalise"] = config["norm_topk_prob"]
+    if kind == QWEN2_MIXTURE:
+        mixture["shared"] = config["shared_expert_intermediate_size"]
+    if kind in _QWEN_MIXTURES and (dense := _dense(config)):
+        mixture |= {"dense": dense, "dense_width": config["intermediate_size"]}
+    return mixture
+
+
+def _dense(config: Config) -> list[int]:
+    """The layers that have one network instead of experts."""
+    step, named = config["decoder_sparse_step"], config["mlp_only_layers"] or []
+    return [layer for layer in range(config["num_hidden_layers"]) if layer in named or (layer + 1) % step]
 
 
 def _windows(config: Config) -> JSON:
@@ -244,7 +281,7 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "hidden_act": activation,
         "rms_norm_eps": language.norm.eps,
         **positions_to(language.positions),
-        "attention_bias": attention.bias if spec.family != "qwen2" else False,
+        "attention_bias": attention.bias if spec.family not in ("qwen2", QWEN2_MIXTURE) else False,
         "mlp_bias": ff.bias,
         "attention_dropout": language.dropout,
         "tie_word_embeddings": language.tied and not bare,
@@ -257,10 +294,13 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         config["max_position_embeddings"] = language.positions.length
     if ff.experts is not None:
         config |= {"num_experts_per_tok": ff.chosen, "router_aux_loss_coef": ff.balance_loss}
-        if spec.family == QWEN_MIXTURE:
-            config |= {"num_experts": ff.experts, "moe_intermediate_size": ff.width, "norm_topk_prob": True}
-        else:
-            config["num_local_experts"] = ff.experts
+        config |= {"num_local_experts": ff.experts} if spec.family == "mixtral" else {"num_experts": ff.experts}
+        config |= {} if spec.family == "mixtral" else {"norm_topk_prob": ff.renormalise}
+        if spec.family in _QWEN_MIXTURES:
+            config |= {"intermediate_size": ff.dense_width or ff.width, "mlp_only_layers": [*ff.dense]}
+            config |= {"moe_intermediate_size": ff.width, "decoder_sparse_step": 1}
+        if spec.family == QWEN2_MIXTURE:
+            config |= {"qkv_bias": attention.bias, "shared_expert_intermediate_size": ff.shared}
     if spec.family == "mistral" and attention.full_every is not None:
         config["layer_types"] = _layer_types(language.layers, attention.full_every)
     if spec.family == GEMMA:
@@ -295,11 +335,11 @@ def _table(spec: ModelSpec) -> list[NameMap]:
         NameMap("head.projection.weight", (HEAD,)),
     ]
     for layer in range(language.layers):
-        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language)
+        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language, language.feed_forward.of_layer(layer))
     return rows
 
 
-def _layer(ours: str, hub: str, language: TransformerSpec) -> list[NameMap]:
+def _layer(ours: str, hub: str, language: TransformerSpec, ff: FeedForwardSpec) -> list[NameMap]:
     attention = language.attention
     width = attention.head_width or language.width // attention.heads
     kv = (attention.kv_heads or attention.heads) * width
@@ -309,10 +349,10 @@ def _layer(ours: str, hub: str, language: TransformerSpec) -> list[NameMap]:
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
     rows = [NameMap(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
-    qwen = language.family == QWEN_MIXTURE
-    moe = f"{hub}.mlp" if qwen else f"{hub}.block_sparse_moe"
-    gate, down, up = ("gate_proj", "down_proj", "up_proj") if qwen else ("w1", "w2", "w3")
-    experts = range(language.feed_forward.experts or 0)
+    mixtral = language.family == "mixtral"
+    moe = f"{hub}.block_sparse_moe" if mixtral else f"{hub}.mlp"
+    gate, down, up = ("w1", "w2", "w3") if mixtral else ("gate_proj", "down_proj", "up_proj")
+    experts = range(ff.experts or 0)
     if experts:
         rows += [
             NameMap(f"{ours}.feed_forward.router.weight", (f"{moe}.gate.weight",)),
@@ -321,6 +361,13 @@ def _layer(ours: str, hub: str, language: TransformerSpec) -> list[NameMap]:
                 tuple(f"{moe}.experts.{e}.{part}.weight" for e in experts for part in (gate, up)),
             ),
             NameMap(f"{ours}.feed_forward.down.weight", tuple(f"{moe}.experts.{e}.{down}.weight" for e in experts)),
+        ]
+    if ff.shared:
+        gate_up = tuple(f"{moe}.shared_expert.{part}.weight" for part in (gate, up))
+        rows += [
+            NameMap(f"{ours}.feed_forward.shared.gate_up.weight", gate_up),
+            NameMap(f"{ours}.feed_forward.shared.down.weight", (f"{moe}.shared_expert.{down}.weight",)),
+            NameMap(f"{ours}.feed_forward.shared_gate.weight", (f"{moe}.shared_expert_gate.weight",)),
         ]
     for kind in ("weight", "bias"):
         qkv = tuple(f"{hub}.self_attn.{part}_proj.{kind}" for part in "qkv")

@@ -1,4 +1,4 @@
-"""LLaMA and its heirs against `transformers`: LLaMA, Mistral, Mixtral, Qwen2, Qwen3, Gemma 3; layers with a window."""
+"""LLaMA and its heirs against `transformers`: LLaMA, Mistral, Mixtral, OLMoE, Qwen2, Qwen3, Gemma 3; layers with a window."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ QWEN_MIXTURE = {
     "num_experts_per_tok": 3,
     "norm_topk_prob": True,
 }
+QWEN2_MIXTURE = {**QWEN_MIXTURE, "norm_topk_prob": False, "shared_expert_intermediate_size": 20}
+del QWEN2_MIXTURE["head_dim"]
+OLMOE = {**LLAMA, "intermediate_size": 28, "num_experts": 6, "num_experts_per_tok": 3}
 SHAPES: dict[str, Shape] = {
     "llama": ("llama", LLAMA),
     "llama odd": (
@@ -61,6 +64,17 @@ SHAPES: dict[str, Shape] = {
     ),
     "qwen3": ("qwen3", {**LLAMA, "head_dim": 16}),
     "qwen3's mixture": ("qwen3_moe", QWEN_MIXTURE),
+    "qwen3's mixture, some layers dense": (
+        "qwen3_moe",
+        {**QWEN_MIXTURE, "num_hidden_layers": 3, "mlp_only_layers": [2], "norm_topk_prob": False},
+    ),
+    "qwen2's mixture": ("qwen2_moe", QWEN2_MIXTURE),
+    "qwen2's mixture odd": (
+        "qwen2_moe",
+        {**QWEN2_MIXTURE, "num_hidden_layers": 3, "decoder_sparse_step": 2, "norm_topk_prob": True, "qkv_bias": False},
+    ),
+    "olmoe": ("olmoe", OLMOE),
+    "olmoe odd": ("olmoe", {**OLMOE, "norm_topk_prob": True, "num_key_value_heads": 1, "attention_bias": True}),
     "qwen3 odd": ("qwen3", {**LLAMA, "head_dim": 6, "num_hidden_layers": 3, "tie_word_embeddings": True}),
 }
 
@@ -121,15 +135,16 @@ def test_a_mistral_may_name_the_layers_with_a_window(layers: list[str], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("name", "changed", "message"),
     [
-        ({"norm_topk_prob": False}, "norm_topk_prob is false; true alone is supported"),
-        ({"mlp_only_layers": [1]}, r"mlp_only_layers is \[1\]; \[\] alone is supported"),
-        ({"decoder_sparse_step": 2}, "decoder_sparse_step is 2; 1 alone is supported"),
+        ("qwen3's mixture", {"decoder_sparse_step": 0}, "decoder_sparse_step is 0; expected 1 or more"),
+        ("olmoe", {"clip_qkv": 8.0}, "clip_qkv is not supported"),
     ],
 )
-def test_mixtures_of_another_kind_are_refused_by_name(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
-    reference(SHAPES["qwen3's mixture"]).save_pretrained(tmp_path)
+def test_mixtures_of_another_kind_are_refused_by_name(
+    name: str, changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    reference(SHAPES[name]).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, **changed}))
     with pytest.raises(CheckpointError, match=message):
