@@ -101,7 +101,8 @@ def architecture_of(spec: TransformerSpec) -> str:
     lacks = {
         "is no decoder": spec.kind != "decoder",
         "has mixtures of experts (feed_forward.experts)": inner.experts is not None,
-        "normalises the queries and keys of all heads as one (attention.qk_norm: joined)": attention.qk_norm == "joined",
+        "normalises the queries and keys of all heads as one (attention.qk_norm: joined)": attention.qk_norm
+        == "joined",
         "has a feed-forward without a gate": not inner.gated,
         f"has the activation {inner.activation}, where {name} has {activation}": inner.activation != activation,
         f"has norms of kind {spec.norm.kind}": spec.norm.kind != "rms",

@@ -88,7 +88,7 @@ class Stack(nn.Module):
         each = [spec.attention.of_layer(index) for index in range(spec.layers)]
         self.windows = [one.window for one in each]
         self.rotaries = {one.window: _rotary(spec, one) for one in each}  # shared, so that their angles are too
-        layers = (_layer(spec, n, one, cross, self.rotaries[one.window]) for n, one in enumerate(each))
+        layers = (_layer(spec, number, cross, self.rotaries[window]) for number, window in enumerate(self.windows))
         self.layers: Any = nn.ModuleList(layers)
         self.norm = nn.Identity() if spec.norm.place == "post" else norm(spec.width, spec.norm)
 
@@ -185,8 +185,8 @@ class Stack(nn.Module):
         )
 
 
-def _layer(spec: TransformerSpec, number: int, attention: AttentionSpec, cross: bool, rotary: Rotary | None) -> nn.Module:
-    distances = None
+def _layer(spec: TransformerSpec, number: int, cross: bool, rotary: Rotary | None) -> nn.Module:
+    attention, distances = spec.attention.of_layer(number), None
     if spec.positions.kind == "transformer-xl":
         head_width = attention.head_width or spec.width // attention.heads
         distances = Distances(spec.width, attention.heads, head_width, spec.positions.base)

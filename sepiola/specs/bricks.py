@@ -63,10 +63,10 @@ class FeedForwardSpec(Spec):
     """Position-wise network: `activation(x W1) W2`, or gated `(activation(x Wg) * x Wu) W2`.
 
     With `experts` there are that many gated networks, and a router sends each token to `chosen` of them (Mixtral).
-    Their shares are the router's probabilities, and with `renormalise` add up to 1. Every token reads a `shared` network
-    of that width as well, as far as a gate of its own lets it (Qwen2-MoE). The layers `dense`, counted from 0, have one
-    network of `dense_width` instead. In training, `balance_loss` times the load-balancing loss and `router_z_loss` times
-    the router z-loss join the loss.
+    Their shares are the router's probabilities, and with `renormalise` add up to 1. Every token also reads a network
+    of width `shared`, whose output a gate multiplies (Qwen2-MoE). The layers `dense`, counted from 0, have one network
+    of `dense_width` instead. In training, `balance_loss` times the load-balancing loss and `router_z_loss` times the
+    router z-loss join the loss.
     """
 
     width: Width

@@ -270,6 +270,7 @@ def test_what_llama_cpp_has_no_place_for_is_refused(tmp_path: Path) -> None:
     rotary = {"kind": "rotary", "length": 64}
     for changes, reason in {
         "has mixtures of experts": {"feed_forward": {"width": 8, "activation": "silu", "gated": True, "experts": 2}},
+        "normalises the queries and keys of all heads as one": {"attention": {"heads": 2, "qk_norm": "joined"}},
         "has a feed-forward without a gate": {"feed_forward": {"width": 8, "activation": "silu"}},
         "has norms of kind layer": {"norm": {"kind": "layer"}},
         "has norms post": {"norm": {"kind": "rms", "place": "post"}},

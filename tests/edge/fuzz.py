@@ -69,12 +69,15 @@ def whole(folder: Path) -> list[Path]:
     from tests.tiny import byte_model, decoder, encoder_decoder, llama
 
     window = {"heads": 4, "kv_heads": 2, "head_width": 6, "qk_norm": True, "window": 4, "full_every": 2}
+    mixture = {"width": 40, "activation": "silu", "gated": True, "experts": 3, "renormalise": False}
+    mixture |= {"shared": 24, "dense": (1,), "dense_width": 70}
     specs = {
         "llama": llama(tied=False),
         "gemma": llama(norm={"kind": "rms", "place": "sandwich"}, attention=window),
         "opt": decoder(positions={"kind": "learned", "length": 64}, attention={"heads": 2, "bias": True}),
         "t5": encoder_decoder(),
         "mixtral": llama(feed_forward={"width": 40, "activation": "silu", "gated": True, "experts": 3}),
+        "qwen2's mixture": llama(feed_forward=mixture, attention={"heads": 4, "kv_heads": 2, "qk_norm": "joined"}),
     }
     made = []
     models = {name: byte_model(spec) for name, spec in specs.items()}

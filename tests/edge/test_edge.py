@@ -79,7 +79,11 @@ def test_it_writes_what_sepiola_writes(tmp_path: Path) -> None:
         "decoder": llama(tied=False),
         "learned": decoder(positions={"kind": "learned", "length": 64}),
         "experts": llama(
-            feed_forward={"width": 40, "activation": "silu", "gated": True, "experts": 5, "chosen": 2}, tied=False
+            feed_forward={
+                **{"width": 40, "activation": "silu", "gated": True, "experts": 5, "chosen": 2},
+                **{"renormalise": False, "shared": 24, "dense": (0,), "dense_width": 70},
+            },
+            tied=False,
         ),
         "encoder-decoder": encoder_decoder(),
     }.items():

@@ -48,6 +48,8 @@ PUBLISHED = {
     "qwen3-1.7b": 1.721e9,
     "gemma-3-270m": 268e6,
     "mixtral-8x7b": 46.7e9,
+    "olmoe-1b-7b": 6.92e9,
+    "qwen1.5-moe-a2.7b": 14.3e9,
     "palm-8b": 8.63e9,
     "palm-62b": 62.5e9,
     "palm-540b": 540.35e9,

@@ -67,6 +67,18 @@ def test_queries_and_keys_are_normalised_then_turned() -> None:
     assert_same_gradients(module(x, angles=angles), expected, module, x)
 
 
+def test_joined_norms_are_over_all_heads() -> None:
+    module = SelfAttention(WIDTH, AttentionSpec(heads=4, kv_heads=2, qk_norm="joined"))
+    nn.init.normal_(module.q_norm.weight)
+    nn.init.normal_(module.k_norm.weight)
+    x = torch.randn(2, 5, WIDTH, requires_grad=True)
+    q, k, v = (F.linear(x, weight) for weight, _ in blocks(module))
+    q, k = (F.rms_norm(all_, all_.shape[-1:], n.weight, n.eps) for all_, n in ((q, module.q_norm), (k, module.k_norm)))
+    q, k, v = heads_of(q, 4), heads_of(k, 2), heads_of(v, 2)
+    attended = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    assert_same_gradients(module(x), module.out(attended.transpose(1, 2).flatten(2)), module, x)
+
+
 @pytest.mark.parametrize("window", [None, 3])
 def test_with_a_cache_it_is_the_whole(window: int | None) -> None:
     """Several tokens at first, then one at a time; with a window, the last keys alone are seen."""

@@ -64,6 +64,34 @@ def test_each_token_gets_its_experts_weighted_by_the_router(chosen: int) -> None
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+def test_shares_stand_as_they_are_beside_a_shared_network_behind_its_gate() -> None:
+    spec = FeedForwardSpec(width=10, activation="silu", gated=True, experts=4, chosen=2, renormalise=False, shared=7)
+    module = feed_forward(6, spec)
+    assert isinstance(module, MixtureOfExperts) and module.shared is not None and module.shared_gate is not None
+    x = torch.randn(5, 6)
+    gate_ups, downs = module.gate_up.weight.chunk(4), module.down.weight.chunk(4)
+
+    def network(token: torch.Tensor, gate_up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+        gate, up = (gate_up @ token).chunk(2)
+        return down @ (F.silu(gate) * up)
+
+    for token, given in zip(x, module(x), strict=True):
+        shares, chosen = (module.router.weight @ token).softmax(-1).topk(2)
+        row = sum(
+            share * network(token, gate_ups[e], downs[e]) for share, e in zip(shares, chosen.tolist(), strict=True)
+        )
+        open_ = (module.shared_gate.weight @ token).sigmoid()
+        row = row + open_ * network(token, module.shared.gate_up.weight, module.shared.down.weight)
+        torch.testing.assert_close(given, row, atol=1e-5, rtol=1e-5)
+
+
+def test_dense_layers_stand_among_those_with_experts() -> None:
+    spec = FeedForwardSpec(width=10, activation="silu", gated=True, experts=4, shared=7, dense=(1, 3), dense_width=24)
+    layers = [feed_forward(6, spec.of_layer(layer)) for layer in range(4)]
+    assert [type(layer) for layer in layers] == [MixtureOfExperts, GatedFeedForward] * 2
+    assert layers[1].down.in_features == 24
+
+
 def test_dropout_is_of_training_alone() -> None:
     module = feed_forward(6, FeedForwardSpec(width=64), dropout=0.5)
     x = torch.randn(4, 6)

@@ -2,8 +2,8 @@
 mixtures, OLMoE, Gemma 3.
 
 They share their names; what differs is in the config: biases of queries, keys and values (Qwen2), norms of queries
-and keys (Qwen3, Gemma; over all heads: OLMoE), a head of its own or the embedding. Gemma's norms are zero-centred; it closes its sublayers
-with norms too, scales its embeddings, and lets five of six layers see a window only.
+and keys (Qwen3, Gemma; over all heads: OLMoE), a head of its own or the embedding. Gemma's norms are zero-centred; it
+closes its sublayers with norms too, scales its embeddings, and lets five of six layers see a window only.
 """
 
 from __future__ import annotations
@@ -335,7 +335,9 @@ def _table(spec: ModelSpec) -> list[NameMap]:
         NameMap("head.projection.weight", (HEAD,)),
     ]
     for layer in range(language.layers):
-        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language, language.feed_forward.of_layer(layer))
+        rows += _layer(
+            f"decoder.layers.{layer}", f"model.layers.{layer}", language, language.feed_forward.of_layer(layer)
+        )
     return rows
 
 

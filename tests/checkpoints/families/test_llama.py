@@ -1,4 +1,4 @@
-"""LLaMA and its heirs against `transformers`: LLaMA, Mistral, Mixtral, OLMoE, Qwen2, Qwen3, Gemma 3; layers with a window."""
+"""LLaMA and its heirs against `transformers`: LLaMA, Mistral, mixtures, Qwen2, Qwen3, Gemma 3; layers with a window."""
 
 from __future__ import annotations
 
