@@ -6,6 +6,7 @@
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
 
+#ifndef SUM
 static inline float sum(F x) {
     float lanes[16];
     store(lanes, x);
@@ -13,6 +14,7 @@ static inline float sum(F x) {
         for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     return lanes[0];
 }
+#endif
 
 #ifndef LARGEST
 static inline float largest(F x) {

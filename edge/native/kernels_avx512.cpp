@@ -119,6 +119,14 @@ static inline void dots(const uint8_t* first, const uint8_t* second, const int8_
     }
 }
 
+#define SUM
+static inline float sum(F x) {
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
 #define LARGEST
 static inline float largest(F x) { return _mm512_reduce_max_ps(x); }
 
