@@ -36,7 +36,7 @@ void Work::fit_bytes(const Stack& stack, const std::vector<Model::Run>& runs) {
     if (most <= byte_positions_) return;
     byte_positions_ = most;
     byte_memory_.clear();
-    queries = input(byte_memory_, s.heads * tokens, s.head_width, 0);
+    queries = input(byte_memory_, s.heads * tokens, s.head_width, false);
     for (Own& one : own) {
         one.query = floats(byte_memory_, queries.stride);
         one.probabilities = input(byte_memory_, MEETING, padded(most, BLOCK) + BLOCK);  // rows in other sets of the cache

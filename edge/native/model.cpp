@@ -138,7 +138,8 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
             Expert own = network(at, dense ? s.dense_inner : s.inner);
             layer.gate = own.gate, layer.up = own.up, layer.down = own.down;
         }
-        for (const Linear* l : layer.linears(s.experts)) result.quantised |= l->matrix.quantised();
+        for (const Linear* l : layer.linears(s.experts))
+            (l->matrix.quantised() ? result.quantised : result.reads_floats) = true;
         result.layers.push_back(layer);
     }
     if (const Tensor* relative = find(name + ".relative")) {
@@ -313,7 +314,7 @@ Batch Model::begin_from(int rows_, int count, const float* memory, const int32_t
     w.fit(*this, decoder_, count, 0);
     team_.run([&](int thread) {
         Lane lane{*this, w, thread, count};
-        Input input = lane.open(memory, spec_.width, nullptr, s, decoder_.quantised);
+        Input input = lane.open(memory, spec_.width, nullptr, s, decoder_.quantised, decoder_.reads_floats);
         for (int layer = 0; layer < s.layers; layer++) {
             lane.product(decoder_.layers[layer].cross_kv, input, w.heads, w.heads_stride, false);
             team_.each(thread, int(now.size()), 1, [&](int first, int last) {

@@ -123,6 +123,7 @@ struct Stack {
     Norm embedding_norm, norm;
     bool normalises_embedding = false, normalises_heads = false;
     bool quantised = false;  // some matrix multiplies bytes
+    bool reads_floats = false;  // and some, such as a router, floats
     bool attends_in_bytes = false;  // not causal, and without windows and distances
     const float* relative = nullptr;  // [heads][2 · distance + 1], by the key's position less the query's
     int distance = 0;

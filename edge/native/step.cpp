@@ -16,9 +16,9 @@ float* Work::floats(std::vector<Floats>& memory, size_t count) {
     return memory.back().data();
 }
 
-Input Work::input(std::vector<Floats>& memory, int tokens_, long columns, int rows) {
+Input Work::input(std::vector<Floats>& memory, int tokens_, long columns, bool with_values) {
     long width = padded(int(columns), BLOCK);
-    float* values = floats(memory, (rows < 0 ? tokens_ : rows) * width);
+    float* values = floats(memory, with_values ? tokens_ * width : 0);
     auto* bytes = reinterpret_cast<int8_t*>(floats(memory, tokens_ * width / 4));
     float* scales = floats(memory, tokens_ * width / GROUP);
     auto* sums = reinterpret_cast<int32_t*>(floats(memory, tokens_ * width / GROUP));
@@ -66,7 +66,7 @@ void Lane::normalise(const float* x, const Norm& norm, const StackSpec& s, float
     model.kernels_.norm(x, s.width, norm.weight, norm.bias, s.eps, s.centred, out);
 }
 
-Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec& s, bool quantised) const {
+Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec& s, bool quantised, bool floats) const {
     auto prepare = [&](const float* from, float* values) {
         if (norm)
             normalise(from, *norm, s, values);
@@ -81,8 +81,7 @@ Input Lane::open(const float* x, long stride, const Norm* norm, const StackSpec&
     }
     model.team_.each(thread, count, chunk(count, model.threads()), [&](int first, int last) {
         const Input& to = work.normed;
-        bool bytes_alone = quantised && !s.experts;  // which a router does not read
-        float* values = bytes_alone ? work.own[thread].rows : to.values + first * to.stride;
+        float* values = floats ? to.values + first * to.stride : work.own[thread].rows;
         for (int t = first; t < last; t++) prepare(x + t * stride, values + (t - first) * to.stride);
         if (quantised) model.kernels_.quantise_rows(to, first, last - first, values);
     });
@@ -178,7 +177,8 @@ Input Lane::inner(const Expert& network, const Input& input, const StackSpec& s)
 }
 
 Input Lane::open(const Stack& stack, const Norm& norm) const {
-    return open(work.x, work.stride, stack.spec.place != Place::post ? &norm : nullptr, stack.spec, stack.quantised);
+    return open(work.x, work.stride, stack.spec.place != Place::post ? &norm : nullptr, stack.spec, stack.quantised,
+                stack.reads_floats);
 }
 
 void Lane::feed(const Layer& layer, const Input& input, const Stack& stack) const {
@@ -277,7 +277,7 @@ void Model::logits(int count, const float* states, int chosen, const int32_t* to
         team_.run([&](int thread) {
             Lane lane{*this, w, thread, some};
             Input input = lane.open(states + size_t(begin) * spec_.width, spec_.width, nullptr, decoder_.spec,
-                                    head_.quantised());
+                                    head_.quantised(), !head_.quantised());
             float* tile = w.own[thread].tile;
             team_.each(thread, int(panels.size()), chunk(int(panels.size()), threads()), [&](int first, int last) {
                 for (int i = first; i < last; i++) {

@@ -5,7 +5,7 @@
 
 namespace sepiola {
 
-constexpr int CHUNK = 16;  // pieces that a thread takes at once, at most
+constexpr int CHUNK = 16;  // tokens, or other pieces, that a thread takes at once, at most
 constexpr int PANELS = 2;  // panels that several tokens meet at once
 
 struct Work;
@@ -51,7 +51,7 @@ struct Work {
     // A thread's own. Where a step is one token, each quantises it for itself: nobody waits for the others.
     struct Own {
         Input normed{}, other{};
-        float* rows = nullptr;  // [16][width]
+        float* rows = nullptr;  // [CHUNK][width], on their way to bytes
         float* tile = nullptr;  // [2][token][16 · PANELS]
         float* scores = nullptr;
         float* query = nullptr;  // of a head, where it attends in bytes
@@ -62,7 +62,7 @@ struct Work {
     std::vector<Floats> byte_heads;  // of each run: keys and values of its heads as matrices of bytes
     Input queries{};                 // [head][token], in bytes alone
 
-    static Input input(std::vector<Floats>& memory, int tokens, long columns, int values = -1);
+    static Input input(std::vector<Floats>& memory, int tokens, long columns, bool values = true);
     static float* floats(std::vector<Floats>& memory, size_t count);
 
 private:
@@ -88,8 +88,8 @@ struct Lane {
     int thread;
     int count;
 
-    // Rows `(count, width)`, normalised if there is a norm, as matrices read them.
-    Input open(const float* x, long stride, const Norm* norm, const StackSpec& spec, bool quantised) const;
+    // Rows `(count, width)`, normalised if there is a norm, as matrices read them: in bytes, as floats, or both.
+    Input open(const float* x, long stride, const Norm* norm, const StackSpec& spec, bool quantised, bool floats) const;
     // The same of rows that a phase has written to `input`.
     Input ready(const Input& input, int columns, bool quantised) const;
     void product(const Linear& linear, const Input& input, float* out, long stride, bool add) const;
