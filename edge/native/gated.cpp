@@ -150,7 +150,7 @@ private:
             layer.feed_forward_norm = norm(name + "feed_forward_norm", text_width_);
             layer.up = linear(name + "up", spec.inner, text_width_);
             layer.down = linear(name + "down", text_width_, spec.inner);
-            for (const Linear* l : layer.linears(0)) stack_.quantised |= l->matrix.quantised();
+            stack_.note(layer);
             stack_.layers.push_back(layer);
         }
         spec.layers = int(before.size());

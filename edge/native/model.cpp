@@ -138,8 +138,7 @@ Stack Model::stack(const StackSpec& s, const std::string& name) {
             Expert own = network(at, dense ? s.dense_inner : s.inner);
             layer.gate = own.gate, layer.up = own.up, layer.down = own.down;
         }
-        for (const Linear* l : layer.linears(s.experts))
-            (l->matrix.quantised() ? result.quantised : result.reads_floats) = true;
+        result.note(layer);
         result.layers.push_back(layer);
     }
     if (const Tensor* relative = find(name + ".relative")) {

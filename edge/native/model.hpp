@@ -117,6 +117,11 @@ struct Rotary {
 };
 
 struct Stack {
+    // Learns how a layer's matrices read what they multiply.
+    void note(const Layer& layer) {
+        for (const Linear* l : layer.linears(spec.experts)) (l->matrix.quantised() ? quantised : reads_floats) = true;
+    }
+
     StackSpec spec;
     std::vector<Layer> layers;
     std::vector<Rotary> rotaries;
