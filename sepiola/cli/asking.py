@@ -111,7 +111,7 @@ def chat(
         typer.Option(
             "--tool",
             help="What the model may ask by writing 'TS, …' before it answers 'User, …': calculator, "
-            "translator=phrases.tsv, retrieval=FOLDER of text. Repeatable.",
+            "translator=FILE.tsv, retrieval=FOLDER of text. Repeatable.",
         ),
     ] = None,
     functions: Annotated[

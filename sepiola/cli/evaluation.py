@@ -76,12 +76,13 @@ def evaluate(
     show: Annotated[int, typer.Option("--show", min=0, help="Prompted: print so many whole prompts, judged.")] = 0,
     length: Annotated[int | None, typer.Option("--length", help="Prompted: most tokens the model reads.")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Prompted: one subject or task. Repeatable.")] = None,
-    chat_template: Annotated[
+    no_chat_template: Annotated[
         bool,
         typer.Option(
-            "--chat-template/--no-chat-template", help="Prompted: ask a chat model in its template, shots as turns."
+            "--no-chat-template",
+            help="Prompted: ask a chat model by plain text, not in its template, shots as turns.",
         ),
-    ] = True,
+    ] = False,
     strategy: StrategyOption = None,
     chains: ChainsOption = None,
     adapter: Adapter = None,
@@ -127,7 +128,7 @@ def evaluate(
         "length": length,
         "only": only,
     }
-    given |= {"no-chat-template": not chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
+    given |= {"no-chat-template": no_chat_template, "retriever": retriever, "top": top, "unconstrained": unconstrained}
     given |= {"kl-divergence": kl_divergence, "strategy": strategy, "one-call": one_call}
     if rices and not shots:
         raise SpecError("--rices chooses the examples that --shots shows: add --shots 4")
@@ -158,7 +159,7 @@ def evaluate(
         show=show,
         only=tuple(only or ()),
         length=length,
-        chat_template=chat_template,
+        chat_template=not no_chat_template,
     )
     _check_options(benchmark, asked, BENCHMARKS[benchmark_of(loaded, settings)].takes)
     figures = {"title": f"{benchmark} {split}", "model": model, "split": split, **measure(loaded, settings).figures}

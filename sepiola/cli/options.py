@@ -74,7 +74,7 @@ StrategyOption = Annotated[
     ),
 ]
 ChainsOption = Annotated[
-    int | None, typer.Option("--chains", min=1, max=1024, help="Of --strategy self-consistency: chains that vote.")
+    int | None, typer.Option("--chains", min=1, help="Of --strategy self-consistency: chains that vote.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Set = Annotated[
@@ -82,7 +82,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one key of the recipe, for example --set stages.0.steps=100. Repeatable.",
+        help="Change one key of the recipe, for example --set stages.0.steps=9. Repeatable.",
     ),
 ]
 

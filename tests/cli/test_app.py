@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -111,3 +114,15 @@ def test_the_quick_demo_runs_whole_and_its_line_answers(tmp_path: Path) -> None:
 def test_it_says_its_version() -> None:
     shown = CliRunner().invoke(app, ["--version"])
     assert shown.exit_code == 0 and shown.stdout == f"sepiola {sepiola.__version__}\n"
+
+
+def test_help_loses_no_letter_in_a_narrow_terminal() -> None:
+    """Every command's, at 80 columns: a name that is cut short cannot be typed."""
+    narrow = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+
+    def check(command: Any, *path: str) -> int:
+        shown = CliRunner().invoke(app, [*path, "--help"], env=narrow).output
+        assert "Usage" in shown and not re.search(r"\w….? *│", shown), shown
+        return 1 + sum(check(inner, *path, name) for name, inner in getattr(command, "commands", {}).items())
+
+    assert check(typer.main.get_command(app)) > 15
