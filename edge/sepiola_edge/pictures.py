@@ -48,6 +48,8 @@ def open_picture(picture: AnyPicture) -> Image.Image:
     """The picture in RGB; a text is a path, a `data:` URL or a `file:` one. Raises EdgeError for a file that is missing
     or damaged, for what is no picture, and for addresses on the network, which are not fetched.
     """
+    if isinstance(picture, str) and not picture:
+        raise EdgeError("a picture's path is empty; give the path of a picture")
     if isinstance(picture, str):
         picture = _at(picture)
     if isinstance(picture, Image.Image):
@@ -58,7 +60,7 @@ def open_picture(picture: AnyPicture) -> Image.Image:
         name = f"{picture!s:.1000}"
         try:
             if not picture.is_file():
-                raise EdgeError(f"{name}: no such picture")
+                raise EdgeError(f"{name}: {'a folder, and no picture' if picture.is_dir() else 'no such picture'}")
             data = picture.read_bytes()
         except (OSError, ValueError) as error:
             if isinstance(error, EdgeError):

@@ -110,7 +110,8 @@ def test_what_is_no_picture_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for given, message in (
         (tmp_path / "nowhere.png", "nowhere.png: no such picture"),
-        (tmp_path / "folder", "folder: no such picture"),
+        (tmp_path / "folder", "folder: a folder, and no picture"),
+        ("", "a picture's path is empty"),
         (b"no picture", "no picture that can be read; expected PNG"),
         (whole[:200], "the picture is damaged"),
         (7, "a picture is a path, its bytes or a Pillow image; got int"),
