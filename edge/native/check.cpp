@@ -82,7 +82,8 @@ struct Small {
             std::string at = name + "." + std::to_string(i) + ".";
             for (const char* norm : {"attention_norm", "feed_forward_norm", "cross_norm"})
                 if (s.cross || norm[0] != 'c') numbers(at + norm + ".weight", width, 1.5f);
-            for (const char* norm : {"q_norm", "k_norm"}) numbers(at + norm + ".weight", s.head_width, 1.5f);
+            for (const char* norm : {"q_norm", "k_norm"})
+                numbers(at + norm + ".weight", !s.joined ? s.head_width : norm[0] == 'q' ? each : shared, 1.5f);
             matrix(at + "qkv", kind, each + 2 * shared, width);
             numbers(at + "qkv.bias", each + 2 * shared, 0.3f);
             matrix(at + "out", kind, width, each);
@@ -91,13 +92,21 @@ struct Small {
                 matrix(at + "cross_kv", kind, 2 * shared, width);
                 matrix(at + "cross_out", kind, width, each);
             }
-            if (s.experts) matrix(at + "router", "f32", s.experts, width);
-            for (int e = 0; e < std::max(1, s.experts); e++) {
-                std::string own = s.experts ? at + "experts." + std::to_string(e) + "." : at;
-                matrix(own + "gate", kind, s.inner, width);
-                matrix(own + "up", kind, s.inner, width);
-                matrix(own + "down", kind, width, s.inner);
+            auto network = [&](const std::string& own, int inner) {
+                matrix(own + "gate", kind, inner, width);
+                matrix(own + "up", kind, inner, width);
+                matrix(own + "down", kind, width, inner);
+            };
+            bool dense = std::find(s.dense.begin(), s.dense.end(), i) != s.dense.end();
+            if (dense || !s.experts) {
+                network(at, dense ? s.dense_inner : s.inner);
+                continue;
             }
+            matrix(at + "router", "f32", s.experts, width);
+            for (int e = 0; e < s.experts; e++) network(at + "experts." + std::to_string(e) + ".", s.inner);
+            if (!s.shared) continue;
+            network(at + "shared.", s.shared);
+            matrix(at + "shared.router", "f32", 1, width);
         }
     }
 };
@@ -283,6 +292,7 @@ uint64_t chains(const Kernels& k, const char* kind, int experts) {
     s.width = 52, s.layers = 2, s.heads = 6, s.kv_heads = 2, s.head_width = 18, s.inner = 40;
     s.scale = 0.25f, s.eps = 1e-5f, s.gated = true, s.activation = Activation::silu, s.windows = {0, 70};
     s.experts = experts, s.chosen = experts / 2;
+    if (experts) s.renormalise = false, s.shared = 70, s.dense = {1}, s.dense_inner = 24, s.joined = true;
     small.matrix("embedding", kind, spec.vocabulary, spec.width);
     small.stack("decoder", kind, s);
     Model made(spec, small.tensors, 2, k.name);
