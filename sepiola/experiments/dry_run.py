@@ -59,7 +59,13 @@ class _Untrained(Run):
         return super().rationales(examples, generated=False)
 
     def answers(
-        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+        self,
+        stage: str,
+        examples: Sequence[Example],
+        strategy: StrategySpec,
+        network: nn.Module | None = None,
+        runtime: str = "torch",
+        bits: int | None = None,
     ) -> list[Answer]:
         questions = [(e.id, e.question) for e in examples if e.question is not None]
         right = [

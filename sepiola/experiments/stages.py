@@ -139,18 +139,27 @@ class Stages(RecipeText):
         return self.key(stage) if generated and stage is not None else str(self._rationale_format())
 
     def answers(
-        self, stage: str, examples: Sequence[Example], strategy: StrategySpec, network: nn.Module | None = None
+        self,
+        stage: str,
+        examples: Sequence[Example],
+        strategy: StrategySpec,
+        network: nn.Module | None = None,
+        runtime: str = "torch",
+        bits: int | None = None,
     ) -> list[Answer]:
-        """What the model of a stage answers by a strategy; with a `network`, what it would by these weights.
+        """What the model of a stage answers by a strategy; with a `network`, what it would by these weights. Run as
+        `Model.run` says.
 
         The answers of a stage that is done are kept beside it as they come, so that a run that was stopped goes on.
         """
         own = self.stages[stage]
         change = {"strategy": strategy, "rationale_tokens": own.target_tokens}
         model = self._model(own, self.objective(own).answering().model_copy(update=change), network=network)
+        if runtime != "torch":
+            model.run(runtime, bits=bits)
         if network is not None:
             return model.answer(examples)
-        key = digest([self.key(own), strategy.to_dict(), examples_digest(examples)])
+        key = digest([self.key(own), strategy.to_dict(), examples_digest(examples), runtime, bits])
         folder = self.shared / "stages" / f"answers-{key}"
         with locked(folder):
             journal = Journal(folder / "answers.jsonl", {"stage": stage})

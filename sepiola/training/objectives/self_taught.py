@@ -31,30 +31,22 @@ from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
-from sepiola.specs.values import Name
 from sepiola.text.prompts import PromptFormat
+from sepiola.training.objectives.chains import ChainsSpec, LearnsFromChains
 from sepiola.training.objectives.contract import Setting
-from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
 
 
-class SelfTaughtSpec(PromptsSpec):
-    """`writer` is the stage whose model answers `questions`, `chains` times each at `temperature`; of those that it
-    sometimes answers right, at most `picks` are learned, each with its likeliest right chain. `gate: false` keeps what
-    was learned whatever it is worth.
+class SelfTaughtSpec(ChainsSpec):
+    """The writer's model answers `questions`; of those that it sometimes answers right, at most `picks` are learned,
+    each with its likeliest right chain. `gate: false` keeps what was learned whatever it is worth.
     """
 
     kind: Literal["self-taught"]
-    writer: Name
     questions: DataSpec
-    chains: Annotated[int, Field(ge=1, le=1024)] = 8
     temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, le=1e6)] = 0.7
     pick: Literal["disagreement", "random"] = "disagreement"
     picks: PositiveInt = 1000
     gate: bool = True
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return (self.writer,)
 
     @property
     def reads_beside(self) -> Mapping[str, DataSpec]:
@@ -72,7 +64,7 @@ class SelfTaughtSpec(PromptsSpec):
             raise ValueError(f"'{stage.name}': a round that is refused leaves no adapter; unset lora, or the gate")
 
 
-class SelfTaught(LanguageModelling):
+class SelfTaught(LearnsFromChains):
     """The cross-entropy of the stage's own data, and of the writer's right chains."""
 
     spec: ClassVar[type[ObjectiveSpec]] = SelfTaughtSpec
@@ -86,10 +78,6 @@ class SelfTaught(LanguageModelling):
         """The spec of this objective's fields."""
         assert isinstance(self.stage.objective, SelfTaughtSpec)
         return self.stage.objective
-
-    def identity(self) -> list[object]:
-        """With the weights of the writer."""
-        return [*super().identity(), self.setting.answers_key(self.own.writer)]
 
     def laid_out(self, data: DataSpec) -> list[Example]:
         """The stage's own data with the chains that were picked; other data as it is."""
@@ -107,14 +95,7 @@ class SelfTaught(LanguageModelling):
         Raises TrainingError when there is none.
         """
         questions = self.setting.read(self.own.questions)
-        spec = SelfConsistencySpec(
-            kind="self-consistency",
-            chains=self.own.chains,
-            temperature=self.own.temperature,
-            seed=self.setting.seed,
-            shuffle=False,
-        )
-        found = picked(questions, self.setting.answers(self.own.writer, questions, spec), self.own, self.setting.seed)
+        found = picked(questions, self.drawn(questions), self.own, self.setting.seed)
         if not found:
             raise TrainingError(
                 f"stage '{self.stage.name}': of {len(questions)} questions '{self.own.writer}' answers none right; "

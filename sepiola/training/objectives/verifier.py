@@ -20,7 +20,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from sepiola.data.batching import IGNORED, Batch, Collator, Sample
 from sepiola.data.example import Example
 from sepiola.errors import TrainingError
-from sepiola.generation.sampling import LEAST_TEMPERATURE
 from sepiola.models.reward import add_reward, token_scores, with_reward
 from sepiola.models.states import target_states
 from sepiola.reasoning.answer import Answer, Chain
@@ -28,37 +27,27 @@ from sepiola.reasoning.verdicts import is_right
 from sepiola.specs.data import DataSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
-from sepiola.specs.strategy import SelfConsistencySpec
-from sepiola.specs.values import Name
 from sepiola.text.prompts import PromptFormat
 from sepiola.training.batches import ImageInputs
 from sepiola.training.collate import text_collator
 from sepiola.training.loss import Loss
-from sepiola.training.objectives.language_modelling import LanguageModelling, PromptsSpec
+from sepiola.training.objectives.chains import ChainsSpec, LearnsFromChains
 from sepiola.training.rankings import Ranking, RankingBatches, RankingCollator, ranked
 
 
-class VerifierSpec(PromptsSpec):
-    """`writer` is the stage whose model answers the questions of `data`, `chains` times each at `temperature`; `format`
-    is the one that it answers in.
-    """
+class VerifierSpec(ChainsSpec):
+    """The writer's model answers the questions of `data`; `format` is the one that it answers in."""
 
     ends: ClassVar[bool] = True
     scores: ClassVar[str | None] = "verifier"
 
     kind: Literal["verifier"]
-    writer: Name
     chains: Annotated[int, Field(ge=2, le=1024)] = 8
-    temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, le=1e6)] = 1.0
 
     @property
     def answers(self) -> bool:
         """It scores what others answer."""
         return False
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return (self.writer,)
 
     @property
     def predicts(self) -> bool:
@@ -83,7 +72,7 @@ class VerifiedCollator(Collator):
         return [*source, *sample.target], [*[IGNORED] * len(source), *sample.target]
 
 
-class Verifying(LanguageModelling):
+class Verifying(LearnsFromChains):
     """The cross-entropy of whether a chain ends right, at each of its tokens."""
 
     spec: ClassVar[type[ObjectiveSpec]] = VerifierSpec
@@ -92,16 +81,6 @@ class Verifying(LanguageModelling):
     def texts(cls, stage: StageSpec, example: Example) -> Iterable[str]:
         """Nothing after another stage, whose texts made the tokenizer."""
         return () if stage.start is not None else super().texts(stage, example)
-
-    @property
-    def own(self) -> VerifierSpec:
-        """The spec of this objective's fields."""
-        assert isinstance(self.stage.objective, VerifierSpec)
-        return self.stage.objective
-
-    def identity(self) -> list[object]:
-        """With the weights of the writer."""
-        return [*super().identity(), self.setting.answers_key(self.own.writer)]
 
     def model(self) -> ModelSpec:
         """The model under a layer that scores."""
@@ -114,15 +93,7 @@ class Verifying(LanguageModelling):
     def batches(self, data: DataSpec, images: ImageInputs) -> RankingBatches:
         """The chains of each question, in balance. Raises TrainingError where no question has right and wrong ones."""
         examples = [example for example in self.setting.read(data) if example.question is not None]
-        spec = SelfConsistencySpec(
-            kind="self-consistency",
-            chains=self.own.chains,
-            temperature=self.own.temperature,
-            top_k=0,
-            seed=self.setting.seed,
-            shuffle=False,
-        )
-        answers = self.setting.answers(self.own.writer, examples, spec)
+        answers = self.drawn(examples, top_k=0)
         chosen = [balanced(e, answer, self.setting.seed) for e, answer in zip(examples, answers, strict=True)]
         mixed = [(example, chains) for example, chains in zip(examples, chosen, strict=True) if chains]
         if not mixed:

@@ -21,7 +21,7 @@ from sepiola.reasoning.verdicts import is_right
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.self_taught import SelfTaughtSpec, disagreement, picked
+from sepiola.training.objectives.self_taught import SelfTaught, SelfTaughtSpec, disagreement, picked
 from tests.coins import read_coins
 from tests.tiny import QUIET, decoder, recipe, run_recipe, stage_weights
 
@@ -81,6 +81,7 @@ def test_the_questions_that_chains_disagree_on_are_learned_with_their_likeliest_
     [
         ({"format": "Q-A"}, "a format that writes them, such as Q-EA"),
         ({"gate": True}, "the gate of self-taught asks 'validation' questions"),
+        ({"bits": 8, "gate": False}, "bits are those of runtime: native"),
         ({"writer": "nobody", "gate": False}, "asks 'nobody', which is no earlier stage"),
     ],
 )
@@ -154,6 +155,22 @@ def test_chains_that_were_drawn_are_not_drawn_again(tmp_path: Path, monkeypatch:
     kept = [*lines[:1], *(json.dumps({**json.loads(line), "output": "kept"}) + "\n" for line in lines[1:])]
     path.write_text("".join(kept))
     assert {answer.output for answer in run.answers("first", questions, spec)} == {"kept"}
+
+
+def test_chains_are_drawn_by_the_runtime_that_the_round_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    run = Run(parse_recipe(rounds(gate=False, runtime="native", bits=8)), tmp_path, console=QUIET)
+    run.train(run.stages["first"])
+    second = run.objective(run.stages["second"])
+    assert isinstance(second, SelfTaught)
+    questions = run.read(second.own.questions)[:4]
+    spec = SelfConsistencySpec(kind="self-consistency", chains=6, temperature=0.7, seed=run.seed, shuffle=False)
+    native, plain = second.drawn(questions), run.answers("first", questions, spec)
+    assert native == run.answers("first", questions, spec, runtime="native", bits=8)
+    found, beside = ([chain.log_probability for answer in one for chain in answer.chains] for one in (native, plain))
+    assert found != beside, "weights of 8 bits round otherwise"
+    assert len([*tmp_path.glob("stages/answers-*")]) == 2, "and are kept by themselves"
 
 
 def test_the_spec_reads_from_a_stage() -> None:
