@@ -115,6 +115,8 @@ class Placed(Images):
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
         self.token, self.name = int(raw["token"]), checks.text(raw, "name")
+        if not self.name:
+            raise EdgeError("edge.json: 'name' is ''; expected what stands for a picture in a text")
         self.tokens = checks.whole(raw, "tokens", 1, MOST)
         self.first = bool(raw["first"])
 

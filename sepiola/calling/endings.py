@@ -23,8 +23,10 @@ TRIED = 6000
 """Tokens of greedy endings that are looked at for the shortest text."""
 AT_ONCE = 200
 """The same while a text is being written, where another token may be taken instead."""
-CIRCLES = 640
-"""Tokens that a greedy ending may look at as it goes round in a circle: ten digits for each zero of a small number."""
+NARROW, WIDER = 1 << 14, 640
+"""Candidates that a greedy ending may look at as it goes round in a circle: in one where few may follow, letters among
+them (a key of 256 letters and digits), and in all where a text is under way, or a letter of several bytes.
+"""
 LONGEST = 4096
 """Tokens of the shortest text at most."""
 OPENING = b",:[{("
@@ -77,21 +79,28 @@ def ending(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int = LON
 
 def _greedy(matcher: LLMatcher, vocabulary: ConstraintVocabulary, most: int) -> list[int] | None:
     """The likeliest token at every step; where that goes round in a circle (the digits of a fraction), the likeliest
-    one after which other tokens may follow than before. None for more than `most`, and for too many circles.
+    one after which other tokens may follow than before. None for more than `most`, and for a circle without an end.
     """
     state, taken, masks, same = matcher.deep_copy(), list[int](), set[bytes](), 0
+    letters, narrow, wide = {*vocabulary.letters}, 0, 0  # candidates that circles looked at: see NARROW
     while not (state.is_accepting() or state.is_stopped()):
         following = state.compute_ff_tokens()
         if following:
             masks.clear()
+            narrow = 0
         else:
             mask = bytes(state.compute_bitmask())
             candidates = likely(mask, vocabulary)
             following = candidates[:1]
             if mask in masks and candidates:
                 other = next((token for token in candidates if _after(state, token) not in masks), None)
-                same += other is None
-                if same * len(candidates) > CIRCLES:
+                if other is None:
+                    same += 1
+                    if int.from_bytes(mask, "little").bit_count() <= FEW and not letters.isdisjoint(candidates):
+                        narrow += len(candidates)
+                    else:
+                        wide += len(candidates)
+                if narrow > NARROW or wide > WIDER:
                     return None
                 following = [candidates[same % len(candidates)] if other is None else other]
             masks.add(mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,13 @@ def test_chinese_values_hold_in_every_budget() -> None:
             sampling = Sampling(temperature=1.5, seed=seed)
             value = json.loads(model.generate("天气", constraint=schema, max_tokens=budget, sampling=sampling))
             assert fits(value, schema) and 1 <= len(value["城市"]) <= 6
+
+
+@pytest.mark.parametrize("pattern", ["^[0-9a-f]{128}$", "^[A-Za-z0-9]{40}$", "^(红|蓝){3}$"])
+def test_long_keys_are_written_letter_by_letter(pattern: str) -> None:
+    schema = {"type": "object", "properties": {"key": {"type": "string", "pattern": pattern}}, "required": ["key"]}
+    written = byte_model(llama()).generate("a", constraint=schema, max_tokens=400)
+    assert re.fullmatch(pattern, json.loads(written[: written.index('"', 8) + 1] + "}")["key"])
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -19,6 +19,7 @@ from tests.tiny import Raw
 pytest.importorskip("sepiola_edge._native", reason="the native core is not built: pip install ./edge")
 from sepiola_edge import EdgeError
 from sepiola_edge.pictures import open_picture, open_pictures, opened_message
+from sepiola_edge.prompt import Embedded
 from sepiola_edge.prompt import tiling as edge_tiling
 
 SPECS: dict[str, Raw] = {
@@ -69,6 +70,13 @@ def test_pixels_that_are_no_numbers_once_normalised_are_refused(key: str, values
     raw = PixelSpec.parse(SPECS["squash"]).model_dump(mode="json")
     with pytest.raises(EdgeError, match=key):
         edge_tiling({**raw, key: values})
+
+
+def test_a_placeholder_without_a_name_is_refused() -> None:
+    pixels = PixelSpec.parse(SPECS["squash"]).model_dump(mode="json")
+    raw = {"pixels": pixels, "newline": None, "token": 3, "tokens": 1, "first": False}
+    with pytest.raises(EdgeError, match="'name' is ''; expected what stands for a picture"):
+        Embedded({**raw, "name": ""})
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:

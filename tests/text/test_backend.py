@@ -109,7 +109,7 @@ def test_ids_that_are_none_are_one_message(raw: dict[str, Any], tmp_path: Path) 
 
 def test_half_a_character_pair_is_one_message(raw: dict[str, Any], tmp_path: Path) -> None:
     tokenizer = _read(raw, tmp_path, lambda raw: None)
-    _, letters = Guard(tokenizer, ["</s>"]).mark([Message("user", ("</s>",))])
+    _, _, letters = Guard(tokenizer, ["</s>"]).mark([Message("user", ("</s>",))])
     for read in (
         tokenizer.encode,
         letters.encode,

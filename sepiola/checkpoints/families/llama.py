@@ -329,19 +329,19 @@ def to_hub(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
 
 def _table(spec: ModelSpec) -> list[NameMap]:
     language = language_of(spec)
+    mixtral = "mixtral" in (spec.family, language.family)
     rows = [
         NameMap("embedding.weight", (_EMBEDDING,)),
         NameMap("decoder.norm.weight", ("model.norm.weight",)),
         NameMap("head.projection.weight", (HEAD,)),
     ]
     for layer in range(language.layers):
-        rows += _layer(
-            f"decoder.layers.{layer}", f"model.layers.{layer}", language, language.feed_forward.of_layer(layer)
-        )
+        own = language.feed_forward.of_layer(layer)
+        rows += _layer(f"decoder.layers.{layer}", f"model.layers.{layer}", language, own, mixtral=mixtral)
     return rows
 
 
-def _layer(ours: str, hub: str, language: TransformerSpec, ff: FeedForwardSpec) -> list[NameMap]:
+def _layer(ours: str, hub: str, language: TransformerSpec, ff: FeedForwardSpec, *, mixtral: bool) -> list[NameMap]:
     attention = language.attention
     width = attention.head_width or language.width // attention.heads
     kv = (attention.kv_heads or attention.heads) * width
@@ -351,7 +351,6 @@ def _layer(ours: str, hub: str, language: TransformerSpec, ff: FeedForwardSpec) 
         norms |= {"feed_forward_close": "post_feedforward_layernorm"}
     norms |= {f"attention.{part}_norm": f"self_attn.{part}_norm" for part in "qk"}
     rows = [NameMap(f"{ours}.{mine}.weight", (f"{hub}.{theirs}.weight",)) for mine, theirs in norms.items()]
-    mixtral = language.family == "mixtral"
     moe = f"{hub}.block_sparse_moe" if mixtral else f"{hub}.mlp"
     gate, down, up = ("w1", "w2", "w3") if mixtral else ("gate_proj", "down_proj", "up_proj")
     experts = range(ff.experts or 0)
