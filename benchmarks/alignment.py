@@ -72,8 +72,17 @@ MUON = {"kind": "muon", "learning_rate": 1.0e-3, "warmup": 20, "betas": [0.9, 0.
 GENTLE = {"learning_rate": 3.0e-4, "warmup": 5, "betas": [0.9, 0.98], "weight_decay": 0.0}
 TAUGHT = {"objective": "language-modelling", "steps": 150, "batch": 32, "optimizer": MUON}
 SLOW = {**GENTLE, "learning_rate": 1.0e-4}
-PPO = {"kind": "ppo", "iterations": 1, "beta": 0.3, "gae_lambda": 1.0, "whiten_rewards": True, "value_epsilon": 1.0}
-PPO |= {"samples": 4, "temperature": 1.1, "value_weight": 0.001}
+PPO = {
+    "kind": "ppo",
+    "samples": 4,
+    "temperature": 1.1,
+    "iterations": 1,
+    "beta": 0.3,
+    "gae_lambda": 1.0,
+    "whiten_rewards": True,
+    "value_epsilon": 1.0,
+    "value_weight": 0.001,
+}
 GROUPS = {"kind": "grpo", "samples": 8, "beta": 0.1}
 FASTER = {**GENTLE, "learning_rate": 2.5e-4}
 FEWER = {**PICTURES, "count": 2400}
@@ -96,8 +105,13 @@ ARMS: dict[str, dict[str, Any]] = {
     },
 }
 """KL weights, rates and steps were chosen by pictures of the validation split."""
-LITTLE = {"objective": {**GROUPS, "beta": 0.02}, "data": PICTURES, "steps": 240, "optimizer": GENTLE}
-ARMS["grpo, little KL"] = {**ARMS["grpo"], **LITTLE}
+ARMS["grpo, little KL"] = {
+    "objective": {**GROUPS, "beta": 0.02},
+    "data": PICTURES,
+    "steps": 240,
+    "batch": 64,
+    "optimizer": GENTLE,
+}
 BEST, TRUTH = "best of 16", "best of 16, by truth"
 OWN = {"pictures": 2400, "samples": 6, "seed": 11}
 """What stage 1 says of training pictures."""

@@ -71,7 +71,7 @@ class RolloutBatch(Batch):
     @property
     def multiples(self) -> Tensor:
         """How many completions each label stands for."""
-        return torch.ones(self.labelled) if self.counts is None else self.counts[self.rows]
+        return torch.ones_like(self.rows) if self.counts is None else self.counts[self.rows]
 
     @property
     def lengths(self) -> list[int]:
