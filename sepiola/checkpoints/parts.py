@@ -21,8 +21,7 @@ from sepiola.specs.model import ModelSpec, TransformerSpec
 from sepiola.specs.vision import VisionSpec
 
 LANGUAGES: dict[str, Family] = {
-    "t5": t5,
-    "flan-t5": t5,
+    **dict.fromkeys(("t5", "mt5", "flan-t5"), t5),
     "opt": opt,
     **dict.fromkeys(llama.KINDS, llama),
 }

@@ -178,11 +178,19 @@ class Ids:
 def settle_ids(spec: ModelSpec, config: Config, folder: Path) -> ModelSpec:
     """A Hub checkpoint's spec, its special tokens taken from the other files where `config.json` names none.
 
+    What an encoder-decoder's replies begin with is first of all what `generation_config.json` says, as in
+    `transformers`.
     A spec's tokens are numbers, so where no file names one the family's stays; the processor says that there is none.
     """
     language = spec.language
     if language is None or spec.writes_no_text is not None:
         return spec
+    if language.kind != "decoder" and spec.vision is None:
+        stated = read_json(folder / GENERATION)
+        starts = (as_ids(stated.get(key)) for key in ("decoder_start_token_id", "bos_token_id"))
+        start = next((ids[0] for ids in starts if ids and ids[0] < language.vocabulary), language.tokens.start)
+        language = language.model_copy(update={"tokens": language.tokens.model_copy(update={"start": start})})
+        spec = spec.model_copy(update={"language": language})
     missing = [n for n, key in _NAMES.items() if not any(as_ids(p.get(f"{key}_token_id")) for p in _levels(config))]
     if language.kind != "decoder" and "start" in missing:
         missing.remove("start")  # it is the decoder's, which `decoder_start_token_id` names

@@ -58,7 +58,8 @@ def generate_ids(
     if not written:
         return torch.zeros(0, 0, dtype=torch.long)
     tensors = [torch.tensor(row, dtype=torch.long) for row in written]
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=engine.tokens.pad)
+    pad = engine.tokens.pad if processor.pad is None else processor.pad
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=pad)
 
 
 def unpadded(

@@ -20,6 +20,8 @@ from transformers import (
     BartForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 import sepiola
@@ -29,7 +31,7 @@ from sepiola.generation.sampling import Sampling
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import as_message
 from tests.hub_folders import IMAGE, PROCESSED, TEMPLATE, vision_language_folder, write_json, write_tokenizer
-from tests.tiny import HUB_LLAMA, byte_model, colour_picture, llama, randomise
+from tests.tiny import HUB_LLAMA, HUB_T5, byte_model, colour_picture, llama, randomise
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 52, 3), dtype=np.uint8))
 TEXTS = ["  How many foxes?\n", "有几只狐狸？", "one</s>two", ""]
@@ -109,6 +111,29 @@ def test_the_settings_of_writing_count_as_in_transformers(
         assert ours[0].tolist() == out[0, : ours.shape[1]].tolist() and set(out[0, ours.shape[1] :].tolist()) <= {1}
         plain.append(model.generate(text, sampling=Sampling()) != model.generate(text))
     assert any(plain)  # and a sampling that is given stands alone
+
+
+@pytest.mark.parametrize("ids", [{"decoder_start_token_id": 7}, {"bos_token_id": 9}], ids=str)
+def test_a_reply_begins_and_is_filled_as_generation_config_says(tmp_path: Path, ids: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    config = T5Config(**HUB_T5, decoder_start_token_id=0)
+    randomise(T5ForConditionalGeneration(config), 0.0, 0.6).save_pretrained(tmp_path)
+    write_json(tmp_path / "generation_config.json", {**ids, "eos_token_id": [1, *range(20, 40)], "pad_token_id": 5})
+    theirs = T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    model = sepiola.load(tmp_path)
+    model.save(tmp_path / "ours")
+    model.save_hub(tmp_path / "back")
+    source = torch.randint(10, 90, (8, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        out = theirs.generate(source, max_new_tokens=12, do_sample=False)
+    assert out[0, 0] == next(iter(ids.values()))
+    for folder in (tmp_path, tmp_path / "ours", tmp_path / "back"):
+        given = sepiola.load(folder).generate(source, max_tokens=12)
+        assert isinstance(given, torch.Tensor)
+        for wanted, row in zip(out[:, 1:].tolist(), given.tolist(), strict=True):
+            at = next((i for i, token in enumerate(wanted) if token in model.processor.ends), len(wanted))
+            assert row[:at] == wanted[:at] and set(row[at:]) <= {5}
+    assert bool((given == 5).any()) and len({*map(tuple, given.tolist())}) > 2
 
 
 def test_stop_strings_end_token_ids_as_in_transformers(tmp_path: Path) -> None:

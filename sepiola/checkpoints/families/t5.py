@@ -1,4 +1,4 @@
-"""T5, T5 v1.1, FLAN-T5 and UnifiedQA in the Hub's layout, and the reference Multimodal-CoT layout on top of it.
+"""T5, T5 v1.1, mT5, FLAN-T5 and UnifiedQA in the Hub's layout, and the reference Multimodal-CoT layout on top of it.
 
 The reference (amazon-science/mm-cot) stores one state dict: T5's names, and its fusion as `image_dense`, `mha_layer`
 (a `torch.nn.MultiheadAttention` of one head) and `gate_dense`. Whether the output head is tied follows what the
@@ -52,19 +52,30 @@ _DEFAULTS: JSON = {
     "dropout_rate": 0.1,
     "layer_norm_epsilon": 1e-6,
     "feed_forward_proj": "relu",
+    "dense_act_fn": str,
+    "is_gated_act": bool,
     "tie_word_embeddings": True,
     "scale_decoder_outputs": bool,
 }
+# What an mT5's config is taken to say where it is silent; its outputs are never scaled.
+_MT5: JSON = {"vocab_size": 250112, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "feed_forward_proj": "gated-gelu"}
 
 
 def spec_from_config(config: Config, state: Mapping[str, Tensor], *, preprocessor: Config | None = None) -> ModelSpec:
     """The spec of a Hub checkpoint; `state` tells whether the head is separate and whether there is a fusion."""
-    config, state = filled(spelled(config, **_ALIASES), _DEFAULTS), without(state, _LEFTOVERS)
+    spelt = spelled(config, **_ALIASES)
+    if spelt.get("model_type") == "mt5":
+        spelt = {**_MT5, **spelt, "scale_decoder_outputs": False}
+    config, state = filled(spelt, _DEFAULTS), without(state, _LEFTOVERS)
     embeddings = embeddings_of(state, *_EMBEDDING, first=_EMBEDDING[1])
     embedding = embeddings.encoder
     projection = config["feed_forward_proj"]
-    gated = projection.startswith("gated-")
-    activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
+    gated = config["is_gated_act"]
+    if gated is None:
+        gated = projection.startswith("gated-")
+    activation = config["dense_act_fn"]
+    if activation is None:
+        activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
     width = config["d_model"]
     scaled = config["scale_decoder_outputs"]
     if scaled is None:
@@ -134,6 +145,8 @@ def config_from_spec(spec: ModelSpec) -> JSON:
         "num_decoder_layers": language.layers,
         "num_heads": language.attention.heads,
         "feed_forward_proj": gated,
+        "dense_act_fn": activation,  # which counts before it, as `is_gated_act` does
+        "is_gated_act": ff.gated,
         "relative_attention_num_buckets": language.positions.buckets,
         "relative_attention_max_distance": language.positions.max_distance,
         "layer_norm_epsilon": language.norm.eps,

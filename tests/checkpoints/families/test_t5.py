@@ -9,7 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    MT5Config,
+    MT5ForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 import sepiola
 from sepiola.errors import CheckpointError
@@ -108,6 +114,34 @@ def test_from_pretrained_reads_what_we_save(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = theirs(input_ids=source, decoder_input_ids=target).logits
         torch.testing.assert_close(ours(source, target), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("t5", {"feed_forward_proj": "relu", "dense_act_fn": "gelu"}),
+        ("t5", {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu"}),
+        ("t5", {"feed_forward_proj": "gated-swish"}),
+        ("mt5", {}),
+        ("mt5", {"feed_forward_proj": "relu", "dense_act_fn": "silu"}),
+    ],
+)
+def test_the_activation_that_counts_and_mt5_both_ways(kind: str, keys: dict[str, str], tmp_path: Path) -> None:
+    made = {"t5": (T5Config, T5ForConditionalGeneration), "mt5": (MT5Config, MT5ForConditionalGeneration)}[kind]
+    theirs = made[1](made[0](**TINY, **keys)).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0, 0.3)
+    theirs.save_pretrained(tmp_path / "hub")
+    ours = sepiola.load(tmp_path / "hub")
+    source, mask, target = tensors(TINY["vocab_size"])
+    ours.save_hub(tmp_path / "back")
+    again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "back").eval()
+    with torch.no_grad():
+        expected = theirs(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
+        back = again(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
+        torch.testing.assert_close(ours(source, target, attention_mask=mask), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(back, expected, atol=1e-4, rtol=0)
 
 
 class ReferenceFusion(nn.Module):
