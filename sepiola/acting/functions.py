@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from sepiola.acting.docstrings import arguments_of, phrasings_of, summary_of
 from sepiola.calling.bounds import bounded
 from sepiola.calling.functions import Function, Parameter
 from sepiola.calling.policy import WAITS, waits
@@ -31,10 +32,10 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 def function(call: Callable[..., object]) -> Function:
     """The function of a typed callable.
 
-    The docstring's first paragraph describes it, its `Args:` the parameters. Types are str, int, float, bool, dates and
-    times, Literal, Optional, lists, dataclasses and pydantic models. Raises SpecError, with the reason, for a signature
-    that a call could not state: no annotation, no docstring, `*args`, a type that has no JSON Schema, a wrong default,
-    an async function, or one that yields.
+    The docstring's first paragraph describes it, its `Args:`, or NumPy's or Sphinx's form of that, the parameters.
+    Types are str, int, float, bool, dates and times, Literal, Optional, lists, dataclasses and pydantic models. Raises
+    SpecError, with the reason, for a signature that a call could not state: no annotation, no docstring, `*args`, a
+    type that has no JSON Schema, a wrong default, an async function, or one that yields.
     """
     if isinstance(call, Function):
         return call
@@ -50,14 +51,14 @@ def function(call: Callable[..., object]) -> Function:
         hints = typing.get_type_hints(call, include_extras=True)
     except Exception as error:
         raise SpecError(f"{name}: its annotations cannot be read ({error})") from None
-    parameters, said = list(inspect.signature(call).parameters.values()), _arguments(text)
+    parameters, said = list(inspect.signature(call).parameters.values()), arguments_of(text)
     takes_state = bool(parameters) and parameters[0].name == STATE
     stated = parameters[1:] if takes_state else parameters
     made = tuple(_parameter(name, parameter, hints, said.get(parameter.name)) for parameter in stated)
     if unknown := set(said) - {parameter.name for parameter in parameters}:
         raise SpecError(f"{name}: its docstring describes '{sorted(unknown)[0]}', which is no parameter")
     examples = tuple(phrasings_of(text))
-    return Function(name, " ".join(text.split("\n\n")[0].split()), made, call, takes_state, examples)
+    return Function(name, summary_of(text), made, call, takes_state, examples)
 
 
 def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
@@ -122,27 +123,3 @@ def _reason(error: Exception) -> str:
     first = error.errors(include_url=False)[0]
     at = brief(".".join(str(part) for part in first["loc"]))
     return f"{at}: {first['msg']}" if at else first["msg"]
-
-
-def phrasings_of(docstring: str) -> list[str]:
-    """The phrasings of a docstring's `Examples:` section, one a line."""
-    found = re.search(r"^Examples:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
-    lines = (line.strip().removeprefix("- ") for line in found[1].splitlines()) if found else ()
-    return [line for line in lines if line]
-
-
-def _arguments(docstring: str) -> dict[str, str]:
-    """What a docstring's `Args:` says of each parameter."""
-    found = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
-    if found is None:
-        return {}
-    said: dict[str, str] = {}
-    name, lines = "", found[1].expandtabs(4).splitlines()
-    depth = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    for line in lines:
-        head = re.match(rf" {{{depth}}}(\w+)(?: ?\([^)]*\))?: *(.*)", line)
-        if head:
-            name, said[head[1]] = head[1], head[2]
-        elif name:
-            said[name] = f"{said[name]} {line.strip()}".strip()
-    return said
