@@ -194,15 +194,20 @@ class Agent:
         if self.log is None:
             yield
             return
-        try:
+        with self._writing():
             file = self.log.open("a", encoding="utf-8")
+        try:
+            yield
+        finally:
+            with self._writing(), file:
+                file.writelines(f"{line_of(line)}\n" for line in acted.log)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise DataError(f"{self.log}: the log cannot be written ({error.strerror})") from None
-        with file:
-            try:
-                yield
-            finally:
-                file.writelines(f"{line_of(line)}\n" for line in acted.log)
 
 
 def replay(log: Iterator[str] | Sequence[str], functions: Sequence[Callable[..., object]], phone: Phone) -> Phone:

@@ -25,6 +25,7 @@ from sepiola.cli.options import (
     Top,
     console_of,
     load_retriever,
+    out_file,
     out_path,
     print_json,
 )
@@ -74,8 +75,14 @@ def run(
     deny: Annotated[list[str] | None, typer.Option(help="This function may not be called. Repeatable.")] = None,
     confirm: Annotated[list[str] | None, typer.Option(help="Ask before this function runs. Repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the calls and run none.")] = False,
-    phone: Annotated[Path | None, typer.Option(help="The phone's state, a JSON file; it is read and written.")] = None,
-    log: Annotated[Path | None, typer.Option(help="A JSONL file that what happens is added to.")] = None,
+    phone: Annotated[
+        Path | None,
+        typer.Option(parser=out_file, metavar="PATH", help="The phone's state, a JSON file; it is read and written."),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(parser=out_file, metavar="PATH", help="A JSONL file that what happens is added to."),
+    ] = None,
     retriever: Retriever = None,
     top: Top = None,
     one_call: OneCall = False,
@@ -91,7 +98,7 @@ def run(
     from sepiola.api import load
     from sepiola.calling.functions import Call
     from sepiola.calling.policy import Policy
-    from sepiola.data.files import write_text
+    from sepiola.data.files import make_folder, write_text
     from sepiola.errors import DataError
     from sepiola.specs.safe_files import read_json
 
@@ -105,6 +112,9 @@ def run(
     if not given or loaded.processor.functions:
         given = set_of(loaded.processor.functions, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
+    for written in (phone, log):
+        if written is not None:
+            make_folder(written.parent)
     before = read_json(phone, DataError) if phone is not None and phone.exists() else None
     state = None if phone is None else Phone.start() if before is None else Phone.from_snapshot(before)
     agent = Agent(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,7 @@ from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
 from sepiola.evaluation.figures import Figures
 from sepiola.experiments.agent import REQUESTS, described, filled_in, write_requests
+from sepiola.experiments.earlier import EARLIER, check_empty, copy_agent, folder_of_run
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.models.build import build
@@ -56,12 +56,8 @@ from sepiola.training.objectives.function_calling import FunctionCallingSpec
 from sepiola.training.preparation import parts_of
 
 RECIPE = "octopus-v3/add"
-EARLIER = "earlier"
-"""The agent before the last addition, in the folder of the one after it."""
 BEGUN = "begun"
 """The earlier agent with a row for the new token, before the first step."""
-KEPT = ("checkpoint", REQUESTS, EARLIER, "recipe.yaml", "report.json", "report.html")
-"""What of a run is the agent, and not the way to it."""
 MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
 REPLAYED = 8000
@@ -92,6 +88,7 @@ def add_functions(
     new = unknown(known, functions_named(functions), only)
     where = [out.joinpath(*[EARLIER] * steps) for steps in range(len(new))][::-1]
     if not resume or not (where[0] / EARLIER).is_dir():
+        check_empty(out)
         copy_agent(folder_of_run(run), where[0] / EARLIER)
     return [
         _add(folder, function, console, count, changes, seed, device, resume)
@@ -148,27 +145,6 @@ def unknown(
     if not new:
         raise SpecError(f"the agent knows these functions already: {', '.join(names)[:200]}")
     return new
-
-
-def folder_of_run(run: str | Path) -> Path:
-    """The folder of an agent: a run, or a checkpoint alone. Raises CheckpointError when there is none."""
-    found = folder_of(run)
-    return found.parent if found.name == "checkpoint" else found
-
-
-def copy_agent(source: Path, target: Path) -> None:
-    """Copies an agent, file by file, with the agents that it was before. Raises SpecError when `target` has files."""
-    if target.exists() and any(target.iterdir()):
-        raise SpecError(f"{target}: holds files already; choose another folder (--out), or remove this one")
-    make_folder(target)
-    if not (source / "checkpoint").is_dir():
-        shutil.copytree(source, target / "checkpoint")
-        return
-    for name in KEPT:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target / name)
-        elif (source / name).is_file():
-            shutil.copy2(source / name, target / name)
 
 
 def begin(model: Model, function: Function, examples: Sequence[Example] = ()) -> Model:

@@ -304,6 +304,10 @@ def test_what_was_done_before_a_stop_stands_in_the_log(model: Model, tmp_path: P
     with pytest.raises(DataError, match=r"nowhere/log\.jsonl: the log cannot be written"):
         nowhere.run("search squid")
     assert nowhere.phone == Phone.start()
+    full = Saying(model, TEN, log=Path("/dev/full")).says([SEARCH])
+    if Path("/dev/full").exists():
+        with pytest.raises(DataError, match="/dev/full: the log cannot be written"):
+            full.run("search squid")
     with pytest.raises(SpecError, match="line 3 of the log calls 'google_search', which is not given"):
         replay(log.read_text(encoding="utf-8").splitlines(), TEN[:1], Phone.start())
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sepiola.acting.phone import functions
 from sepiola.cli.app import app
-from sepiola.errors import DataError
+from sepiola.errors import CheckpointError, DataError
 from tests.acting.test_agent import acting_model
 from tests.tiny import encoder_decoder
 
@@ -39,6 +39,19 @@ def test_a_request_acts_on_a_phone_that_is_kept(agent: Path, tmp_path: Path, tex
     assert json.loads(log.read_text(encoding="utf-8").splitlines()[0])["request"] == text
     first = json.loads(phone.read_text(encoding="utf-8"))
     assert run(*arguments)["calls"] == said["calls"] and set(json.loads(phone.read_text())) == set(first)
+
+
+def test_where_the_phone_and_the_log_cannot_be_written_nothing_is_done(agent: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    other = {"--phone": ("--log", str(tmp_path / "l.jsonl")), "--log": ("--phone", str(tmp_path / "p.json"))}
+    for option, more in other.items():
+        for path, said in ((tmp_path, "folder"), (tmp_path / "file" / "x", "file")):
+            with pytest.raises(CheckpointError, match=f"no file can be written there, for .* is a {said}"):
+                run("Search for squid", "--model", str(agent), option, str(path), *more)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    new = tmp_path / "new 文件夹"
+    run("Search for squid", "--model", str(agent), "--phone", str(new / "p.json"), "--log", str(new / "l" / "l.jsonl"))
+    assert (new / "l" / "l.jsonl").is_file()
 
 
 def test_the_policy_of_the_command_line(agent: Path) -> None:

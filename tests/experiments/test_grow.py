@@ -292,6 +292,12 @@ def test_what_cannot_be_removed_is_refused_by_name(home: Path, name: str, said: 
 def test_what_cannot_be_added_is_refused_by_name(home: Path, tmp_path: Path) -> None:
     changed = tmp_path / "pets.py"
     changed.write_text(FILE.replace("le=500", "le=900"), encoding="utf-8")
+    agent = tmp_path / "agent"
+    shutil.copytree(home / "agent", agent)
+    for out, said in ((agent, "holds files already"), (agent / "new", "lies in the agent")):
+        with pytest.raises(SpecError, match=said):
+            add_functions(agent, str(home / "more.py"), out, console=QUIET)
+    assert files(agent) == files(home / "agent")
     for source, only, said in (
         (home / "pets.py", (), "knows these functions already: feed_pet, play_song"),
         (changed, (), "feed_pet: the agent knows it by another signature"),
