@@ -1,10 +1,13 @@
-"""A round of learning from one's own chains of thought (STaR, arXiv 2203.14465): an earlier stage's model answers
-questions whose answers are known, and whose chains nobody wrote; right chains are learned beside the stage's own data.
+"""A round of learning from what one's own chains of thought say: an earlier stage's model answers questions several
+times, some of these questions are picked, and what is learned of them is learned beside the stage's own data.
 
-Which questions: `disagreement` takes those whose chains contradict each other most, by the entropy of their votes, for
-of what all chains agree on there is nothing to learn; `random` is its control. As in the paper a round begins anew from
-where the stage starts, not from the writer's weights, so that nothing is learned on top of its own faults. The gate: a
-round whose model answers no more of the validation questions than the writer is refused, and the writer's weights stay.
+What is learned: the writer's right `chains`, of questions whose answers are known and whose chains nobody wrote (STaR,
+arXiv 2203.14465), or the questions' own `solutions`, as a person or a teacher would write them for those alone that are
+picked (active prompting, arXiv 2302.12246, in training). Which questions: `disagreement` takes those whose chains
+contradict each other most, by the entropy of their votes, for of what all chains agree on there is nothing to learn;
+`random` is its control. As in STaR a round begins anew from where the stage starts, not from the writer's weights, so
+that nothing is learned on top of its own faults. The gate: a round whose model answers no more of the validation
+questions than the writer is refused, and the writer's weights stay.
 """
 
 from __future__ import annotations
@@ -37,13 +40,15 @@ from sepiola.training.objectives.contract import Setting
 
 
 class SelfTaughtSpec(ChainsSpec):
-    """The writer's model answers `questions`; of those that it sometimes answers right, at most `picks` are learned,
-    each with its likeliest right chain. `gate: false` keeps what was learned whatever it is worth.
+    """The writer's model answers `questions`, and at most `picks` of them are learned: `chains`, of those that it
+    sometimes answers right, each with its likeliest right chain; `solutions`, of those that have one. `gate: false`
+    keeps what was learned whatever it is worth.
     """
 
     kind: Literal["self-taught"]
     questions: DataSpec
     temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, le=1e6)] = 0.7
+    learn: Literal["chains", "solutions"] = "chains"
     pick: Literal["disagreement", "random"] = "disagreement"
     picks: PositiveInt = 1000
     gate: bool = True
@@ -65,7 +70,7 @@ class SelfTaughtSpec(ChainsSpec):
 
 
 class SelfTaught(LearnsFromChains):
-    """The cross-entropy of the stage's own data, and of the writer's right chains."""
+    """The cross-entropy of the stage's own data, and of what is learned of the picked questions."""
 
     spec: ClassVar[type[ObjectiveSpec]] = SelfTaughtSpec
 
@@ -80,7 +85,7 @@ class SelfTaught(LearnsFromChains):
         return self.stage.objective
 
     def laid_out(self, data: DataSpec) -> list[Example]:
-        """The stage's own data with the chains that were picked; other data as it is."""
+        """The stage's own data with the questions that were picked; other data as it is."""
         examples = super().laid_out(data)
         if data != self.stage.data:
             return examples
@@ -90,17 +95,24 @@ class SelfTaught(LearnsFromChains):
 
     @cached_property
     def learned(self) -> list[Example]:
-        """The picked questions, each with a right chain of the writer's as its solution.
+        """The picked questions, each with what is learned of it as its solution.
 
         Raises TrainingError when there is none.
         """
-        questions = self.setting.read(self.own.questions)
-        found = picked(questions, self.drawn(questions), self.own, self.setting.seed)
+        own, name = self.own, self.stage.name
+        questions = self.setting.read(own.questions)
+        if own.learn == "chains":
+            answers = self.drawn(questions)
+            taught = [own_chain(*pair) for pair in zip(questions, answers, strict=True)]
+            lacking = f"'{own.writer}' answers none right; train it longer, or draw more chains"
+        else:
+            questions = [example for example in questions if example.question and example.question.solution]
+            answers = self.drawn(questions) if own.pick == "disagreement" else []
+            taught = [*questions]
+            lacking = "none has a solution; learn: chains learns the writer's own"
+        found = picked(taught, answers, own, self.setting.seed)
         if not found:
-            raise TrainingError(
-                f"stage '{self.stage.name}': of {len(questions)} questions '{self.own.writer}' answers none right; "
-                "train it longer, or draw more chains"
-            )
+            raise TrainingError(f"stage '{name}': of its {len(self.setting.read(own.questions))} questions {lacking}")
         return found
 
     def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
@@ -110,11 +122,11 @@ class SelfTaught(LearnsFromChains):
         return super().kept(trained)
 
     def outcome(self) -> Plain:
-        """How many chains were learned, and what the gate found."""
+        """How many chains or solutions were learned, and what the gate found."""
         return self._outcome
 
     def _passed(self, trained: nn.Module) -> bool:
-        self._outcome = {"chains_learned": len(self.learned)}
+        self._outcome = {f"{self.own.learn}_learned": len(self.learned)}
         if not self.own.gate or self.stage.validation is None:
             return True
         asked = [e for e in self.setting.read(self.stage.validation) if e.question is not None]
@@ -127,15 +139,19 @@ class SelfTaught(LearnsFromChains):
 
 
 def picked(
-    questions: Sequence[Example], answers: Sequence[Answer], spec: SelfTaughtSpec, seed: int = 0
+    taught: Sequence[Example | None], answers: Sequence[Answer], spec: SelfTaughtSpec, seed: int = 0
 ) -> list[Example]:
-    """The questions that are learned from, with the likeliest right chain of each as its solution, in their order."""
-    pairs = list(zip(questions, answers, strict=True))
-    able = [n for n, (example, answer) in enumerate(pairs) if any(is_right(example, c) for c in answer.chains)]
+    """Which questions are learned from, of those that have anything to learn, in their order.
+
+    Args:
+        taught: each question with what is learned of it, None where there is nothing.
+        answers: the writer's answers to them; random picks need none.
+    """
+    able = [n for n, example in enumerate(taught) if example is not None]
     order = random.Random(f"picks {seed}").sample(able, len(able))
     if spec.pick == "disagreement":
-        order.sort(key=lambda n: -disagreement(pairs[n][1].chains))
-    return [_taught(*pairs[n]) for n in sorted(order[: spec.picks])]
+        order.sort(key=lambda n: -disagreement(answers[n].chains))
+    return [example for n in sorted(order[: spec.picks]) if (example := taught[n]) is not None]
 
 
 def disagreement(chains: Sequence[Chain]) -> float:
@@ -144,8 +160,11 @@ def disagreement(chains: Sequence[Chain]) -> float:
     return -sum(n / len(chains) * math.log(n / len(chains)) for n in counts.values())
 
 
-def _taught(example: Example, answer: Answer) -> Example:
+def own_chain(example: Example, answer: Answer) -> Example | None:
+    """The question with its likeliest right chain as its solution; None where no chain is right."""
     right = [chain for chain in answer.chains if is_right(example, chain)]
+    if not right:
+        return None
     chain = max(right, key=mean_log_probability)
     assert example.question is not None
     question = dataclasses.replace(example.question, lecture="", solution=chain.rationale or "")

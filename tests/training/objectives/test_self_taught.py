@@ -13,7 +13,7 @@ import torch
 
 from sepiola.data.example import Example, Message, Question
 from sepiola.datasets import DATASETS, Dataset
-from sepiola.errors import SpecError
+from sepiola.errors import SpecError, TrainingError
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
 from sepiola.reasoning.answer import Answer, Chain
@@ -21,7 +21,7 @@ from sepiola.reasoning.verdicts import is_right
 from sepiola.specs.stage import StageSpec
 from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.training.objectives import objective_specs
-from sepiola.training.objectives.self_taught import SelfTaught, SelfTaughtSpec, disagreement, picked
+from sepiola.training.objectives.self_taught import SelfTaught, SelfTaughtSpec, disagreement, own_chain, picked
 from tests.coins import read_coins
 from tests.tiny import QUIET, decoder, recipe, run_recipe, stage_weights
 
@@ -66,14 +66,22 @@ def test_the_questions_that_chains_disagree_on_are_learned_with_their_likeliest_
         chains("4", "4", "5", "4"),
     ]
     spec = SelfTaughtSpec.model_validate({**SPEC, "picks": 2})
-    found = picked(questions, answers, spec)
+    taught = [own_chain(*pair) for pair in zip(questions, answers, strict=True)]
+    found = picked(taught, answers, spec)
     assert [example.id for example in found] == ["b#chain", "d#chain"], "c has no right chain, and on a all agree"
     assert found[0].question is not None and found[0].question.solution == "way 3"
-    everything = picked(questions, answers, spec.model_copy(update={"picks": 9}))
+    everything = picked(taught, answers, spec.model_copy(update={"picks": 9}))
     assert [example.id for example in everything] == ["a#chain", "b#chain", "d#chain"]
     at_random = spec.model_copy(update={"pick": "random", "picks": 1})
-    drawn = {picked(questions, answers, at_random, seed)[0].id for seed in range(30)}
+    drawn = {picked(taught, [], at_random, seed)[0].id for seed in range(30)}
     assert drawn == {"a#chain", "b#chain", "d#chain"}
+
+
+def test_of_solutions_those_that_chains_disagree_on_are_learned_as_they_are() -> None:
+    questions = [asked(name) for name in "abc"]
+    answers = [chains("4", "4", "4"), chains("5", "6", "7"), chains("5", "5", "4")]
+    spec = SelfTaughtSpec.model_validate({**SPEC, "learn": "solutions", "picks": 2})
+    assert picked([*questions], answers, spec) == questions[1:], "b too, which no chain answers right"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +147,44 @@ def test_rounds_learn_what_was_picked_and_keep_the_chains_that_were_drawn(
     assert {"heads", "tails"} <= votes, "of a coin's sides nobody is sure"
     metrics = [json.loads(line) for line in next(folder.glob("stages/second-*/metrics.jsonl")).read_text().splitlines()]
     assert metrics[0]["samples"] == 36, "its own data and four chains"
+
+
+@pytest.mark.parametrize("pick", ["disagreement", "random"])
+def test_rounds_learn_the_solutions_of_picked_questions(
+    pick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    run = Run(parse_recipe(rounds(gate=False, learn="solutions", pick=pick)), tmp_path, console=QUIET)
+    run.train(run.stages["first"])
+    run.train(run.stages["second"])
+    second = run.objective(run.stages["second"])
+    assert isinstance(second, SelfTaught)
+    questions = run.read(second.own.questions)
+    assert len(second.learned) == 4 and all(example in questions for example in second.learned)
+    drawn = [*tmp_path.glob("stages/answers-*/answers.jsonl")]
+    assert len(drawn) == (pick == "disagreement"), "random picks ask for no chains"
+    outcome = json.loads(next(tmp_path.glob("stages/second-*/outcome.json")).read_text())
+    assert outcome["solutions_learned"] == 4
+
+
+@pytest.mark.parametrize(
+    ("learn", "message"),
+    [
+        ("solutions", "of its 32 questions none has a solution; learn: chains learns"),
+        ("chains", "of its 32 questions 'first' answers none right; train it longer"),
+    ],
+)
+def test_a_round_with_nothing_to_learn_is_one_message(
+    learn: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "coins", Dataset(read_coins, drawn=True))
+    questions = {"reader": "coins", "split": "more", "count": 32, "options": {"told": False}}
+    raw = rounds(gate=False, learn=learn, questions=questions)
+    raw["stages"][0]["steps"] = 1
+    run = Run(parse_recipe(raw), tmp_path, console=QUIET)
+    run.train(run.stages["first"])
+    with pytest.raises(TrainingError, match=message):
+        run.train(run.stages["second"])
 
 
 def test_chains_that_were_drawn_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
