@@ -13,7 +13,7 @@ from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 from .drafts import DRAFT, Allowed, Draft, PromptLookup, draft
-from .endings import AT_ONCE, ending, shortest_text
+from .endings import AT_ONCE, ending, likely, shortest_text
 from .errors import SepiolaError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SPARSE = 64
 """Where fewer than one token in so many may follow, their logits are computed alone; where more may, a text begins."""
+LETTER = 6
+"""Tokens that a letter of several bytes, or one that is written as \\u0000, takes at most to be whole."""
 MISSES = 4
 """Guesses in a row that may come to nothing before there is a pause."""
 
@@ -43,7 +45,7 @@ class ConstrainedRow:
         self._matcher = matcher
         self._growth = growth
         self._ending: list[int] | None = list(closing)  # a legal ending from here, where one is known
-        self._last = list(closing)  # the last that was known
+        self._first, self._last = closing, list(closing)  # the first and the last that was known
         self._known = len(closing)  # there is one of at most so many tokens
         self._least = True  # no shorter ending was found when it was looked for
         self._prompt = prompt
@@ -139,12 +141,27 @@ class ConstrainedRow:
         shortest, where none of them would be left over.
         """
         if self._ending is None:
-            self._ending, self._least = self.vocabulary.tail(self._matcher, self._last), False
+            self._ending, self._least = self._tail(self._last), False
         if self._ending is None:
             self._ending = ending(self._matcher, self.vocabulary, left + 1)
         if self._ending is not None and len(self._ending) > left and not self._least:
             found = shortest_text(self._matcher, self.vocabulary, left + 1, AT_ONCE)
             self._ending, self._least = self._ending if found is None else found, True
+
+    def _tail(self, known: Sequence[int]) -> list[int] | None:
+        """The shortest end of a known ending, or of the first one, that ends what is written, once the letter under way
+        is whole: a word that was begun and not gone on with is begun anew.
+        """
+        state, letter = self._matcher.deep_copy(), list[int]()
+        while len(letter) < LETTER:
+            for whole in (known, self._first):
+                if (found := self.vocabulary.tail(state, whole)) is not None:
+                    return letter + found
+            following = likely(state.compute_bitmask(), self.vocabulary)[:1]
+            if not following or not state.consume_tokens(following):
+                return None
+            letter += following
+        return None
 
     def _closed(self, left: int) -> bool:
         """Whether an ending of at most `left` tokens follows on the token that was just taken in, and which.
@@ -152,7 +169,7 @@ class ConstrainedRow:
         Mostly it is the one before, or the rest of that: a letter changes nothing of how its text ends. Where this is
         too long it was the shortest, and the token has begun no other.
         """
-        found, least = None if self._ending is None else self.vocabulary.tail(self._matcher, self._ending), self._least
+        found, least = self._tail(self._last if self._ending is None else self._ending), self._least
         if found is None:
             found, least = ending(self._matcher, self.vocabulary, left), False
         if found is None or len(found) > left:

@@ -159,6 +159,13 @@ def test_a_pattern_may_stand_anywhere_in_a_text(pattern: str) -> None:
     assert len(written) > 1 or pattern == "^红"
 
 
+@pytest.mark.parametrize("pattern", ["ab", "foo", r"\.png$", r"\d{3}", "红色"])
+@pytest.mark.parametrize("budget", [32, 128, 200])
+def test_a_word_that_a_long_text_waits_for_is_written_at_last(pattern: str, budget: int) -> None:
+    text = byte_model(llama()).generate("Hello", constraint={"type": "string", "pattern": pattern}, max_tokens=budget)
+    assert re.search(pattern, json.loads(str(text)))
+
+
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
