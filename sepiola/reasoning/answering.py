@@ -51,13 +51,14 @@ class AnswersQuestions:
         """Answers one question about any picture (or none), in English or Chinese. Raises DataError for a picture that
         the model does not see. With `choices` the answer is one of them, with a probability for each. A two-stage model
         writes its rationale first. A classifier knows its labels; of two texts it takes the premise as `hint`. Another
-        `strategy` than the model's own is a recipe's, keys or a name: `{"kind": "self-consistency", "chains": 8}`.
+        `strategy` than the model's own is a recipe's, keys or a name: `{"kind": "self-consistency", "chains": 8}`. It
+        scores the choices too, unless it says `by: generate`, or chains vote, of which none may name one.
         """
         if isinstance(choices, str):
             raise SepiolaError(f"choices is {shown(choices)}; expected several texts")
         choices, sees = tuple(choices) or self.spec.labels, self.spec.sees and self.asking.images
         example = question_example(question, ImageRef.each_of(image), choices, hint, sees=sees)
-        asking = None if strategy is None else self.asking.by(strategy)
+        asking = None if strategy is None else self.asking.by(strategy, "score" if choices else "generate")
         chosen = self.strategy(score=bool(choices)) if asking is None else strategy_of(self, asking)
         answer = chosen.answer([example])[0]
         text = choices[answer.choice] if answer.choice is not None else answer.output

@@ -95,15 +95,19 @@ class AnsweringSpec(Spec):
         """The strategy's kind."""
         return self.strategy.kind
 
-    def by(self, strategy: StrategySpec | Mapping[str, object] | str) -> AnsweringSpec:
-        """The same with another strategy, which chooses answers as the own one does where it does not say; a name is
-        short for its kind. Raises SpecError for one that is none.
+    def by(
+        self, strategy: StrategySpec | Mapping[str, object] | str, choosing: Literal["generate", "score"] | None = None
+    ) -> AnsweringSpec:
+        """The same with another strategy. Where it does not say how answers are chosen, that is by `choosing`, or as
+        the own one does; a name is short for its kind. Raises SpecError for one that is none.
         """
-        raw = strategy.model_dump() if isinstance(strategy, StrategySpec) else strategy
+        raw = strategy.model_dump(exclude_unset=True) if isinstance(strategy, StrategySpec) else strategy
         raw = {"kind": raw} if isinstance(raw, str) else raw
         if not isinstance(raw, Mapping):
             raise SpecError(f"strategy: expected keys and values, such as kind and chains; got {shown(raw)}")
-        return AnsweringSpec.parse({**self.model_dump(), "strategy": {"by": self.strategy.by, **raw}}, "answering")
+        return AnsweringSpec.parse(
+            {**self.model_dump(), "strategy": {"by": choosing or self.strategy.by, **raw}}, "answering"
+        )
 
 
 class RecipeSpec(Spec):

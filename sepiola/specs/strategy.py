@@ -44,6 +44,8 @@ class DirectSpec(StrategySpec):
 class OneStageSpec(StrategySpec):
     """Rationale and answer in one output."""
 
+    writes = True
+
     kind: Literal["one-stage"]
 
 
@@ -51,6 +53,7 @@ class TwoStageSpec(StrategySpec):
     """One model writes the rationale, another answers from it."""
 
     stages = ("answer", "rationale")
+    writes = True
 
     kind: Literal["two-stage"]
     rationale: str | None = None
@@ -58,6 +61,8 @@ class TwoStageSpec(StrategySpec):
 
 class SampleAndRankSpec(StrategySpec):
     """The best of so many `candidates` by the ratings that the stage teaches."""
+
+    writes = True
 
     kind: Literal["sample-and-rank"]
     candidates: Candidates = 16

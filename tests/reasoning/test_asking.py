@@ -10,6 +10,7 @@ from PIL import Image
 
 from sepiola.errors import DataError, SepiolaError
 from sepiola.reasoning.asking import question_example
+from sepiola.specs.strategy import DirectSpec
 from tests.tiny import byte_model, decoder
 
 
@@ -41,6 +42,18 @@ def test_a_picture_is_refused_by_a_model_that_reads_text_alone() -> None:
         model.ask("这是什么？", image=Image.new("RGB", (8, 8)), choices=("猫", "狗"))
     assert model.ask("这是什么？", choices=("猫", "狗")).answer in ("猫", "狗")
     assert model.ask("这是什么？", choices=np.array(["猫", "狗"])).answer in ("猫", "狗")  # type: ignore[arg-type]
+
+
+def test_another_strategy_chooses_among_the_choices_too() -> None:
+    model, question, choices = byte_model(decoder()), "这是什么？", ("猫", "a dog")
+    own = model.ask(question, choices=choices)
+    assert model.ask(question, choices=choices, strategy="direct") == own and own.probabilities is not None
+    assert model.ask(question, choices=choices, strategy=DirectSpec()) == own
+    steps = model.ask(question, choices=choices, strategy={"kind": "least-to-most", "steps": 1})
+    assert steps.answer in choices and steps.probabilities is not None
+    assert model.ask(question, choices=choices, strategy={"kind": "direct", "by": "generate"}).probabilities is None
+    scoring = model.by({"kind": "direct", "by": "score"})
+    assert scoring.ask(question, strategy="direct").answer == model.ask(question).answer  # nothing to choose among
 
 
 def test_one_stage_is_for_formats_that_give_a_rationale() -> None:

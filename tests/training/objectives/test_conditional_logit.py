@@ -117,8 +117,9 @@ def test_it_writes_nothing_and_asks_for_options(run: Path) -> None:
         model.generate("Hello")
     with pytest.raises(DataError, match="there are none"):
         model.ask("What is a squid?")
-    with pytest.raises(SepiolaError, match="no self-consistency over it"):
-        model.ask("Which?", choices=CHOICES, strategy={"kind": "self-consistency", "chains": 2})
+    for kind in ("self-consistency", "two-stage", "sample-and-rank"):
+        with pytest.raises(SepiolaError, match=f"no {kind} over it"):
+            model.ask("Which?", choices=CHOICES, strategy=kind)
 
 
 def test_the_saved_model_is_saved_again_as_it_was(run: Path, tmp_path: Path) -> None:
