@@ -49,7 +49,7 @@ from sepiola.specs.ensemble import CombiningSpec
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.specs.vision import PixelSpec
-from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.text.chat import ChatTemplate, as_messages
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.processor import Processor
 from sepiola.text.tokenizer import Tokenizer
@@ -260,7 +260,7 @@ class Model(AnswersQuestions, RatesReplies, ScoresTexts):
         written. `max_tokens` is by default what the checkpoint says, or 512. `stop` are stop strings beside the
         checkpoint's. Raises DataError when pictures and their places do not match.
         """
-        said, sampling = [as_message(m) for m in messages], Sampling.asked(sampling, self._processor.generation)
+        said, sampling = as_messages(messages), Sampling.asked(sampling, self._processor.generation)
         return self._chat.reply(said, max_tokens, sampling, on_text, stops=stop, tools=tools_of(tools) or None)
 
     @cached_property

@@ -92,7 +92,9 @@ class Agent:
         known = model.processor.functions
         self.mode = mode_of(known)
         self.functions = check_taught(known, given) if known else given
-        self.policy = policy or Policy()
+        self.policy = Policy() if policy is None else policy
+        if not isinstance(self.policy, Policy):
+            raise SpecError(f"policy: got {shown(policy)}; expected sepiola.Policy(deny=('name',), …)")
         self.phone = phone if phone is not None else Phone.start()
         self._by_clock = phone is None and not any(function.takes_state for function in self.functions)
         self.confirm = confirm or (lambda call: False)

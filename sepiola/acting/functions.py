@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,9 +49,10 @@ def function(call: Callable[..., object]) -> Function:
         raise SpecError(f"{name}: no docstring; its first paragraph tells the model what the function does")
     try:
         hints = typing.get_type_hints(call, include_extras=True)
+        parameters = list(inspect.signature(call).parameters.values())
     except Exception as error:
-        raise SpecError(f"{name}: its annotations cannot be read ({error})") from None
-    parameters, said = list(inspect.signature(call).parameters.values()), arguments_of(text)
+        raise SpecError(f"{name}: its signature cannot be read ({error})") from None
+    said = arguments_of(text)
     takes_state = bool(parameters) and parameters[0].name == STATE
     stated = parameters[1:] if takes_state else parameters
     made = tuple(_parameter(name, parameter, hints, said.get(parameter.name)) for parameter in stated)
@@ -62,7 +63,9 @@ def function(call: Callable[..., object]) -> Function:
 
 
 def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
-    """The functions of callables. Raises SpecError as `function` does, and for two of one name."""
+    """The functions of callables. Raises SpecError as `function` does, for two of one name, and for no list of them."""
+    if isinstance(calls, str | bytes | Mapping) or not isinstance(calls, Iterable):
+        raise SpecError(f"functions: got {shown(calls)}; expected a list of them: [{getattr(calls, 'name', 'call')}]")
     made = [function(call) for call in calls]
     names = [each.name for each in made]
     for name in names:

@@ -71,6 +71,11 @@ def set_of(known: Sequence[Mapping[str, Any]] | None, given: Sequence[Callable[.
     return check_taught(known, [*named.values(), *(ours[name] for name in names)])
 
 
+def come_along(known: Sequence[Mapping[str, object]]) -> bool:
+    """Whether all functions that a model was taught are of sepiola's sets: others stand in a file of their own."""
+    return {str(entry["name"]) for entry in known} <= {function.name for made in SETS.values() for function in made()}
+
+
 def taught(functions: Sequence[Function], examples: Iterable[Example] = ()) -> tuple[Mapping[str, object], ...]:
     """What is kept of the functions beside a model that calls them by their tokens, in this order.
 

@@ -21,7 +21,7 @@ class Policy:
     """What may run. Functions outside `allow` (all, by default) or in `deny` cannot be called, and a reply that names
     one calls nothing; those in `confirm` run when `Agent.confirm` says yes. With `dry_run` nothing runs. At most
     `calls` run in at most `seconds`, in `steps` replies of the model. Raises SpecError for a name in the place of
-    several, and for fewer than one of `steps` or `calls`.
+    several, and for fewer than one of `steps` or `calls`, or no whole number of them.
     """
 
     allow: tuple[str, ...] | None = None
@@ -37,8 +37,10 @@ class Policy:
             if isinstance(names, str):
                 raise SpecError(f"policy: {key} is {shown(names)}; expected several names: ({shown(names)},)")
         for key, number in (("steps", self.steps), ("calls", self.calls)):
-            if number < 1:
-                raise SpecError(f"policy: {key} is {number}; expected at least 1, or dry_run=True to run nothing")
+            if not isinstance(number, int) or number < 1:
+                raise SpecError(f"policy: {key} is {number!r}; expected at least 1, or dry_run=True to run nothing")
+        if self.seconds is not None and not isinstance(self.seconds, int | float):
+            raise SpecError(f"policy: seconds is {shown(self.seconds)}; expected a number")
 
     def allowed(self, functions: Sequence[Function]) -> list[str]:
         """The names that may be called. Raises SpecError for a name that is no function's."""

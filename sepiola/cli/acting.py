@@ -64,8 +64,8 @@ def run(
     functions: Annotated[
         list[str] | None,
         typer.Option(
-            help="A Python file or a set (phone, android): what may be called; by default what the model was taught. "
-            "Repeatable."
+            help="A Python file or a set (phone, android): what may be called; by default what the model was taught, "
+            "of which functions of a file are planned and not run. Repeatable."
         ),
     ] = None,
     today: Annotated[
@@ -94,13 +94,14 @@ def run(
     """Act on one request."""
     from sepiola.acting.agent import Agent
     from sepiola.acting.phone import Phone
-    from sepiola.acting.sets import functions_named, set_of
+    from sepiola.acting.sets import as_taught, come_along, functions_named, set_of
     from sepiola.api import load
     from sepiola.calling.functions import Call
     from sepiola.calling.policy import Policy
     from sepiola.data.files import make_folder, write_text
     from sepiola.errors import DataError
     from sepiola.specs.safe_files import read_json
+    from sepiola.training.progress import say
 
     console = console_of(as_json)
 
@@ -108,9 +109,12 @@ def run(
         return typer.confirm(f"{call}: run it?", err=as_json)
 
     loaded = load(model, device=device, runtime=runtime, bits=bits)
-    given = [each for source in functions or () for each in functions_named(source)]
-    if not given or loaded.processor.functions:
-        given = set_of(loaded.processor.functions, given)
+    given, known = [each for source in functions or () for each in functions_named(source)], loaded.processor.functions
+    if known and not given and not come_along(known):
+        given, dry_run = as_taught(known), True
+        say(console_of(True), "planned, and not run: to run what is called, name its file: --functions FUNCTIONS.py")
+    if not given or known:
+        given = set_of(known, given)
     policy = Policy(tuple(allow) if allow else None, tuple(deny or ()), tuple(confirm or ()), dry_run)
     for written in (phone, log):
         if written is not None:

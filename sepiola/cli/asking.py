@@ -50,6 +50,7 @@ def ask(
     strategy: StrategyOption = None,
     chains: ChainsOption = None,
     adapter: Adapter = None,
+    device: Device = "cpu",
     runtime: Runtime = "torch",
     bits: Bits = None,
     as_json: AsJson = False,
@@ -59,7 +60,7 @@ def ask(
 
     options = [part.strip() for choice in choices or [] for part in choice.split("|")]
     chosen = strategy_of(strategy, chains)
-    reply = load(model, adapter=adapter, runtime=runtime, bits=bits).ask(
+    reply = load(model, adapter=adapter, device=device, runtime=runtime, bits=bits).ask(
         question, image=image, choices=options, hint=hint, strategy=chosen
     )
     probabilities = dict(zip(reply.choices, reply.probabilities, strict=True)) if reply.probabilities else None

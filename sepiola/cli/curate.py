@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from sepiola.cli.options import DataFolder, Device, ReaderOption, console_of, data_spec, out_path, print_json
+from sepiola.cli.options import (
+    Bits,
+    DataFolder,
+    Device,
+    ReaderOption,
+    Runtime,
+    console_of,
+    data_spec,
+    out_path,
+    print_json,
+)
 from sepiola.errors import SpecError
 
 
@@ -44,6 +54,8 @@ def curate(
         float | None, typer.Option("--threshold", help="With --matcher: the lowest score that is kept.")
     ] = None,
     device: Device = "cpu",
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Describe pictures, continue and repair the texts, drop what is no good: a set to train on.
@@ -76,7 +88,7 @@ def curate(
     examples = read_spec(data_spec(reader, data, split, count, option))
 
     def repairer() -> Repair:
-        return endpoint or local(load(str(repair), device=device), 2 * max_tokens)
+        return endpoint or local(load(str(repair), device=device, runtime=runtime, bits=bits), 2 * max_tokens)
 
     console = console_of(as_json)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -90,7 +102,7 @@ def curate(
         summary = make(
             examples,
             out,
-            model=(model, lambda: load(model, device=device)),
+            model=(model, lambda: load(model, device=device, runtime=runtime, bits=bits)),
             tokens=max_tokens,
             continue_under=continue_under,
             repair=(f"{repair} {repair_model or ''}".rstrip(), repairer) if repair else None,

@@ -12,10 +12,12 @@ import typer
 
 from sepiola.cli.options import (
     AsJson,
+    Bits,
     DataFolder,
     Device,
     ModelName,
     ReaderOption,
+    Runtime,
     console_of,
     data_spec,
     out_file,
@@ -74,6 +76,9 @@ def data_rate(
         float,
         typer.Option("--keep", help="Of the turns above the model's thresholds, the best so many: a share."),
     ] = 1.0,
+    device: Device = "cpu",
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a model that generates and rates clean dialogues: drop what is below its thresholds, keep the best."""
@@ -81,7 +86,8 @@ def data_rate(
     from sepiola.experiments.rated_data import rate_data
 
     data = data_spec(reader, root, split, count, option)
-    found = rate_data(load(model), data, out, keep=keep, console=console_of(as_json))
+    loaded = load(model, device=device, runtime=runtime, bits=bits)
+    found = rate_data(loaded, data, out, keep=keep, console=console_of(as_json))
     _print(found, as_json)
 
 
@@ -106,6 +112,8 @@ def data_teach(
     option: ReaderOption = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens that a local teacher writes.")] = 512,
     device: Device = "cpu",
+    runtime: Runtime = "torch",
+    bits: Bits = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a teacher for rationales, and keep those that come to the right answer: `rationales:` of a recipe's data.
@@ -128,7 +136,7 @@ def data_teach(
     asked = (
         remote(Endpoint(teacher, teacher_model))
         if teacher_model is not None
-        else local(teacher, lambda: load(teacher, device=device), max_tokens)
+        else local(teacher, lambda: load(teacher, device=device, runtime=runtime, bits=bits), max_tokens)
     )
     found = teach(examples, out, asked, Teaching(kinds[0], tell, by), console=console_of(as_json))
     _print(found, as_json)

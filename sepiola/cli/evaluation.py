@@ -18,6 +18,7 @@ from sepiola.cli.options import (
     Calibrate,
     ChainsOption,
     DataFolder,
+    Device,
     ModelName,
     OneCall,
     ReaderOption,
@@ -101,6 +102,7 @@ def evaluate(
             "--model may be the same one under --runtime native --bits 4.",
         ),
     ] = None,
+    device: Device = "cpu",
     runtime: Runtime = "torch",
     bits: Bits = None,
     calibrate: Calibrate = None,
@@ -140,7 +142,8 @@ def evaluate(
     train = spec.model_copy(update={"split": "train", "count": DRAWN.get(benchmark)})
     cache = DataCache()
     chosen = strategy_of(strategy, chains)
-    loaded = load(model, adapter=adapter, runtime=runtime, bits=bits, calibrate=calibration(calibrate, bits))
+    rounded_by = calibration(calibrate, bits)
+    loaded = load(model, adapter=adapter, device=device, runtime=runtime, bits=bits, calibrate=rounded_by)
     loaded = loaded if chosen is None else loaded.by(chosen)
     looks = loaded.spec.sees and loaded.asking.images
     settings = Settings(
@@ -154,7 +157,7 @@ def evaluate(
         retriever=load_retriever(retriever, top),
         unconstrained=unconstrained,
         one_call=one_call,
-        base=None if kl_divergence is None else load(kl_divergence),
+        base=None if kl_divergence is None else load(kl_divergence, device=device),
         seed=seed,
         show=show,
         only=tuple(only or ()),

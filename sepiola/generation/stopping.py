@@ -80,7 +80,7 @@ class TextStream:
 
 def stop_strings(given: str | Sequence[str] | None) -> tuple[str, ...]:
     """The stop strings that somebody gives: one, several or none. Raises SepiolaError for what is no text, or empty."""
-    strings = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    strings = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
     for string in strings:
         if not isinstance(string, str) or not string:
             raise SepiolaError(f"stop: got {shown(string)}; expected texts, none of them empty")
@@ -96,7 +96,9 @@ class Ending:
 
     @classmethod
     def asked(cls, stop: str | Sequence[str] | None, on_text: Callable[[str], None] | None) -> Ending:
-        """Raises as `stop_strings`."""
+        """Raises as `stop_strings`, and for pieces that nothing takes."""
+        if on_text is not None and not callable(on_text):
+            raise SepiolaError(f"on_text: got {shown(on_text)}; expected what is called with each piece of text")
         return cls(stop_strings(stop), on_text)
 
     def check_free(self, grammar: object) -> None:

@@ -16,7 +16,7 @@ from sepiola.models.classifier import Classifier
 from sepiola.reasoning.classifying import ClassifierStrategy
 from sepiola.specs.rating import AttributeSpec
 from sepiola.specs.recipe import AnsweringSpec
-from sepiola.text.chat import as_message
+from sepiola.text.chat import as_messages
 from sepiola.text.processor import Processor
 from sepiola.text.rated_replies import LABELS, reply_pair
 from sepiola.text.tokenizer import Tokenizer
@@ -111,4 +111,4 @@ def judged(attributes: Sequence[AttributeSpec], text: str, ratings: Mapping[str,
 
 def turns(context: str | Sequence[Turn]) -> list[Message]:
     """A dialogue as messages; a text is one turn of the user's."""
-    return [Message("user", (context,))] if isinstance(context, str) else [as_message(turn) for turn in context]
+    return [Message("user", (context,))] if isinstance(context, str) else as_messages(context)

@@ -28,7 +28,7 @@ from sepiola.models.multimodal.vision_language import vision_of
 from sepiola.models.reward import scores
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
-from sepiola.text.chat import ChatTemplate, as_message
+from sepiola.text.chat import ChatTemplate, as_messages
 from sepiola.text.conversation import Conversations, ConversationSamples
 from sepiola.text.encoding import encode, placing
 from sepiola.text.layouts import LAYOUTS
@@ -95,7 +95,7 @@ class RewardModel:
         """The score of one conversation: of its last turn, which is the assistant's."""
         if isinstance(messages, str | Mapping | Message):
             raise DataError("reward takes a conversation, a list of messages whose last one is the assistant's")
-        turns = [as_message(message) for message in messages]
+        turns = as_messages(messages)
         if len(turns) < 2 or turns[-1].role != "assistant":
             raise DataError(LAST_TURN)
         return self.score([turns])[0]
@@ -139,9 +139,7 @@ class RewardModel:
         return [self._features[tuple(row)] for row in rows]
 
     def _sample(self, item: Scored) -> Sample:
-        return self._fitting(
-            self._text(item) if isinstance(item, str) else self._conversation([as_message(one) for one in item])
-        )
+        return self._fitting(self._text(item) if isinstance(item, str) else self._conversation(as_messages(item)))
 
     def _fitting(self, sample: Sample) -> Sample:
         """The sample. Raises DataError where the model does not read so many tokens."""
@@ -215,7 +213,7 @@ class LinearRewardModel(RewardModel):
         """What was said before, and what is scored. Raises DataError for what is no text with an answer."""
         if isinstance(item, str):
             return "", item
-        turns = [as_message(one) for one in item]
+        turns = as_messages(item)
         if not turns or turns[-1].role != "assistant":
             raise DataError(LAST_TURN)
         if any(not isinstance(part, str) for turn in turns for part in turn.content):

@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -179,6 +179,13 @@ def _call_as_dict(call: Mapping[str, object]) -> Plain:
     own = {key: value for key, value in call.items() if key != "id"}
     named = {"id": call["id"]} if "id" in call else {}
     return {**named, "type": "function", "function": own}
+
+
+def as_messages(messages: Sequence[Message | Mapping[str, object]]) -> list[Message]:
+    """The messages of a conversation. Raises DataError as `as_message`, and for what is no list of them."""
+    if isinstance(messages, str | bytes | Mapping | Message) or not isinstance(messages, Iterable):
+        raise DataError(f"messages: got {shown(messages)}; expected a list of dicts with 'role' and 'content'")
+    return [as_message(message) for message in messages]
 
 
 def as_message(message: Message | Mapping[str, Any]) -> Message:

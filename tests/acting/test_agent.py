@@ -145,6 +145,8 @@ def test_what_the_policy_forbids_is_not_called_nor_another_in_its_place(model: M
     assert not acted.calls and not denied.phone.searches and "google_search is not allowed" in acted.log[-1]["error"]
     with pytest.raises(SpecError, match="no function is named 'gogle_search'; did you mean 'google_search'"):
         Agent(model, TEN, Policy(deny=("gogle_search",)))
+    with pytest.raises(SpecError, match=r"expected sepiola.Policy\(deny="):
+        Agent(model, TEN, {"deny": ["google_search"]})  # type: ignore[arg-type]
 
 
 def test_a_function_that_needs_a_yes_waits_for_it(model: Model) -> None:

@@ -207,6 +207,7 @@ def _recursive(a: Tree) -> None:
         (_misdescribed, "describes 'b', which is no parameter"),
         (_recursive, "holds itself"),
         (lambda a: a, "needs a name"),
+        (int, "its signature cannot be read"),
     ],
 )
 def test_signatures_that_no_call_could_state_are_refused(call: Callable[..., Any], reason: str) -> None:
@@ -228,6 +229,12 @@ def one_by_one(word: str) -> Iterator[str]:
 def test_a_function_that_runs_nothing_when_it_is_called_is_refused(call: Callable[..., Any]) -> None:
     with pytest.raises(SpecError, match=f"{call.__name__} is async or yields"):
         function(call)
+
+
+@pytest.mark.parametrize("given", [order, "order", {"order": order}, 3])
+def test_functions_come_in_a_list(given: Any) -> None:
+    with pytest.raises(SpecError, match=r"functions: got .*; expected a list of them: \["):
+        functions_of(given)
 
 
 def test_two_functions_of_one_name_are_refused() -> None:

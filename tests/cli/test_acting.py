@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sepiola.acting.phone import functions
+from sepiola.acting.sets import functions_named
 from sepiola.cli.app import app
 from sepiola.errors import CheckpointError, DataError
 from tests.acting.test_agent import acting_model
@@ -59,6 +60,40 @@ def test_the_policy_of_the_command_line(agent: Path) -> None:
     assert all(call["name"] == "google_search" for call in said["calls"])
     assert all(result["status"] == "planned" for result in said["results"])
     assert run("--model", str(agent), "Search", "--dry-run")["calls"] is not None
+
+
+OWN = '''
+import sepiola
+
+@sepiola.function
+def feed(animal: str) -> str:
+    """Feed an animal. 喂动物。"""
+    open("fed", "w").close()
+    return animal
+
+@sepiola.function
+def rest() -> str:
+    """Rest. 休息。"""
+    return "z"
+'''
+
+
+def test_functions_of_a_file_that_is_not_named_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    acting_model(encoder_decoder(), functions=functions_named("own.py")).save(tmp_path / "model")
+    for text in ("Feed the cat", "喂猫"):
+        request = (text, "--model", "model", "--one-call")
+        planned = run(*request)
+        assert [result["status"] for result in planned["results"]] == ["planned"]
+        assert not (tmp_path / "fed").exists()
+        done = run(*request, "--functions", "own.py")
+        assert done["calls"] == planned["calls"] and [result["status"] for result in done["results"]] == ["done"]
+        (tmp_path / "fed").unlink(missing_ok=True)
+    said = CliRunner().invoke(app, ["act", *request])
+    assert said.exit_code == 0 and "name its file: --functions FUNCTIONS.py" in said.stderr
 
 
 def test_a_picture_that_the_agent_does_not_see_is_refused(agent: Path, tmp_path: Path) -> None:

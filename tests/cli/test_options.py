@@ -42,11 +42,40 @@ def test_with_json_people_read_standard_error(capsys: pytest.CaptureFixture[str]
         ["scale", "pretrain/bilingual", "--sizes", "64"],
         ["chat", "hi", "--model", "/no/model"],
         ["curate", "tidepool", "--model", "/no/model", "--out", "/no/out"],
+        ["ask", "hi", "--model", "/no/model"],
+        ["eval", "tidepool", "--model", "/no/model"],
     ],
 )
 def test_a_device_that_is_not_there_is_refused_before_all_else(command: list[str], device: str) -> None:
     with pytest.raises(SpecError, match="there is: cpu"):
         app([*command, "--device", device], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ask", "hi", "--model", "m"],
+        ["act", "hi", "--model", "m"],
+        ["eval", "tidepool", "--model", "m"],
+        ["curate", "tidepool", "--model", "m", "--out", "o", "--count", "1"],
+        ["data", "rate", "tidepool", "--model", "m", "--out", "o", "--count", "1"],
+        ["data", "teach", "tidepool", "--teacher", "m", "--out", "o", "--count", "1"],
+    ],
+)
+def test_what_runs_a_model_runs_it_by_any_runtime(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def load(name: str, **options: object) -> None:
+        asked.update(options, name=name)
+        raise SepiolaError("no such model")
+
+    monkeypatch.setattr("sepiola.api.load", load)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SepiolaError, match="no such model"):
+        app([*command, "--runtime", "native", "--bits", "4"], standalone_mode=False)
+    assert asked.items() >= {"name": "m", "device": "cpu", "runtime": "native", "bits": 4}.items()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models
 
 from sepiola.errors import SepiolaError
-from sepiola.generation.stopping import PENDING, Stop, TextStream, stop_strings
+from sepiola.generation.stopping import PENDING, Ending, Stop, TextStream, stop_strings
 from sepiola.text.tokenizer import Tokenizer
 
 TEXTS = ["What is on the left? A squid 🦑!\n\n", "左边是什么？红色的鱿鱼，两米长。\n"]
@@ -184,6 +184,8 @@ def test_a_special_token_in_a_stop_string_stops_and_is_no_text(strings: list[str
 
 def test_one_stop_string_or_several_or_none() -> None:
     assert stop_strings("abc") == ("abc",) and stop_strings(["a", "b"]) == ("a", "b") and stop_strings(None) == ()
-    for wrong in ("", [""], [3]):
+    for wrong in ("", [""], [3], 3):
         with pytest.raises(SepiolaError, match=r"stop: got .*; expected texts, none of them empty"):
             stop_strings(wrong)  # type: ignore[arg-type]
+    with pytest.raises(SepiolaError, match="on_text: got 3; expected what is called"):
+        Ending.asked((), 3)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ import sepiola
 from sepiola.data.example import Message
 from sepiola.data.image import ImageRef
 from sepiola.errors import CheckpointError, DataError
-from sepiola.text.chat import ChatTemplate, as_dict, as_message
+from sepiola.text.chat import ChatTemplate, as_dict, as_message, as_messages
 from sepiola.text.tokenizer import Tokenizer
 
 TEMPLATES = {p.stem: p.read_text(encoding="utf-8") for p in (Path(__file__).parent / "templates").glob("*.jinja")}
@@ -366,3 +366,9 @@ def test_calls_and_what_tools_say_are_laid_out_as_by_transformers(source: str) -
 def test_a_call_that_is_none_is_one_message(message: dict[str, Any], expected: str) -> None:
     with pytest.raises(DataError, match=re.escape(expected)):
         as_message(message)
+
+
+@pytest.mark.parametrize("given", [None, "hi", {"role": "user", "content": "你好"}, 3])
+def test_a_conversation_is_a_list(given: Any) -> None:
+    with pytest.raises(DataError, match=r"messages: got .*; expected a list of dicts with 'role' and 'content'"):
+        as_messages(given)
