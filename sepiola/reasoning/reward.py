@@ -29,7 +29,7 @@ from sepiola.models.reward import scores
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.recipe import AnsweringSpec
 from sepiola.text.chat import ChatTemplate, as_messages
-from sepiola.text.conversation import Conversations, ConversationSamples
+from sepiola.text.conversation import Conversations, ConversationSamples, without_pictures
 from sepiola.text.encoding import encode, placing
 from sepiola.text.layouts import LAYOUTS
 from sepiola.text.processor import Processor
@@ -101,10 +101,13 @@ class RewardModel:
         return self.score([turns])[0]
 
     def replies(self, prompts: Sequence[Example], replies: Sequence[tuple[str, bool]]) -> list[float]:
-        """The score of each prompt's reply, which says whether it came to its end; if not, it is read without one."""
+        """The score of each prompt's reply, which says whether it came to its end; if not, it is read without one. Of
+        prompts with pictures a model of text alone reads the text, as it did when it was taught.
+        """
+        read = without_pictures if self.spec.bridge is None else list[Message]
         return self._scores(
             [
-                self._fitting(self._conversation([*prompt.messages, Message("assistant", (text,))], ended=ended))
+                self._fitting(self._conversation([*read(prompt.messages), Message("assistant", (text,))], ended=ended))
                 for prompt, (text, ended) in zip(prompts, replies, strict=True)
             ]
         )

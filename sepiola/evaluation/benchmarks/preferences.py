@@ -15,6 +15,7 @@ from sepiola.evaluation.figures import Figures, Headline, Table
 from sepiola.evaluation.metrics.preferences import preference_figures, preference_tables
 from sepiola.evaluation.metrics.seeds import mean_over_seeds
 from sepiola.reasoning.answer import Answer
+from sepiola.text.conversation import without_pictures
 
 FIGURES = ("accuracy", "interval", "count", "prompts", "kendall_tau", "alike_in_length", "baselines")
 PROMPTS = 16  # whose completions are scored at a time
@@ -68,10 +69,11 @@ class Preferences:
 
 
 def scored(model: MeasuredModel, examples: Sequence[Example]) -> list[list[float]]:
-    """The scores of each example's completions."""
+    """The scores of each example's completions; of pictures a model of text alone reads the text."""
+    read = list[Message] if model.spec.sees else without_pictures
     rows = [completions_of(example) for example in examples]
     talks = [
-        [*example.messages, Message("assistant", (one.text,))]
+        [*read(example.messages), Message("assistant", (one.text,))]
         for example, row in zip(examples, rows, strict=True)
         for one in row
     ]

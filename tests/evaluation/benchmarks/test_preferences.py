@@ -41,6 +41,13 @@ def test_a_recipe_and_the_command_line_measure_it(preference_reader: str, tmp_pa
     assert scored(model, examples)[0][0] == pytest.approx(first, abs=1e-5)
 
 
+def test_of_pictures_a_model_of_text_reads_the_text(preference_reader: str, tmp_path: Path) -> None:
+    for shape in ("decoder", "encoder-decoder"):
+        folder = tmp_path / shape
+        model = sepiola.load(tiny.run_recipe(preferences.recipe(shape, {"kind": "reward"}, steps=2, batch=4), folder))
+        assert scored(model, preferences.rankings(picture=True)) == scored(model, preferences.rankings())
+
+
 def test_arms_are_compared_over_seeds() -> None:
     figures = {"accuracy": 0.8, "interval": [0.7, 0.9], "count": 10, "prompts": 5}
     figures |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_a_completion_has_the_score_of_the_conversation_that_it_ends(tmp_path: P
         turns = [{"role": "user", "content": asked.prompt}, {"role": "assistant", "content": one.text}]
         assert score == pytest.approx(model.reward(turns), abs=1e-5)
     assert scores[0] != scores[1]
+    pictured = [replace(e, messages=(Message("user", (tiny.colour_picture(), *e.messages[0].content)),)) for e in ASKED]
+    assert Learned(spec).score(pictured, written) == scores  # a judge of text alone reads the text
 
 
 def test_words_of_another_template_are_refused(tmp_path: Path) -> None:
