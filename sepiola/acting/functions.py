@@ -25,7 +25,10 @@ from sepiola.calling.schemas import Schema, check_schema
 from sepiola.errors import SpecError, brief, shown
 
 STATE = "phone"
-"""The name of a first parameter that the agent supplies: it is no argument of the call."""
+"""The name of a first parameter that the agent supplies: it is no argument of the call, unless its type is a text or
+another `PLAIN` one: then it is a phone's number, and said as all arguments are.
+"""
+PLAIN = {"string", "integer", "number", "boolean"}
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -53,7 +56,7 @@ def function(call: Callable[..., object]) -> Function:
     except Exception as error:
         raise SpecError(f"{name}: its signature cannot be read ({error})") from None
     said = arguments_of(text)
-    takes_state = bool(parameters) and parameters[0].name == STATE
+    takes_state = bool(parameters) and parameters[0].name == STATE and not _is_plain(hints.get(STATE, object))
     stated = parameters[1:] if takes_state else parameters
     made = tuple(_parameter(name, parameter, hints, said.get(parameter.name)) for parameter in stated)
     if unknown := set(said) - {parameter.name for parameter in parameters}:
@@ -72,6 +75,16 @@ def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
         if names.count(name) > 1:
             raise SpecError(f"two functions are named '{name}'")
     return made
+
+
+def _is_plain(hint: object) -> bool:
+    """Whether a type is a text, a number, yes or no, or one of a few of these; it may also be None."""
+    try:
+        schema = TypeAdapter(hint).json_schema()
+    except (PydanticUserError, TypeError, ValueError, NameError):
+        return False
+    parts = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    return bool(parts) and all(part.get("type") in PLAIN or {"enum", "const"} & part.keys() for part in parts)
 
 
 def _parameter(name: str, given: inspect.Parameter, hints: Mapping[str, Any], described: str | None) -> Parameter:

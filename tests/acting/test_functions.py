@@ -231,6 +231,22 @@ def test_a_function_that_runs_nothing_when_it_is_called_is_refused(call: Callabl
         function(call)
 
 
+def test_a_phone_that_is_a_text_is_an_argument() -> None:
+    def dial(phone: Annotated[str, Field(max_length=11)], times: int = 1) -> str:
+        """Dials a number."""
+        return phone * times
+
+    def ring(phone: int | None) -> int | None:
+        """Rings."""
+        return phone
+
+    made = function(dial)
+    assert [parameter.name for parameter in made.parameters] == ["phone", "times"] and not made.takes_state
+    assert made.act("a state", {"phone": "110", "times": 2}) == "110110"
+    assert function(ring).act("a state", {"phone": 5}) == 5
+    assert order.takes_state
+
+
 @pytest.mark.parametrize("given", [order, "order", {"order": order}, 3])
 def test_functions_come_in_a_list(given: Any) -> None:
     with pytest.raises(SpecError, match=r"functions: got .*; expected a list of them: \["):
