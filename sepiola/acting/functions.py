@@ -77,7 +77,7 @@ def functions_of(calls: Sequence[Callable[..., object]]) -> list[Function]:
     return made
 
 
-def _is_plain(hint: object) -> bool:
+def _is_plain(hint: type[object]) -> bool:
     """Whether a type is a text, a number, yes or no, or one of a few of these; it may also be None."""
     try:
         schema = TypeAdapter(hint).json_schema()
