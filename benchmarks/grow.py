@@ -4,6 +4,7 @@ Both arms learn the same functions in the same order from the same requests, eac
 each on the same held-out requests: those that call the new function, those that call functions that were added before,
 and those of the functions that the agent knew at the start. `add` replays old requests, and keeps what the agent was
 for all that calls nothing new; `plain` are all weights on the requests of the new function alone, and nothing is kept.
+What stands in the folder's `figures.jsonl` is not done again, so that the same command goes on after a stop.
 
     sepiola act train phone --out runs/agent
     python benchmarks/grow.py --agent runs/agent --out /tmp/grown
@@ -66,11 +67,23 @@ def calls(example: Example, name: str) -> bool:
     return any(call["name"] == name for call in example.metadata["calls"])
 
 
-def requests_of(done: Path, folder: Path, name: str) -> None:
+def requests_for(folder: Path, name: str) -> list[Example]:
+    """The held-out requests that call the function which was added in this folder."""
+    return [e for e in read_requests(folder / REQUESTS / "new", "test") if calls(e, name)]
+
+
+def requests_of(addition: Path, folder: Path, name: str) -> None:
     """The requests of an addition that is done; to train on, those of the new function alone."""
-    shutil.copytree(done / REQUESTS, folder / REQUESTS)
-    some = {e.prompt: e for e in read_requests(done / REQUESTS, "train") if calls(e, name)}
+    shutil.copytree(addition / REQUESTS, folder / REQUESTS)
+    some = {e.prompt: e for e in read_requests(addition / REQUESTS, "train") if calls(e, name)}
     write_requests(folder / REQUESTS / "train.jsonl", list(some.values()))
+
+
+def done(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The lines that are there already, by arm and function."""
+    file = out / "figures.jsonl"
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    return {(line["arm"], line["function"]): line for line in lines}
 
 
 def main() -> None:
@@ -92,6 +105,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     names = [function.name for function in functions_named(given.functions)][: given.number]
     old = [e for e in read_requests(given.agent / REQUESTS, "test") if e.metadata["calls"]][: given.measured]
+    there = done(given.out)
     before = dict.fromkeys(given.arms, measured(given.agent, old)[0])
     runs = dict.fromkeys(given.arms, given.agent)
     added: list[Example] = []
@@ -101,6 +115,10 @@ def main() -> None:
     for number, name in enumerate(names, start=1):
         folders = {arm: given.out / f"{number:02d}-{arm.replace(' ', '-')}" for arm in given.arms}
         for arm, folder in folders.items():
+            if (arm, name) in there:
+                runs[arm], before[arm] = folder, there[arm, name]["old"]
+                continue
+            shutil.rmtree(folder, ignore_errors=True)  # what a run that was stopped left
             if arm == "plain":
                 requests_of(folders["add"], folder, name)
             began, busy = time.monotonic(), time.process_time()
@@ -115,7 +133,7 @@ def main() -> None:
                 seed=given.seed,
             )
             seconds, processor = time.monotonic() - began, time.process_time() - busy
-            new = [e for e in read_requests(folder / REQUESTS / "new", "test") if calls(e, name)]
+            new = requests_for(folder, name)
             line: dict[str, Any] = {
                 "arm": arm,
                 "function": name,
@@ -132,7 +150,7 @@ def main() -> None:
             print(json.dumps(line), flush=True)
             with (given.out / "figures.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-        added += new[: given.added]
+        added += requests_for(folders["add"], name)[: given.added]
 
 
 if __name__ == "__main__":

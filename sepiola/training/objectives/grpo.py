@@ -34,14 +34,15 @@ from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_p
 from sepiola.training.rollouts import Step
 
 LossKind = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
-Scale = Literal["group", "batch", "none"]
+Scale = Literal["group", "batch", "mean", "none"]
 DEVIATION = 1e-4
-"""Is added to the standard deviation of rewards."""
+"""Is added to what rewards are divided by."""
 
 
 class GRPOSpec(ReinforcementSpec):
-    """`scale` divides advantages by the rewards' standard deviation in the `group`, in the rollout (`batch`), or not at
-    all. `beta` weighs the KL; at 0 no reference is kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
+    """`scale` divides advantages by the rewards' standard deviation in the `group` or in the rollout (`batch`), by their
+    `mean` in the group (MaxRL, 2602.02710: rewards of 0 and 1 then raise the logarithm of their likelihood, so that what
+    is seldom right counts more), or not at all. `beta` weighs the KL; at 0 no reference is kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
     """
 
     kind: Literal["grpo"]
@@ -109,6 +110,8 @@ def advantages(rewards: Tensor, scale: Scale) -> Tensor:
     centred = rewards - rewards.mean(1, keepdim=True)
     if scale == "none":
         return centred
+    if scale == "mean":
+        return centred / (rewards.mean(1, keepdim=True) + DEVIATION)
     deviation = rewards.std(1, keepdim=True) if scale == "group" else rewards.std()
     return centred / (deviation + DEVIATION)
 

@@ -183,6 +183,7 @@ def test_advantages_follow_their_formulas() -> None:
     spread = ((rewards - rewards.mean()).square().sum() / 11).sqrt()
     torch.testing.assert_close(advantages(rewards, "batch"), centred / (spread + 1e-4))
     assert advantages(rewards, "none").equal(centred)
+    torch.testing.assert_close(advantages(rewards, "mean"), centred / (rewards.mean(1, keepdim=True) + 1e-4))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
