@@ -280,12 +280,17 @@ def save_agent(name: str, folder: Path) -> None:
     model.to(torch.bfloat16).save(folder)
 
 
+DECLARED: dict[int, dict[str, str]] = {10: {"declared, cold": ">= 2"}, 20: {}, 100: {"declared, cold": ">= 10"}}
+"""How many functions are declared in `pairs`, and the bounds there."""
 ROWS = ("overhead", "passes", "pairs", "gemma", "agent")
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which rows")
+    options.add_argument(
+        "--declared", nargs="+", type=int, choices=DECLARED, default=list(DECLARED), help="functions, of pairs"
+    )
     options.add_argument("--requests", type=int, default=100, help="requests of an agent, and calls of each kind")
     options.add_argument("--busy", action="store_true", help="measure on a machine that does something else, roughly")
     options.add_argument(
@@ -314,9 +319,9 @@ def run(arguments: Namespace) -> dict[str, Any]:
             rows += overhead(Engine(shape, 100, native=True), f"{shape}, native core, 8 bits", 2 * rounds)
         if "pairs" in wanted:
             made = Engine(shape, 100)
-            rows += pairs(made, shape, 10, rounds, {"prompt": "<= 0.05", "declared, cold": ">= 2"})[0]
-            rows += pairs(made, shape, 20, rounds, {"prompt": "<= 0.05"})[0]
-            rows += pairs(made, shape, 100, 1, {"prompt": "<= 0.05", "declared, cold": ">= 10"})[0]
+            for count in arguments.declared:
+                bounds = {"prompt": "<= 0.05", **DECLARED[count]}
+                rows += pairs(made, shape, count, rounds if count < 100 else 1, bounds)[0]
             del made
     if "gemma" in wanted:
         with tempfile.TemporaryDirectory() as folder:
