@@ -40,9 +40,10 @@ DEVIATION = 1e-4
 
 
 class GRPOSpec(ReinforcementSpec):
-    """`scale` divides advantages by the rewards' standard deviation in the `group` or in the rollout (`batch`), by their
-    `mean` in the group (MaxRL, 2602.02710: rewards of 0 and 1 then raise the logarithm of their likelihood, so that what
-    is seldom right counts more), or not at all. `beta` weighs the KL; at 0 no reference is kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
+    """`scale` divides advantages by the rewards' standard deviation in the `group` or in the rollout (`batch`), by the
+    size of their `mean` in the group (MaxRL, 2602.02710: rewards of 0 and 1 raise the logarithm of their likelihood
+    then, so that what is seldom right counts more), or not at all. `beta` weighs the KL; at 0 no reference is
+    kept. A ratio counts from 1 − `epsilon_low` to 1 + `epsilon_high`.
     """
 
     kind: Literal["grpo"]
@@ -111,7 +112,7 @@ def advantages(rewards: Tensor, scale: Scale) -> Tensor:
     if scale == "none":
         return centred
     if scale == "mean":
-        return centred / (rewards.mean(1, keepdim=True) + DEVIATION)
+        return centred / (rewards.mean(1, keepdim=True).abs() + DEVIATION)
     deviation = rewards.std(1, keepdim=True) if scale == "group" else rewards.std()
     return centred / (deviation + DEVIATION)
 

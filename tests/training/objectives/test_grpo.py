@@ -183,7 +183,9 @@ def test_advantages_follow_their_formulas() -> None:
     spread = ((rewards - rewards.mean()).square().sum() / 11).sqrt()
     torch.testing.assert_close(advantages(rewards, "batch"), centred / (spread + 1e-4))
     assert advantages(rewards, "none").equal(centred)
-    torch.testing.assert_close(advantages(rewards, "mean"), centred / (rewards.mean(1, keepdim=True) + 1e-4))
+    means = torch.tensor([0.5, 1.0, 1.0])[:, None]
+    torch.testing.assert_close(advantages(rewards, "mean"), centred / (means + 1e-4))
+    torch.testing.assert_close(advantages(rewards - 2, "mean"), centred / (torch.tensor([[1.5], [1], [1]]) + 1e-4))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
