@@ -148,9 +148,21 @@ def _members(annotation: object) -> list[object]:
 
 
 def _models(candidates: Sequence[object], kinds: Sequence[type[BaseModel]]) -> list[type[BaseModel]]:
-    """The specs among the candidates, and those of `kinds` that may stand in the place of one."""
+    """The specs among the candidates, and those of `kinds` that may stand in the place of one; in that of one whose
+    `kind` is any text (a reward), all specs that are of it.
+    """
     models = [t for t in candidates if isinstance(t, type) and issubclass(t, BaseModel)]
-    return models + [kind for kind in kinds for model in models if issubclass(kind, model) and kind is not model]
+    own = [part for model in models if _is_open(model) for part in _below(model)]
+    return models + own + [kind for kind in kinds for model in models if issubclass(kind, model) and kind is not model]
+
+
+def _is_open(model: type[BaseModel]) -> bool:
+    return "kind" in model.model_fields and model.model_fields["kind"].annotation is str
+
+
+def _below(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """The specs that are of a base, however far below it."""
+    return [part for direct in model.__subclasses__() for part in (direct, *_below(direct))]
 
 
 def _keys_at(root: type[BaseModel], location: Sequence[int | str], kinds: Sequence[type[BaseModel]] = ()) -> set[str]:

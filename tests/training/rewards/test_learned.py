@@ -19,6 +19,7 @@ from sepiola.text.tokenizer import Tokenizer
 from sepiola.training.rewards.contract import Written
 from sepiola.training.rewards.learned import Learned, LearnedSpec
 from tests import tiny
+from tests.trainers import stage_of
 
 TEXTS = ["A sunny day.", "今天下雨了，我们在家。", "Please explain how magnets work in a few words."]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -69,3 +70,10 @@ def test_a_model_without_a_score_is_no_reward(tmp_path: Path) -> None:
     spec = learned(saved(tmp_path / "writer", None, None))
     with pytest.raises(SepiolaError, match="reward"):
         Learned(spec).score(ASKED[:1], [Written("It pulls iron.", "It pulls iron.", True)])
+
+
+@pytest.mark.parametrize(("key", "fix"), [("modell", "did you mean 'model'"), ("stage", "known: .*model")])
+def test_an_unknown_key_of_a_reward_is_told_those_of_rewards(key: str, fix: str) -> None:
+    objective = {"kind": "grpo", "reward": {"kind": "learned", "model": "judge", key: "x"}}
+    with pytest.raises(SpecError, match=rf"objective\.reward\.{key}: unknown key; {fix}"):
+        stage_of(name="x", data={"reader": "tidepool"}, steps=1, objective=objective)
