@@ -148,8 +148,10 @@ def test_ask_needs_no_choices(finished: Path) -> None:
         sepiola.load(finished).ask("150日联赛消息", choices=("体育", "财经"))
 
 
-def test_a_run_is_explained(headlines: Path) -> None:
-    (found,) = explain(recipe(headlines), QUIET)["runs"]
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_run_is_explained(smoothing: float, headlines: Path) -> None:
+    changes = [f"stages.1.objective.label_smoothing={smoothing}"]
+    (found,) = explain(recipe(headlines, *changes), QUIET)["runs"]
     pretrain, finetune = found["stages"]
     assert (pretrain["objective"]["kind"], finetune["objective"]["kind"]) == ("language-modelling", "classification")
     # Three tokens more, and a row a label.

@@ -224,7 +224,7 @@ def _spread(logits: Tensor, batch: ClassificationBatch) -> Tensor:
     """The cross-entropy of an answer that is every option alike, summed over the examples whose answer is known."""
     there, known = logits > -torch.inf, batch.answers != IGNORED
     means = -logits.log_softmax(dim=-1).where(there, 0.0).sum(dim=-1) / there.sum(dim=-1)
-    return means[known].sum()
+    return means.where(known, 0.0).sum()
 
 
 def _language_modelling(head: Any, states: Tensor, batch: ClassificationBatch) -> Tensor:
