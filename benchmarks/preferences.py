@@ -46,8 +46,16 @@ from sepiola.training.trainer import Trainer
 FOLDS = 5
 INNER = 3
 NEWTON = 30
-FAMILIES = (("words", "characters", "form"), ("characters", "form"), ("characters",), ("runs", "form"), ("runs",))
-EVERY = ("words", "characters", "runs", "form")
+FAMILIES = (
+    ("words", "characters", "form"),
+    ("words", "characters", "form", "details"),
+    ("characters", "form"),
+    ("characters",),
+    ("runs", "form"),
+    ("runs", "form", "details"),
+    ("runs",),
+)
+EVERY = ("words", "characters", "runs", "form", "details")
 RIDGES = (1e-3, 3e-4, 1e-4, 3e-5)
 SETS = {
     "english": ["preference_small/instruction_preference_en_1100.json"],

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from sepiola.specs.base import Spec
 
-ReplyFamily = Literal["words", "characters", "runs", "form"]
+ReplyFamily = Literal["words", "characters", "runs", "form", "details"]
 REPLY_FAMILIES: tuple[ReplyFamily, ...] = ("words", "characters", "form")
 
 
 class LinearRewardSpec(Spec):
     """A table of `buckets` weights over what a reply says, by `families` of features (`sepiola.text.reply_features`).
 
-    Each family counts alike, but for `form`, which counts less.
+    Each family counts alike, but for `form` and `details`, which count less.
     """
 
     buckets: int = Field(default=1 << 20, ge=2, le=1 << 28)

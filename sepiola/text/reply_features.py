@@ -3,7 +3,8 @@ a table of weights (Weinberger et al., "Feature hashing for large scale multitas
 
 Words starve where few are repeated, as in Chinese, whose characters are words here; runs of two to five characters do
 not, and in Chinese those of one to three say as much. Form is what no word says: how long a reply is, by itself and
-for its prompt, how it ends, what it counts up, how much of it the prompt has said before.
+for its prompt, how it ends, what it counts up, how much of it the prompt has said before. Details are more of that
+kind, by characters: what it has of the prompt's runs, what it repeats, how it is pointed.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from sepiola.text.option_features import hashes, words
 
 CHARACTERS, RUNS = range(2, 6), range(1, 4)  # lengths of runs of characters
-FORM = 0.3  # what a reply's form counts beside its words
+FORM = 0.3  # what a reply's form, and its details, count beside its words
 ENDINGS = tuple(".。!！?？")
 NUMBERED = re.compile(r"^\s*\d+\s*[.、．)）]", re.MULTILINE)
+BULLET = re.compile(r"^\s*[-*•]", re.MULTILINE)
+PARTED = re.compile(r"[。！？!?\n]|\. ")
 Integers = NDArray[np.int64]
 Values = NDArray[np.float32]
 Features = tuple[NDArray[np.integer], Values]
@@ -70,6 +73,27 @@ def form_values(prompt: str, reply: str) -> Mapping[str, float]:
     }
 
 
+def detail_values(prompt: str, reply: str) -> Mapping[str, float]:
+    """Details of a reply's form as numbers, none of them far above 1."""
+    letters, (pairs, triples) = max(len(reply), 1), (_sliding(reply, size) for size in (2, 3))
+    own, asked = {*pairs}, {*_sliding(prompt, 2)}
+    own_triples, asked_triples = {*triples}, {*_sliding(prompt, 3)}
+    return {
+        "pairs said before": 2 * len(own & asked) / max(len(own), 1),
+        "pairs taken up": 2 * len(own & asked) / max(len(asked), 1),
+        "triples said before": 2 * len(own_triples & asked_triples) / max(len(own_triples), 1),
+        "repeated": 2 * (1 - len(own_triples) / max(len(triples), 1)),
+        "bullets": log1p(len(BULLET.findall(reply))),
+        "quotes": log1p(sum(map(reply.count, '“”「」"《》'))),
+        "sentence": log1p(len(reply) / (1 + len(PARTED.findall(reply)))) / 2,
+        "Latin": 2 * sum(c.isascii() and c.isalpha() for c in reply) / letters,
+        "commas": 10 * sum(map(reply.count, "，、,")) / letters,
+        "colons": log1p(sum(map(reply.count, ":："))),
+    }
+
+
+VALUED: dict[str, Callable[[str, str], Mapping[str, float]]] = {"form": form_values, "details": detail_values}
+"""Families of numbers, by their names."""
 COUNTED: dict[str, Callable[[str], Mapping[str, float]]] = {
     "words": word_counts,
     "characters": character_counts,
@@ -100,19 +124,26 @@ def rarity(replies: Iterable[str], families: Sequence[str], buckets: int) -> Val
 
 
 def reply_features(prompt: str, reply: str, families: Sequence[str], rare: Values) -> Features:
-    """A reply's features: counts by `rare` `(buckets,)`, each family of length 1, and its form."""
+    """A reply's features: counts by `rare` `(buckets,)`, each family of length 1, and its form and details."""
     found: list[Features] = []
     for places, counts in counted(reply, families, len(rare)):
         values = counts * rare[places]
         found.append((places, values / max(float(np.linalg.norm(values)), 1e-12)))
-    if "form" in families:
-        form = form_values(prompt, reply)
-        found.append((_places("form", form, len(rare)), FORM * np.fromiter(form.values(), np.float32)))
+    for name in VALUED:
+        if name in families:
+            numbers = VALUED[name](prompt, reply)
+            found.append((_places(name, numbers, len(rare)), FORM * np.fromiter(numbers.values(), np.float32)))
     return np.concatenate([own for own, _ in found]), np.concatenate([own for _, own in found]).astype(np.float32)
 
 
 def _places(family: str, names: Iterable[str], buckets: int) -> Integers:
     return (hashes(f"{family}:{name}" for name in names) % np.uint64(buckets)).astype(np.int64)
+
+
+def _sliding(text: str, size: int) -> list[str]:
+    """Runs of characters in lower case, spaces made one."""
+    text = " ".join(text.lower().split())
+    return [text[at : at + size] for at in range(len(text) - size + 1)]
 
 
 def _runs(reply: str, sizes: Iterable[int]) -> Mapping[str, float]:

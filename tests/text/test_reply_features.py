@@ -10,6 +10,7 @@ import pytest
 from sepiola.text.reply_features import (
     character_counts,
     counted,
+    detail_values,
     form_values,
     rarity,
     reply_features,
@@ -57,6 +58,20 @@ def test_form_is_what_no_word_says() -> None:
     assert counts["length after a long prompt"] == pytest.approx(math.log1p(22) * math.log1p(3) / 10)
     shown = reply_features("a", "", ("words", "characters", "runs", "form"), np.ones(BUCKETS, np.float32))
     assert len(shown[0]) == len(shown[1]) > 0
+
+
+def test_details_are_more_of_it_by_characters() -> None:
+    details = detail_values("红色的鱼", "红色的。- 鱼：红色的\n - “Abc”, d\n* e")
+    assert details["pairs said before"] == pytest.approx(2 * 2 / 22), "红色 and 色的, of 22"
+    assert details["pairs taken up"] == pytest.approx(2 * 2 / 3)
+    assert details["triples said before"] == pytest.approx(2 * 1 / 23)
+    assert details["repeated"] == pytest.approx(2 * (1 - 23 / 24))
+    assert details["bullets"] == pytest.approx(math.log1p(2)) and details["quotes"] == pytest.approx(math.log1p(2))
+    assert details["sentence"] == pytest.approx(math.log1p(27 / 4) / 2) and details["Latin"] == 2 * 5 / 27
+    assert details["commas"] == pytest.approx(10 / 27) and details["colons"] == pytest.approx(math.log1p(1))
+    assert set(details) == set(detail_values("", "")), "an empty reply has details too"
+    read = [reply_features("a", "b", ("words", *more), np.ones(BUCKETS, np.float32)) for more in ((), ("details",))]
+    assert len(read[1][0]) == len(read[0][0]) + len(details)
 
 
 def test_other_prompts_change_the_form_alone() -> None:
