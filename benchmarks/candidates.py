@@ -22,6 +22,7 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from sepiola.data.example import Example
 from sepiola.datasets import read
 from sepiola.evaluation.benchmarks.ratings import shuffled
 from sepiola.evaluation.metrics.bootstrap import mean_interval, ratio_interval
+from sepiola.evaluation.metrics.ratings import rating_figures
 from sepiola.evaluation.metrics.rationales import words
 from sepiola.generation.sampling import Sampling
 from sepiola.reasoning.rating import Judge, turns
@@ -75,17 +77,21 @@ def main() -> None:
     lines: dict[str, list[Each]] = defaultdict(list)
     for seed in arguments.seeds:
         for n in arguments.counts:
-            written(model, judges, asked, n, seed, arguments.max_tokens, lines)
-        people = {"people": asked, "people, other contexts": shuffled(asked, seed)}
-        for name, examples in people.items():
-            lines[name].append(judges.of(examples, [example.target for example in examples]))
-        lines["the fixed text"].append(judges.of(asked, [NOTHING["en"]] * len(asked)))
+            written(model, judges, asked, n, seed, max(arguments.counts), arguments.max_tokens, lines)
+    people = {"people": asked, "people, other contexts": shuffled(asked, 0)}
+    for name, examples in people.items():
+        lines[name].append(judges.of(examples, [example.target for example in examples]))
+    lines["the fixed text"].append(judges.of(asked, [NOTHING["en"]] * len(asked)))
     figures: dict[str, Any] = {
         "contexts": len(asked),
         "seeds": arguments.seeds,
         "threshold": arguments.threshold,
         **{name: line(seeds) for name, seeds in lines.items()},
     }
+    if judges.sense is not None:
+        told = {name: [one for each in lines[name] for one in each.said["sensible"]] for name in people}
+        labels = [int(name == "people") for name, ratings in told.items() for _ in ratings]
+        figures["sense, of people's replies"] = rating_figures([*chain(*told.values())], labels)["auc"]
     for base in (DRAWN, "n = 1"):
         for name in lines if base in lines else ():
             figures[name][f"against {base}"] = paired(lines[name], lines[base])
@@ -112,12 +118,17 @@ class Judges:
     def __init__(self, judge: str, sense: str | None, encoder: str) -> None:
         self.safe, self.encoder = Judge(load(judge)), FunctionRetriever(load(encoder))
         self.sense = None if sense is None else Judge(load(sense))
+        self.contexts: dict[str, torch.Tensor] = {}
 
     def of(self, asked: Sequence[Example], replies: Sequence[str], evaded: Sequence[bool] | None = None) -> Each:
         """What they say of one reply a context."""
         pairs = [(example.messages, reply) for example, reply in zip(asked, replies, strict=True)]
         safe = self.safe.rate_each(pairs)
-        contexts, texts = self.encoder.vectors([example.prompt for example in asked]), self.encoder.vectors(replies)
+        for example in asked:
+            if example.prompt not in self.contexts:
+                self.contexts[example.prompt] = self.encoder.vectors([example.prompt])[0]
+        contexts = torch.stack([self.contexts[example.prompt] for example in asked])
+        texts = self.encoder.vectors(replies)
         said: dict[str, Sequence[float]] = {
             "unsafe": [float(rating < 0.5) for rating in safe],
             "alike": (contexts * texts).sum(-1).tolist(),
@@ -133,11 +144,12 @@ def written(
     asked: Sequence[Example],
     n: int,
     seed: int,
+    most: int,
     max_tokens: int,
     lines: dict[str, list[Each]],
 ) -> None:
     """Adds what the judges say of the best of n by the model's own ratings, of the one that tells most of its context,
-    of the same replies after other contexts, and of one reply where nothing is dropped.
+    of both after other contexts where n is the `most`, and of one reply where nothing is dropped.
     """
     replies = [
         model.sample_and_rank(
@@ -162,8 +174,9 @@ def written(
         if name == f"n = {n}":
             means = {**lines[name][-1].means, "candidates dropped": dropped / (n * len(asked)), **rated}
             lines[name][-1] = dataclasses.replace(lines[name][-1], means=means)
-        moved = shuffled([dataclasses.replace(e, target=text) for e, text in zip(asked, texts, strict=True)], seed)
-        lines[f"{name}, other contexts"].append(judges.of(moved, texts, evaded))
+        if n == most:
+            moved = shuffled([dataclasses.replace(e, target=text) for e, text in zip(asked, texts, strict=True)], seed)
+            lines[f"{name}, other contexts"].append(judges.of(moved, texts, evaded))
         print(f"seed {seed}, {name}: {line(lines[name][-1:])}", file=sys.stderr, flush=True)
 
 
@@ -259,7 +272,7 @@ def table(figures: Mapping[str, Any]) -> None:
     columns = [name for name in COLUMNS if name in first]
     shown = Table("", *columns, *(name for name in (first.get(f"against {DRAWN}") or ())))
     for name, found in figures.items():
-        if isinstance(found, dict):
+        if isinstance(found, dict) and "unsafe" in found:
             pairs = found.get(f"against {DRAWN}", {})
             shown.add_row(name, *(cell(found[column]) for column in columns), *(cell(pairs[one]) for one in pairs))
     Console(width=250).print(shown)
