@@ -22,21 +22,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from given import Given
 from rich.console import Console
 
 from sepiola.api import Model
 from sepiola.data.example import Example
 from sepiola.data.preferences import completions_of
-from sepiola.datasets import DataCache, read
+from sepiola.datasets import read
 from sepiola.evaluation.baselines.preferences import linear_margins, pairs_of
 from sepiola.evaluation.benchmarks.preferences import scored
 from sepiola.evaluation.figures import Figures
 from sepiola.evaluation.metrics.bootstrap import mean_interval
 from sepiola.evaluation.metrics.preferences import preference_figures
 from sepiola.experiments.recipe_files import read_recipe
-from sepiola.experiments.stages import Stages
 from sepiola.models.linear_reward import LinearReward
-from sepiola.specs.data import DataSpec
 from sepiola.specs.linear_reward import LinearRewardSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.text.processor import Processor
@@ -62,17 +61,6 @@ SETS = {
     "hh": ["hh_rlhf/harmless-base/test.jsonl.gz"],
     "chinese": ["llamafactory_demo/dpo_zh_demo.json", "preference_small/dpo_zh_500.jsonl"],
 }
-
-
-class Fold(Stages):
-    """A run of a recipe whose data are those that are given."""
-
-    def __init__(self, recipe: RecipeSpec, folder: Path, known: Sequence[Example]) -> None:
-        super().__init__(recipe, folder, DataCache(), "cpu")
-        self.known = [*known]
-
-    def read(self, data: DataSpec) -> list[Example]:
-        return self.known
 
 
 def fold_of(example: Example, folds: int = FOLDS, salt: str = "") -> int:
@@ -138,7 +126,7 @@ def _differences(family: str, train: Sequence[Example], asked: Sequence[Example]
 def trained(recipe: RecipeSpec, folder: Path, known: Sequence[Example]) -> Model:
     """The recipe's reward model, taught by the known pairs."""
     (stage,) = recipe.stages
-    stages = Fold(recipe, folder, known)
+    stages = Given(recipe, folder, known)
     objective = stages.objective(stage)
     network = objective.prepare(stages.begun(stage))
     batches = objective.batches(stage.data, ImageInputs())

@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from given import Given
 from measure import parser, report
 
 from sepiola.data.example import Example, Message
 from sepiola.data.preferences import Completion, preference
-from sepiola.datasets import DataCache
 from sepiola.experiments.recipe_files import parse_recipe
-from sepiola.experiments.stages import Stages
-from sepiola.specs.data import DataSpec
 from sepiola.specs.recipe import RecipeSpec
 from sepiola.training.batches import ImageInputs
 
@@ -60,17 +58,6 @@ def recipe_of(width: int, layers: int, prompts: int) -> RecipeSpec:
     return recipe
 
 
-class Given(Stages):
-    """A run of a recipe whose data are those that are given."""
-
-    def __init__(self, recipe: RecipeSpec, folder: Path, given: Sequence[Example]) -> None:
-        super().__init__(recipe, folder, DataCache(), "cpu")
-        self.given = [*given]
-
-    def read(self, data: DataSpec) -> list[Example]:
-        return self.given
-
-
 def asked(prompt: int, replies: Sequence[Completion], name: str = "") -> Example:
     about = {"language": "en", "split": "train", "group": str(prompt)}
     return preference(f"{prompt}{name}", [Message("user", (f"Which is best, of request {prompt}?",))], replies, about)
@@ -95,7 +82,7 @@ def main() -> None:
         objective = stages.objective(stage)
         network = objective.prepare(stages.begun(stage)).eval()
         for name, examples in (("ranking", rankings), ("pairs", pairs)):
-            stages.given = examples
+            stages.examples = examples
             batches: Any = stages.objective(stage).batches(stage.data, ImageInputs())
             steps[name] = batches.laid_out(range(len(examples)))
 
@@ -104,7 +91,7 @@ def main() -> None:
         began = time.process_time()
         loss = objective.loss(network, steps[name])
         mean = loss.total / loss.tokens
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward()
         return time.process_time() - began, float(mean.detach())
 
     for name in steps:

@@ -99,20 +99,21 @@ class SelfTaught(LearnsFromChains):
 
         Raises TrainingError when there is none.
         """
-        own, name = self.own, self.stage.name
-        questions = self.setting.read(own.questions)
+        own = self.own
+        asked = self.setting.read(own.questions)
+        taught: list[Example | None]
         if own.learn == "chains":
-            answers = self.drawn(questions)
-            taught = [own_chain(*pair) for pair in zip(questions, answers, strict=True)]
+            answers = self.drawn(asked)
+            taught = [own_chain(*pair) for pair in zip(asked, answers, strict=True)]
             lacking = f"'{own.writer}' answers none right; train it longer, or draw more chains"
         else:
-            questions = [example for example in questions if example.question and example.question.solution]
-            answers = self.drawn(questions) if own.pick == "disagreement" else []
-            taught = [*questions]
+            known = [example for example in asked if example.question and example.question.solution]
+            answers = self.drawn(known) if own.pick == "disagreement" else []
+            taught = [*known]
             lacking = "none has a solution; learn: chains learns the writer's own"
         found = picked(taught, answers, own, self.setting.seed)
         if not found:
-            raise TrainingError(f"stage '{name}': of its {len(self.setting.read(own.questions))} questions {lacking}")
+            raise TrainingError(f"stage '{self.stage.name}': of its {len(asked)} questions {lacking}")
         return found
 
     def kept(self, trained: nn.Module) -> tuple[nn.Module, ModelSpec]:
