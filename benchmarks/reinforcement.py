@@ -10,8 +10,9 @@ requests, whose phrasings and values no training request has, are answered greed
 folder has already is not run again.
 
 What is missing may be knowledge, as in an agent of few known calls, or behaviour: with `--sloppy SHARE` the agent first
-goes on with its known requests, of which that share of those for several calls show the first call alone. It still
-knows how to call several times, and has learned not to. These sloppy demonstrations are then what is known.
+goes on with its known requests, of which that share of those for several calls show the first call alone, and with
+`--faults cut omit` that share of arguments that have a default is missing too. It still knows how to call several
+times, and has learned not to. These sloppy demonstrations are then what is known.
 
     sepiola act train phone --out runs/early --count 10000 --set stages.0.steps=2500
     python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
@@ -24,9 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -35,6 +34,7 @@ import torch
 import yaml
 from rejection_sampling import RejectionSampling
 from rich.console import Console
+from sloppy import FAULTS, sloppy
 from torch import nn
 
 from sepiola.acting.sets import functions_named
@@ -165,11 +165,12 @@ class Bench:
             self._made_sloppy(given.out / "sloppy")
 
     def _made_sloppy(self, folder: Path) -> None:
-        """The agent after some more training on demonstrations that stop too early; all arms begin from it."""
+        """The agent after some more training on demonstrations that say too little; all arms begin from it."""
         if not (folder / "checkpoint").is_dir():
             (folder / REQUESTS).mkdir(parents=True, exist_ok=True)
             known = read_requests(self.known, "train")
-            shown = [_cut(e) if len(e.metadata["calls"]) > 1 and _share(e) < self.given.sloppy else e for e in known]
+            functions = {function.name: function for function in functions_named("phone")}
+            shown = [sloppy(example, self.given.sloppy, self.given.faults, functions) for example in known]
             write_requests(folder / REQUESTS / "train.jsonl", shown)
             write_requests(folder / REQUESTS / "test.jsonl", read_requests(self.known, "test"))
             self.known = folder / REQUESTS
@@ -287,16 +288,6 @@ class Bench:
         return round(100 * figures["exact"]["value"], 2)
 
 
-def _cut(example: Example) -> Example:
-    """The same request with its first call alone."""
-    return replace(example, metadata={**example.metadata, "calls": example.metadata["calls"][:1]})
-
-
-def _share(example: Example) -> float:
-    """A number from 0 to 1 of a request's own."""
-    return zlib.crc32(example.id.encode()) / 2**32
-
-
 def summary(count: int, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each arm's figures over its seeds: right replies, their 95% interval, and what was gained."""
     rows = []
@@ -354,7 +345,8 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder of figures.json, reinforcement.svg and the trainings"
     )
-    parser.add_argument("--sloppy", type=float, default=0.0, help="share of several calls that are shown cut, first")
+    parser.add_argument("--sloppy", type=float, default=0.0, help="share of cases shown with a fault, first")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=["cut"], help="of sloppy demonstrations")
     parser.add_argument("--as-agent", action=argparse.BooleanOptionalAction, default=True, help="measure agents, too")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     given = parser.parse_args()
