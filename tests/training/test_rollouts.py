@@ -310,6 +310,12 @@ def test_plain_text_is_refused() -> None:
         ({"shots": 2}, {}, "asks one prompt a row"),
         ({}, {"packed": True}, "asks one prompt a row"),
         ({"kind": "ppo"}, {"lora": {}}, "ppo lays a value head on the model, which no adapter can hold"),
+        (
+            {"kind": "ppo", "filter_groups": True, "samples": 1, "beta": 0.0},
+            {},
+            "filter_groups compares the completions",
+        ),
+        ({"kind": "ppo", "filter_groups": True, "samples": 2}, {}, "give samples: 2 or more, and beta: 0"),
         ({"kind": "ppo"}, {"learn": ["bridge"]}, "learn must name language"),
         ({"constrained": True}, {}, "constrained needs a reward of calls; 'exact' names no functions"),
     ],

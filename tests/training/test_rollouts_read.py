@@ -99,3 +99,33 @@ def test_with_a_kl_all_are_read_and_where_none_teaches_one_is() -> None:
         (learned.loss(network, batch).total / batch.labelled).backward()
         assert all(float(p.grad.abs().max()) < 1e-5 for p in network.parameters())
         network.zero_grad()
+
+
+def test_ppo_reads_groups_that_are_paid_alike_unless_they_are_filtered() -> None:
+    """What is left is credited as if it had been all; where nothing is left, nothing is learned."""
+    made = policies.tokenizer()
+    network, spec = policies.policy(tiny.llama(), made)
+    for filtered, rewards, read in (
+        (False, [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0], 8),
+        (True, [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0], 4),
+        (True, [1.0] * 4 + [0.0] * 4, 1),
+    ):
+        raw = {"kind": "ppo", "samples": 2, "beta": 0.0, "filter_groups": filtered}
+        learned = policies.objective(raw, spec, made, batch=8)
+        batches = policies.rollouts(learned, network)
+        batches.reward = Listed(rewards)
+        batches._merge = False
+        (batch,) = batches.next()
+        assert len(batch.ids) == read
+        (learned.loss(network, batch).total / batch.labelled).backward()
+        norm = sum(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)
+        if read == 1:
+            assert norm == 0.0
+        else:
+            assert norm > 0
+            assert float(batch.advantages.mean()) == pytest.approx(0.0, abs=1e-5)
+            assert float(batch.advantages.std()) == pytest.approx(1.0, abs=1e-3)
+        if read == 4:
+            assert sorted(batch.numbers.tolist()) == [0, 1, 6, 7]
+        network.zero_grad()
+        learned.kept(network)

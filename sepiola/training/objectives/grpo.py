@@ -79,7 +79,7 @@ class GRPO(Reinforcement):
         """Without a KL, groups whose rewards differ: the gradient of any other is 0 (DAPO, section 3.2)."""
         if self.rl.beta or self.rl.loss == "bnpo":
             return super().teaching(rewards)
-        return (rewards != rewards[:, :1]).any(1, keepdim=True).expand_as(rewards)
+        return differing(rewards)
 
     def measured(self, batch: RolloutBatch) -> Measured:
         """Old log-probabilities only where the policy will have moved."""
@@ -104,6 +104,11 @@ class GRPO(Reinforcement):
     def rollout_loss(self, model: nn.Module, batch: RolloutBatch) -> Loss:
         """See `grpo`."""
         return grpo(model, batch, self.rl)
+
+
+def differing(rewards: Tensor) -> Tensor:
+    """Which of the completions `(prompts, samples)` are of a group that is not paid alike."""
+    return (rewards != rewards[:, :1]).any(1, keepdim=True).expand_as(rewards)
 
 
 def advantages(rewards: Tensor, scale: Scale) -> Tensor:

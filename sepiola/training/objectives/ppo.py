@@ -20,7 +20,7 @@ from sepiola.nn.precision import autocast, resolve
 from sepiola.specs.model import ModelSpec
 from sepiola.specs.stage import ObjectiveSpec, StageSpec
 from sepiola.training.loss import Loss
-from sepiola.training.objectives.grpo import token_weights
+from sepiola.training.objectives.grpo import differing, token_weights
 from sepiola.training.objectives.reinforcement import (
     Reinforcement,
     ReinforcementSpec,
@@ -44,7 +44,10 @@ class PPOSpec(ReinforcementSpec):
     """`beta` weighs the KL by the estimate `kl`; at 0 no reference is kept. Rewards count `gamma` per token that they
     are away, and `gae_lambda` weighs what the value head foretells against what was earned. A ratio counts within
     1 ± `epsilon`, a new value within ± `value_epsilon` of the old one; `value_weight` is the value loss's.
-    `whiten_rewards` divides a rollout's rewards by their standard deviation; their mean stays.
+    `whiten_rewards` divides a rollout's rewards by their standard deviation; their mean stays. `filter_groups` learns
+    from the prompts alone whose `samples` are not all paid alike, as GRPO does (DAPO, 2503.14476). Such a step is much
+    shorter. It is biased: what decides whether a completion counts is how the others of its prompt were paid, and the
+    value head knows nothing of the prompts that are always right or never.
     """
 
     kind: Literal["ppo"]
@@ -58,10 +61,18 @@ class PPOSpec(ReinforcementSpec):
     value_epsilon: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     whiten_rewards: bool = False
+    filter_groups: bool = False
 
     def check(self, model: ModelSpec, stage: StageSpec) -> None:
-        """Raises ValueError also for an adapter: the value head would have to be one too."""
+        """Raises ValueError also for an adapter (the value head would have to be one too), and where `filter_groups`
+        would leave nothing, or a KL that all completions pay for.
+        """
         super().check(model, stage)
+        if self.filter_groups and (self.samples < 2 or self.beta):
+            raise ValueError(
+                f"'{stage.name}': filter_groups compares the completions of one prompt, and leaves out those that only "
+                "a KL teaches; give samples: 2 or more, and beta: 0"
+            )
         if stage.lora is not None:
             raise ValueError(
                 f"'{stage.name}': ppo lays a value head on the model, which no adapter can hold; use grpo, or no lora"
@@ -100,9 +111,15 @@ class PPO(Reinforcement):
         delattr(trained, VALUE_HEAD)
         return super().kept(trained)
 
+    def teaching(self, rewards: Tensor) -> Tensor:
+        """With `filter_groups` the groups whose rewards differ."""
+        return differing(rewards) if self.rl.filter_groups else super().teaching(rewards)
+
     def credited(self, steps: list[Step], rewards: Tensor) -> list[Step]:
-        """Each label has its advantage and its return."""
+        """Each label has its advantage and its return; what stands in for a step that teaches nothing has no weight."""
         batches = [batch for step in steps for batch in step]
+        teaches = self.teaching(rewards).flatten().long()
+        stands = [batch.multiples * teaches[known(batch.numbers)][batch.rows] for batch in batches]
         lengths = [length for batch in batches for length in batch.lengths]
         values = torch.cat([known(batch.values) for batch in batches])
         earned = torch.zeros(len(values))
@@ -111,15 +128,15 @@ class PPO(Reinforcement):
             reference = torch.cat([known(batch.reference) for batch in batches])
             earned = -self.rl.beta * KLS[self.rl.kl](old, reference)
         paid = torch.cat([batch.rewards for batch in batches])
-        counts = torch.cat([batch.multiples for batch in batches])
-        worth, returns = returns_of(paid_at_the_end(earned, paid, lengths), values, lengths, self.rl, counts)
+        earned = paid_at_the_end(earned, paid, lengths)
+        worth, returns = returns_of(earned, values, lengths, self.rl, torch.cat(stands))
         labels = [batch.labelled for batch in batches]
-        parts = iter(zip(worth.split(labels), returns.split(labels), strict=True))
+        parts = iter(zip(stands, worth.split(labels), returns.split(labels), strict=True))
         credited = []
         for step in steps:
             weights = token_weights(step, "dapo", self.stage.target_tokens)
-            shares = [(one, weight * one.multiples, *next(parts)) for one, weight in zip(step, weights, strict=True)]
-            credited.append([replace(one, weights=w, advantages=a, returns=r) for one, w, a, r in shares])
+            shares = [(one, weight, *next(parts)) for one, weight in zip(step, weights, strict=True)]
+            credited.append([replace(one, weights=w * n, advantages=a, returns=r) for one, w, n, a, r in shares])
         return credited
 
     @torch.no_grad()
