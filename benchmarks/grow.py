@@ -34,7 +34,7 @@ from sepiola.experiments.grow import add_functions
 from sepiola.specs.data import DataSpec
 
 ARMS = ("add", "plain")
-PLAIN = ["stages.0.steps=125"]  # as many of the new function's requests as an addition reads
+PLAIN = ["stages.0.steps=157"]  # as many of the new function's requests as an addition reads
 
 
 def measured(run: Path, examples: list[Example], *, keeps: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--agent", type=Path, required=True, help="a run of `sepiola act train`")
     parser.add_argument("--functions", default="android", help="a file or a set, whose functions are added")
     parser.add_argument("--number", type=int, default=10, help="how many of them")
-    parser.add_argument("--count", type=int, default=4000, help="requests of each new function")
+    parser.add_argument("--count", type=int, default=5000, help="requests of each new function")
     parser.add_argument("--measured", type=int, default=2000, help="requests of the old functions, at most")
     parser.add_argument("--added", type=int, default=100, help="requests of each function added before, at most")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)

@@ -41,6 +41,7 @@ _TRIES = 400
 _FIXED = re.compile(r"\{(\w+)=([^{}]*)\}")
 _TYPES: dict[object, type | tuple[type, ...]] = {"boolean": bool, "integer": int, "number": (int, float), "string": str}
 _LABELLED = re.compile(r"(:|\bis|\bfor|\bat|\bwith \w[\w ]*|, \w[\w ]*) $")  # ends so, and needs no "on"
+_INTERJECTION = re.compile("^(.*[,，] ?|and |那|请问)")
 _NEAR = {
     "en": (
         "[|hm, |wait, |oh, ][don't|do not|never|no need to] {core}",
@@ -79,6 +80,13 @@ class _Asked:
         """Any phrasing; `order`: one that is no whole sentence."""
         given = [p for p in self.given if not (order and p.template.sentence)]
         return rng.choice(given if given and rng.random() < _BY_EXAMPLE else self.made_up)
+
+    def asks(self, begin: str) -> bool:
+        """Whether a whole sentence that was given begins as this does, but for its interjection: "how do I get to …?"
+        asks for a route, and so does "wait, how do I navigate to …?".
+        """
+        opener = _INTERJECTION.sub("", begin).lower()
+        return any(p.template.sentence and p.template.text.lower().startswith(opener) for p in self.given)
 
 
 Piece = str | tuple[_Asked, Phrasing]  # of a request: words, or what asks for a function
@@ -207,7 +215,10 @@ def _composed(asked: list[_Asked], place: int, kind: str, context: Context, mixe
             pieces.append((asked[number], asked[number].phrasing(rng, order=True)))
         return pieces
     phrasing = asked[place].phrasing(rng, order=kind == "near miss")
-    begin, end = rng.choice(_frames(language, "near" if kind == "near miss" else phrasing.template.sentence))
+    frames = _frames(language, "near" if kind == "near miss" else phrasing.template.sentence)
+    if kind == "near miss":
+        frames = tuple(frame for frame in frames if not asked[place].asks(frame[0]))
+    begin, end = rng.choice(frames)
     return [begin, (asked[place], phrasing), "" if phrasing.template.text[-1] in "?？" else end]
 
 

@@ -223,7 +223,7 @@ def add(
     only: Annotated[
         list[str] | None, typer.Option(help="Add this function of the file alone. Repeatable; by default all new ones.")
     ] = None,
-    count: Annotated[int, typer.Option(min=10, help="Requests that are made for each new function.")] = 4000,
+    count: Annotated[int, typer.Option(min=10, help="Requests that are made for each new function.")] = 5000,
     seed: Annotated[int, typer.Option(help="Of the requests and the training.")] = 0,
     assignments: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,

@@ -60,7 +60,7 @@ BEGUN = "begun"
 """The earlier agent with a row for the new token, before the first step."""
 MOST = 10_000
 """Requests that are read of an earlier recipe's data."""
-REPLAYED = 8000
+REPLAYED = 10_000
 """Requests of the earlier agent's, in each addition; the new function's are repeated until they are half as many."""
 MEASURED_NEW, MEASURED_OLD = 400, 1000
 
@@ -72,7 +72,7 @@ def add_functions(
     *,
     console: Console,
     only: Sequence[str] = (),
-    count: int = 4000,
+    count: int = 5000,
     changes: Sequence[str] = (),
     seed: int = 0,
     device: str = "cpu",
@@ -208,8 +208,8 @@ def requests_to_add(
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
     The old ones are those of the earlier agent in `folder`: what lies in its `requests`, or what its recipe reads;
-    where it has neither, they are made. At most half are for functions that were added before, and of these and of the
-    others each function has as many as any other. A quarter call nothing, and are made for all functions: what none of
+    where it has neither, they are made. Each function that was added before has up to twice as many as one of the first:
+    nothing else holds it. A quarter call nothing, and are made for all functions: what none of
     the old ones did may be what the new one does.
     """
     rng = random.Random(f"grow {seed} {functions[-1].name}")
@@ -311,8 +311,9 @@ def _requests(
     known = known or [e for e in make(2 * old, about=before) if e.metadata["kind"] != "irrelevant"]
     first = {str(entry["name"]) for entry in _known(chain[-1])} if len(chain) > 1 else {*before}
     added = [e for e in known if not first.issuperset(_called(e))]
-    others = _balanced(added, old // 2, rng)
-    others += _balanced([e for e in known if first.issuperset(_called(e))], old - len(quiet) - len(others), rng)
+    left, twice = old - len(quiet), 2 * (len(before) - len(first))
+    others = _balanced(added, left * twice // (twice + len(first)), rng)
+    others += _balanced([e for e in known if first.issuperset(_called(e))], left - len(others), rng)
     mixed = [*quiet, *others]
     rng.shuffle(mixed)
     return calling[:new], mixed

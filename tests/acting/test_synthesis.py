@@ -179,6 +179,26 @@ def test_what_the_functions_serve_is_not_called_irrelevant(made: dict[str, list[
             assert not any(word in text for word in ("alarm", "timer", "flashlight", "flight", "闹钟", "手电", "机票"))
 
 
+def test_a_question_that_asks_for_a_function_is_no_near_miss() -> None:
+    """Where a given sentence begins with it; whatever stands before."""
+
+    def find_way(place: str) -> None:
+        """Finds the way.
+
+        Examples:
+            get me to {place}
+            = how do I get to {place}?
+        """
+
+    def asked(*examples: str) -> set[str]:
+        function = {**functions_of([find_way])[0].tool["function"], "examples": examples}
+        some = synthesize([function], "train", 400, kinds=["near miss"], languages=["en"])
+        return {" ".join(said.split()[:4]) for e in some if "how do i" in (said := e.prompt.lower().split("\n")[-1])}
+
+    assert {"how do i get", "and how do i"} <= asked("get me to {place}")
+    assert not asked("get me to {place}", "= how do I get to {place}?")
+
+
 def test_the_same_arguments_make_the_same_requests(functions: list[Function]) -> None:
     first, again = (synthesize(described(functions), "test", 30, seed=4) for _ in range(2))
     assert first == again and first[:10] == synthesize(described(functions), "test", 10, seed=4)
