@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from sepiola_edge.questions import Question
 if TYPE_CHECKING:
     from sepiola_edge.calling.constraints import ConstraintVocabulary
     from sepiola_edge.model import Model
+    from sepiola_edge.prompt import Prompt
 
 TOKENS = 160
 """Tokens of a reply at most."""
@@ -129,13 +131,24 @@ class Request:
             grammar = functional(model.functions, vocabulary, allowed, copied, denied=denied)
             written = model.constrained(prompt, grammar.begin(room, prompt.ids))
             kept = model.kept
-            if kept is not None and max(*prompt.ids, *written) < kept.vocabulary:  # nothing that was added is called
+            if kept is not None and not _calls_added(model, prompt, written, kept.vocabulary):
                 written = kept.constrained(prompt, grammar.begin(room, prompt.ids))
             return grammar.text(written)
 
     def read(self, written: str, allowed: Sequence[str]) -> list[Call]:
         """The calls of a reply. Raises CallError for what is none, and for a function that is not `allowed`."""
         return calls.read(written, self.model.functions, self.today, allowed)
+
+
+def _calls_added(model: Model, prompt: Prompt, written: Sequence[int], kept: int) -> bool:
+    """Whether a function is called that was added to what is kept, which knows so many tokens, and surely enough."""
+    if max(prompt.ids, default=0) >= kept:
+        return True
+    at = next((place for place, token in enumerate(written) if token >= kept), None)
+    if at is None:
+        return False
+    *before, score = model.score(prompt, [written[:end] for end in (at, at + 1) if end])
+    return math.exp(score - sum(before)) >= calls.SURE
 
 
 def act(model: Model, request: Request, allow: Sequence[str] | None) -> list[Call]:

@@ -29,6 +29,8 @@ NONE, SEPARATOR, END = "<fn_none>", "<fn_sep>", "<fn_end>"
 CALLS = 8
 """Calls of one reply at most."""
 LETTER = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
+SURE = 0.75
+"""How likely a reply's first token of a function that was added must be: below it the agent of before replies."""
 MARK = "<fn_"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ def network(size: int, seed: int, liking: float = 0.0) -> Model:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[KeepingEngine, Engine, Engine]:
-    """An engine that keeps another, what writes its new tokens, and what it keeps."""
+    """An engine that keeps another, what writes its new tokens however unlikely they are, and what it keeps."""
     new, old = network(NEW, 1, liking=0.8), network(OLD, 2)
-    return KeepingEngine(new.engine.executor, old.engine, ends=frozenset()), new.engine, old.engine
+    return KeepingEngine(new.engine.executor, old.engine, ends=frozenset(), sure=0.0), new.engine, old.engine
 
 
 PROMPTS = [
@@ -58,6 +59,25 @@ def test_a_reply_without_new_tokens_is_the_kept_ones(pair: tuple[KeepingEngine, 
     assert 0 < sum(map(sum, says)) < len(PROMPTS) * samples
     for replies, mine, kept, said in zip(written, ours, theirs, says, strict=True):
         assert replies == [a if new_one else b for a, b, new_one in zip(mine, kept, said, strict=True)]
+
+
+def test_a_new_token_must_be_likely(pair: tuple[KeepingEngine, Engine, Engine]) -> None:
+    """The first of a reply, given what stands before it; the reply is the kept one's otherwise."""
+    _, new, old = pair
+    new.ends = old.ends = frozenset()
+    ours, theirs = (engine.generate(PROMPTS, max_tokens=3) for engine in (new, old))
+    likely: dict[int, float] = {}
+    for row, ((reply,), prompt) in enumerate(zip(ours, PROMPTS, strict=True)):
+        for at, token in enumerate(reply):
+            if token >= OLD and row not in likely:
+                texts = [reply[:at], reply[: at + 1]] if at else [reply[:1]]
+                scores = [score.log_likelihood for score in new.score([prompt], [texts])[0]]
+                likely[row] = math.exp(scores[-1] - (scores[0] if at else 0.0))
+    bar = sorted(likely.values())[len(likely) // 2] * 0.999
+    written = KeepingEngine(new.executor, old, ends=frozenset(), sure=bar).generate(PROMPTS, max_tokens=3)
+    sure = [likely.get(row, 0.0) >= bar for row in range(len(PROMPTS))]
+    assert 1 < sum(sure) < len(likely)
+    assert written == [a if own else b for a, b, own in zip(ours, theirs, sure, strict=True)]
 
 
 def test_a_prompt_with_a_new_token_is_answered_by_what_knows_it(pair: tuple[KeepingEngine, Engine, Engine]) -> None:
