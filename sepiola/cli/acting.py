@@ -233,8 +233,8 @@ def add(
     """Teach an agent one more function, and no other thing: `sepiola act add RUN more.py --out RUN2`.
 
     A copy of the agent learns, from requests that are made for the new function, among requests of the old ones. What
-    the agent was is kept beside it, and writes all replies that call nothing new. Several functions are added one after
-    the other. The agent before each lies whole in RUN2/earlier, and `sepiola act remove` gives it back.
+    the agent was is kept beside it, and writes all replies that call nothing new, or not surely. Several functions are
+    added one after the other. The agent before each lies whole in RUN2/earlier, and `sepiola act remove` gives it back.
     """
     from sepiola.experiments.grow import add_functions
     from sepiola.training.progress import say

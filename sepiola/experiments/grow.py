@@ -5,8 +5,8 @@ tokens. Training requests call the new function, replay what the earlier agent w
 are a user's.
 
 The agent as it was before anything was added is kept in the checkpoint, and its reply counts where none of the added
-functions is called (`sepiola.generation.keeping`): so an old request is answered as ever, unless an added function is
-called in its place. However many are added, they share one network beside the one that is kept.
+functions is called, or not surely (`sepiola.generation.keeping`): so an old request is answered as ever, unless an
+added function is called in its place. However many are added, they share one network beside the one that is kept.
 
 Functions are added one at a time, and the agent before each addition lies whole in `earlier`, so that taking the last
 function away gives that agent back bit for bit.
@@ -208,9 +208,9 @@ def requests_to_add(
     """Requests for the last of the functions (`new`) and for the others (`old`), to train on (`train`) and to measure.
 
     The old ones are those of the earlier agent in `folder`: what lies in its `requests`, or what its recipe reads;
-    where it has neither, they are made. Each function that was added before has up to twice as many as one of the first:
-    nothing else holds it. A quarter call nothing, and are made for all functions: what none of
-    the old ones did may be what the new one does.
+    where it has neither, they are made. Each function that was added before has up to twice as many as one of the
+    first, since nothing else holds it. A quarter call nothing, and are made for all functions: what none of the old
+    ones did may be what the new one does.
     """
     rng = random.Random(f"grow {seed} {functions[-1].name}")
     new, old = _requests(functions, folder, "train", count, replayed, seed, rng)
