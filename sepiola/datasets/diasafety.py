@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from sepiola.data.example import Example, Message
+from sepiola.datasets.record_files import half_of
 from sepiola.datasets.records import existing_folder, field, one_of, read_json
 from sepiola.errors import DataError, shown
 
@@ -18,8 +20,11 @@ SPLITS = ["train", "val", "test"]
 LABELS = {"Safe": 1, "Unsafe": 0}
 
 
-def read_diasafety(root: Path, split: str, *, shared_contexts: bool = False) -> list[Example]:
-    """Reads `<root>/<split>.json`; with `shared_contexts` whole, as the authors split it.
+def read_diasafety(
+    root: Path, split: str, *, shared_contexts: bool = False, half: Literal[1, 2] | None = None
+) -> list[Example]:
+    """Reads `<root>/<split>.json`; with `shared_contexts` whole, as the authors split it. `half` keeps the contexts of
+    one half, 1 or 2: what learns from one knows none of the other's.
 
     Raises DataError for a record that lacks a field, and for a label that is none.
     """
@@ -27,7 +32,8 @@ def read_diasafety(root: Path, split: str, *, shared_contexts: bool = False) -> 
     one_of(split, SPLITS, "DiaSafety")
     later = () if shared_contexts else SPLITS[SPLITS.index(split) + 1 :]
     held_out = {_key(example) for name in later for example in _examples(root, name)}
-    return [example for example in _examples(root, split) if _key(example) not in held_out]
+    kept = [example for example in _examples(root, split) if _key(example) not in held_out]
+    return [example for example in kept if half in (None, half_of(_key(example)))]
 
 
 def _examples(root: Path, split: str) -> list[Example]:

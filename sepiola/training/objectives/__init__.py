@@ -21,6 +21,7 @@ from sepiola.training.objectives.kto import KTO
 from sepiola.training.objectives.language_modelling import LanguageModelling
 from sepiola.training.objectives.linear_reward import LinearRewardObjective
 from sepiola.training.objectives.masked import Masked
+from sepiola.training.objectives.own_replies import RatesOwnReplies
 from sepiola.training.objectives.peer import Peer
 from sepiola.training.objectives.ppo import PPO
 from sepiola.training.objectives.reward import RewardModelling
@@ -49,6 +50,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "function-calling": FunctionCalling,
     "declared-calling": DeclaredCalling,
     "generate-and-rate": GenerateAndRate,
+    "rate-own-replies": RatesOwnReplies,
     "grpo": GRPO,
     "ppo": PPO,
     "rloo": RLOO,

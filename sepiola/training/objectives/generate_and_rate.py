@@ -32,13 +32,15 @@ from sepiola.training.experts import routed, routing_loss
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.writing import Writing
 
+WRITTEN = "written"
+"""The key of metadata that says of a reply that a model wrote it."""
 
-class GenerateAndRateSpec(ObjectiveSpec):
+
+class RatingSpec(ObjectiveSpec):
     """`attributes` are what replies are rated by; with none the model learns replies alone. A rating is one token
     beside the dozens of a reply: it counts `rating_weight` times.
     """
 
-    kind: Literal["generate-and-rate"]
     attributes: tuple[AttributeSpec, ...] = ()
     rating_weight: PositiveFloat = Field(default=1.0, le=1e4)
 
@@ -65,7 +67,13 @@ class GenerateAndRateSpec(ObjectiveSpec):
         """Raises ValueError for a model that is no decoder of text."""
         super().check(model, stage)
         if model.language is None or model.language.kind != "decoder" or model.bridge is not None:
-            raise ValueError(f"'{stage.name}': generate-and-rate is for a decoder without pictures")
+            raise ValueError(f"'{stage.name}': {self.kind} is for a decoder without pictures")
+
+
+class GenerateAndRateSpec(RatingSpec):
+    """The data's replies and ratings."""
+
+    kind: Literal["generate-and-rate"]
 
 
 class GenerateAndRate(Writing):
@@ -79,9 +87,9 @@ class GenerateAndRate(Writing):
         return [*(message.text for message in example.messages), example.target]
 
     @property
-    def own(self) -> GenerateAndRateSpec:
+    def own(self) -> RatingSpec:
         """The spec of this objective's fields."""
-        assert isinstance(self.stage.objective, GenerateAndRateSpec)
+        assert isinstance(self.stage.objective, RatingSpec)
         return self.stage.objective
 
     @cached_property
@@ -102,11 +110,15 @@ class GenerateAndRate(Writing):
         """As a chat."""
         return super().replying().model_copy(update={"layout": "chat"})
 
+    def examples(self, data: DataSpec) -> list[Example]:
+        """What the data have."""
+        return self.setting.read(data)
+
     def samples(self, data: DataSpec) -> list[Sample]:
         """Replies and ratings. Raises TrainingError where the stage learns from data that do not rate an attribute
         which counts.
         """
-        examples = self.setting.read(data)
+        examples = self.examples(data)
         if data == self.stage.data:
             check_rated(self.own.attributes, examples, self.stage.name)
         return samples_of(examples, self.own.attributes, self.layout)
@@ -129,12 +141,16 @@ class GenerateAndRate(Writing):
 
 
 def samples_of(examples: Sequence[Example], attributes: Sequence[AttributeSpec], layout: RatedDialogue) -> list[Sample]:
-    """A sample of each reply that is not rated badly, and one of each rating of these attributes."""
+    """A sample of each reply that is not rated badly and that no model has `WRITTEN`, and one of each rating of these
+    attributes.
+    """
     known = {attribute.name: attribute for attribute in attributes}
     samples = []
     for example, reply in zip(examples, layout.texts([e.target for e in examples]), strict=True):
         context, ratings = layout.context(example.messages), ratings_of(example)
-        if all(value == (known[name].good if name in known else 1) for name, value in ratings.items()):
+        if not example.metadata.get(WRITTEN) and all(
+            value == (known[name].good if name in known else 1) for name, value in ratings.items()
+        ):
             samples.append(Sample(example.id, context, (*reply, layout.end)))
         for name, value in ratings.items():
             if name in known:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sepiola.checkpoints.loading import Checkpoint
+from sepiola.checkpoints.loading import Checkpoint, load
 from sepiola.data.example import Example
 from sepiola.errors import SpecError
 from sepiola.reasoning.asking import default_asking, read_strategy
@@ -33,7 +33,7 @@ class Rated:
                 f"and 'refuses', each of the four once; got {', '.join(flags)} with {len(self.letters)} of these: "
                 "change the rubric, or name a model that writes text"
             )
-        self.judge = Judge(_Loaded(checkpoint))
+        self.judge = Judge(Loaded(checkpoint))
 
     def __call__(self, answers: Sequence[tuple[Example, str]]) -> list[str]:
         said = [(example.messages, text) for example, text in answers if text.strip()]
@@ -48,7 +48,7 @@ class Rated:
         return letters
 
 
-class _Loaded:
+class Loaded:
     """A checkpoint as what rates asks for it."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -59,3 +59,10 @@ class _Loaded:
 
     def require_tokenizer(self) -> Tokenizer:
         return self.processor.require_tokenizer(self.name)
+
+
+def judge_of(path: str) -> Judge:
+    """The judge of replies that a run, a checkpoint folder or a Hub id holds. Raises CheckpointError for none, and
+    SepiolaError for a model of other things.
+    """
+    return Judge(Loaded(load(path)))

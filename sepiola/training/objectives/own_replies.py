@@ -1,0 +1,104 @@
+"""Ratings of a model's own replies (LaMDA, arXiv 2201.08239, section 5.1): what an earlier stage's model says to the
+contexts of the data is rated by another one.
+
+Which of several people's turns followed a context says little about which of several replies of one writer is the
+better. LaMDA had people rate what it says itself; here a judge of replies does (recipe `lamda/judge`). Of all that the
+writer says, the half that the judge rates highest is a 1, the rest a 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from sepiola.data.example import Example
+from sepiola.errors import TrainingError
+from sepiola.specs.data import DataSpec
+from sepiola.specs.stage import ObjectiveSpec
+from sepiola.specs.strategy import SelfConsistencySpec
+from sepiola.specs.values import Name
+from sepiola.training.objectives.generate_and_rate import WRITTEN, GenerateAndRate, RatingSpec
+from sepiola.training.rewards.rated import judge_of
+
+
+class OwnRepliesSpec(RatingSpec):
+    """As `generate-and-rate`, and beside the data the `replies` that the model of the stage `writer` draws to each
+    context, rated by `rater`, a run, a checkpoint folder or a Hub id of a judge of one of the `attributes`.
+    """
+
+    kind: Literal["rate-own-replies"]
+    writer: Name
+    rater: str
+    replies: Annotated[int, Field(ge=1, le=1024)] = 6
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The writer."""
+        return (self.writer,)
+
+
+class RatesOwnReplies(GenerateAndRate):
+    """The cross-entropy of the data's replies and ratings, and of the judge's ratings of own replies, which are not
+    learned as replies.
+    """
+
+    spec: ClassVar[type[ObjectiveSpec]] = OwnRepliesSpec
+
+    @property
+    def own(self) -> OwnRepliesSpec:
+        """The spec of this objective's fields."""
+        assert isinstance(self.stage.objective, OwnRepliesSpec)
+        return self.stage.objective
+
+    def identity(self) -> list[object]:
+        """With the weights of the writer."""
+        return [*super().identity(), self.setting.answers_key(self.own.writer)]
+
+    def examples(self, data: DataSpec) -> list[Example]:
+        """With the own replies behind those of the stage's data; those of validation are the data's alone."""
+        examples = super().examples(data)
+        return [*examples, *self.rated(examples)] if data == self.stage.data else examples
+
+    def rated(self, examples: Sequence[Example]) -> list[Example]:
+        """What the writer says to each context, each text once, with its rating.
+
+        Raises TrainingError for a judge of an attribute that the stage does not have.
+        """
+        judge = judge_of(self.own.rater)
+        (attribute,) = judge.attributes
+        names = [one.name for one in self.own.attributes]
+        if attribute.name not in names:
+            raise TrainingError(
+                f"stage '{self.stage.name}': {self.own.rater} rates {attribute.name}, which is none of the stage's "
+                f"attributes ({', '.join(names) or 'it has none'}); name a judge of one of these"
+            )
+        contexts = [*{example.prompt: example for example in examples}.values()]
+        drawn = SelfConsistencySpec(
+            kind="self-consistency",
+            chains=self.own.replies,
+            temperature=1.0,
+            top_k=40,
+            seed=self.setting.seed,
+            shuffle=False,
+        )
+        answers = self.setting.answers(self.own.writer, contexts, drawn)
+        said = [
+            (context, text)
+            for context, answer in zip(contexts, answers, strict=True)
+            for text in dict.fromkeys(chain.text.strip() for chain in answer.chains)
+            if text
+        ]
+        ratings = judge.rate_each([(context.messages, text) for context, text in said])
+        middle = median(ratings)
+        return [
+            Example(
+                f"{context.id}: own {place}",
+                context.messages,
+                text,
+                metadata={WRITTEN: True, "ratings": {attribute.name: int(rating > middle)}},
+            )
+            for place, ((context, text), rating) in enumerate(zip(said, ratings, strict=True))
+        ]
