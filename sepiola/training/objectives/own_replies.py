@@ -9,6 +9,7 @@ writer says, the half that the judge rates highest is a 1, the rest a 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from statistics import median
 from typing import Annotated, ClassVar, Literal
 
@@ -16,9 +17,12 @@ from pydantic import Field
 
 from sepiola.data.example import Example
 from sepiola.errors import TrainingError
+from sepiola.generation.engine import Engine, Prompt
+from sepiola.generation.row_draws import seed_of
+from sepiola.reasoning.sample_and_rank import SAMPLING
+from sepiola.runtime.plain import TorchExecutor
 from sepiola.specs.data import DataSpec
 from sepiola.specs.stage import ObjectiveSpec
-from sepiola.specs.strategy import SelfConsistencySpec
 from sepiola.specs.values import Name
 from sepiola.training.objectives.generate_and_rate import WRITTEN, GenerateAndRate, RatingSpec
 from sepiola.training.rewards.rated import judge_of
@@ -76,19 +80,10 @@ class RatesOwnReplies(GenerateAndRate):
                 f"attributes ({', '.join(names) or 'it has none'}); name a judge of one of these"
             )
         contexts = [*{example.prompt: example for example in examples}.values()]
-        drawn = SelfConsistencySpec(
-            kind="self-consistency",
-            chains=self.own.replies,
-            temperature=1.0,
-            top_k=40,
-            seed=self.setting.seed,
-            shuffle=False,
-        )
-        answers = self.setting.answers(self.own.writer, contexts, drawn)
         said = [
             (context, text)
-            for context, answer in zip(contexts, answers, strict=True)
-            for text in dict.fromkeys(chain.text.strip() for chain in answer.chains)
+            for context, texts in zip(contexts, self.drawn(contexts), strict=True)
+            for text in dict.fromkeys(texts)
             if text
         ]
         ratings = judge.rate_each([(context.messages, text) for context, text in said])
@@ -101,4 +96,22 @@ class RatesOwnReplies(GenerateAndRate):
                 metadata={WRITTEN: True, "ratings": {attribute.name: int(rating > middle)}},
             )
             for place, ((context, text), rating) in enumerate(zip(said, ratings, strict=True))
+        ]
+
+    def drawn(self, contexts: Sequence[Example]) -> list[list[str]]:
+        """So many replies of the writer to each context, at temperature 1 among the 40 likeliest tokens."""
+        network, _ = self.setting.trained(self.own.writer)
+        engine = Engine(TorchExecutor(network.eval()))
+        layout = self.layout
+        ends = engine.ends | {layout.response}
+        written = engine.generate(
+            [Prompt(layout.context(context.messages)) for context in contexts],
+            max_tokens=self.stage.target_tokens,
+            sampling=SAMPLING,
+            samples=self.own.replies,
+            seeds=[[seed_of(self.setting.seed, e.id, number) for number in range(self.own.replies)] for e in contexts],
+        )
+        return [
+            [layout.tokenizer.decode([*takewhile(lambda token: token not in ends, ids)]).strip() for ids in rows]
+            for rows in written
         ]
