@@ -34,6 +34,15 @@ def test_a_reply_is_rated_and_no_context_stands_in_two_splits(tmp_path: Path) ->
     assert len(read("diasafety", tmp_path, "train", shared_contexts=True)) == 3
 
 
+def test_halves_share_no_context(tmp_path: Path) -> None:
+    rows = [(f"context {number // 2}", f"reply {number}", "Safe") for number in range(40)]
+    folder(tmp_path, train=rows)
+    halves = [read("diasafety", tmp_path, "train", half=half) for half in (1, 2)]
+    asked = [{example.prompt for example in half} for half in halves]
+    assert all(asked) and not asked[0] & asked[1]
+    assert len(halves[0]) + len(halves[1]) == len(read("diasafety", tmp_path, "train")) == 40
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [([("a", "b", "safe")], "'label' is 'safe'; expected Safe or Unsafe"), ([("a", 3, "Safe")], "'response' is 3")],
