@@ -107,6 +107,19 @@ def test_make_targets_that_a_page_names_exist(page: str) -> None:
         assert {"demo", "test"} <= named
 
 
+def test_benchmarks_take_the_options_that_pages_name() -> None:
+    folder, wrong = REPOSITORY / "benchmarks", []
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    for page in [*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/**/*.md")]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, rest in re.findall(r"benchmarks/(\w+)\.py([^`\n;&|]*)", text):
+            helpers = re.findall(r"^ *from (\w+) import", sources[name], re.MULTILINE)
+            code = "".join(sources.get(one, "") for one in (name, *helpers))
+            options = re.findall(r"(?<!\S)--[a-z][\w-]*", rest)
+            wrong += [f"{page.name}: {name}.py {option}" for option in options if f'"{option}"' not in code]
+    assert not wrong
+
+
 def test_the_chinese_readme_is_a_twin() -> None:
     """Same code, and as many headings of each level."""
     english, chinese = READMES
