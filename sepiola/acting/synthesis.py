@@ -217,7 +217,7 @@ def _composed(asked: list[_Asked], place: int, kind: str, context: Context, mixe
     phrasing = asked[place].phrasing(rng, order=kind == "near miss")
     frames = _frames(language, "near" if kind == "near miss" else phrasing.template.sentence)
     if kind == "near miss":
-        frames = tuple(frame for frame in frames if not asked[place].asks(frame[0]))
+        frames = tuple(frame for frame in frames if not asked[place].asks(frame[0])) or frames
     begin, end = rng.choice(frames)
     return [begin, (asked[place], phrasing), "" if phrasing.template.text[-1] in "?？" else end]
 

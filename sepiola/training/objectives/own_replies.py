@@ -9,7 +9,6 @@ writer says, the half that the judge rates highest is a 1, the rest a 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from statistics import median
 from typing import Annotated, ClassVar, Literal
 
@@ -69,7 +68,8 @@ class RatesOwnReplies(GenerateAndRate):
     def rated(self, examples: Sequence[Example]) -> list[Example]:
         """What the writer says to each context, each text once, with its rating.
 
-        Raises TrainingError for a judge of an attribute that the stage does not have.
+        Raises TrainingError for a judge of an attribute that the stage does not have, and where the writer says
+        nothing.
         """
         judge = judge_of(self.own.rater)
         (attribute,) = judge.attributes
@@ -86,6 +86,11 @@ class RatesOwnReplies(GenerateAndRate):
             for text in dict.fromkeys(texts)
             if text
         ]
+        if not said:
+            raise TrainingError(
+                f"stage '{self.stage.name}': '{self.own.writer}' says nothing to any of {len(contexts)} contexts; "
+                "teach it to reply first, or give it more tokens (target_tokens)"
+            )
         ratings = judge.rate_each([(context.messages, text) for context, text in said])
         middle = median(ratings)
         return [
@@ -101,17 +106,13 @@ class RatesOwnReplies(GenerateAndRate):
     def drawn(self, contexts: Sequence[Example]) -> list[list[str]]:
         """So many replies of the writer to each context, at temperature 1 among the 40 likeliest tokens."""
         network, _ = self.setting.trained(self.own.writer)
-        engine = Engine(TorchExecutor(network.eval()))
-        layout = self.layout
-        ends = engine.ends | {layout.response}
+        layout, numbers = self.layout, range(self.own.replies)
+        engine = Engine(TorchExecutor(network.eval()), ends=frozenset({layout.end, layout.response}))
         written = engine.generate(
             [Prompt(layout.context(context.messages)) for context in contexts],
             max_tokens=self.stage.target_tokens,
             sampling=SAMPLING,
             samples=self.own.replies,
-            seeds=[[seed_of(self.setting.seed, e.id, number) for number in range(self.own.replies)] for e in contexts],
+            seeds=[[seed_of(self.setting.seed, context.id, number) for number in numbers] for context in contexts],
         )
-        return [
-            [layout.tokenizer.decode([*takewhile(lambda token: token not in ends, ids)]).strip() for ids in rows]
-            for rows in written
-        ]
+        return [[layout.tokenizer.decode(ids).strip() for ids in rows] for rows in written]

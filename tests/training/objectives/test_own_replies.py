@@ -84,3 +84,10 @@ def test_a_judge_of_something_else_is_refused(root: Path) -> None:
         run_recipe(other, root / "other")
     with pytest.raises(SepiolaError, match="tells other things apart"):
         run_recipe(own_recipe(root, rater=str(root / "run" / "checkpoint")), root / "none")
+
+
+def test_a_writer_that_says_nothing_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = objective_of_own(own_recipe(root), root / "run")
+    monkeypatch.setattr(objective, "drawn", lambda contexts: [["", ""] for _ in contexts])
+    with pytest.raises(TrainingError, match=r"'talk' says nothing to any of \d+ contexts; teach it"):
+        objective.examples(objective.stage.data)
