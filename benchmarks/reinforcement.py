@@ -2,12 +2,13 @@
 few known calls, for the same time.
 
 GRPO, PPO and rejection sampling learn from what a reward says of their own replies to requests that are made anew,
-whose calls nobody shows them. Supervised training goes on with the known calls, those that the agent was trained on;
-`supervised, all known` is shown the right calls of the new requests: what that knowledge would be worth. Time is the
-processor's, of one thread, so that what else the machine does counts for nothing; measuring is left out of it. Held-out
-requests, whose phrasings and values no training request has, are answered greedily without a grammar as time goes by
-(`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`). What `figures.json` in the
-folder has already is not run again.
+whose calls nobody shows them. Rejection sampling draws for half of its time, by the agent as it begins, and then trains
+on the right replies; online it learns those of each rollout. Supervised training goes on with the known calls, those
+that the agent was trained on; `supervised, all known` is shown the right calls of the new requests: what that knowledge
+would be worth. Time is the processor's, of one thread, so that what else the machine does counts for nothing; measuring
+is left out of it. Held-out requests, whose phrasings and values no training request has, are answered greedily without
+a grammar as time goes by (`exact`), and after all trainings as an agent answers them, under its grammar (`as agent`).
+What `figures.json` in the folder has already is not run again.
 
 What is missing may be knowledge, as in an agent of few known calls, or behaviour: with `--sloppy SHARE` the agent first
 goes on with its known requests, of which that share of those for several calls show the first call alone, and with
@@ -17,7 +18,7 @@ times, and has learned not to. These sloppy demonstrations are then what is know
     sepiola act train phone --out runs/early --count 10000 --set stages.0.steps=2500
     python benchmarks/reinforcement.py --agent runs/early --out /tmp/reinforced
     sepiola act train phone --out runs/agent
-    python benchmarks/reinforcement.py --agent runs/agent --sloppy 0.6 --out /tmp/mended
+    python benchmarks/reinforcement.py --agent runs/agent --sloppy 0.9 --faults cut omit --minutes 2 --out /tmp/mended
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
 import yaml
-from rejection_sampling import RejectionSampling
+from reinforcement_figures import plot, summary
+from rejection_sampling import OnlineRejectionSampling, right_replies
 from rich.console import Console
 from sloppy import FAULTS, sloppy
 from torch import nn
@@ -46,7 +47,6 @@ from sepiola.datasets import DataCache
 from sepiola.datasets.requests import read_requests
 from sepiola.evaluation.benchmarks import measure
 from sepiola.evaluation.benchmarks.settings import Settings
-from sepiola.evaluation.metrics.accuracy import wilson_interval
 from sepiola.experiments.agent import REQUESTS, described, write_requests
 from sepiola.experiments.recipe_files import parse_recipe
 from sepiola.experiments.run import Run
@@ -65,9 +65,9 @@ NEW = 1_000_003
 GENTLE = {"warmup": 3, "betas": [0.9, 0.98], "weight_decay": 0.0}
 ARMS: dict[str, dict[str, Any]] = {
     "grpo": {
-        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8, "scale": "none"},
+        "objective": {"kind": "grpo", "reward": REWARD, "samples": 8, "scale": "mean"},
         "batch": 128,
-        "optimizer": {**GENTLE, "learning_rate": 1.0e-3},
+        "optimizer": {**GENTLE, "learning_rate": 5.0e-4},
     },
     "ppo": {
         "objective": {
@@ -82,10 +82,10 @@ ARMS: dict[str, dict[str, Any]] = {
         "batch": 128,
         "optimizer": {**GENTLE, "learning_rate": 5.0e-4},
     },
-    "rejection sampling": {
+    "rejection sampling, online": {
         "objective": {"kind": "grpo", "reward": REWARD, "samples": 8},
         "batch": 128,
-        "optimizer": {**GENTLE, "learning_rate": 1.0e-3},
+        "optimizer": {**GENTLE, "learning_rate": 5.0e-4},
     },
     "supervised": {
         "objective": CALLS,
@@ -94,6 +94,12 @@ ARMS: dict[str, dict[str, Any]] = {
     },
 }
 ARMS["supervised, all known"] = ARMS["supervised"]
+ARMS["rejection sampling"] = {
+    **ARMS["supervised"],
+    "optimizer": {**ARMS["supervised"]["optimizer"], "learning_rate": 5.0e-4},
+}
+DRAWING = 0.5
+"""The share of its time in which rejection sampling draws."""
 
 
 SLOPPY_STEPS = 400
@@ -236,21 +242,24 @@ class Bench:
         """An arm from the agent to its end."""
         recipe = self.recipe(arm, seed)
         folder = self.given.out / f"{recipe.stages[0].name}-{seed}"
+        seconds, drawing = 60 * self.given.minutes, 0.0
+        if arm == "rejection sampling":
+            recipe, drawing = self.drawn(recipe, seed, DRAWING * seconds, folder / REQUESTS)
         stages = Stages(recipe, folder, DataCache(), "cpu")
         (stage,) = recipe.stages
-        objective = RejectionSampling(stage, stages) if arm == "rejection sampling" else stages.objective(stage)
+        online = arm == "rejection sampling, online"
+        objective = OnlineRejectionSampling(stage, stages) if online else stages.objective(stage)
         network = objective.prepare(stages.begun(stage))
         if self.at_first is None:
             self.at_first = self.greedy(stages, network)
         curve = [{"seconds": 0.0, "exact": self.at_first}]
 
         def measured(seconds: float) -> None:
-            curve.append({"seconds": round(seconds, 1), "exact": self.greedy(stages, network)})
+            curve.append({"seconds": round(drawing + seconds, 1), "exact": self.greedy(stages, network)})
             print(json.dumps({"arm": arm, "seed": seed, **curve[-1]}), flush=True)
 
-        batches = Timed(
-            objective.batches(stage.data, ImageInputs()), 60 * self.given.minutes, self.given.moments, measured
-        )
+        own = objective.batches(stage.data, ImageInputs())
+        batches = Timed(own, seconds - drawing, self.given.moments, measured)
         console = Console(quiet=True)
         trainer = Trainer(network, stage, objective.loss, batches, folder=folder, seed=seed, console=console)
         batches.trainer = trainer
@@ -267,6 +276,20 @@ class Bench:
         Model(network, self.agent.spec, self.agent.processor, self.agent.answering).save(folder / "agent")
         done = {"arm": arm, "seed": seed, "folder": folder.name, "steps": result.steps}
         return {**done, "curve": curve, "rewards": rewards}
+
+    def drawn(self, recipe: RecipeSpec, seed: int, seconds: float, folder: Path) -> tuple[RecipeSpec, float]:
+        """The recipe on the right replies that the agent draws in so many seconds, and the seconds that it took."""
+        asking = self.recipe("rejection sampling, online", seed)
+        stages = Stages(asking, folder, DataCache(), "cpu")
+        objective = GRPO(asking.stages[0], stages)
+        objective.prepare(stages.begun(asking.stages[0]))
+        torch.manual_seed(seed)
+        right, spent = right_replies(objective.rollouts(asking.stages[0].data, ImageInputs()), seconds)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_requests(folder / "train.jsonl", right)
+        (stage,) = recipe.stages
+        data = stage.data.model_copy(update={"root": str(folder)})
+        return recipe.model_copy(update={"stages": (stage.model_copy(update={"data": data}),)}), spent
 
     def greedy(self, stages: Stages, network: nn.Module) -> float:
         """Percent of held-out requests whose likeliest reply is right, without a grammar."""
@@ -286,45 +309,6 @@ class Bench:
         data = DataSpec(reader="requests", root=str(self.begin))
         figures = measure(load(folder), Settings(data, read=lambda _: self.test)).figures["acting"]
         return round(100 * figures["exact"]["value"], 2)
-
-
-def summary(count: int, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each arm's figures over its seeds: right replies, their 95% interval, and what was gained."""
-    rows = []
-    for arm in dict.fromkeys(run["arm"] for run in runs):
-        some = [run for run in runs if run["arm"] == arm]
-        own, before = [run["curve"][-1]["exact"] for run in some], some[0]["curve"][0]["exact"]
-        low, high = wilson_interval(round(sum(own) / 100 * count), count * len(own))
-        row = {"arm": arm, "seeds": len(own), "before": before, "exact": round(fmean(own), 2), "each": own}
-        row |= {"low": round(100 * low, 2), "high": round(100 * high, 2), "gain": round(fmean(own) - before, 2)}
-        agents = [run["as agent"] for run in some if "as agent" in run]
-        row |= {"as agent": round(fmean(agents), 2), "as agent, each": agents} if agents else {}
-        rows.append({**row, "deviation": round(stdev(own), 2) if len(own) > 1 else None})
-    return rows
-
-
-def plot(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Rewards of training (thin) and held-out exact replies (thick) over time, the means of an arm's seeds."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    for number, arm in enumerate(dict.fromkeys(run["arm"] for run in runs)):
-        own, colour = [run for run in runs if run["arm"] == arm], f"C{number}"
-        points = list(zip(*(run["curve"] for run in own), strict=False))
-        times = [fmean(point["seconds"] for point in some) / 60 for some in points]
-        axes.plot(times, [fmean(p["exact"] for p in some) for some in points], "o-", color=colour, lw=2.5, label=arm)
-        for run in own:
-            rewards = run["rewards"]
-            axes.plot(
-                [r["seconds"] / 60 for r in rewards], [r["reward"] for r in rewards], color=colour, lw=0.6, alpha=0.6
-            )
-    axes.axhline(runs[0]["curve"][0]["exact"], color="grey", ls=":")
-    axes.set(
-        xlabel="minutes of one processor", ylabel="percent", title="Held-out exact (thick), reward of rollouts (thin)"
-    )
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
 
 
 def main() -> None:

@@ -1,23 +1,28 @@
-"""Rejection sampling, which reinforcement is compared with: the policy learns the best of its own replies.
+"""Rejection sampling, which reinforcement is compared with: what learns is the best of a policy's own replies.
 
-Those are the ones of a prompt that are paid most, if they are paid at all (RAFT, arXiv 2304.06767): by a reward of 0 or
-1 the right ones, and by one for parts of a reply also the best of wrong ones.
+Those are the ones of a prompt that are paid most, if they are paid at all: by a reward of 0 or 1 the right ones, and by
+one for parts of a reply also the best of wrong ones. Rejection sampling fine-tuning (RFT, arXiv 2308.01825) draws them
+by the policy as it begins, and trains on them; online (RAFT, 2304.06767) each rollout is drawn by the policy of the
+moment. DeepSeekMath (2402.03300, section 5.2) has these two names, and holds both beside GRPO.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from torch import Tensor, nn
 
+from sepiola.data.example import Example
 from sepiola.training.loss import Loss
 from sepiola.training.objectives.grpo import GRPO
 from sepiola.training.objectives.reinforcement import described
 from sepiola.training.policy import Measured, RolloutBatch, chosen_states, log_probabilities
-from sepiola.training.rollouts import Step
+from sepiola.training.rewards.calls import Calls, calls_in
+from sepiola.training.rollouts import Rollouts, Step
 
 
-class RejectionSampling(GRPO):
+class OnlineRejectionSampling(GRPO):
     """Learns the best of its own replies by their cross-entropy: each once a rollout, however often it was written, so
     that what is seldom right counts as much as what is mostly right.
     """
@@ -55,3 +60,25 @@ class RejectionSampling(GRPO):
 def best(rewards: Tensor) -> Tensor:
     """Which of the completions `(prompts, samples)` are paid most of their prompt's, and more than nothing."""
     return (rewards == rewards.max(1, keepdim=True).values) & (rewards > 0)
+
+
+def right_replies(rollouts: Rollouts, seconds: float) -> tuple[list[Example], float]:
+    """For so many seconds of the processor asks one rollout after another; returns the requests with the calls that
+    the policy wrote and that are paid, each reply once, and how long it took.
+    """
+    assert isinstance(rollouts.reward, Calls)
+    right: dict[tuple[str, tuple[int, ...]], Example] = {}
+    number, began = 0, time.process_time()
+    while time.process_time() - began < seconds:
+        asked = rollouts.asked(number)
+        completions, rewards = rollouts.drawn(asked)
+        for place, (completion, paid) in enumerate(zip(completions, rewards.tolist(), strict=True)):
+            example = rollouts.examples[asked[place // rollouts.fan]]
+            said = calls_in(rollouts.as_written(completion), rollouts.reward.functions, example.today) if paid else None
+            if said:
+                calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in said]
+                name = f"{example.id} {number} {place}"
+                own = replace(example, id=name, metadata={**example.metadata, "calls": calls})
+                right.setdefault((example.id, completion.ids), own)
+        number += 1
+    return [*right.values()], time.process_time() - began

@@ -178,7 +178,7 @@ class Rollouts:
 
     def _rollout(self, numbers: Sequence[int]) -> list[Step]:
         every = [i for i in numbers for _ in range(self.fan)]
-        completions, rewards = self._written_and_judged(numbers)
+        completions, rewards = self.drawn(numbers)
         groups = rewards.view(-1, self.fan)
         teaches = self._choose(groups).bool().flatten().numpy()
         lengths = np.array([len(completion.ids) for completion in completions])
@@ -216,7 +216,7 @@ class Rollouts:
             counts[first.setdefault(alike, i)] += 1
         return counts
 
-    def _written_and_judged(self, numbers: Sequence[int]) -> tuple[list[Completion], Tensor]:
+    def drawn(self, numbers: Sequence[int]) -> tuple[list[Completion], Tensor]:
         """Completions of these prompts and their rewards, those of one prompt side by side."""
         places = self.ranks.share(range(len(numbers)))
         rows = self.sampler.write([self.samples[i] for i in numbers], self.fan, places)
@@ -234,14 +234,14 @@ class Rollouts:
         return [[replace(batch, **next(fields)) for batch in step] for step in steps]
 
     def _rewards(self, numbers: Sequence[int], completions: Sequence[Completion]) -> list[float]:
-        written = [self._written(completion) for completion in completions]
+        written = [self.as_written(completion) for completion in completions]
         rewards = self.reward.score([self.examples[i] for i in numbers], written)
         for number, value in zip(numbers, rewards, strict=True):
             if not abs(value) < float("inf"):
                 raise TrainingError(f"{self.examples[number].id}: its reward is {value}; expected a finite number")
         return [float(value) for value in rewards]
 
-    def _written(self, completion: Completion) -> Written:
+    def as_written(self, completion: Completion) -> Written:
         ids = list(completion.ids)
         marked = self.tokenizer.backend.decode(ids, skip_special_tokens=False)
         return Written(self.tokenizer.decode(ids), marked, completion.whole)
