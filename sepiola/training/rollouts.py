@@ -242,6 +242,7 @@ class Rollouts:
         return [float(value) for value in rewards]
 
     def as_written(self, completion: Completion) -> Written:
+        """What rewards read of a completion."""
         ids = list(completion.ids)
         marked = self.tokenizer.backend.decode(ids, skip_special_tokens=False)
         return Written(self.tokenizer.decode(ids), marked, completion.whole)
