@@ -252,7 +252,7 @@ class Bench:
         network = objective.prepare(stages.begun(stage))
         if self.at_first is None:
             self.at_first = self.greedy(stages, network)
-        curve = [{"seconds": seconds, "exact": self.at_first} for seconds in dict.fromkeys([0.0, round(drawing, 1)])]
+        curve = [{"seconds": moment, "exact": self.at_first} for moment in dict.fromkeys([0.0, round(drawing, 1)])]
 
         def measured(seconds: float) -> None:
             curve.append({"seconds": round(drawing + seconds, 1), "exact": self.greedy(stages, network)})

@@ -3,7 +3,7 @@
 Those are the ones of a prompt that are paid most, if they are paid at all: by a reward of 0 or 1 the right ones, and by
 one for parts of a reply also the best of wrong ones. Rejection sampling fine-tuning (RFT, arXiv 2308.01825) draws them
 by the policy as it begins, and trains on them; online (RAFT, 2304.06767) each rollout is drawn by the policy of the
-moment. DeepSeekMath (2402.03300, section 5.2) has these two names, and holds both beside GRPO.
+moment. DeepSeekMath (2402.03300) calls them RFT and Online RFT, and holds both beside GRPO.
 """
 
 from __future__ import annotations
